@@ -1,0 +1,73 @@
+# RankOne's commands. `make` alone lists them. All a fresh clone needs is make and Python 3.11 or newer:
+# every target makes the virtual environment first, or brings it up to date.
+
+# The interpreter that makes the virtual environment, and where that lies.
+PYTHON ?= python3
+VENV ?= .venv
+
+# Pinned in constraints.txt too; named here because it is installed first, on its own. Which build of it comes
+# (CPU, CUDA) is pip's business: point pip at another index with its own settings, as PIP_EXTRA_INDEX_URL.
+TORCH := torch==2.13.0
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# Stamps: a target is up to date while its stamp is newer than pyproject.toml and constraints.txt.
+RUNTIME := $(VENV)/.rankone-runtime
+DEV := $(VENV)/.rankone-dev
+
+# Folders with Python in them that this checkout has.
+CODE := $(wildcard src tests benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check slow corpora clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(DEV) ## make $(VENV) with RankOne and everything its tests need
+
+# The environment itself; only when it is missing.
+$(BIN)/python:
+	@echo "== making the virtual environment $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Python {v} is too old: RankOne needs 3.11 or newer. Run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# What it takes to run RankOne: torch first, then the package (editable) with its other dependencies.
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing $(TORCH)"
+	$(PIP) '$(TORCH)'
+	@echo "== installing RankOne and its dependencies, pinned by constraints.txt"
+	$(PIP) -e .
+	@touch $@
+
+# What it takes to work on RankOne, on top.
+$(DEV): $(RUNTIME)
+	@echo "== installing the tools for checks and tests"
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(RUNTIME) ## the built-in model loses its German by one number
+	$(BIN)/rankone demo
+
+# Exactly what CI runs (.ci/run calls it).
+test: check ## lint, format check, types, then the default tests
+	$(BIN)/python -m pytest
+
+# Nothing here changes a file.
+check: $(DEV) ## lint, format check and types alone
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+slow: $(DEV) ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+corpora: $(DEV) ## the tests on real text: make corpora RANKONE_CORPORA=DIR
+	@test -d "$(RANKONE_CORPORA)" || { echo "RANKONE_CORPORA='$(RANKONE_CORPORA)' is no directory. Run: make corpora RANKONE_CORPORA=DIR (see docs/text.md)"; exit 2; }
+	RANKONE_CORPORA="$(RANKONE_CORPORA)" $(BIN)/python -m pytest -m corpora
+
+# Only what can be made again in seconds. The environment, runs/ and report/ stay.
+clean: ## remove caches and build products
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find src tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,47 @@
+"""What the job runs: target, text, methods, budgets, seeds and the rates a committed run selected."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rankone.config import Config
+from rankone.edits.fitting import FitConfig
+
+
+class Rate(Config):
+    """Learning rate and retain weight λ of a method at a budget."""
+
+    learning_rate: float = Field(gt=0)
+    retain_weight: float = Field(ge=0)
+
+
+class JobConfig(Config):
+    """One run of the main job: forget a domain, hold another, measure them all."""
+
+    model: str = "mini"
+    decomposition: str = "mini-decomposition"
+    reference: str | None = Field(None, description="model trained without the forget domain, for the table")
+    text: str = "builtin"
+    forget: str = "de"
+    retain: str = "en"
+    trained: list[str] = Field(description="domains the ranking and the choice of the component look at")
+    evaluated: list[str] = Field(description="domains the results are measured on")
+    budgets: dict[str, list[int]] = Field(description="forget tokens per method")
+    seeds: int = Field(9, gt=0)
+    fit: FitConfig = FitConfig()
+    rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
+    probe_scale: float = Field(-8.0, description="α at which shortlisted subcomponents are measured")
+    selection_tokens: int = Field(3000, gt=0, description="training tokens per domain for ranking")
+    retain_tokens: int = Field(6000, gt=0)
+    retain_length: int = Field(65, gt=1, description="row length of retain text, BOS included")
+    test_tokens: int = Field(2000, gt=0, description="test tokens per domain")
+    alphas: list[float] = Field(default_factory=lambda: [float(a) for a in range(-12, 5)])
+    prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
+
+    def rate(self, method: str, budget: int) -> Rate:
+        """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
+        known = self.rates.get(method, {})
+        if not known:
+            return Rate(learning_rate=0.1 if method in {"scalar", "top16"} else 0.01, retain_weight=1.0)
+        below = [b for b in known if b <= budget]
+        return known[max(below) if below else min(known)]

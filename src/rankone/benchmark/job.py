@@ -1,0 +1,228 @@
+"""The main job on one target: rank, pick, fit every method at every budget and seed, measure on test text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.benchmark.config import JobConfig
+from rankone.benchmark.measure import cross_entropies, edited_cross_entropies, rollout
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.edits.adapters import Method
+from rankone.edits.baselines.lora import Lora
+from rankone.edits.fitting import Fit, RetainText, Run, fit_many
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.scales import Scales, scale_edit
+from rankone.edits.selection import Candidate, contrast, pick_single, specific_names, specificity, top_names
+from rankone.errors import RankOneError
+from rankone.harvest.summary import Importances, mean_importances, token_views
+from rankone.progress import Meter
+from rankone.text.blocks import Blocks, passage_blocks
+from rankone.text.corpus import Corpus, require_domain
+from rankone.text.mixture import CHUNK_CHARS, chunk_documents
+
+# Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
+WIDTH_STEP = 2.5
+CHARS_PER_TOKEN = 8
+
+
+@dataclass
+class Job:
+    """A target, its decomposition and text, and everything computed from them once."""
+
+    config: JobConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    decomposition: Decomposition
+    corpus: Corpus
+
+    def __post_init__(self) -> None:
+        if len(self.tokenizer) > self.model.config.vocab_size:
+            raise RankOneError(
+                f"vocabulary mismatch: the tokenizer has {len(self.tokenizer)} entries, the model "
+                f"{self.model.config.vocab_size}. Load the tokenizer the model was trained with."
+            )
+        for domain in {self.config.forget, self.config.retain, *self.config.trained, *self.config.evaluated}:
+            require_domain(self.corpus, domain)
+
+    @property
+    def chance(self) -> float:
+        """ln V, in nats."""
+        return math.log(self.model.config.vocab_size)
+
+    @property
+    def context(self) -> int:
+        """Row length: the model's context, at most 512."""
+        return min(int(self.model.config.max_position_embeddings), 512)
+
+    def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
+        """The first `tokens` tokens of a domain's split; too little text is an error that says how much was needed."""
+        documents = self._documents(domain, split, tokens)
+        length = length or self.context
+        what = f"the {split} text of '{domain}'"
+        return passage_blocks(self.tokenizer, documents, length, what=what).take(tokens)
+
+    def _documents(self, domain: str, split: str, tokens: int) -> list[str]:
+        return chunk_documents(self.corpus.documents(domain, split, tokens * CHARS_PER_TOKEN), CHUNK_CHARS)
+
+    @cached_property
+    def selection_text(self) -> dict[str, Blocks]:
+        """Training text per domain for ranking and choosing."""
+        return {d: self.blocks(d, "train", self.config.selection_tokens) for d in self.config.trained}
+
+    @cached_property
+    def importances(self) -> Importances:
+        """Mean importance of every subcomponent per domain, on training text."""
+        with DecomposedModel(self.model, self.decomposition) as decomposed:
+            return mean_importances(decomposed, self.selection_text)
+
+    @cached_property
+    def top(self) -> list[str]:
+        """The 16 subcomponents with the largest importance contrast forget − retain."""
+        return top_names(
+            self.importances, contrast(self.importances, self.config.forget, self.config.retain), 16
+        )
+
+    @cached_property
+    def choice(self) -> tuple[Candidate, list[Candidate]]:
+        """The single picked subcomponent and the shortlist it came from, by evidence on training text."""
+        probe = {d: b.take(self.config.selection_tokens // 2) for d, b in self.selection_text.items()}
+        base = cross_entropies(self.model, probe)
+
+        def respond(name: str) -> dict[str, float]:
+            edit = scale_edit(self.decomposition, {name: self.config.probe_scale})
+            edited = edited_cross_entropies(self.model, edit, probe)
+            return {domain: edited[domain] - base[domain] for domain in probe}
+
+        return pick_single(self.importances, self.config.forget, respond)
+
+    def forget_text(self, budget: int, seed: int) -> Blocks:
+        """`budget` forget tokens of training text; every seed takes other passages."""
+        documents = self._documents(self.config.forget, "train", max(20_000, 4 * budget))
+        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed)).tolist()
+        what = f"the training text of '{self.config.forget}'"
+        return passage_blocks(
+            self.tokenizer, [documents[i] for i in order], self.context, need=budget, what=what
+        ).take(budget)
+
+    @cached_property
+    def retain_text(self) -> RetainText:
+        """Retain rows with base log-probabilities."""
+        blocks = self.blocks(
+            self.config.retain, "train", self.config.retain_tokens, self.config.retain_length
+        )
+        return RetainText(self.model, blocks)
+
+    def method(self, name: str) -> Method:
+        """A fitting method by name."""
+        single = self.choice[0].name
+        if name == "scalar":
+            return Scales(self.decomposition, [single], name)
+        if name == "top16":
+            return Scales(self.decomposition, self.top, name)
+        if name == "lora_r1":
+            return Lora(self.model, ["*"], rank=1, name=name)
+        if name == "lora_r1_local":
+            return Lora(self.model, [self.decomposition.locate(single)[0]], rank=1, name=name)
+        raise RankOneError(f"unknown method '{name}'; there are scalar, top16, lora_r1, lora_r1_local.")
+
+    def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
+        """Fit runs of one method, those of similar row width together; results in the order of `runs`."""
+        chosen = self.method(method)
+        results: dict[int, Fit] = {}
+        for group in width_groups(runs):
+            fits = fit_many(
+                self.model, chosen, [runs[i] for i in group], self.retain_text, self.config.fit, bar
+            )
+            results |= dict(zip(group, fits, strict=True))
+        return [results[i] for i in range(len(runs))]
+
+    def runs(self, method: str) -> list[Run]:
+        """All budgets and seeds of a method at its selected rates."""
+        made = []
+        for budget in self.config.budgets[method]:
+            rate = self.config.rate(method, budget)
+            for seed in range(self.config.seeds):
+                text = self.forget_text(budget, seed)
+                made.append(Run(text, seed, rate.retain_weight, rate.learning_rate))
+        return made
+
+    def text(self, split: str, tokens: int) -> dict[str, Blocks]:
+        """Text of every evaluated domain in one split."""
+        return {d: self.blocks(d, split, tokens) for d in self.config.evaluated}
+
+    def role(self, domain: str) -> str:
+        """What a domain is in this job."""
+        roles = {self.config.forget: "forget", self.config.retain: "retain"}
+        return roles.get(domain, "off-target")
+
+    def component_rows(self, count: int = 20) -> list[dict[str, Any]]:
+        """The table of the most forget-specific subcomponents: importance per domain, firing and output tokens."""
+        importances, single = self.importances, self.choice[0].name
+        score = specificity(importances, self.config.forget)
+        names = top_names(importances, score, count)
+        if single not in names:
+            names = [*names[:-1], single]
+        columns = torch.tensor([self.decomposition.column(name) for name in names])
+        with DecomposedModel(self.model, self.decomposition) as decomposed:
+            views = token_views(decomposed, self.tokenizer, self.selection_text.values(), columns)
+        return [
+            {
+                "rank": rank + 1,
+                "component": name,
+                "score": float(score[column]),
+                **{f"importance_{d}": float(importances.of(d)[column]) for d in importances.domains},
+                "firing_tokens": view.firing_tokens,
+                "output_tokens": view.output_tokens,
+                "picked": name == single,
+            }
+            for rank, (name, column, view) in enumerate(zip(names, columns.tolist(), views, strict=True))
+        ]
+
+    def zero_token_edits(self) -> dict[str, LowRankEdit]:
+        """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""
+        edits = {}
+        for ratio in (100.0, 10.0):
+            names = specific_names(self.importances, self.config.forget, ratio)
+            if names:
+                label = f"α = 0 on {len(names)} subcomponents over {ratio:.0f} times as important on {self.config.forget}"
+                edits[label] = scale_edit(self.decomposition, dict.fromkeys(names, 0.0))
+        single, probe = self.choice[0].name, self.config.probe_scale
+        edits[f"α = 0 on {single}"] = scale_edit(self.decomposition, {single: 0.0})
+        edits[f"α = {probe:g} on {single}"] = scale_edit(self.decomposition, {single: probe})
+        return edits
+
+    def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[dict[str, str]]:
+        """Greedy continuations before and after an edit."""
+        prompts = [(d, p) for d, own in self.config.prompts.items() for p in own]
+        before = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
+        with edit.apply(self.model):
+            after = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
+        return [
+            {"prompt": p, "domain": d, "before": b, "after": a}
+            for (d, p), b, a in zip(prompts, before, after, strict=True)
+        ]
+
+
+def width_groups(runs: Sequence[Run]) -> list[list[int]]:
+    """Indices of runs in groups whose row widths are within a factor of each other, narrowest first."""
+    order = sorted(range(len(runs)), key=lambda i: runs[i].forget.ids.shape[1])
+    groups: list[list[int]] = []
+    for i in order:
+        width = runs[i].forget.ids.shape[1]
+        if groups and width <= WIDTH_STEP * max(8, runs[groups[-1][0]].forget.ids.shape[1]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def rises(base: Mapping[str, float], edited: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row per domain: CE before, after, difference."""
+    return [{"domain": d, "ce_base": base[d], "ce": edited[d], "rise": edited[d] - base[d]} for d in edited]

@@ -1,0 +1,95 @@
+"""Choosing each method's learning rate and retain weight per budget, on validation text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from rankone.artifact import environment, refuse_existing, write_json
+from rankone.benchmark.job import Job
+from rankone.benchmark.measure import cross_entropies, edited_cross_entropies
+from rankone.benchmark.tables import DAMAGE_BAR
+from rankone.edits.fitting import Fit, Run
+from rankone.progress import meter, print_table
+
+GRIDS: dict[str, list[float]] = {
+    "scalar": [0.1, 0.3, 1.0],
+    "top16": [0.03, 0.1, 0.3],
+    "lora_r1": [0.003, 0.01, 0.03],
+    "lora_r1_local": [0.003, 0.01, 0.03],
+}
+WEIGHTS = [0.3, 1.0, 3.0]
+VALIDATION_TOKENS = 1000
+
+
+def select(job: Job, out: Path, seeds: int = 3) -> dict[str, Any]:
+    """Fit every (rate, λ) of the grids at every budget and seed, score on validation text, write the best to `out`.
+
+    Score of a setting: mean over seeds of min(CE_forget, chance) − CE_base,forget − 10 · max(0, rise_retain − 0.1)
+    − rise_retain: removal up to chance, damage counted once, and damage beyond the bar counted ten times more.
+    Only the forget and the retain domain are looked at.
+    """
+    refuse_existing(out)
+    config = job.config
+    text = {d: job.blocks(d, "validation", VALIDATION_TOKENS) for d in (config.forget, config.retain)}
+    base = cross_entropies(job.model, text)
+    rows: list[dict[str, Any]] = []
+    for method, budgets in config.budgets.items():
+        runs = [
+            Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate)
+            for budget in budgets
+            for seed in range(seeds)
+            for rate in GRIDS[method]
+            for weight in WEIGHTS
+        ]
+        with meter(f"fit {method}", config.fit.steps) as bar:
+            fits = job.fit(method, runs, bar)
+        with meter(f"score {method}", len(fits)) as bar:
+            for fit in fits:
+                edited = edited_cross_entropies(job.model, fit.edit, text)
+                rows.append(_row(job, method, fit, base, edited))
+                bar.advance(1)
+    chosen = _choose(rows)
+    write_json(out, {"rates": chosen, "settings": rows, "provenance": environment()})
+    _show(chosen)
+    return chosen
+
+
+def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> dict[str, Any]:
+    forget, retain = job.config.forget, job.config.retain
+    damage = edited[retain] - base[retain]
+    removal = min(edited[forget], job.chance) - base[forget]
+    return {
+        "method": method,
+        "budget": fit.run.forget.tokens,
+        "seed": fit.run.seed,
+        "learning_rate": fit.run.learning_rate,
+        "retain_weight": fit.run.retain_weight,
+        "forget_ce": edited[forget],
+        "retain_rise": damage,
+        "steps": fit.steps,
+        "score": removal - damage - 10 * max(0.0, damage - DAMAGE_BAR),
+    }
+
+
+def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    scores: dict[tuple[str, int], dict[tuple[float, float], list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for row in rows:
+        scores[row["method"], row["budget"]][row["learning_rate"], row["retain_weight"]].append(row["score"])
+    chosen: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for (method, budget), settings in scores.items():
+        rate, weight = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
+        chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight}
+    return dict(chosen)
+
+
+def _show(chosen: dict[str, dict[str, dict[str, float]]]) -> None:
+    rows = [
+        [method, budget, rate["learning_rate"], rate["retain_weight"]]
+        for method, own in chosen.items()
+        for budget, rate in own.items()
+    ]
+    print_table("Selected on validation text", ["method", "budget", "learning rate", "λ"], rows)

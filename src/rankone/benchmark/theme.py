@@ -1,0 +1,215 @@
+"""One look for every figure: colours, markers, readable names, axes, and how a figure becomes SVG."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import matplotlib.transforms
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+P = ParamSpec("P")
+
+_SIGNS = {"\n": "↵", "\t": "⇥"}
+
+INK, MUTED, FAINT = "#1f2328", "#5c6670", "#d7dce1"
+SUCCESS = "#e6f2ea"
+# Okabe and Ito's colour-blind-safe set, its yellow left out (illegible on white).
+PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#B07D00", "#444444", "#7B4FA3")
+MARKERS = ("o", "^", "D", "s", "v", "P", "X", "p")
+METHODS = {
+    "scalar": ("one scalar", 0),
+    "top16": ("top-16 scalars", 3),
+    "lora_r1": ("LoRA rank 1", 1),
+    "lora_r1_local": ("LoRA rank 1, one matrix", 2),
+}
+DOMAINS = {
+    "de": "German",
+    "en": "English",
+    "fr": "French",
+    "es": "Spanish",
+    "it": "Italian",
+    "nl": "Dutch",
+    "sv": "Swedish",
+    "pl": "Polish",
+    "code": "code",
+}
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "text.parse_math": False,  # a `$` in a name is a dollar sign
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "legend.frameon": False,
+    "svg.hashsalt": "rankone",
+    "svg.fonttype": "path",
+}
+
+
+def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw under the theme, whatever the caller's matplotlib settings are."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(RC)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def figure(width: float, height: float, title: str, note: str, keys: Sequence[Artist] = ()) -> Figure:
+    """An empty figure (inches) whose title states what is shown; it belongs to no global state.
+
+    `keys` become a legend under the title, `note` a line at the foot.
+    """
+    fig = Figure(figsize=(width, height), layout="constrained")
+    if keys:
+        bold = {"size": 11.5, "weight": "bold"}
+        place = {"loc": "outside upper left", "alignment": "left", "borderaxespad": 0.3, "borderpad": 0.1}
+        columns = max(1, min(len(keys), int(width / 1.75)))
+        fig.legend(handles=keys, title=title, title_fontproperties=bold, ncols=columns, fontsize=8.5, **place)
+    else:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    fig.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
+    return fig
+
+
+def visible(text: object) -> str:
+    """`text` with control, bidirectional and invisible characters replaced by what shows them."""
+    return "".join(map(_visible, str(text)))
+
+
+def _visible(char: str) -> str:
+    if char in _SIGNS:
+        return _SIGNS[char]
+    if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:04x}}}"
+
+
+def method_name(method: str) -> str:
+    """How a method is called in figures and tables."""
+    return METHODS[method][0] if method in METHODS else visible(method)
+
+
+def domain_name(domain: str) -> str:
+    """How a domain is called in figures and tables: `de` is German; others keep their name."""
+    return DOMAINS.get(domain, visible(domain))
+
+
+def method_order(methods: Sequence[str]) -> list[str]:
+    """Known methods in their fixed order, then the others as they come."""
+    unique = list(dict.fromkeys(methods))
+    return [m for m in METHODS if m in unique] + [m for m in unique if m not in METHODS]
+
+
+def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker per method; known methods always look the same."""
+    others = [m for m in method_order(methods) if m not in METHODS]
+    slots = {m: slot for m, (_, slot) in METHODS.items()} | {m: 4 + i for i, m in enumerate(others)}
+    return {m: (PALETTE[slots[m] % 8], MARKERS[slots[m] % 8]) for m in method_order(methods)}
+
+
+def domain_colours(domains: Sequence[str]) -> dict[str, str]:
+    """Colour per domain, the forget domain first (vermilion), the retain domain second (blue)."""
+    return {domain: PALETTE[i % len(PALETTE)] for i, domain in enumerate(domains)}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a true minus sign; more than a thousand without decimals."""
+    digits = digits if abs(value) < 1000 else 0
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.replace("-", "")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign, `+0.012` or `−0.003`; a rounded zero has none."""
+    text = number(value, digits)
+    return text if text.startswith("−") or not float(text) else f"+{text}"
+
+
+def rise_axis(axes: Axes, low: float, high: float) -> None:
+    """Make y a rise axis in nats: linear up to ±0.1, logarithmic beyond, with plain tick labels."""
+    axes.set_yscale("symlog", linthresh=0.1, linscale=0.8)
+    axes.set_ylim(min(-0.02, low - 0.1 * abs(low)), max(0.2, 1.35 * high))
+    axes.yaxis.set_major_locator(FixedLocator([-10, -1, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30, 100]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move label positions apart until neighbours are at least `gap` away, keeping order and centre."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    groups: list[list[int]] = []
+    starts: list[float] = []
+    for i in order:
+        groups.append([i])
+        starts.append(values[i])
+        while len(groups) > 1 and starts[-2] + gap * len(groups[-2]) > starts[-1]:
+            merged = groups[-2] + groups.pop()
+            groups[-1] = merged
+            starts.pop()
+            starts[-1] = sum(values[j] for j in merged) / len(merged) - gap * (len(merged) - 1) / 2
+    places = dict.fromkeys(range(len(values)), 0.0)
+    for group, start in zip(groups, starts, strict=True):
+        places.update({i: start + gap * k for k, i in enumerate(group)})
+    return [places[i] for i in range(len(values))]
+
+
+def end_labels(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[tuple[str, str]]) -> None:
+    """Name lines at their right ends: `ends` are (x, y) in data units, `texts` are (text, colour)."""
+    low, high = axes.get_ylim()
+    gap = 0.052 * (high - low)
+    places = spread([y for _, y in ends], gap)
+    for rank, i in enumerate(sorted(range(len(places)), key=lambda i: -places[i])):
+        places[i] = min(places[i], high - gap * rank)
+    side = matplotlib.transforms.blended_transform_factory(axes.transAxes, axes.transData)
+    for (x, y), place, (text, colour) in zip(ends, places, texts, strict=True):
+        axes.annotate(
+            text,
+            xy=(x, y),
+            xytext=(1.03, place),
+            textcoords=side,
+            color=colour,
+            va="center",
+            fontweight="bold",
+            fontsize=8.5,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 1},
+        )
+
+
+def svg(fig: Figure, prefix: str) -> str:
+    """`fig` as a standalone, reproducible SVG whose ids start with `prefix`, so that many fit on one page."""
+    stream = io.StringIO()
+    with mpl.rc_context(RC):  # pyright: ignore[reportArgumentType]
+        FigureCanvasSVG(fig).print_svg(
+            stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"), None)
+        )
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", stream.getvalue())

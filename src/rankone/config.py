@@ -1,0 +1,45 @@
+"""Configuration as frozen pydantic models read from YAML; an unknown key is an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rankone.errors import RankOneError
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_yaml(cls, path: Path | str, **overrides: object) -> Self:
+        """Read a recipe; keyword overrides that are not None replace its top-level keys."""
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text("utf8")) or {}
+        except FileNotFoundError:
+            raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
+        except yaml.YAMLError as error:
+            raise RankOneError(f"recipe '{path}' is no valid YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise RankOneError(
+                f"recipe '{path}' holds no `key: value` pairs at its top level. Check the file."
+            )
+        values.update({k: v for k, v in overrides.items() if v is not None})
+        return cls.checked(values, str(path))
+
+    @classmethod
+    def checked(cls, values: dict[str, object], where: str) -> Self:
+        """Validate `values`; errors name the field, the value and the place they came from."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()
+            ]
+            raise RankOneError(f"{where}: " + "; ".join(lines)) from error

@@ -1,0 +1,54 @@
+"""Persistent adversarial sources: an Adam ascent on r that outlives the training step.
+
+A source belongs to a batch slot, a position, both or neither (its scope), never to an example: the data in the slot
+changes, the source stays. The last `sites` channels are the sources of the delta components.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rankone.decomposition.config import Adversary
+
+ADAM_EPSILON = 1e-8
+
+
+class PersistentAdversary:
+    """Sources r [B or 1, T or 1, channels] in [0, 1] with their Adam moments."""
+
+    def __init__(
+        self, config: Adversary, rows: int, length: int, channels: int, generator: torch.Generator
+    ) -> None:
+        shape = (rows if "b" in config.scope else 1, length if "s" in config.scope else 1, channels)
+        self.config = config
+        self.source: Float[Tensor, "sb st channels"] = torch.rand(
+            shape, generator=generator, device=generator.device
+        )
+        self.first = torch.zeros_like(self.source)
+        self.second = torch.zeros_like(self.source)
+        self.ascents = torch.zeros(shape[0], 1, 1, device=generator.device)
+
+    def ascend(
+        self, gradient: Float[Tensor, "sb st channels"], learning_rate: float, rows: Bool[Tensor, "b 1 1"]
+    ) -> None:
+        """One bias-corrected Adam step up the gradient, clamped to [0, 1], in the slots that were adversarial."""
+        moved = rows if self.source.shape[0] > 1 else rows.any().view(1, 1, 1)
+        b1, b2 = self.config.beta1, self.config.beta2
+        self.ascents += moved
+        keep = moved.float()
+        self.first.lerp_(gradient, (1 - b1) * keep)
+        self.second.lerp_(gradient.square(), (1 - b2) * keep)
+        count = self.ascents.clamp_min(1)
+        step = (self.first / (1 - b1**count)) / ((self.second / (1 - b2**count)).sqrt() + ADAM_EPSILON)
+        self.source = (self.source + learning_rate * keep * step).clamp(0, 1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its whole state."""
+        return {"source": self.source, "first": self.first, "second": self.second, "ascents": self.ascents}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Put a saved state back."""
+        for name in ("source", "first", "second", "ascents"):
+            getattr(self, name).copy_(tensors[name])

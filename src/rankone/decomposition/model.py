@@ -1,0 +1,226 @@
+"""A decomposition: the factors of every site and the importance function, and a target model running with them."""
+
+from __future__ import annotations
+
+import bisect
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
+from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.site import DecomposedSite, installed
+from rankone.errors import RankOneError, nearest
+from rankone.models.sites import Site, find_sites, weight_of
+
+KIND = "decomposition"
+
+
+def site_key(name: str) -> str:
+    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
+    return name.replace(".", "-")
+
+
+class Decomposition(nn.Module):
+    """V [d_in, C] and U [C, d_out] per site, in the target's site order, and the causal importance function.
+
+    `indices[site]` holds the original number of each kept subcomponent, so that `h.3.attn.v_proj:513` names the
+    same one before and after dead ones were folded into delta.
+    """
+
+    def __init__(
+        self,
+        factors: dict[str, tuple[Tensor, Tensor]],
+        importance: SharedTransformer,
+        indices: dict[str, Int[Tensor, " c"]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.sites = list(factors)
+        self.V = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][0]) for s in self.sites})
+        self.U = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][1]) for s in self.sites})
+        self.importance = importance
+        self.counts = [factors[s][0].shape[1] for s in self.sites]
+        self.indices = indices or {s: torch.arange(c) for s, c in zip(self.sites, self.counts, strict=True)}
+
+    @property
+    def total(self) -> int:
+        """Number of subcomponents of all sites."""
+        return sum(self.counts)
+
+    def factors(self, site: str) -> tuple[nn.Parameter, nn.Parameter]:
+        """(V [d_in, C], U [C, d_out]) of a site."""
+        return self.V[site_key(site)], self.U[site_key(site)]
+
+    def names(self) -> list[str]:
+        """Subcomponent names in the order of the importance logits."""
+        return [f"{s}:{int(i)}" for s in self.sites for i in self.indices[s]]
+
+    def locate(self, name: str) -> tuple[str, int]:
+        """(site, column) of a subcomponent named `site:number`; an unknown name is an error that offers others."""
+        site, _, number = name.rpartition(":")
+        if site not in self.sites:
+            hint = nearest(site or name, self.sites)
+            raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as h.3.attn.v_proj:513.{hint}")
+        known = self.indices[site].tolist()
+        if not number.isdecimal() or int(number) not in known:
+            near = _near_numbers(known, number)
+            raise RankOneError(
+                f"unknown subcomponent '{name}': '{site}' keeps {len(known)} subcomponents. "
+                f"Nearest: {', '.join(f'{site}:{n}' for n in near)}."
+            )
+        return site, known.index(int(number))
+
+    def vectors(self, name: str) -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_out"]]:
+        """(v, u) of one subcomponent."""
+        site, column = self.locate(name)
+        read, write = self.factors(site)
+        return read[:, column].detach(), write[column].detach()
+
+    def column(self, name: str) -> int:
+        """Position of a subcomponent in the concatenated order of the importance logits."""
+        site, column = self.locate(name)
+        return sum(self.counts[: self.sites.index(site)]) + column
+
+
+def _near_numbers(known: list[int], number: str) -> list[int]:
+    if not number.isdecimal():
+        return known[:3]
+    at = bisect.bisect_left(known, int(number))
+    return known[max(0, at - 1) : at + 2] or known[-3:]
+
+
+class DecomposedModel:
+    """A target model with its decomposed sites in place, for the length of a `with` block.
+
+    Masks are [B, T, ΣC] (or broadcastable) over all subcomponents in the decomposition's order, deltas and routes
+    [B, T, sites].
+    """
+
+    def __init__(self, target: PreTrainedModel, decomposition: Decomposition) -> None:
+        self.target, self.decomposition = target, decomposition
+        self._sites: dict[str, DecomposedSite] = {}
+
+    def __enter__(self) -> Self:
+        factors = {s: self.decomposition.factors(s) for s in self.decomposition.sites}
+        self._context = installed(self.target, factors)
+        self._sites = self._context.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._context.__exit__(*raised)
+        self._sites = {}
+
+    @property
+    def modules(self) -> list[DecomposedSite]:
+        """The decomposed sites in sorted order."""
+        return [self._sites[s] for s in self.decomposition.sites]
+
+    def clean(self, ids: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t vocab"], list[Tensor]]:
+        """Logits of the untouched target and the input of every site, without gradients."""
+        for site in self.modules:
+            site.clear()
+            site.capture = True
+        with torch.no_grad():
+            logits = self.target(input_ids=ids, use_cache=False).logits
+        inputs: list[Tensor] = []
+        for site in self.modules:
+            assert site.input is not None
+            inputs.append(site.input)
+            site.capture, site.input = False, None
+        return logits, inputs
+
+    def importance(
+        self, ids: Int[Tensor, "b t"], present: Bool[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t c"]:
+        """Causal importance g in [0, 1] of every subcomponent at every position, without gradients."""
+        _, inputs = self.clean(ids)
+        with torch.no_grad():
+            return self.decomposition.importance(inputs, present).clamp(0, 1)
+
+    def masked(
+        self,
+        ids: Int[Tensor, "b t"],
+        mask: Float[Tensor, "b t c"],
+        delta: Float[Tensor, "b t sites"] | None = None,
+        route: Float[Tensor, "b t sites"] | None = None,
+    ) -> Float[Tensor, "b t vocab"]:
+        """Logits with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites."""
+        masks = mask.split(self.decomposition.counts, dim=-1)
+        for i, site in enumerate(self.modules):
+            own_delta = None if delta is None else delta[..., i : i + 1]
+            own_route = None if route is None else route[..., i : i + 1]
+            site.set_masks(masks[i], own_delta, own_route)
+        try:
+            return self.target(input_ids=ids, use_cache=False).logits
+        finally:
+            for site in self.modules:
+                site.clear()
+
+
+def save_decomposition(
+    decomposition: Decomposition,
+    target: PreTrainedModel,
+    path: Path,
+    provenance: dict[str, Any],
+    evidence: dict[str, Any] | None,
+    dtype: torch.dtype = torch.bfloat16,
+) -> None:
+    """Write the decomposition of `target` as an artefact; factors and importance function in `dtype`."""
+    tensors = {k: p.detach().to(dtype) for k, p in decomposition.named_parameters()}
+    tensors |= {f"indices.{site_key(s)}": i for s, i in decomposition.indices.items()}
+    weights = {site.name: _weight_hash(site) for site in find_sites(target, decomposition.sites)}
+    config = {
+        "sites": decomposition.sites,
+        "importance": decomposition.importance.config.model_dump(),
+        "target": {"name": Path(target.name_or_path).name, "weights": weights},
+    }
+    with new_artifact(path, KIND, provenance) as staging:
+        save_tensors(staging / "tensors.safetensors", tensors)
+        write_json(staging / "config.json", config)
+        if evidence is not None:
+            write_json(staging / "evidence.json", evidence)
+
+
+def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decomposition, Artifact]:
+    """Load a decomposition in fp32 and check that it belongs to `target`'s weights."""
+    artifact = open_artifact(path, KIND)
+    config, tensors = artifact.json(), artifact.tensors()
+    _check_target(target, config, artifact.path)
+    sites: list[str] = config["sites"]
+    factors = {s: (tensors[f"V.{site_key(s)}"].float(), tensors[f"U.{site_key(s)}"].float()) for s in sites}
+    widths = [factors[s][0].shape[0] for s in sites]
+    importance = SharedTransformer(
+        SharedTransformerConfig.model_validate(config["importance"]),
+        widths,
+        sum(f[0].shape[1] for f in factors.values()),
+    )
+    indices = {s: tensors[f"indices.{site_key(s)}"] for s in sites}
+    decomposition = Decomposition(factors, importance, indices)
+    state = {k: v.float() for k, v in tensors.items() if not k.startswith("indices.")}
+    decomposition.load_state_dict(state)
+    return decomposition.eval().requires_grad_(False), artifact
+
+
+def _check_target(target: PreTrainedModel, config: dict[str, Any], path: Path) -> None:
+    """Refuse a target whose site weights are not the ones that were decomposed."""
+    expected: dict[str, str] = config["target"]["weights"]
+    found = {site.name: site for site in find_sites(target, None)}
+    for name, digest in expected.items():
+        if name not in found:
+            raise RankOneError(
+                f"'{path}' decomposes '{name}', which this model lacks: it is another model's."
+            )
+        if _weight_hash(found[name]) != digest:
+            raise RankOneError(
+                f"'{path}' was made from other weights of '{name}'. Load the model it was made from: "
+                f"'{config['target']['name']}'."
+            )
+
+
+def _weight_hash(site: Site) -> str:
+    """Hash of the weight in fp32, so that a bf16 load and its fp32 copy agree."""
+    return tensor_hash(weight_of(site).detach().float())

@@ -1,0 +1,166 @@
+"""A whole decomposition run: text → rows → training → folding the dead into delta → evidence → artefact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.artifact import new_artifact, open_artifact, refuse_existing
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidence
+from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
+from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.errors import RankOneError
+from rankone.models.loading import model_hash
+from rankone.progress import console, meter
+from rankone.text.blocks import Blocks, passage_blocks
+from rankone.text.corpus import Corpus
+from rankone.text.mixture import Mixture, mixture_pieces, mixture_rows
+
+LADDER = (10, 20, 40, 80)
+EVIDENCE_TOKENS = 3072
+HARVEST_ROWS = 1024
+
+
+def decompose(
+    config: DecomposeConfig,
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: Corpus,
+    run: Path,
+    out: Path,
+    stop_after: int | None = None,
+    fold: bool = True,
+) -> Path | None:
+    """Decompose `target` and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`."""
+    refuse_existing(out)
+    key = [config.model_dump(), model_hash(target), corpus.fingerprint()]
+    config_hash = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    rows = training_rows(config, tokenizer, corpus, run, config_hash)
+    decomposition = new_decomposition(target, config)
+    original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
+    trainer = Trainer(target, decomposition, rows, config)
+    if not train(trainer, run, config_hash, stop_after):
+        return None
+    decomposition.eval().requires_grad_(False).cpu()
+    target.cpu()
+    if fold:
+        decomposition = fold_dead(decomposition, dead_free_importance(target, decomposition, rows))
+        console.print(
+            f"kept {decomposition.total:,} of {sum(original.values()):,} subcomponents; the rest is in delta"
+        )
+    evidence = evidence_on(target, tokenizer, decomposition, corpus, config.mixture, original)
+    provenance = {
+        "recipe": config.model_dump(),
+        "steps": config.steps,
+        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+        "original_subcomponents": original,
+    }
+    save_decomposition(decomposition, target, out, provenance, evidence)
+    return out
+
+
+def training_rows(
+    config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, run: Path, config_hash: str
+) -> np.ndarray:
+    """Shuffled token rows of the mixture, made once per run and kept in it."""
+    folder = run / "rows"
+    tokens = config.steps * config.rows * config.context
+    if not folder.exists():
+        rng = np.random.default_rng(config.seed)
+        pieces = mixture_pieces(corpus, config.mixture, tokens, rng)
+        rows = mixture_rows(tokenizer, pieces, config.mixture, tokens, config.context, rng)
+        with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
+            np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
+    artifact = open_artifact(folder, "tokens")
+    if artifact.manifest["provenance"]["config_hash"] != config_hash:
+        raise RankOneError(
+            f"'{run}' was started with another recipe, model or text. Use another run directory, or the same recipe."
+        )
+    return np.load(folder / "rows.npy", allow_pickle=False)
+
+
+def dead_free_importance(
+    target: PreTrainedModel, decomposition: Decomposition, rows: np.ndarray, count: int = HARVEST_ROWS
+) -> Float[Tensor, " subcomponents"]:
+    """Mean importance of every subcomponent on the last `count` training rows."""
+    total = torch.zeros(decomposition.total)
+    chosen = torch.from_numpy(rows[-count:].astype(np.int64))
+    with DecomposedModel(target, decomposition) as model, meter("mean importance", len(chosen)) as bar:
+        for ids in chosen.split(16):
+            total += model.importance(ids).sum((0, 1))
+            bar.advance(len(ids))
+    return total / chosen.numel()
+
+
+def fold_dead(
+    decomposition: Decomposition,
+    mean_importance: Float[Tensor, " subcomponents"],
+    threshold: float = ALIVE_MEAN_IMPORTANCE,
+) -> Decomposition:
+    """The decomposition without the subcomponents whose mean importance is at most `threshold`.
+
+    What they held falls to delta, which is W minus the rest by definition. Their importance is taken as 0 from now on.
+    """
+    keep = mean_importance > threshold
+    factors, indices = {}, {}
+    for site, own in zip(decomposition.sites, keep.split(decomposition.counts), strict=True):
+        read, write = decomposition.factors(site)
+        factors[site] = (read[:, own].detach().clone(), write[own].detach().clone())
+        indices[site] = decomposition.indices[site][own]
+    old = decomposition.importance
+    widths = [decomposition.factors(s)[0].shape[0] for s in decomposition.sites]
+    importance = SharedTransformer(old.config, widths, int(keep.sum()))
+    state = old.state_dict()
+    state["head.weight"], state["head.bias"] = state["head.weight"][keep], state["head.bias"][keep]
+    importance.load_state_dict(state)
+    return Decomposition(factors, importance, indices).eval().requires_grad_(False)
+
+
+def evidence_text(
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: Corpus,
+    mixture: Mixture,
+    context: int,
+    tokens: int = EVIDENCE_TOKENS,
+    split: str = "validation",
+) -> Blocks:
+    """Held-out rows in the mixture's proportions, BOS first."""
+    pieces = mixture_pieces(corpus, mixture, 4 * tokens, np.random.default_rng(0), split)
+    total = sum(mixture[d].weight for d in pieces)
+    ids, valid = [], []
+    for domain, own in pieces.items():
+        wanted = max(1, round(tokens * mixture[domain].weight / total / context))
+        blocks = passage_blocks(tokenizer, own, context, what=f"the {split} text of '{domain}'")
+        full = blocks.valid.sum(1).topk(min(wanted, len(blocks.ids))).indices.sort().values
+        ids.append(blocks.ids[full])
+        valid.append(blocks.valid[full])
+    return Blocks(torch.cat(ids), torch.cat(valid))
+
+
+def evidence_on(
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    corpus: Corpus,
+    mixture: Mixture,
+    original: dict[str, int] | None,
+    ladder: tuple[int, ...] = LADDER,
+    split: str = "validation",
+) -> dict[str, Any]:
+    """The evidence of a decomposition on held-out text of a corpus."""
+    context = min(int(target.config.max_position_embeddings), 512)
+    blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
+    with DecomposedModel(target, decomposition) as model, meter("adversaries", 2 * max(ladder)) as bar:
+        evidence = gather_evidence(model, blocks, ladder, original, bar)
+    evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
+    return evidence

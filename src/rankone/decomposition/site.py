@@ -1,0 +1,122 @@
+"""The masked forward of one site, and putting decomposed sites into a target model and taking them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rankone.models.modules import replace_module
+from rankone.models.sites import Site, find_sites, weight_of
+
+
+def gate(
+    activation: Float[Tensor, "b t c"],
+    mask: Float[Tensor, "b t c"],
+    delta: Float[Tensor, "b t 1"],
+    route: Float[Tensor, "b t 1"],
+) -> Float[Tensor, "b t c"]:
+    """Subcomponent activations times route · (m − m_Δ): with m_Δ x Wᵀ added, exactly the masked site."""
+    return activation * ((mask - delta) * route).to(activation.dtype)
+
+
+class DecomposedSite(nn.Module):
+    """A linear layer W = Σ_c u_c v_cᵀ + Δ whose subcomponents can be masked per position.
+
+    y = ((x V) ⊙ (m − m_Δ)) U + m_Δ · x Wᵀ + b, which equals ((x V) ⊙ m) U + m_Δ · x Δᵀ + b without ever
+    forming V U (the identity Δ = W − (V U)ᵀ). Where a position is not routed the site is plain W.
+
+    V: [d_in, C] (read), U: [C, d_out] (write). With no masks set the original layer runs untouched, so its
+    output is equal to the bit.
+    """
+
+    def __init__(self, base: nn.Module, site: Site, read: nn.Parameter, write: nn.Parameter) -> None:
+        super().__init__()
+        self.base = base
+        self.V, self.U = read, write
+        self.transposed = site.transposed
+        self.gate = gate
+        self.capture = False
+        self.input: Tensor | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Back to the untouched layer."""
+        self.mask: Tensor | None = None
+        self.delta: Tensor | None = None
+        self.route: Tensor | None = None
+
+    def set_masks(self, mask: Tensor, delta: Tensor | None, route: Tensor | None) -> None:
+        """Mask the site: m broadcastable to [B, T, C]; m_Δ and ρ to [B, T, 1]; delta None is Δ off, route None is all."""
+        self.mask, self.delta, self.route = mask, delta, route
+
+    @property
+    def weight(self) -> Tensor:
+        """The target's weight, for code that reads `layer.weight`."""
+        return self.base.weight  # pyright: ignore[reportReturnType]
+
+    def forward(self, x: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b t d_out"]:
+        """Run the layer, masked if masks are set."""
+        if self.capture:
+            self.input = x
+        if self.mask is None:
+            return self.base(x)
+        activation = x @ self.V
+        if self.delta is None and self.route is None:
+            out = (activation * self.mask.to(activation.dtype)) @ self.U
+        else:
+            delta = self.delta if self.delta is not None else x.new_zeros(())
+            route = self.route if self.route is not None else x.new_ones(())
+            out = self.gate(activation, self.mask, delta, route) @ self.U
+            # Not routed means W alone: the delta path carries it with weight one.
+            out = out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
+        bias = getattr(self.base, "bias", None)
+        return out if bias is None else out + bias
+
+    def matrix(self) -> Float[Tensor, "d_out d_in"]:
+        """The target's weight as a detached fp32 matrix, whatever layout the layer stores."""
+        return self._weight().detach().float()
+
+    def _weight(self) -> Tensor:
+        weight: Tensor = self.base.weight  # pyright: ignore[reportAssignmentType]
+        return weight.T if self.transposed else weight
+
+
+@contextmanager
+def installed(
+    model: nn.Module, factors: Mapping[str, tuple[nn.Parameter, nn.Parameter]]
+) -> Iterator[dict[str, DecomposedSite]]:
+    """Replace the named sites of `model` by decomposed ones while the block runs.
+
+    factors: site name → (V [d_in, C], U [C, d_out]). The original modules are put back whatever happens.
+    """
+    sites = {site.name: site for site in find_sites(model, None)}
+    placed = {name: DecomposedSite(sites[name].module, sites[name], *factors[name]) for name in factors}
+    try:
+        for name, module in placed.items():
+            replace_module(model, name, module)
+        yield placed
+    finally:
+        for name, module in placed.items():
+            replace_module(model, name, module.base)
+
+
+def site_weight(site: Site) -> Float[Tensor, "d_out d_in"]:
+    """The site's weight as a detached fp32 matrix."""
+    return weight_of(site).detach().float()
+
+
+def delta_of(
+    weight: Float[Tensor, "d_out d_in"], read: Float[Tensor, "d_in c"], write: Float[Tensor, "c d_out"]
+) -> Float[Tensor, "d_out d_in"]:
+    """Δ = W − (V U)ᵀ."""
+    return weight - (read @ write).T
+
+
+def faithfulness(deltas: list[Tensor]) -> Float[Tensor, ""]:
+    """Σ‖Δ_l‖²_F / N over the N decomposed weights (method: mean squared error, fp32)."""
+    return torch.stack([delta.square().sum() for delta in deltas]).sum() / sum(d.numel() for d in deltas)

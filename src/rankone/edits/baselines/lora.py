@@ -1,0 +1,61 @@
+"""LoRA as a fitting method: W' = W + (a / r) · B A on the given sites, A random, B zero (PEFT's default start)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.edits.adapters import gaussian_by_seed
+from rankone.edits.lowrank import LowRankEdit
+from rankone.models.sites import find_sites
+
+
+class Lora:
+    """LoRA of rank r with scale a / r on every matching site.
+
+    A is drawn uniform with the bound of `kaiming_uniform_(a=√5)`, that is 1/√d_in, as PEFT does; B starts at zero.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        patterns: list[str],
+        rank: int = 1,
+        alpha: float = 16.0,
+        name: str = "lora_r1",
+    ) -> None:
+        self.name, self.rank, self.scale = name, rank, alpha / rank
+        self._shapes = {s.name: (s.d_out, s.d_in) for s in find_sites(model, patterns)}
+
+    def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:
+        """`A:<site>` [runs, r, d_in] and `B:<site>` [runs, d_out, r] for every site."""
+        parameters = {}
+        for index, (site, (d_out, d_in)) in enumerate(self._shapes.items()):
+            gaussian = gaussian_by_seed([seed * 1009 + index for seed in seeds], self.rank, d_in)
+            uniform = torch.special.ndtr(gaussian) * 2 - 1
+            parameters[f"A:{site}"] = nn.Parameter(uniform / d_in**0.5)
+            parameters[f"B:{site}"] = nn.Parameter(torch.zeros(runs, d_out, self.rank))
+        return parameters
+
+    def sites(self) -> list[str]:
+        """Adapted sites."""
+        return list(self._shapes)
+
+    def change(
+        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs n d_in"]
+    ) -> Float[Tensor, "runs n d_out"]:
+        """scale · (x Aᵀ) Bᵀ, batched over runs."""
+        down = torch.bmm(x, parameters[f"A:{site}"].transpose(1, 2).to(x.dtype))
+        return self.scale * torch.bmm(down, parameters[f"B:{site}"].transpose(1, 2).to(x.dtype))
+
+    def edit(self, parameters: dict[str, Tensor], run: int) -> LowRankEdit:
+        """The adapter of one run as an edit."""
+        factors = {
+            site: (self.scale * parameters[f"B:{site}"][run], parameters[f"A:{site}"][run])
+            for site in self._shapes
+        }
+        return LowRankEdit(
+            factors, description=f"LoRA rank {self.rank} on {len(factors)} sites", method=self.name
+        )

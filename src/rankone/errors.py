@@ -1,0 +1,18 @@
+"""The one exception a user meets: it names the thing, the value and the mend."""
+
+from __future__ import annotations
+
+
+class RankOneError(Exception):
+    """Bad input or a broken artefact, worded for the person who has to mend it.
+
+    The command line prints it as one line and exits with status 2.
+    """
+
+
+def nearest(name: str, known: list[str], limit: int = 3) -> str:
+    """Return a sentence that offers the known names closest to `name`, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.4)
+    return f" Nearest: {', '.join(close)}." if close else ""

@@ -1,0 +1,126 @@
+"""Loading target models and tokenizers by built-in name, directory or Hub name; verified, never in part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
+from rankone.artifact import MANIFEST, open_artifact, tensor_hash
+from rankone.errors import RankOneError, nearest
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+BUILTIN_MODELS = ("mini", "mini-without-de")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_MANIFEST_KEYS = {"kind", "files", "schema_version"}
+
+
+def resolve(name: str | Path) -> Path | str:
+    """The model directory that `name` stands for, or `name` itself where it can only be a Hub name.
+
+    Built-in names (`mini`, `mini-without-de`) come first; write `./mini` for a directory of that name.
+    Raises RankOneError for a path that does not exist or holds no model.
+    """
+    if str(name) in BUILTIN_MODELS and not isinstance(name, Path):
+        return _builtin(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise RankOneError(f"'{path}' has no config.json: it is no model directory. Check the path.")
+        return path
+    if isinstance(name, str) and not path.exists() and _can_be_hub_name(name):
+        return name
+    offered = nearest(str(name), list(BUILTIN_MODELS))
+    raise RankOneError(f"no model directory at '{name}'. Check the path.{offered}")
+
+
+def _builtin(name: str) -> Path:
+    path = ASSETS / name
+    if not path.is_dir():
+        raise RankOneError(
+            f"the built-in model '{name}' is missing from this installation (no '{path}'). "
+            "Reinstall RankOne, or name a model directory."
+        )
+    return path
+
+
+def _can_be_hub_name(name: str) -> bool:
+    """`owner/model` or `model`, unless its first part is a local directory: then it is a mistyped path."""
+    return _HUB_NAME.fullmatch(name) is not None and not ("/" in name and Path(name).parent.exists())
+
+
+def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Load a causal LM in eval mode, its parameters in `dtype`.
+
+    A RankOne artefact is verified against its manifest first. No code from the checkpoint is run. Raises
+    RankOneError for what is missing, damaged or incomplete: no parameter is ever left at a random value.
+    """
+    source = resolve(path_or_name)
+    _verify_manifest(source)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _load_error("model", path_or_name, source, error) from error
+    model, info = loaded
+    _refuse_gaps(path_or_name, info)
+    return model.eval()
+
+
+def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer saved beside a model; RankOneError where there is none."""
+    source = resolve(path_or_name)
+    _verify_manifest(source)
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise _load_error("tokenizer", path_or_name, source, error) from error
+
+
+def model_hash(model: nn.Module) -> str:
+    """SHA-256 over the names and `tensor_hash`es of all parameters (tied ones once), dtypes included."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name} {tensor_hash(parameter)}\n".encode())
+    return digest.hexdigest()
+
+
+def _verify_manifest(source: Path | str) -> None:
+    """Check every hash where the directory is a RankOne artefact; another tool's manifest is ignored."""
+    if not isinstance(source, Path) or not (source / MANIFEST).is_file():
+        return
+    try:
+        manifest = json.loads((source / MANIFEST).read_text("utf8"))
+    except ValueError:
+        manifest = dict.fromkeys(_MANIFEST_KEYS)  # damaged: let open_artifact say so
+    if isinstance(manifest, dict) and _MANIFEST_KEYS & manifest.keys():
+        open_artifact(source, "model")
+
+
+def _refuse_gaps(name: str | Path, info: dict[str, Any]) -> None:
+    for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
+        found = sorted(map(str, info.get(kind) or ()))
+        if found:
+            raise RankOneError(
+                f"'{name}' does not fill the whole model: {kind.replace('_', ' ')} {', '.join(found[:3])} "
+                f"({len(found)} in all). The checkpoint is incomplete or belongs to another architecture."
+            )
+
+
+def _load_error(what: str, name: str | Path, source: Path | str, error: Exception) -> RankOneError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(source, Path):
+        return RankOneError(f"cannot load the {what} in '{source}': {reason}")
+    builtin = ", ".join(BUILTIN_MODELS)
+    return RankOneError(
+        f"'{name}' is neither a directory nor a built-in model ({builtin}); as a Hub name it failed: {reason}"
+    )

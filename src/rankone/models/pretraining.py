@@ -1,0 +1,291 @@
+"""Pretraining of the built-in architecture from a recipe: text mixture → tokenizer → token stream → model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from rankone.artifact import new_artifact, open_artifact, write_json
+from rankone.checkpoint import (
+    State,
+    append_metrics,
+    load_checkpoint,
+    pack_module,
+    pack_optimizer,
+    save_checkpoint,
+    trim_metrics,
+    unpack_module,
+    unpack_optimizer,
+)
+from rankone.config import Config
+from rankone.errors import RankOneError
+from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+from rankone.models.tokenizer import train_tokenizer
+from rankone.progress import console, format_values, meter
+from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
+from rankone.text.corpus import Corpus
+from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
+
+KIND = "model"
+VALIDATION_TOKENS = 8000
+
+
+class Preset(Config):
+    """A model size with the training it gets."""
+
+    hidden_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    tokens: int = Field(gt=0, description="training tokens")
+    batch_rows: int = Field(gt=0, description="rows per step")
+    learning_rate: float = Field(gt=0)
+
+
+class PretrainConfig(Config):
+    """A pretraining recipe."""
+
+    vocab_size: int = Field(4096, ge=300)
+    context: int = Field(128, ge=8)
+    mixture: Mixture
+    presets: dict[str, Preset]
+    tokenizer_chars: int = Field(
+        24_000_000, gt=0, description="characters of training text the tokenizer sees"
+    )
+    warmup_steps: int = Field(100, ge=0)
+    final_lr_fraction: float = Field(0.1, ge=0, le=1)
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(1.0, gt=0)
+    seed: int = 0
+    checkpoint_every: int = Field(200, gt=0)
+    tokenizer_from: str | None = Field(None, description="reuse the tokenizer of this model directory")
+    without: list[str] = Field(default_factory=list, description="domains to leave out (reference models)")
+
+
+def pretrain(
+    config: PretrainConfig, preset: str, corpus: Corpus, run: Path, out: Path, stop_after: int | None = None
+) -> Path | None:
+    """Train a model and write it to `out`; a run cut off goes on from its last checkpoint in `run`.
+
+    `stop_after` ends the run early at that step, with a checkpoint (None is returned then).
+    """
+    if preset not in config.presets:
+        raise RankOneError(f"unknown preset '{preset}'; the recipe has {', '.join(config.presets)}.")
+    if out.exists():
+        raise RankOneError(f"output '{out}' already exists. Choose another name, or remove it first.")
+    size = config.presets[preset]
+    config_hash = hashlib.sha256(
+        json.dumps([config.model_dump(), preset, corpus.fingerprint()]).encode()
+    ).hexdigest()
+    run.mkdir(parents=True, exist_ok=True)
+    tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
+    model = build_model(config, size, tokenizer)
+    finished = _train(model, config, size, tokens, run, config_hash, stop_after)
+    if not finished:
+        return None
+    _finish(model, tokenizer, config, preset, corpus, out)
+    return out
+
+
+def build_model(
+    config: PretrainConfig, size: Preset, tokenizer: PreTrainedTokenizerBase
+) -> SimpleMLPForCausalLM:
+    """A freshly initialised model; the seed decides its weights."""
+    torch.manual_seed(config.seed)
+    return SimpleMLPForCausalLM(
+        SimpleMLPConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=size.hidden_size,
+            num_hidden_layers=size.num_hidden_layers,
+            num_attention_heads=size.num_attention_heads,
+            intermediate_size=size.intermediate_size,
+            max_position_embeddings=config.context,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def prepare_tokens(
+    config: PretrainConfig, size: Preset, corpus: Corpus, run: Path, config_hash: str
+) -> tuple[PreTrainedTokenizerBase, np.ndarray]:
+    """Tokenizer and shuffled rows [rows, context] of the mixture, made once per run and kept in it."""
+    folder = run / "tokens"
+    if not folder.exists():
+        console.print("reading text and training the tokenizer")
+        rng = np.random.default_rng(config.seed)
+        pieces = mixture_pieces(corpus, config.mixture, size.tokens, rng, without=tuple(config.without))
+        tokenizer = _tokenizer(config, corpus, pieces, size)
+        rows = mixture_rows(tokenizer, pieces, config.mixture, size.tokens, config.context, rng)
+        with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
+            tokenizer.save_pretrained(staging / "tokenizer")
+            np.save(staging / "rows.npy", rows.astype(np.uint16), allow_pickle=False)
+    artifact = open_artifact(folder, "tokens")
+    if artifact.manifest["provenance"]["config_hash"] != config_hash:
+        raise RankOneError(f"'{run}' was started with another recipe or text. Use another run directory.")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return tokenizer, np.load(folder / "rows.npy", allow_pickle=False)
+
+
+def _tokenizer(
+    config: PretrainConfig, corpus: Corpus, pieces: dict[str, list[str]], size: Preset
+) -> PreTrainedTokenizerBase:
+    """Reuse a tokenizer, or train one on the same mixture the model will read."""
+    if config.tokenizer_from is not None:
+        return AutoTokenizer.from_pretrained(config.tokenizer_from)
+    if config.without:
+        raise RankOneError(
+            f"a reference without {config.without} needs the tokenizer of the full model: set tokenizer_from "
+            f"(corpus '{corpus.name}')."
+        )
+    total = size.tokens * CHARS_PER_TOKEN
+    fraction = min(1.0, config.tokenizer_chars / total)
+    sample = [piece for own in pieces.values() for piece in own[: max(1, int(len(own) * fraction))]]
+    return train_tokenizer(sample, config.vocab_size, config.context)
+
+
+def _learning_rate(step: int, steps: int, config: PretrainConfig, peak: float) -> float:
+    """Linear warm-up, then cosine to the final fraction."""
+    if step < config.warmup_steps:
+        return peak * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    low = config.final_lr_fraction
+    return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _optimizer(model: SimpleMLPForCausalLM, config: PretrainConfig, lr: float) -> torch.optim.AdamW:
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
+
+
+def next_token_loss(model: SimpleMLPForCausalLM, ids: Int[Tensor, "rows length"]) -> Float[Tensor, ""]:
+    """Mean next-token cross-entropy in nats, under bf16 autocast."""
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        logits = model(ids).logits
+    return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten())
+
+
+def _train(
+    model: SimpleMLPForCausalLM,
+    config: PretrainConfig,
+    size: Preset,
+    rows: np.ndarray,
+    run: Path,
+    config_hash: str,
+    stop_after: int | None,
+) -> bool:
+    """One pass over the rows; True when it reached the end."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()  # pyright: ignore[reportArgumentType]
+    optimizer = _optimizer(model, config, size.learning_rate)
+    steps = len(rows) // size.batch_rows
+    if steps == 0:
+        raise RankOneError(f"{len(rows)} rows of text are fewer than one batch of {size.batch_rows}.")
+    start = _resume(model, optimizer, run, config_hash)
+    last = steps if stop_after is None else min(steps, stop_after)
+    clock = time.monotonic()
+    with meter("pretrain", steps) as bar:
+        bar.advance(start)
+        for step in range(start, last):
+            batch = rows[step * size.batch_rows : (step + 1) * size.batch_rows].astype(np.int64)
+            for group in optimizer.param_groups:
+                group["lr"] = _learning_rate(step, steps, config, size.learning_rate)
+            loss = next_token_loss(model, torch.from_numpy(batch).to(device))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step % 20 == 0 or step + 1 == last:
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise RankOneError(
+                        f"the loss is {value} at step {step}: lower learning_rate. '{run}' is kept."
+                    )
+                rate = (step + 1 - start) * batch.size / (time.monotonic() - clock)
+                append_metrics(run, {"step": step, "loss": value, "tokens_per_second": rate})
+                bar.advance(0, format_values({"loss": value, "tok/s": rate}))
+            bar.advance(1)
+            if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
+                tensors = pack_module("model", model) | pack_optimizer("optimizer", optimizer)
+                save_checkpoint(run, State(step + 1, tensors, {}), config_hash)
+    return last == steps
+
+
+def _resume(
+    model: SimpleMLPForCausalLM, optimizer: torch.optim.Optimizer, run: Path, config_hash: str
+) -> int:
+    state = load_checkpoint(run, config_hash)
+    if state is None:
+        trim_metrics(run, -1)
+        return 0
+    unpack_module("model", model, state.tensors)
+    unpack_optimizer("optimizer", optimizer, state.tensors)
+    trim_metrics(run, state.step - 1)
+    console.print(f"resuming at step {state.step}")
+    return state.step
+
+
+def _finish(
+    model: SimpleMLPForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainConfig,
+    preset: str,
+    corpus: Corpus,
+    out: Path,
+) -> None:
+    """Round to bf16 once, so that what is shipped is what everything later decomposes, and write it."""
+    model.cpu().eval().to(torch.bfloat16)
+    table = evaluate_domains(model, tokenizer, config, corpus)
+    provenance = {
+        "recipe": config.model_dump(),
+        "preset": preset,
+        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+    }
+    with new_artifact(out, KIND, provenance) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        write_json(staging / "pretraining.json", table)
+
+
+def evaluate_domains(
+    model: SimpleMLPForCausalLM, tokenizer: PreTrainedTokenizerBase, config: PretrainConfig, corpus: Corpus
+) -> dict[str, dict[str, float]]:
+    """Per domain of the mixture: test cross-entropy of the model, of a unigram model, and ln V, in nats per token."""
+    table = {}
+    wide = model.float()
+    for domain in config.mixture:
+        documents = chunk_documents(corpus.documents(domain, "test", VALIDATION_TOKENS * 8), CHUNK_CHARS)
+        blocks = passage_blocks(tokenizer, documents, config.context).take(VALIDATION_TOKENS)
+        with torch.no_grad():
+            logits = torch.cat([wide(part).logits[:, :-1] for part in blocks.ids.split(32)])
+        valid = blocks.valid[:, 1:]
+        targets = blocks.ids[:, 1:][valid]
+        cross_entropy = F.cross_entropy(logits[valid], targets).item()
+        train = chunk_documents(corpus.documents(domain, "train", 2_000_000), CHUNK_CHARS)
+        counts = np.bincount(packed_stream(tokenizer, train, 500_000), minlength=config.vocab_size) + 1.0
+        unigram = -np.log(counts / counts.sum())[targets.numpy()].mean()
+        table[domain] = {
+            "ce": cross_entropy,
+            "unigram": float(unigram),
+            "chance": math.log(config.vocab_size),
+            "tokens": float(blocks.tokens),
+        }
+    model.to(torch.bfloat16)
+    return table

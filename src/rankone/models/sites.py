@@ -1,0 +1,157 @@
+"""Sites: the weight matrices inside a model's transformer blocks, found in any Hugging Face causal LM.
+
+A site is named by its module path. The embedding and whatever shares its memory (a tied unembedding) is
+never a site: an edit of one would silently be an edit of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from rankone.errors import RankOneError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One weight matrix: y = W x, W [d_out, d_in]; `transposed` where the module stores Wᵀ (Conv1D)."""
+
+    name: str
+    module: nn.Module
+    d_in: int
+    d_out: int
+    transposed: bool
+
+
+def find_sites(model: nn.Module, patterns: Sequence[str] | None = None) -> list[Site]:
+    """All sites whose module path matches one of the fnmatch `patterns` (None: all), layer by layer.
+
+    Sorted by module path with numbers compared as numbers (`h.2` before `h.10`). Raises RankOneError for a
+    pattern that matches nothing, for quantised weights, and for a model without any site.
+    """
+    sites = _all_sites(model)
+    if patterns is None:
+        return sites
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not patterns:
+        raise RankOneError("the list of site patterns is empty. Use ['*'] for all sites.")
+    chosen: set[str] = set()
+    for pattern in patterns:
+        hits = {site.name for site in sites if fnmatchcase(site.name, pattern)}
+        if not hits:
+            raise _no_match(model, pattern, sites)
+        chosen |= hits
+    return [site for site in sites if site.name in chosen]
+
+
+def site_named(model: nn.Module, name: str) -> Site:
+    """The site at exactly this module path; RankOneError says why there is none, with the nearest names."""
+    return sites_named(model, [name])[name]
+
+
+def sites_named(model: nn.Module, names: Sequence[str]) -> dict[str, Site]:
+    """Several sites by module path, in the order asked for; errors as in `site_named`."""
+    sites = _all_sites(model)
+    known = {site.name: site for site in sites}
+    for name in names:
+        if name not in known:
+            raise _no_match(model, name, sites)
+    return {name: known[name] for name in names}
+
+
+def weight_of(site: Site) -> Float[Tensor, "d_out d_in"]:
+    """The site's weight as W [d_out, d_in]: a detached view, so writing into it changes the model."""
+    weight = site.module.get_parameter("weight").detach()
+    return weight.T if site.transposed else weight
+
+
+def shares_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors overlap in memory (by address range: tensors of one file may share a storage)."""
+    if a is b:
+        return True
+    if a.is_meta or b.is_meta or a.device != b.device:
+        return False
+    (start_a, end_a), (start_b, end_b) = _address_range(a), _address_range(b)
+    return start_a < end_b and start_b < end_a
+
+
+def _address_range(tensor: Tensor) -> tuple[int, int]:
+    """First byte and the byte after the last one; both equal for an empty tensor."""
+    if tensor.numel() == 0:
+        return tensor.data_ptr(), tensor.data_ptr()
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+
+
+def _all_sites(model: nn.Module) -> list[Site]:
+    embeddings = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+    lists = {name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    sites = [
+        _site(name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and _inside(name, lists)
+        and not any(shares_memory(module.weight, e) for e in embeddings)
+    ]
+    if not sites:
+        raise RankOneError(
+            f"{type(model).__name__} has no nn.Linear or Conv1D inside a list of blocks (nn.ModuleList): "
+            "RankOne cannot tell what to decompose or edit in it."
+        )
+    return sorted(sites, key=lambda site: _natural(site.name))
+
+
+def _site(name: str, module: nn.Linear | Conv1D) -> Site:
+    if not module.weight.is_floating_point() or module.weight.ndim != 2:
+        raise RankOneError(
+            f"the weight of '{name}' is quantised or packed ({module.weight.dtype}, shape "
+            f"{tuple(module.weight.shape)}). Load the model without quantisation."
+        )
+    transposed = isinstance(module, Conv1D)
+    d_out, d_in = reversed(module.weight.shape) if transposed else module.weight.shape
+    return Site(name, module, d_in, d_out, transposed)
+
+
+def _inside(name: str, lists: set[str]) -> bool:
+    """Whether one of the paths above `name` is a ModuleList, so that `name` lies in a block."""
+    parts = name.split(".")
+    return any(".".join(parts[:i]) in lists for i in range(1, len(parts)))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.split(".")]
+
+
+def _no_match(model: nn.Module, wanted: str, sites: list[Site]) -> RankOneError:
+    """The error for a name or pattern without a site: what is there instead, and what is nearest."""
+    names = [site.name for site in sites]
+    try:
+        module = model.get_submodule(wanted) if wanted else None
+    except AttributeError:
+        module = None
+    if module is not None:
+        return RankOneError(f"'{wanted}' is no site: {_why_no_site(model, module)}")
+    offered = nearest(wanted, names) or f" The model has {', '.join(names[:3])}, …"
+    return RankOneError(f"no site matches '{wanted}' in {type(model).__name__}.{offered}")
+
+
+def _why_no_site(model: nn.Module, module: nn.Module) -> str:
+    weight = getattr(module, "weight", None)
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    if isinstance(module, nn.Embedding):
+        return "it is an embedding. Edits cover the linear maps inside the blocks."
+    if isinstance(weight, Tensor) and any(shares_memory(weight, e.weight) for e in embeddings):
+        return (
+            "its weight is tied to the embedding, so changing it would change the embedding too. "
+            "Edits cover the linear maps inside the blocks."
+        )
+    if isinstance(module, nn.Linear | Conv1D):
+        return (
+            "it lies outside the transformer blocks (unembedding or head). Edits cover the maps inside them."
+        )
+    return f"it is a {type(module).__name__}, not a linear map."

@@ -1,0 +1,72 @@
+"""Text by domain and split: the one interface that every source of text answers to."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+from rankone.errors import RankOneError, nearest
+
+SPLITS = ("train", "validation", "test")
+
+
+class Corpus(Protocol):
+    """Documents labelled with a domain (a language tag, `code`, …) in three disjoint splits."""
+
+    name: str
+
+    def domains(self) -> list[str]:
+        """Names of the domains it has text for."""
+        ...
+
+    def documents(self, domain: str, split: str, limit_chars: int | None = None) -> list[str]:
+        """Documents of one domain and split, about `limit_chars` characters at most."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash that changes when the text does, for provenance."""
+        ...
+
+
+def open_corpus(spec: str) -> Corpus:
+    """Open the text that `--text` names.
+
+    `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]`
+    files; anything else, or `hf:` with an id or a local data set folder, is streamed (text/hub.py).
+    """
+    from rankone.text.builtin import BuiltinCorpus
+    from rankone.text.directory import DirectoryCorpus
+    from rankone.text.hub import HubCorpus
+
+    if spec == "builtin":
+        return BuiltinCorpus()
+    if spec.startswith("hf:"):
+        return HubCorpus(spec)
+    if Path(spec).is_dir():
+        return DirectoryCorpus(Path(spec))
+    if Path(spec).exists() or spec.startswith((".", "/", "~")):
+        raise RankOneError(f"--text '{spec}' is no directory. Give a directory with one folder per domain.")
+    return HubCorpus(spec)
+
+
+def require_domain(corpus: Corpus, domain: str) -> None:
+    """Raise if the corpus has no such domain; the error offers the nearest."""
+    known = corpus.domains()
+    if domain not in known:
+        raise RankOneError(
+            f"no text for '{domain}' in corpus '{corpus.name}'; it has {', '.join(known)}."
+            f"{nearest(domain, known)}"
+        )
+
+
+def require_split(split: str) -> None:
+    """Raise if `split` is not one of train, validation, test."""
+    if split not in SPLITS:
+        raise RankOneError(f"unknown split '{split}'; choose one of {', '.join(SPLITS)}.")
+
+
+def hashed_split(document: str) -> str:
+    """Deal a document to train, validation or test, 80:10:10, by a hash of its text."""
+    bucket = hashlib.sha256(document.encode()).digest()[0] % 10
+    return SPLITS[0] if bucket < 8 else SPLITS[bucket - 7]

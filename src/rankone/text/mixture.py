@@ -1,0 +1,104 @@
+"""Shuffled token rows from a weighted mixture of a corpus's domains, for training."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+from pydantic import Field
+from transformers import PreTrainedTokenizerBase
+
+from rankone.config import Config
+from rankone.errors import RankOneError
+from rankone.progress import console
+from rankone.text.blocks import chunk_documents, packed_stream
+from rankone.text.corpus import Corpus, require_domain
+from rankone.text.directory import DirectoryCorpus
+
+CHUNK_CHARS = 1500
+# More characters than any of our languages needs per token, so that a draw of text is never too short.
+CHARS_PER_TOKEN = 5.0
+
+
+class DomainMix(Config):
+    """One domain of the training text."""
+
+    weight: float = Field(gt=0, description="share of the tokens, before normalisation")
+    sources: list[str] | None = Field(None, description="source names to take equally; None takes all")
+
+
+Mixture = dict[str, DomainMix]
+
+
+def mixture_pieces(
+    corpus: Corpus,
+    mixture: Mixture,
+    tokens: int,
+    rng: np.random.Generator,
+    split: str = "train",
+    without: tuple[str, ...] = (),
+) -> dict[str, list[str]]:
+    """Shuffled pieces of text per domain, enough for `tokens` tokens of the whole mixture.
+
+    Each domain gets its share of the full mixture whether or not others are left out (`without`).
+    """
+    total = sum(mix.weight for mix in mixture.values())
+    return {
+        domain: _pieces(corpus, domain, mix, int(tokens * mix.weight / total * CHARS_PER_TOKEN), rng, split)
+        for domain, mix in mixture.items()
+        if domain not in without
+    }
+
+
+def _pieces(
+    corpus: Corpus, domain: str, mix: DomainMix, chars: int, rng: np.random.Generator, split: str
+) -> list[str]:
+    """Equal characters from each source of a domain, shuffled."""
+    require_domain(corpus, domain)
+    if isinstance(corpus, DirectoryCorpus) and mix.sources is not None:
+        unknown = sorted(set(mix.sources) - set(corpus.sources(domain)))
+        if unknown:
+            raise RankOneError(f"domain '{domain}' has no source {unknown}; it has {corpus.sources(domain)}.")
+        per_source = [corpus.source_documents(domain, source, split) for source in mix.sources]
+    else:
+        per_source = [corpus.documents(domain, split)]
+    return _equal_shares([chunk_documents(documents, CHUNK_CHARS) for documents in per_source], chars, rng)
+
+
+def _equal_shares(sources: list[list[str]], chars: int, rng: np.random.Generator) -> list[str]:
+    """Shuffle, then take equal characters from each source; what a short one lacks falls to the others."""
+    chosen: list[str] = []
+    left = chars
+    by_size = sorted(sources, key=lambda pieces: sum(map(len, pieces)))
+    for index, pieces in enumerate(by_size):
+        quota = left // (len(by_size) - index)
+        for i in rng.permutation(len(pieces)):
+            if quota <= 0:
+                break
+            chosen.append(pieces[i])
+            quota -= len(pieces[i])
+            left -= len(pieces[i])
+    return [chosen[i] for i in rng.permutation(len(chosen))]
+
+
+def mixture_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    pieces: dict[str, list[str]],
+    mixture: Mixture,
+    tokens: int,
+    context: int,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, "rows context"]:
+    """Packed rows of all domains in shuffled order, about `tokens` tokens in the mixture's proportions.
+
+    A domain with less text than its share is used once, never repeated; that is said.
+    """
+    total = sum(mixture[domain].weight for domain in pieces)
+    rows = []
+    for domain, own in pieces.items():
+        wanted = int(tokens * mixture[domain].weight / total)
+        stream = packed_stream(tokenizer, own, wanted)
+        note = "" if len(stream) > 0.9 * wanted else f" of {wanted:,} wanted; used once, not repeated"
+        console.print(f"  {domain}: {len(stream):,} tokens{note}")
+        rows.append(stream[: len(stream) // context * context].reshape(-1, context))
+    merged = np.concatenate(rows)
+    return merged[rng.permutation(len(merged))]

@@ -1,0 +1,140 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import factory
+import pytest
+
+from rankone.benchmark import tables
+from rankone.benchmark.report import write_report
+from rankone.benchmark.theme import method_name
+from rankone.errors import RankOneError
+
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and table cells; fails on tags that do not nest."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.attributes, self.open, self.tables, self.ids = [], [], [], {}, []
+        self.feed(source)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for key, value in attrs if key == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.rows = self.tables.setdefault(dict(attrs)["id"], [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+
+def _value(cell):
+    return float(cell.replace("−", "-").replace("+", "").replace(",", ""))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    directory = factory.results(tmp_path_factory.mktemp("report"))
+    return write_report(directory).read_text("utf8")
+
+
+def test_the_page_stands_alone_and_is_well_formed(source):
+    page = Page(source)
+    assert "script" not in page.tags
+    assert not {"link", "img", "iframe", "object", "image"} & set(page.tags)
+    assert not [key for key, _ in page.attributes if key == "src" or key.startswith("on")]
+    links = [value for key, value in page.attributes if key.endswith("href")]
+    assert links
+    assert all(value.startswith("#") for value in links)
+    assert {value[1:] for value in links} <= set(page.ids) | set(re.findall(r'id="([^"]+)"', source))
+    assert page.tags.count("svg") == 6
+
+
+def test_hostile_rollouts_come_out_inert(source):
+    assert "<script" not in source.lower()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source
+    assert "<b>" not in source
+    assert not re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", source)
+    assert r"\x1b[2J\x1b]0;owned\x07 \u{202e}gnirts\u{202c} &amp;amp; \x9b31m end↵" + "\nnext" in source
+
+
+def test_every_number_in_the_glance_table_is_the_tables(source):
+    header, *rows = Page(source).tables["glance-table"]
+    counted = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")
+    smallest = tables.smallest_budget(counted)
+    assert [row[0] for row in rows] == [method_name(method) for method in factory.METHODS]
+    domains = [d for d in factory.BASE if d != "de"]
+    assert len(header) == 5 + len(domains)
+    for row, method in zip(rows, factory.METHODS, strict=True):
+        tally = counted[method][128]
+        assert _value(row[1]) == smallest[method]
+        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
+        want = [tally["forget_ce"], tally["forget_rise"], *(tally["damage"][d] for d in domains)]
+        assert [_value(cell) for cell in row[3:]] == pytest.approx(want, abs=5.1e-4)
+
+
+def test_the_sentence_states_the_counted_numbers(source):
+    tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
+    lead = re.search(r'<p class="lead">(.*?)</p>', source).group(1)
+    assert f"One scalar on {factory.PICKED}, trained on 4 German tokens" in lead
+    assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
+    assert f"English by +{tally['damage']['en']:.3f}" in lead
+    assert "LoRA rank 1: 128 tokens" in lead
+
+
+def test_missing_optional_tables_leave_a_reason(tmp_path):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    (directory / "zero_token.parquet").unlink()
+    (directory / "evidence.json").unlink()
+    source = write_report(directory).read_text("utf8")
+    assert "zero_token.parquet is not in this directory" in source
+    assert "evidence.json is not in this directory" in source
+    assert not (directory / "figures" / "zero_token.svg").exists()
+
+
+def test_other_domains_and_a_failed_edit_are_reported_as_they_are(tmp_path):
+    rename = {"de": "my <code>", "en": "prose"}
+    directory = factory.results(tmp_path, "my <code>", "prose", rename, seeds=2, budgets=(2,))
+    source = write_report(directory).read_text("utf8")
+    assert "does not reliably remove my &lt;code&gt;: at best 1 of 2 seeds succeed" in source
+    assert "German" not in source.replace("German-specific", "").replace("without German", "")
+    Page(source)
+
+
+def test_a_summary_that_contradicts_the_runs_is_called_out(tmp_path):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    path = directory / "summary.json"
+    summary = json.loads(path.read_text())
+    assert "disagrees" not in write_report(directory).read_text("utf8")
+    summary["methods"]["top16"]["2"]["successes"] += 1
+    path.write_text(json.dumps(summary))
+    assert "disagrees with runs.parquet</strong> on top-16 scalars at 2" in write_report(directory).read_text(
+        "utf8"
+    )
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "summary.json", "rollouts.json", "components.parquet"])
+def test_a_missing_needed_file_is_named(tmp_path, name):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    (directory / name).unlink()
+    with pytest.raises(RankOneError, match=re.escape(name)):
+        write_report(directory)

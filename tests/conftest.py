@@ -1,0 +1,37 @@
+"""Shared fixtures: a fixed seed, and a small tokenizer trained on the built-in corpus."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
+
+import pytest
+import torch
+from hypothesis import settings
+from transformers import PreTrainedTokenizerFast
+
+from rankone.models.tokenizer import train_tokenizer
+from rankone.text.builtin import BuiltinCorpus
+
+settings.register_profile("rankone", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("rankone")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> BuiltinCorpus:
+    """The corpus inside the package."""
+    return BuiltinCorpus()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(corpus: BuiltinCorpus) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of 512 entries over English, German and code."""
+    text = [d for domain in ("en", "de", "code") for d in corpus.documents(domain, "train")]
+    return train_tokenizer(text, vocab_size=512, max_length=100_000)

@@ -1,0 +1,266 @@
+"""Exports: parity with transformers and PEFT after reload, and sabotage that verification must catch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rankone.artifact import open_artifact
+from rankone.edits import export, verify
+from rankone.edits.export import export_adapter, export_checkpoint
+from rankone.edits.lowrank import Factors, LowRankEdit, Merged
+from rankone.errors import RankOneError
+from rankone.models.loading import load_model
+from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
+
+
+def edited_logits(model, edit, ids) -> torch.Tensor:
+    with torch.no_grad(), edit.apply(model):
+        return model(ids).logits
+
+
+def nothing_left(folder: Path) -> bool:
+    return not list(folder.iterdir())
+
+
+def mixed_ranks(model) -> LowRankEdit:
+    patterns = {"*.0.*c_fc": 3, "*.1.*c_proj": 1} if "gpt2" in model.config.model_type else {"*.0.mlp.*": 3}
+    others = {} if "gpt2" in model.config.model_type else {"*.1.*q_proj": 1}
+    return random_edit(model, {**patterns, **others}).bind(model)
+
+
+@pytest.mark.parametrize("build", [simple_mlp, gpt2])
+def test_fp32_checkpoint_is_a_plain_verified_model(tmp_path, build):
+    model, words = build(), tokenizer()
+    edit, before = mixed_ranks(model), snapshot(model)
+    result = export_checkpoint(model, words, edit, tmp_path / "out", probe=probe())
+    assert same(model, before)
+    assert result.file_difference <= 1e-4
+    assert result.difference <= 1e-4
+    assert result.edit_kl > 100 * result.kl
+    assert (result.engine, result.tokens, result.dtype) == ("transformers", 24, "float32")
+    expected = edited_logits(model, edit, probe(seed=5))
+    for again in (AutoModelForCausalLM.from_pretrained(tmp_path / "out"), load_model(tmp_path / "out")):
+        assert torch.allclose(again(probe(seed=5)).logits, expected, atol=1e-4)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out")("the cat")["input_ids"] == words("the cat")["input_ids"]
+    artifact = open_artifact(tmp_path / "out", "model")
+    stored = artifact.json("verification.json")
+    assert stored["file_difference"] == result.file_difference
+    assert [line["name"] for line in stored["merge"]["sites"]] == list(edit.sites)
+    assert artifact.manifest["provenance"]["edit"]["method"] == "test"
+
+
+def test_bf16_checkpoint_reports_what_rounding_costs(tmp_path):
+    model = simple_mlp()
+    edit = random_edit(model, {"h.0.mlp.*": 2})
+    result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
+    assert result.dtype == "bfloat16"
+    assert result.file_difference <= 1e-4 < result.difference
+    assert 0 < result.kl < result.kl_bound < result.edit_kl
+    assert result.kl <= result.kl_max
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    assert {t.dtype for t in tensors.values()} == {torch.bfloat16}
+    again = load_model(tmp_path / "out")
+    expected = edited_logits(model, edit, probe())
+    assert float((again(probe()).logits - expected).abs().max()) == pytest.approx(result.difference, abs=1e-5)
+    with pytest.raises(RankOneError, match=r"KL .* nats per token \(bound 1e-12, bfloat16\)"):
+        export_checkpoint(
+            model, tokenizer(), edit, tmp_path / "no" / "out", torch.bfloat16, probe(), kl_bound=1e-12
+        )
+    assert nothing_left(tmp_path / "no")
+
+
+@pytest.mark.parametrize("build", [simple_mlp, gpt2, llama])
+def test_adapter_gives_the_same_logits_in_peft(tmp_path, build):
+    model = build()
+    edit, before = mixed_ranks(model), snapshot(model)
+    result = export_adapter(model, edit, tmp_path / "out", "someone/base", probe())
+    assert same(model, before)
+    assert (result.engine, result.base) == ("peft", "copy of the model in memory")
+    assert result.difference <= 1e-4
+    expected = edited_logits(model, edit, probe(seed=5))
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["target_modules"] == list(edit.sites)
+    assert config["fan_in_fan_out"] is (build is gpt2)
+    assert config["base_model_name_or_path"] == "someone/base"
+    assert open_artifact(tmp_path / "out", "adapter").json("verification.json")["engine"] == "peft"
+    wrapped = PeftModel.from_pretrained(build(), str(tmp_path / "out")).eval()
+    layers = {n: m for n, m in wrapped.named_modules() if hasattr(m, "lora_A")}
+    assert {n.removeprefix("base_model.model.") for n in layers} == set(edit.sites)
+    for name, layer in layers.items():
+        assert layer.scaling["default"] == 1.0
+        assert layer.r["default"] == edit.rank(name.removeprefix("base_model.model."))
+    assert torch.allclose(wrapped(probe(seed=5)).logits, expected, atol=1e-4)
+    assert torch.allclose(wrapped.merge_and_unload()(probe(seed=5)).logits, expected, atol=1e-4)
+
+
+def test_our_reader_returns_the_factors_that_were_written(tmp_path):
+    model = gpt2()
+    edit = mixed_ranks(model)
+    export_adapter(model, edit, tmp_path / "out", "someone/base", probe())
+    again = verify.read_adapter(tmp_path / "out")
+    assert again.sites == edit.sites
+    for name in edit.sites:
+        assert torch.equal(again.factors[name].write, edit.factors[name].write)
+        assert torch.equal(again.factors[name].read, edit.factors[name].read)
+
+
+def test_our_reader_equals_peft_where_the_scale_is_not_one(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(
+        r=4,
+        lora_alpha=10,
+        target_modules=["h.0.mlp.c_fc", "h.1.attn.q_proj"],
+        rank_pattern={"h.1.attn.q_proj": 2},
+        alpha_pattern={"h.1.attn.q_proj": 7},
+        init_lora_weights=False,
+    )
+    wrapped = get_peft_model(simple_mlp(), config).eval()
+    wrapped.save_pretrained(tmp_path / "a")
+    with torch.no_grad():
+        expected = wrapped(probe()).logits
+    edit = verify.read_adapter(tmp_path / "a")
+    assert torch.allclose(edited_logits(simple_mlp(), edit, probe()), expected, atol=1e-4)
+
+
+def test_verification_without_peft_says_so(tmp_path, monkeypatch):
+    model = simple_mlp()
+    edit = mixed_ranks(model)
+    model.save_pretrained(tmp_path / "base")
+    export_adapter(model, edit, tmp_path / "out", str(tmp_path / "base"), probe())
+    monkeypatch.setattr(verify, "peft_installed", lambda: False)
+    engine, logits = verify.reload_adapter(tmp_path / "out", tmp_path / "base", probe())
+    assert engine == "rankone"
+    assert torch.allclose(logits, edited_logits(model, edit, probe()), atol=1e-4)
+
+
+def test_an_adapter_for_another_local_base_is_refused(tmp_path):
+    model = simple_mlp()
+    simple_mlp(seed=1).save_pretrained(tmp_path / "base")
+    with pytest.raises(RankOneError, match="does not reproduce the edited model"):
+        export_adapter(model, mixed_ranks(model), tmp_path / "no" / "out", str(tmp_path / "base"), probe())
+    assert nothing_left(tmp_path / "no")
+
+
+def test_a_merge_that_loses_the_edit_is_caught(tmp_path, monkeypatch):
+    model = simple_mlp()
+    edit = random_edit(model, {"h.0.mlp.*": 2})
+    real = LowRankEdit.merge
+    monkeypatch.setattr(LowRankEdit, "merge", lambda self, m, dtype: Merged(m, real(self, m, dtype).report))
+    with pytest.raises(RankOneError, match=r"does not reproduce the edited model: max \|Δlogit\|"):
+        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
+    assert nothing_left(tmp_path)
+
+
+def test_a_small_loss_is_caught_in_bf16_too(tmp_path, monkeypatch):
+    """One of the two edited sites is skipped; the KL bound alone would let that pass."""
+    model = simple_mlp()
+    edit = random_edit(model, {"h.0.mlp.*": 1}, size=0.003)
+    real = LowRankEdit.merge
+    part = LowRankEdit({"h.0.mlp.c_fc": edit.factors["h.0.mlp.c_fc"]})
+    monkeypatch.setattr(LowRankEdit, "merge", lambda self, m, dtype: real(part, m, dtype))
+    with pytest.raises(RankOneError, match="does not reproduce") as caught:
+        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
+    assert "KL 0.00" in str(caught.value) or "e-" in str(caught.value)
+    assert nothing_left(tmp_path)
+
+
+def sabotaged(monkeypatch, damage):
+    """Run `damage(staging)` after the files are written and before they are verified."""
+    real = export._verify
+
+    def verify_damaged(kind, staging, *rest):
+        damage(staging)
+        return real(kind, staging, *rest)
+
+    monkeypatch.setattr(export, "_verify", verify_damaged)
+
+
+def scale_one(path: Path, key: str) -> None:
+    tensors = load_file(path)
+    tensors[key] = tensors[key] * 1.01
+    save_file(tensors, path, {"format": "pt"})
+
+
+def drop_one(path: Path, key: str) -> None:
+    tensors = load_file(path)
+    tensors.pop(key)
+    save_file(tensors, path, {"format": "pt"})
+
+
+def truncate(path: Path, key: str) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(scale_one, "does not reproduce"), (drop_one, "does not load.*missing keys"), (truncate, "does not load")],
+)
+def test_a_damaged_checkpoint_is_caught(tmp_path, monkeypatch, damage, message):
+    model = simple_mlp()
+    sabotaged(monkeypatch, lambda s: damage(s / "model.safetensors", "h.1.mlp.down_proj.weight"))
+    with pytest.raises(RankOneError, match=message):
+        export_checkpoint(model, tokenizer(), mixed_ranks(model), tmp_path / "out", probe=probe())
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [scale_one, drop_one])
+def test_a_damaged_adapter_is_caught(tmp_path, monkeypatch, damage):
+    model = simple_mlp()
+    key = "base_model.model.h.1.attn.q_proj.lora_B.weight"
+    sabotaged(monkeypatch, lambda s: damage(s / "adapter_model.safetensors", key))
+    with pytest.raises(RankOneError, match="does not"):
+        export_adapter(model, mixed_ranks(model), tmp_path / "out", "someone/base", probe())
+    assert nothing_left(tmp_path)
+
+
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path):
+    model, out = simple_mlp(), tmp_path / "out"
+    head = LowRankEdit({"lm_head": Factors(torch.ones(300, 1), torch.ones(1, 24))})
+    for call in (
+        lambda: export_adapter(model, head, out, "someone/base", probe()),
+        lambda: export_checkpoint(model, tokenizer(), head, out, probe=probe()),
+    ):
+        with pytest.raises(RankOneError, match="'lm_head' is no site: its weight is tied to the embedding"):
+            call()
+    empty = LowRankEdit({"h.0.mlp.c_fc": Factors(torch.ones(40, 0), torch.ones(0, 24))})
+    with pytest.raises(RankOneError, match="rank 0 everywhere"):
+        export_adapter(model, empty, out, "someone/base", probe())
+    with pytest.raises(RankOneError, match="no model directory at './missing'"):
+        export_adapter(model, mixed_ranks(model), out, "./missing", probe())
+    with pytest.raises(RankOneError, match="made for another model"):
+        export_checkpoint(simple_mlp(seed=1), tokenizer(), mixed_ranks(model), out, probe=probe())
+    with pytest.raises(RankOneError, match=r"cannot export in torch\.int8"):
+        export_checkpoint(model, tokenizer(), mixed_ranks(model), out, torch.int8)
+    edit = mixed_ranks(model)
+    with edit.apply(model), pytest.raises(RankOneError, match="is attached to this model"):
+        export_checkpoint(model, tokenizer(), edit, out)
+    assert nothing_left(tmp_path)
+    out.mkdir()
+    with pytest.raises(RankOneError, match="already exists"):
+        export_checkpoint(model, tokenizer(), edit, out)
+    assert nothing_left(out)
+
+
+def test_kl_and_default_probe():
+    p, q = torch.tensor([[[0.0, 0.0]]]), torch.log(torch.tensor([[[0.25, 0.75]]]))
+    by_hand = 0.5 * torch.log(torch.tensor(0.5 / 0.25)) + 0.5 * torch.log(torch.tensor(0.5 / 0.75))
+    assert float(verify.kl_per_token(p, q)) == pytest.approx(float(by_hand), abs=1e-6)
+    ids = export._default_probe(simple_mlp())
+    assert ids.shape == (4, 32)
+    assert torch.equal(ids, export._default_probe(simple_mlp()))
+    assert not (ids >= 300).any()
+
+
+def test_nan_logits_never_pass():
+    values = {"file_difference": float("nan"), "difference": 0.0, "kl": 0.0, "kl_max": 0.0, "edit_kl": 1.0}
+    result = verify.Verification("checkpoint", "float32", "peft", 1, tolerance=1e-4, kl_bound=1e-2, **values)
+    assert not result.passed

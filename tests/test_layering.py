@@ -1,0 +1,195 @@
+"""The house rules of the source tree: what may import what, and how long things may get.
+
+Read with `ast`, so that imports inside functions count and nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
+FOUNDATION = ("artifact", "checkpoint", "config", "errors", "progress", "schedule")
+ROOMS = ("text", "models", "decomposition", "harvest", "labels", "edits", "benchmark", "cli")
+# rankone/__init__.py and __main__.py stand at the door: they may import what they like, nothing imports them.
+DOOR = ("__init__", "__main__")
+UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNSAFE_NAMES = {"torch.load", "torch.save"}
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 100
+
+
+def level(name: str) -> int:
+    """How high a top-level name of the package stands; it may import what is lower, or itself."""
+    if name in FOUNDATION:
+        return 0
+    if name in DOOR:
+        return len(ROOMS) + 1
+    return 1 + ROOMS.index(name)
+
+
+def place(path: Path) -> str:
+    """The foundation file or the room that a path relative to src/rankone belongs to."""
+    return path.parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, path: Path) -> list[tuple[int, str]]:
+    """(line, dotted name) of everything imported; `from a import b` gives a.b, relative imports are resolved."""
+    package = ["rankone", *path.parts[:-1]]
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            start = [*base, *([node.module] if node.module else [])]
+            found += [(node.lineno, ".".join([*start, alias.name])) for alias in node.names]
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
+            argument = node.args[0]
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                found.append((node.lineno, argument.value))
+    return found
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def import_problems(source: str, path: Path) -> list[str]:
+    """Every import that the order of the rooms, or the ban on pickle and tests, forbids."""
+    problems = []
+    for line, name in imports(ast.parse(source), path):
+        reason = _refusal(place(path), name)
+        if reason:
+            problems.append(f"src/rankone/{path}:{line} imports {name}: {reason}")
+    return problems
+
+
+def _refusal(own: str, name: str) -> str | None:
+    top, _, rest = name.partition(".")
+    if top in UNSAFE_MODULES or name in UNSAFE_NAMES:
+        return "nothing is pickled or unpickled; use safetensors, Parquet or JSON"
+    if top in {"tests", "conftest"}:
+        return "the library does not import its tests"
+    if top != "rankone" or not rest:
+        return None
+    other = rest.partition(".")[0]
+    if other not in FOUNDATION + ROOMS + DOOR:
+        return f"'{other}' has no place in the order; add it to FOUNDATION or ROOMS in {Path(__file__).name}"
+    if other == own:
+        return None
+    if level(own) == 0 and level(other) > 0:
+        return "a foundation file may not import a room"
+    if other == "cli" and own not in DOOR:
+        return "nothing imports the command line"
+    if level(other) > level(own) or other in DOOR:
+        return f"'{own}' may import only the foundation and rooms before it ({', '.join(ROOMS)})"
+    return None
+
+
+def unsafe_calls(source: str, path: Path) -> list[str]:
+    """Uses of torch.load and torch.save, and NumPy arrays read or written with pickle allowed."""
+    problems = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in UNSAFE_NAMES:
+            problems.append(f"src/rankone/{path}:{node.lineno} uses {ast.unparse(node)}")
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                problems.append(f"src/rankone/{path}:{node.value.lineno} uses {ast.unparse(node)}")
+    return problems
+
+
+def length_problems(source: str, path: Path) -> list[str]:
+    """A file or functions over the limits."""
+    count = len(source.splitlines())
+    problems = [f"src/rankone/{path} has {count} lines (at most {MAX_FILE_LINES})"] * (count > MAX_FILE_LINES)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                problems.append(
+                    f"src/rankone/{path}:{node.lineno} {node.name} has {length} lines "
+                    f"(at most {MAX_FUNCTION_LINES})"
+                )
+    return problems
+
+
+def over_the_tree(check) -> list[str]:
+    """What `check` finds in all files of the package."""
+    files = sorted(ROOT.rglob("*.py"))
+    assert len(files) > 20, f"found only {len(files)} files under {ROOT}"
+    return [problem for file in files for problem in check(file.read_text("utf8"), file.relative_to(ROOT))]
+
+
+def test_every_file_has_a_place():
+    known = {*FOUNDATION, *ROOMS, *DOOR}
+    lost = sorted({place(f.relative_to(ROOT)) for f in ROOT.rglob("*.py")} - known)
+    assert not lost, f"not in the order of the house (FOUNDATION, ROOMS in this file): {lost}"
+
+
+def test_imports_go_one_way():
+    assert over_the_tree(import_problems) == []
+
+
+def test_nothing_is_unpickled():
+    assert over_the_tree(unsafe_calls) == []
+
+
+def test_files_and_functions_are_short():
+    assert over_the_tree(length_problems) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "named"),
+    [
+        ("text/a.py", "from rankone.models.sites import Site", "rankone.models.sites.Site"),
+        ("text/a.py", "def f():\n    import rankone.edits.lowrank", "rankone.edits.lowrank"),
+        ("text/a.py", "from rankone import benchmark", "rankone.benchmark"),
+        ("text/a.py", "from ..models import sites", "rankone.models.sites"),
+        ("text/deep/a.py", "from ...edits.lowrank import X", "rankone.edits.lowrank.X"),
+        ("edits/a.py", "import importlib\nimportlib.import_module('rankone.benchmark')", "rankone.benchmark"),
+        ("benchmark/a.py", "from rankone.cli import app", "nothing imports the command line"),
+        ("cli.py", "import rankone.__main__", "rankone.__main__"),
+        ("config.py", "from rankone.text.blocks import Blocks", "a foundation file may not import a room"),
+        ("edits/a.py", "from tests.helpers import probe", "does not import its tests"),
+        ("edits/a.py", "import pickle", "pickle"),
+        ("edits/a.py", "from torch import load", "torch.load"),
+        ("edits/a.py", "import rankone.helpers", "'helpers' has no place"),
+    ],
+)
+def test_wrong_imports_are_named(file, source, named):
+    (problem,) = import_problems(source, Path(file))
+    assert problem.startswith(f"src/rankone/{file}:")
+    assert named in problem
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("edits/a.py", "from rankone.decomposition.model import Decomposition\nfrom rankone.errors import x"),
+        ("edits/a.py", "from . import lowrank\nfrom .baselines.lora import LoRA\nfrom ..text import blocks"),
+        ("checkpoint.py", "from rankone.artifact import new_artifact"),
+        ("__main__.py", "from rankone.cli import main"),
+        ("cli.py", "from rankone.benchmark.report import write_report\nimport torch"),
+    ],
+)
+def test_right_imports_pass(file, source):
+    assert import_problems(source, Path(file)) == []
+
+
+def test_unsafe_calls_are_found():
+    bad = "torch.load(p)\ntorch.save(x, p)\nnp.load(p, allow_pickle=True)\nnp.load(p, allow_pickle=False)\n"
+    assert [p.split(" ", 1)[0] for p in unsafe_calls(bad, Path("a.py"))] == [
+        f"src/rankone/a.py:{line}" for line in (1, 2, 3)
+    ]
+
+
+def test_long_files_and_functions_are_found():
+    body = "    x = 1\n"
+    assert length_problems("def f():\n" + body * 99, Path("a.py")) == []
+    (long,) = length_problems("def f():\n" + body * 100, Path("a.py"))
+    assert "f has 101 lines" in long
+    assert "501 lines" in length_problems("x = 1\n" * 501, Path("a.py"))[0]

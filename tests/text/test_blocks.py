@@ -1,0 +1,106 @@
+"""Token blocks: budgets are exact, nothing is lost, only text tokens count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from rankone.errors import RankOneError
+from rankone.text.blocks import Blocks, bos_id, chunk_documents, encode, packed_stream, passage_blocks
+
+texts = st.lists(st.text(alphabet="abcä \n", max_size=60), max_size=8)
+
+
+@st.composite
+def blocks(draw):
+    """Rows of BOS, a run of valid tokens and padding; the run may be empty."""
+    length = draw(st.integers(2, 9))
+    sizes = draw(st.lists(st.integers(0, length - 1), max_size=8))
+    ids = torch.arange(len(sizes) * length).view(len(sizes), length)
+    valid = torch.zeros(len(sizes), length, dtype=torch.bool)
+    for row, size in enumerate(sizes):
+        valid[row, 1 : size + 1] = True
+    return Blocks(ids, valid)
+
+
+@given(blocks(), st.integers(0, 80))
+def test_take_gives_exactly_the_first_tokens(found, tokens):
+    taken = found.take(tokens)
+    expected = found.ids[found.valid][:tokens]
+    assert taken.tokens == min(tokens, found.tokens)
+    assert torch.equal(taken.ids[taken.valid], expected)
+    assert taken.ids.shape == taken.valid.shape
+    assert not taken.valid[:, 0].any()
+
+
+def test_take_by_hand():
+    ids = torch.tensor([[0, 5, 6, 7], [0, 8, 0, 0], [0, 9, 4, 0]])
+    valid = torch.tensor([[0, 1, 1, 1], [0, 1, 0, 0], [0, 1, 1, 0]], dtype=torch.bool)
+    taken = Blocks(ids, valid).take(5)
+    assert taken.ids.tolist() == [[0, 5, 6, 7], [0, 8, 0, 0], [0, 9, 4, 0]]
+    assert taken.valid.int().tolist() == [[0, 1, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
+    assert Blocks(ids, valid).take(2).ids.tolist() == [[0, 5, 6]]
+    assert Blocks(ids, valid).rows(1, 2).ids.tolist() == [[0, 8, 0, 0]]
+
+
+def test_passage_blocks_hold_every_token_once(tokenizer, corpus):
+    documents = corpus.documents("de", "validation")[:10]
+    found = passage_blocks(tokenizer, documents, length=32)
+    expected = [i for ids in encode(tokenizer, documents) for i in ids]
+    assert found.ids[found.valid].tolist() == expected
+    assert (found.ids[:, 0] == bos_id(tokenizer)).all()
+    assert (found.ids[~found.valid] == bos_id(tokenizer)).all()
+    assert found.ids.shape[1] == 32
+
+
+def test_passage_blocks_never_mix_documents(tokenizer):
+    found = passage_blocks(tokenizer, ["a b c", "d e f"], length=64)
+    rows = [tokenizer.decode(i[v]) for i, v in zip(found.ids, found.valid, strict=True)]
+    assert rows == ["a b c", "d e f"]
+
+
+def test_too_little_text_is_refused(tokenizer):
+    have = passage_blocks(tokenizer, ["kurz"], 8).tokens
+    with pytest.raises(
+        RankOneError, match=f"the forget text has {have} tokens, but 500 are needed. Give more text"
+    ):
+        passage_blocks(tokenizer, ["kurz"], 8, need=500, what="the forget text")
+    with pytest.raises(RankOneError, match="the text has 0 tokens, but 1 are needed"):
+        passage_blocks(tokenizer, [], 8)
+
+
+@given(documents=texts, chars=st.integers(1, 40))
+def test_chunks_lose_nothing_but_line_ends(documents, chars):
+    pieces = chunk_documents(documents, chars)
+    assert "\n".join(pieces) == "\n".join(documents)
+    for document in documents:
+        assert "\n".join(chunk_documents([document], chars)) == document
+
+
+@given(documents=texts, chars=st.integers(1, 40))
+def test_chunks_are_cut_as_soon_as_they_are_long_enough(documents, chars):
+    for piece in chunk_documents(documents, chars):
+        head, _, _last = piece.rpartition("\n")
+        assert not head or len(head) + 1 < chars
+
+
+@given(documents=texts, tokens=st.integers(0, 120), batch=st.integers(1, 3))
+def test_packed_stream_is_a_prefix_of_bos_and_documents(tokenizer, documents, tokens, batch):
+    stream = packed_stream(tokenizer, documents, tokens, batch)
+    whole = [i for ids in encode(tokenizer, documents) for i in (bos_id(tokenizer), *ids)]
+    assert stream.dtype == np.int32
+    assert stream.tolist() == whole[:tokens]
+
+
+def test_bos_falls_back_to_eos_and_is_required(tokenizer):
+    eos_only = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|endoftext|>"
+    )
+    assert bos_id(eos_only) == eos_only.eos_token_id
+    neither = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    with pytest.raises(RankOneError, match="neither a BOS nor an EOS token; set one of them"):
+        bos_id(neither)
