@@ -20,6 +20,7 @@ DEV := $(VENV)/.rankone-dev
 CODE := $(wildcard src tests benchmarks)
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help setup demo test check slow corpora clean
 
 help: ## list the targets
@@ -48,7 +49,7 @@ $(DEV): $(RUNTIME)
 	@touch $@
 
 demo: $(RUNTIME) ## the built-in model loses its German by one number
-	$(BIN)/rankone demo
+	$(BIN)/rankone demo --replace
 
 # Exactly what CI runs (.ci/run calls it).
 test: check ## lint, format check, types, then the default tests
@@ -70,4 +71,4 @@ corpora: $(DEV) ## the tests on real text: make corpora RANKONE_CORPORA=DIR
 # Only what can be made again in seconds. The environment, runs/ and report/ stay.
 clean: ## remove caches and build products
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
-	find src tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -282,14 +280,21 @@ def select_rates(
 
 
 def _job(recipe: Path | None, text: str | None) -> Any:
-    from rankone.benchmark.config import JobConfig
+    from rankone.benchmark.config import JobConfig, with_rates
     from rankone.benchmark.job import Job
     from rankone.models.loading import ASSETS
     from rankone.text.corpus import open_corpus
 
-    config = JobConfig.from_yaml(recipe or ASSETS / "demo.yaml", text=text)
+    path = recipe or ASSETS / "demo.yaml"
+    config = with_rates(JobConfig.from_yaml(path, text=text), path.parent)
+    corpus = open_corpus(config.text)
+    if text is not None:
+        left_out = sorted({*config.trained, *config.evaluated} - set(corpus.domains()))
+        config = config.on_domains(corpus.domains())
+        if left_out:
+            console.print(f"'{text}' has no text for {', '.join(left_out)}: not looked at", markup=False)
     target, tokenizer, decomposition, _ = _load_pair(config.model, config.decomposition)
-    return Job(config, target, tokenizer, decomposition, open_corpus(config.text))
+    return Job(config, target, tokenizer, decomposition, corpus)
 
 
 def _load_pair(model: str, decomposition: str) -> tuple[Any, Any, Any, Any]:
@@ -328,11 +333,17 @@ def _print_evidence(found: dict[str, Any], name: str) -> None:
     print_table("Per layer", ["layer", "L0", "alive", "subcomponents"], layers)
 
 
+def _quiet_transformers() -> None:
+    """Our own progress bars and errors are what a user reads."""
+    from transformers.utils import logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*lr_scheduler.*")
+    _quiet_transformers()
     try:
         app()
     except RankOneError as error:

@@ -1,10 +1,10 @@
 """What is drawn is what the tables say: offsets, heights and lines are read back from the figures."""
 
-import factory
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import to_rgba
+from tests.benchmark import factory
 
 from rankone.benchmark import component_figures, figures, tables, theme
 from rankone.errors import RankOneError

@@ -2,8 +2,8 @@ import json
 import re
 from html.parser import HTMLParser
 
-import factory
 import pytest
+from tests.benchmark import factory
 
 from rankone.benchmark import tables
 from rankone.benchmark.report import write_report

@@ -1,7 +1,7 @@
-import factory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.benchmark import factory
 
 from rankone.benchmark import tables
 from rankone.errors import RankOneError

@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rankone.artifact import open_artifact
@@ -17,12 +18,25 @@ from rankone.edits.export import export_adapter, export_checkpoint
 from rankone.edits.lowrank import Factors, LowRankEdit, Merged
 from rankone.errors import RankOneError
 from rankone.models.loading import load_model
-from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
 
 
 def edited_logits(model, edit, ids) -> torch.Tensor:
     with torch.no_grad(), edit.apply(model):
         return model(ids).logits
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Verify in this process: a fresh one costs seconds, and three tests below start one."""
+
+    def run(arguments):
+        try:
+            verify.main(arguments)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    monkeypatch.setattr(export, "_run_verifier", run)
 
 
 def nothing_left(folder: Path) -> bool:
@@ -35,9 +49,18 @@ def mixed_ranks(model) -> LowRankEdit:
     return random_edit(model, {**patterns, **others}).bind(model)
 
 
-@pytest.mark.parametrize("build", [simple_mlp, gpt2])
-def test_fp32_checkpoint_is_a_plain_verified_model(tmp_path, build):
-    model, words = build(), tokenizer()
+def test_fp32_checkpoint_verified_in_a_fresh_process(tmp_path):
+    check_fp32_checkpoint(tmp_path, simple_mlp())
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("build", [gpt2, llama])
+def test_fp32_checkpoint_of_other_architectures(tmp_path, build):
+    check_fp32_checkpoint(tmp_path, build())
+
+
+def check_fp32_checkpoint(tmp_path, model):
+    words = tokenizer()
     edit, before = mixed_ranks(model), snapshot(model)
     result = export_checkpoint(model, words, edit, tmp_path / "out", probe=probe())
     assert same(model, before)
@@ -48,7 +71,10 @@ def test_fp32_checkpoint_is_a_plain_verified_model(tmp_path, build):
     expected = edited_logits(model, edit, probe(seed=5))
     for again in (AutoModelForCausalLM.from_pretrained(tmp_path / "out"), load_model(tmp_path / "out")):
         assert torch.allclose(again(probe(seed=5)).logits, expected, atol=1e-4)
-    assert AutoTokenizer.from_pretrained(tmp_path / "out")("the cat")["input_ids"] == words("the cat")["input_ids"]
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "out")("the cat")["input_ids"]
+        == words("the cat")["input_ids"]
+    )
     artifact = open_artifact(tmp_path / "out", "model")
     stored = artifact.json("verification.json")
     assert stored["file_difference"] == result.file_difference
@@ -56,6 +82,7 @@ def test_fp32_checkpoint_is_a_plain_verified_model(tmp_path, build):
     assert artifact.manifest["provenance"]["edit"]["method"] == "test"
 
 
+@pytest.mark.usefixtures("here")
 def test_bf16_checkpoint_reports_what_rounding_costs(tmp_path):
     model = simple_mlp()
     edit = random_edit(model, {"h.0.mlp.*": 2})
@@ -76,8 +103,17 @@ def test_bf16_checkpoint_reports_what_rounding_costs(tmp_path):
     assert nothing_left(tmp_path / "no")
 
 
-@pytest.mark.parametrize("build", [simple_mlp, gpt2, llama])
-def test_adapter_gives_the_same_logits_in_peft(tmp_path, build):
+def test_adapter_verified_by_peft_in_a_fresh_process(tmp_path):
+    check_adapter(tmp_path, simple_mlp)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("build", [gpt2, llama])
+def test_adapter_of_other_architectures(tmp_path, build):
+    check_adapter(tmp_path, build)
+
+
+def check_adapter(tmp_path, build):
     model = build()
     edit, before = mixed_ranks(model), snapshot(model)
     result = export_adapter(model, edit, tmp_path / "out", "someone/base", probe())
@@ -103,8 +139,8 @@ def test_adapter_gives_the_same_logits_in_peft(tmp_path, build):
 def test_our_reader_returns_the_factors_that_were_written(tmp_path):
     model = gpt2()
     edit = mixed_ranks(model)
-    export_adapter(model, edit, tmp_path / "out", "someone/base", probe())
-    again = verify.read_adapter(tmp_path / "out")
+    export.write_adapter(model, edit, tmp_path, "someone/base")
+    again = verify.read_adapter(tmp_path)
     assert again.sites == edit.sites
     for name in edit.sites:
         assert torch.equal(again.factors[name].write, edit.factors[name].write)
@@ -131,17 +167,18 @@ def test_our_reader_equals_peft_where_the_scale_is_not_one(tmp_path):
     assert torch.allclose(edited_logits(simple_mlp(), edit, probe()), expected, atol=1e-4)
 
 
+@pytest.mark.usefixtures("here")
 def test_verification_without_peft_says_so(tmp_path, monkeypatch):
     model = simple_mlp()
     edit = mixed_ranks(model)
-    model.save_pretrained(tmp_path / "base")
-    export_adapter(model, edit, tmp_path / "out", str(tmp_path / "base"), probe())
+    base = tmp_path / "base"
+    model.save_pretrained(base)
     monkeypatch.setattr(verify, "peft_installed", lambda: False)
-    engine, logits = verify.reload_adapter(tmp_path / "out", tmp_path / "base", probe())
-    assert engine == "rankone"
-    assert torch.allclose(logits, edited_logits(model, edit, probe()), atol=1e-4)
+    result = export_adapter(model, edit, tmp_path / "out", str(base), probe())
+    assert (result.engine, result.base) == ("rankone", str(base))
 
 
+@pytest.mark.usefixtures("here")
 def test_an_adapter_for_another_local_base_is_refused(tmp_path):
     model = simple_mlp()
     simple_mlp(seed=1).save_pretrained(tmp_path / "base")
@@ -150,6 +187,7 @@ def test_an_adapter_for_another_local_base_is_refused(tmp_path):
     assert nothing_left(tmp_path / "no")
 
 
+@pytest.mark.usefixtures("here")
 def test_a_merge_that_loses_the_edit_is_caught(tmp_path, monkeypatch):
     model = simple_mlp()
     edit = random_edit(model, {"h.0.mlp.*": 2})
@@ -160,6 +198,7 @@ def test_a_merge_that_loses_the_edit_is_caught(tmp_path, monkeypatch):
     assert nothing_left(tmp_path)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_small_loss_is_caught_in_bf16_too(tmp_path, monkeypatch):
     """One of the two edited sites is skipped; the KL bound alone would let that pass."""
     model = simple_mlp()
@@ -196,13 +235,22 @@ def drop_one(path: Path, key: str) -> None:
     save_file(tensors, path, {"format": "pt"})
 
 
-def truncate(path: Path, key: str) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def test_a_truncated_checkpoint_is_caught_by_the_fresh_process(tmp_path, monkeypatch):
+    model = simple_mlp()
+    sabotaged(monkeypatch, lambda s: truncate(s / "model.safetensors"))
+    with pytest.raises(RankOneError, match=r"does not load again.*RankOneError: cannot load the model"):
+        export_checkpoint(model, tokenizer(), mixed_ranks(model), tmp_path / "out", probe=probe())
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(scale_one, "does not reproduce"), (drop_one, "does not load.*missing keys"), (truncate, "does not load")],
+    [(scale_one, "does not reproduce"), (drop_one, "does not load again.*missing keys")],
 )
 def test_a_damaged_checkpoint_is_caught(tmp_path, monkeypatch, damage, message):
     model = simple_mlp()
@@ -212,6 +260,7 @@ def test_a_damaged_checkpoint_is_caught(tmp_path, monkeypatch, damage, message):
     assert nothing_left(tmp_path)
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("damage", [scale_one, drop_one])
 def test_a_damaged_adapter_is_caught(tmp_path, monkeypatch, damage):
     model = simple_mlp()
@@ -234,7 +283,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     empty = LowRankEdit({"h.0.mlp.c_fc": Factors(torch.ones(40, 0), torch.ones(0, 24))})
     with pytest.raises(RankOneError, match="rank 0 everywhere"):
         export_adapter(model, empty, out, "someone/base", probe())
-    with pytest.raises(RankOneError, match="no model directory at './missing'"):
+    with pytest.raises(RankOneError, match=r"no model directory at './missing'"):
         export_adapter(model, mixed_ranks(model), out, "./missing", probe())
     with pytest.raises(RankOneError, match="made for another model"):
         export_checkpoint(simple_mlp(seed=1), tokenizer(), mixed_ranks(model), out, probe=probe())

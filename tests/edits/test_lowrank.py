@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot
 from torch import nn
 
 from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.errors import RankOneError
 from rankone.models.sites import site_named, weight_of
-from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot
 
 C_FC, Q = "h.0.mlp.c_fc", "h.1.attn.q_proj"
 
@@ -145,7 +145,9 @@ def test_a_refused_attach_changes_nothing():
         Q: Factors(torch.full((24, 1), 300.0), torch.full((1, 24), 300.0)),
     }
     edit = LowRankEdit(factors)
-    with pytest.raises(RankOneError, match=r"'h\.1\.attn\.q_proj' gives NaN or infinity.*change is too large"):
+    with pytest.raises(
+        RankOneError, match=r"'h\.1\.attn\.q_proj' gives NaN or infinity.*change is too large"
+    ):
         edit.attach(model)
     with pytest.raises(RankOneError, match="too large"):
         edit.merge(model, in_place=True)
@@ -203,7 +205,7 @@ def test_factors_are_copies_and_rank_is_reported():
     assert edit.factors[C_FC].read.sum() == 72
     assert edit.rank(C_FC) == 3
     assert (edit + edit).rank(C_FC) == 6
-    with pytest.raises(RankOneError, match="does not change 'h.0.mlp.c_fcx'. Nearest: h.0.mlp.c_fc"):
+    with pytest.raises(RankOneError, match=r"does not change 'h.0.mlp.c_fcx'. Nearest: h.0.mlp.c_fc"):
         edit.rank("h.0.mlp.c_fcx")
 
 
@@ -273,7 +275,7 @@ def test_an_edit_that_changes_nothing():
 
 def test_merge_refuses_a_model_with_edits_attached():
     model, edit = simple_mlp(), one_edit(description="probe")
-    with edit.apply(model), pytest.raises(RankOneError, match="edit 'probe' is attached.*add the edits"):
+    with edit.apply(model), pytest.raises(RankOneError, match=r"edit 'probe' is attached.*add the edits"):
         edit.merge(model)
 
 
@@ -330,10 +332,10 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
     with pytest.raises(RankOneError, match="rank"):
         LowRankEdit.load(tmp_path / "rank")
     write(tmp_path / "names", entry, {**good, "b.write": torch.ones(1)})
-    with pytest.raises(RankOneError, match="name different sites: b.write"):
+    with pytest.raises(RankOneError, match=r"name different sites: b.write"):
         LowRankEdit.load(tmp_path / "names")
     write(tmp_path / "key", {**entry, "alpha": 1}, good)
-    with pytest.raises(RankOneError, match="sites.a.alpha: Extra inputs"):
+    with pytest.raises(RankOneError, match=r"sites.a.alpha: Extra inputs"):
         LowRankEdit.load(tmp_path / "key")
 
 
@@ -344,7 +346,7 @@ def test_another_base_is_refused():
         edit.check_base(other)
     with pytest.raises(RankOneError, match="made for another model"):
         edit.merge(other)
-    with pytest.raises(RankOneError, match="different weights at 'h.0.attn.k_proj'"):
+    with pytest.raises(RankOneError, match=r"different weights at 'h.0.attn.k_proj'"):
         edit + edit.bind(other)
 
 

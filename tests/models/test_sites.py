@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.helpers import gpt2, llama, probe, simple_mlp
 from torch import nn
 
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites, shares_memory, site_named, weight_of
-from tests.helpers import gpt2, llama, probe, simple_mlp
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -101,7 +101,7 @@ def test_an_untied_head_is_no_site_either():
 def test_empty_patterns_and_foreign_models_are_errors():
     with pytest.raises(RankOneError, match="empty"):
         find_sites(simple_mlp(), [])
-    with pytest.raises(RankOneError, match="no nn.Linear or Conv1D inside"):
+    with pytest.raises(RankOneError, match=r"no nn.Linear or Conv1D inside"):
         find_sites(nn.Sequential(nn.Linear(2, 2)))
 
 

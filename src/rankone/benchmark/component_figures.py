@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -139,8 +140,9 @@ def importance(rows: Sequence[Row], forget: str, retain: str, top: int = 20) -> 
             axes.text(j + 0.5, i + 0.5, number(value, 2), ha="center", va="center", fontsize=7, color=ink)
     _heat_axes(axes, rows, domains)
     bar = fig.colorbar(mesh, ax=axes, pad=0.02, aspect=30, label="mean causal importance")
-    bar.solids.set_rasterized(False)  # vector like the rest: the report's policy loads no image
-    bar.solids.set_edgecolor("face")
+    solids: Any = bar.solids
+    solids.set_rasterized(False)  # vector like the rest: the report's policy loads no image
+    solids.set_edgecolor("face")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return fig
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from pydantic import Field
 
 from rankone.config import Config
 from rankone.edits.fitting import FitConfig
+from rankone.errors import RankOneError
 
 
 class Rate(Config):
@@ -30,6 +34,7 @@ class JobConfig(Config):
     seeds: int = Field(9, gt=0)
     fit: FitConfig = FitConfig()
     rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
+    rates_from: str | None = Field(None, description="file of `select-rates` beside the recipe, instead of `rates`")
     probe_scale: float = Field(-8.0, description="α at which shortlisted subcomponents are measured")
     selection_tokens: int = Field(3000, gt=0, description="training tokens per domain for ranking")
     retain_tokens: int = Field(6000, gt=0)
@@ -45,3 +50,22 @@ class JobConfig(Config):
             return Rate(learning_rate=0.1 if method in {"scalar", "top16"} else 0.01, retain_weight=1.0)
         below = [b for b in known if b <= budget]
         return known[max(below) if below else min(known)]
+
+    def on_domains(self, available: list[str]) -> JobConfig:
+        """The same job without the off-target domains, and prompts, that a corpus has no text for."""
+        needed = {self.forget, self.retain}
+        kept = {
+            key: [d for d in getattr(self, key) if d in available or d in needed] for key in ("trained", "evaluated")
+        }
+        return self.model_copy(update=kept)
+
+
+def with_rates(config: JobConfig, folder: Path) -> JobConfig:
+    """The configuration with the rates of its `rates_from` file, if it names one."""
+    if config.rates_from is None:
+        return config
+    path = folder / config.rates_from
+    if not path.is_file():
+        raise RankOneError(f"no rates at '{path}': make them with `rankone select-rates --out {path}`.")
+    values = {**config.model_dump(), "rates": json.loads(path.read_text("utf8"))["rates"], "rates_from": None}
+    return JobConfig.checked(values, str(path))

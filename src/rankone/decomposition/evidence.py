@@ -141,15 +141,16 @@ def _adversarial_masks(
 
 def _source_gradient(text: EvidenceText, source: Tensor, delta: bool) -> Tensor:
     leaf = source.clone().requires_grad_(True)
+    gradient = torch.zeros_like(source)
     positions = text.present.sum()
     for rows in text.parts():
         mask, own = _adversarial_masks(text, leaf, delta, rows)
         with torch.autocast(text.ids.device.type, torch.bfloat16):
             logits = text.model.masked(text.ids[rows], mask, own)
         kl = kl_per_position(text.clean[rows], logits)[text.present[rows]]
-        (kl.sum() / positions).backward()
-    assert leaf.grad is not None
-    return leaf.grad
+        # Not backward(): the target's own weights may ask for gradients too.
+        gradient += torch.autograd.grad(kl.sum() / positions, leaf)[0]
+    return gradient
 
 
 def sparsity(text: EvidenceText, original: dict[str, int] | None = None) -> dict[str, Any]:

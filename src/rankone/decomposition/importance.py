@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rankone.config import Config
@@ -26,6 +26,14 @@ class SharedTransformerConfig(Config):
     blocks: int = Field(2, ge=0)
     heads: int = Field(4, gt=0)
     hidden: int = Field(1024, gt=0)
+
+    @model_validator(mode="after")
+    def _splits_into_heads(self) -> SharedTransformerConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width {self.width} does not split into {self.heads} heads of even size (RoPE turns pairs)"
+            )
+        return self
 
 
 class _Block(nn.Module):

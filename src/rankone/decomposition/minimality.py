@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rankone.config import Config
@@ -30,6 +30,15 @@ class Minimality(Config):
     activity: float = Field(2e-4, ge=0, description="coefficient of Σ f_c")
     frequency: float = Field(1e-4, ge=0, description="coefficient of Σ f_c log2(1 + a′ f_c)")
     reference_count: float = Field(32768.0, gt=0, description="a′, in positions")
+
+    @model_validator(mode="after")
+    def _stays_smooth(self) -> Minimality:
+        # g² / (g² + 0) is 0 / 0 at g = 0: the run would die the moment the schedule got there.
+        sharpness = self.sharpness
+        reached = [sharpness.start, *([] if sharpness.end is None else [sharpness.end])]
+        if self.kind == "smooth_l0" and (min(reached) <= 0 or sharpness.warmup > 0):
+            raise ValueError("the sharpness of smooth_l0 must stay above 0 (and so cannot have a warm-up)")
+        return self
 
 
 def smooth_l0(importance: Tensor, gamma: Tensor) -> Tensor:

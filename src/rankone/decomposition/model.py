@@ -67,10 +67,10 @@ class Decomposition(nn.Module):
             raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as h.3.attn.v_proj:513.{hint}")
         known = self.indices[site].tolist()
         if not number.isdecimal() or int(number) not in known:
-            near = _near_numbers(known, number)
+            near = ", ".join(f"{site}:{n}" for n in _near_numbers(known, number))
             raise RankOneError(
-                f"unknown subcomponent '{name}': '{site}' keeps {len(known)} subcomponents. "
-                f"Nearest: {', '.join(f'{site}:{n}' for n in near)}."
+                f"unknown subcomponent '{name}': '{site}' keeps {len(known)} subcomponents."
+                + (f" Nearest: {near}." if near else "")
             )
         return site, known.index(int(number))
 

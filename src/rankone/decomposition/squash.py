@@ -40,7 +40,8 @@ def lower(logit: Tensor) -> Tensor:
 
 def upper(logit: Tensor) -> Tensor:
     """0 below 0, x up to 1, 1 + α (x − 1) above; ordinary gradient."""
-    return torch.where(logit > 1, 1 + LEAK * (logit - 1), logit.clamp(min=0))
+    # relu, not clamp: its gradient at exactly 0 is 0, as the definition (and `upper_slope`) has it.
+    return torch.where(logit > 1, 1 + LEAK * (logit - 1), logit.relu())
 
 
 def upper_slope(logit: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.reconstruction import kl_kernel
 from rankone.decomposition.routing import uniform_k_subset
 from rankone.decomposition.site import delta_of, faithfulness, gate, site_weight
-from rankone.errors import RankOneError
+from rankone.errors import RankOneError, nearest
 from rankone.models.sites import Site, find_sites
 from rankone.progress import console, format_values, meter
 
@@ -65,9 +64,11 @@ def new_decomposition(target: PreTrainedModel, config: DecomposeConfig) -> Decom
     generator = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
     sites = find_sites(target, config.sites)
+    _refuse_idle_patterns(config, [s.name for s in sites])
+    # On the CPU whatever device the target is on: so is the generator.
     factors = {
         s.name: initial_factors(
-            config.initialisation, s.name, site_weight(s), count_for(s, config), generator
+            config.initialisation, s.name, site_weight(s).cpu(), count_for(s, config), generator
         )
         for s in sites
     }
@@ -75,6 +76,17 @@ def new_decomposition(target: PreTrainedModel, config: DecomposeConfig) -> Decom
         config.importance, [s.d_in for s in sites], sum(f[0].shape[1] for f in factors.values())
     )
     return Decomposition(factors, importance)
+
+
+def _refuse_idle_patterns(config: DecomposeConfig, names: list[str]) -> None:
+    """A pattern of `subcomponents` that matches none of the decomposed sites is a slip, not a wish."""
+    from fnmatch import fnmatch
+
+    for pattern in config.subcomponents:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise RankOneError(
+                f"subcomponents['{pattern}'] matches none of the decomposed sites.{nearest(pattern, names)}"
+            )
 
 
 class Trainer:
@@ -170,6 +182,7 @@ class Trainer:
         if config.form == "merged":
             coin = torch.rand(rows, 1, 1, generator=self.generator, device=self.device)
             self._rows = coin < self.config.adversary.fraction
+            self._source_scale = 1.0
             weight = torch.where(self._rows, config.adversarial, config.stochastic)
             divergence, penalty, firing = self._pass(ids, clean, logits, self._rows)
             per_row = divergence.detach().mean(1)
@@ -177,6 +190,8 @@ class Trainer:
             return 2 * (weight.squeeze(-1) * divergence).mean(), penalty, firing
         none = torch.zeros(rows, 1, 1, dtype=torch.bool, device=self.device)
         self._rows = ~none
+        # The ascents before the step follow the bare divergence; the step's own has to match them in size.
+        self._source_scale = config.adversarial or 1.0
         for _ in range(self.config.adversary.extra_ascents):
             divergence, _, _ = self._pass(ids, clean, logits.detach(), ~none)
             (gradient,) = torch.autograd.grad(divergence.mean(), [self._source])
@@ -225,7 +240,7 @@ class Trainer:
         """Backward of everything; the source's share of it is the adversary's gradient."""
         total.backward()
         if self._source.grad is not None:
-            self._ascend(self._source.grad, step)
+            self._ascend(self._source.grad / self._source_scale, step)
 
     def _ascend(self, gradient: Tensor, step: int) -> None:
         rate = self.config.adversary.learning_rate.at(step, self.config.steps)
@@ -276,9 +291,9 @@ def train(
         trainer.use_compiled_gate()
         bar.advance(start)
         for step in range(start, last):
-            metrics: dict[str, Any] = trainer.step(step)
+            metrics = trainer.step(step)
+            metrics["it/s"] = (step + 1 - start) / (time.monotonic() - clock)
             if step % log_every == 0 or step + 1 == last:
-                metrics["it/s"] = (step + 1 - start) / (time.monotonic() - clock)
                 append_metrics(run, {"step": step, **metrics})
             bar.advance(1, format_values(metrics))
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:

@@ -199,19 +199,24 @@ def _verify(
         inputs, report = Path(folder) / "inputs.safetensors", Path(folder) / "report.json"
         parts = {"ids": reference.ids, "expected": reference.expected, "edited": reference.edited}
         save_tensors(inputs, parts)
-        command = [sys.executable, "-m", "rankone.edits.verify", kind, str(staging)]
-        command += ["--inputs", str(inputs), "--report", str(report)]
-        command += ["--base", str(base)] if base is not None else []
-        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-        done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or not report.exists():
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise RankOneError(
-                f"the exported {kind} does not load in a fresh process: {reason} Nothing was written."
-            )
+        arguments = [kind, str(staging), "--inputs", str(inputs), "--report", str(report)]
+        arguments += ["--base", str(base)] if base is not None else []
+        reason = _run_verifier(arguments)
+        if reason is not None:
+            raise RankOneError(f"the exported {kind} does not load again, so it was not written: {reason}")
         measured = json.loads(report.read_text("utf8"))
     tokens = reference.ids.numel()
     return Verification(kind=kind, tokens=tokens, edit_kl=reference.edit_kl, **values, **measured)
+
+
+def _run_verifier(arguments: list[str]) -> str | None:
+    """Run verify.py in a fresh process, offline; None when it went well, else the last line of its errors."""
+    command = [sys.executable, "-m", "rankone.edits.verify", *arguments]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def _accept(verification: Verification, staging: Path, out: Path | str) -> None:

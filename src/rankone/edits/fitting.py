@@ -95,7 +95,7 @@ def fit_many(
     """
     parameters = method.start(len(runs), [run.seed for run in runs])
     state = _State(runs, parameters, config)
-    forget = _stack_forget([run.forget for run in runs], config.forget_rows)
+    forget = _ForgetText(runs, config.forget_rows)
     device_type = next(model.parameters()).device.type
     with adapted(model, method, parameters, len(runs)):
         for step in range(config.steps):
@@ -152,7 +152,8 @@ class _State:
         """Stop a run whose smoothed loss has not improved for `patience` steps."""
         self.steps += self.active
         fresh = self.smoothed.isnan()
-        self.smoothed = torch.where(fresh, loss, LOSS_DECAY * self.smoothed + (1 - LOSS_DECAY) * loss)
+        smoothed = torch.where(fresh, loss, LOSS_DECAY * self.smoothed + (1 - LOSS_DECAY) * loss)
+        self.smoothed = torch.where(self.active, smoothed, self.smoothed)
         improved = self.smoothed < self.best * (1 - PLATEAU) - 1e-4
         self.best = torch.where(improved, self.smoothed, self.best)
         self.since = torch.where(improved, 0.0, self.since + 1)
@@ -173,29 +174,32 @@ class _State:
         ]
 
 
-def _stack_forget(blocks: Sequence[Blocks], rows: int) -> list[tuple[Tensor, Tensor]]:
-    """Per step of a cycle: ids [runs · k, T] and validity, each run padded to the longest and cycling its own rows."""
-    width = max(b.ids.shape[1] for b in blocks)
-    most = max(math.ceil(len(b.ids) / rows) for b in blocks)
-    cycle = []
-    for turn in range(most):
-        ids, valid = [], []
-        for b in blocks:
-            take = [(turn * rows + i) % len(b.ids) for i in range(min(rows, len(b.ids)))]
-            take += [take[0]] * (rows - len(take))
-            own_ids = F.pad(b.ids[take], (0, width - b.ids.shape[1]))
-            own_valid = F.pad(b.valid[take], (0, width - b.ids.shape[1]))
-            own_valid[len(b.ids) :] = False
-            ids.append(own_ids)
-            valid.append(own_valid)
-        cycle.append((torch.cat(ids), torch.cat(valid)))
-    return cycle
+class _ForgetText:
+    """The forget rows of all runs, padded to the longest; each run takes its own in order and round again."""
+
+    def __init__(self, runs: Sequence[Run], count: int) -> None:
+        empty = [run for run in runs if run.forget.tokens == 0]
+        if empty:
+            raise RankOneError(f"the forget text of seed {empty[0].seed} is empty. Give at least 1 token.")
+        blocks = [run.forget for run in runs]
+        width = max(b.ids.shape[1] for b in blocks)
+        self.ids = torch.cat([F.pad(b.ids, (0, width - b.ids.shape[1])) for b in blocks])
+        self.valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in blocks])
+        self.lengths = torch.tensor([[len(b.ids)] for b in blocks])
+        self.starts = self.lengths.cumsum(0) - self.lengths
+        self.turns = torch.arange(count)
+
+    def rows(self, step: int) -> tuple[Int[Tensor, "rows t"], Bool[Tensor, "rows t"]]:
+        """Ids and validity of one step, `count` rows per run; a run with fewer rows has each of them once."""
+        index = self.starts + (step * len(self.turns) + self.turns) % self.lengths
+        once = (self.turns < self.lengths).flatten().unsqueeze(1)
+        return self.ids[index.flatten()], self.valid[index.flatten()] & once
 
 
 def _forget_loss(
-    model: PreTrainedModel, cycle: list[tuple[Tensor, Tensor]], step: int, config: FitConfig
+    model: PreTrainedModel, forget: _ForgetText, step: int, config: FitConfig
 ) -> Float[Tensor, " runs"]:
-    ids, valid = cycle[step % len(cycle)]
+    ids, valid = forget.rows(step)
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     cross_entropy = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     chance = math.log(logits.shape[-1])

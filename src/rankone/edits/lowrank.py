@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -101,7 +101,7 @@ class _EditFile(Config):
 _ATTACHED: WeakKeyDictionary[nn.Module, list[_Attachment]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class LowRankEdit:
     """An immutable low-rank change of some sites; `base` holds the hash of each weight it was made for.
 
@@ -110,17 +110,24 @@ class LowRankEdit:
     """
 
     factors: Mapping[str, Factors]
-    description: str = ""
-    method: str = ""
-    base: Mapping[str, str] = field(default_factory=dict)
+    description: str
+    method: str
+    base: Mapping[str, str]
 
-    def __post_init__(self) -> None:
-        checked = {name: _checked(name, *pair) for name, pair in sorted(self.factors.items())}
-        unknown = sorted(set(self.base) - set(checked))
+    def __init__(
+        self,
+        factors: Mapping[str, tuple[Tensor, Tensor]],
+        description: str = "",
+        method: str = "",
+        base: Mapping[str, str] | None = None,
+    ) -> None:
+        checked = {name: _checked(name, *pair) for name, pair in sorted(factors.items())}
+        unknown = sorted(set(base or ()) - set(checked))
         if unknown:
             raise RankOneError(f"base hash given for '{unknown[0]}', which the edit does not change.")
-        object.__setattr__(self, "factors", checked)
-        object.__setattr__(self, "base", dict(self.base))
+        values = {"factors": checked, "description": description, "method": method, "base": dict(base or {})}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -142,7 +149,7 @@ class LowRankEdit:
         """Both changes at once (factors concatenated); RankOneError if made for different weights."""
         if not isinstance(other, LowRankEdit):
             return NotImplemented
-        for name in self.base.keys() & other.base.keys():
+        for name in sorted(self.base.keys() & other.base.keys()):
             if self.base[name] != other.base[name]:
                 raise RankOneError(
                     f"the edits were made for different weights at '{name}' and cannot be added."
@@ -268,6 +275,8 @@ class LowRankEdit:
         factors = {n: Factors(tensors[f"{n}.write"], tensors[f"{n}.read"]) for n in config.sites}
         for name, entry in config.sites.items():
             _expect_shape(name, factors[name], entry.d_out, entry.d_in)
+            if factors[name].read.shape[0] != entry.rank:
+                raise RankOneError(f"{where} gives rank {entry.rank} for '{name}', but {TENSORS} another.")
         base = {name: entry.base_hash for name, entry in config.sites.items()}
         return cls(factors, config.description, config.method, base)
 

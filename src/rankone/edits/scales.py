@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rankone.decomposition.model import Decomposition
 from rankone.edits.lowrank import LowRankEdit
+from rankone.errors import RankOneError
 
 
 def scale_edit(decomposition: Decomposition, scales: dict[str, float], description: str = "") -> LowRankEdit:
@@ -37,6 +38,10 @@ class Scales:
 
     def __init__(self, decomposition: Decomposition, components: list[str], name: str = "scalar") -> None:
         self.name, self.decomposition, self.components = name, decomposition, components
+        columns = [decomposition.column(component) for component in components]
+        twice = [c for i, c in enumerate(components) if columns[i] in columns[:i]]
+        if twice:
+            raise RankOneError(f"subcomponent '{twice[0]}' is given twice: one scale each.")
         self._by_site: dict[str, list[int]] = defaultdict(list)
         for index, component in enumerate(components):
             self._by_site[decomposition.locate(component)[0]].append(index)

@@ -92,7 +92,7 @@ def peft_installed() -> bool:
 
 
 def read_adapter(folder: Path) -> LowRankEdit:
-    """RankOne's own reading of a PEFT LoRA adapter, with its scales α/r folded into the write factors.
+    """RankOne's own reading of a PEFT LoRA adapter (modules named in full), its scales α/r folded into B.
 
     RankOneError for anything but plain LoRA factors of linear maps, and for missing or surplus tensors.
     """

@@ -39,6 +39,8 @@ class Importances:
     def others(self, domain: str) -> Float[Tensor, " subcomponents"]:
         """The largest mean importance on any other domain."""
         kept = [i for i, name in enumerate(self.domains) if name != domain]
+        if not kept:
+            raise RankOneError(f"'{domain}' is the only domain: give another one to compare it with.")
         return self.mean[kept].max(0).values
 
 
@@ -83,7 +85,8 @@ def token_views(
     Firing tokens are ranked by count among positions with importance > 0.1; output tokens by the rise of the model's
     mean next-token probability at firing positions over its mean at all positions.
     """
-    vocab = len(tokenizer)
+    # A model may have more entries than its tokenizer (padding to a round number).
+    vocab = max(len(tokenizer), int(model.target.config.vocab_size))
     fired = torch.zeros(len(columns), vocab)
     mass = torch.zeros(len(columns), vocab)
     positions = torch.zeros(len(columns))
@@ -110,5 +113,5 @@ def token_views(
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, scores: Float[Tensor, " vocab"], top: int) -> list[str]:
-    best = scores.topk(top)
+    best = scores[: len(tokenizer)].topk(top)
     return [tokenizer.decode([int(i)]) for i, s in zip(best.indices, best.values, strict=True) if s > 0]

@@ -30,6 +30,7 @@ from rankone.checkpoint import (
 )
 from rankone.config import Config
 from rankone.errors import RankOneError
+from rankone.models.loading import load_tokenizer
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
 from rankone.progress import console, format_values, meter
@@ -39,6 +40,7 @@ from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, Mixture, mixture_
 
 KIND = "model"
 VALIDATION_TOKENS = 8000
+LOG_EVERY = 20
 
 
 class Preset(Config):
@@ -84,11 +86,11 @@ def pretrain(
         raise RankOneError(f"unknown preset '{preset}'; the recipe has {', '.join(config.presets)}.")
     if out.exists():
         raise RankOneError(f"output '{out}' already exists. Choose another name, or remove it first.")
+    _require_test_text(config, corpus)
     size = config.presets[preset]
     config_hash = hashlib.sha256(
         json.dumps([config.model_dump(), preset, corpus.fingerprint()]).encode()
     ).hexdigest()
-    run.mkdir(parents=True, exist_ok=True)
     tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
     model = build_model(config, size, tokenizer)
     finished = _train(model, config, size, tokens, run, config_hash, stop_after)
@@ -96,6 +98,13 @@ def pretrain(
         return None
     _finish(model, tokenizer, config, preset, corpus, out)
     return out
+
+
+def _require_test_text(config: PretrainConfig, corpus: Corpus) -> None:
+    """Refuse a corpus on which the finished model could not be measured, before training it."""
+    for domain in config.mixture:
+        if not any(corpus.documents(domain, "test", 1)):
+            raise RankOneError(f"corpus '{corpus.name}' has no test text for '{domain}'. Add some.")
 
 
 def build_model(
@@ -131,7 +140,8 @@ def prepare_tokens(
         rows = mixture_rows(tokenizer, pieces, config.mixture, size.tokens, config.context, rng)
         with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
             tokenizer.save_pretrained(staging / "tokenizer")
-            np.save(staging / "rows.npy", rows.astype(np.uint16), allow_pickle=False)
+            narrow = np.uint16 if config.vocab_size <= 1 << 16 else np.int32
+            np.save(staging / "rows.npy", rows.astype(narrow), allow_pickle=False)
     artifact = open_artifact(folder, "tokens")
     if artifact.manifest["provenance"]["config_hash"] != config_hash:
         raise RankOneError(f"'{run}' was started with another recipe or text. Use another run directory.")
@@ -144,7 +154,13 @@ def _tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Reuse a tokenizer, or train one on the same mixture the model will read."""
     if config.tokenizer_from is not None:
-        return AutoTokenizer.from_pretrained(config.tokenizer_from)
+        tokenizer = load_tokenizer(config.tokenizer_from)
+        if len(tokenizer) > config.vocab_size:
+            raise RankOneError(
+                f"vocabulary mismatch: the tokenizer of '{config.tokenizer_from}' has {len(tokenizer)} entries, "
+                f"vocab_size is {config.vocab_size}. Raise vocab_size, or take another tokenizer."
+            )
+        return tokenizer
     if config.without:
         raise RankOneError(
             f"a reference without {config.without} needs the tokenizer of the full model: set tokenizer_from "
@@ -209,23 +225,29 @@ def _train(
                 group["lr"] = _learning_rate(step, steps, config, size.learning_rate)
             loss = next_token_loss(model, torch.from_numpy(batch).to(device))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad()
-            if step % 20 == 0 or step + 1 == last:
+            due = (step + 1) % config.checkpoint_every == 0 or step + 1 == last
+            if due or step % LOG_EVERY == 0:
+                _refuse_divergence(loss, norm, step, run)
+            if step % LOG_EVERY == 0 or step + 1 == last:
                 value = loss.item()
-                if not math.isfinite(value):
-                    raise RankOneError(
-                        f"the loss is {value} at step {step}: lower learning_rate. '{run}' is kept."
-                    )
                 rate = (step + 1 - start) * batch.size / (time.monotonic() - clock)
                 append_metrics(run, {"step": step, "loss": value, "tokens_per_second": rate})
                 bar.advance(0, format_values({"loss": value, "tok/s": rate}))
             bar.advance(1)
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
+            if due:
                 tensors = pack_module("model", model) | pack_optimizer("optimizer", optimizer)
                 save_checkpoint(run, State(step + 1, tensors, {}), config_hash)
     return last == steps
+
+
+def _refuse_divergence(loss: Tensor, norm: Tensor, step: int, run: Path) -> None:
+    """Stop before a checkpoint with NaN in it replaces the last good one."""
+    for what, value in (("loss", loss.item()), ("gradient norm", norm.item())):
+        if not math.isfinite(value):
+            raise RankOneError(f"the {what} is {value} at step {step}: lower learning_rate. '{run}' is kept.")
 
 
 def _resume(

@@ -8,7 +8,7 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
 from rankone.config import Config
-from rankone.errors import RankOneError
+from rankone.errors import RankOneError, nearest
 from rankone.progress import console
 from rankone.text.blocks import chunk_documents, packed_stream
 from rankone.text.corpus import Corpus, require_domain
@@ -41,6 +41,14 @@ def mixture_pieces(
 
     Each domain gets its share of the full mixture whether or not others are left out (`without`).
     """
+    unknown = sorted(set(without) - set(mixture))
+    if unknown:
+        raise RankOneError(
+            f"cannot leave out '{unknown[0]}': the mixture has {', '.join(mixture)}."
+            f"{nearest(unknown[0], list(mixture))}"
+        )
+    if set(without) == set(mixture):
+        raise RankOneError(f"no text is left without {', '.join(without)}: leave out fewer domains.")
     total = sum(mix.weight for mix in mixture.values())
     return {
         domain: _pieces(corpus, domain, mix, int(tokens * mix.weight / total * CHARS_PER_TOKEN), rng, split)
@@ -90,9 +98,10 @@ def mixture_rows(
 ) -> Int[np.ndarray, "rows context"]:
     """Packed rows of all domains in shuffled order, about `tokens` tokens in the mixture's proportions.
 
-    A domain with less text than its share is used once, never repeated; that is said.
+    A domain that was left out is not made up for: the others get the tokens they get in the full mixture. One with
+    less text than its share is used once, never repeated; that is said.
     """
-    total = sum(mixture[domain].weight for domain in pieces)
+    total = sum(mix.weight for mix in mixture.values())
     rows = []
     for domain, own in pieces.items():
         wanted = int(tokens * mixture[domain].weight / total)

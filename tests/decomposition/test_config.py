@@ -1,0 +1,237 @@
+"""Every field of the recipe changes the run or is refused: each is changed once, in a run of three steps."""
+
+from __future__ import annotations
+
+import json
+import typing
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+from tests.decomposition.tiny import SIZES, put, target
+from tests.helpers import VOCAB
+from tests.helpers import tokenizer as small_tokenizer
+
+from rankone.artifact import tensor_hash
+from rankone.decomposition import masks, reconstruction
+from rankone.decomposition import trainer as module
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.run import training_rows
+from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.errors import RankOneError
+from rankone.text.directory import DirectoryCorpus
+
+SEPARATE = {"reconstruction.form": "separate"}
+RANDOM = {"initialisation": "random"}
+
+
+def schedule(path, start, end):
+    """Variations of the five fields of a schedule."""
+    return {
+        f"{path}.start": (start, {}),
+        f"{path}.end": (end, {}),
+        f"{path}.shape": ("cosine", {}),
+        f"{path}.until": (0.6, {}),
+        f"{path}.warmup": (0.3, {}),
+    }
+
+
+# field → (another value, what else the base needs for the field to matter)
+VARIATIONS = {
+    "sites": (["h.*.attn.*"], {}),
+    "subcomponents": ({"h.0.attn.q_proj": 11}, {}),
+    "mixture.en.weight": (3.0, {}),
+    "mixture.en.sources": (["one"], {}),
+    "steps": (4, {}),
+    "rows": (3, {}),
+    "context": (6, {}),
+    "seed": (1, {}),
+    "initialisation": ("random", {}),
+    "warmup_steps": (1, RANDOM),
+    "importance.width": (12, {}),
+    "importance.blocks": (2, {}),
+    "importance.heads": (4, {}),
+    "importance.hidden": (10, {}),
+    "minimality.kind": ("lp", {}),
+    **schedule("minimality.sharpness", 0.7, 0.1),
+    "minimality.activity": (0.01, {}),
+    "minimality.frequency": (0.01, {}),
+    "minimality.reference_count": (100.0, {}),
+    "reconstruction.form": ("separate", {}),
+    "reconstruction.stochastic": (0.3, {}),
+    "reconstruction.adversarial": (0.3, {}),
+    "reconstruction.routing": ("all", {}),
+    "adversary.scope": ("bsc", {}),
+    **schedule("adversary.learning_rate", 0.04, 0.01),
+    "adversary.beta1": (0.3, {}),
+    "adversary.beta2": (0.9, {}),
+    "adversary.extra_ascents": (1, SEPARATE),
+    "adversary.fraction": (0.1, {}),
+    "faithfulness": (1e3, {}),
+    **schedule("learning_rate", 4e-4, 1e-4),
+    **schedule("importance_learning_rate", 5e-4, 2e-4),
+    "clip": (0.01, {}),
+    "importance_clip": (0.01, {}),
+    "autocast": (True, {}),
+    "compile": (True, {}),
+    "checkpoint_every": (2, {}),
+}
+
+
+def fields(model, prefix=""):
+    """Dotted paths of all fields, into nested models; a dictionary of models is entered at its key `en`."""
+    for name, field in model.model_fields.items():
+        inner = [t for t in (field.annotation, *typing.get_args(field.annotation)) if is_model(t)]
+        if inner:
+            entered = f"{prefix}{name}." if field.annotation is inner[0] else f"{prefix}{name}.en."
+            yield from fields(inner[0], entered)
+        else:
+            yield prefix + name
+
+
+def is_model(annotation):
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def base(**changes):
+    """A recipe in which no schedule is constant."""
+    values = {
+        "mixture": {"en": {"weight": 1.0}, "de": {"weight": 1.0}},
+        "steps": 3,
+        "rows": 4,
+        "context": 7,
+        "importance": dict(SIZES),
+        "adversary": {"fraction": 0.6},
+        "autocast": False,
+        "compile": False,
+    }
+    starts = {"minimality.sharpness": (1.0, 0.2), "adversary.learning_rate": (0.05, 0.02)}
+    starts |= {"learning_rate": (5e-4, 5e-5), "importance_learning_rate": (1e-3, 1e-4)}
+    for path, (start, end) in starts.items():
+        put(values, path, {"start": start, "end": end, "shape": "linear", "until": 0.9, "warmup": 0.0})
+    for path, value in changes.items():
+        put(values, path, value)
+    return DecomposeConfig.checked(values, "the test's recipe")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("text")
+    for domain, source, words in (
+        ("en", "one", "the cat sat on the mat"),
+        ("en", "two", "the dog sat on the log"),
+        ("de", "drei", "das ist der Hut und das ist die Katze"),
+    ):
+        (root / domain).mkdir(exist_ok=True)
+        lines = [f"{words}, {i} times over" for i in range(40)]
+        (root / domain / f"{source}.train.txt").write_text("\n\n".join(lines), "utf8")
+    return DirectoryCorpus(root)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return small_tokenizer()
+
+
+@pytest.fixture
+def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
+    """A function from a recipe to everything its run does: text, state, metrics, checkpoints, compiled kernels."""
+    compiled, saved = [], []
+    save = module.save_checkpoint
+
+    def recorded_save(run, state, config_hash):
+        saved.append(state.step)
+        return save(run, state, config_hash)
+
+    def recorded_compile(function, **options):
+        compiled.append(function.__name__)
+        return function
+
+    def run(config):
+        compiled.clear()
+        saved.clear()
+        masks._kernels.cache_clear()
+        reconstruction.kl_kernel.cache_clear()
+        folder = tmp_path_factory.mktemp("run")
+        rows = training_rows(config, tokenizer, corpus, folder, "hash")
+        model = target(vocab_size=VOCAB)
+        trainer = Trainer(model, new_decomposition(model, config), rows, config)
+        train(trainer, folder, "hash", log_every=1)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
+        return {
+            "rows": rows.tolist(),
+            "state": {k: tensor_hash(v) for k, v in trainer.state(0).tensors.items()},
+            "metrics": [{k: v for k, v in line.items() if k != "it/s"} for line in lines],
+            "checkpoints": list(saved),
+            "compiled": sorted(compiled),
+        }
+
+    monkeypatch.setattr(module, "save_checkpoint", recorded_save)
+    monkeypatch.setattr(torch, "compile", recorded_compile)
+    yield run
+    masks._kernels.cache_clear()
+    reconstruction.kl_kernel.cache_clear()
+
+
+def test_there_is_a_variation_for_every_field_and_no_other():
+    assert sorted(VARIATIONS) == sorted(fields(DecomposeConfig))
+
+
+def test_the_same_recipe_is_the_same_run(outcome):
+    assert outcome(base()) == outcome(base())
+
+
+@pytest.mark.parametrize("path", sorted(VARIATIONS))
+def test_a_field_changes_the_run_or_is_refused(outcome, path):
+    value, needed = VARIATIONS[path]
+    usual = base(**needed)
+    try:
+        other = base(**needed, **{path: value})
+    except RankOneError as error:
+        assert path.split(".")[0] in str(error)  # noqa: PT017
+        return
+    assert other != usual
+    assert outcome(other) != outcome(usual)
+
+
+def test_checkpoints_are_written_as_often_as_asked(outcome):
+    assert outcome(base(checkpoint_every=2))["checkpoints"] == [2, 3]
+
+
+def test_compile_compiles_the_four_kernels(outcome):
+    assert outcome(base())["compiled"] == []
+    assert outcome(base(compile=True))["compiled"] == ["_backward", "_forward", "gate", "kl_per_position"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("steps", 0),
+        ("rows", 0),
+        ("context", 1),
+        ("adversary.scope", "b"),
+        ("adversary.fraction", 1.1),
+        ("adversary.beta1", 1.0),
+        ("minimality.kind", "l1"),
+        ("minimality.sharpness.end", 0.0),
+        ("importance.heads", 3),
+        ("clip", 0.0),
+        ("checkpoint_every", 0),
+        ("no_such_field", 1),
+        ("adversary.no_such_field", 1),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(path, value):
+    with pytest.raises(RankOneError) as error:
+        base(**{path: value})
+    assert path.split(".")[0] in str(error.value)
+
+
+def test_nothing_to_hold_the_output_is_refused():
+    with pytest.raises(RankOneError, match="nothing would hold the output"):
+        base(**{"reconstruction.stochastic": 0.0, "reconstruction.adversarial": 0.0})
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        base().steps = 5

@@ -1,0 +1,116 @@
+"""Selection on importances made by hand: the rankings, and the rule that picks one subcomponent."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rankone.edits.selection import contrast, pick_single, specific_names, specificity, top_names
+from rankone.errors import RankOneError
+from rankone.harvest.summary import Importances
+
+NAMES = ["a:0", "a:1", "b:0", "b:1", "b:2"]
+# Rows: de, en, fr.
+MEAN = torch.tensor(
+    [
+        [0.9, 0.5, 0.8, 0.0005, 0.3],
+        [0.1, 0.004, 0.8, 0.0, 0.0],
+        [0.7, 0.0, 0.0, 0.0, 0.25],
+    ]
+)
+
+
+@pytest.fixture
+def importances():
+    return Importances(["de", "en", "fr"], NAMES, MEAN, {"de": 10, "en": 10, "fr": 10})
+
+
+def close(found, expected):
+    return torch.allclose(found, torch.tensor(expected), atol=1e-6)
+
+
+def test_contrast_looks_at_two_domains(importances):
+    assert close(contrast(importances, "de", "en"), [0.8, 0.496, 0.0, 0.0005, 0.3])
+    assert close(contrast(importances, "en", "fr"), [-0.6, 0.004, 0.8, 0.0, -0.25])
+
+
+def test_specificity_looks_at_all(importances):
+    assert close(specificity(importances, "de"), [0.2, 0.496, 0.0, 0.0005, 0.05])
+    assert close(specificity(importances, "fr"), [-0.2, -0.5, -0.8, -0.0005, -0.05])
+
+
+def test_top_names(importances):
+    score = specificity(importances, "de")
+    assert top_names(importances, score, 2) == ["a:1", "a:0"]
+    assert top_names(importances, score, 99) == ["a:1", "a:0", "b:2", "b:1", "b:0"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "names"), [(1.0, ["a:0", "a:1", "b:2"]), (1.25, ["a:0", "a:1"]), (100.0, ["a:1"]), (200.0, [])]
+)
+def test_specific_names_leaves_out_what_is_never_important(importances, ratio, names):
+    """b:1 is infinitely specific, but important at 1 position in 2,000."""
+    assert specific_names(importances, "de", ratio) == names
+
+
+@pytest.mark.parametrize("use", [lambda i: i.of("nl"), lambda i: contrast(i, "de", "nl")])
+def test_an_unknown_domain_is_named(importances, use):
+    with pytest.raises(RankOneError, match="no importances for 'nl'; there are de, en, fr"):
+        use(importances)
+
+
+def test_a_single_domain_cannot_be_specific():
+    alone = Importances(["de"], NAMES, MEAN[:1], {"de": 10})
+    with pytest.raises(RankOneError, match="'de' is the only domain"):
+        specificity(alone, "de")
+
+
+def answers(table):
+    """`respond` from rises on (de, en, fr), with the names that were asked for."""
+    asked = []
+
+    def respond(name):
+        asked.append(name)
+        return dict(zip(("de", "en", "fr"), table[name], strict=True))
+
+    return respond, asked
+
+
+def test_the_largest_forget_rise_among_the_harmless_is_picked(importances):
+    respond, asked = answers({"a:1": (2.0, 0.01, 0.049), "a:0": (5.0, 0.01, 0.051)})
+    best, candidates = pick_single(importances, "de", respond)
+    assert best.name == "a:1"
+    assert best.worst("de") == (0.049, "fr")
+    # b:2 and b:1 are specific by less than 0.1 and are not measured.
+    assert asked == ["a:1", "a:0"]
+    assert [c.name for c in candidates] == asked
+    assert candidates[0].specificity == pytest.approx(0.496)
+
+
+def test_all_harmless_means_the_largest_rise(importances):
+    respond, _ = answers({"a:1": (2.0, -1.0, 0.0), "a:0": (2.5, 0.04, 0.0)})
+    assert pick_single(importances, "de", respond)[0].name == "a:0"
+
+
+def test_where_none_is_harmless_damage_counts_tenfold(importances):
+    """a:0 rises most, but 5.0 − 10 · 0.4 = 1.0 is less than 2.0 − 10 · 0.06 = 1.4."""
+    respond, _ = answers({"a:1": (2.0, 0.06, 0.0), "a:0": (5.0, 0.0, 0.4)})
+    assert pick_single(importances, "de", respond)[0].name == "a:1"
+    respond, _ = answers({"a:1": (2.0, 0.06, 0.0), "a:0": (5.0, 0.0, 0.3)})
+    assert pick_single(importances, "de", respond)[0].name == "a:0"
+
+
+def test_tolerance_and_shortlist_are_used(importances):
+    respond, asked = answers({"a:1": (2.0, 0.01, 0.049), "a:0": (5.0, 0.01, 0.051)})
+    assert pick_single(importances, "de", respond, tolerance=0.06)[0].name == "a:0"
+    asked.clear()
+    assert pick_single(importances, "de", respond, shortlist=1)[0].name == "a:1"
+    assert asked == ["a:1"]
+
+
+def test_nothing_specific_is_an_error(importances):
+    def respond(name):
+        raise AssertionError(name)
+
+    with pytest.raises(RankOneError, match=r"no subcomponent is specific to 'fr': .* only -0\.001 more"):
+        pick_single(importances, "fr", respond)

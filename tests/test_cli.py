@@ -1,0 +1,358 @@
+"""The command line on a tiny model: every verb runs, and bad input is one clear line with nothing written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+import yaml
+from tests.tiny import RECIPE, rankone, write_pair
+
+from rankone.artifact import open_artifact
+from rankone.edits.lowrank import LowRankEdit
+from rankone.models.loading import load_model
+
+COMPONENTS = "h.0.mlp.c_fc:3,h.0.attn.v_proj:5"
+SITES = ["attn.k_proj", "attn.o_proj", "attn.q_proj", "attn.v_proj", "mlp.c_fc", "mlp.down_proj"]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory, tokenizer):
+    """Model directory and decomposition."""
+    return write_pair(tmp_path_factory.mktemp("cli"), tokenizer, len(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def mismatched(tmp_path_factory, tokenizer):
+    """The same with a tokenizer of more entries than the model."""
+    return write_pair(tmp_path_factory.mktemp("mismatched"), tokenizer, 300)
+
+
+@pytest.fixture(scope="session")
+def tuned(pair, tmp_path_factory):
+    """An edit saved by `tune`, with what was printed."""
+    model, decomposition = pair
+    path = tmp_path_factory.mktemp("tuned") / "edit"
+    words = ["--components", COMPONENTS, "--budget", 6, "--steps", 4, "--learning-rate", 0.5, "--save", path]
+    return path, rankone("tune", model, "--decomposition", decomposition, *words)
+
+
+def shown(outcome):
+    """The printed text of a command that went well."""
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    return outcome.out
+
+
+def cells(text, first):
+    """The numbers and words of the table row that begins with `first`."""
+    (row,) = [line for line in text.splitlines() if line.strip("│┃ ").startswith(first + " ")]
+    return row.replace("│", " ").replace("┃", " ").split()
+
+
+def test_sites_are_listed(pair):
+    said = shown(rankone("sites", pair[0]))
+    assert "6 sites" in " ".join(said.split())
+    assert [name for name in SITES if f"h.0.{name}" in said] == SITES
+    assert cells(said, "h.0.mlp.c_fc") == ["h.0.mlp.c_fc", "24", "16", "24"]
+    some = shown(rankone("sites", pair[0], "--pattern", "*.mlp.*"))
+    assert [name for name in SITES if f"h.0.{name}" in some] == ["mlp.c_fc", "mlp.down_proj"]
+
+
+def test_rank_lists_the_most_specific(pair):
+    words = [
+        "--forget",
+        "de",
+        "--domains",
+        "de",
+        "--domains",
+        "en",
+        "--domains",
+        "fr",
+        "--tokens",
+        200,
+        "--top",
+        3,
+    ]
+    said = shown(rankone("rank", pair[0], "--decomposition", pair[1], *words))
+    assert "Most specific to de" in said
+    rows = [re.findall(r"h\.0\.\S+:\d+|-?\d\.\d{3}", line) for line in said.splitlines() if "h.0." in line]
+    assert len(rows) == 3
+    scores = [float(row[1]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for _, score, de, en, fr in rows:
+        assert float(score) == pytest.approx(float(de) - max(float(en), float(fr)), abs=0.0016)
+
+
+def test_tune_fits_and_saves_the_edit(pair, tuned):
+    path, outcome = tuned
+    said = shown(outcome)
+    edit = LowRankEdit.load(path)
+    assert edit.sites == ("h.0.attn.v_proj", "h.0.mlp.c_fc")
+    edit.check_base(load_model(pair[0]))
+    provenance = open_artifact(path, "edit").manifest["provenance"]
+    assert {k: provenance[k] for k in ("forget", "retain", "budget", "steps")} == {
+        "forget": "de",
+        "retain": "en",
+        "budget": 6,
+        "steps": 4,
+    }
+    alphas = [float(cells(said, name)[1]) for name in COMPONENTS.split(",")]
+    assert all(abs(alpha - 1) > 0.1 for alpha in alphas)
+    assert all(f"{name} × " in edit.description for name in COMPONENTS.split(","))
+    for domain in ("de", "en", "fr", "es", "it", "nl", "sv", "code"):
+        role, before, after, rise = cells(said, domain)[1:]
+        assert role == {"de": "forget", "en": "retain"}.get(domain, "off-target")
+        assert float(rise) == pytest.approx(float(after) - float(before), abs=0.0011)
+    assert f"saved {path}" in said.replace("\n", "")
+
+
+def test_the_seed_decides_the_forget_text(pair, tuned):
+    words = ["--components", COMPONENTS, "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
+    again, other = (
+        shown(rankone("tune", pair[0], "--decomposition", pair[1], *words, "--seed", seed)) for seed in (0, 1)
+    )
+    first = shown(tuned[1])
+    assert cells(again, "h.0.mlp.c_fc:3") == cells(first, "h.0.mlp.c_fc:3")
+    assert cells(other, "h.0.mlp.c_fc:3") != cells(first, "h.0.mlp.c_fc:3")
+
+
+@pytest.fixture(scope="session")
+def exported(pair, tuned, tmp_path_factory):
+    """A checkpoint exported from the tuned edit, with what was printed."""
+    path = tmp_path_factory.mktemp("exported") / "model"
+    return path, rankone("export", tuned[0], "--model", pair[0], "--out", path)
+
+
+def test_export_writes_a_checkpoint(pair, tuned, exported):
+    path, outcome = exported
+    assert "reloaded in a fresh process" in shown(outcome)
+    artifact = open_artifact(path, "model")
+    assert artifact.json("verification.json")["file_difference"] <= 1e-4
+    base = load_model(pair[0])
+    with LowRankEdit.load(tuned[0]).apply(base):
+        for name, value in load_model(path).named_parameters():
+            assert torch.allclose(value, base.get_parameter(name), atol=1e-6), name
+
+
+def test_export_writes_an_adapter(pair, tuned, tmp_path):
+    said = shown(rankone("export", tuned[0], "--model", pair[0], "--out", tmp_path / "a", "--as", "adapter"))
+    assert "peft" in said
+    config = open_artifact(tmp_path / "a", "adapter").json("adapter_config.json")
+    assert sorted(config["target_modules"]) == ["h.0.attn.v_proj", "h.0.mlp.c_fc"]
+
+
+def test_generate_with_and_without_the_edit(pair, tuned, exported):
+    words = ["The committee", "--tokens", 12]
+    plain = shown(rankone("generate", *words, "--model", pair[0]))
+    edited = shown(rankone("generate", *words, "--model", pair[0], "--edit", tuned[0]))
+    merged = shown(rankone("generate", *words, "--model", exported[0]))
+    assert plain.startswith("The committee")
+    assert edited == merged
+    assert plain == shown(rankone("generate", *words, "--model", pair[0]))
+
+
+def test_evidence_is_measured_and_written(pair, tmp_path):
+    out = tmp_path / "evidence.json"
+    said = shown(rankone("evidence", pair[1], "--model", pair[0], "--steps", 2, "--out", out))
+    found = json.loads(out.read_text("utf8"))
+    assert found["adversary"]["ladder"] == [2]
+    assert found["text"]["split"] == "test"
+    assert [r["masking"] for r in found["rows"] if "adversarial" in r["masking"]] == [
+        "adversarial, 2 PGD steps"
+    ] * 2
+    assert "adversarial, 2 PGD steps" in said
+    assert "Per layer" in said
+
+
+def listing(folder):
+    """Every file below a folder with its time of change."""
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Run a command that must fail with one line that matches, and change nothing in `tmp_path`."""
+
+    def check(message, *words):
+        before = listing(tmp_path)
+        outcome = rankone(*words)
+        assert outcome.code == 2, outcome.out
+        assert outcome.err.startswith("rankone: ")
+        assert outcome.err.count("\n") == 1
+        assert re.search(message, outcome.err), outcome.err
+        assert listing(tmp_path) == before
+
+    return check
+
+
+def test_unknown_components_offer_the_nearest(pair, refused, tmp_path):
+    for component, message in {
+        "h.0.mlp.c_fc:99": r"unknown subcomponent 'h\.0\.mlp\.c_fc:99'.*Nearest: h\.0\.mlp\.c_fc:23",
+        "h.0.mlp.cfc:3": r"unknown site in 'h\.0\.mlp\.cfc:3'.*Nearest: h\.0\.mlp\.c_fc",
+        "h.0.mlp.c_fc:3,h.0.mlp.c_fc:3": "given twice",
+        " , ": "no component given",
+    }.items():
+        words = ["--decomposition", pair[1], "--components", component, "--save", tmp_path / "edit"]
+        refused(message, "tune", pair[0], *words)
+
+
+def test_unknown_sites_offer_the_nearest(pair, refused):
+    refused(
+        r"no site matches 'h\.0\.mlp\.cfc' .*Nearest: h\.0\.mlp\.c_fc",
+        "sites",
+        pair[0],
+        "--pattern",
+        "h.0.mlp.cfc",
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Write a decomposition recipe with changes."""
+
+    def write(**changes):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(
+            yaml.safe_dump({**RECIPE, "compile": False, "rows": 2, "context": 16, **changes}), "utf8"
+        )
+        return path
+
+    return write
+
+
+def test_a_missing_model_is_named(pair, tuned, refused, recipe, tmp_path):
+    none, out = tmp_path / "none", tmp_path / "out"
+    message = "no model directory at '.*none'"
+    refused(message, "sites", none)
+    refused(message, "rank", none, "--decomposition", pair[1])
+    refused(message, "tune", none, "--decomposition", pair[1], "--components", COMPONENTS, "--save", out)
+    refused(message, "generate", "Hello", "--model", none)
+    refused(message, "evidence", pair[1], "--model", none, "--out", out)
+    refused(message, "export", tuned[0], "--model", none, "--out", out)
+    refused(message, "decompose", none, "--recipe", recipe(), "--text", "builtin", "--out", out)
+    refused("no artefact at '.*none'", "rank", pair[0], "--decomposition", none)
+    refused("no artefact at '.*none'", "generate", "Hello", "--model", pair[0], "--edit", none)
+    refused("no recipe at '.*none", "decompose", pair[0], "--recipe", none, "--text", "builtin", "--out", out)
+
+
+def test_an_existing_output_is_refused(pair, tuned, refused, recipe, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    message = "output '.*out' already exists"
+    model, decomposition = pair
+    refused(
+        message, "tune", model, "--decomposition", decomposition, "--components", COMPONENTS, "--save", out
+    )
+    refused(message, "evidence", decomposition, "--model", model, "--out", out)
+    refused(message, "export", tuned[0], "--model", model, "--out", out)
+    refused(message, "export", tuned[0], "--model", model, "--out", out, "--as", "adapter")
+    refused(message, "decompose", model, "--recipe", recipe(), "--text", "builtin", "--out", out)
+
+
+def test_a_language_without_text_is_named(pair, refused, recipe, tmp_path):
+    words = [pair[0], "--decomposition", pair[1]]
+    message = "no text for 'dk' in corpus 'builtin'; it has de, en"
+    refused(message, "rank", *words, "--forget", "dk")
+    refused(message, "rank", *words, "--domains", "dk")
+    refused(message, "tune", *words, "--components", COMPONENTS, "--forget", "dk", "--save", tmp_path / "e")
+    refused(message, "tune", *words, "--components", COMPONENTS, "--retain", "dk", "--save", tmp_path / "e")
+    unknown = recipe(mixture={"dk": {"weight": 1}})
+    refused(message, "decompose", pair[0], "--recipe", unknown, "--text", "builtin", "--out", tmp_path / "d")
+
+
+def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
+    words = [
+        "tune",
+        pair[0],
+        "--decomposition",
+        pair[1],
+        "--components",
+        COMPONENTS,
+        "--save",
+        tmp_path / "e",
+    ]
+    message = r"the training text of 'de' has \d+ tokens, but 10000000 are needed"
+    refused(message, *words, "--budget", 10_000_000)
+    refused("--budget is 0; at least 1", *words, "--budget", 0)
+
+
+def test_a_vocabulary_mismatch_is_named(mismatched, refused, tmp_path):
+    model, decomposition = mismatched
+    message = "vocabulary mismatch: the tokenizer has 512 entries, the model 300"
+    words = ["--decomposition", decomposition, "--components", COMPONENTS, "--save", tmp_path / "e"]
+    refused(message, "tune", model, *words)
+
+
+def damage(source, copy, name):
+    """A copy of an artefact with one byte of a file changed."""
+    shutil.copytree(source, copy)
+    content = bytearray((copy / name).read_bytes())
+    content[-3] ^= 1
+    (copy / name).write_bytes(content)
+    return copy
+
+
+def test_an_altered_artefact_is_refused(pair, tuned, exported, refused, tmp_path):
+    message = r"was altered or truncated: .*Restore the artefact from its source"
+    model, decomposition = pair
+    bad = damage(decomposition, tmp_path / "decomposition", "tensors.safetensors")
+    refused(message, "rank", model, "--decomposition", bad)
+    refused(
+        message, "tune", model, "--decomposition", bad, "--components", COMPONENTS, "--save", tmp_path / "e"
+    )
+    refused(message, "evidence", bad, "--model", model)
+    bad = damage(tuned[0], tmp_path / "edit", "tensors.safetensors")
+    refused(message, "generate", "Hello", "--model", model, "--edit", bad)
+    refused(message, "export", bad, "--model", model, "--out", tmp_path / "o")
+    bad = damage(exported[0], tmp_path / "model", "model.safetensors")
+    refused(message, "generate", "Hello", "--model", bad)
+
+
+def test_what_was_made_for_another_model_is_refused(pair, tuned, exported, refused, tmp_path):
+    """The exported model has other weights than the one the decomposition and the edit were made from."""
+    refused("was made from other weights of 'h.0.", "rank", exported[0], "--decomposition", pair[1])
+    refused(
+        "the edit was made for another model", "generate", "Hello", "--model", exported[0], "--edit", tuned[0]
+    )
+    words = ["--model", exported[0], "--out", tmp_path / "o"]
+    refused("the edit was made for another model", "export", tuned[0], *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--as", "zip"], "unknown form 'zip'; choose checkpoint or adapter"),
+        (["--dtype", "int8"], "unknown dtype 'int8'; choose float32 or bfloat16"),
+    ],
+)
+def test_unknown_choices_are_named(pair, tuned, refused, tmp_path, words, message):
+    refused(message, "export", tuned[0], "--model", pair[0], "--out", tmp_path / "o", *words)
+
+
+def test_pretrain_names_what_is_wrong(pair, refused, tmp_path):
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    size |= {"tokens": 3000, "batch_rows": 4, "learning_rate": 0.01}
+    path = tmp_path / "recipe.yaml"
+    values = {"vocab_size": 300, "mixture": {"en": {"weight": 1}}, "presets": {"tiny": size}}
+    path.write_text(yaml.safe_dump(values), "utf8")
+    words = ["pretrain", path, "--text", "builtin", "--out", tmp_path / "o"]
+    refused("unknown preset 'mini'; the recipe has tiny", *words)
+    refused("cannot leave out 'dk': the mixture has en", *words, "--preset", "tiny", "--without", "dk")
+    mismatch = "vocabulary mismatch: the tokenizer of '.*' has 512 entries, vocab_size is 300"
+    refused(mismatch, *words, "--preset", "tiny", "--tokenizer-from", pair[0])
+    refused("no model directory at", *words, "--preset", "tiny", "--tokenizer-from", tmp_path / "none")
+    path.write_text(yaml.safe_dump({**values, "contxt": 32}), "utf8")
+    refused("recipe.yaml: contxt: Extra inputs are not permitted", *words, "--preset", "tiny")
+
+
+def test_text_that_is_no_directory_is_named(pair, refused, tmp_path):
+    (tmp_path / "file.txt").write_text("Hallo", "utf8")
+    words = ["rank", pair[0], "--decomposition", pair[1], "--text"]
+    refused("is no directory", *words, tmp_path / "file.txt")
+    refused("is no directory", *words, tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    refused("holds no text", *words, tmp_path / "empty")

@@ -1,0 +1,112 @@
+"""A real command killed in the middle of training goes on and ends with the bits of an uninterrupted run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from tests.tiny import RECIPE, rankone, write_pair
+
+from rankone.decomposition import run as decomposition_run
+
+PRETRAIN = {
+    "vocab_size": 320,
+    "context": 16,
+    "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},
+    "checkpoint_every": 4,
+    "warmup_steps": 5,
+    "presets": {
+        "tiny": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "tokens": 16000,
+            "batch_rows": 4,
+            "learning_rate": 0.01,
+        }
+    },
+}
+DECOMPOSE = {
+    **RECIPE,
+    "steps": 120,
+    "rows": 2,
+    "context": 16,
+    "initialisation": "aligned",
+    "compile": False,
+    "checkpoint_every": 4,
+}
+PATIENCE = 300  # seconds; a loaded machine takes long to import
+
+
+def kill_in_the_middle(words, run):
+    """Start a command, and SIGKILL it as soon as its first checkpoint stands; returns the steps it had saved."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rankone", *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    limit = time.monotonic() + PATIENCE
+    while not list((run / "checkpoints").glob("step-*/manifest.json")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < limit, "no checkpoint"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return max(int(p.name.removeprefix("step-")) for p in (run / "checkpoints").glob("step-*"))
+
+
+@pytest.fixture
+def one_thread():
+    """Both processes with as many threads: sums are split alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def killed_equals_whole(words, folder, steps, name):
+    """Kill, resume and compare the tensors with those of a run that was left alone."""
+    killed = [*words, "--out", folder / "killed", "--run", folder / "killed.run"]
+    saved = kill_in_the_middle(killed, folder / "killed.run")
+    assert 0 < saved < steps, "killed too late to tell anything"
+    assert not (folder / "killed").exists()
+    resumed = rankone(*killed)
+    assert resumed.code == 0, resumed.err
+    assert f"resuming at step {saved}" in resumed.out
+    whole = rankone(*words, "--out", folder / "whole")
+    assert whole.code == 0, whole.err
+    assert "resuming" not in whole.out
+    first, second = (load_file(folder / f / name) for f in ("killed", "whole"))
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def test_pretrain(tmp_path, one_thread):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(PRETRAIN), "utf8")
+    words = ["pretrain", recipe, "--text", "builtin", "--preset", "tiny"]
+    killed_equals_whole(words, tmp_path, steps=249, name="model.safetensors")
+
+
+def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
+    model, _ = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(DECOMPOSE), "utf8")
+    # Evidence is not what this test is about, and costs more than the training: one step of the adversary.
+    quick = partial(decomposition_run.evidence_on, ladder=(1,))
+    monkeypatch.setattr(decomposition_run, "evidence_on", quick)
+    words = ["decompose", model, "--recipe", recipe, "--text", "builtin"]
+    killed_equals_whole(words, tmp_path, steps=120, name="tensors.safetensors")

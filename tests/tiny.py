@@ -1,0 +1,72 @@
+"""A tiny model with a decomposition on disk, and the command line run on it inside the test's process."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from tests.helpers import simple_mlp
+
+from rankone.cli import main
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.model import save_decomposition
+from rankone.decomposition.trainer import new_decomposition
+from rankone.models.simple_mlp import SimpleMLPForCausalLM
+from rankone.progress import console
+
+RECIPE = {
+    "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},
+    "steps": 1,
+    "initialisation": "random",
+    "importance": {"width": 16, "blocks": 1, "heads": 2, "hidden": 16},
+}
+
+
+def tiny_model(vocab_size: int) -> SimpleMLPForCausalLM:
+    """One block of width 16 with a context of 64."""
+    return simple_mlp(
+        vocab_size=vocab_size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+    )
+
+
+def write_pair(folder: Path, tokenizer, vocab_size: int) -> tuple[Path, Path]:
+    """A model directory and an untrained decomposition of all its sites."""
+    model = tiny_model(vocab_size)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    config = DecomposeConfig.model_validate(RECIPE)
+    decomposition = new_decomposition(model, config)
+    counts = dict(zip(decomposition.sites, decomposition.counts, strict=True))
+    provenance = {"recipe": config.model_dump(), "original_subcomponents": counts}
+    save_decomposition(decomposition, model, folder / "decomposition", provenance, None)
+    return folder / "model", folder / "decomposition"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit status and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def rankone(*words: object) -> Outcome:
+    """Run `rankone WORDS…` in this process, tables 200 characters wide."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    width = patch.object(console, "_width", 200)
+    argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
+    with width, argv, redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    return Outcome(code, out.getvalue(), err.getvalue())
