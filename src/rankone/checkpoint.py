@@ -44,7 +44,7 @@ def save_checkpoint(run: Path, state: State, config_hash: str) -> Path:
 
 def load_checkpoint(run: Path, config_hash: str) -> State | None:
     """The newest checkpoint of a run, or None; one of another configuration is refused."""
-    found = sorted(p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", p.name))
+    found = _steps(run)
     if not found:
         return None
     artifact = open_artifact(found[-1], KIND)
@@ -55,6 +55,19 @@ def load_checkpoint(run: Path, config_hash: str) -> State | None:
             "or the recipe it was started with."
         )
     return State(state["step"], read_tensors(found[-1] / "state.safetensors"), state["values"])
+
+
+def last_tensors(run: Path) -> dict[str, Tensor]:
+    """The tensors of a run's newest checkpoint, whatever its configuration; RankOneError where there is none."""
+    found = _steps(run)
+    if not found:
+        raise RankOneError(f"'{run}' holds no checkpoint. Check the path of the run directory.")
+    open_artifact(found[-1], KIND)
+    return read_tensors(found[-1] / "state.safetensors")
+
+
+def _steps(run: Path) -> list[Path]:
+    return sorted(p for p in (run / "checkpoints").glob("step-*") if re.fullmatch(r"step-\d+", p.name))
 
 
 def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -77,16 +77,29 @@ def decompose(
     run: Annotated[Path | None, typer.Option(help="run directory; default OUT.run")] = None,
     steps: Annotated[int | None, typer.Option(help="override the recipe's steps")] = None,
     keep_dead: Annotated[bool, typer.Option(help="do not fold dead subcomponents into delta")] = False,
+    storage: Annotated[str, typer.Option(help="float32, bfloat16 or int8")] = "bfloat16",
 ) -> None:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
     from rankone.decomposition.config import DecomposeConfig
     from rankone.decomposition.run import decompose as run_decompose
+    from rankone.decomposition.storage import Storage
     from rankone.models.loading import load_model, load_tokenizer
     from rankone.text.corpus import open_corpus
 
+    if storage not in get_args(Storage):
+        raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
     config = DecomposeConfig.from_yaml(recipe, steps=steps)
     target, tokenizer = load_model(model), load_tokenizer(model)
-    run_decompose(config, target, tokenizer, open_corpus(text), run or _run_dir(out), out, fold=not keep_dead)
+    run_decompose(
+        config,
+        target,
+        tokenizer,
+        open_corpus(text),
+        run or _run_dir(out),
+        out,
+        fold=not keep_dead,
+        storage=cast(Storage, storage),
+    )
     _print_evidence(_read_json(out / "evidence.json"), str(out))
 
 
@@ -293,8 +306,9 @@ def _job(recipe: Path | None, text: str | None) -> Any:
         config = config.on_domains(corpus.domains())
         if left_out:
             console.print(f"'{text}' has no text for {', '.join(left_out)}: not looked at", markup=False)
-    target, tokenizer, decomposition, _ = _load_pair(config.model, config.decomposition)
-    return Job(config, target, tokenizer, decomposition, corpus)
+    target, tokenizer, decomposition, artifact = _load_pair(config.model, config.decomposition)
+    evidence = artifact.json("evidence.json") if "evidence.json" in artifact.manifest["files"] else None
+    return Job(config, target, tokenizer, decomposition, corpus, evidence)
 
 
 def _load_pair(model: str, decomposition: str) -> tuple[Any, Any, Any, Any]:

@@ -41,6 +41,8 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     write_table(out / "runs.parquet", rows, RUNS)
     _response(job, test, base, out)
     _zero_token(job, test, base, out)
+    if job.evidence is not None:
+        write_json(out / "evidence.json", job.evidence)
     write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
     summary = _summary(job, rows, base)
     summary["seconds"] = time.monotonic() - clock

@@ -41,6 +41,7 @@ class Job:
     tokenizer: PreTrainedTokenizerBase
     decomposition: Decomposition
     corpus: Corpus
+    evidence: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.tokenizer) > self.model.config.vocab_size:

@@ -21,7 +21,10 @@ class PersistentAdversary:
     def __init__(
         self, config: Adversary, rows: int, length: int, channels: int, generator: torch.Generator
     ) -> None:
-        shape = (rows if "b" in config.scope else 1, length if "s" in config.scope else 1, channels)
+        count = min(config.sources or rows, rows) if "b" in config.scope else 1
+        shape = (count, length if "s" in config.scope else 1, channels)
+        # Batch slot i takes source i mod count.
+        self.slots = torch.arange(rows, device=generator.device) % count
         self.config = config
         self.source: Float[Tensor, "sb st channels"] = torch.rand(
             shape, generator=generator, device=generator.device
@@ -30,11 +33,16 @@ class PersistentAdversary:
         self.second = torch.zeros_like(self.source)
         self.ascents = torch.zeros(shape[0], 1, 1, device=generator.device)
 
+    def by_slot(self, source: Float[Tensor, "sb st channels"]) -> Float[Tensor, "b st channels"]:
+        """The source of every batch slot (or one that broadcasts to all); gradients come back summed per source."""
+        return source if len(source) in (1, len(self.slots)) else source[self.slots]
+
     def ascend(
         self, gradient: Float[Tensor, "sb st channels"], learning_rate: float, rows: Bool[Tensor, "b 1 1"]
     ) -> None:
-        """One bias-corrected Adam step up the gradient, clamped to [0, 1], in the slots that were adversarial."""
-        moved = rows if self.source.shape[0] > 1 else rows.any().view(1, 1, 1)
+        """One bias-corrected Adam step up the gradient, clamped to [0, 1], for the sources an adversarial slot used."""
+        used = torch.zeros(len(self.source), device=rows.device).index_add_(0, self.slots, rows.flatten().float())
+        moved = (used > 0).view(-1, 1, 1)
         b1, b2 = self.config.beta1, self.config.beta2
         self.ascents += moved
         keep = moved.float()

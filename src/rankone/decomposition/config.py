@@ -19,11 +19,20 @@ class Adversary(Config):
     scope: Literal["bsc", "sc", "bc", "c"] = Field(
         "bc", description="which of batch slot (b) and position (s) have sources of their own"
     )
+    sources: int | None = Field(
+        None, ge=1, description="scopes with b: number of sources along the batch, slots take turns; None is one a slot"
+    )
     learning_rate: Schedule = Schedule(start=0.05, warmup=0.025)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     extra_ascents: int = Field(2, ge=0, description="ascents before each step (separate form only)")
     fraction: float = Field(0.5, ge=0, le=1, description="share of adversarial rows (merged form only)")
+
+    @model_validator(mode="after")
+    def _shares_slots(self) -> Adversary:
+        if self.sources is not None and "b" not in self.scope:
+            raise ValueError(f"scope '{self.scope}' has one source for the whole batch: leave `sources` out")
+        return self
 
 
 class Reconstruction(Config):
@@ -51,6 +60,9 @@ class DecomposeConfig(Config):
     context: int = Field(128, ge=2)
     seed: int = 0
     initialisation: Literal["aligned", "random"] = "aligned"
+    continue_from: str | None = Field(
+        None, description="run directory whose last factors and importance function this run starts from"
+    )
     warmup_steps: int = Field(
         0, ge=0, description="faithfulness-only AdamW steps before training (for `random`)"
     )

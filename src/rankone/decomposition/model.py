@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
 from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
 from rankone.decomposition.site import DecomposedSite, installed
+from rankone.decomposition.storage import Storage, restored, stored
 from rankone.errors import RankOneError, nearest
 from rankone.models.sites import Site, find_sites, weight_of
 
@@ -167,10 +168,10 @@ def save_decomposition(
     path: Path,
     provenance: dict[str, Any],
     evidence: dict[str, Any] | None,
-    dtype: torch.dtype = torch.bfloat16,
+    storage: Storage = "bfloat16",
 ) -> None:
-    """Write the decomposition of `target` as an artefact; factors and importance function in `dtype`."""
-    tensors = {k: p.detach().to(dtype) for k, p in decomposition.named_parameters()}
+    """Write the decomposition of `target` as an artefact; factors and importance function in `storage`."""
+    tensors = stored({k: p.detach() for k, p in decomposition.named_parameters()}, storage)
     tensors |= {f"indices.{site_key(s)}": i for s, i in decomposition.indices.items()}
     weights = {site.name: _weight_hash(site) for site in find_sites(target, decomposition.sites)}
     config = {
@@ -188,20 +189,20 @@ def save_decomposition(
 def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decomposition, Artifact]:
     """Load a decomposition in fp32 and check that it belongs to `target`'s weights."""
     artifact = open_artifact(path, KIND)
-    config, tensors = artifact.json(), artifact.tensors()
+    config, read = artifact.json(), artifact.tensors()
     _check_target(target, config, artifact.path)
+    indices = {key: value for key, value in read.items() if key.startswith("indices.")}
+    tensors = restored({key: value for key, value in read.items() if key not in indices})
     sites: list[str] = config["sites"]
-    factors = {s: (tensors[f"V.{site_key(s)}"].float(), tensors[f"U.{site_key(s)}"].float()) for s in sites}
+    factors = {s: (tensors[f"V.{site_key(s)}"], tensors[f"U.{site_key(s)}"]) for s in sites}
     widths = [factors[s][0].shape[0] for s in sites]
     importance = SharedTransformer(
         SharedTransformerConfig.model_validate(config["importance"]),
         widths,
         sum(f[0].shape[1] for f in factors.values()),
     )
-    indices = {s: tensors[f"indices.{site_key(s)}"] for s in sites}
-    decomposition = Decomposition(factors, importance, indices)
-    state = {k: v.float() for k, v in tensors.items() if not k.startswith("indices.")}
-    decomposition.load_state_dict(state)
+    decomposition = Decomposition(factors, importance, {s: indices[f"indices.{site_key(s)}"] for s in sites})
+    decomposition.load_state_dict(tensors)
     return decomposition.eval().requires_grad_(False), artifact
 
 

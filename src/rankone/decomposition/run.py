@@ -19,6 +19,7 @@ from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidenc
 from rankone.decomposition.importance import SharedTransformer
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.decomposition.storage import Storage, restored, stored
 from rankone.errors import RankOneError
 from rankone.models.loading import model_hash
 from rankone.progress import console, meter
@@ -40,8 +41,13 @@ def decompose(
     out: Path,
     stop_after: int | None = None,
     fold: bool = True,
+    storage: Storage = "bfloat16",
 ) -> Path | None:
-    """Decompose `target` and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`."""
+    """Decompose `target` and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
+
+    With `fold`, subcomponents whose mean importance is at most 1e-6 are folded into delta. The evidence is measured
+    on the values as `storage` rounds them.
+    """
     refuse_existing(out)
     key = [config.model_dump(), model_hash(target), corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key).encode()).hexdigest()
@@ -58,6 +64,7 @@ def decompose(
         console.print(
             f"kept {decomposition.total:,} of {sum(original.values()):,} subcomponents; the rest is in delta"
         )
+    decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))
     evidence = evidence_on(target, tokenizer, decomposition, corpus, config.mixture, original)
     provenance = {
         "recipe": config.model_dump(),
@@ -65,7 +72,7 @@ def decompose(
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
         "original_subcomponents": original,
     }
-    save_decomposition(decomposition, target, out, provenance, evidence)
+    save_decomposition(decomposition, target, out, provenance, evidence, storage)
     return out
 
 

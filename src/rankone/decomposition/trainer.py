@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from rankone.checkpoint import (
     State,
     append_metrics,
+    last_tensors,
     load_checkpoint,
     pack_module,
     pack_optimizer,
@@ -75,7 +76,22 @@ def new_decomposition(target: PreTrainedModel, config: DecomposeConfig) -> Decom
     importance = SharedTransformer(
         config.importance, [s.d_in for s in sites], sum(f[0].shape[1] for f in factors.values())
     )
-    return Decomposition(factors, importance)
+    decomposition = Decomposition(factors, importance)
+    if config.continue_from is not None:
+        _continue(decomposition, Path(config.continue_from))
+    return decomposition
+
+
+def _continue(decomposition: Decomposition, run: Path) -> None:
+    """Take factors and importance function from a run's last checkpoint; sizes must be the same."""
+    tensors = last_tensors(run)
+    own = pack_module("decomposition", decomposition)
+    different = [name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape]
+    if different:
+        raise RankOneError(
+            f"continue_from '{run}' has other sites, C or importance sizes: '{different[0]}' differs. Use its sizes."
+        )
+    unpack_module("decomposition", decomposition, tensors)
 
 
 def _refuse_idle_patterns(config: DecomposeConfig, names: list[str]) -> None:
@@ -210,18 +226,19 @@ class Trainer:
         total, sites = self.decomposition.total, len(self.decomposition.sites)
         generator = self.generator
         self._source = self.adversary.source.clone().requires_grad_(True)
+        source = self.adversary.by_slot(self._source)
         noise = draw_noise((batch, length, total), generator)
         mask, penalty, firing = masks_and_penalty(
             logits,
             noise,
-            self._source[..., :total],
+            source[..., :total],
             adversarial,
             self.sharpness,
             self.config.minimality.kind,
             self.config.compile,
         )
         uniform = torch.rand(batch, length, sites, generator=generator, device=self.device)
-        delta = torch.where(adversarial, self._source[..., total:], uniform)
+        delta = torch.where(adversarial, source[..., total:], uniform)
         route = torch.ones_like(uniform)
         if self.config.reconstruction.routing == "subset":
             chosen = uniform_k_subset(batch, length, sites, generator)
