@@ -350,6 +350,7 @@ def _print_evidence(found: dict[str, Any], name: str) -> None:
 def _quiet_transformers() -> None:
     """Our own progress bars and errors are what a user reads."""
     from transformers.utils import logging
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 

@@ -19,8 +19,8 @@ class Schedule(Config):
     start: float
     end: float | None = None
     shape: Literal["linear", "cosine"] = "linear"
-    until: float = Field(1.0, gt=0, le=1)
-    warmup: float = Field(0.0, ge=0, lt=1)
+    until: float = Field(default=1.0, gt=0, le=1)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
 
     def at(self, step: int, steps: int) -> float:
         """Value at `step` of `steps` (0-based)."""

@@ -88,6 +88,34 @@ def test_a_shared_source_moves_when_any_row_is_adversarial(scope):
     assert (found.source > 0.5).all()
 
 
+@pytest.mark.parametrize("scope", ["bsc", "bc"])
+def test_fewer_sources_than_slots_take_turns(scope):
+    found = adversary(scope, start=0.5, sources=2)
+    assert found.source.shape == (2, *SHAPES[scope][1:])
+    found.source[1] = 0.9
+    assert [row.unique().item() for row in found.by_slot(found.source)] == pytest.approx([0.5, 0.9, 0.5])
+    # Slot 2 alone is adversarial: it uses source 0.
+    found.ascend(torch.ones_like(found.source), 0.1, torch.tensor([False, False, True]).view(ROWS, 1, 1))
+    assert found.ascents.flatten().tolist() == [1, 0]
+    assert (found.source[0] > 0.5).all()
+    torch.testing.assert_close(found.source[1], torch.full_like(found.source[1], 0.9))
+
+
+def test_slots_that_share_a_source_add_their_gradients():
+    found = adversary("bc", sources=2)
+    leaf = found.source.clone().requires_grad_()
+    weights = torch.tensor([1.0, 10.0, 100.0]).view(ROWS, 1, 1)
+    (gradient,) = torch.autograd.grad((found.by_slot(leaf) * weights).sum(), leaf)
+    assert gradient[:, 0, 0].tolist() == [101.0, 10.0]
+
+
+@pytest.mark.parametrize("sources", [None, ROWS, 100])
+def test_never_more_sources_than_slots(sources):
+    found = adversary("bc", sources=sources)
+    assert found.source.shape == SHAPES["bc"]
+    assert found.by_slot(found.source) is found.source
+
+
 def test_sources_stay_between_zero_and_one():
     found = adversary("bc", start=0.95)
     gradient = torch.ones_like(found.source)
@@ -107,7 +135,7 @@ def test_it_ascends_a_fixed_loss():
         losses.append(loss.item())
         found.ascend(torch.autograd.grad(loss, leaf)[0], 0.02, ALL)
     assert losses[-1] > losses[10] > losses[0]
-    assert losses[-1] > 0.05 * losses[0]
+    assert losses[-1] > 0.25 * losses[0]
 
 
 def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened():

@@ -23,6 +23,7 @@ from rankone.text.directory import DirectoryCorpus
 
 SEPARATE = {"reconstruction.form": "separate"}
 RANDOM = {"initialisation": "random"}
+A_FINISHED_RUN = "<a finished run>"
 
 
 def schedule(path, start, end):
@@ -47,6 +48,7 @@ VARIATIONS = {
     "context": (6, {}),
     "seed": (1, {}),
     "initialisation": ("random", {}),
+    "continue_from": (A_FINISHED_RUN, {}),
     "warmup_steps": (1, RANDOM),
     "importance.width": (12, {}),
     "importance.blocks": (2, {}),
@@ -62,6 +64,7 @@ VARIATIONS = {
     "reconstruction.adversarial": (0.3, {}),
     "reconstruction.routing": ("all", {}),
     "adversary.scope": ("bsc", {}),
+    "adversary.sources": (2, {}),
     **schedule("adversary.learning_rate", 0.04, 0.01),
     "adversary.beta1": (0.3, {}),
     "adversary.beta2": (0.9, {}),
@@ -157,6 +160,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         model = target(vocab_size=VOCAB)
         trainer = Trainer(model, new_decomposition(model, config), rows, config)
         train(trainer, folder, "hash", log_every=1)
+        run.folder = folder
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
         return {
             "rows": rows.tolist(),
@@ -185,13 +189,16 @@ def test_the_same_recipe_is_the_same_run(outcome):
 def test_a_field_changes_the_run_or_is_refused(outcome, path):
     value, needed = VARIATIONS[path]
     usual = base(**needed)
+    expected = outcome(usual)
+    if value == A_FINISHED_RUN:
+        value = str(outcome.folder)
     try:
         other = base(**needed, **{path: value})
     except RankOneError as error:
         assert path.split(".")[0] in str(error)  # noqa: PT017
         return
     assert other != usual
-    assert outcome(other) != outcome(usual)
+    assert outcome(other) != expected
 
 
 def test_checkpoints_are_written_as_often_as_asked(outcome):
@@ -210,6 +217,7 @@ def test_compile_compiles_the_four_kernels(outcome):
         ("rows", 0),
         ("context", 1),
         ("adversary.scope", "b"),
+        ("adversary.sources", 0),
         ("adversary.fraction", 1.1),
         ("adversary.beta1", 1.0),
         ("minimality.kind", "l1"),
@@ -225,6 +233,11 @@ def test_a_bad_value_is_refused_by_name(path, value):
     with pytest.raises(RankOneError) as error:
         base(**{path: value})
     assert path.split(".")[0] in str(error.value)
+
+
+def test_sources_along_the_batch_are_refused_for_a_scope_without_it():
+    with pytest.raises(RankOneError, match="scope 'c' has one source"):
+        base(**{"adversary.scope": "c", "adversary.sources": 2})
 
 
 def test_nothing_to_hold_the_output_is_refused():

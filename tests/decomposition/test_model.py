@@ -8,6 +8,7 @@ from tests.decomposition.tiny import decomposed, numbered, recipe, target, train
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition, site_key
+from rankone.decomposition.storage import restored, stored
 from rankone.errors import RankOneError
 
 INDICES = {"h.0.attn.q_proj": [2, 5, 700], "h.0.mlp.c_fc": [0, 9], "h.0.mlp.down_proj": []}
@@ -180,10 +181,22 @@ def test_what_is_saved_is_what_is_loaded(saved):
     assert artifact.manifest["provenance"]["made"] == "by a test"
 
 
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_every_storage_is_loaded_as_it_rounds(tmp_path, storage):
+    model = target()
+    decomposition = numbered(model, INDICES)
+    expected = restored(stored(decomposition.state_dict(), storage))
+    save_decomposition(decomposition, model, tmp_path / "d", {}, None, storage)
+    loaded, _ = load_decomposition(tmp_path / "d", model)
+    assert loaded.names() == decomposition.names()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
 def test_a_loaded_decomposition_runs_like_the_saved_one(tmp_path):
     model = target()
     decomposition = decomposed(model)
-    save_decomposition(decomposition, model, tmp_path / "d", {}, None, dtype=torch.float32)
+    save_decomposition(decomposition, model, tmp_path / "d", {}, None, "float32")
     loaded, _ = load_decomposition(tmp_path / "d", model)
     results = []
     for one in (decomposition, loaded):

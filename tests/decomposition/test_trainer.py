@@ -244,6 +244,15 @@ def test_merged_rows_are_adversarial_everywhere_or_stochastic_on_subsets():
     assert (mask[~adversarial] >= g[~adversarial]).all()
 
 
+def test_slots_take_turns_on_the_sources():
+    built = trainer(recipe(adversary__sources=3, adversary__fraction=1.0))
+    source, total = built.adversary.source.clone(), built.decomposition.total
+    assert len(source) == 3
+    calls = spy(built)
+    run_steps(built, 1)
+    assert torch.equal(calls[0][1][:, 0], source[[0, 1, 2, 0], 0, total:])
+
+
 def test_routing_all_masks_every_site():
     built = trainer(recipe(reconstruction__routing="all"))
     calls = spy(built)
@@ -349,6 +358,34 @@ def test_a_pattern_of_subcomponents_that_matches_no_site_is_refused(sites):
     pattern = "h.0.attn.q_prj" if sites == ["*"] else "h.0.attn.q_proj"
     with pytest.raises(RankOneError, match=rf"subcomponents\['{pattern}'\] matches none"):
         new_decomposition(target(), recipe(sites=sites, subcomponents={pattern: 10}))
+
+
+def test_a_run_goes_on_from_another_one(tmp_path):
+    first = trainer(recipe(steps=2, initialisation="random"))
+    train(first, tmp_path, "hash")
+    found = new_decomposition(target(), recipe(seed=9, continue_from=str(tmp_path)))
+    expected = first.decomposition.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in found.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"importance__hidden": 16},
+        {"importance__blocks": 2},
+        {"subcomponents": {"*q_proj": 9}},
+        {"sites": ["*mlp*"]},
+    ],
+)
+def test_a_run_of_other_sizes_is_not_continued(tmp_path, changes):
+    train(trainer(recipe(steps=1)), tmp_path, "hash")
+    with pytest.raises(RankOneError, match="other sites, C or importance sizes"):
+        new_decomposition(target(), recipe(**changes, continue_from=str(tmp_path)))
+
+
+def test_a_run_that_is_not_there_is_not_continued(tmp_path):
+    with pytest.raises(RankOneError, match="nowhere"):
+        new_decomposition(target(), recipe(continue_from=str(tmp_path / "nowhere")))
 
 
 def test_the_seed_decides_the_start():

@@ -24,22 +24,26 @@ class JobConfig(Config):
 
     model: str = "mini"
     decomposition: str = "mini-decomposition"
-    reference: str | None = Field(None, description="model trained without the forget domain, for the table")
+    reference: str | None = Field(
+        default=None, description="model trained without the forget domain, for the table"
+    )
     text: str = "builtin"
     forget: str = "de"
     retain: str = "en"
     trained: list[str] = Field(description="domains the ranking and the choice of the component look at")
     evaluated: list[str] = Field(description="domains the results are measured on")
     budgets: dict[str, list[int]] = Field(description="forget tokens per method")
-    seeds: int = Field(9, gt=0)
+    seeds: int = Field(default=9, gt=0)
     fit: FitConfig = FitConfig()
     rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
-    rates_from: str | None = Field(None, description="file of `select-rates` beside the recipe, instead of `rates`")
-    probe_scale: float = Field(-8.0, description="α at which shortlisted subcomponents are measured")
-    selection_tokens: int = Field(3000, gt=0, description="training tokens per domain for ranking")
-    retain_tokens: int = Field(6000, gt=0)
-    retain_length: int = Field(65, gt=1, description="row length of retain text, BOS included")
-    test_tokens: int = Field(2000, gt=0, description="test tokens per domain")
+    rates_from: str | None = Field(
+        default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
+    )
+    probe_scale: float = Field(default=-8.0, description="α at which shortlisted subcomponents are measured")
+    selection_tokens: int = Field(default=3000, gt=0, description="training tokens per domain for ranking")
+    retain_tokens: int = Field(default=6000, gt=0)
+    retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
+    test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
     alphas: list[float] = Field(default_factory=lambda: [float(a) for a in range(-12, 5)])
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
 
@@ -55,7 +59,8 @@ class JobConfig(Config):
         """The same job without the off-target domains, and prompts, that a corpus has no text for."""
         needed = {self.forget, self.retain}
         kept = {
-            key: [d for d in getattr(self, key) if d in available or d in needed] for key in ("trained", "evaluated")
+            key: [d for d in getattr(self, key) if d in available or d in needed]
+            for key in ("trained", "evaluated")
         }
         return self.model_copy(update=kept)
 

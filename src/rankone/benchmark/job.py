@@ -24,12 +24,15 @@ from rankone.errors import RankOneError
 from rankone.harvest.summary import Importances, mean_importances, token_views
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks, passage_blocks
+from rankone.text.budgets import budget_windows
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.mixture import CHUNK_CHARS, chunk_documents
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
 WIDTH_STEP = 2.5
 CHARS_PER_TOKEN = 8
+# Passages between the starts of two seeds; prime, so that seeds stay apart when the order wraps round.
+SEED_STRIDE = 7
 
 
 @dataclass
@@ -104,13 +107,14 @@ class Job:
         return pick_single(self.importances, self.config.forget, respond)
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
-        """`budget` forget tokens of training text; every seed takes other passages."""
+        """Exactly `budget` forget tokens of training text; every seed takes other passages."""
         documents = self._documents(self.config.forget, "train", max(20_000, 4 * budget))
-        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed)).tolist()
+        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
+        # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
+        start = seed * SEED_STRIDE % len(order)
+        chosen = [documents[i] for i in order[start:] + order[:start]]
         what = f"the training text of '{self.config.forget}'"
-        return passage_blocks(
-            self.tokenizer, [documents[i] for i in order], self.context, need=budget, what=what
-        ).take(budget)
+        return budget_windows(self.tokenizer, chosen, budget, self.context, what)
 
     @cached_property
     def retain_text(self) -> RetainText:

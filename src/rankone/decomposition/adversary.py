@@ -41,7 +41,9 @@ class PersistentAdversary:
         self, gradient: Float[Tensor, "sb st channels"], learning_rate: float, rows: Bool[Tensor, "b 1 1"]
     ) -> None:
         """One bias-corrected Adam step up the gradient, clamped to [0, 1], for the sources an adversarial slot used."""
-        used = torch.zeros(len(self.source), device=rows.device).index_add_(0, self.slots, rows.flatten().float())
+        used = torch.zeros(len(self.source), device=rows.device).index_add_(
+            0, self.slots, rows.flatten().float()
+        )
         moved = (used > 0).view(-1, 1, 1)
         b1, b2 = self.config.beta1, self.config.beta2
         self.ascents += moved

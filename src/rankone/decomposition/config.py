@@ -17,16 +17,20 @@ class Adversary(Config):
     """Persistent sources that ascend the reconstruction loss."""
 
     scope: Literal["bsc", "sc", "bc", "c"] = Field(
-        "bc", description="which of batch slot (b) and position (s) have sources of their own"
+        default="bc", description="which of batch slot (b) and position (s) have sources of their own"
     )
     sources: int | None = Field(
-        None, ge=1, description="scopes with b: number of sources along the batch, slots take turns; None is one a slot"
+        default=None,
+        ge=1,
+        description="scopes with b: number of sources along the batch, slots take turns; None is one a slot",
     )
     learning_rate: Schedule = Schedule(start=0.05, warmup=0.025)
-    beta1: float = Field(0.5, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    extra_ascents: int = Field(2, ge=0, description="ascents before each step (separate form only)")
-    fraction: float = Field(0.5, ge=0, le=1, description="share of adversarial rows (merged form only)")
+    beta1: float = Field(default=0.5, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    extra_ascents: int = Field(default=2, ge=0, description="ascents before each step (separate form only)")
+    fraction: float = Field(
+        default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
+    )
 
     @model_validator(mode="after")
     def _shares_slots(self) -> Adversary:
@@ -39,12 +43,14 @@ class Reconstruction(Config):
     """How the output is held under ablation."""
 
     form: Literal["merged", "separate"] = Field(
-        "merged",
+        default="merged",
         description="merged: a coin per row, one pass; separate: one stochastic and one adversarial pass",
     )
-    stochastic: float = Field(0.5, ge=0, description="coefficient (separate), or share of the sum (merged)")
-    adversarial: float = Field(0.5, ge=0)
-    routing: Literal["subset", "all"] = Field("subset", description="sites masked in stochastic rows")
+    stochastic: float = Field(
+        default=0.5, ge=0, description="coefficient (separate), or share of the sum (merged)"
+    )
+    adversarial: float = Field(default=0.5, ge=0)
+    routing: Literal["subset", "all"] = Field(default="subset", description="sites masked in stochastic rows")
 
 
 class DecomposeConfig(Config):
@@ -56,28 +62,29 @@ class DecomposeConfig(Config):
     )
     mixture: Mixture
     steps: int = Field(gt=0)
-    rows: int = Field(16, gt=0, description="rows of `context` tokens per step")
-    context: int = Field(128, ge=2)
+    rows: int = Field(default=16, gt=0, description="rows of `context` tokens per step")
+    context: int = Field(default=128, ge=2)
     seed: int = 0
     initialisation: Literal["aligned", "random"] = "aligned"
     continue_from: str | None = Field(
-        None, description="run directory whose last factors and importance function this run starts from"
+        default=None,
+        description="run directory whose last factors and importance function this run starts from",
     )
     warmup_steps: int = Field(
-        0, ge=0, description="faithfulness-only AdamW steps before training (for `random`)"
+        default=0, ge=0, description="faithfulness-only AdamW steps before training (for `random`)"
     )
     importance: SharedTransformerConfig = SharedTransformerConfig()
     minimality: Minimality = Minimality()
     reconstruction: Reconstruction = Reconstruction()
     adversary: Adversary = Adversary()
-    faithfulness: float = Field(1e5, ge=0)
+    faithfulness: float = Field(default=1e5, ge=0)
     learning_rate: Schedule = Schedule(start=5e-4, end=5e-5, shape="cosine")
     importance_learning_rate: Schedule = Schedule(start=1e-3, end=1e-4, shape="cosine")
-    clip: float = Field(0.1, gt=0, description="gradient norm of U, V")
-    importance_clip: float = Field(1.0, gt=0, description="gradient norm of the importance function")
-    autocast: bool = Field(True, description="bf16 autocast")
-    compile: bool = Field(True, description="compile the element-wise kernels")
-    checkpoint_every: int = Field(200, gt=0)
+    clip: float = Field(default=0.1, gt=0, description="gradient norm of U, V")
+    importance_clip: float = Field(default=1.0, gt=0, description="gradient norm of the importance function")
+    autocast: bool = Field(default=True, description="bf16 autocast")
+    compile: bool = Field(default=True, description="compile the element-wise kernels")
+    checkpoint_every: int = Field(default=200, gt=0)
 
     @model_validator(mode="after")
     def _reconstructs(self) -> DecomposeConfig:

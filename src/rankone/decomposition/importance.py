@@ -22,10 +22,10 @@ from rankone.models.simple_mlp import rotary_tables, rotate
 class SharedTransformerConfig(Config):
     """Sizes of the importance transformer."""
 
-    width: int = Field(256, gt=0)
-    blocks: int = Field(2, ge=0)
-    heads: int = Field(4, gt=0)
-    hidden: int = Field(1024, gt=0)
+    width: int = Field(default=256, gt=0)
+    blocks: int = Field(default=2, ge=0)
+    heads: int = Field(default=4, gt=0)
+    hidden: int = Field(default=1024, gt=0)
 
     @model_validator(mode="after")
     def _splits_into_heads(self) -> SharedTransformerConfig:

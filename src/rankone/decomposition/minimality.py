@@ -27,9 +27,9 @@ class Minimality(Config):
 
     kind: Literal["smooth_l0", "lp"] = "smooth_l0"
     sharpness: Schedule = Schedule(start=1.0, end=0.02, until=0.9)
-    activity: float = Field(2e-4, ge=0, description="coefficient of Σ f_c")
-    frequency: float = Field(1e-4, ge=0, description="coefficient of Σ f_c log2(1 + a′ f_c)")
-    reference_count: float = Field(32768.0, gt=0, description="a′, in positions")
+    activity: float = Field(default=2e-4, ge=0, description="coefficient of Σ f_c")
+    frequency: float = Field(default=1e-4, ge=0, description="coefficient of Σ f_c log2(1 + a′ f_c)")
+    reference_count: float = Field(default=32768.0, gt=0, description="a′, in positions")
 
     @model_validator(mode="after")
     def _stays_smooth(self) -> Minimality:

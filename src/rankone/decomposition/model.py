@@ -177,7 +177,7 @@ def save_decomposition(
     config = {
         "sites": decomposition.sites,
         "importance": decomposition.importance.config.model_dump(),
-        "target": {"name": Path(target.name_or_path).name, "weights": weights},
+        "target": {"name": Path(str(target.name_or_path)).name, "weights": weights},
     }
     with new_artifact(path, KIND, provenance) as staging:
         save_tensors(staging / "tensors.safetensors", tensors)

@@ -86,7 +86,9 @@ def _continue(decomposition: Decomposition, run: Path) -> None:
     """Take factors and importance function from a run's last checkpoint; sizes must be the same."""
     tensors = last_tensors(run)
     own = pack_module("decomposition", decomposition)
-    different = [name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape]
+    different = [
+        name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape
+    ]
     if different:
         raise RankOneError(
             f"continue_from '{run}' has other sites, C or importance sizes: '{different[0]}' differs. Use its sizes."

@@ -1,8 +1,10 @@
 """Fitting edits to forget some text and hold the rest: many runs, budgets and weights at once.
 
-Objective of a run (experiment: the published post, with its cap): with CE over its forget tokens and λ its weight,
-    L = max(0, ln V − CE_forget) + λ · KL(base ‖ edited) on retain text.
-The cap can act on the mean CE of the run's tokens (`mean`) or on each token (`token`).
+Objective of a run (the published experiment, whose cap and weighting are not stated in full), λ its weight:
+    L = max(0, margin · ln V − CE_forget) + λ · KL(base ‖ edited) on retain text.
+CE_forget is `sampled` (of the tokens that follow) or `expected` (of the base model's own next-token distribution at the
+forget tokens): the expectation of the same quantity without the luck of which token came next, which at a budget of
+four tokens decides over the sign of the fit. The cap acts on the mean CE of a run (`mean`) or on each term (`token`).
 """
 
 from __future__ import annotations
@@ -34,13 +36,17 @@ PLATEAU = 0.005
 class FitConfig(Config):
     """How runs are fitted; shared by every method that is compared."""
 
-    steps: int = Field(300, gt=0, description="ceiling")
+    steps: int = Field(default=300, gt=0, description="ceiling")
     patience: int = Field(
-        60, gt=0, description="steps without improvement of the smoothed loss before a run stops"
+        default=60, gt=0, description="steps without improvement of the smoothed loss before a run stops"
     )
-    cap: Literal["token", "mean"] = "token"
-    retain_rows: int = Field(1, gt=0, description="rows of retain text per run and step")
-    forget_rows: int = Field(1, gt=0, description="rows of forget text per run and step, taken in turn")
+    target: Literal["expected", "sampled"] = "expected"
+    cap: Literal["token", "mean"] = "mean"
+    margin: float = Field(default=1.0, gt=0, description="the cap, in units of ln V")
+    retain_rows: int = Field(default=1, gt=0, description="rows of retain text per run and step")
+    forget_rows: int = Field(
+        default=1, gt=0, description="rows of forget text per run and step, taken in turn"
+    )
     autocast: bool = True
 
 
@@ -95,7 +101,7 @@ def fit_many(
     """
     parameters = method.start(len(runs), [run.seed for run in runs])
     state = _State(runs, parameters, config)
-    forget = _ForgetText(runs, config.forget_rows)
+    forget = _ForgetText(runs, config, model)
     device_type = next(model.parameters()).device.type
     with adapted(model, method, parameters, len(runs)):
         for step in range(config.steps):
@@ -175,41 +181,54 @@ class _State:
 
 
 class _ForgetText:
-    """The forget rows of all runs, padded to the longest; each run takes its own in order and round again."""
+    """The forget rows of all runs, padded to the longest; each run takes its own in order and round again.
 
-    def __init__(self, runs: Sequence[Run], count: int) -> None:
+    scored: [rows, T], the positions whose prediction enters the loss. targets: next-token ids (`sampled`), or the base
+    model's next-token probabilities (`expected`).
+    """
+
+    def __init__(self, runs: Sequence[Run], config: FitConfig, model: PreTrainedModel) -> None:
         empty = [run for run in runs if run.forget.tokens == 0]
         if empty:
             raise RankOneError(f"the forget text of seed {empty[0].seed} is empty. Give at least 1 token.")
         blocks = [run.forget for run in runs]
         width = max(b.ids.shape[1] for b in blocks)
         self.ids = torch.cat([F.pad(b.ids, (0, width - b.ids.shape[1])) for b in blocks])
-        self.valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in blocks])
+        valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in blocks])
+        if config.target == "expected":
+            with torch.no_grad():
+                parts = [model(input_ids=ids, use_cache=False).logits for ids in self.ids.split(32)]
+            self.targets = F.softmax(torch.cat(parts).float(), dim=-1)
+            self.scored = valid
+        else:
+            self.targets = self.ids.roll(-1, dims=1)
+            self.scored = F.pad(valid[:, 1:], (0, 1))
         self.lengths = torch.tensor([[len(b.ids)] for b in blocks])
         self.starts = self.lengths.cumsum(0) - self.lengths
-        self.turns = torch.arange(count)
+        self.turns = torch.arange(config.forget_rows)
 
-    def rows(self, step: int) -> tuple[Int[Tensor, "rows t"], Bool[Tensor, "rows t"]]:
-        """Ids and validity of one step, `count` rows per run; a run with fewer rows has each of them once."""
-        index = self.starts + (step * len(self.turns) + self.turns) % self.lengths
+    def rows(self, step: int) -> tuple[Int[Tensor, "rows t"], Tensor, Bool[Tensor, "rows t"]]:
+        """Ids, targets and scored positions of one step; a run with fewer rows than asked has each of them once."""
+        index = (self.starts + (step * len(self.turns) + self.turns) % self.lengths).flatten()
         once = (self.turns < self.lengths).flatten().unsqueeze(1)
-        return self.ids[index.flatten()], self.valid[index.flatten()] & once
+        return self.ids[index], self.targets[index], self.scored[index] & once
 
 
 def _forget_loss(
     model: PreTrainedModel, forget: _ForgetText, step: int, config: FitConfig
 ) -> Float[Tensor, " runs"]:
-    ids, valid = forget.rows(step)
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-    cross_entropy = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    chance = math.log(logits.shape[-1])
+    ids, targets, scored = forget.rows(step)
+    logits = model(input_ids=ids, use_cache=False).logits.float()
+    # Takes class ids (sampled) as well as class probabilities (expected).
+    cross_entropy = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+    cap = config.margin * math.log(logits.shape[-1])
     runs = len(ids) // config.forget_rows
-    weight = valid[:, 1:].float().view(runs, -1)
+    weight = scored.float().view(runs, -1)
     count = weight.sum(1).clamp_min(1)
-    per_token = cross_entropy.view(runs, -1)
+    each = cross_entropy.view(runs, -1)
     if config.cap == "token":
-        return (F.relu(chance - per_token) * weight).sum(1) / count
-    return F.relu(chance - (per_token * weight).sum(1) / count)
+        return (F.relu(cap - each) * weight).sum(1) / count
+    return F.relu(cap - (each * weight).sum(1) / count)
 
 
 def _retain_loss(

@@ -114,4 +114,4 @@ def token_views(
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, scores: Float[Tensor, " vocab"], top: int) -> list[str]:
     best = scores[: len(tokenizer)].topk(top)
-    return [tokenizer.decode([int(i)]) for i, s in zip(best.indices, best.values, strict=True) if s > 0]
+    return [str(tokenizer.decode([int(i)])) for i, s in zip(best.indices, best.values, strict=True) if s > 0]

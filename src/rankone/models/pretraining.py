@@ -58,20 +58,22 @@ class Preset(Config):
 class PretrainConfig(Config):
     """A pretraining recipe."""
 
-    vocab_size: int = Field(4096, ge=300)
-    context: int = Field(128, ge=8)
+    vocab_size: int = Field(default=4096, ge=300)
+    context: int = Field(default=128, ge=8)
     mixture: Mixture
     presets: dict[str, Preset]
     tokenizer_chars: int = Field(
-        24_000_000, gt=0, description="characters of training text the tokenizer sees"
+        default=24_000_000, gt=0, description="characters of training text the tokenizer sees"
     )
-    warmup_steps: int = Field(100, ge=0)
-    final_lr_fraction: float = Field(0.1, ge=0, le=1)
-    weight_decay: float = Field(0.1, ge=0)
-    clip: float = Field(1.0, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    final_lr_fraction: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0)
     seed: int = 0
-    checkpoint_every: int = Field(200, gt=0)
-    tokenizer_from: str | None = Field(None, description="reuse the tokenizer of this model directory")
+    checkpoint_every: int = Field(default=200, gt=0)
+    tokenizer_from: str | None = Field(
+        default=None, description="reuse the tokenizer of this model directory"
+    )
     without: list[str] = Field(default_factory=list, description="domains to leave out (reference models)")
 
 
@@ -273,7 +275,7 @@ def _finish(
     out: Path,
 ) -> None:
     """Round to bf16 once, so that what is shipped is what everything later decomposes, and write it."""
-    model.cpu().eval().to(torch.bfloat16)
+    model.cpu().eval().bfloat16()
     table = evaluate_domains(model, tokenizer, config, corpus)
     provenance = {
         "recipe": config.model_dump(),
@@ -309,5 +311,5 @@ def evaluate_domains(
             "chance": math.log(config.vocab_size),
             "tokens": float(blocks.tokens),
         }
-    model.to(torch.bfloat16)
+    model.bfloat16()
     return table

@@ -8,8 +8,6 @@ This file imports nothing of RankOne: `save_pretrained` copies it beside the wei
 also loads with `trust_remote_code=True` where RankOne is not installed.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -171,10 +169,6 @@ class SimpleMLPForCausalLM(PreTrainedModel, GenerationMixin):
             nn.init.normal_(module.weight, std=std)
         elif isinstance(module, RMSNorm):
             nn.init.ones_(module.weight)
-        if isinstance(module, Block):  # residual-writing projections start smaller, as in GPT-2
-            scale = std / math.sqrt(2 * self.config.num_hidden_layers)
-            nn.init.normal_(module.attn.o_proj.weight, std=scale)
-            nn.init.normal_(module.mlp.down_proj.weight, std=scale)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the token embedding."""

@@ -23,7 +23,9 @@ class DomainMix(Config):
     """One domain of the training text."""
 
     weight: float = Field(gt=0, description="share of the tokens, before normalisation")
-    sources: list[str] | None = Field(None, description="source names to take equally; None takes all")
+    sources: list[str] | None = Field(
+        default=None, description="source names to take equally; None takes all"
+    )
 
 
 Mixture = dict[str, DomainMix]
