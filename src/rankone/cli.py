@@ -279,27 +279,46 @@ def demo(
     run_demo(_job(recipe, text), out, replace)
 
 
+@app.command()
+def measure(
+    model: Model,
+    text: Text = "builtin",
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    tokens: Annotated[int, typer.Option(help="tokens per domain")] = 1200,
+    out: Annotated[Path | None, typer.Option("--out", help="also write the figures as JSON")] = None,
+) -> None:
+    """Cross-entropy of a model on every domain of some text."""
+    from rankone.artifact import refuse_existing
+    from rankone.benchmark.measuring import measure_model
+    from rankone.text.corpus import open_corpus
+
+    if out is not None:
+        refuse_existing(out)
+    measure_model(model, open_corpus(text), split, tokens, out)
+
+
 @app.command(name="select-rates")
 def select_rates(
     out: Out,
     recipe: Annotated[Path | None, typer.Option(help="job recipe (YAML)")] = None,
     text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
-    seeds: Annotated[int, typer.Option(help="seeds per setting")] = 3,
+    seeds: Annotated[int, typer.Option(help="seeds per setting")] = 2,
 ) -> None:
     """Choose each method's learning rate and λ per budget on validation text."""
     from rankone.benchmark.rates import select
 
-    select(_job(recipe, text), out, seeds)
+    select(_job(recipe, text, rates=False), out, seeds)
 
 
 def _job(recipe: Path | None, text: str | None) -> Any:
-    from rankone.benchmark.config import JobConfig, with_rates
+    from rankone.benchmark.config import JobConfig, resolved
     from rankone.benchmark.job import Job
     from rankone.models.loading import ASSETS
     from rankone.text.corpus import open_corpus
 
     path = recipe or ASSETS / "demo.yaml"
-    config = with_rates(JobConfig.from_yaml(path, text=text), path.parent)
+    config = JobConfig.from_yaml(path, text=text)
+    config = resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
     corpus = open_corpus(config.text)
     if text is not None:
         left_out = sorted({*config.trained, *config.evaluated} - set(corpus.domains()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console(stderr=False, highlight=False, soft_wrap=False)
+# Where nothing tells a width (a pipe, a log) tables get room for their columns.
+_PIPED_WIDTH = 150
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
 class Meter:
@@ -52,7 +55,7 @@ def print_table(
     """Print a table; the first column is left-aligned, the others right-aligned."""
     table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console.print(table, markup=False)

@@ -74,7 +74,7 @@ def assert_equal_fits(fit, other, tolerance=1e-4):
     assert fit.parameters.keys() == other.parameters.keys()
     for name, value in fit.parameters.items():
         gap = (value - other.parameters[name]).norm() / other.parameters[name].norm()
-        assert gap < tolerance, f"{name} differs by {gap:.2g}"
+        assert gap < tolerance, f"{name} of {fit.run.forget.tokens} tokens differs by {gap:.2g}"
     assert fit.loss == pytest.approx(other.loss, rel=tolerance, abs=1e-6)
     assert fit.steps == other.steps
 
@@ -132,15 +132,22 @@ def plain_fit(model, weights, parameters, changes, run, retain, config):
         optimizer.step()
 
 
+class Shifted(Scales):
+    """Starts at α = ½: at α = 1 the expected cross-entropy is least, so that its gradient there is zero."""
+
+    def start(self, runs, seeds):
+        return {"alpha": nn.Parameter(torch.full((runs, len(self.components)), 0.5))}
+
+
 @pytest.mark.parametrize("target", ["sampled", "expected"])
 @pytest.mark.parametrize(("cap", "margin"), [("token", 1.0), ("mean", 1.2)])
 def test_a_scalar_equals_a_plain_fit_on_the_weight(model, methods, retain, cap, margin, target):
-    scales = Scales(methods["scales"].decomposition, COMPONENTS[1:2])
-    run = Run(spoken(model, 25, seed=4), 0, 2.0, 0.05)
+    scales = Shifted(methods["scales"].decomposition, COMPONENTS[1:2])
+    run = Run(spoken(model, 25, seed=4), 0, 0.3, 0.05)
     config = exact(cap=cap, margin=margin, target=target)
     (fit,) = fit_many(model, scales, [run], retain, config)
     read, write = scales.decomposition.vectors(COMPONENTS[1])
-    alpha = torch.ones((), requires_grad=True)
+    alpha = torch.tensor(0.5, requires_grad=True)
     name = "h.1.mlp.c_fc.weight"
     weights = {name: model.get_parameter(name).detach()}
     plain_fit(
@@ -152,7 +159,7 @@ def test_a_scalar_equals_a_plain_fit_on_the_weight(model, methods, retain, cap, 
         retain,
         config,
     )
-    assert abs(float(alpha) - 1) > 0.2
+    assert abs(float(alpha) - 0.5) > 0.2
     assert float(fit.parameters["alpha"][0]) == pytest.approx(float(alpha), rel=1e-4)
 
 
@@ -281,11 +288,11 @@ def test_a_stopped_run_stays_where_it_is(model, methods, retain):
     """The first run hardly moves, so its loss does not improve and it stops after `patience` steps more."""
     single = RetainText(model, Blocks(retain.ids[:1], retain.present[:1] & (torch.arange(9) > 0)))
     text = spoken(model, 8, seed=1)
-    runs = [Run(text, 0, 1.0, 1e-4), Run(text, 1, 0.1, 0.1)]
+    runs = [Run(text, 0, 1.0, 1e-4), Run(text, 1, 0.0, 0.5)]
     config = exact(steps=16, patience=4)
     stopped, going = fit_many(model, methods["scales"], runs, single, config)
     assert stopped.steps == 5
-    assert going.steps > 10
+    assert going.steps > 8
     for fit in (stopped, going):
         (alone,) = fit_many(model, methods["scales"], [fit.run], single, exact(steps=fit.steps))
         assert torch.allclose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -25,7 +26,8 @@ class JobConfig(Config):
     model: str = "mini"
     decomposition: str = "mini-decomposition"
     reference: str | None = Field(
-        default=None, description="model trained without the forget domain, for the table"
+        default=None,
+        description="model trained without the forget domain, or beside the recipe its `measure` file",
     )
     text: str = "builtin"
     forget: str = "de"
@@ -65,12 +67,33 @@ class JobConfig(Config):
         return self.model_copy(update=kept)
 
 
-def with_rates(config: JobConfig, folder: Path) -> JobConfig:
-    """The configuration with the rates of its `rates_from` file, if it names one."""
-    if config.rates_from is None:
-        return config
-    path = folder / config.rates_from
+class Measured(Config):
+    """What `rankone measure` writes: cross-entropies of a model on stated text."""
+
+    model: str
+    text: dict[str, str]
+    split: str
+    tokens: int
+    ce: dict[str, float]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def resolved(config: JobConfig, folder: Path) -> JobConfig:
+    """The configuration with the files it names beside its recipe: rates filled in, the reference's path made full."""
+    update: dict[str, Any] = {}
+    if config.rates_from is not None:
+        update |= {"rates": _json(folder / config.rates_from, "select-rates")["rates"], "rates_from": None}
+    if config.reference is not None and config.reference.endswith(".json"):
+        update["reference"] = str(folder / config.reference)
+    return JobConfig.checked({**config.model_dump(), **update}, str(folder))
+
+
+def read_measured(path: Path) -> Measured:
+    """Read a file of `rankone measure`."""
+    return Measured.checked(_json(path, "measure"), str(path))
+
+
+def _json(path: Path, verb: str) -> dict[str, Any]:
     if not path.is_file():
-        raise RankOneError(f"no rates at '{path}': make them with `rankone select-rates --out {path}`.")
-    values = {**config.model_dump(), "rates": json.loads(path.read_text("utf8"))["rates"], "rates_from": None}
-    return JobConfig.checked(values, str(path))
+        raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
+    return json.loads(path.read_text("utf8"))

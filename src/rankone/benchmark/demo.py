@@ -84,19 +84,13 @@ def _fit_and_measure(
     rows, fitted = [], {}
     for method in job.config.budgets:
         runs = job.runs(method)
-        with meter(f"fit {method}", _steps(job, method)) as bar:
+        with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
             fitted[method] = job.fit(method, runs, bar)
         with meter(f"measure {method}", len(runs)) as bar:
             for fit in fitted[method]:
                 rows += fit_rows(job, method, fit, base, edited_cross_entropies(job.model, fit.edit, test))
                 bar.advance(1)
     return rows, fitted
-
-
-def _steps(job: Job, method: str) -> int:
-    from rankone.benchmark.job import width_groups
-
-    return job.config.fit.steps * len(width_groups(job.runs(method)))
 
 
 def fit_rows(
@@ -125,13 +119,30 @@ def _zero_token(job: Job, test: dict[str, Blocks], base: dict[str, float], out: 
     rows = []
     for label, edit in job.zero_token_edits().items():
         rows += [{"edit": label, **row} for row in rises(base, edited_cross_entropies(job.model, edit, test))]
-    if job.config.reference is not None:
-        reference = cross_entropies(load_model(job.config.reference), test)
+    reference = _reference(job, test)
+    if reference:
         rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
     columns = ["edit", *base]
-    printed = [[label, *(f"{r['rise']:+.3f}" for r in rows if r["edit"] == label)] for label in _labels(rows)]
+    printed = [[label, *(f"{r['rise']:+.2f}" for r in rows if r["edit"] == label)] for label in _labels(rows)]
     print_table("No forget token used: rise of cross-entropy (nats per token)", columns, printed)
+
+
+def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
+    """CE of the model trained without the forget domain: measured now, or read if it was measured on this very text."""
+    name = job.config.reference
+    if name is None:
+        return {}
+    if not name.endswith(".json"):
+        return cross_entropies(load_model(name), test)
+    measured = read_measured(Path(name))
+    here = (job.corpus.fingerprint(), "test", job.config.test_tokens)
+    if (measured.text["fingerprint"], measured.split, measured.tokens) != here:
+        console.print(
+            f"the reference was measured on other text ('{measured.text['name']}'): left out", markup=False
+        )
+        return {}
+    return {d: measured.ce[d] for d in test}
 
 
 def _labels(rows: list[dict[str, Any]]) -> list[str]:
@@ -177,7 +188,7 @@ def print_summary(job: Job, summary: dict[str, Any]) -> None:
                     budget,
                     f"{tally['successes']}/{tally['seeds']}",
                     f"{tally['forget_ce']:.2f}",
-                    *(f"{tally['damage'][d]:+.3f}" for d in others),
+                    *(f"{tally['damage'][d]:+.2f}" for d in others),
                 ]
             )
     base = summary["base"]

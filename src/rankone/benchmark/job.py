@@ -33,6 +33,7 @@ WIDTH_STEP = 2.5
 CHARS_PER_TOKEN = 8
 # Passages between the starts of two seeds; prime, so that seeds stay apart when the order wraps round.
 SEED_STRIDE = 7
+SCALAR_STARTS = (-2.0, 4.0)
 
 
 @dataclass
@@ -67,13 +68,7 @@ class Job:
 
     def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
         """The first `tokens` tokens of a domain's split; too little text is an error that says how much was needed."""
-        documents = self._documents(domain, split, tokens)
-        length = length or self.context
-        what = f"the {split} text of '{domain}'"
-        return passage_blocks(self.tokenizer, documents, length, what=what).take(tokens)
-
-    def _documents(self, domain: str, split: str, tokens: int) -> list[str]:
-        return chunk_documents(self.corpus.documents(domain, split, tokens * CHARS_PER_TOKEN), CHUNK_CHARS)
+        return domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
 
     @cached_property
     def selection_text(self) -> dict[str, Blocks]:
@@ -108,7 +103,7 @@ class Job:
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
-        documents = self._documents(self.config.forget, "train", max(20_000, 4 * budget))
+        documents = _documents(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
         order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
         # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
         start = seed * SEED_STRIDE % len(order)
@@ -124,8 +119,18 @@ class Job:
         )
         return RetainText(self.model, blocks)
 
+    def starts(self, name: str) -> list[Method]:
+        """Where fits of a method start; of several, the fit with the lowest loss is kept.
+
+        Fits of one scalar fall on two lines, inverting and amplifying, and the first gradient of a few tokens decides
+        which: so they start on both sides of 1. This takes time, but no further token.
+        """
+        if name == "scalar":
+            return [Scales(self.decomposition, [self.choice[0].name], name, start) for start in SCALAR_STARTS]
+        return [self.method(name)]
+
     def method(self, name: str) -> Method:
-        """A fitting method by name."""
+        """A fitting method by name, from its ordinary start."""
         single = self.choice[0].name
         if name == "scalar":
             return Scales(self.decomposition, [single], name)
@@ -139,14 +144,19 @@ class Job:
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
         """Fit runs of one method, those of similar row width together; results in the order of `runs`."""
-        chosen = self.method(method)
         results: dict[int, Fit] = {}
-        for group in width_groups(runs):
-            fits = fit_many(
-                self.model, chosen, [runs[i] for i in group], self.retain_text, self.config.fit, bar
-            )
-            results |= dict(zip(group, fits, strict=True))
+        for start in self.starts(method):
+            for group in width_groups(runs):
+                chosen = [runs[i] for i in group]
+                fits = fit_many(self.model, start, chosen, self.retain_text, self.config.fit, bar)
+                for i, fit in zip(group, fits, strict=True):
+                    if i not in results or fit.loss < results[i].loss:
+                        results[i] = fit
         return [results[i] for i in range(len(runs))]
+
+    def fit_steps(self, method: str, runs: Sequence[Run]) -> int:
+        """Most steps that `fit` takes, for a progress bar."""
+        return self.config.fit.steps * len(width_groups(runs)) * len(self.starts(method))
 
     def runs(self, method: str) -> list[Run]:
         """All budgets and seeds of a method at its selected rates."""
@@ -196,7 +206,9 @@ class Job:
         for ratio in (100.0, 10.0):
             names = specific_names(self.importances, self.config.forget, ratio)
             if names:
-                label = f"α = 0 on {len(names)} subcomponents over {ratio:.0f} times as important on {self.config.forget}"
+                label = (
+                    f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {self.config.forget}"
+                )
                 edits[label] = scale_edit(self.decomposition, dict.fromkeys(names, 0.0))
         single, probe = self.choice[0].name, self.config.probe_scale
         edits[f"α = 0 on {single}"] = scale_edit(self.decomposition, {single: 0.0})
@@ -213,6 +225,20 @@ class Job:
             {"prompt": p, "domain": d, "before": b, "after": a}
             for (d, p), b, a in zip(prompts, before, after, strict=True)
         ]
+
+
+def domain_blocks(
+    tokenizer: PreTrainedTokenizerBase, corpus: Corpus, domain: str, split: str, tokens: int, length: int
+) -> Blocks:
+    """The first `tokens` tokens of a domain's split in rows of `length`, BOS included; too little text is an error."""
+    what = f"the {split} text of '{domain}'"
+    return passage_blocks(tokenizer, _documents(corpus, domain, split, tokens), length, what=what).take(
+        tokens
+    )
+
+
+def _documents(corpus: Corpus, domain: str, split: str, tokens: int) -> list[str]:
+    return chunk_documents(corpus.documents(domain, split, tokens * CHARS_PER_TOKEN), CHUNK_CHARS)
 
 
 def width_groups(runs: Sequence[Run]) -> list[list[int]]:

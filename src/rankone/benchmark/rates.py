@@ -14,16 +14,16 @@ from rankone.edits.fitting import Fit, Run
 from rankone.progress import meter, print_table
 
 GRIDS: dict[str, list[float]] = {
-    "scalar": [0.1, 0.3, 1.0],
-    "top16": [0.03, 0.1, 0.3],
+    "scalar": [0.25, 0.5],
+    "top16": [0.03, 0.1],
     "lora_r1": [0.003, 0.01, 0.03],
     "lora_r1_local": [0.003, 0.01, 0.03],
 }
-WEIGHTS = [0.3, 1.0, 3.0]
-VALIDATION_TOKENS = 1000
+WEIGHTS = [1.0, 4.0]
+VALIDATION_TOKENS = 700
 
 
-def select(job: Job, out: Path, seeds: int = 3) -> dict[str, Any]:
+def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
     """Fit every (rate, λ) of the grids at every budget and seed, score on validation text, write the best to `out`.
 
     Score of a setting: mean over seeds of min(CE_forget, chance) − CE_base,forget − 10 · max(0, rise_retain − 0.1)
@@ -43,7 +43,7 @@ def select(job: Job, out: Path, seeds: int = 3) -> dict[str, Any]:
             for rate in GRIDS[method]
             for weight in WEIGHTS
         ]
-        with meter(f"fit {method}", config.fit.steps) as bar:
+        with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
             fits = job.fit(method, runs, bar)
         with meter(f"score {method}", len(fits)) as bar:
             for fit in fits:

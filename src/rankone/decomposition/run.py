@@ -18,8 +18,8 @@ from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidence
 from rankone.decomposition.importance import SharedTransformer
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
-from rankone.decomposition.trainer import Trainer, new_decomposition, train
 from rankone.decomposition.storage import Storage, restored, stored
+from rankone.decomposition.trainer import Trainer, new_decomposition, train
 from rankone.errors import RankOneError
 from rankone.models.loading import model_hash
 from rankone.progress import console, meter

@@ -34,10 +34,13 @@ def _describe(scales: dict[str, float]) -> str:
 
 
 class Scales:
-    """One learned scale per chosen subcomponent (the fitting `Method`)."""
+    """One learned scale per chosen subcomponent (the fitting `Method`), all starting at `start`."""
 
-    def __init__(self, decomposition: Decomposition, components: list[str], name: str = "scalar") -> None:
+    def __init__(
+        self, decomposition: Decomposition, components: list[str], name: str = "scalar", start: float = 1.0
+    ) -> None:
         self.name, self.decomposition, self.components = name, decomposition, components
+        self._start = start
         columns = [decomposition.column(component) for component in components]
         twice = [c for i, c in enumerate(components) if columns[i] in columns[:i]]
         if twice:
@@ -52,8 +55,8 @@ class Scales:
         return torch.stack([v for v, _ in pairs], dim=1), torch.stack([u for _, u in pairs])
 
     def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """α = 1 everywhere: [runs, components]."""
-        return {"alpha": nn.Parameter(torch.ones(runs, len(self.components)))}
+        """α at its start everywhere: [runs, components]."""
+        return {"alpha": nn.Parameter(torch.full((runs, len(self.components)), self._start))}
 
     def sites(self) -> list[str]:
         """Sites that hold chosen subcomponents."""
