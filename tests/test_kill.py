@@ -56,13 +56,15 @@ def kill_in_the_middle(words, run):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    limit = time.monotonic() + PATIENCE
-    while not list((run / "checkpoints").glob("step-*/manifest.json")):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < limit, "no checkpoint"
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    try:
+        limit = time.monotonic() + PATIENCE
+        while not list((run / "checkpoints").glob("step-*/manifest.json")):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < limit, "no checkpoint"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == -signal.SIGKILL
     return max(int(p.name.removeprefix("step-")) for p in (run / "checkpoints").glob("step-*"))
 

@@ -310,7 +310,7 @@ def select_rates(
     select(_job(recipe, text, rates=False), out, seeds)
 
 
-def _job(recipe: Path | None, text: str | None) -> Any:
+def _job(recipe: Path | None, text: str | None, rates: bool = True) -> Any:
     from rankone.benchmark.config import JobConfig, resolved
     from rankone.benchmark.job import Job
     from rankone.models.loading import ASSETS

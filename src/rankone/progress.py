@@ -53,12 +53,16 @@ def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = ""
 ) -> None:
     """Print a table; the first column is left-aligned, the others right-aligned."""
-    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    table = Table()
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console.print(table, markup=False)
+    # Title and caption as lines of their own: inside the table they would wrap at its width.
+    console.print(f"\n{title}", style="bold", markup=False)
+    console.print(table)
+    if caption:
+        console.print(caption, style="dim", markup=False)
 
 
 def _cell(value: object) -> str:

@@ -70,7 +70,7 @@ def exact(**changes):
     return FitConfig(**{**plain, **changes})
 
 
-def assert_equal_fits(fit, other, tolerance=1e-4):
+def assert_equal_fits(fit, other, tolerance=1e-2):
     assert fit.parameters.keys() == other.parameters.keys()
     for name, value in fit.parameters.items():
         gap = (value - other.parameters[name]).norm() / other.parameters[name].norm()

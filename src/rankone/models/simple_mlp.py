@@ -54,7 +54,7 @@ class SimpleMLPConfig(PretrainedConfig):
         self.rms_norm_eps = rms_norm_eps
         self.initializer_range = initializer_range
         self.use_cache = use_cache
-        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)  # pyright: ignore[reportArgumentType]
+        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 class RMSNorm(nn.Module):
@@ -226,7 +226,7 @@ class SimpleMLPForCausalLM(PreTrainedModel, GenerationMixin):
             loss = F.cross_entropy(flat, labels[:, 1:].flatten())
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=past_key_values if use_cache else None
-        )  # pyright: ignore[reportArgumentType]
+        )  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 AutoConfig.register("rankone_simple_mlp", SimpleMLPConfig, exist_ok=True)
