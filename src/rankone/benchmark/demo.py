@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankone.artifact import environment, refuse_existing, write_json
+from rankone.benchmark.config import read_measured
 from rankone.benchmark.job import Job, rises
 from rankone.benchmark.measure import cross_entropies, edited_cross_entropies
 from rankone.benchmark.report import write_report
