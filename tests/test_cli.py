@@ -349,6 +349,16 @@ def test_pretrain_names_what_is_wrong(pair, refused, tmp_path):
     refused("recipe.yaml: contxt: Extra inputs are not permitted", *words, "--preset", "tiny")
 
 
+def test_nothing_to_compare_with_is_said(pair, refused):
+    words = ["rank", pair[0], "--decomposition", pair[1], "--tokens", 50, "--domains", "de"]
+    refused("'de' is the only domain: give another one to compare it with", *words)
+
+
+def test_a_context_longer_than_the_text_is_said(pair, refused, recipe, tmp_path):
+    words = ["--recipe", recipe(context=100_000), "--text", "builtin", "--out", tmp_path / "d"]
+    refused("not enough text for one row of 100000 tokens", "decompose", pair[0], *words)
+
+
 def test_text_that_is_no_directory_is_named(pair, refused, tmp_path):
     (tmp_path / "file.txt").write_text("Hallo", "utf8")
     words = ["rank", pair[0], "--decomposition", pair[1], "--text"]

@@ -95,12 +95,22 @@ def test_a_domain_left_out_leaves_the_others_their_text(tokenizer):
     ("without", "message"),
     [
         (("dee",), r"cannot leave out 'dee': the mixture has en, de, fr\. Nearest: de"),
-        (("fr", "en", "de"), r"no text is left without"),
+        (("fr", "en", "de"), r"the mixture has no domain \(left\)"),
     ],
 )
 def test_what_cannot_be_left_out_is_said(without, message):
     with pytest.raises(RankOneError, match=message):
         mixture_pieces(Numbered(), MIXTURE, 600, rng(), without=without)
+
+
+def test_an_empty_mixture_is_refused():
+    with pytest.raises(RankOneError, match=r"the mixture has no domain \(left\)"):
+        mixture_pieces(Numbered(), {}, 600, rng())
+
+
+def test_text_for_less_than_a_row_is_an_error(tokenizer):
+    with pytest.raises(RankOneError, match="not enough text for one row of 900 tokens"):
+        rows_of(tokenizer, Numbered(), tokens=600, context=900)
 
 
 def test_a_domain_without_text_is_named():

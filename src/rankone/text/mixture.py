@@ -50,7 +50,7 @@ def mixture_pieces(
             f"{nearest(unknown[0], list(mixture))}"
         )
     if set(without) == set(mixture):
-        raise RankOneError(f"no text is left without {', '.join(without)}: leave out fewer domains.")
+        raise RankOneError("the mixture has no domain (left): name one that has text and is not left out.")
     total = sum(mix.weight for mix in mixture.values())
     return {
         domain: _pieces(corpus, domain, mix, int(tokens * mix.weight / total * CHARS_PER_TOKEN), rng, split)
@@ -112,4 +112,6 @@ def mixture_rows(
         console.print(f"  {domain}: {len(stream):,} tokens{note}")
         rows.append(stream[: len(stream) // context * context].reshape(-1, context))
     merged = np.concatenate(rows)
+    if not len(merged):
+        raise RankOneError(f"there is not enough text for one row of {context} tokens. Give more text.")
     return merged[rng.permutation(len(merged))]
