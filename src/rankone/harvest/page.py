@@ -1,0 +1,82 @@
+"""What a harvest knows about one subcomponent: the page that labels, search and `rankone show` read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DomainRow:
+    """One subcomponent on the text of one domain.
+
+    density: share of the domain's tokens with importance above the harvest's firing threshold; mean_importance and
+    mean_activation (signed ‖u‖ v·x) over all tokens of the domain; lift: density over the density on all text.
+    """
+
+    domain: str
+    tokens: int
+    firings: int
+    density: float
+    mean_importance: float
+    mean_activation: float
+    lift: float
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One vocabulary entry and one subcomponent.
+
+    weight: for inputs the number of firings on this token, for outputs the probability mass the model gave it at firing
+    positions. pmi: log(weight · N / (firings · total weight of the token)), nats. precision: weight / firings.
+    recall: weight / total weight of the token. lift: exp(pmi).
+    """
+
+    token_id: int
+    text: str
+    weight: float
+    pmi: float
+    precision: float
+    recall: float
+    lift: float
+
+
+@dataclass(frozen=True)
+class CofiringRow:
+    """Another subcomponent and how often both fire: joint count, and jaccard = joint / either."""
+
+    component: str
+    joint: int
+    jaccard: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """A window of text around one firing position `centre`; all lists have one entry per token of the window."""
+
+    domain: str
+    tokens: list[str]
+    ids: list[int]
+    importances: list[float]
+    activations: list[float]
+    centre: int
+
+
+@dataclass(frozen=True)
+class ComponentPage:
+    """All a harvest stored about one subcomponent.
+
+    firings: count above the firing threshold; densities: share of all tokens above each stored threshold.
+    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings.
+    """
+
+    component: str
+    tokens: int
+    firings: int
+    densities: dict[float, float]
+    mean_importance: float
+    mean_activation: float
+    domains: list[DomainRow]
+    input_tokens: list[TokenRow]
+    output_tokens: list[TokenRow]
+    cofiring: list[CofiringRow]
+    examples: list[Example]
