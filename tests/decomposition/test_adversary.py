@@ -150,3 +150,30 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened():
     second.ascend(gradient, 0.05, rows)
     for name, value in first.tensors().items():
         assert torch.equal(value, second.tensors()[name]), name
+
+
+def test_sources_that_have_lived_are_drawn_anew():
+    found = adversary("bc", start=0.5, lifetime=1)
+    found.ascend(torch.ones(ROWS, 1, CHANNELS), 0.1, torch.tensor([True, False, True]).view(ROWS, 1, 1))
+    # A lifetime of one ascent: every source that moved is new, with no memory; the one that did not is as it was.
+    assert (found.source[1] == 0.5).all()
+    assert (found.source[[0, 2]] != 0.6).all()
+    assert found.ascents.flatten().tolist() == [0, 0, 0]
+    assert not found.first.any()
+    assert not found.second.any()
+
+
+def test_a_lifetime_is_a_mean_number_of_ascents():
+    found = adversary("bc", lifetime=4)
+    renewed = 0
+    for _ in range(1000):
+        found.ascend(torch.ones(ROWS, 1, CHANNELS), 0.0, ALL)
+        renewed += int((found.ascents == 0).sum())
+    assert renewed == pytest.approx(ROWS * 1000 / 4, abs=4 * (ROWS * 1000 * 3 / 16) ** 0.5)
+
+
+def test_without_a_lifetime_sources_are_never_renewed():
+    found = adversary("bc")
+    for _ in range(50):
+        found.ascend(torch.ones(ROWS, 1, CHANNELS), 0.0, ALL)
+    assert (found.ascents == 50).all()

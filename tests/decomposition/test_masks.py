@@ -159,3 +159,28 @@ def test_two_draws_from_one_generator_differ():
 def test_compiled_kernel_is_the_eager_one(kind):
     found, expected = both("bc", kind, compiled=True)
     check_same(found, expected)
+
+
+def test_with_levels_sources_are_zero_or_one_with_that_probability():
+    generator = torch.Generator().manual_seed(1)
+    noise = draw_noise((3, 50, 400), generator)
+    logits = torch.full((3, 50, 400), -1.0)
+    level = torch.tensor([0.0, 0.3, 1.0]).view(3, 1, 1)
+    nobody = torch.zeros(3, 1, 1, dtype=torch.bool)
+    args = (torch.zeros(1, 1, 400), nobody, torch.tensor(0.5), "smooth_l0")
+    mask = masks_and_penalty(logits, noise, *args, level=level)[0]
+    # Importance 0 everywhere: the mask is the source itself.
+    assert not mask[0].any()
+    assert (mask[2] == 1).all()
+    assert set(mask[1].unique().tolist()) == {0.0, 1.0}
+    assert mask[1].mean().item() == pytest.approx(0.3, abs=0.02)
+
+
+def test_levels_send_a_gradient_only_where_the_source_is_zero():
+    noise = torch.tensor([[[10, 250]]], dtype=torch.uint8)
+    logits = torch.full((1, 1, 2), 0.5, requires_grad=True)
+    args = (torch.zeros(1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), torch.tensor(0.5), "smooth_l0")
+    mask = masks_and_penalty(logits, noise, *args, level=torch.full((1, 1, 1), 0.5))[0]
+    assert mask.flatten().tolist() == [1.0, 0.5]
+    mask.sum().backward()
+    assert logits.grad.flatten().tolist() == [0.0, 1.0]

@@ -260,6 +260,28 @@ def test_routing_all_masks_every_site():
     assert (calls[0][2] == 1).all()
 
 
+def test_mixed_routing_masks_all_sites_or_a_subset_by_row():
+    built = trainer(recipe(rows=64, reconstruction__routing="mixed", adversary__fraction=0.0))
+    calls = spy(built)
+    run_steps(built, 1)
+    whole = (calls[0][2] == 1).flatten(1).all(1)
+    assert 16 <= whole.sum() <= 48
+
+
+def test_sources_from_corners_leave_rows_all_on_and_all_off():
+    built = trainer(recipe(rows=64, reconstruction__sources="corners", adversary__fraction=0.0))
+    calls = spy(built)
+    run_steps(built, 1)
+    mask = calls[0][0]
+    with built.model, torch.no_grad():
+        fresh = new_decomposition(target(), built.config)
+        g = fresh.importance(built.model.clean(built.batch(0))[1]).clamp(0, 1)
+    assert ((mask == 1) | (mask == g)).all()
+    on, off = (mask == 1).flatten(1).all(1), (mask == g).flatten(1).all(1)
+    assert 3 <= on.sum() <= 24
+    assert 3 <= off.sum() <= 24
+
+
 def test_separate_passes_are_the_ascents_then_one_of_each_kind():
     built = trainer(recipe(reconstruction__form="separate", adversary__extra_ascents=2))
     total, calls = built.decomposition.total, spy(built)

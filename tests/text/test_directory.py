@@ -92,7 +92,7 @@ def test_limit_is_shared_by_the_sources(tmp_path):
     assert found == [f"{s}{i:03}" for s in "ab" for i in range(5)]
 
 
-def test_fingerprint_follows_names_and_sizes(tmp_path):
+def test_fingerprint_follows_names_sizes_and_ends(tmp_path):
     write(tmp_path / "de/a.txt", "eins")
     before = DirectoryCorpus(tmp_path).fingerprint()
     assert DirectoryCorpus(tmp_path).fingerprint() == before
@@ -144,3 +144,15 @@ def test_unreadable_files_are_named(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(RankOneError, match=rf"cannot read text from '.*{name}'.*Text must be UTF-8"):
         list(read_documents(tmp_path / name))
+
+
+def test_fingerprint_sees_another_ending_of_the_same_size(tmp_path):
+    write(tmp_path / "de/a.txt", "x" * 200_000 + "a")
+    before = DirectoryCorpus(tmp_path).fingerprint()
+    (tmp_path / "de/a.txt").write_text("x" * 200_000 + "b")
+    assert DirectoryCorpus(tmp_path).fingerprint() != before
+
+
+def test_windows_line_ends_separate_documents(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"Eins.\r\n\r\nZwei.\r\nZwei.\r\n")
+    assert list(read_documents(tmp_path / "a.txt")) == ["Eins.", "Zwei.\nZwei."]

@@ -25,7 +25,7 @@ class PersistentAdversary:
         shape = (count, length if "s" in config.scope else 1, channels)
         # Batch slot i takes source i mod count.
         self.slots = torch.arange(rows, device=generator.device) % count
-        self.config = config
+        self.config, self.generator = config, generator
         self.source: Float[Tensor, "sb st channels"] = torch.rand(
             shape, generator=generator, device=generator.device
         )
@@ -53,6 +53,18 @@ class PersistentAdversary:
         count = self.ascents.clamp_min(1)
         step = (self.first / (1 - b1**count)) / ((self.second / (1 - b2**count)).sqrt() + ADAM_EPSILON)
         self.source = (self.source + learning_rate * keep * step).clamp(0, 1)
+        if self.config.lifetime is not None:
+            self._renew(self.config.lifetime, moved)
+
+    def _renew(self, lifetime: float, moved: Bool[Tensor, "sb 1 1"]) -> None:
+        """Draw some sources anew, one ascent in `lifetime`: a model can learn to withstand a few old sources alone."""
+        device = self.source.device
+        chance = torch.rand(moved.shape, generator=self.generator, device=device)
+        old = (moved & (chance < 1 / lifetime)).float()
+        fresh = torch.rand(self.source.shape, generator=self.generator, device=device)
+        self.source = self.source.lerp(fresh, old)
+        for state in (self.first, self.second, self.ascents):
+            state *= 1 - old
 
     def tensors(self) -> dict[str, Tensor]:
         """Its whole state."""

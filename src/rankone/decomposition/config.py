@@ -32,6 +32,10 @@ class Adversary(Config):
         default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
     )
 
+    lifetime: float | None = Field(
+        default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
+    )
+
     @model_validator(mode="after")
     def _shares_slots(self) -> Adversary:
         if self.sources is not None and "b" not in self.scope:
@@ -50,7 +54,14 @@ class Reconstruction(Config):
         default=0.5, ge=0, description="coefficient (separate), or share of the sum (merged)"
     )
     adversarial: float = Field(default=0.5, ge=0)
-    routing: Literal["subset", "all"] = Field(default="subset", description="sites masked in stochastic rows")
+    routing: Literal["subset", "all", "mixed"] = Field(
+        default="subset",
+        description="sites masked in stochastic rows: a random subset per position, all, or by a coin per row",
+    )
+    sources: Literal["uniform", "corners"] = Field(
+        default="uniform",
+        description="stochastic sources: uniform in [0, 1]; or 0 and 1 with a probability drawn per row",
+    )
 
 
 class DecomposeConfig(Config):

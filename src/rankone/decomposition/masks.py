@@ -19,13 +19,25 @@ from rankone.decomposition.minimality import PENALTIES
 from rankone.decomposition.squash import lower_gradient, upper, upper_slope
 
 
+def _sources(noise: Tensor, level: Tensor | None, source: Tensor, adversarial: Tensor) -> Tensor:
+    """r: the adversary's, or drawn: uniform in [0, 1], or with levels 1 with probability `level`, else 0."""
+    byte = noise.float() + 0.5
+    drawn = byte / 256 if level is None else (byte < 256 * level).float()
+    return torch.where(adversarial, source, drawn)
+
+
 def _forward(
-    logits: Tensor, noise: Tensor, source: Tensor, adversarial: Tensor, sharpness: Tensor, kind: str
+    logits: Tensor,
+    noise: Tensor,
+    level: Tensor | None,
+    source: Tensor,
+    adversarial: Tensor,
+    sharpness: Tensor,
+    kind: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     penalty, _ = PENALTIES[kind]
     logit = logits.float()
-    drawn = (noise.float() + 0.5) / 256
-    r = torch.where(adversarial, source, drawn)
+    r = _sources(noise, level, source, adversarial)
     g = logit.clamp(0, 1)
     mask = (g + (1 - g) * r).to(logits.dtype)
     mean_penalty = penalty(upper(logit), sharpness).mean((0, 1))
@@ -36,6 +48,7 @@ def _forward(
 def _backward(
     logits: Tensor,
     noise: Tensor,
+    level: Tensor | None,
     source: Tensor,
     adversarial: Tensor,
     sharpness: Tensor,
@@ -45,8 +58,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     _, slope = PENALTIES[kind]
     logit, grad = logits.float(), grad_mask.float()
-    drawn = (noise.float() + 0.5) / 256
-    r = torch.where(adversarial, source, drawn)
+    r = _sources(noise, level, source, adversarial)
     through_mask = lower_gradient(logit, grad * (1 - r))
     # d f_c / d logit: no gradient where the squashing is flat, so ψ'(0) = ∞ of L_p (p < 1) never appears.
     flat = logit <= 0
@@ -79,14 +91,16 @@ class _Masks(torch.autograd.Function):
         ctx: Any,
         logits: Tensor,
         noise: Tensor,
+        level: Tensor | None,
         source: Tensor,
         adversarial: Tensor,
         sharpness: Tensor,
         kind: str,
         compiled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mask, penalty, firing = _kernels(compiled)[0](logits, noise, source, adversarial, sharpness, kind)
-        ctx.save_for_backward(logits, noise, source, adversarial, sharpness)
+        given = (logits, noise, level, source, adversarial, sharpness)
+        mask, penalty, firing = _kernels(compiled)[0](*given, kind)
+        ctx.save_for_backward(*given)
         ctx.kind, ctx.compiled = kind, compiled
         ctx.mark_non_differentiable(firing)
         return mask, penalty, firing
@@ -95,7 +109,7 @@ class _Masks(torch.autograd.Function):
     def backward(ctx: Any, grad_mask: Tensor, grad_penalty: Tensor, grad_firing: Tensor) -> tuple[Any, ...]:  # noqa: ARG004  # pyright: ignore[reportIncompatibleMethodOverride]
         kernel = _kernels(ctx.compiled)[1]
         grads = kernel(*ctx.saved_tensors, grad_mask.contiguous(), grad_penalty, ctx.kind)
-        return grads[0], None, grads[1], None, None, None, None
+        return grads[0], None, None, grads[1], None, None, None, None
 
 
 def masks_and_penalty(
@@ -106,14 +120,16 @@ def masks_and_penalty(
     sharpness: Float[Tensor, ""],
     kind: str,
     compiled: bool = False,
+    level: Float[Tensor, "b 1 1"] | None = None,
 ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Masks, mean penalty f_c and firing share of each subcomponent, from importance logits.
 
     Rows that are adversarial take r from `source` (broadcast over its size-1 dimensions; its gradient is summed
-    back over them), the others from `noise` as (noise + ½)/256. Gradients follow the lower squashing in the masks
+    back over them), the others from `noise` as (noise + ½)/256, or, given a level per row, as 1 where that is below
+    the level and 0 elsewhere. Gradients follow the lower squashing in the masks
     and the upper one in the penalty.
     """
-    return _Masks.apply(logits, noise, source, adversarial, sharpness, kind, compiled)  # pyright: ignore[reportReturnType]
+    return _Masks.apply(logits, noise, level, source, adversarial, sharpness, kind, compiled)  # pyright: ignore[reportReturnType]
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator) -> UInt8[Tensor, ...]:

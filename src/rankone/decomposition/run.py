@@ -49,7 +49,8 @@ def decompose(
     on the values as `storage` rounds them.
     """
     refuse_existing(out)
-    key = [config.model_dump(), model_hash(target), corpus.fingerprint()]
+    # Without defaults, so that a field that a later version adds does not keep a run from resuming.
+    key = [config.model_dump(exclude_defaults=True), model_hash(target), corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     rows = training_rows(config, tokenizer, corpus, run, config_hash)
     decomposition = new_decomposition(target, config)

@@ -238,14 +238,31 @@ class Trainer:
             self.sharpness,
             self.config.minimality.kind,
             self.config.compile,
+            self._levels(batch),
         )
         uniform = torch.rand(batch, length, sites, generator=generator, device=self.device)
         delta = torch.where(adversarial, source[..., total:], uniform)
-        route = torch.ones_like(uniform)
-        if self.config.reconstruction.routing == "subset":
-            chosen = uniform_k_subset(batch, length, sites, generator)
-            route = torch.where(adversarial, route, chosen.float())
+        route = torch.where(adversarial, 1.0, self._routes(batch, length, sites))
         return self.kl(clean, self.model.masked(ids, mask, delta, route)), penalty, firing
+
+    def _levels(self, batch: int) -> Float[Tensor, "b 1 1"] | None:
+        """Per row the probability of a source being 1: uniform, with a sixth of the rows at 0 and at 1 each."""
+        if self.config.reconstruction.sources == "uniform":
+            return None
+        return (torch.rand(batch, 1, 1, generator=self.generator, device=self.device) * 1.5 - 0.25).clamp(
+            0, 1
+        )
+
+    def _routes(self, batch: int, length: int, sites: int) -> Float[Tensor, "b t sites"]:
+        """Which sites are masked at each position of a stochastic row."""
+        routing = self.config.reconstruction.routing
+        if routing == "all":
+            return torch.ones(batch, length, sites, device=self.device)
+        chosen = uniform_k_subset(batch, length, sites, self.generator).float()
+        if routing == "subset":
+            return chosen
+        coin = torch.rand(batch, 1, 1, generator=self.generator, device=self.device)
+        return torch.where(coin < 0.5, 1.0, chosen)
 
     @staticmethod
     def _by_kind(per_row: Tensor, adversarial: Tensor) -> dict[str, float]:

@@ -91,7 +91,7 @@ def pretrain(
     _require_test_text(config, corpus)
     size = config.presets[preset]
     config_hash = hashlib.sha256(
-        json.dumps([config.model_dump(), preset, corpus.fingerprint()]).encode()
+        json.dumps([config.model_dump(exclude_defaults=True), preset, corpus.fingerprint()]).encode()
     ).hexdigest()
     tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
     model = build_model(config, size, tokenizer)

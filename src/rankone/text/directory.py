@@ -14,6 +14,7 @@ from rankone.errors import RankOneError
 from rankone.text.corpus import hashed_split, require_domain, require_split
 
 SUFFIXES = (".txt", ".txt.zst", ".jsonl", ".jsonl.zst")
+_END_BYTES = 1 << 16
 SPLIT_MARKS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
@@ -76,11 +77,21 @@ class DirectoryCorpus:
         return documents
 
     def fingerprint(self) -> str:
-        """Hash over names and sizes of the files."""
+        """Hash over names, sizes and both ends of the files: corpora are too large to be read whole at every start."""
         listing = [
-            (p.relative_to(self.root).as_posix(), p.stat().st_size) for f in self._files.values() for p in f
+            (p.relative_to(self.root).as_posix(), p.stat().st_size, *_ends(p))
+            for own in self._files.values()
+            for p in own
         ]
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _ends(path: Path) -> tuple[str, str]:
+    """Hashes of the first and the last 64 KiB."""
+    with path.open("rb") as stream:
+        first = stream.read(_END_BYTES)
+        stream.seek(max(0, path.stat().st_size - _END_BYTES))
+        return hashlib.sha256(first).hexdigest(), hashlib.sha256(stream.read()).hexdigest()
 
 
 def read_documents(path: Path) -> Iterator[str]:
@@ -88,7 +99,7 @@ def read_documents(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as raw:
             binary = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
-            stream = io.TextIOWrapper(binary, encoding="utf8", newline="\n")
+            stream = io.TextIOWrapper(binary, encoding="utf8")
             if ".jsonl" in path.suffixes:
                 yield from (_text(json.loads(line)) for line in stream if line.strip())
             else:
