@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -100,7 +101,7 @@ def test_runs_fitted_together_equal_each_alone(model, methods, runs, retain, kin
 def plain_fit(model, weights, parameters, changes, run, retain, config):
     """The docstring's objective, one run, plain torch.optim.Adam; `changes()` gives ΔW by weight name."""
     optimizer = torch.optim.Adam(parameters, lr=run.learning_rate)
-    chance = config.margin * math.log(model.config.vocab_size)
+    chance = run.margin * math.log(model.config.vocab_size)
 
     def log_probs(row, changed):
         return functional_call(model, changed, (), {"input_ids": row.unsqueeze(0)}).logits[0].log_softmax(-1)
@@ -144,8 +145,8 @@ class Shifted(Scales):
 @pytest.mark.parametrize(("cap", "margin"), [("token", 1.0), ("mean", 1.2)])
 def test_a_scalar_equals_a_plain_fit_on_the_weight(model, methods, retain, cap, margin, target):
     scales = Shifted(methods["scales"].decomposition, COMPONENTS[1:2])
-    run = Run(spoken(model, 25, seed=4), 0, 0.3, 0.05)
-    config = exact(cap=cap, margin=margin, target=target)
+    run = Run(spoken(model, 25, seed=4), 0, 0.3, 0.05, margin)
+    config = exact(cap=cap, target=target)
     (fit,) = fit_many(model, scales, [run], retain, config)
     read, write = scales.decomposition.vectors(COMPONENTS[1])
     alpha = torch.tensor(0.5, requires_grad=True)
@@ -364,7 +365,24 @@ def test_the_layers_are_back_after_an_exception(model, methods):
 
 def test_a_fit_is_described_by_plain_values(model, methods, runs, retain):
     (fit,) = fit_many(model, methods["scales"], runs[1:2], retain, exact(steps=2))
-    assert describe(fit) == {"budget": 5, "seed": 15, "retain_weight": 1.0, "learning_rate": 0.05, "steps": 2}
+    assert describe(fit) == {
+        "budget": 5,
+        "seed": 15,
+        "retain_weight": 1.0,
+        "learning_rate": 0.05,
+        "margin": 1.0,
+        "steps": 2,
+    }
+
+
+def test_the_cap_of_each_run_is_its_own(model, methods, runs, retain):
+    caps = [dataclasses.replace(runs[3], margin=margin) for margin in (0.1, 1.0, 2.0)]
+    low, one, high = fit_many(model, methods["scales"], caps, retain, exact(steps=8))
+    # A cap below the model's own cross-entropy leaves nothing to remove.
+    assert low.loss < 1e-3 < min(one.loss, high.loss)
+    assert not torch.equal(one.parameters["alpha"], high.parameters["alpha"])
+    (alone,) = fit_many(model, methods["scales"], caps[2:], retain, exact(steps=8))
+    torch.testing.assert_close(alone.parameters["alpha"], high.parameters["alpha"], rtol=1e-3, atol=1e-5)
 
 
 CHANGES = {
@@ -372,7 +390,6 @@ CHANGES = {
     "patience": 1,
     "target": "expected",
     "cap": "mean",
-    "margin": 2.0,
     "retain_rows": 3,
     "forget_rows": 2,
     "autocast": True,

@@ -14,10 +14,11 @@ from rankone.errors import RankOneError
 
 
 class Rate(Config):
-    """Learning rate and retain weight λ of a method at a budget."""
+    """Learning rate, retain weight λ and cap (in units of ln V) of a method at a budget."""
 
     learning_rate: float = Field(gt=0)
     retain_weight: float = Field(ge=0)
+    margin: float = Field(default=1.0, gt=0)
 
 
 class JobConfig(Config):

@@ -165,7 +165,7 @@ class Job:
             rate = self.config.rate(method, budget)
             for seed in range(self.config.seeds):
                 text = self.forget_text(budget, seed)
-                made.append(Run(text, seed, rate.retain_weight, rate.learning_rate))
+                made.append(Run(text, seed, rate.retain_weight, rate.learning_rate, rate.margin))
         return made
 
     def text(self, split: str, tokens: int) -> dict[str, Blocks]:

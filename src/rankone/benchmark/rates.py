@@ -16,15 +16,16 @@ from rankone.progress import meter, print_table
 GRIDS: dict[str, list[float]] = {
     "scalar": [0.25, 0.5],
     "top16": [0.03, 0.1],
-    "lora_r1": [0.003, 0.01, 0.03],
+    "lora_r1": [0.001, 0.003, 0.01],
     "lora_r1_local": [0.003, 0.01, 0.03],
 }
 WEIGHTS = [1.0, 4.0]
+MARGINS = [1.0, 1.1]
 VALIDATION_TOKENS = 700
 
 
 def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
-    """Fit every (rate, λ) of the grids at every budget and seed, score on validation text, write the best to `out`.
+    """Fit every (rate, λ, cap) of the grids at every budget and seed, score on validation text, write the best to `out`.
 
     Score of a setting: mean over seeds of min(CE_forget, chance) − CE_base,forget − 10 · max(0, rise_retain − 0.1)
     − rise_retain: removal up to chance, damage counted once, and damage beyond the bar counted ten times more.
@@ -37,11 +38,12 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for method, budgets in config.budgets.items():
         runs = [
-            Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate)
+            Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate, margin)
             for budget in budgets
             for seed in range(seeds)
             for rate in GRIDS[method]
             for weight in WEIGHTS
+            for margin in MARGINS
         ]
         with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
             fits = job.fit(method, runs, bar)
@@ -66,6 +68,7 @@ def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[s
         "seed": fit.run.seed,
         "learning_rate": fit.run.learning_rate,
         "retain_weight": fit.run.retain_weight,
+        "margin": fit.run.margin,
         "forget_ce": edited[forget],
         "retain_rise": damage,
         "steps": fit.steps,
@@ -74,22 +77,24 @@ def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[s
 
 
 def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    scores: dict[tuple[str, int], dict[tuple[float, float], list[float]]] = defaultdict(
+    scores: dict[tuple[str, int], dict[tuple[float, float, float], list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for row in rows:
-        scores[row["method"], row["budget"]][row["learning_rate"], row["retain_weight"]].append(row["score"])
+        scores[row["method"], row["budget"]][
+            row["learning_rate"], row["retain_weight"], row["margin"]
+        ].append(row["score"])
     chosen: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for (method, budget), settings in scores.items():
-        rate, weight = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
-        chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight}
+        rate, weight, margin = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
+        chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight, "margin": margin}
     return dict(chosen)
 
 
 def _show(chosen: dict[str, dict[str, dict[str, float]]]) -> None:
     rows = [
-        [method, budget, rate["learning_rate"], rate["retain_weight"]]
+        [method, budget, rate["learning_rate"], rate["retain_weight"], rate["margin"]]
         for method, own in chosen.items()
         for budget, rate in own.items()
     ]
-    print_table("Selected on validation text", ["method", "budget", "learning rate", "λ"], rows)
+    print_table("Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows)

@@ -42,7 +42,6 @@ class FitConfig(Config):
     )
     target: Literal["expected", "sampled"] = "expected"
     cap: Literal["token", "mean"] = "mean"
-    margin: float = Field(default=1.0, gt=0, description="the cap, in units of ln V")
     retain_rows: int = Field(default=1, gt=0, description="rows of retain text per run and step")
     forget_rows: int = Field(
         default=1, gt=0, description="rows of forget text per run and step, taken in turn"
@@ -52,12 +51,13 @@ class FitConfig(Config):
 
 @dataclass(frozen=True)
 class Run:
-    """One fit: its forget text, seed, weight λ of the retain term and learning rate."""
+    """One fit: its forget text, seed, weight λ of the retain term, learning rate, and the cap in units of ln V."""
 
     forget: Blocks
     seed: int
     retain_weight: float
     learning_rate: float
+    margin: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def fit_many(
     with adapted(model, method, parameters, len(runs)):
         for step in range(config.steps):
             with torch.autocast(device_type, torch.bfloat16, enabled=config.autocast):
-                removal = _forget_loss(model, forget, step, config)
+                removal = _forget_loss(model, forget, step, state.margins, config)
                 damage = _retain_loss(model, retain, len(runs), step, config)
             loss = removal + state.weights * damage
             state.step(loss, step)
@@ -126,6 +126,7 @@ class _State:
         self.runs, self.parameters, self.config = runs, parameters, config
         count = len(runs)
         self.weights = torch.tensor([run.retain_weight for run in runs])
+        self.margins = torch.tensor([run.margin for run in runs])
         self.rates = torch.tensor([run.learning_rate for run in runs])
         self.active: Bool[Tensor, " runs"] = torch.ones(count, dtype=torch.bool)
         self.smoothed, self.best = torch.full((count,), math.nan), torch.full((count,), math.inf)
@@ -215,19 +216,23 @@ class _ForgetText:
 
 
 def _forget_loss(
-    model: PreTrainedModel, forget: _ForgetText, step: int, config: FitConfig
+    model: PreTrainedModel,
+    forget: _ForgetText,
+    step: int,
+    margins: Float[Tensor, " runs"],
+    config: FitConfig,
 ) -> Float[Tensor, " runs"]:
     ids, targets, scored = forget.rows(step)
     logits = model(input_ids=ids, use_cache=False).logits.float()
     # Takes class ids (sampled) as well as class probabilities (expected).
     cross_entropy = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
-    cap = config.margin * math.log(logits.shape[-1])
+    cap = margins * math.log(logits.shape[-1])
     runs = len(ids) // config.forget_rows
     weight = scored.float().view(runs, -1)
     count = weight.sum(1).clamp_min(1)
     each = cross_entropy.view(runs, -1)
     if config.cap == "token":
-        return (F.relu(cap - each) * weight).sum(1) / count
+        return (F.relu(cap.unsqueeze(1) - each) * weight).sum(1) / count
     return F.relu(cap - (each * weight).sum(1) / count)
 
 
@@ -250,5 +255,6 @@ def describe(fit: Fit) -> dict[str, Any]:
         "seed": run.seed,
         "retain_weight": run.retain_weight,
         "learning_rate": run.learning_rate,
+        "margin": run.margin,
         "steps": fit.steps,
     }
