@@ -1,0 +1,45 @@
+"""The `rankone` command: one subcommand per verb, one file per theme.
+
+A theme's file holds a `commands` typer; it is listed in THEMES, in the order in which a user meets them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from rankone.cli import editing, jobs, reading, training
+from rankone.errors import RankOneError
+
+THEMES = (training, reading, editing, jobs)
+
+app = typer.Typer(
+    help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for theme in THEMES:
+    app.add_typer(theme.commands)
+
+
+def _quiet_transformers() -> None:
+    """Our own progress bars and errors are what a user reads."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def main() -> None:
+    """Run the command; a RankOneError is one line on stderr and exit status 2."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    _quiet_transformers()
+    try:
+        app()
+    except RankOneError as error:
+        sys.stderr.write(f"rankone: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,37 @@
+"""What the commands share: options, and opening what they name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[str, typer.Argument(help="built-in name (mini), directory, or Hub name")]
+DecompositionPath = Annotated[str, typer.Option("--decomposition", help="decomposition of the model")]
+Text = Annotated[
+    str, typer.Option("--text", help="builtin, a directory with a folder per domain, or a Hub data set id")
+]
+Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist")]
+
+
+def load_pair(model: str, decomposition: str) -> tuple[Any, Any, Any, Any]:
+    """Model, tokenizer, decomposition and its artefact."""
+    from rankone.decomposition.model import load_decomposition
+    from rankone.models.loading import ASSETS, load_model, load_tokenizer
+
+    target = load_model(model)
+    path = ASSETS / decomposition if decomposition == "mini-decomposition" else Path(decomposition)
+    loaded, artifact = load_decomposition(path, target)
+    return target, load_tokenizer(model), loaded, artifact
+
+
+def run_dir(out: Path) -> Path:
+    """Where the run that makes `out` keeps what it needs to go on."""
+    return out.with_name(out.name + ".run")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's value."""
+    return json.loads(path.read_text("utf8"))

@@ -1,0 +1,106 @@
+"""Commands that edit a model and ship the edit: tune, export, generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankone.cli.common import DecompositionPath, Out, Text, load_pair
+from rankone.errors import RankOneError
+from rankone.progress import console, print_table
+
+commands = typer.Typer()
+
+
+@commands.command()
+def tune(
+    model: Annotated[str, typer.Argument(help="model")] = "mini",
+    components: Annotated[
+        str, typer.Option(help="subcomponents to scale, comma-separated SITE:NUMBER")
+    ] = ...,  # pyright: ignore[reportArgumentType]
+    forget: Annotated[str, typer.Option(help="domain to forget")] = "de",
+    retain: Annotated[str, typer.Option(help="domain to hold")] = "en",
+    budget: Annotated[int, typer.Option(help="forget tokens")] = 4,
+    decomposition: DecompositionPath = "mini-decomposition",
+    text: Text = "builtin",
+    seed: Annotated[int, typer.Option(help="which forget text")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Adam rate on α")] = 0.3,
+    retain_weight: Annotated[float, typer.Option(help="λ of the retain term")] = 1.0,
+    steps: Annotated[int, typer.Option(help="ceiling of steps")] = 300,
+    save: Annotated[Path | None, typer.Option(help="save the edit here; must not exist")] = None,
+) -> None:
+    """Fit the scales α of chosen subcomponents on any text and show what changed on held-out text of every domain."""
+    from rankone.benchmark.tuning import tune as run_tune
+    from rankone.text.corpus import open_corpus
+
+    target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    run_tune(
+        target,
+        tokenizer,
+        loaded,
+        open_corpus(text),
+        [c.strip() for c in components.split(",") if c.strip()],
+        forget=forget,
+        retain=retain,
+        budget=budget,
+        seed=seed,
+        learning_rate=learning_rate,
+        retain_weight=retain_weight,
+        steps=steps,
+        save=save,
+    )
+
+
+@commands.command()
+def export(
+    edit: Annotated[Path, typer.Argument(help="saved edit")],
+    out: Out,
+    model: Annotated[str, typer.Option(help="the model it was made for")] = "mini",
+    form: Annotated[str, typer.Option("--as", help="checkpoint or adapter")] = "checkpoint",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16 (checkpoint)")] = "float32",
+) -> None:
+    """Write an edited model as a plain checkpoint, or the edit as a PEFT LoRA adapter, and verify it after reload."""
+    import torch
+
+    from rankone.edits.export import export_adapter, export_checkpoint
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.models.loading import load_model, load_tokenizer
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if dtype not in dtypes:
+        raise RankOneError(f"unknown dtype '{dtype}'; choose float32 or bfloat16.")
+    if form not in ("checkpoint", "adapter"):
+        raise RankOneError(f"unknown form '{form}'; choose checkpoint or adapter.")
+    target, loaded = load_model(model), LowRankEdit.load(edit)
+    loaded.check_base(target)
+    if form == "adapter":
+        verification = export_adapter(target, loaded, out, model)
+    else:
+        verification = export_checkpoint(target, load_tokenizer(model), loaded, out, dtypes[dtype])
+    values = verification.as_json()
+    shown = [[k, v] for k, v in values.items() if isinstance(v, int | float | str)]
+    print_table(f"{out}: reloaded in a fresh process and compared", ["figure", "value"], shown)
+
+
+@commands.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="text to continue")],
+    model: Annotated[str, typer.Option(help="model")] = "mini",
+    edit: Annotated[Path | None, typer.Option(help="saved edit to apply first")] = None,
+    tokens: Annotated[int, typer.Option(help="tokens to generate")] = 40,
+) -> None:
+    """Continue a prompt greedily, with an edit applied if one is given."""
+    from contextlib import nullcontext
+
+    from rankone.benchmark.measure import rollout
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.models.loading import load_model, load_tokenizer
+
+    target, tokenizer = load_model(model), load_tokenizer(model)
+    loaded = LowRankEdit.load(edit) if edit is not None else None
+    if loaded is not None:
+        loaded.check_base(target)
+    with loaded.apply(target) if loaded is not None else nullcontext():
+        console.print(prompt + rollout(target, tokenizer, prompt, tokens), markup=False)

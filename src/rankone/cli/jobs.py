@@ -1,0 +1,77 @@
+"""Commands that measure: demo, measure, select-rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rankone.cli.common import Model, Out, Text, load_pair
+from rankone.progress import console
+
+commands = typer.Typer()
+
+
+@commands.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="report directory")] = Path("report"),
+    text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="another job recipe (YAML)")] = None,
+    replace: Annotated[bool, typer.Option(help="write into an existing report directory")] = False,
+) -> None:
+    """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
+    from rankone.benchmark.demo import run_demo
+
+    run_demo(_job(recipe, text), out, replace)
+
+
+@commands.command()
+def measure(
+    model: Model,
+    text: Text = "builtin",
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    tokens: Annotated[int, typer.Option(help="tokens per domain")] = 1200,
+    out: Annotated[Path | None, typer.Option("--out", help="also write the figures as JSON")] = None,
+) -> None:
+    """Cross-entropy of a model on every domain of some text."""
+    from rankone.artifact import refuse_existing
+    from rankone.benchmark.measuring import measure_model
+    from rankone.text.corpus import open_corpus
+
+    if out is not None:
+        refuse_existing(out)
+    measure_model(model, open_corpus(text), split, tokens, out)
+
+
+@commands.command(name="select-rates")
+def select_rates(
+    out: Out,
+    recipe: Annotated[Path | None, typer.Option(help="job recipe (YAML)")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
+    seeds: Annotated[int, typer.Option(help="seeds per setting")] = 2,
+) -> None:
+    """Choose each method's learning rate and λ per budget on validation text."""
+    from rankone.benchmark.rates import select
+
+    select(_job(recipe, text, rates=False), out, seeds)
+
+
+def _job(recipe: Path | None, text: str | None, rates: bool = True) -> Any:
+    from rankone.benchmark.config import JobConfig, resolved
+    from rankone.benchmark.job import Job
+    from rankone.models.loading import ASSETS
+    from rankone.text.corpus import open_corpus
+
+    path = recipe or ASSETS / "demo.yaml"
+    config = JobConfig.from_yaml(path, text=text)
+    config = resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
+    corpus = open_corpus(config.text)
+    if text is not None:
+        left_out = sorted({*config.trained, *config.evaluated} - set(corpus.domains()))
+        config = config.on_domains(corpus.domains())
+        if left_out:
+            console.print(f"'{text}' has no text for {', '.join(left_out)}: not looked at", markup=False)
+    target, tokenizer, decomposition, artifact = load_pair(config.model, config.decomposition)
+    evidence = artifact.json("evidence.json") if "evidence.json" in artifact.manifest["files"] else None
+    return Job(config, target, tokenizer, decomposition, corpus, evidence)

@@ -1,0 +1,133 @@
+"""Commands that make models and decompositions, and examine them: pretrain, sites, decompose, evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from rankone.cli.common import Model, Out, Text, load_pair, read_json, run_dir
+from rankone.errors import RankOneError
+from rankone.progress import print_table
+
+commands = typer.Typer()
+
+
+@commands.command()
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="pretraining recipe (YAML)")],
+    out: Out,
+    text: Text,
+    preset: Annotated[str, typer.Option(help="model size in the recipe")] = "mini",
+    without: Annotated[list[str] | None, typer.Option(help="leave a domain out (reference model)")] = None,
+    tokenizer_from: Annotated[str | None, typer.Option(help="reuse the tokenizer of this model")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run directory (checkpoints, metrics); default OUT.run")
+    ] = None,
+) -> None:
+    """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+    from rankone.models.pretraining import PretrainConfig
+    from rankone.models.pretraining import pretrain as train
+    from rankone.text.corpus import open_corpus
+
+    config = PretrainConfig.from_yaml(recipe, without=without or None, tokenizer_from=tokenizer_from)
+    train(config, preset, open_corpus(text), run or run_dir(out), out)
+    table = read_json(out / "pretraining.json")
+    print_table(
+        f"{out}: test cross-entropy, nats per token",
+        ["domain", "model", "unigram", "chance", "tokens"],
+        [[d, r["ce"], r["unigram"], r["chance"], int(r["tokens"])] for d, r in table.items()],
+    )
+
+
+@commands.command()
+def sites(
+    model: Model, pattern: Annotated[list[str] | None, typer.Option(help="fnmatch pattern")] = None
+) -> None:
+    """List the weight matrices that can be decomposed or edited, with shapes and a suggested C."""
+    from rankone.models.loading import load_model
+    from rankone.models.sites import find_sites
+
+    found = find_sites(load_model(model), pattern or None)
+    rows = [[s.name, s.d_out, s.d_in, max(s.d_out, s.d_in)] for s in found]
+    print_table(f"{model}: {len(found)} sites", ["site", "d_out", "d_in", "suggested C"], rows)
+
+
+@commands.command()
+def decompose(
+    model: Model,
+    recipe: Annotated[Path, typer.Option(help="decomposition recipe (YAML)")],
+    text: Text,
+    out: Out,
+    run: Annotated[Path | None, typer.Option(help="run directory; default OUT.run")] = None,
+    steps: Annotated[int | None, typer.Option(help="override the recipe's steps")] = None,
+    keep_dead: Annotated[bool, typer.Option(help="do not fold dead subcomponents into delta")] = False,
+    storage: Annotated[str, typer.Option(help="float32, bfloat16 or int8")] = "bfloat16",
+) -> None:
+    """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
+    from rankone.decomposition.config import DecomposeConfig
+    from rankone.decomposition.run import decompose as run_decompose
+    from rankone.decomposition.storage import Storage
+    from rankone.models.loading import load_model, load_tokenizer
+    from rankone.text.corpus import open_corpus
+
+    if storage not in get_args(Storage):
+        raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
+    config = DecomposeConfig.from_yaml(recipe, steps=steps)
+    target, tokenizer = load_model(model), load_tokenizer(model)
+    run_decompose(
+        config,
+        target,
+        tokenizer,
+        open_corpus(text),
+        run or run_dir(out),
+        out,
+        fold=not keep_dead,
+        storage=cast(Storage, storage),
+    )
+    _print_evidence(read_json(out / "evidence.json"), str(out))
+
+
+@commands.command()
+def evidence(
+    decomposition: Annotated[str, typer.Argument(help="decomposition to examine")] = "mini-decomposition",
+    model: Annotated[str, typer.Option(help="the model it was made from")] = "mini",
+    text: Text = "builtin",
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    steps: Annotated[int, typer.Option(help="longest rung of the adversary's ladder")] = 80,
+    out: Annotated[Path | None, typer.Option(help="also write the evidence as JSON")] = None,
+) -> None:
+    """Recompute the evidence table of a decomposition on held-out text."""
+    from rankone.artifact import refuse_existing, write_json
+    from rankone.decomposition.run import LADDER, evidence_on
+    from rankone.text.corpus import open_corpus
+    from rankone.text.mixture import DomainMix
+
+    if out is not None:
+        refuse_existing(out)
+    target, tokenizer, loaded, artifact = load_pair(model, decomposition)
+    corpus = open_corpus(text)
+    recipe = artifact.manifest["provenance"]["recipe"]["mixture"]
+    mixture = {d: DomainMix(weight=m["weight"]) for d, m in recipe.items() if d in corpus.domains()}
+    ladder = tuple(s for s in LADDER if s <= steps) or (steps,)
+    original = artifact.manifest["provenance"]["original_subcomponents"]
+    found = evidence_on(target, tokenizer, loaded, corpus, mixture, original, ladder, split)
+    _print_evidence(found, decomposition)
+    if out is not None:
+        write_json(out, found)
+
+
+def _print_evidence(found: dict[str, Any], name: str) -> None:
+    delta = {None: "", True: "on", False: "off"}
+    rows = [[r["masking"], delta[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
+    share = found["l0_total"] / found["subcomponents"]
+    caption = (
+        f"{found['tokens']} tokens of {found['text']['name']} ({found['text']['split']}); "
+        f"L0 {found['l0_total']:.1f} of {found['subcomponents']} ({share:.2%}), alive {found['alive_total']}, "
+        f"kept {found['kept']}; faithfulness {found['faithfulness']:.3g}; adversary: one shared source vector, step "
+        f"{found['adversary']['step']}"
+    )
+    print_table(f"Evidence for {name} (nats per token)", ["masking", "delta", "CE", "KL"], rows, caption)
+    layers = [[r["layer"], r["l0"], r["alive"], r["subcomponents"]] for r in found["per_layer"]]
+    print_table("Per layer", ["layer", "L0", "alive", "subcomponents"], layers)
