@@ -38,13 +38,13 @@ def simple_mlp(seed: int = 0, **overrides: int) -> SimpleMLPForCausalLM:
     return SimpleMLPForCausalLM(config).eval()
 
 
-def gpt2(seed: int = 0) -> GPT2LMHeadModel:
-    """A GPT-2 of two layers: Conv1D weights, tied head."""
+def gpt2(seed: int = 0, layers: int = 2) -> GPT2LMHeadModel:
+    """A GPT-2: Conv1D weights, tied head."""
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=VOCAB,
         n_embd=24,
-        n_layer=2,
+        n_layer=layers,
         n_head=3,
         n_positions=64,
         initializer_range=0.2,

@@ -64,7 +64,7 @@ class Job:
     @property
     def context(self) -> int:
         """Row length: the model's context, at most 512."""
-        return min(int(self.model.config.max_position_embeddings), 512)
+        return usual_context(self.model)
 
     def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
         """The first `tokens` tokens of a domain's split; too little text is an error that says how much was needed."""

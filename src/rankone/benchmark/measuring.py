@@ -8,6 +8,7 @@ from rankone.artifact import MANIFEST, environment, open_artifact, write_json
 from rankone.benchmark.config import Measured
 from rankone.benchmark.job import domain_blocks
 from rankone.benchmark.measure import cross_entropies
+from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer, resolve
 from rankone.progress import print_table
 from rankone.text.corpus import Corpus
@@ -16,7 +17,7 @@ from rankone.text.corpus import Corpus
 def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path | None = None) -> Measured:
     """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; printed, and saved to `out`."""
     model, tokenizer = load_model(name), load_tokenizer(name)
-    context = min(int(model.config.max_position_embeddings), 512)
+    context = usual_context(model)
     text = {d: domain_blocks(tokenizer, corpus, d, split, tokens, context) for d in corpus.domains()}
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()

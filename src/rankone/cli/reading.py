@@ -28,12 +28,13 @@ def rank(
     from rankone.decomposition.model import DecomposedModel
     from rankone.edits.selection import specificity
     from rankone.harvest.summary import mean_importances
+    from rankone.models.context import usual_context
     from rankone.text.blocks import passage_blocks
     from rankone.text.corpus import open_corpus, require_domain
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
     corpus = open_corpus(text)
-    context = min(int(target.config.max_position_embeddings), 512)
+    context = usual_context(target)
     require_domain(corpus, forget)
     names = list(dict.fromkeys([forget, *(domains or corpus.domains())]))
     for name in names:

@@ -43,15 +43,30 @@ def pretrain(
 
 @commands.command()
 def sites(
-    model: Model, pattern: Annotated[list[str] | None, typer.Option(help="fnmatch pattern")] = None
+    model: Model,
+    pattern: Annotated[list[str] | None, typer.Option(help="fnmatch pattern")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="memory and time of decomposing them")] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(help="recipe of the estimate; default 16 × 128 tokens")
+    ] = None,
 ) -> None:
-    """List the weight matrices that can be decomposed or edited, with shapes and a suggested C."""
-    from rankone.models.loading import load_model
+    """List the weight matrices that can be decomposed or edited, with shapes and a suggested C; reads no weights."""
+    from rankone.models.listing import print_sites
+    from rankone.models.loading import load_skeleton
     from rankone.models.sites import find_sites
 
-    found = find_sites(load_model(model), pattern or None)
-    rows = [[s.name, s.d_out, s.d_in, max(s.d_out, s.d_in)] for s in found]
-    print_table(f"{model}: {len(found)} sites", ["site", "d_out", "d_in", "suggested C"], rows)
+    skeleton = load_skeleton(model)
+    print_sites(model, skeleton, find_sites(skeleton, pattern or None))
+    if estimate or recipe:
+        from rankone.decomposition.config import DecomposeConfig
+        from rankone.models.context import usual_context
+
+        if recipe:
+            config = DecomposeConfig.from_yaml(recipe, sites=pattern or None)
+        else:
+            context = usual_context(skeleton, 128)
+            config = DecomposeConfig(mixture={}, steps=1000, context=context, sites=pattern or ["*"])
+        _print_estimate(skeleton, config)
 
 
 @commands.command()
@@ -64,18 +79,26 @@ def decompose(
     steps: Annotated[int | None, typer.Option(help="override the recipe's steps")] = None,
     keep_dead: Annotated[bool, typer.Option(help="do not fold dead subcomponents into delta")] = False,
     storage: Annotated[str, typer.Option(help="float32, bfloat16 or int8")] = "bfloat16",
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="print the estimate of memory and time, and stop")
+    ] = False,
 ) -> None:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
+    from rankone.artifact import refuse_existing
     from rankone.decomposition.config import DecomposeConfig
     from rankone.decomposition.run import decompose as run_decompose
     from rankone.decomposition.storage import Storage
-    from rankone.models.loading import load_model, load_tokenizer
+    from rankone.models.loading import load_model, load_skeleton, load_tokenizer
     from rankone.text.corpus import open_corpus
 
     if storage not in get_args(Storage):
         raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
     config = DecomposeConfig.from_yaml(recipe, steps=steps)
+    if estimate:
+        return _print_estimate(load_skeleton(model), config)
+    refuse_existing(out)
     target, tokenizer = load_model(model), load_tokenizer(model)
+    _print_estimate(target, config)
     run_decompose(
         config,
         target,
@@ -116,6 +139,21 @@ def evidence(
     _print_evidence(found, decomposition)
     if out is not None:
         write_json(out, found)
+
+
+def _print_estimate(target: Any, config: Any) -> None:
+    """Memory and time of a run on the device it will use."""
+    import torch
+
+    from rankone.decomposition.estimate import estimate_on, print_estimate
+    from rankone.decomposition.size import run_size
+    from rankone.models.context import require_context
+
+    require_context(target, config.context)
+    size, device = run_size(target, config), target.device
+    if device.type == "meta":
+        device = torch.device("cpu")
+    print_estimate(estimate_on(size, config, device), size, device)
 
 
 def _print_evidence(found: dict[str, Any], name: str) -> None:

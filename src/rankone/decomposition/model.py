@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
 from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.prefix import late_start
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.errors import RankOneError, nearest
@@ -98,17 +100,22 @@ class DecomposedModel:
     """A target model with its decomposed sites in place, for the length of a `with` block.
 
     Masks are [B, T, ΣC] (or broadcastable) over all subcomponents in the decomposition's order, deltas and routes
-    [B, T, sites].
+    [B, T, sites]. Where all sites lie in late blocks, masked forwards start at the first of them from what the clean
+    forward of the same ids left there; the last `kept` batches are held (prefix.py).
     """
 
-    def __init__(self, target: PreTrainedModel, decomposition: Decomposition) -> None:
+    def __init__(self, target: PreTrainedModel, decomposition: Decomposition, kept: int = 1) -> None:
         self.target, self.decomposition = target, decomposition
+        self.kept = kept
         self._sites: dict[str, DecomposedSite] = {}
 
     def __enter__(self) -> Self:
         factors = {s: self.decomposition.factors(s) for s in self.decomposition.sites}
-        self._context = installed(self.target, factors)
-        self._sites = self._context.__enter__()
+        self._context = ExitStack()
+        self._sites = self._context.enter_context(installed(self.target, factors))
+        self._prefix = self._context.enter_context(
+            late_start(self.target, self.decomposition.sites, self.kept)
+        )
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -124,9 +131,9 @@ class DecomposedModel:
         """Logits of the untouched target and the input of every site, without gradients."""
         for site in self.modules:
             site.clear()
-            site.capture = True
+            site.capture, site.grid = True, (ids.shape[0], ids.shape[1])
         with torch.no_grad():
-            logits = self.target(input_ids=ids, use_cache=False).logits
+            logits = self._prefix.full(ids, lambda: self._forward(ids))
         inputs: list[Tensor] = []
         for site in self.modules:
             assert site.input is not None
@@ -155,11 +162,15 @@ class DecomposedModel:
             own_delta = None if delta is None else delta[..., i : i + 1]
             own_route = None if route is None else route[..., i : i + 1]
             site.set_masks(masks[i], own_delta, own_route)
+            site.grid = (ids.shape[0], ids.shape[1])
         try:
-            return self.target(input_ids=ids, use_cache=False).logits
+            return self._prefix.late(ids, lambda: self._forward(ids))
         finally:
             for site in self.modules:
                 site.clear()
+
+    def _forward(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t vocab"]:
+        return self.target(input_ids=ids, use_cache=False).logits
 
 
 def save_decomposition(

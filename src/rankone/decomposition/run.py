@@ -21,6 +21,7 @@ from rankone.decomposition.model import DecomposedModel, Decomposition, save_dec
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.trainer import Trainer, new_decomposition, train
 from rankone.errors import RankOneError
+from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash
 from rankone.progress import console, meter
 from rankone.text.blocks import Blocks, passage_blocks
@@ -166,7 +167,7 @@ def evidence_on(
     split: str = "validation",
 ) -> dict[str, Any]:
     """The evidence of a decomposition on held-out text of a corpus."""
-    context = min(int(target.config.max_position_embeddings), 512)
+    context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
     with DecomposedModel(target, decomposition) as model, meter("adversaries", 2 * max(ladder)) as bar:
         evidence = gather_evidence(model, blocks, ladder, original, bar)

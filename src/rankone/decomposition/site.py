@@ -31,7 +31,8 @@ class DecomposedSite(nn.Module):
     forming V U (the identity Δ = W − (V U)ᵀ). Where a position is not routed the site is plain W.
 
     V: [d_in, C] (read), U: [C, d_out] (write). With no masks set the original layer runs untouched, so its
-    output is equal to the bit.
+    output is equal to the bit. Some models run a layer on all positions in one row, [B·T, d_in]; `grid` = (B, T)
+    then tells how masks lie on them.
     """
 
     def __init__(self, base: nn.Module, site: Site, read: nn.Parameter, write: nn.Parameter) -> None:
@@ -42,6 +43,7 @@ class DecomposedSite(nn.Module):
         self.gate = gate
         self.capture = False
         self.input: Tensor | None = None
+        self.grid: tuple[int, int] | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -61,17 +63,25 @@ class DecomposedSite(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b t d_out"]:
         """Run the layer, masked if masks are set."""
+        grid = self.grid if x.ndim == 2 else None
         if self.capture:
-            self.input = x
+            self.input = x if grid is None else x.view(*grid, -1)
         if self.mask is None:
             return self.base(x)
+        if grid is not None:
+            return self._masked(x.view(*grid, -1), self.mask).flatten(0, 1)
+        return self._masked(x, self.mask)
+
+    def _masked(
+        self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"]
+    ) -> Float[Tensor, "b t d_out"]:
         activation = x @ self.V
         if self.delta is None and self.route is None:
-            out = (activation * self.mask.to(activation.dtype)) @ self.U
+            out = (activation * mask.to(activation.dtype)) @ self.U
         else:
             delta = self.delta if self.delta is not None else x.new_zeros(())
             route = self.route if self.route is not None else x.new_ones(())
-            out = self.gate(activation, self.mask, delta, route) @ self.U
+            out = self.gate(activation, mask, delta, route) @ self.U
             # Not routed means W alone: the delta path carries it with weight one.
             out = out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
         bias = getattr(self.base, "bias", None)

@@ -32,6 +32,7 @@ from rankone.edits.verify import (
     logits_of,
 )
 from rankone.errors import RankOneError
+from rankone.models.context import usual_context
 from rankone.models.loading import resolve
 from rankone.models.sites import sites_named
 
@@ -186,7 +187,7 @@ def _reference(
 
 def _default_probe(model: PreTrainedModel) -> Int[Tensor, "rows length"]:
     embedding: Any = model.get_input_embeddings()
-    length = min(32, getattr(model.config, "max_position_embeddings", 32))
+    length = usual_context(model, 32)
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, embedding.weight.shape[0], (4, length), generator=generator)
 

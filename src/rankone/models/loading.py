@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
 from rankone.artifact import MANIFEST, open_artifact, tensor_hash
@@ -60,20 +67,54 @@ def _can_be_hub_name(name: str) -> bool:
 def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Load a causal LM in eval mode, its parameters in `dtype`.
 
-    A RankOne artefact is verified against its manifest first. No code from the checkpoint is run. Raises
-    RankOneError for what is missing, damaged or incomplete: no parameter is ever left at a random value.
+    A RankOne artefact is verified against its manifest first. No code from the checkpoint is run and no pickle
+    is read: the weights must be safetensors. Raises RankOneError for what is missing, damaged, incomplete or
+    quantised: no parameter is ever left at a random value.
     """
     source = resolve(path_or_name)
     _verify_manifest(source)
+    _refuse_quantised(path_or_name, _config(path_or_name, source))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, trust_remote_code=False
+            source, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _load_error("model", path_or_name, source, error) from error
     model, info = loaded
     _refuse_gaps(path_or_name, info)
     return model.eval()
+
+
+def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
+    """The model's modules and shapes from its configuration alone, on the meta device: no weight is read.
+
+    Raises RankOneError as `load_model` does, and for an architecture that is no causal LM.
+    """
+    source = resolve(path_or_name)
+    config = _config(path_or_name, source)
+    _refuse_quantised(path_or_name, config)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+    except (ValueError, RuntimeError, ImportError, NotImplementedError) as error:
+        raise _load_error("model", path_or_name, source, error) from error
+
+
+def _config(name: str | Path, source: Path | str) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _load_error("model", name, source, error) from error
+
+
+def _refuse_quantised(name: str | Path, config: PreTrainedConfig) -> None:
+    found = getattr(config, "quantization_config", None)
+    if found:
+        method = found.get("quant_method") if isinstance(found, dict) else type(found).__name__
+        raise RankOneError(
+            f"'{name}' is quantised ({method}): its matrices cannot be decomposed or edited exactly. "
+            "Load the checkpoint it was quantised from."
+        )
 
 
 def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:

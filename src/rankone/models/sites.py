@@ -1,7 +1,8 @@
 """Sites: the weight matrices inside a model's transformer blocks, found in any Hugging Face causal LM.
 
 A site is named by its module path. The embedding and whatever shares its memory (a tied unembedding) is
-never a site: an edit of one would silently be an edit of the other.
+never a site: an edit of one would silently be an edit of the other. The same goes for a weight that two layers
+share; `left_out` gives the reason for every weight inside the blocks that is no site.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from rankone.errors import RankOneError, nearest
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +92,118 @@ def _address_range(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
+def left_out(model: nn.Module) -> dict[str, str]:
+    """Weights inside the blocks that are no sites, by module path (and parameter), with the reason of each."""
+    return _linear_maps(model)[1] | _other_weights(model)
+
+
 def _all_sites(model: nn.Module) -> list[Site]:
-    embeddings = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
-    lists = {name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
-    sites = [
-        _site(name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-        and _inside(name, lists)
-        and not any(shares_memory(module.weight, e) for e in embeddings)
-    ]
+    sites, reasons = _linear_maps(model)
     if not sites:
+        found = {**reasons, **_other_weights(model)}
+        because = "".join(f" '{name}': {reason}" for name, reason in list(found.items())[:1])
         raise RankOneError(
             f"{type(model).__name__} has no nn.Linear or Conv1D inside a list of blocks (nn.ModuleList): "
-            "RankOne cannot tell what to decompose or edit in it."
+            f"RankOne cannot tell what to decompose or edit in it.{because}"
         )
     return sorted(sites, key=lambda site: _natural(site.name))
 
 
+def _linear_maps(model: nn.Module) -> tuple[list[Site], dict[str, str]]:
+    """Every linear map inside the blocks: as a site, or with the reason why it is none."""
+    lists = {name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    paths = _paths_of_modules(model)
+    maps = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and _inside(name, lists)
+    }
+    embeddings = {name: m.weight for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    shared = _sharing({n: m.weight for n, m in maps.items()} | embeddings)
+    sites, reasons = [], {}
+    for name, module in maps.items():
+        reason = _unfit(name, module, paths[module], shared.get(name, []), embeddings)
+        if reason:
+            reasons[name] = reason
+        else:
+            sites.append(_site(name, module))
+    return sites, reasons
+
+
+def _unfit(
+    name: str, module: nn.Module, paths: list[str], shared: list[str], embeddings: dict[str, Tensor]
+) -> str | None:
+    """Why a linear map inside a block cannot be a site, or None."""
+    tied = [other for other in shared if other in embeddings]
+    others = [path for path in paths if path != name] or shared
+    if tied:
+        return f"its weight is tied to the embedding '{tied[0]}', so changing it would change the embedding too."
+    if others:
+        return f"its weight is shared with '{others[0]}', so changing it would change both."
+    if "weight" not in module._parameters:
+        return "its weight is computed from others (a parametrisation). Remove the parametrisation first."
+    if type(module).forward not in (nn.Linear.forward, Conv1D.forward):
+        return f"it is a {type(module).__name__} with a forward of its own, not plainly y = W x + b."
+    return None
+
+
+def _other_weights(model: nn.Module) -> dict[str, str]:
+    """Matrices and stacks of matrices inside the blocks that belong to no nn.Linear or Conv1D."""
+    lists = {name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | Conv1D) or not _inside(name, lists):
+            continue
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim >= 2:
+                found[f"{name}.{own}"] = _why_other(module, parameter)
+    return found
+
+
+def _why_other(module: nn.Module, parameter: Tensor) -> str:
+    kind = type(module).__name__
+    if "expert" in kind.lower() and parameter.ndim == 3:
+        return (
+            f"{len(parameter)} experts are fused into one {parameter.ndim}-D parameter of {kind}; "
+            "only nn.Linear and Conv1D can be masked. Attention and dense or shared MLPs can be decomposed."
+        )
+    return f"it is a parameter of {kind}, which is neither nn.Linear nor Conv1D."
+
+
+def _paths_of_modules(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """All paths of each module: more than one where the model calls the same module in several places."""
+    paths: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(name)
+    return paths
+
+
+def _sharing(tensors: dict[str, Tensor]) -> dict[str, list[str]]:
+    """For each name the others whose memory overlaps its own; names that share with none are absent."""
+    groups: dict[str, list[str]] = {}
+    by_identity: dict[int, list[str]] = {}
+    ranges: list[tuple[str, int, int, str]] = []
+    for name, tensor in tensors.items():
+        by_identity.setdefault(id(tensor), []).append(name)
+        if not tensor.is_meta:
+            ranges.append((str(tensor.device), *_address_range(tensor), name))
+    for names in by_identity.values():
+        for name in names:
+            groups[name] = [other for other in names if other != name]
+    # In the order of their starts a tensor can only overlap those that began before it and have not ended.
+    open_ranges: list[tuple[str, int, int, str]] = []
+    for device, start, end, name in sorted(ranges):
+        open_ranges = [o for o in open_ranges if o[0] == device and o[2] > start]
+        for *_, other in open_ranges:
+            if start < end and other not in groups[name]:
+                groups[name].append(other)
+                groups[other].append(name)
+        open_ranges.append((device, start, end, name))
+    return {name: others for name, others in groups.items() if others}
+
+
 def _site(name: str, module: nn.Linear | Conv1D) -> Site:
-    if not module.weight.is_floating_point() or module.weight.ndim != 2:
+    if module.weight.dtype not in _DTYPES or module.weight.ndim != 2:
         raise RankOneError(
             f"the weight of '{name}' is quantised or packed ({module.weight.dtype}, shape "
             f"{tuple(module.weight.shape)}). Load the model without quantisation."
@@ -134,6 +230,10 @@ def _no_match(model: nn.Module, wanted: str, sites: list[Site]) -> RankOneError:
         module = model.get_submodule(wanted) if wanted else None
     except AttributeError:
         module = None
+    reasons = left_out(model)
+    refused = [name for name in reasons if fnmatchcase(name, wanted)]
+    if refused:
+        return RankOneError(f"'{refused[0]}' is no site: {reasons[refused[0]]}")
     if module is not None:
         return RankOneError(f"'{wanted}' is no site: {_why_no_site(model, module)}")
     offered = nearest(wanted, names) or f" The model has {', '.join(names[:3])}, …"

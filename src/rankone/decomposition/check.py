@@ -1,0 +1,152 @@
+"""Whether masking a model's sites does what it says: every site is run, once, and its weight read nowhere else.
+
+A wrap that a model goes around would train to nothing without any error. So before a run begins the model is tried
+on a few random tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.decomposition.site import DecomposedSite, installed
+from rankone.errors import RankOneError
+from rankone.models.context import context_length
+from rankone.models.sites import Site
+
+ROWS, LENGTH = 2, 5
+
+
+def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
+    """Raise RankOneError, naming the sites, unless masks at all `sites` of `target` reach its output.
+
+    Refused: weights without values (meta device), a forward without logits, sites that the forward never runs,
+    runs several times, runs on a part of the positions or with other arguments than one tensor, and sites whose
+    weight is read past the wrap. Three forwards of ten tokens.
+    """
+    _refuse_meta(target)
+    ids = _probe(target)
+    with torch.no_grad():
+        clean = _logits(target, ids)
+    factors = {s.name: _nothing(s) for s in sites}
+    with installed(target, factors) as placed:
+        with torch.no_grad():
+            if not torch.equal(_logits(target, ids), clean):
+                raise RankOneError(
+                    f"{type(target).__name__} gives other logits when it runs again: it is random. Is it in eval mode?"
+                )
+        for site in placed.values():
+            site.set_masks(clean.new_zeros(1), None, None)
+        calls, past = _masked_run(target, ids, placed)
+    _refuse_past(past)
+    never = [name for name, shapes in calls.items() if not shapes]
+    if never:
+        raise RankOneError(
+            f"the forward of {type(target).__name__} never runs '{never[0]}' ({len(never)} such sites: "
+            f"{', '.join(never[:5])}). Leave them out of `sites`."
+        )
+
+
+def _refuse_meta(target: nn.Module) -> None:
+    empty = [name for name, parameter in target.named_parameters() if parameter.is_meta]
+    if empty:
+        raise RankOneError(
+            f"'{empty[0]}' has no values (meta device; {len(empty)} parameters). Load the model with its weights, "
+            "on one device."
+        )
+
+
+def _probe(target: PreTrainedModel) -> Int[Tensor, "2 length"]:
+    vocabulary = target.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
+    length = min(LENGTH, context_length(target) or LENGTH)
+    drawn = torch.randint(vocabulary, (ROWS, length), generator=torch.Generator().manual_seed(0))
+    return drawn.to(next(target.parameters()).device)
+
+
+def _nothing(site: Site) -> tuple[nn.Parameter, nn.Parameter]:
+    """One subcomponent of zeros, like the site's weight."""
+    like: dict[str, Any] = {"device": site.module.weight.device, "dtype": site.module.weight.dtype}
+    return nn.Parameter(torch.zeros(site.d_in, 1, **like)), nn.Parameter(torch.zeros(1, site.d_out, **like))
+
+
+def _logits(target: PreTrainedModel, ids: Tensor) -> Float[Tensor, "b t vocab"]:
+    output = target(input_ids=ids, use_cache=False)
+    logits = getattr(output, "logits", None)
+    if not isinstance(logits, Tensor) or logits.shape[:2] != ids.shape:
+        raise RankOneError(
+            f"the forward of {type(target).__name__} gives no logits per position. Load a causal language model."
+        )
+    return logits
+
+
+def _masked_run(
+    target: PreTrainedModel, ids: Tensor, placed: dict[str, DecomposedSite]
+) -> tuple[dict[str, list[tuple[int, ...]]], list[str]]:
+    """One forward with all masks zero: the leading shapes each site saw, and the sites read past their wrap.
+
+    With masks and delta off a site does not use its weight, so whatever gradient the weight gets came another way.
+    """
+    calls: dict[str, list[tuple[int, ...]]] = {name: [] for name in placed}
+    hooks = [m.register_forward_pre_hook(_watch(n, calls), with_kwargs=True) for n, m in placed.items()]
+    weights = {name: module.weight for name, module in placed.items()}
+    flags = [weight.requires_grad for weight in weights.values()]
+    try:
+        for weight, module in zip(weights.values(), placed.values(), strict=True):
+            weight.requires_grad_(True)
+            module.grid = (ids.shape[0], ids.shape[1])
+        with torch.enable_grad():
+            logits = _logits(target, ids)
+        _refuse_calls(calls, ids)
+        leaves = [*weights.values(), next(iter(placed.values())).U]
+        gradients = torch.autograd.grad(logits.float().sum(), leaves, allow_unused=True)[:-1]
+    except RuntimeError as error:
+        _refuse_calls(calls, ids)
+        raise RankOneError(f"masking the sites of {type(target).__name__} fails: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for weight, flag in zip(weights.values(), flags, strict=True):
+            weight.requires_grad_(flag)
+    return calls, [name for name, own in zip(weights, gradients, strict=True) if own is not None]
+
+
+def _watch(name: str, calls: dict[str, list[tuple[int, ...]]]) -> Any:
+    """A pre-hook that notes the shape a site is called with."""
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG001
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
+            given = ", ".join([type(a).__name__ for a in args] + list(kwargs))
+            raise RankOneError(f"'{name}' is called with ({given}), not one tensor. Leave it out of `sites`.")
+        calls[name].append(tuple(args[0].shape[:-1]))
+
+    return note
+
+
+def _refuse_calls(calls: dict[str, list[tuple[int, ...]]], ids: Tensor) -> None:
+    whole = (tuple(ids.shape), (ids.numel(),))
+    partly = [name for name, shapes in calls.items() if any(shape not in whole for shape in shapes)]
+    if partly:
+        raise RankOneError(
+            f"'{partly[0]}' runs on {list(calls[partly[0]][0])} positions where the text has {list(ids.shape)} "
+            f"({len(partly)} such sites; experts see the tokens routed to them): masks are per position. Leave "
+            "them out of `sites`."
+        )
+    several = [name for name, shapes in calls.items() if len(shapes) > 1]
+    if several:
+        raise RankOneError(
+            f"'{several[0]}' runs {len(calls[several[0]])} times in one forward ({len(several)} such sites): one "
+            "mask cannot stand for all of them. Leave them out of `sites`."
+        )
+
+
+def _refuse_past(past: list[str]) -> None:
+    if past:
+        raise RankOneError(
+            f"the weight of '{past[0]}' is read past its layer ({len(past)} such sites): masks would not reach all "
+            "of its uses. Leave them out of `sites`."
+        )

@@ -1,0 +1,139 @@
+"""Late start: when all sites lie in late blocks, what comes before them is computed once per batch.
+
+The blocks before the first decomposed one see the same input in every masked forward as in the clean one. They are
+replaced by stand-ins that keep the output of the last of them and give it back later, so the target's own forward
+still runs, and from the first decomposed block on it computes the same bits. A masked forward then costs the
+embedding lookup and what is downstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rankone.models.blocks import blocks_of
+from rankone.models.modules import replace_module
+from rankone.progress import console
+
+# Kernels that add in no fixed order (mixtures of experts on a GPU) may differ between two equal runs.
+_RELATIVE = 1e-3
+
+
+class Prefix:
+    """The outputs of the blocks before the first decomposed one, kept for the last `kept` batches.
+
+    Built by `late_start`. `full` and `late` take the token ids and a function that runs the target on them.
+    """
+
+    def __init__(self, blocks: int, kept: int) -> None:
+        self.blocks, self._kept = blocks, kept
+        self._entries: list[tuple[Tensor, int, bool, Any]] = []
+        self._verified = False
+        self.output: Any = None
+        self.replays = False
+
+    def full(self, ids: Int[Tensor, "b t"], forward: Callable[[], Tensor]) -> Float[Tensor, "b t vocab"]:
+        """The whole forward without gradients or masks; what the prefix gave is kept for `late`."""
+        logits = forward()
+        if self.blocks == 0:
+            return logits
+        self._keep(ids)
+        if not self._verified:
+            self._verified = self._replay(ids, forward, logits)
+            # The trial has run the sites once more: on other inputs if it failed.
+            return logits if self._verified else forward()
+        return logits
+
+    def late(self, ids: Int[Tensor, "b t"], forward: Callable[[], Tensor]) -> Float[Tensor, "b t vocab"]:
+        """The forward from the first decomposed block on; in full for ids it has not seen."""
+        found = self._find(ids) if self._verified else None
+        if found is None:
+            logits = forward()
+            if self.blocks and self._verified:
+                self._keep(ids)
+            return logits
+        return self._from(found, forward)
+
+    def _replay(self, ids: Tensor, forward: Callable[[], Tensor], logits: Tensor) -> bool:
+        """Whether starting late gives the logits of the whole forward; if not, it is off from here on."""
+        again = self._from(self._find(ids), forward)
+        if (again - logits).abs().max() <= _RELATIVE * logits.abs().max() * (logits.device.type != "cpu"):
+            return True
+        console.print(
+            f"late start is off: without its first {self.blocks} blocks the model gives other logits "
+            "(they pass on more than hidden states). Masked forwards run in full."
+        )
+        self.blocks, self._entries = 0, []
+        return False
+
+    def _from(self, output: Any, forward: Callable[[], Tensor]) -> Tensor:
+        self.output, self.replays = output, True
+        try:
+            return forward()
+        finally:
+            self.output, self.replays = None, False
+
+    def _keep(self, ids: Tensor) -> None:
+        entry = (ids, ids._version, torch.is_autocast_enabled(ids.device.type), self.output)
+        self._entries = [*self._entries, entry][-self._kept :]
+        self.output = None
+
+    def _find(self, ids: Tensor) -> Any:
+        autocast = torch.is_autocast_enabled(ids.device.type)
+        for kept, version, under, output in reversed(self._entries):
+            same = kept._version == version and under == autocast and kept.shape == ids.shape
+            if same and (kept is ids or torch.equal(kept, ids)):
+                return output
+        return None
+
+
+class PrefixBlock(nn.Module):
+    """Stands for one block of the prefix: runs it without gradients, or gives the kept output back."""
+
+    def __init__(self, base: nn.Module, prefix: Prefix, last: bool) -> None:
+        super().__init__()
+        self.base = base
+        self.prefix, self.last = prefix, last
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The block's output; while the prefix replays, that of its last block, whichever block this is."""
+        if self.prefix.replays:
+            return self.prefix.output
+        with torch.no_grad():
+            output = self.base(*args, **kwargs)
+        if self.last:
+            self.prefix.output = output
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        """What the model's forward asks of a block (its attention type, its index)."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base"), name)
+
+
+@contextmanager
+def late_start(model: nn.Module, sites: Sequence[str], kept: int = 1) -> Iterator[Prefix]:
+    """Put stand-ins before the first block with one of the `sites` (module paths) while the block runs.
+
+    With a site in the first block, or sites in several lists of blocks, nothing is replaced. The original modules
+    are put back whatever happens.
+    """
+    found = blocks_of(model, sites)
+    first = 0 if found is None else found.first
+    prefix = Prefix(first, kept)
+    names = [f"{found.path}.{i}" for i in range(first)] if found is not None else []
+    placed = {name: PrefixBlock(model.get_submodule(name), prefix, name == names[-1]) for name in names}
+    try:
+        for name, block in placed.items():
+            replace_module(model, name, block)
+        yield prefix
+    finally:
+        for name, block in placed.items():
+            replace_module(model, name, block.base)
