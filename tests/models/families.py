@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from tests.helpers import VOCAB, gpt2, simple_mlp
-from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers import (
+    AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
     GPTNeoXConfig,
@@ -21,6 +21,7 @@ from transformers import (
     OPTConfig,
     Phi3Config,
     PhiConfig,
+    PreTrainedModel,
     Qwen2MoeConfig,
     Qwen3Config,
     Qwen3MoeConfig,
@@ -72,7 +73,9 @@ def _build(config: Any, seed: int = 0) -> PreTrainedModel:
     return model
 
 
-def _family(config: Callable[..., Any], expected: dict[str, Shape], **more: Any) -> tuple[Any, dict[str, Shape]]:
+def _family(
+    config: Callable[..., Any], expected: dict[str, Shape], **more: Any
+) -> tuple[Any, dict[str, Shape]]:
     return (lambda: _build(config(**{**_SIZES, **more}))), expected
 
 

@@ -22,6 +22,7 @@ from rankone.edits.scales import Scales, scale_edit
 from rankone.edits.selection import Candidate, contrast, pick_single, specific_names, specificity, top_names
 from rankone.errors import RankOneError
 from rankone.harvest.summary import Importances, mean_importances, token_views
+from rankone.models.context import usual_context
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.budgets import budget_windows

@@ -14,15 +14,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.artifact import new_artifact, open_artifact, refuse_existing
+from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidence
 from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.trainer import Trainer, new_decomposition, train
 from rankone.errors import RankOneError
 from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash
+from rankone.models.sites import find_sites
 from rankone.progress import console, meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
@@ -31,6 +34,8 @@ from rankone.text.mixture import Mixture, mixture_pieces, mixture_rows
 LADDER = (10, 20, 40, 80)
 EVIDENCE_TOKENS = 3072
 HARVEST_ROWS = 1024
+# Batches whose prefix is held while masks change: those of the evidence's text at contexts from 48 on.
+EVIDENCE_BATCHES = 8
 
 
 def decompose(
@@ -50,15 +55,18 @@ def decompose(
     on the values as `storage` rounds them.
     """
     refuse_existing(out)
+    require_context(target, config.context)
+    check_wrap(target, find_sites(target, config.sites))
     # Without defaults, so that a field that a later version adds does not keep a run from resuming.
     key = [config.model_dump(exclude_defaults=True), model_hash(target), corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     rows = training_rows(config, tokenizer, corpus, run, config_hash)
-    decomposition = new_decomposition(target, config)
-    original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
-    trainer = Trainer(target, decomposition, rows, config)
-    if not train(trainer, run, config_hash, stop_after):
-        return None
+    with memory_advice(config):
+        decomposition = new_decomposition(target, config)
+        original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
+        trainer = Trainer(target, decomposition, rows, config)
+        if not train(trainer, run, config_hash, stop_after):
+            return None
     decomposition.eval().requires_grad_(False).cpu()
     target.cpu()
     if fold:
@@ -169,7 +177,10 @@ def evidence_on(
     """The evidence of a decomposition on held-out text of a corpus."""
     context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
-    with DecomposedModel(target, decomposition) as model, meter("adversaries", 2 * max(ladder)) as bar:
+    with (
+        DecomposedModel(target, decomposition, EVIDENCE_BATCHES) as model,
+        meter("adversaries", 2 * max(ladder)) as bar,
+    ):
         evidence = gather_evidence(model, blocks, ladder, original, bar)
     evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
     return evidence

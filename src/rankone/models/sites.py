@@ -137,7 +137,9 @@ def _unfit(
     tied = [other for other in shared if other in embeddings]
     others = [path for path in paths if path != name] or shared
     if tied:
-        return f"its weight is tied to the embedding '{tied[0]}', so changing it would change the embedding too."
+        return (
+            f"its weight is tied to the embedding '{tied[0]}', so changing it would change the embedding too."
+        )
     if others:
         return f"its weight is shared with '{others[0]}', so changing it would change both."
     if "weight" not in module._parameters:

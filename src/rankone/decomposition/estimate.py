@@ -1,0 +1,187 @@
+"""Memory and time of a decomposition run before it begins.
+
+With P positions a step, ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ parameters of
+the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block on, h the
+hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
+
+    clean forward            2 P (N_u + N_d + N_W) + 4 P T h · blocks
+    importance               6 P N_Γ                                 forward, and backward to weights and inputs
+    each masked pass         P (6 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
+    each extra ascent        P (4 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
+    faithfulness             6 Σ d_in C d_out                        in fp32
+
+to which comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
+in the tables below were counted in the code of a step, rounded to what was then measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.rates import Rates, measure_rates
+from rankone.decomposition.size import RunSize
+from rankone.progress import console, print_table
+
+GIB = 2**30
+RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
+STATE_BYTES = 16  # fp32 value, gradient, two moments
+# Bytes held per value at the peak of a step: (compiled, not compiled), in bf16.
+MASK_BYTES = (15, 36)  # of [P, ΣC]: logits, noise, masks, activations, gated ones, gradients
+LOGIT_BYTES = (16, 24)  # of [P, vocabulary]: clean, masked, their log-probabilities, gradient
+MASK_TRAFFIC = (40, 150)  # bytes read and written per value of [P, ΣC] and pass
+LOGIT_TRAFFIC = (30, 80)
+BLOCK_VALUES = 16  # values of the residual stream's width that a block keeps for its backward, in fp32
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by what they hold, floating-point operations by what they are for, and seconds per step."""
+
+    memory: dict[str, float]
+    flops: dict[str, float]
+    seconds: float
+    steps: int
+
+    @property
+    def bytes(self) -> float:
+        """Bytes at the peak of a step."""
+        return sum(self.memory.values())
+
+
+def estimate(size: RunSize, config: DecomposeConfig, rates: Rates) -> Estimate:
+    """Memory, work and time of a run of this size."""
+    flops, fp32 = step_flops(size, config), faithfulness_flops(size)
+    seconds = sum(flops.values()) / rates.matmul + fp32 / rates.matmul_fp32
+    seconds += traffic_bytes(size, config) / rates.bandwidth
+    return Estimate(step_memory(size, config), {**flops, "faithfulness": fp32}, seconds, config.steps)
+
+
+def estimate_on(size: RunSize, config: DecomposeConfig, device: torch.device) -> Estimate:
+    """The estimate with the rates of `device`, measured at this run's shapes."""
+    middle = sorted(size.sites, key=lambda s: s[0] * s[2])[len(size.sites) // 2]
+    rates = measure_rates(device, size.positions, middle[0], middle[2], config.autocast)
+    return estimate(size, config, rates)
+
+
+def passes(config: DecomposeConfig) -> tuple[int, int]:
+    """(masked passes with a full backward, ascents before them) of a step."""
+    if config.reconstruction.form == "merged":
+        return 1, 0
+    return 2, config.adversary.extra_ascents
+
+
+def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
+    """Floating-point operations of one step in the precision of the passes."""
+    p, full = size.positions, passes(config)
+    late = size.blocks - size.first_block
+    attention = 4.0 * p * size.context * size.width
+    fixed = 4 * size.weights + 4 * size.downstream
+    return {
+        "clean forward": 2.0 * p * (size.upstream + size.downstream + size.weights) + attention * size.blocks,
+        "importance": 6.0 * p * size.importance,
+        "masked passes": full[0] * (p * (6.0 * size.factors + fixed) + 3 * attention * late)
+        + full[1] * (p * (4.0 * size.factors + fixed) + 3 * attention * late),
+    }
+
+
+def faithfulness_flops(size: RunSize) -> float:
+    """V U and its two gradients, in fp32."""
+    return 6.0 * size.products
+
+
+def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
+    """Bytes one step reads and writes outside matrix products."""
+    count, eager = sum(passes(config)), not config.compile
+    wide = 1 if config.autocast else 2
+    masks = wide * count * MASK_TRAFFIC[eager] * size.positions * size.subcomponents
+    logits = count * LOGIT_TRAFFIC[eager] * size.positions * size.vocabulary
+    optimiser = 40 * (size.factors + size.importance)
+    return masks + logits + optimiser + 32 * size.weights
+
+
+def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
+    """Bytes held at the peak of a step, by what they are."""
+    p, held, eager = size.positions, passes(config)[0], not config.compile
+    wide = 1 if config.autocast else 2
+    late = size.blocks - size.first_block
+    copies = 0 if size.target_bytes == 4 * size.target else 4 * size.weights
+    channels = size.subcomponents + len(size.sites)
+    slots = config.rows if "b" in config.adversary.scope else 1
+    sources = min(config.adversary.sources or slots, slots) * (
+        size.context if "s" in config.adversary.scope else 1
+    )
+    per_site = wide * 2.0 * (size.inputs + 2 * size.outputs)
+    return {
+        "Python and torch": RUNTIME_BYTES,
+        "target": size.target_bytes + copies,
+        "U and V with optimiser": STATE_BYTES * size.factors,
+        "importance function with optimiser": STATE_BYTES * size.importance,
+        "deltas (faithfulness)": 8.0 * size.weights,
+        "adversary's sources": 20.0 * sources * channels,
+        "masks and gates": wide * held * MASK_BYTES[eager] * float(p) * size.subcomponents,
+        "site inputs": p * 10.0 * size.inputs,
+        "target activations": held * p * (per_site + 4.0 * BLOCK_VALUES * late * size.width)
+        + (4.0 * p * size.width if size.first_block else 0.0),
+        "logits": held * LOGIT_BYTES[eager] * float(p) * size.vocabulary,
+    }
+
+
+# What to turn when one item is what fills the memory.
+KNOBS = {
+    "U and V with optimiser": "`subcomponents` (C per site) or fewer `sites`",
+    "importance function with optimiser": "`importance` (its width and hidden size)",
+    "deltas (faithfulness)": "fewer `sites`",
+    "adversary's sources": "`adversary.scope` (bc or c)",
+    "masks and gates": "`rows`, `context` or `subcomponents`",
+    "site inputs": "`rows` or `context`",
+    "target activations": "`rows` or `context`, or late `sites` only",
+    "logits": "`rows` or `context`",
+}
+
+
+def print_estimate(found: Estimate, size: RunSize, device: torch.device) -> None:
+    """Two small tables: memory by what it holds, work by what it is for; and a warning when it will not fit."""
+    rows = [[what, f"{held / GIB:.2f}"] for what, held in found.memory.items() if held > 0.005 * GIB]
+    start = "" if size.first_block == 0 else f"; masked forwards start at block {size.first_block}"
+    print_table(
+        "Estimate: memory at the peak of a step",
+        ["what", "GiB"],
+        [*rows, ["in all", f"{found.bytes / GIB:.2f}"]],
+        f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
+        f"{size.importance:,} importance parameters{start}",
+    )
+    work = [[what, f"{flops / 1e12:.3g}"] for what, flops in found.flops.items()]
+    print_table(
+        "Estimate: work per step",
+        ["what", "TFLOP"],
+        [*work, ["in all", f"{sum(found.flops.values()) / 1e12:.3g}"]],
+        f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
+        f"{_duration(found.seconds * found.steps)}",
+    )
+    free = available_bytes(device)
+    if free is not None and found.bytes > free:
+        dearest = max(KNOBS, key=lambda what: found.memory[what])
+        console.print(
+            f"This needs more than the {free / GIB:.1f} GiB free on {device.type}. Lower {KNOBS[dearest]}.",
+            style="bold",
+        )
+
+
+def available_bytes(device: torch.device) -> float | None:
+    """Free memory of the device; None where nothing tells."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next((float(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line), None)
+    except OSError:
+        return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,62 @@
+"""How fast this device multiplies and moves values, measured in well under a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SECONDS = 0.12
+_VALUES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Matrix products in FLOP/s in the precision of the passes and in fp32, and memory traffic in bytes/s."""
+
+    matmul: float
+    matmul_fp32: float
+    bandwidth: float
+
+
+def measure_rates(device: torch.device, rows: int, d_in: int, d_out: int, autocast: bool) -> Rates:
+    """Rates on `device` for products [rows, d_in] · [d_in, d_out], the size of a run's own."""
+    low = torch.bfloat16 if autocast else torch.float32
+    rows = min(rows, 2048)
+    fp32 = _matmul_rate(device, rows, d_in, d_out, torch.float32)
+    rate = fp32 if low == torch.float32 else _matmul_rate(device, rows, d_in, d_out, low)
+    return Rates(rate, fp32, _bandwidth(device))
+
+
+def _matmul_rate(device: torch.device, rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> float:
+    a = torch.randn(rows, d_in, device=device, dtype=dtype)
+    b = torch.randn(d_in, d_out, device=device, dtype=dtype)
+    return 2 * rows * d_in * d_out / _seconds(lambda: a @ b, device)
+
+
+def _bandwidth(device: torch.device) -> float:
+    a, b = torch.rand(_VALUES, device=device), torch.rand(_VALUES, device=device)
+    out = torch.empty_like(a)
+    return 3 * a.numel() * a.element_size() / _seconds(lambda: torch.mul(a, b, out=out), device)
+
+
+def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
+    """Seconds per call, after one that does not count."""
+    call()
+    _wait(device)
+    calls, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < SECONDS or calls == 0:
+        call()
+        calls += 1
+        if calls % 8 == 0 or device.type == "cpu":
+            _wait(device)
+    _wait(device)
+    return max(spent, time.perf_counter() - start) / calls
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
