@@ -57,9 +57,42 @@ def test_sites_are_listed(pair):
     said = shown(rankone("sites", pair[0]))
     assert "6 sites" in " ".join(said.split())
     assert [name for name in SITES if f"h.0.{name}" in said] == SITES
-    assert cells(said, "h.0.mlp.c_fc") == ["h.0.mlp.c_fc", "24", "16", "24"]
+    assert cells(said, "h.0.mlp.c_fc") == ["h.0.mlp.c_fc", "24", "16", "24", "960", "Linear"]
     some = shown(rankone("sites", pair[0], "--pattern", "*.mlp.*"))
     assert [name for name in SITES if f"h.0.{name}" in some] == ["mlp.c_fc", "mlp.down_proj"]
+
+
+def test_sites_are_listed_without_weights_and_with_what_is_left_out(tmp_path):
+    from tests.models.families import FAMILIES
+
+    for family in ("phi3", "mixtral"):
+        FAMILIES[family][0]().config.save_pretrained(tmp_path / family)
+    fused = shown(rankone("sites", tmp_path / "phi3"))
+    assert "query, key and value in one" in fused
+    assert cells(fused, "model.layers.0.mlp.gate_up_proj")[:6] == [
+        "model.layers.0.mlp.gate_up_proj",
+        *("80", "24", "80", "8,320", "Linear"),
+    ]
+    assert "Left out" not in fused
+    experts = shown(rankone("sites", tmp_path / "mixtral"))
+    assert "model.layers.*.mlp.experts.down_proj (3): 4 experts are fused" in experts
+
+
+def test_the_estimate_alone_reads_no_weights_and_writes_nothing(pair, refused, recipe, tmp_path):
+    path = recipe(sites=["h.0.mlp.*"])
+    said = shown(
+        rankone(
+            "decompose", pair[0], "--recipe", path, "--text", "none", "--out", tmp_path / "o", "--estimate"
+        )
+    )
+    assert "2 sites, 48 subcomponents" in said
+    assert "Estimate: work per step" in said
+    assert not (tmp_path / "o").exists()
+    again = shown(rankone("sites", pair[0], "--recipe", path))
+    assert "2 sites, 48 subcomponents" in again
+    assert "6 sites, 112 subcomponents" in shown(rankone("sites", pair[0], "--estimate"))
+    message = "context 65 is longer than the 64 positions"
+    refused(message, "sites", pair[0], "--recipe", recipe(context=65))
 
 
 def test_rank_lists_the_most_specific(pair):
@@ -354,9 +387,9 @@ def test_nothing_to_compare_with_is_said(pair, refused):
     refused("'de' is the only domain: give another one to compare it with", *words)
 
 
-def test_a_context_longer_than_the_text_is_said(pair, refused, recipe, tmp_path):
+def test_a_context_longer_than_the_models_is_said(pair, refused, recipe, tmp_path):
     words = ["--recipe", recipe(context=100_000), "--text", "builtin", "--out", tmp_path / "d"]
-    refused("not enough text for one row of 100000 tokens", "decompose", pair[0], *words)
+    refused("context 100000 is longer than the 64 positions", "decompose", pair[0], *words)
 
 
 def test_text_that_is_no_directory_is_named(pair, refused, tmp_path):

@@ -136,5 +136,5 @@ def test_what_does_not_fit_is_said_with_the_knob(capsys, monkeypatch):
 def test_c_below_one_and_sites_that_match_nothing_are_refused():
     with pytest.raises(RankOneError, match=r"subcomponents\['\*'\] is 0; C must be at least 1"):
         run_size(target(), recipe(subcomponents={"*": 0}))
-    with pytest.raises(RankOneError, match="no site matches 'h.7"):
+    with pytest.raises(RankOneError, match=r"no site matches 'h\.7"):
         run_size(target(), recipe(sites=["h.7.*"]))

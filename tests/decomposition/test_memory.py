@@ -14,12 +14,17 @@ from rankone.errors import RankOneError
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        ),
         MemoryError(),
     ],
 )
 def test_the_knobs_are_named(error):
-    with pytest.raises(RankOneError, match=r"out of memory .*rows \(4\) or context \(7\)"), memory_advice(recipe()):
+    with (
+        pytest.raises(RankOneError, match=r"out of memory .*rows \(4\) or context \(7\)"),
+        memory_advice(recipe()),
+    ):
         raise error
 
 

@@ -8,7 +8,7 @@ from tests.helpers import gpt2, llama, probe, simple_mlp
 from torch import nn
 
 from rankone.errors import RankOneError
-from rankone.models.sites import find_sites, shares_memory, site_named, weight_of
+from rankone.models.sites import find_sites, left_out, shares_memory, site_named, weight_of
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -126,3 +126,68 @@ def test_shares_memory_compares_ranges_not_storages():
     assert not shares_memory(storage[:5], storage[5:])
     assert shares_memory(storage[:6], storage[5:])
     assert shares_memory(storage.view(2, 5).T, storage)
+
+
+def test_a_weight_that_two_layers_share_is_left_out_with_the_reason():
+    model = llama()
+    first, second = (layer.mlp for layer in model.model.layers)
+    second.up_proj.weight = first.up_proj.weight
+    reasons = left_out(model)
+    assert set(reasons) == {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"}
+    assert "shared with 'model.layers.0.mlp.up_proj'" in reasons["model.layers.1.mlp.up_proj"]
+    assert not reasons.keys() & shapes(model).keys()
+    with pytest.raises(RankOneError, match=r"is no site: its weight is shared with 'model\.layers\.1"):
+        find_sites(model, ["model.layers.0.mlp.up_proj"])
+
+
+def test_views_of_one_tensor_are_shared_and_neighbours_in_a_file_are_not():
+    model = llama()
+    storage = torch.zeros(3, 40, 24)
+    for i, (layer, name) in enumerate([(0, "up_proj"), (0, "gate_proj"), (1, "up_proj")]):
+        getattr(model.model.layers[layer].mlp, name).weight = nn.Parameter(storage[i])
+    assert left_out(model) == {}
+    model.model.layers[1].mlp.gate_proj.weight = nn.Parameter(storage.flatten()[30 : 30 + 960].view(40, 24))
+    assert set(left_out(model)) == {
+        "model.layers.0.mlp.gate_proj",
+        "model.layers.0.mlp.up_proj",
+        "model.layers.1.mlp.gate_proj",
+    }
+
+
+def test_a_layer_used_in_two_places_is_left_out():
+    model = llama()
+    model.model.layers[1].mlp = model.model.layers[0].mlp
+    assert "shared with 'model.layers.1.mlp.up_proj'" in left_out(model)["model.layers.0.mlp.up_proj"]
+    assert not any(".mlp." in name for name in shapes(model))
+
+
+def test_a_parametrised_weight_and_a_forward_of_its_own_are_left_out():
+    class Scaled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = llama()
+    nn.utils.parametrizations.weight_norm(model.model.layers[0].mlp.up_proj)
+    model.model.layers[1].mlp.up_proj = Scaled(24, 40, bias=False)
+    reasons = left_out(model)
+    assert "a parametrisation" in reasons["model.layers.0.mlp.up_proj"]
+    assert "Scaled with a forward of its own" in reasons["model.layers.1.mlp.up_proj"]
+
+
+def test_fused_experts_are_refused_with_what_can_be_decomposed():
+    from tests.models.families import FAMILIES
+
+    model = FAMILIES["mixtral"][0]()
+    message = (
+        r"4 experts are fused into one 3-D parameter of MixtralExperts.*Attention and dense or shared MLPs"
+    )
+    with pytest.raises(RankOneError, match=message):
+        find_sites(model, ["*.experts.*"])
+
+
+def test_eight_bit_floats_count_as_quantised():
+    model = simple_mlp()
+    packed = torch.zeros(40, 24).to(torch.float8_e4m3fn)
+    model.h[0].mlp.c_fc.weight = nn.Parameter(packed, requires_grad=False)
+    with pytest.raises(RankOneError, match="is quantised or packed"):
+        find_sites(model)

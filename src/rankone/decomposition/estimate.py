@@ -29,10 +29,11 @@ GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
 STATE_BYTES = 16  # fp32 value, gradient, two moments
 # Bytes held per value at the peak of a step: (compiled, not compiled), in bf16.
-MASK_BYTES = (15, 36)  # of [P, ΣC]: logits, noise, masks, activations, gated ones, gradients
+MASK_BYTES = (15, 50)  # of [P, ΣC]: logits, noise, masks, activations, gated ones, gradients
 LOGIT_BYTES = (16, 24)  # of [P, vocabulary]: clean, masked, their log-probabilities, gradient
-MASK_TRAFFIC = (40, 150)  # bytes read and written per value of [P, ΣC] and pass
+MASK_TRAFFIC = (60, 800)  # bytes read and written per value of [P, ΣC] and pass
 LOGIT_TRAFFIC = (30, 80)
+TOUCHES = 4  # times what a pass keeps for its backward is read or written
 BLOCK_VALUES = 16  # values of the residual stream's width that a block keeps for its backward, in fp32
 
 
@@ -99,7 +100,9 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
     masks = wide * count * MASK_TRAFFIC[eager] * size.positions * size.subcomponents
     logits = count * LOGIT_TRAFFIC[eager] * size.positions * size.vocabulary
     optimiser = 40 * (size.factors + size.importance)
-    return masks + logits + optimiser + 32 * size.weights
+    held = step_memory(size, config)
+    kept = TOUCHES * (held["site inputs"] + held["target activations"])
+    return masks + logits + kept + optimiser + 32 * size.weights
 
 
 def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:

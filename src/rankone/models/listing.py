@@ -9,7 +9,7 @@ from torch import nn
 
 from rankone.models.kinds import fused_note, kind_of
 from rankone.models.sites import Site, left_out
-from rankone.progress import print_table
+from rankone.progress import console, print_table
 
 COLUMNS = ["site", "d_out", "d_in", "suggested C", "U and V", "layer", "note"]
 
@@ -32,7 +32,9 @@ def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
     print_table(f"{name}: {len(sites)} sites", COLUMNS, rows, caption)
     grouped = _grouped(left_out(model))
     if grouped:
-        print_table("Left out", ["weights", "number", "reason"], [[n, c, r] for (n, r), c in grouped.items()])
+        console.print("\nLeft out", style="bold")
+    for (path, reason), count in grouped.items():
+        console.print(f"  {path} ({count}): {reason}", markup=False, soft_wrap=True)
 
 
 def _row(site: Site) -> list[object]:
