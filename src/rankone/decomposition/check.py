@@ -68,7 +68,8 @@ def _refuse_meta(target: nn.Module) -> None:
 
 
 def _probe(target: PreTrainedModel) -> Int[Tensor, "2 length"]:
-    vocabulary = target.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
+    embedding: Any = target.get_input_embeddings()
+    vocabulary = embedding.weight.shape[0]
     length = min(LENGTH, context_length(target) or LENGTH)
     drawn = torch.randint(vocabulary, (ROWS, length), generator=torch.Generator().manual_seed(0))
     return drawn.to(next(target.parameters()).device)
