@@ -1,0 +1,124 @@
+"""Where a published run comes from: a local folder, the public files of a W&B run, or a Hub repository."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rankone.decomposition.importers.files import (
+    CONFIG,
+    DECOMPOSITION,
+    MODEL_CONFIG,
+    TARGET,
+    TOKENIZER,
+    RunFiles,
+    joined,
+    locate,
+    read_yaml,
+)
+from rankone.errors import RankOneError
+from rankone.progress import console
+
+WANDB = re.compile(
+    r"(?:wandb:|https://(?:www\.)?wandb\.ai/)([\w.-]+)/([\w.-]+)/(?:runs/)?([\w-]+)(?:[/?].*)?"
+)
+HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+WANTED = (CONFIG, MODEL_CONFIG, TOKENIZER)
+
+
+@dataclass(frozen=True)
+class WandbRun:
+    """The path of a W&B run."""
+
+    entity: str
+    project: str
+    run: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/{self.run}"
+
+
+def open_source(source: str, target: str | None = None) -> RunFiles:
+    """The files of a published run, downloaded first where `source` (or `target`) is not a local folder.
+
+    Without `target`, a decomposition whose folder lacks the target's configuration takes it from the W&B run that its own
+    configuration names, if `source` was downloaded too: nothing local makes RankOne use the network.
+    """
+    files = locate(local_folder(source))
+    if target is not None:
+        return joined(files, locate(local_folder(target)))
+    if files.model_config is None and files.config is not None:
+        named = str(read_yaml(files.config).get("pretrained_model_name", ""))
+        if WANDB.fullmatch(named):
+            if Path(source).exists():
+                raise RankOneError(
+                    f"'{source}' lacks the target's model_config.yaml. Its target is '{named}': add "
+                    f"--target {named}, or --target FOLDER with that run's files."
+                )
+            return joined(files, locate(local_folder(named)))
+    return files
+
+
+def local_folder(source: str) -> Path:
+    """`source` itself if it is a folder, else a local copy of what it names; RankOneError where it names nothing."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise RankOneError(
+            f"'{source}' is a file. Name the folder it lies in: its configuration is needed too."
+        )
+    if match := WANDB.fullmatch(source):
+        return _from_wandb(WandbRun(*match.groups()))
+    if HUB.fullmatch(source) and not path.parent.is_dir():
+        return _from_hub(source)
+    raise RankOneError(
+        f"no published run at '{source}'. Name a folder, a W&B run (wandb:ENTITY/PROJECT/runs/ID) or a Hub "
+        "repository (OWNER/NAME)."
+    )
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.yaml", f"*{TOKENIZER}", "*.pth", "*.pt", "*.safetensors"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RankOneError(f"cannot download the Hub repository '{name}': {reason}") from error
+
+
+def _from_wandb(run: WandbRun) -> Path:
+    """The run's configuration, tokenizer and last checkpoint, kept in the user's cache."""
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise RankOneError(
+            f"reading '{run}' from W&B needs its client: pip install 'rankone[wandb]'. Or download the run's files "
+            "by hand and name their folder."
+        ) from None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "rankone" / "wandb" / run.entity / run.project / run.run
+    try:
+        for file in _wanted(list(wandb.Api().run(str(run)).files())):
+            console.print(f"{run}: {file.name}", markup=False)
+            file.download(root=str(folder), exist_ok=True)
+    except Exception as error:  # the client raises errors of many types, requests' among them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RankOneError(f"cannot download the W&B run '{run}': {reason}") from error
+    return folder
+
+
+def _wanted(files: list[Any]) -> list[Any]:
+    """Configurations, tokenizer, and the last checkpoint of each kind among a run's files."""
+    names = {file.name: file.name.rpartition("/")[2] for file in files}
+    chosen = [file for file in files if names[file.name] in WANTED]
+    for pattern in (DECOMPOSITION, TARGET):
+        steps = [(int(m.group(1)), f.name, f) for f in files if (m := pattern.fullmatch(names[f.name]))]
+        chosen += [max(steps, key=lambda s: s[:2])[2]] if steps else []
+    return chosen
