@@ -399,3 +399,27 @@ def test_text_that_is_no_directory_is_named(pair, refused, tmp_path):
     refused("is no directory", *words, tmp_path / "none")
     (tmp_path / "empty").mkdir()
     refused("holds no text", *words, tmp_path / "empty")
+
+
+def test_import_writes_a_pair_that_other_commands_read(tokenizer, tmp_path):
+    from tests.decomposition import published as pub
+
+    config = {**pub.MODEL_CONFIG, "vocab_size": len(tokenizer), "n_ctx": 64, "block_size": 64}
+    folder = pub.write_run(tmp_path / "run", pub.decomposition_state(config), config=config)
+    tokenizer.backend_tokenizer.save(str(folder / "target" / "tokenizer.json"))
+    out = tmp_path / "out"
+    said = shown(rankone("import", folder, "--out", out))
+    assert cells(said, "h.1.mlp.c_fc")[:2] == ["h.1.mlp.c_fc", "15"]
+    assert "100 subcomponents" in said
+    said = shown(rankone("evidence", out / "decomposition", "--model", out / "model", "--steps", 1))
+    assert "kept 100" in said
+
+
+def test_import_names_what_is_wrong(refused, tmp_path):
+    from tests.decomposition import published as pub
+
+    folder = pub.write_target(tmp_path / "target")
+    refused("unknown storage 'fp8'", "import", folder, "--out", tmp_path / "out", "--storage", "fp8")
+    refused("no published run at", "import", tmp_path / "no" / "where", "--out", tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    refused("already exists", "import", folder, "--out", tmp_path / "out")

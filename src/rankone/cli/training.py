@@ -131,8 +131,14 @@ def evidence(
         refuse_existing(out)
     target, tokenizer, loaded, artifact = load_pair(model, decomposition)
     corpus = open_corpus(text)
-    recipe = artifact.manifest["provenance"]["recipe"]["mixture"]
-    mixture = {d: DomainMix(weight=m["weight"]) for d, m in recipe.items() if d in corpus.domains()}
+    # An imported decomposition has no recipe of ours: then all domains of the text weigh the same.
+    recipe = artifact.manifest["provenance"].get("recipe")
+    weights = (
+        {d: m["weight"] for d, m in recipe["mixture"].items()}
+        if recipe
+        else dict.fromkeys(corpus.domains(), 1.0)
+    )
+    mixture = {d: DomainMix(weight=w) for d, w in weights.items() if d in corpus.domains()}
     ladder = tuple(s for s in LADDER if s <= steps) or (steps,)
     original = artifact.manifest["provenance"]["original_subcomponents"]
     found = evidence_on(target, tokenizer, loaded, corpus, mixture, original, ladder, split)

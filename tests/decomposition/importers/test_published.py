@@ -194,7 +194,7 @@ def put(key, value):
         (put("target_model.lm_head.weight", torch.ones(50, 12)), "unembedding .* other than its embedding"),
         (
             put("target_model.h.0.attn.q_proj.weight", torch.ones(12, 12)),
-            r"another target: h\.0\.attn\.q_proj",
+            r"another target: its h\.0\.attn\.q_proj",
         ),
         (put("patched_model.ln_f.weight", torch.ones(12)), r"key 'target_model\.ln_f\.weight' twice"),
         (put("lonely", 3), "holds a int under 'lonely'"),
@@ -222,7 +222,7 @@ def test_wrong_files_are_named_and_nothing_is_written(tmp_path, damage, message)
         ({"module_info": [{"module_pattern": "h.*", "C": 0}]}, "C of at least 1"),
         (
             {"module_info": [{"module_pattern": "h.*", "C": 3}]},
-            r"is \[12, 5\], expected \[12, 3\].* and 16 more",
+            r"26 of another shape.* is \[12, 5\], expected \[12, 3\].* and 18 more",
         ),
         ({"module_info": None}, "names no decomposed modules"),
     ],

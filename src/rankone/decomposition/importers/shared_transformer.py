@@ -51,7 +51,7 @@ class PublishedTransformer(Config):
                 f"{where}: mlp_hidden_dim {hidden} and rope_base {self.attn_config.rope_base:g}; RankOne's importance "
                 f"transformer has one hidden layer in each block and base {ROPE_BASE:g}."
             )
-        sizes = {
+        sizes: dict[str, object] = {
             "width": self.d_model,
             "blocks": self.n_blocks,
             "heads": self.attn_config.n_heads,
