@@ -188,7 +188,9 @@ def plain_importance(importance: SharedTransformer) -> PlainImportance:
         plain = PlainImportance(inputs, sizes.width, sizes.blocks, sizes.heads, sizes.hidden, outputs)
     plain.project, plain.head = own.project, own.head
     for new, old in zip(plain.blocks, own.blocks, strict=True):
-        for name, weight in zip("qkv", old.qkv.weight.detach().chunk(3), strict=True):
-            getattr(new, name).weight = nn.Parameter(weight.clone())
-        new.out, new.up, new.down = old.out, old.up, old.down
+        fused = old.get_parameter("qkv.weight").detach()
+        for name, weight in zip("qkv", fused.chunk(3), strict=True):
+            new.get_submodule(name).weight = nn.Parameter(weight.clone())
+        for name in ("out", "up", "down"):
+            setattr(new, name, old.get_submodule(name))
     return plain

@@ -4,7 +4,9 @@
     python -m benchmarks.step              the figures to quote; on an idle machine
 
 Each case runs in a fresh process, so that its peak memory is its own. All have the same target, starting point, batch and
-recipe; `merged` is the recipe's one-pass form. The JSON written to benchmarks/results/ holds every single time.
+recipe; `merged` is the recipe's one-pass form. Beside the seconds that passed stand those the process had a processor:
+where the two differ (and threads are not the reason) the machine was busy, and the latter are the ones to compare. The
+JSON written to benchmarks/results/ holds every single time.
 """
 
 from __future__ import annotations
@@ -39,29 +41,37 @@ QUICK = {
     "cuda": {"mini": (64, 128, 5), "67m": (8, 512, 3)},
 }
 PROFILE_ROWS = 15
+# Steps before the timed ones: compilation, allocation, the optimiser's state.
+WARM_STEPS = 2
 
 
 def measure(case: Case, profile: bool) -> dict[str, Any]:
-    """Time the case's step in this process; the first step (compilation, allocation) is not among the timed ones."""
+    """Time the case's step in this process; the first ones (compilation, allocation) are not among the timed."""
     torch.set_num_threads(cores_allowed())
     device = torch.device(case.device)
     ready = build(case)
     times: list[float] = []
+    busy: list[float] = []
+    losses: dict[str, float] = {}
     with ready.within:
-        for i in range(case.steps + 1):
+        for i in range(case.steps + WARM_STEPS):
             synchronize(device)
-            start = time.perf_counter()
+            start, spent = time.perf_counter(), time.process_time()
             losses = ready.step(i)
             synchronize(device)
             times.append(time.perf_counter() - start)
+            busy.append(time.process_time() - spent)
         peak = _peak_bytes(device)
-        flops = count_flops(lambda: ready.step(case.steps + 1))
-        profiled = _profile(lambda: ready.step(case.steps + 2), device) if profile else None
+        after = case.steps + WARM_STEPS
+        profiled = _profile(lambda: ready.step(after), device) if profile else None
+        # Last: under the counter's dispatch mode compiled kernels fall back to eager ones, and stay there.
+        flops = count_flops(lambda: ready.step(after + 1))
     return {
         **asdict(case),
-        "seconds": times[1:],
-        "median_seconds": statistics.median(times[1:]),
-        "first_step_seconds": times[0],
+        "seconds": times[WARM_STEPS:],
+        "median_seconds": statistics.median(times[WARM_STEPS:]),
+        "median_cpu_seconds": statistics.median(busy[WARM_STEPS:]),
+        "warm_seconds": times[:WARM_STEPS],
         "peak_bytes": peak,
         "flops": flops,
         "parameters": ready.parameters,
@@ -112,7 +122,7 @@ def table(results: list[dict[str, Any]], ceilings: dict[str, float]) -> list[lis
     for r in results:
         name = f"{r['size']} {r['implementation']}{'' if r['compile'] or r['implementation'] == 'plain' else ' (eager)'}"
         if "failed" in r:
-            rows.append([name, r["failed"][:60], *[None] * 5])
+            rows.append([name, r["failed"][:60], *[None] * 7])
             continue
         plain = next(
             (
@@ -128,6 +138,8 @@ def table(results: list[dict[str, Any]], ceilings: dict[str, float]) -> list[lis
                 name,
                 r["median_seconds"],
                 plain and plain["median_seconds"] / r["median_seconds"],
+                r["median_cpu_seconds"],
+                plain and plain["median_cpu_seconds"] / r["median_cpu_seconds"],
                 r["peak_bytes"] / 1e9,
                 plain and r["peak_bytes"] / plain["peak_bytes"],
                 r["flops"] / 1e12,
@@ -155,7 +167,7 @@ def main() -> None:
         f"{device}, {found['threads']} threads, load {found['load_average'][0]}; ceiling "
         f"{ceiling['flops_per_second'] / 1e12:.3g} TFLOP/s (bf16 matrix products)"
     )
-    columns = ["case", "s/step", "× plain", "peak GB", "of plain", "TFLOP", "of ceiling"]
+    columns = ["case", "s/step", "× plain", "CPU s", "× plain", "peak GB", "of plain", "TFLOP", "of ceiling"]
     print_table("One decomposition step", columns, table(results, ceiling), caption)
     out = options.out or RESULTS / f"step-{device}{'-quick' if options.quick else ''}.json"
     write_json(out, {"environment": found, "ceiling": ceiling, "quick": options.quick, "results": results})
