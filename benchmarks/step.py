@@ -159,18 +159,21 @@ def main() -> None:
     torch.set_num_threads(cores_allowed())
     found = environment()
     ceiling = matmul_ceiling(torch.device(device), torch.bfloat16)
-    results = []
+    out = options.out or RESULTS / f"step-{device}{'-quick' if options.quick else ''}.json"
+    results: list[dict[str, Any]] = []
     for case in _cases(options, device):
         console.print(f"{case.size} {case.implementation} …", markup=False)
         results.append(in_fresh_process(case, options.profile))
+        # After every case: a long benchmark that is cut off keeps what it has.
+        write_json(
+            out, {"environment": found, "ceiling": ceiling, "quick": options.quick, "results": results}
+        )
     caption = (
         f"{device}, {found['threads']} threads, load {found['load_average'][0]}; ceiling "
         f"{ceiling['flops_per_second'] / 1e12:.3g} TFLOP/s (bf16 matrix products)"
     )
     columns = ["case", "s/step", "× plain", "CPU s", "× plain", "peak GB", "of plain", "TFLOP", "of ceiling"]
     print_table("One decomposition step", columns, table(results, ceiling), caption)
-    out = options.out or RESULTS / f"step-{device}{'-quick' if options.quick else ''}.json"
-    write_json(out, {"environment": found, "ceiling": ceiling, "quick": options.quick, "results": results})
     console.print(f"wrote {out}", markup=False)
 
 
