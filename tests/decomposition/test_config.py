@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import typing
 
 import pytest
@@ -22,6 +24,16 @@ from rankone.errors import RankOneError
 from rankone.text.directory import DirectoryCorpus
 
 SEPARATE = {"reconstruction.form": "separate"}
+TRANSFORMERS = ("shared_transformer", "residual_transformer")
+MLPS = ("mlp", "vector_mlp", "shared_mlp", "global_shared_mlp")
+# Fields that are one of several kinds of configuration, with small sizes for each kind.
+KINDS = {
+    "importance": {
+        **{kind: {"hidden": [4]} for kind in MLPS},
+        **{kind: dict(SIZES) for kind in TRANSFORMERS},
+    },
+    "adversary": {"persistent": {"fraction": 0.6}, "fresh": {"fraction": 0.6, "steps": 1, "step_size": 0.3}},
+}
 RANDOM = {"initialisation": "random"}
 A_FINISHED_RUN = "<a finished run>"
 
@@ -50,29 +62,41 @@ VARIATIONS = {
     "initialisation": ("random", {}),
     "continue_from": (A_FINISHED_RUN, {}),
     "warmup_steps": (1, RANDOM),
-    "importance.width": (12, {}),
-    "importance.blocks": (2, {}),
-    "importance.heads": (4, {}),
-    "importance.hidden": (10, {}),
+    **{f"importance[{kind}].hidden": ([5], {}) for kind in MLPS},
+    **{f"importance[{kind}].width": (12, {}) for kind in TRANSFORMERS},
+    **{f"importance[{kind}].blocks": (2, {}) for kind in TRANSFORMERS},
+    **{f"importance[{kind}].heads": (4, {}) for kind in TRANSFORMERS},
+    **{f"importance[{kind}].hidden": (10, {}) for kind in TRANSFORMERS},
     "minimality.kind": ("lp", {}),
     **schedule("minimality.sharpness", 0.7, 0.1),
     "minimality.activity": (0.01, {}),
     "minimality.frequency": (0.01, {}),
     "minimality.reference_count": (100.0, {}),
+    "minimality.normalised": (True, {}),
+    "minimality.half_life": (2.0, {}),
     "reconstruction.form": ("separate", {}),
     "reconstruction.stochastic": (0.3, {}),
     "reconstruction.adversarial": (0.3, {}),
     "reconstruction.routing": ("all", {}),
     "reconstruction.sources": ("corners", {}),
-    "adversary.scope": ("bsc", {}),
-    "adversary.sources": (2, {}),
-    "adversary.lifetime": (1.0, {}),
-    **schedule("adversary.learning_rate", 0.04, 0.01),
-    "adversary.beta1": (0.3, {}),
-    "adversary.beta2": (0.9, {}),
-    "adversary.extra_ascents": (1, SEPARATE),
-    "adversary.fraction": (0.1, {}),
+    "reconstruction.divergence": ("mse", {}),
+    "reconstruction.hidden": (0.1, {}),
+    "adversary[persistent].scope": ("bsc", {}),
+    "adversary[persistent].sources": (2, {}),
+    "adversary[persistent].pool": (2, {}),
+    "adversary[persistent].lifetime": (1.0, {}),
+    **schedule("adversary[persistent].learning_rate", 0.04, 0.01),
+    "adversary[persistent].beta1": (0.3, {}),
+    "adversary[persistent].beta2": (0.9, {}),
+    "adversary[persistent].extra_ascents": (1, SEPARATE),
+    "adversary[persistent].fraction": (0.1, {}),
+    "adversary[fresh].scope": ("bsc", {}),
+    "adversary[fresh].sources": (2, {}),
+    "adversary[fresh].fraction": (0.1, {}),
+    "adversary[fresh].steps": (2, {}),
+    "adversary[fresh].step_size": (0.1, {}),
     "faithfulness": (1e3, {}),
+    "faithfulness_scale": ("relative", {}),
     **schedule("learning_rate", 4e-4, 1e-4),
     **schedule("importance_learning_rate", 5e-4, 2e-4),
     "clip": (0.01, {}),
@@ -84,18 +108,41 @@ VARIATIONS = {
 
 
 def fields(model, prefix=""):
-    """Dotted paths of all fields, into nested models; a dictionary of models is entered at its key `en`."""
+    """Dotted paths of all fields, into nested models.
+
+    A dictionary of models is entered at its key `en`, a field of several kinds as `name[kind]`.
+    """
     for name, field in model.model_fields.items():
-        inner = [t for t in (field.annotation, *typing.get_args(field.annotation)) if is_model(t)]
-        if inner:
+        inner = [t for t in nested(field.annotation) if is_model(t)]
+        if len(inner) > 1:
+            for variant in inner:
+                (kind,) = typing.get_args(variant.model_fields["kind"].annotation)
+                own = fields(variant, f"{prefix}{name}[{kind}].")
+                yield from (path for path in own if not path.endswith("].kind"))
+        elif inner:
             entered = f"{prefix}{name}." if field.annotation is inner[0] else f"{prefix}{name}.en."
             yield from fields(inner[0], entered)
         else:
             yield prefix + name
 
 
+def nested(annotation):
+    """The annotation and what it is made of; each of several kinds is `Annotated` with its tag."""
+    args = typing.get_args(annotation)
+    return [annotation, *(typing.get_args(t)[0] if hasattr(t, "__metadata__") else t for t in args)]
+
+
 def is_model(annotation):
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def of_kind(path):
+    """(plain path, what the base needs) for a path with a kind in it."""
+    found = re.match(r"(\w+)\[(\w+)\]\.(.*)", path)
+    if not found:
+        return path, {}
+    field, kind, rest = found.groups()
+    return f"{field}.{rest}", {field: {"kind": kind, **copy.deepcopy(KINDS[field][kind])}}
 
 
 def base(**changes):
@@ -110,8 +157,11 @@ def base(**changes):
         "autocast": False,
         "compile": False,
     }
-    starts = {"minimality.sharpness": (1.0, 0.2), "adversary.learning_rate": (0.05, 0.02)}
+    values |= {k: changes.pop(k) for k in KINDS if k in changes}
+    starts = {"minimality.sharpness": (1.0, 0.2)}
     starts |= {"learning_rate": (5e-4, 5e-5), "importance_learning_rate": (1e-3, 1e-4)}
+    if values["adversary"].get("kind") != "fresh":
+        starts["adversary.learning_rate"] = (0.05, 0.02)
     for path, (start, end) in starts.items():
         put(values, path, {"start": start, "end": end, "shape": "linear", "until": 0.9, "warmup": 0.0})
     for path, value in changes.items():
@@ -156,7 +206,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         compiled.clear()
         saved.clear()
         masks._kernels.cache_clear()
-        reconstruction.kl_kernel.cache_clear()
+        reconstruction.divergence_kernel.cache_clear()
         folder = tmp_path_factory.mktemp("run")
         rows = training_rows(config, tokenizer, corpus, folder, "hash")
         model = target(vocab_size=VOCAB)
@@ -176,7 +226,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(torch, "compile", recorded_compile)
     yield run
     masks._kernels.cache_clear()
-    reconstruction.kl_kernel.cache_clear()
+    reconstruction.divergence_kernel.cache_clear()
 
 
 def test_there_is_a_variation_for_every_field_and_no_other():
@@ -190,17 +240,38 @@ def test_the_same_recipe_is_the_same_run(outcome):
 @pytest.mark.parametrize("path", sorted(VARIATIONS))
 def test_a_field_changes_the_run_or_is_refused(outcome, path):
     value, needed = VARIATIONS[path]
-    usual = base(**needed)
+    path, kind = of_kind(path)
+    needed = kind | needed
+    usual = base(**copy.deepcopy(needed))
     expected = outcome(usual)
     if value == A_FINISHED_RUN:
         value = str(outcome.folder)
     try:
-        other = base(**needed, **{path: value})
+        other = base(**copy.deepcopy(needed), **{path: value})
     except RankOneError as error:
         assert path.split(".")[0] in str(error)  # noqa: PT017
         return
     assert other != usual
     assert outcome(other) != expected
+
+
+def test_every_kind_is_another_run(outcome):
+    for field, kinds in KINDS.items():
+        assert sorted(kinds) == sorted(k for k in registered(field))
+        runs = [outcome(base(**{field: {"kind": kind, **kinds[kind]}})) for kind in kinds]
+        assert all(a != b for i, a in enumerate(runs) for b in runs[:i])
+
+
+def registered(field):
+    """The kinds that a field of the recipe may take."""
+    variants = [t for t in nested(DecomposeConfig.model_fields[field].annotation) if is_model(t)]
+    return [typing.get_args(v.model_fields["kind"].annotation)[0] for v in variants]
+
+
+def test_the_kinds_of_old_recipes_and_artefacts_need_no_name():
+    assert base() == base(
+        importance={"kind": "shared_transformer", **SIZES}, adversary={"kind": "persistent", "fraction": 0.6}
+    )
 
 
 def test_checkpoints_are_written_as_often_as_asked(outcome):
@@ -220,6 +291,12 @@ def test_compile_compiles_the_four_kernels(outcome):
         ("context", 1),
         ("adversary.scope", "b"),
         ("adversary.sources", 0),
+        ("adversary.pool", 0),
+        ("adversary.kind", "wise"),
+        ("adversary.steps", 3),
+        ("importance.kind", "mpl"),
+        ("minimality.half_life", 0.0),
+        ("reconstruction.hidden", -1.0),
         ("adversary.fraction", 1.1),
         ("adversary.beta1", 1.0),
         ("minimality.kind", "l1"),
@@ -240,6 +317,11 @@ def test_a_bad_value_is_refused_by_name(path, value):
 def test_sources_along_the_batch_are_refused_for_a_scope_without_it():
     with pytest.raises(RankOneError, match="scope 'c' has one source"):
         base(**{"adversary.scope": "c", "adversary.sources": 2})
+
+
+def test_a_normalisation_that_would_change_nothing_is_refused():
+    with pytest.raises(RankOneError, match=r"minimality: .*`normalised` is for smooth_l0"):
+        base(**{"minimality.kind": "lp", "minimality.normalised": True})
 
 
 def test_nothing_to_hold_the_output_is_refused():

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from rankone.decomposition.minimality import (
     PENALTIES,
     Minimality,
+    RunningMean,
+    at_one,
     lp,
     lp_slope,
     minimality_loss,
@@ -77,3 +79,37 @@ def test_a_smooth_l0_that_reaches_sharpness_zero_is_refused(schedule):
     # g² / (g² + 0) is 0 / 0 at g = 0: the run would die when the schedule got there.
     with pytest.raises(ValidationError, match="sharpness"):
         Minimality.model_validate({"sharpness": schedule})
+
+
+def test_normalised_smooth_l0_is_one_at_one():
+    config, gamma = Minimality(normalised=True), double(0.5)
+    # ψ(1) = 1 / (1 + γ²) = .8
+    torch.testing.assert_close(at_one(config, gamma), double(0.8))
+    torch.testing.assert_close(smooth_l0(double(1.0), gamma) / at_one(config, gamma), double(1.0))
+    torch.testing.assert_close(at_one(Minimality(), gamma), double(1.0))
+
+
+def test_the_running_mean_by_hand():
+    # Half-life 1: decay ½. After .8 then .2: (½ · ½ · .8 + ½ · .2) / (½ · ½ + ½) = .3 / .75 = .4
+    mean = RunningMean(1.0, 1, torch.device("cpu"))
+    torch.testing.assert_close(mean(torch.tensor([0.8])), torch.tensor([0.8]))
+    values = torch.tensor([0.2], requires_grad=True)
+    found = mean(values)
+    torch.testing.assert_close(found, torch.tensor([0.4]))
+    # Loss f log2(1 + f) at f̂ = .4: its slope there, not at .2, reaches `values` undiminished.
+    minimality_loss(found, Minimality(activity=0.0, frequency=1.0, reference_count=1.0)).backward()
+    slope = math.log2(1.4) + 0.4 / (1.4 * math.log(2))
+    torch.testing.assert_close(values.grad, torch.tensor([slope]))
+
+
+def test_without_a_half_life_the_batch_stands_for_itself():
+    values = torch.tensor([0.2, 0.5])
+    assert RunningMean(None, 2, torch.device("cpu"))(values) is values
+
+
+def test_a_running_mean_goes_on_from_its_state():
+    first, second = (RunningMean(3.0, 2, torch.device("cpu")) for _ in range(2))
+    first(torch.tensor([0.2, 0.5]))
+    second.load({k: v.clone() for k, v in first.tensors().items()})
+    more = torch.tensor([0.1, 0.9])
+    assert torch.equal(first(more), second(more))

@@ -140,7 +140,7 @@ def test_inputs_are_those_of_the_clean_forward():
         g = wrapped.importance(ids())
     for site, found in zip(decomposition.sites, inputs, strict=True):
         assert torch.equal(found, seen[site]), site
-    torch.testing.assert_close(g, decomposition.importance(inputs).clamp(0, 1))
+    torch.testing.assert_close(g, decomposition.logits(inputs).clamp(0, 1))
     assert ((g >= 0) & (g <= 1)).all()
 
 

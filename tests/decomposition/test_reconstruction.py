@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from rankone.decomposition.reconstruction import kl_per_position
+from rankone.decomposition.reconstruction import hidden_mse, kl_per_position, mse_per_position
 
 
 def test_by_hand():
@@ -33,3 +33,15 @@ def test_bf16_logits_are_compared_in_fp32():
     found = kl_per_position(clean, masked)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, kl_per_position(clean.float(), masked.float()))
+
+
+def test_mse_by_hand():
+    clean, masked = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.0, 4.0]]])
+    torch.testing.assert_close(mse_per_position(clean, masked), torch.tensor([[2.5]]))
+
+
+def test_hidden_mse_is_a_mean_over_all_outputs_of_all_sites():
+    # Sites of width 2 and 1: (1 + 4 + 9) / 3.
+    clean = [torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0]]])]
+    masked = [torch.zeros(1, 1, 2), torch.zeros(1, 1, 1)]
+    torch.testing.assert_close(hidden_mse(clean, masked), torch.tensor([[14 / 3]]))

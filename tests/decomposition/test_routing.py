@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from rankone.decomposition.routing import uniform_k_subset
+from rankone.decomposition.routing import ROUTINGS, uniform_k_subset
 
 SITES = 5
 
@@ -65,3 +65,21 @@ def test_one_site_is_always_masked():
 def test_the_generator_decides():
     first, again = (uniform_k_subset(4, 5, 6, torch.Generator().manual_seed(7)) for _ in range(2))
     assert torch.equal(first, again)
+
+
+def test_all_masks_every_site():
+    assert ROUTINGS["all"](3, 4, SITES, torch.Generator().manual_seed(0)).all()
+
+
+def test_mixed_is_all_or_a_subset_by_row():
+    chosen = ROUTINGS["mixed"](400, 6, SITES, torch.Generator().manual_seed(0))
+    whole = chosen.flatten(1).all(1)
+    assert 150 <= whole.sum() <= 250
+    assert close_to_uniform(torch.bincount(chosen[~whole].flatten(0, 1).sum(1))[1:].tolist())
+
+
+def test_layerwise_is_one_uniform_site_per_row():
+    chosen = ROUTINGS["layerwise"](2000, 3, SITES, torch.Generator().manual_seed(0))
+    assert (chosen.sum(-1) == 1).all()
+    assert (chosen == chosen[:, :1]).all()
+    assert close_to_uniform(chosen[:, 0].sum(0).tolist())

@@ -62,7 +62,7 @@ def test_folding_keeps_the_names_and_logits_of_what_it_keeps(kind):
             assert torch.equal(ours, theirs)
     with DecomposedModel(model, whole) as wrapped:
         _, inputs = wrapped.clean(ids)
-    torch.testing.assert_close(folded.importance(inputs), whole.importance(inputs)[..., kept])
+    torch.testing.assert_close(folded.logits(inputs), whole.logits(inputs)[..., kept])
 
 
 @pytest.mark.parametrize("kind", ["some", "a whole site"])

@@ -8,7 +8,14 @@ from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from rankone.decomposition.site import DecomposedSite, delta_of, faithfulness, gate, installed
+from rankone.decomposition.site import (
+    DecomposedSite,
+    delta_of,
+    faithfulness,
+    gate,
+    installed,
+    relative_faithfulness,
+)
 from rankone.models.sites import Site, find_sites
 
 B, T, D_IN, D_OUT, C = 2, 3, 5, 7, 4
@@ -151,3 +158,10 @@ def test_faithfulness_by_hand():
     # (1 + 4 + 9 + 16 + 1 + 1) / (4 + 2): one mean over all weights, not a mean of means.
     deltas = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, -1.0]])]
     assert faithfulness(deltas).item() == pytest.approx(32 / 6)
+
+
+def test_relative_faithfulness_by_hand():
+    # (5 / 10 + 1 / 4) / 2
+    deltas = [torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0]])]
+    weights = [torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0]])]
+    assert relative_faithfulness(deltas, weights).item() == pytest.approx(0.375)

@@ -55,8 +55,8 @@ def test_a_cut_run_goes_on_to_the_bit(tmp_path, form, scope):
 
 
 def reconstruction_fails(built, monkeypatch):
-    kl = built.kl
-    built.kl = lambda clean, masked: kl(clean, masked) * math.nan
+    divergence = built.divergence
+    built.divergence = lambda clean, masked: divergence(clean, masked) * math.nan
 
 
 def minimality_fails(built, monkeypatch):
@@ -233,7 +233,7 @@ def test_merged_rows_are_adversarial_everywhere_or_stochastic_on_subsets():
     assert torch.equal(delta[adversarial], source[adversarial, :, total:].expand(-1, delta.shape[1], -1))
     with built.model, torch.no_grad():
         fresh = new_decomposition(target(), built.config)
-        g = fresh.importance(built.model.clean(built.batch(0))[1]).clamp(0, 1)
+        g = fresh.logits(built.model.clean(built.batch(0))[1]).clamp(0, 1)
     expected = g + (1 - g) * source[..., :total]
     torch.testing.assert_close(mask[adversarial], expected[adversarial])
     others = route[~adversarial]
@@ -275,7 +275,7 @@ def test_sources_from_corners_leave_rows_all_on_and_all_off():
     mask = calls[0][0]
     with built.model, torch.no_grad():
         fresh = new_decomposition(target(), built.config)
-        g = fresh.importance(built.model.clean(built.batch(0))[1]).clamp(0, 1)
+        g = fresh.logits(built.model.clean(built.batch(0))[1]).clamp(0, 1)
     assert ((mask == 1) | (mask == g)).all()
     on, off = (mask == 1).flatten(1).all(1), (mask == g).flatten(1).all(1)
     assert 3 <= on.sum() <= 24
@@ -302,7 +302,7 @@ def test_the_merged_loss_weighs_each_row_by_its_kind(stochastic, adversarial):
         recipe(rows=8, reconstruction__stochastic=stochastic, reconstruction__adversarial=adversarial)
     )
     divergence = torch.rand(8, 7)
-    built.kl = lambda clean, masked: divergence + 0 * masked.sum()
+    built.divergence = lambda clean, masked: divergence + 0 * masked.sum()
     totals = []
     check = built._check
     built._check = lambda total, step, parts: (

@@ -7,7 +7,7 @@ import torch
 from tests.helpers import simple_mlp
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.trainer import Trainer, new_decomposition
 from rankone.models.sites import find_sites
@@ -84,5 +84,5 @@ def numbered(model, indices):
         numbers[site.name] = torch.tensor(indices[site.name], dtype=torch.long)
     config = recipe().importance
     widths = [v.shape[0] for v, _ in factors.values()]
-    importance = SharedTransformer(config, widths, sum(v.shape[1] for v, _ in factors.values()))
+    importance = SharedTransformer(config, widths, [v.shape[1] for v, _ in factors.values()])
     return Decomposition(factors, importance, numbers).eval().requires_grad_(False)

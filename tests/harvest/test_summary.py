@@ -83,7 +83,7 @@ class Table:
     def __init__(self, importance, odds):
         self.lookup, self.odds = importance, odds
         self.target = SimpleNamespace(config=SimpleNamespace(vocab_size=len(odds)))
-        self.decomposition = SimpleNamespace(importance=lambda inputs, present: self.lookup[inputs[0]])
+        self.decomposition = SimpleNamespace(logits=lambda inputs, present: self.lookup[inputs[0]])
 
     def clean(self, ids):
         return self.odds.log()[ids], [ids]

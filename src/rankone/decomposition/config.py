@@ -7,40 +7,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rankone.config import Config
-from rankone.decomposition.importance import SharedTransformerConfig
+from rankone.decomposition.adversary.persistent import PersistentConfig
+from rankone.decomposition.adversary.registry import AdversaryConfig
+from rankone.decomposition.importance.registry import ImportanceConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
 from rankone.decomposition.minimality import Minimality
 from rankone.schedule import Schedule
 from rankone.text.mixture import Mixture
-
-
-class Adversary(Config):
-    """Persistent sources that ascend the reconstruction loss."""
-
-    scope: Literal["bsc", "sc", "bc", "c"] = Field(
-        default="bc", description="which of batch slot (b) and position (s) have sources of their own"
-    )
-    sources: int | None = Field(
-        default=None,
-        ge=1,
-        description="scopes with b: number of sources along the batch, slots take turns; None is one a slot",
-    )
-    learning_rate: Schedule = Schedule(start=0.05, warmup=0.025)
-    beta1: float = Field(default=0.5, ge=0, lt=1)
-    beta2: float = Field(default=0.99, ge=0, lt=1)
-    extra_ascents: int = Field(default=2, ge=0, description="ascents before each step (separate form only)")
-    fraction: float = Field(
-        default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
-    )
-
-    lifetime: float | None = Field(
-        default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
-    )
-
-    @model_validator(mode="after")
-    def _shares_slots(self) -> Adversary:
-        if self.sources is not None and "b" not in self.scope:
-            raise ValueError(f"scope '{self.scope}' has one source for the whole batch: leave `sources` out")
-        return self
 
 
 class Reconstruction(Config):
@@ -54,27 +27,33 @@ class Reconstruction(Config):
         default=0.5, ge=0, description="coefficient (separate), or share of the sum (merged)"
     )
     adversarial: float = Field(default=0.5, ge=0)
-    routing: Literal["subset", "all", "mixed"] = Field(
+    routing: Literal["subset", "all", "mixed", "layerwise"] = Field(
         default="subset",
-        description="sites masked in stochastic rows: a random subset per position, all, or by a coin per row",
+        description="sites masked in stochastic rows: a random subset per position, all, either by a coin per row, "
+        "or one site per row",
     )
-    sources: Literal["uniform", "corners"] = Field(
+    sources: Literal["uniform", "binary", "corners"] = Field(
         default="uniform",
-        description="stochastic sources: uniform in [0, 1]; or 0 and 1 with a probability drawn per row",
+        description="stochastic sources: uniform in [0, 1]; 0 or 1; or 0 and 1 with a probability drawn per row",
+    )
+    divergence: Literal["kl", "mse"] = Field(
+        default="kl", description="kl of softmaxed outputs, or mse for a target without logits"
+    )
+    hidden: float = Field(
+        default=0.0, ge=0, description="coefficient of the MSE of site outputs in stochastic rows"
     )
 
 
-class DecomposeConfig(Config):
-    """One decomposition run."""
+class TrainingConfig(Config):
+    """How a decomposition is trained, whatever the target and its data."""
 
     sites: list[str] = Field(default_factory=lambda: ["*"], description="fnmatch patterns of sites")
     subcomponents: dict[str, int] = Field(
         default_factory=dict, description="C by pattern, first match wins; others get max(d_in, d_out)"
     )
-    mixture: Mixture
     steps: int = Field(gt=0)
-    rows: int = Field(default=16, gt=0, description="rows of `context` tokens per step")
-    context: int = Field(default=128, ge=2)
+    rows: int = Field(default=16, gt=0, description="rows of `context` positions per step")
+    context: int = Field(default=128, ge=1)
     seed: int = 0
     initialisation: Literal["aligned", "random"] = "aligned"
     continue_from: str | None = Field(
@@ -84,11 +63,14 @@ class DecomposeConfig(Config):
     warmup_steps: int = Field(
         default=0, ge=0, description="faithfulness-only AdamW steps before training (for `random`)"
     )
-    importance: SharedTransformerConfig = SharedTransformerConfig()
+    importance: ImportanceConfig = SharedTransformerConfig()
     minimality: Minimality = Minimality()
     reconstruction: Reconstruction = Reconstruction()
-    adversary: Adversary = Adversary()
+    adversary: AdversaryConfig = PersistentConfig()
     faithfulness: float = Field(default=1e5, ge=0)
+    faithfulness_scale: Literal["absolute", "relative"] = Field(
+        default="absolute", description="squared error per weight, or per site as a share of its own ‖W‖²"
+    )
     learning_rate: Schedule = Schedule(start=5e-4, end=5e-5, shape="cosine")
     importance_learning_rate: Schedule = Schedule(start=1e-3, end=1e-4, shape="cosine")
     clip: float = Field(default=0.1, gt=0, description="gradient norm of U, V")
@@ -98,10 +80,17 @@ class DecomposeConfig(Config):
     checkpoint_every: int = Field(default=200, gt=0)
 
     @model_validator(mode="after")
-    def _reconstructs(self) -> DecomposeConfig:
+    def _reconstructs(self) -> TrainingConfig:
         recon = self.reconstruction
         if recon.stochastic + recon.adversarial == 0:
             raise ValueError(
                 "reconstruction.stochastic and .adversarial are both 0: nothing would hold the output"
             )
         return self
+
+
+class DecomposeConfig(TrainingConfig):
+    """One decomposition run of a language model."""
+
+    mixture: Mixture
+    context: int = Field(default=128, ge=2, description="tokens per row")

@@ -39,7 +39,7 @@ class EvidenceText:
             logits, inputs = model.clean(ids)
             clean.append(logits)
             with torch.no_grad():
-                importance.append(model.decomposition.importance(inputs, present).clamp(0, 1))
+                importance.append(model.decomposition.logits(inputs, present).clamp(0, 1))
         self.clean: Float[Tensor, "b t vocab"] = torch.cat(clean)
         self.importance: Float[Tensor, "b t c"] = torch.cat(importance)
 

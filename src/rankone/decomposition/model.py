@@ -13,11 +13,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
-from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.function import ImportanceFunction
+from rankone.decomposition.importance.registry import (
+    build_importance,
+    importance_class,
+    read_importance_config,
+)
 from rankone.decomposition.prefix import late_start
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.decomposition.storage import Storage, restored, stored
+from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.errors import RankOneError, nearest
+from rankone.models.output import output_of
 from rankone.models.sites import Site, find_sites, weight_of
 
 KIND = "decomposition"
@@ -38,7 +45,7 @@ class Decomposition(nn.Module):
     def __init__(
         self,
         factors: dict[str, tuple[Tensor, Tensor]],
-        importance: SharedTransformer,
+        importance: ImportanceFunction,
         indices: dict[str, Int[Tensor, " c"]] | None = None,
     ) -> None:
         super().__init__()
@@ -57,6 +64,17 @@ class Decomposition(nn.Module):
     def factors(self, site: str) -> tuple[nn.Parameter, nn.Parameter]:
         """(V [d_in, C], U [C, d_out]) of a site."""
         return self.V[site_key(site)], self.U[site_key(site)]
+
+    def logits(
+        self, inputs: SiteInputs, present: Bool[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t c"]:
+        """Importance logits from one clean forward; `present` marks real (not padded) positions."""
+        read: list[Tensor] = inputs
+        if self.importance.taps == "activations":
+            read = [x @ self.factors(site)[0] for site, x in zip(self.sites, inputs, strict=True)]
+        elif self.importance.taps == "blocks":
+            read = inputs.blocks
+        return self.importance(read, present)
 
     def names(self) -> list[str]:
         """Subcomponent names in the order of the importance logits."""
@@ -99,12 +117,13 @@ def _near_numbers(known: list[int], number: str) -> list[int]:
 class DecomposedModel:
     """A target model with its decomposed sites in place, for the length of a `with` block.
 
+    The target is a causal language model on token ids [B, T], or any module from [B, T, d] to [B, T, out].
     Masks are [B, T, ΣC] (or broadcastable) over all subcomponents in the decomposition's order, deltas and routes
     [B, T, sites]. Where all sites lie in late blocks, masked forwards start at the first of them from what the clean
     forward of the same ids left there; the last `kept` batches are held (prefix.py).
     """
 
-    def __init__(self, target: PreTrainedModel, decomposition: Decomposition, kept: int = 1) -> None:
+    def __init__(self, target: nn.Module, decomposition: Decomposition, kept: int = 1) -> None:
         self.target, self.decomposition = target, decomposition
         self.kept = kept
         self._sites: dict[str, DecomposedSite] = {}
@@ -127,36 +146,56 @@ class DecomposedModel:
         """The decomposed sites in sorted order."""
         return [self._sites[s] for s in self.decomposition.sites]
 
-    def clean(self, ids: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t vocab"], list[Tensor]]:
-        """Logits of the untouched target and the input of every site, without gradients."""
+    def clean(self, ids: Tensor) -> tuple[Float[Tensor, "b t out"], SiteInputs]:
+        """Output of the untouched target and the input of every site (and block, if read), without gradients."""
         for site in self.modules:
             site.clear()
             site.capture, site.grid = True, (ids.shape[0], ids.shape[1])
-        with torch.no_grad():
-            logits = self._prefix.full(ids, lambda: self._forward(ids))
+        paths = (
+            block_paths(self.target, self.decomposition.sites)
+            if self.decomposition.importance.taps == "blocks"
+            else []
+        )
+        with torch.no_grad(), block_inputs(self.target, paths) as blocks:
+            logits = self._prefix.full(ids, lambda: output_of(self.target, ids))
         inputs: list[Tensor] = []
         for site in self.modules:
             assert site.input is not None
             inputs.append(site.input)
             site.capture, site.input = False, None
-        return logits, inputs
+        return logits, SiteInputs(inputs, [blocks[path] for path in paths])
 
-    def importance(
-        self, ids: Int[Tensor, "b t"], present: Bool[Tensor, "b t"] | None = None
-    ) -> Float[Tensor, "b t c"]:
+    def outputs(self, inputs: SiteInputs) -> list[Float[Tensor, "b t d_out"]]:
+        """What every untouched site gives on these inputs, without gradients."""
+        with torch.no_grad():
+            return [site.base(x) for site, x in zip(self.modules, inputs, strict=True)]
+
+    def keep_outputs(self, wanted: bool) -> None:
+        """Whether masked forwards leave the output of every site for `take_outputs`."""
+        for site in self.modules:
+            site.keep_output = wanted
+
+    def take_outputs(self) -> list[Float[Tensor, "b t d_out"]]:
+        """The output of every site in the last masked forward."""
+        taken = [site.output for site in self.modules]
+        for site in self.modules:
+            site.output = None
+        return taken  # pyright: ignore[reportReturnType]
+
+    def importance(self, ids: Tensor, present: Bool[Tensor, "b t"] | None = None) -> Float[Tensor, "b t c"]:
         """Causal importance g in [0, 1] of every subcomponent at every position, without gradients."""
         _, inputs = self.clean(ids)
         with torch.no_grad():
-            return self.decomposition.importance(inputs, present).clamp(0, 1)
+            return self.decomposition.logits(inputs, present).clamp(0, 1)
 
     def masked(
         self,
-        ids: Int[Tensor, "b t"],
+        ids: Tensor,
         mask: Float[Tensor, "b t c"],
         delta: Float[Tensor, "b t sites"] | None = None,
         route: Float[Tensor, "b t sites"] | None = None,
-    ) -> Float[Tensor, "b t vocab"]:
-        """Logits with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites."""
+    ) -> Float[Tensor, "b t out"]:
+        """Output with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites."""
         masks = mask.split(self.decomposition.counts, dim=-1)
         for i, site in enumerate(self.modules):
             own_delta = None if delta is None else delta[..., i : i + 1]
@@ -164,13 +203,10 @@ class DecomposedModel:
             site.set_masks(masks[i], own_delta, own_route)
             site.grid = (ids.shape[0], ids.shape[1])
         try:
-            return self._prefix.late(ids, lambda: self._forward(ids))
+            return self._prefix.late(ids, lambda: output_of(self.target, ids))
         finally:
             for site in self.modules:
                 site.clear()
-
-    def _forward(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t vocab"]:
-        return self.target(input_ids=ids, use_cache=False).logits
 
 
 def save_decomposition(
@@ -206,12 +242,10 @@ def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decom
     tensors = restored({key: value for key, value in read.items() if key not in indices})
     sites: list[str] = config["sites"]
     factors = {s: (tensors[f"V.{site_key(s)}"], tensors[f"U.{site_key(s)}"]) for s in sites}
-    widths = [factors[s][0].shape[0] for s in sites]
-    importance = SharedTransformer(
-        SharedTransformerConfig.model_validate(config["importance"]),
-        widths,
-        sum(f[0].shape[1] for f in factors.values()),
-    )
+    counts = [factors[s][0].shape[1] for s in sites]
+    own = read_importance_config(config["importance"])
+    widths = tap_widths(importance_class(own).taps, target, find_sites(target, sites), counts)
+    importance = build_importance(own, widths, counts)
     decomposition = Decomposition(factors, importance, {s: indices[f"indices.{site_key(s)}"] for s in sites})
     decomposition.load_state_dict(tensors)
     return decomposition.eval().requires_grad_(False), artifact

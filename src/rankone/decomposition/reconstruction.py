@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,25 @@ def kl_per_position(
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
+def mse_per_position(
+    clean: Float[Tensor, "b t out"], masked: Float[Tensor, "b t out"]
+) -> Float[Tensor, "b t"]:
+    """Mean squared difference of the outputs at every position."""
+    return (clean.float() - masked.float()).square().mean(-1)
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"kl": kl_per_position, "mse": mse_per_position}
+
+
 @functools.cache
-def kl_kernel(compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """`kl_per_position`, compiled or not."""
-    return torch.compile(kl_per_position, dynamic=False) if compiled else kl_per_position
+def divergence_kernel(kind: str, compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The divergence of that name, compiled or not."""
+    return torch.compile(DIVERGENCES[kind], dynamic=False) if compiled else DIVERGENCES[kind]
+
+
+def hidden_mse(
+    clean: Sequence[Float[Tensor, "b t _"]], masked: Sequence[Float[Tensor, "b t _"]]
+) -> Float[Tensor, "b t"]:
+    """Squared difference of the site outputs at every position: mean over all outputs of all sites."""
+    squares = [(c.float() - m.float()).square().sum(-1) for c, m in zip(clean, masked, strict=True)]
+    return torch.stack(squares).sum(0) / sum(c.shape[-1] for c in clean)

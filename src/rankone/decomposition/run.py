@@ -17,7 +17,6 @@ from rankone.artifact import new_artifact, open_artifact, refuse_existing
 from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidence
-from rankone.decomposition.importance import SharedTransformer
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
@@ -59,7 +58,7 @@ def decompose(
     check_wrap(target, find_sites(target, config.sites))
     # Without defaults, so that a field that a later version adds does not keep a run from resuming.
     key = [config.model_dump(exclude_defaults=True), model_hash(target), corpus.fingerprint()]
-    config_hash = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    config_hash = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     rows = training_rows(config, tokenizer, corpus, run, config_hash)
     with memory_advice(config):
         decomposition = new_decomposition(target, config)
@@ -134,12 +133,7 @@ def fold_dead(
         read, write = decomposition.factors(site)
         factors[site] = (read[:, own].detach().clone(), write[own].detach().clone())
         indices[site] = decomposition.indices[site][own]
-    old = decomposition.importance
-    widths = [decomposition.factors(s)[0].shape[0] for s in decomposition.sites]
-    importance = SharedTransformer(old.config, widths, int(keep.sum()))
-    state = old.state_dict()
-    state["head.weight"], state["head.bias"] = state["head.weight"][keep], state["head.bias"][keep]
-    importance.load_state_dict(state)
+    importance = decomposition.importance.kept(keep)
     return Decomposition(factors, importance, indices).eval().requires_grad_(False)
 
 

@@ -44,6 +44,8 @@ class DecomposedSite(nn.Module):
         self.capture = False
         self.input: Tensor | None = None
         self.grid: tuple[int, int] | None = None
+        self.keep_output = False
+        self.output: Tensor | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -68,9 +70,10 @@ class DecomposedSite(nn.Module):
             self.input = x if grid is None else x.view(*grid, -1)
         if self.mask is None:
             return self.base(x)
-        if grid is not None:
-            return self._masked(x.view(*grid, -1), self.mask).flatten(0, 1)
-        return self._masked(x, self.mask)
+        out = self._masked(x if grid is None else x.view(*grid, -1), self.mask)
+        if self.keep_output:
+            self.output = out
+        return out if grid is None else out.flatten(0, 1)
 
     def _masked(
         self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"]
@@ -130,3 +133,9 @@ def delta_of(
 def faithfulness(deltas: list[Tensor]) -> Float[Tensor, ""]:
     """Σ‖Δ_l‖²_F / N over the N decomposed weights (method: mean squared error, fp32)."""
     return torch.stack([delta.square().sum() for delta in deltas]).sum() / sum(d.numel() for d in deltas)
+
+
+def relative_faithfulness(deltas: list[Tensor], weights: list[Tensor]) -> Float[Tensor, ""]:
+    """Mean over sites of ‖Δ_l‖²_F / ‖W_l‖²_F: every site counts alike, whatever the size of its weights."""
+    shares = [d.square().sum() / w.square().sum() for d, w in zip(deltas, weights, strict=True)]
+    return torch.stack(shares).mean()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
-from transformers import PreTrainedModel
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from rankone.checkpoint import (
     State,
@@ -29,16 +30,18 @@ from rankone.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
-from rankone.decomposition.adversary import PersistentAdversary
-from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.adversary.registry import build_adversary
+from rankone.decomposition.config import TrainingConfig
+from rankone.decomposition.importance.registry import build_importance, importance_class
 from rankone.decomposition.initialisation import initial_factors
+from rankone.decomposition.levels import LEVELS
 from rankone.decomposition.masks import draw_noise, masks_and_penalty
-from rankone.decomposition.minimality import minimality_loss
+from rankone.decomposition.minimality import RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.reconstruction import kl_kernel
-from rankone.decomposition.routing import uniform_k_subset
-from rankone.decomposition.site import delta_of, faithfulness, gate, site_weight
+from rankone.decomposition.reconstruction import divergence_kernel, hidden_mse
+from rankone.decomposition.routing import ROUTINGS
+from rankone.decomposition.site import delta_of, faithfulness, gate, relative_faithfulness, site_weight
+from rankone.decomposition.taps import SiteInputs, tap_widths
 from rankone.errors import RankOneError, nearest
 from rankone.models.sites import Site, find_sites
 from rankone.progress import console, format_values, meter
@@ -48,7 +51,7 @@ ALIVE_SHARE = 1e-5
 FIRING_DECAY = 0.99
 
 
-def count_for(site: Site, config: DecomposeConfig) -> int:
+def count_for(site: Site, config: TrainingConfig) -> int:
     """C of a site: the first matching pattern of the recipe, else one per neuron or channel."""
     from fnmatch import fnmatch
 
@@ -60,7 +63,7 @@ def count_for(site: Site, config: DecomposeConfig) -> int:
     return max(site.d_in, site.d_out)
 
 
-def new_decomposition(target: PreTrainedModel, config: DecomposeConfig) -> Decomposition:
+def new_decomposition(target: nn.Module, config: TrainingConfig) -> Decomposition:
     """Initial factors and importance function for the sites the recipe names."""
     generator = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
@@ -73,9 +76,9 @@ def new_decomposition(target: PreTrainedModel, config: DecomposeConfig) -> Decom
         )
         for s in sites
     }
-    importance = SharedTransformer(
-        config.importance, [s.d_in for s in sites], sum(f[0].shape[1] for f in factors.values())
-    )
+    counts = [read.shape[1] for read, _ in factors.values()]
+    widths = tap_widths(importance_class(config.importance).taps, target, sites, counts)
+    importance = build_importance(config.importance, widths, counts)
     decomposition = Decomposition(factors, importance)
     if config.continue_from is not None:
         _continue(decomposition, Path(config.continue_from))
@@ -96,7 +99,7 @@ def _continue(decomposition: Decomposition, run: Path) -> None:
     unpack_module("decomposition", decomposition, tensors)
 
 
-def _refuse_idle_patterns(config: DecomposeConfig, names: list[str]) -> None:
+def _refuse_idle_patterns(config: TrainingConfig, names: list[str]) -> None:
     """A pattern of `subcomponents` that matches none of the decomposed sites is a slip, not a wish."""
     from fnmatch import fnmatch
 
@@ -107,13 +110,40 @@ def _refuse_idle_patterns(config: DecomposeConfig, names: list[str]) -> None:
             )
 
 
+class Pass(NamedTuple):
+    """What one masked forward gives: divergence [B, T], MSE of site outputs [B, T] if asked for, f_c, firing share."""
+
+    divergence: Float[Tensor, "b t"]
+    hidden: Float[Tensor, "b t"] | None
+    penalty: Float[Tensor, " c"]
+    firing: Float[Tensor, " c"]
+
+
+class Clean(NamedTuple):
+    """One clean forward: the batch, the output, the site outputs if the recipe holds them, importance logits."""
+
+    batch: Tensor
+    output: Tensor
+    hidden: list[Tensor]
+    logits: Tensor
+
+
 class Trainer:
-    """The state of a run and its step."""
+    """The state of a run and its step.
+
+    `data` are token rows [n, T], read in order and from the start again at their end, or a function from the step to
+    its batch [B, T] or [B, T, d].
+    """
 
     def __init__(
-        self, target: PreTrainedModel, decomposition: Decomposition, rows: np.ndarray, config: DecomposeConfig
+        self,
+        target: nn.Module,
+        decomposition: Decomposition,
+        data: np.ndarray | Callable[[int], Tensor],
+        config: TrainingConfig,
     ) -> None:
-        self.config, self.rows, self.decomposition = config, rows, decomposition
+        self.config, self.decomposition = config, decomposition
+        self.data = data if callable(data) else _in_order(data, config.rows)
         self.device = next(target.parameters()).device
         self.generator = torch.Generator(device=self.device)
         target.requires_grad_(False)
@@ -129,11 +159,12 @@ class Trainer:
         )
         self.generator.manual_seed(config.seed)
         channels = decomposition.total + len(decomposition.sites)
-        self.adversary = PersistentAdversary(
+        self.adversary = build_adversary(
             config.adversary, config.rows, config.context, channels, self.generator
         )
         self.firing = torch.ones(decomposition.total, device=self.device)
-        self.kl = kl_kernel(config.compile)
+        self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
+        self.divergence = divergence_kernel(config.reconstruction.divergence, config.compile)
 
     def warm_up(self, steps: int) -> None:
         """AdamW on faithfulness alone, with an optimiser that is thrown away."""
@@ -143,10 +174,9 @@ class Trainer:
             self._faithfulness().backward()
             optimizer.step()
 
-    def batch(self, step: int) -> Int[Tensor, "b t"]:
-        """Rows of one step; the data are read in order and start again at the end."""
-        index = np.arange(step * self.config.rows, (step + 1) * self.config.rows) % len(self.rows)
-        return torch.from_numpy(self.rows[index].astype(np.int64)).to(self.device)
+    def batch(self, step: int) -> Tensor:
+        """The batch of one step, on the run's device."""
+        return self.data(step).to(self.device)
 
     def step(self, step: int) -> dict[str, float]:
         """One training step; returns its losses and counts."""
@@ -154,19 +184,20 @@ class Trainer:
         # Seeded by the step, so that a resumed run draws what the uninterrupted one would have drawn.
         self.generator.manual_seed(config.seed * 1_000_003 + step + 1)
         self._schedule(step)
-        ids = self.batch(step)
+        batch = self.batch(step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.autocast):
-            clean, inputs = self.model.clean(ids)
-            logits = self.decomposition.importance(inputs)
-            reconstruction, penalty, firing = self._reconstruct(ids, clean, logits, step)
-        minimality = minimality_loss(penalty, config.minimality)
+            output, inputs = self.model.clean(batch)
+            clean = Clean(batch, output, self._site_outputs(inputs), self.decomposition.logits(inputs))
+            reconstruction, penalty, firing = self._reconstruct(clean, step)
+        mean_penalty = self.frequency(penalty / at_one(config.minimality, self.sharpness))
+        minimality = minimality_loss(mean_penalty, config.minimality)
         faith = self._faithfulness()
         total = reconstruction + minimality + config.faithfulness * faith
         self._check(
             total, step, {"reconstruction": reconstruction, "minimality": minimality, "faithfulness": faith}
         )
         self.optimizer.zero_grad()
-        self._ascend_with(total, step)
+        self._backward(total, step)
         torch.nn.utils.clip_grad_norm_(self.factors, config.clip)
         torch.nn.utils.clip_grad_norm_(self.decomposition.importance.parameters(), config.importance_clip)
         self.optimizer.step()
@@ -189,98 +220,106 @@ class Trainer:
 
     def _faithfulness(self) -> Float[Tensor, ""]:
         pairs = [self.decomposition.factors(s) for s in self.decomposition.sites]
-        return faithfulness([delta_of(w, *pair) for w, pair in zip(self.weights, pairs, strict=True)])
+        deltas = [delta_of(w, *pair) for w, pair in zip(self.weights, pairs, strict=True)]
+        if self.config.faithfulness_scale == "relative":
+            return relative_faithfulness(deltas, self.weights)
+        return faithfulness(deltas)
 
-    def _reconstruct(
-        self, ids: Tensor, clean: Tensor, logits: Tensor, step: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _site_outputs(self, inputs: SiteInputs) -> list[Tensor]:
+        return self.model.outputs(inputs) if self.config.reconstruction.hidden else []
+
+    def _reconstruct(self, clean: Clean, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction loss, mean penalty and firing share; leaves the source leaf for the ascent."""
-        config = self.config.reconstruction
-        rows = len(ids)
-        if config.form == "merged":
-            coin = torch.rand(rows, 1, 1, generator=self.generator, device=self.device)
-            self._rows = coin < self.config.adversary.fraction
-            self._source_scale = 1.0
-            weight = torch.where(self._rows, config.adversarial, config.stochastic)
-            divergence, penalty, firing = self._pass(ids, clean, logits, self._rows)
-            per_row = divergence.detach().mean(1)
-            self._parts = self._by_kind(per_row, self._rows.flatten())
-            return 2 * (weight.squeeze(-1) * divergence).mean(), penalty, firing
-        none = torch.zeros(rows, 1, 1, dtype=torch.bool, device=self.device)
-        self._rows = ~none
-        # The ascents before the step follow the bare divergence; the step's own has to match them in size.
-        self._source_scale = config.adversarial or 1.0
-        for _ in range(self.config.adversary.extra_ascents):
-            divergence, _, _ = self._pass(ids, clean, logits.detach(), ~none)
-            (gradient,) = torch.autograd.grad(divergence.mean(), [self._source])
-            self._ascend(gradient, step)
-        stochastic, penalty, firing = self._pass(ids, clean, logits, none)
-        adversarial, _, _ = self._pass(ids, clean, logits, ~none)
-        self._parts = {"kl_stochastic": stochastic.mean().item(), "kl_adversarial": adversarial.mean().item()}
-        loss = config.stochastic * stochastic.mean() + config.adversarial * adversarial.mean()
-        return loss, penalty, firing
+        if self.config.reconstruction.form == "merged":
+            return self._merged(clean, step)
+        return self._separate(clean, step)
 
-    def _pass(
-        self, ids: Tensor, clean: Tensor, logits: Tensor, adversarial: Bool[Tensor, "b 1 1"]
-    ) -> tuple[Float[Tensor, "b t"], Tensor, Tensor]:
-        """One masked forward: KL per position [B, T], mean penalty, firing share."""
-        batch, length = ids.shape
+    def _merged(self, clean: Clean, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One pass in which a coin decides each row's kind; twice the mean, so that ½ and ½ is the plain mean."""
+        config = self.config.reconstruction
+        coin = torch.rand(len(clean.batch), 1, 1, generator=self.generator, device=self.device)
+        rows = coin < self.config.adversary.fraction
+        self._search(clean, rows, step)
+        found = self._pass(clean, rows)
+        self._rows, self._source_scale = rows, 1.0
+        self._parts = self._by_kind(found.divergence.detach().mean(1), rows.flatten())
+        weight = torch.where(rows, config.adversarial, config.stochastic).squeeze(-1)
+        loss = weight * found.divergence
+        if found.hidden is not None:
+            hidden = (~rows).squeeze(-1) * found.hidden
+            self._parts["hidden"] = hidden.mean().item()
+            loss = loss + config.hidden * hidden
+        return 2 * loss.mean(), found.penalty, found.firing
+
+    def _separate(self, clean: Clean, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One stochastic and one adversarial pass of all rows, after the adversary's ascents."""
+        config = self.config.reconstruction
+        none = torch.zeros(len(clean.batch), 1, 1, dtype=torch.bool, device=self.device)
+        self._search(clean, ~none, step)
+        stochastic = self._pass(clean, none)
+        adversarial = self._pass(clean, ~none)
+        # The ascents before the step follow the bare divergence; the step's own has to match them in size.
+        self._rows, self._source_scale = ~none, config.adversarial or 1.0
+        parts = {"stochastic": stochastic.divergence.mean(), "adversarial": adversarial.divergence.mean()}
+        self._parts = {f"{config.divergence}_{k}": v.item() for k, v in parts.items()}
+        loss = config.stochastic * parts["stochastic"] + config.adversarial * parts["adversarial"]
+        if stochastic.hidden is not None:
+            self._parts["hidden"] = stochastic.hidden.mean().item()
+            loss = loss + config.hidden * stochastic.hidden.mean()
+        return loss, stochastic.penalty, stochastic.firing
+
+    def _search(self, clean: Clean, rows: Bool[Tensor, "b 1 1"], step: int) -> None:
+        """The adversary's ascents before the step's own pass: gradients of the sources alone."""
+        self.adversary.begin()
+        fixed = clean._replace(logits=clean.logits.detach())
+        count = self.adversary.searches(self.config.reconstruction.form == "merged")
+        for _ in range(count if rows.any() else 0):
+            divergence = self._pass(fixed, rows).divergence
+            (gradient,) = torch.autograd.grad((rows.squeeze(-1) * divergence).mean(), [self._source])
+            self._ascend(gradient, rows, step)
+
+    def _pass(self, clean: Clean, adversarial: Bool[Tensor, "b 1 1"]) -> Pass:
+        """One masked forward: adversarial rows with all sites masked, the others stochastic and routed."""
+        batch, length = clean.logits.shape[:2]
         total, sites = self.decomposition.total, len(self.decomposition.sites)
-        generator = self.generator
+        config, generator = self.config.reconstruction, self.generator
         self._source = self.adversary.source.clone().requires_grad_(True)
         source = self.adversary.by_slot(self._source)
-        noise = draw_noise((batch, length, total), generator)
         mask, penalty, firing = masks_and_penalty(
-            logits,
-            noise,
+            clean.logits,
+            draw_noise((batch, length, total), generator),
             source[..., :total],
             adversarial,
             self.sharpness,
             self.config.minimality.kind,
             self.config.compile,
-            self._levels(batch),
+            LEVELS[config.sources](batch, generator),
         )
         uniform = torch.rand(batch, length, sites, generator=generator, device=self.device)
         delta = torch.where(adversarial, source[..., total:], uniform)
-        route = torch.where(adversarial, 1.0, self._routes(batch, length, sites))
-        return self.kl(clean, self.model.masked(ids, mask, delta, route)), penalty, firing
-
-    def _levels(self, batch: int) -> Float[Tensor, "b 1 1"] | None:
-        """Per row the probability of a source being 1: uniform, with a sixth of the rows at 0 and at 1 each."""
-        if self.config.reconstruction.sources == "uniform":
-            return None
-        return (torch.rand(batch, 1, 1, generator=self.generator, device=self.device) * 1.5 - 0.25).clamp(
-            0, 1
+        route = torch.where(
+            adversarial, 1.0, ROUTINGS[config.routing](batch, length, sites, generator).float()
         )
+        self.model.keep_outputs(bool(clean.hidden))
+        masked = self.model.masked(clean.batch, mask, delta, route)
+        hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
+        return Pass(self.divergence(clean.output, masked), hidden, penalty, firing)
 
-    def _routes(self, batch: int, length: int, sites: int) -> Float[Tensor, "b t sites"]:
-        """Which sites are masked at each position of a stochastic row."""
-        routing = self.config.reconstruction.routing
-        if routing == "all":
-            return torch.ones(batch, length, sites, device=self.device)
-        chosen = uniform_k_subset(batch, length, sites, self.generator).float()
-        if routing == "subset":
-            return chosen
-        coin = torch.rand(batch, 1, 1, generator=self.generator, device=self.device)
-        return torch.where(coin < 0.5, 1.0, chosen)
-
-    @staticmethod
-    def _by_kind(per_row: Tensor, adversarial: Tensor) -> dict[str, float]:
+    def _by_kind(self, per_row: Tensor, adversarial: Tensor) -> dict[str, float]:
         parts = {}
-        for name, rows in (("kl_stochastic", ~adversarial), ("kl_adversarial", adversarial)):
+        for name, rows in (("stochastic", ~adversarial), ("adversarial", adversarial)):
             if rows.any():
-                parts[name] = per_row[rows].mean().item()
+                parts[f"{self.config.reconstruction.divergence}_{name}"] = per_row[rows].mean().item()
         return parts
 
-    def _ascend_with(self, total: Tensor, step: int) -> None:
-        """Backward of everything; the source's share of it is the adversary's gradient."""
+    def _backward(self, total: Tensor, step: int) -> None:
+        """Backward of everything; the source's share of it is the gradient of an adversary that learns."""
         total.backward()
-        if self._source.grad is not None:
-            self._ascend(self._source.grad / self._source_scale, step)
+        if self.adversary.learns and self._source.grad is not None:
+            self._ascend(self._source.grad / self._source_scale, self._rows, step)
 
-    def _ascend(self, gradient: Tensor, step: int) -> None:
-        rate = self.config.adversary.learning_rate.at(step, self.config.steps)
-        self.adversary.ascend(gradient, rate, self._rows)
+    def _ascend(self, gradient: Tensor, rows: Bool[Tensor, "b 1 1"], step: int) -> None:
+        self.adversary.ascend(gradient, self.adversary.rate(step, self.config.steps), rows)
 
     def _check(self, total: Tensor, step: int, parts: dict[str, Tensor]) -> None:
         if math.isfinite(total.item()):
@@ -297,13 +336,15 @@ class Trainer:
             "optimizer", self.optimizer
         )
         tensors |= {f"adversary.{k}": v for k, v in self.adversary.tensors().items()}
+        tensors |= {f"frequency.{k}": v for k, v in self.frequency.tensors().items()}
         return State(step, tensors | {"firing": self.firing}, {})
 
     def load(self, state: State) -> None:
         """Put a saved state back."""
         unpack_module("decomposition", self.decomposition, state.tensors)
         unpack_optimizer("optimizer", self.optimizer, state.tensors)
-        self.adversary.load({k[10:]: v for k, v in state.tensors.items() if k.startswith("adversary.")})
+        self.adversary.load(_under("adversary.", state.tensors))
+        self.frequency.load(_under("frequency.", state.tensors))
         self.firing.copy_(state.tensors["firing"])
 
     def use_compiled_gate(self) -> None:
@@ -312,6 +353,20 @@ class Trainer:
             compiled = torch.compile(gate, dynamic=False)
             for site in self.model.modules:
                 site.gate = compiled
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _in_order(rows: np.ndarray, count: int) -> Callable[[int], Tensor]:
+    """Batches of `count` rows, read in order and from the start again at the end."""
+
+    def batch(step: int) -> Tensor:
+        index = np.arange(step * count, (step + 1) * count) % len(rows)
+        return torch.from_numpy(rows[index].astype(np.int64))
+
+    return batch
 
 
 def train(

@@ -95,7 +95,7 @@ def token_views(
         for ids, valid, present in _parts(blocks):
             logits, inputs = model.clean(ids)
             with torch.no_grad():
-                g = model.decomposition.importance(inputs, present)[..., columns]
+                g = model.decomposition.logits(inputs, present)[..., columns]
             firing = (g > FIRING)[valid].float()
             probabilities = logits.float().softmax(-1)[valid]
             fired.index_add_(1, ids[valid], firing.T)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rankone.decomposition.adversary import PersistentAdversary
-from rankone.decomposition.config import Adversary
+from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2
 ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)
@@ -20,7 +19,7 @@ SHAPES = {
 
 def adversary(scope="bc", start=None, **changes):
     built = PersistentAdversary(
-        Adversary(scope=scope, **changes), ROWS, LENGTH, CHANNELS, torch.Generator().manual_seed(0)
+        PersistentConfig(scope=scope, **changes), ROWS, LENGTH, CHANNELS, torch.Generator().manual_seed(0)
     )
     if start is not None:
         built.source = torch.full_like(built.source, start)
@@ -177,3 +176,25 @@ def test_without_a_lifetime_sources_are_never_renewed():
     for _ in range(50):
         found.ascend(torch.ones(ROWS, 1, CHANNELS), 0.0, ALL)
     assert (found.ascents == 50).all()
+
+
+@pytest.mark.parametrize(("scope", "owners"), [("bsc", ROWS), ("bc", ROWS), ("sc", 1), ("c", 1)])
+def test_every_slot_draws_from_its_own_pool(scope, owners):
+    found = adversary(scope, pool=4)
+    assert found.source.shape == (4 * owners, *SHAPES[scope][1:])
+    seen = set()
+    for _ in range(60):
+        found.begin()
+        assert found.by_slot(found.source).shape == (ROWS, *SHAPES[scope][1:])
+        assert torch.equal(found.by_slot(found.source), found.source[found.slots])
+        seen |= {(slot, int(drawn)) for slot, drawn in enumerate(found.slots)}
+    expected = {(slot, (slot % owners) * 4 + k) for slot in range(ROWS) for k in range(4)}
+    assert seen == expected
+
+
+def test_only_the_drawn_particle_of_a_pool_moves():
+    found = adversary("bc", start=0.5, pool=3)
+    found.begin()
+    found.ascend(torch.ones_like(found.source), 0.1, torch.tensor([True, False, True]).view(ROWS, 1, 1))
+    moved = (found.source > 0.5).all(-1).flatten()
+    assert moved.nonzero().flatten().tolist() == sorted(int(found.slots[i]) for i in (0, 2))

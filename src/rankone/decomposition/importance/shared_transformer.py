@@ -8,6 +8,8 @@ Source: VPD's `global_shared_transformer`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rankone.config import Config
+from rankone.decomposition.importance.function import ImportanceFunction, concatenated
+from rankone.decomposition.importance.layers import scaled_linear
 from rankone.models.simple_mlp import rotary_tables, rotate
 
 
-class SharedTransformerConfig(Config):
-    """Sizes of the importance transformer."""
+class TransformerSizes(Config):
+    """Sizes of an importance transformer."""
 
     width: int = Field(default=256, gt=0)
     blocks: int = Field(default=2, ge=0)
@@ -28,7 +32,7 @@ class SharedTransformerConfig(Config):
     hidden: int = Field(default=1024, gt=0)
 
     @model_validator(mode="after")
-    def _splits_into_heads(self) -> SharedTransformerConfig:
+    def _splits_into_heads(self) -> TransformerSizes:
         if self.width % (2 * self.heads):
             raise ValueError(
                 f"width {self.width} does not split into {self.heads} heads of even size (RoPE turns pairs)"
@@ -36,14 +40,20 @@ class SharedTransformerConfig(Config):
         return self
 
 
+class SharedTransformerConfig(TransformerSizes):
+    """Sizes of the importance transformer over all sites."""
+
+    kind: Literal["shared_transformer"] = "shared_transformer"
+
+
 class _Block(nn.Module):
-    def __init__(self, config: SharedTransformerConfig) -> None:
+    def __init__(self, config: TransformerSizes) -> None:
         super().__init__()
         self.heads = config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
-        self.up = _scaled_linear(config.width, config.hidden, math.sqrt(2))
-        self.down = _scaled_linear(config.hidden, config.width, 1.0)
+        self.up = scaled_linear(config.width, config.hidden, math.sqrt(2))
+        self.down = scaled_linear(config.hidden, config.width, 1.0)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], keys: Tensor | None) -> Tensor:
         batch, length, width = x.shape
@@ -56,21 +66,21 @@ class _Block(nn.Module):
         return x + self.down(F.gelu(self.up(F.rms_norm(x, (width,)))))
 
 
-class SharedTransformer(nn.Module):
+class SharedTransformer(ImportanceFunction):
     """Importance logits [B, T, ΣC] from site inputs; `widths` are the d_in of the sites in sorted order."""
 
-    def __init__(self, config: SharedTransformerConfig, widths: list[int], subcomponents: int) -> None:
-        super().__init__()
-        self.config = config
-        self.project = _scaled_linear(sum(widths), config.width, math.sqrt(2))
+    def __init__(self, config: TransformerSizes, widths: Sequence[int], counts: Sequence[int]) -> None:
+        super().__init__(widths, counts)
+        self.config: TransformerSizes = config
+        self.project = scaled_linear(sum(widths), config.width, math.sqrt(2))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
-        self.head = _scaled_linear(config.width, subcomponents, 1.0)
+        self.head = scaled_linear(config.width, sum(counts), 1.0)
 
     def forward(
         self, inputs: list[Float[Tensor, "b t d"]], present: Bool[Tensor, "b t"] | None = None
     ) -> Float[Tensor, "b t c"]:
         """Logits for the site inputs of one clean forward; `present` marks real (not padded) positions."""
-        x = self.project(torch.cat([F.rms_norm(one, one.shape[-1:]) for one in inputs], dim=-1))
+        x = self.project(concatenated([F.rms_norm(one, one.shape[-1:]) for one in inputs]))
         positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
         rotary = rotary_tables(positions, self.config.width // self.config.heads, 10000.0)
         keys = None if present is None else present[:, None, None, :]
@@ -78,9 +88,6 @@ class SharedTransformer(nn.Module):
             x = block(x, rotary, keys)
         return self.head(x)
 
-
-def _scaled_linear(fan_in: int, fan_out: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(fan_in, fan_out)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
-    nn.init.zeros_(layer.bias)
-    return layer
+    def axis(self, parameter: str) -> Literal["all"] | None:
+        """Only the head has one row per subcomponent."""
+        return "all" if parameter.startswith("head.") else None

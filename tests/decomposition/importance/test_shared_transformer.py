@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
 
 WIDTHS = [4, 6]
 CONFIG = SharedTransformerConfig(width=8, blocks=2, heads=2, hidden=12)
@@ -20,7 +20,7 @@ def site_inputs(rows=2, length=5, seed=0):
 
 def transformer(blocks=2):
     torch.manual_seed(1)
-    return SharedTransformer(CONFIG.model_copy(update={"blocks": blocks}), WIDTHS, 7)
+    return SharedTransformer(CONFIG.model_copy(update={"blocks": blocks}), WIDTHS, [3, 4])
 
 
 def changed(inputs, where):
@@ -77,7 +77,7 @@ def test_no_padding_is_no_mask():
 
 def test_initial_spread():
     torch.manual_seed(0)
-    wide = SharedTransformer(SharedTransformerConfig(width=64, blocks=1, heads=2, hidden=128), [100], 200)
+    wide = SharedTransformer(SharedTransformerConfig(width=64, blocks=1, heads=2, hidden=128), [100], [200])
     block = wide.blocks[0]
     assert wide.project.weight.std().item() == pytest.approx((2 / 100) ** 0.5, rel=0.05)
     assert wide.head.weight.std().item() == pytest.approx(64**-0.5, rel=0.05)

@@ -1,0 +1,53 @@
+"""Fresh adversarial sources: n signed ascents from a random start at every training step. Source: VPD's PGD loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+
+
+class FreshConfig(SourceConfig):
+    """Sources that are found anew at every step; each of the `steps` costs a forward and a backward of the batch."""
+
+    kind: Literal["fresh"]
+    steps: int = Field(default=2, ge=0, description="ascents before each step")
+    step_size: float = Field(default=0.5, gt=0, description="length of an ascent in every channel")
+
+
+class FreshAdversary(Adversary):
+    """Sources without a memory: r ← clamp(r + step_size · sign ∂loss/∂r, 0, 1) from r ~ U[0, 1]."""
+
+    learns = False
+
+    def __init__(
+        self, config: FreshConfig, rows: int, length: int, channels: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(config, rows, length, channels, generator)
+        self.config = config
+
+    def begin(self) -> None:
+        """A new random start."""
+        self.source = self._uniform(self.source.shape)
+
+    def searches(self, merged: bool) -> int:
+        """All of its steps, in either form."""
+        del merged
+        return self.config.steps
+
+    def rate(self, step: int, steps: int) -> float:
+        """The same throughout."""
+        del step, steps
+        return self.config.step_size
+
+    def ascend(
+        self, gradient: Float[Tensor, "sb st channels"], rate: float, rows: Bool[Tensor, "b 1 1"]
+    ) -> None:
+        """One signed step; sources that no adversarial row used have gradient 0 and stay."""
+        del rows
+        self.source = (self.source + rate * gradient.sign()).clamp(0, 1)

@@ -1,0 +1,82 @@
+"""Persistent adversarial sources: an Adam ascent on r that outlives the training step. Source: VPD's persistent PGD."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+from rankone.schedule import Schedule
+
+ADAM_EPSILON = 1e-8
+
+
+class PersistentConfig(SourceConfig):
+    """Persistent sources that ascend the reconstruction loss."""
+
+    kind: Literal["persistent"] = "persistent"
+    pool: int = Field(
+        default=1, ge=1, description="sources per slot (or shared by all), one drawn at each step"
+    )
+    learning_rate: Schedule = Schedule(start=0.05, warmup=0.025)
+    beta1: float = Field(default=0.5, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    extra_ascents: int = Field(default=2, ge=0, description="ascents before each step (separate form only)")
+    lifetime: float | None = Field(
+        default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
+    )
+
+
+class PersistentAdversary(Adversary):
+    """Sources with their Adam moments."""
+
+    learns = True
+
+    def __init__(
+        self, config: PersistentConfig, rows: int, length: int, channels: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(config, rows, length, channels, generator, config.pool)
+        self.config = config
+        self.first = torch.zeros_like(self.source)
+        self.second = torch.zeros_like(self.source)
+        self.ascents = torch.zeros(len(self.source), 1, 1, device=generator.device)
+
+    def searches(self, merged: bool) -> int:
+        """The merged form has its one pass alone."""
+        return 0 if merged else self.config.extra_ascents
+
+    def rate(self, step: int, steps: int) -> float:
+        """As scheduled."""
+        return self.config.learning_rate.at(step, steps)
+
+    def ascend(
+        self, gradient: Float[Tensor, "sb st channels"], rate: float, rows: Bool[Tensor, "b 1 1"]
+    ) -> None:
+        """One bias-corrected Adam step up the gradient, clamped to [0, 1], for the sources an adversarial slot used."""
+        moved = self.used(rows)
+        b1, b2 = self.config.beta1, self.config.beta2
+        self.ascents += moved
+        keep = moved.float()
+        self.first.lerp_(gradient, (1 - b1) * keep)
+        self.second.lerp_(gradient.square(), (1 - b2) * keep)
+        count = self.ascents.clamp_min(1)
+        step = (self.first / (1 - b1**count)) / ((self.second / (1 - b2**count)).sqrt() + ADAM_EPSILON)
+        self.source = (self.source + rate * keep * step).clamp(0, 1)
+        if self.config.lifetime is not None:
+            self._renew(self.config.lifetime, moved)
+
+    def _renew(self, lifetime: float, moved: Bool[Tensor, "sb 1 1"]) -> None:
+        """Draw some sources anew, one ascent in `lifetime`: a model can learn to withstand a few old sources alone."""
+        chance = self._uniform(moved.shape)
+        old = (moved & (chance < 1 / lifetime)).float()
+        self.source = self.source.lerp(self._uniform(self.source.shape), old)
+        for state in (self.first, self.second, self.ascents):
+            state *= 1 - old
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its whole state."""
+        return {"source": self.source, "first": self.first, "second": self.second, "ascents": self.ascents}

@@ -1,0 +1,37 @@
+"""All adversaries by `kind`. A new one is a file in this folder and a line in both tables below."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Discriminator, Tag
+
+from rankone.config import Config
+from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
+from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
+from rankone.decomposition.adversary.sources import Adversary
+
+DEFAULT = "persistent"  # of recipes that do not say
+
+
+def _kind(value: Any) -> str:
+    return value.get("kind", DEFAULT) if isinstance(value, dict) else value.kind
+
+
+AdversaryConfig = Annotated[
+    Annotated[PersistentConfig, Tag("persistent")] | Annotated[FreshConfig, Tag("fresh")],
+    Discriminator(_kind),
+]
+
+ADVERSARIES: dict[type[Config], type[Adversary]] = {
+    PersistentConfig: PersistentAdversary,
+    FreshConfig: FreshAdversary,
+}
+
+
+def build_adversary(
+    config: Config, rows: int, length: int, channels: int, generator: torch.Generator
+) -> Adversary:
+    """An adversary for batches [rows, length]; `channels` are all subcomponents and one delta per site."""
+    return ADVERSARIES[type(config)](config, rows, length, channels, generator)  # pyright: ignore[reportArgumentType]
