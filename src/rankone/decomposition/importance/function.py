@@ -25,11 +25,10 @@ class ImportanceFunction(nn.Module):
     """
 
     taps: ClassVar[Taps] = "sites"
-    config: Config
 
-    def __init__(self, widths: Sequence[int], counts: Sequence[int]) -> None:
+    def __init__(self, config: Config, widths: Sequence[int], counts: Sequence[int]) -> None:
         super().__init__()
-        self.widths, self.counts = list(widths), list(counts)
+        self.config, self.widths, self.counts = config, list(widths), list(counts)
 
     @abstractmethod
     def forward(
@@ -45,7 +44,7 @@ class ImportanceFunction(nn.Module):
         """The same function without the logits of the subcomponents that are not kept."""
         own = keep.split(self.counts)
         counts = [int(k.sum()) for k in own]
-        small = type(self)(self.config, counts if self.taps == "activations" else self.widths, counts)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        small = type(self)(self.config, counts if self.taps == "activations" else self.widths, counts)
         state = {}
         for name, value in self.state_dict().items():
             axis = self.axis(name)

@@ -25,8 +25,8 @@ class GlobalSharedMLP(ImportanceFunction):
     """Site inputs side by side [B, T, Σ d_in] → hidden → logits [B, T, ΣC]."""
 
     def __init__(self, config: GlobalSharedMLPConfig, widths: Sequence[int], counts: Sequence[int]) -> None:
-        super().__init__(widths, counts)
-        self.config: GlobalSharedMLPConfig = config
+        super().__init__(config, widths, counts)
+        self.last = len(config.hidden)
         self.mlp = Perceptron(sum(widths), config.hidden, sum(counts))
 
     def forward(
@@ -38,4 +38,4 @@ class GlobalSharedMLP(ImportanceFunction):
 
     def axis(self, parameter: str) -> Literal["all"] | None:
         """Only the last layer, `mlp.layers.<last>`, has one row per subcomponent."""
-        return "all" if int(parameter.split(".")[2]) == len(self.config.hidden) else None
+        return "all" if int(parameter.split(".")[2]) == self.last else None

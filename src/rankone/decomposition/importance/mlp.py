@@ -28,8 +28,7 @@ class SubcomponentMLP(ImportanceFunction):
     taps: ClassVar[Taps] = "activations"
 
     def __init__(self, config: MLPConfig, widths: Sequence[int], counts: Sequence[int]) -> None:
-        super().__init__(widths, counts)
-        self.config: MLPConfig = config
+        super().__init__(config, widths, counts)
         self.sites = nn.ModuleList(StackedPerceptron(count, 1, config.hidden) for count in counts)
 
     def forward(

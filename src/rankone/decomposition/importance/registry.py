@@ -58,4 +58,4 @@ def importance_class(config: Config) -> type[ImportanceFunction]:
 
 def build_importance(config: Config, widths: Sequence[int], counts: Sequence[int]) -> ImportanceFunction:
     """An importance function with fresh weights (global generator); `widths` as its taps have them (taps.py)."""
-    return importance_class(config)(config, widths, counts)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return importance_class(config)(config, widths, counts)

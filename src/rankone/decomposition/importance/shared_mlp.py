@@ -26,8 +26,8 @@ class SharedMLP(ImportanceFunction):
     """x [B, T, d_in] → hidden → logits [B, T, C] for each site on its own."""
 
     def __init__(self, config: SharedMLPConfig, widths: Sequence[int], counts: Sequence[int]) -> None:
-        super().__init__(widths, counts)
-        self.config: SharedMLPConfig = config
+        super().__init__(config, widths, counts)
+        self.last = len(config.hidden)
         self.sites = nn.ModuleList(
             Perceptron(width, config.hidden, count) for count, width in zip(counts, widths, strict=True)
         )
@@ -42,4 +42,4 @@ class SharedMLP(ImportanceFunction):
     def axis(self, parameter: str) -> int | None:
         """Only the last layer of a site, `sites.<i>.layers.<last>`, has one row per subcomponent."""
         _, site, _, layer, _ = parameter.split(".")
-        return int(site) if int(layer) == len(self.config.hidden) else None
+        return int(site) if int(layer) == self.last else None

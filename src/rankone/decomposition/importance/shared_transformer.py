@@ -70,8 +70,8 @@ class SharedTransformer(ImportanceFunction):
     """Importance logits [B, T, ΣC] from site inputs; `widths` are the d_in of the sites in sorted order."""
 
     def __init__(self, config: TransformerSizes, widths: Sequence[int], counts: Sequence[int]) -> None:
-        super().__init__(widths, counts)
-        self.config: TransformerSizes = config
+        super().__init__(config, widths, counts)
+        self.head_width = config.width // config.heads
         self.project = scaled_linear(sum(widths), config.width, math.sqrt(2))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.head = scaled_linear(config.width, sum(counts), 1.0)
@@ -82,7 +82,7 @@ class SharedTransformer(ImportanceFunction):
         """Logits for the site inputs of one clean forward; `present` marks real (not padded) positions."""
         x = self.project(concatenated([F.rms_norm(one, one.shape[-1:]) for one in inputs]))
         positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
-        rotary = rotary_tables(positions, self.config.width // self.config.heads, 10000.0)
+        rotary = rotary_tables(positions, self.head_width, 10000.0)
         keys = None if present is None else present[:, None, None, :]
         for block in self.blocks:
             x = block(x, rotary, keys)

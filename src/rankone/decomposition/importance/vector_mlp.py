@@ -26,8 +26,7 @@ class VectorMLP(ImportanceFunction):
     """A scalar-valued MLP x → g per subcomponent: C · d_in · hidden parameters a site, for small models."""
 
     def __init__(self, config: VectorMLPConfig, widths: Sequence[int], counts: Sequence[int]) -> None:
-        super().__init__(widths, counts)
-        self.config: VectorMLPConfig = config
+        super().__init__(config, widths, counts)
         self.sites = nn.ModuleList(
             StackedPerceptron(count, width, config.hidden)
             for count, width in zip(counts, widths, strict=True)

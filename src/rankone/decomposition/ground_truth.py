@@ -1,0 +1,146 @@
+"""How near a decomposition comes to mechanisms that are known: the metrics of toy targets.
+
+A site whose truth is one subcomponent per feature has, per feature i, a read and a write direction; with only feature i
+active exactly one subcomponent, another for each i, should be important. A site whose truth is dense (all features pass
+through all of its few dimensions) should keep as many subcomponents as it has dimensions, and no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.site import delta_of, site_weight
+from rankone.models.sites import find_sites
+from rankone.models.toys import TMS, ResidMLP
+
+MAGNITUDE = 0.75  # of the one active feature
+TOLERANCE = 0.1  # by which an importance may miss 0 or 1
+
+
+@dataclass(frozen=True)
+class SiteTruth:
+    """Directions per feature, or the number of dense dimensions."""
+
+    read: Float[Tensor, "n d_in"] | None = None
+    write: Float[Tensor, "n d_out"] | None = None
+    dense: int | None = None
+
+
+@dataclass(frozen=True)
+class SiteScore:
+    """One site against its truth.
+
+    errors: importances farther than 0.1 from the true pattern. per_feature: mean number of subcomponents with importance
+    over 0.1 when one feature is active. read, write: mean |cos| of the matched subcomponents with the true directions
+    (None where the truth is dense). remainder: ‖Δ‖² / ‖W‖².
+    """
+
+    site: str
+    truth: str
+    errors: int
+    per_feature: float
+    alive: int
+    read: float | None
+    write: float | None
+    remainder: float
+
+
+def truth_of(target: TMS | ResidMLP) -> dict[str, SiteTruth]:
+    """The true mechanisms of every site of a toy target, by site name."""
+    weights = {site.name: site_weight(site) for site in find_sites(target)}
+    if isinstance(target, TMS):
+        first, *middle, last = weights
+        one_hot, columns = torch.eye(weights[first].shape[1]), weights[first].T
+        dense = {name: SiteTruth(dense=columns.shape[1]) for name in middle}
+        return {first: SiteTruth(one_hot, columns)} | dense | {last: SiteTruth(columns, one_hot)}
+    truths = {}
+    for name, weight in weights.items():
+        if name.endswith("mlp_in"):
+            truths[name] = SiteTruth(target.embedding, target.embedding @ weight.T)
+        else:
+            truths[name] = SiteTruth(dense=weight.shape[1])
+    return truths
+
+
+def single_feature_importance(model: DecomposedModel, features: int) -> Float[Tensor, "n c"]:
+    """Importance of every subcomponent with only feature i active, at 0.75; one row per feature."""
+    return model.importance(MAGNITUDE * torch.eye(features).unsqueeze(1)).squeeze(1)
+
+
+def matched(importance: Float[Tensor, "n c"]) -> Int[Tensor, " n"]:
+    """A column for every row, each used once: the largest entry first, then the largest of what is left, and so on.
+
+    Exact whenever the pattern is a permutation, which is what it is used to find out; C must be at least n.
+    """
+    left, columns = importance.clone(), torch.zeros(len(importance), dtype=torch.long)
+    for _ in range(len(importance)):
+        row, column = divmod(int(left.argmax()), left.shape[1])
+        columns[row] = column
+        left[row], left[:, column] = -1.0, -1.0
+    return columns
+
+
+def identity_errors(importance: Float[Tensor, "n c"], columns: Int[Tensor, " n"]) -> int:
+    """Entries farther than the tolerance from 1 at the matched column of each row and 0 elsewhere."""
+    pattern = F.one_hot(columns, importance.shape[1]).float()
+    return int(((importance - pattern).abs() > TOLERANCE).sum())
+
+
+def dense_errors(importance: Float[Tensor, "n c"], dense: int) -> int:
+    """Entries over the tolerance outside the `dense` heaviest columns, and those of them that no feature uses."""
+    on = importance > TOLERANCE
+    order = importance.sum(0).argsort(descending=True)
+    return int(on[:, order[dense:]].sum() + (~on[:, order[:dense]].any(0)).sum())
+
+
+def site_score(
+    name: str,
+    truth: SiteTruth,
+    importance: Float[Tensor, "n c"],
+    factors: tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]],
+    weight: Float[Tensor, "d_out d_in"],
+) -> SiteScore:
+    """One site's score from its importances for single features, its factors and the target's weight."""
+    on = importance > TOLERANCE
+    read = write = None
+    if truth.dense is not None:
+        errors = dense_errors(importance, truth.dense)
+    else:
+        assert truth.read is not None
+        assert truth.write is not None
+        columns = matched(importance)
+        errors = identity_errors(importance, columns)
+        read = F.cosine_similarity(factors[0][:, columns].T, truth.read).abs().mean().item()
+        write = F.cosine_similarity(factors[1][columns], truth.write).abs().mean().item()
+    share = delta_of(weight, *factors).square().sum() / weight.square().sum()
+    return SiteScore(
+        site=name,
+        truth="one per feature" if truth.dense is None else f"dense, {truth.dense}",
+        errors=errors,
+        per_feature=on.sum(1).float().mean().item(),
+        alive=int(on.any(0).sum()),
+        read=read,
+        write=write,
+        remainder=share.item(),
+    )
+
+
+def score(target: TMS | ResidMLP, decomposition: Decomposition, features: int) -> list[dict[str, Any]]:
+    """The score of every decomposed site as plain values."""
+    truths = truth_of(target)
+    with torch.no_grad(), DecomposedModel(target, decomposition) as model:
+        importances = single_feature_importance(model, features).split(decomposition.counts, -1)
+    weights = {site.name: site_weight(site) for site in find_sites(target, decomposition.sites)}
+    found = []
+    for name, importance in zip(decomposition.sites, importances, strict=True):
+        read, write = decomposition.factors(name)
+        pair = (read.detach(), write.detach())
+        found.append(asdict(site_score(name, truths[name], importance, pair, weights[name])))
+    return found

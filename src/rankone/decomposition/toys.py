@@ -1,0 +1,74 @@
+"""A toy from its recipe: train the target, decompose it with the trainer of every other model, compare with the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rankone.artifact import new_artifact, refuse_existing, write_json
+from rankone.config import Config
+from rankone.decomposition.config import TrainingConfig
+from rankone.decomposition.ground_truth import score
+from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.errors import RankOneError
+from rankone.models.toys import ToyConfig, sparse_features, train_toy
+
+KIND = "toy"
+
+
+class ToyRecipe(Config):
+    """A target and how it is decomposed; `decomposition.seed` is replaced by the seed of each run."""
+
+    target: ToyConfig
+    decomposition: TrainingConfig
+
+
+def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
+    """Scores per site for one seed; a decomposition cut off goes on from its last checkpoint in `run`."""
+    config = recipe.decomposition.model_copy(update={"seed": seed})
+    target = train_toy(recipe.target, seed)
+    decomposition = new_decomposition(target, config)
+    _refuse_few(decomposition.sites, decomposition.counts, recipe.target.features)
+    trainer = Trainer(target, decomposition, _batches(recipe, seed), config)
+    key = json.dumps([recipe.model_dump(), seed], sort_keys=True)
+    train(trainer, run, hashlib.sha256(key.encode()).hexdigest(), log_every=100)
+    decomposition.eval().requires_grad_(False)
+    return score(target, decomposition, recipe.target.features)
+
+
+def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[dict[str, Any]]:
+    """Scores of seeds 0 … seeds − 1, written with the recipe as an artefact to `out`; runs are kept in OUT.run."""
+    refuse_existing(out)
+    rows = []
+    for seed in range(seeds):
+        found = run_toy(recipe, seed, out.with_name(out.name + ".run") / f"seed-{seed}")
+        rows += [{"seed": seed, **row} for row in found]
+    with new_artifact(out, KIND, {"recipe": recipe.model_dump()}) as staging:
+        write_json(staging / "scores.json", {"rows": rows})
+    return rows
+
+
+def _batches(recipe: ToyRecipe, seed: int) -> Callable[[int], Tensor]:
+    """Features [rows, context, n] of a step; drawn from the step, so that a resumed run sees the same."""
+    config = recipe.decomposition
+
+    def batch(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed((seed + 1) * 7_654_321 + step)
+        return sparse_features(recipe.target, (config.rows, config.context), generator)
+
+    return batch
+
+
+def _refuse_few(sites: list[str], counts: list[int], features: int) -> None:
+    for site, count in zip(sites, counts, strict=True):
+        if count < features:
+            raise RankOneError(
+                f"'{site}' has {count} subcomponents for {features} features: the truth does not fit. "
+                f"Set subcomponents['{site}'] to at least {features}."
+            )

@@ -1,0 +1,164 @@
+"""Toy targets whose mechanisms are known: superposition (TMS) and residual MLPs, trained in seconds.
+
+TMS (toy model of superposition): ReLU(Wᵀ L … L W x + b) with m < n hidden units, n sparse features in [0, 1] and, if
+asked for, identity layers L in the middle; it learns to give x back. ResidMLP: features in [−1, 1] are embedded along
+fixed random directions into a residual stream, blocks r + W_out ReLU(W_in r) follow, and the read-out along the same
+directions learns ReLU(x) + x. Source: the toy targets of the method's paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from rankone.config import Config
+from rankone.progress import meter
+
+
+class ToyTraining(Config):
+    """How a toy target is trained: Adam on the squared error, the rate falling linearly to 0."""
+
+    features: int = Field(gt=1)
+    probability: float = Field(gt=0, le=1, description="that a feature is active")
+    steps: int = Field(gt=0)
+    batch: int = Field(default=2048, gt=0)
+    learning_rate: float = Field(gt=0)
+
+
+class TMSConfig(ToyTraining):
+    """A toy model of superposition."""
+
+    kind: Literal["tms"]
+    hidden: int = Field(gt=0)
+    identity_layers: int = Field(default=0, ge=0)
+    probability: float = Field(default=0.05, gt=0, le=1)
+    steps: int = Field(default=2000, gt=0)
+    learning_rate: float = Field(default=1e-2, gt=0)
+
+
+class ResidMLPConfig(ToyTraining):
+    """A residual MLP; `neurons` are shared out evenly over the blocks."""
+
+    kind: Literal["resid_mlp"]
+    width: int = Field(gt=0, description="of the residual stream")
+    neurons: int = Field(gt=0)
+    blocks: int = Field(default=1, gt=0)
+    probability: float = Field(default=0.01, gt=0, le=1)
+    steps: int = Field(default=2000, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _shares_out(self) -> ResidMLPConfig:
+        if self.neurons % self.blocks:
+            raise ValueError(f"{self.neurons} neurons do not share out evenly over {self.blocks} blocks")
+        return self
+
+
+ToyConfig = Annotated[TMSConfig | ResidMLPConfig, Field(discriminator="kind")]
+
+
+class TMS(nn.Module):
+    """`layers.0` is W [m, n], the last one Wᵀ [n, m] as a weight of its own, identity layers [m, m] lie between."""
+
+    def __init__(self, weight: Float[Tensor, "m n"], bias: Float[Tensor, " n"], identity_layers: int) -> None:
+        super().__init__()
+        hidden, features = weight.shape
+        first, last = nn.Linear(features, hidden, bias=False), nn.Linear(hidden, features)
+        middle = [nn.Linear(hidden, hidden, bias=False) for _ in range(identity_layers)]
+        with torch.no_grad():
+            first.weight.copy_(weight)
+            for layer in middle:
+                layer.weight.copy_(torch.eye(hidden))
+            last.weight.copy_(weight.T)
+            last.bias.copy_(bias)
+        self.layers = nn.ModuleList([first, *middle, last])
+
+    def forward(self, x: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
+        """The features given back."""
+        for layer in self.layers:
+            x = layer(x)
+        return x.relu()
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, neurons: int) -> None:
+        super().__init__()
+        self.mlp_in = nn.Linear(width, neurons, bias=False)
+        self.mlp_out = nn.Linear(neurons, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mlp_out(self.mlp_in(x).relu())
+
+
+class ResidMLP(nn.Module):
+    """`embedding` [n, d] has fixed random rows of length 1; sites are `blocks.<i>.mlp_in` and `.mlp_out`."""
+
+    embedding: Tensor
+
+    def __init__(self, config: ResidMLPConfig) -> None:
+        super().__init__()
+        self.register_buffer("embedding", F.normalize(torch.randn(config.features, config.width), dim=1))
+        own = config.neurons // config.blocks
+        self.blocks = nn.ModuleList(_Block(config.width, own) for _ in range(config.blocks))
+
+    def forward(self, x: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
+        """Features in, read-outs along their embedding directions out."""
+        stream = x @ self.embedding
+        for block in self.blocks:
+            stream = block(stream)
+        return stream @ self.embedding.T
+
+
+def sparse_features(
+    config: TMSConfig | ResidMLPConfig, shape: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "*shape n"]:
+    """Features active with the target's probability: uniform in [0, 1] for TMS, in [−1, 1] for ResidMLP; else 0."""
+    size = (*shape, config.features)
+    value = torch.rand(size, generator=generator)
+    if config.kind == "resid_mlp":
+        value = 2 * value - 1
+    return value * (torch.rand(size, generator=generator) < config.probability)
+
+
+def train_toy(config: TMSConfig | ResidMLPConfig, seed: int) -> TMS | ResidMLP:
+    """The trained target of this seed, frozen."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    if config.kind == "tms":
+        target = _train_tms(config, generator)
+    else:
+        target = ResidMLP(config)
+        parameters = list(target.blocks.parameters())
+        _fit(config, generator, parameters, lambda x: (target(x) - x.relu() - x).square())
+    return target.eval().requires_grad_(False)
+
+
+def _train_tms(config: TMSConfig, generator: torch.Generator) -> TMS:
+    weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(config.hidden, config.features)))
+    bias = nn.Parameter(torch.zeros(config.features))
+    # Identity layers change nothing, so the target is trained without them.
+    _fit(config, generator, [weight, bias], lambda x: (F.relu(x @ weight.T @ weight + bias) - x).square())
+    return TMS(weight.detach(), bias.detach(), config.identity_layers)
+
+
+def _fit(
+    config: ToyTraining,
+    generator: torch.Generator,
+    parameters: list[nn.Parameter],
+    error: Callable[[Tensor], Tensor],
+) -> None:
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
+    with meter("target", config.steps) as bar:
+        for step in range(config.steps):
+            optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
+            loss = error(sparse_features(config, (config.batch,), generator)).mean()  # pyright: ignore[reportArgumentType]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            bar.advance(1, f"error {loss.item():.4g}" if step % 50 == 0 else "")

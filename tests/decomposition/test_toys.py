@@ -1,0 +1,78 @@
+"""Toys end to end: in a moment with a recipe too short to find anything, and in minutes against their truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.tiny import rankone
+
+from rankone.config import Config
+from rankone.decomposition.toys import ToyRecipe, run_toy
+from rankone.errors import RankOneError
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "toys"
+SHORT = """
+target: {kind: tms, features: 3, hidden: 2, identity_layers: 1, steps: 5, batch: 16}
+decomposition:
+  subcomponents: {"*": 4}
+  steps: 4
+  rows: 8
+  context: 1
+  initialisation: random
+  importance: {kind: mlp, hidden: [4]}
+  reconstruction: {divergence: mse}
+  autocast: false
+  compile: false
+  checkpoint_every: 2
+"""
+
+
+@pytest.fixture
+def short(tmp_path):
+    path = tmp_path / "short.yaml"
+    path.write_text(SHORT, "utf8")
+    return path
+
+
+def test_the_command_scores_every_site_of_every_seed_and_keeps_them(short, tmp_path):
+    found = rankone("toys", short, "--out", tmp_path / "out", "--seeds", 2)
+    assert found.code == 0, found.err
+    rows = json.loads((tmp_path / "out" / "scores.json").read_text("utf8"))["rows"]
+    assert [(r["seed"], r["site"]) for r in rows] == [(s, f"layers.{i}") for s in (0, 1) for i in range(3)]
+    assert [r["truth"] for r in rows[:3]] == ["one per feature", "dense, 2", "one per feature"]
+    assert "short against its truth" in found.out
+    again = rankone("toys", short, "--out", tmp_path / "out")
+    assert again.code == 2
+    assert "exists" in again.err
+
+
+def test_a_run_cut_off_goes_on_and_a_seed_gives_the_same_scores(short, tmp_path, monkeypatch):
+    from rankone.decomposition import toys as module
+
+    recipe, train = ToyRecipe.from_yaml(short), module.train
+    whole = run_toy(recipe, 0, tmp_path / "whole")
+    monkeypatch.setattr(module, "train", lambda *a, **k: train(*a, stop_after=2, **k))
+    run_toy(recipe, 0, tmp_path / "cut")
+    monkeypatch.undo()
+    assert run_toy(recipe, 0, tmp_path / "cut") == whole
+    assert run_toy(recipe, 1, tmp_path / "other") != whole
+
+
+def test_fewer_subcomponents_than_features_are_refused(short, tmp_path):
+    recipe = ToyRecipe.from_yaml(short)
+    own = recipe.decomposition.model_copy(update={"subcomponents": {"*": 2}})
+    with pytest.raises(RankOneError, match=r"'layers\.0' has 2 subcomponents for 3 features"):
+        run_toy(recipe.model_copy(update={"decomposition": own}), 0, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_recipes_are_valid(path):
+    assert isinstance(ToyRecipe.from_yaml(path), Config)
+
+
+def without_minimality(recipe):
+    minimality = recipe.decomposition.minimality.model_copy(update={"activity": 0.0, "frequency": 0.0})
+    own = recipe.decomposition.model_copy(update={"minimality": minimality})
+    return recipe.model_copy(update={"decomposition": own})

@@ -1,0 +1,81 @@
+"""Toy targets: what they compute, and that training makes them what they are meant to be."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from rankone.models.sites import find_sites
+from rankone.models.toys import TMS, ResidMLP, ResidMLPConfig, TMSConfig, sparse_features, train_toy
+
+SMALL_TMS = TMSConfig(kind="tms", features=5, hidden=2, steps=800, batch=512, learning_rate=1e-2)
+SMALL_RESID = ResidMLPConfig(
+    kind="resid_mlp", features=6, width=20, neurons=6, blocks=2, probability=0.1, steps=500, batch=256
+)
+
+
+@pytest.mark.parametrize("identity_layers", [0, 2])
+def test_tms_by_hand(identity_layers):
+    # One hidden unit that adds x₀ and takes off x₁: out = ReLU(w (w·x) + b).
+    target = TMS(torch.tensor([[1.0, -1.0]]), torch.tensor([0.0, 0.25]), identity_layers)
+    out = target(torch.tensor([[[0.5, 0.0]], [[0.0, 1.0]]]))
+    assert out.tolist() == [[[0.5, 0.0]], [[0.0, 1.25]]]
+    assert [s.name for s in find_sites(target)] == [f"layers.{i}" for i in range(identity_layers + 2)]
+
+
+def test_the_weights_of_tms_are_two_sites_that_share_no_memory():
+    target = TMS(torch.tensor([[1.0, -1.0]]), torch.zeros(2), 0)
+    target.layers[0].weight.data.zero_()
+    assert target.layers[1].weight.tolist() == [[1.0], [-1.0]]
+
+
+def test_a_residual_mlp_without_its_blocks_gives_features_back_up_to_interference():
+    torch.manual_seed(0)
+    target = ResidMLP(SMALL_RESID)
+    for block in target.blocks:
+        torch.nn.init.zeros_(block.mlp_out.weight)
+    gram = target.embedding @ target.embedding.T
+    torch.testing.assert_close(gram.diagonal(), torch.ones(6))
+    torch.testing.assert_close(target(torch.eye(6).unsqueeze(1)).squeeze(1), gram)
+
+
+def test_features_are_sparse_and_in_their_range():
+    generator = torch.Generator().manual_seed(0)
+    x = sparse_features(SMALL_TMS, (4000,), generator)
+    assert x.shape == (4000, 5)
+    assert (x > 0).float().mean().item() == pytest.approx(0.05, abs=0.01)
+    assert 0 <= x.min() < x.max() <= 1
+    y = sparse_features(SMALL_RESID, (40, 100), generator)
+    assert y.shape == (40, 100, 6)
+    assert (y != 0).float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert y.min() < -0.9
+
+
+def test_tms_puts_five_features_into_two_dimensions():
+    target = train_toy(SMALL_TMS, 0)
+    columns = target.layers[0].weight.T
+    assert (columns.norm(dim=1) > 0.7).all()
+    out = target(torch.eye(5).unsqueeze(1)).squeeze(1)
+    assert (out.argmax(1) == torch.arange(5)).all()
+    assert not any(p.requires_grad for p in target.parameters())
+
+
+def test_a_residual_mlp_learns_its_function():
+    target = train_toy(SMALL_RESID, 0)
+    x = sparse_features(SMALL_RESID, (2000,), torch.Generator().manual_seed(9))
+    wanted = x.relu() + x
+    error = (target(x) - wanted).square().mean()
+    # Reading x back alone, as the untrained stream does, misses ReLU(x).
+    assert error < 0.5 * x.relu().square().mean()
+
+
+def test_the_seed_decides():
+    first, again, other = (train_toy(SMALL_TMS.model_copy(update={"steps": 3}), s) for s in (0, 0, 1))
+    assert torch.equal(first.layers[0].weight, again.layers[0].weight)
+    assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
+
+
+def test_neurons_that_do_not_share_out_are_refused():
+    with pytest.raises(ValidationError, match="share out evenly"):
+        ResidMLPConfig(kind="resid_mlp", features=4, width=8, neurons=5, blocks=2)
