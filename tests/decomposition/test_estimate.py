@@ -105,6 +105,25 @@ def test_memory_of_what_outlives_a_step_is_exact():
     assert held["adversary's sources"] == moments / 12 * 20
 
 
+@pytest.mark.parametrize("kind", ["mlp", "vector_mlp", "shared_mlp", "global_shared_mlp"])
+def test_parameters_of_every_importance_function_are_counted(kind):
+    config, model = recipe(importance={"kind": kind, "hidden": [5]}), target()
+    built = new_decomposition(model, config)
+    expected = sum(p.numel() for p in built.importance.parameters())
+    assert run_size(model, config).importance == expected
+
+
+def test_sources_of_other_adversaries_are_counted():
+    rows, channels = recipe().rows, run_size(target(), recipe()).subcomponents + 6
+    for adversary, expected in (
+        ({"pool": 3, "sources": 2}, 20.0 * 6 * channels),
+        ({"kind": "fresh", "scope": "bsc"}, 12.0 * rows * recipe().context * channels),
+    ):
+        config = recipe(adversary=adversary)
+        assert step_memory(run_size(target(), config), config)["adversary's sources"] == expected
+    assert passes(recipe(adversary={"kind": "fresh", "steps": 3})) == (1, 3)
+
+
 def test_seconds_by_hand():
     config = recipe()
     size = run_size(target(), config)

@@ -69,9 +69,8 @@ def estimate_on(size: RunSize, config: DecomposeConfig, device: torch.device) ->
 
 def passes(config: DecomposeConfig) -> tuple[int, int]:
     """(masked passes with a full backward, ascents before them) of a step."""
-    if config.reconstruction.form == "merged":
-        return 1, 0
-    return 2, config.adversary.extra_ascents
+    merged = config.reconstruction.form == "merged"
+    return 1 if merged else 2, config.adversary.searches(merged)
 
 
 def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
@@ -112,10 +111,10 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     late = size.blocks - size.first_block
     copies = 0 if size.target_bytes == 4 * size.target else 4 * size.weights
     channels = size.subcomponents + len(size.sites)
-    slots = config.rows if "b" in config.adversary.scope else 1
-    sources = min(config.adversary.sources or slots, slots) * (
-        size.context if "s" in config.adversary.scope else 1
-    )
+    persistent = config.adversary.kind == "persistent"
+    pool, source_bytes = (config.adversary.pool, 20.0) if persistent else (1, 12.0)  # without two moments
+    positions = size.context if "s" in config.adversary.scope else 1
+    sources = config.adversary.owners(config.rows) * pool * positions
     per_site = wide * 2.0 * (size.inputs + 2 * size.outputs)
     return {
         "Python and torch": RUNTIME_BYTES,
@@ -123,7 +122,7 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
         "U and V with optimiser": STATE_BYTES * size.factors,
         "importance function with optimiser": STATE_BYTES * size.importance,
         "deltas (faithfulness)": 8.0 * size.weights,
-        "adversary's sources": 20.0 * sources * channels,
+        "adversary's sources": source_bytes * sources * channels,
         "masks and gates": wide * held * MASK_BYTES[eager] * float(p) * size.subcomponents,
         "site inputs": p * 10.0 * size.inputs,
         "target activations": held * p * (per_site + 4.0 * BLOCK_VALUES * late * size.width)

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.importance.registry import build_importance, importance_class
+from rankone.decomposition.taps import tap_widths
 from rankone.decomposition.trainer import count_for
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
@@ -86,7 +87,7 @@ def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
         vocabulary=int(text.vocab_size),
         target=sum(p.numel() for p in target.parameters()),
         target_bytes=sum(p.numel() * p.element_size() for p in target.parameters()),
-        importance=importance_parameters(config, [s.d_in for s in sites], sum(counts)),
+        importance=importance_parameters(target, config, sites, counts),
         upstream=upstream,
         downstream=downstream,
         blocks=int(text.num_hidden_layers),
@@ -94,10 +95,13 @@ def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
     )
 
 
-def importance_parameters(config: DecomposeConfig, widths: Sequence[int], subcomponents: int) -> int:
+def importance_parameters(
+    target: PreTrainedModel, config: DecomposeConfig, sites: Sequence[Site], counts: Sequence[int]
+) -> int:
     """Parameters of the importance function of a run."""
+    own = config.importance
     with torch.device("meta"):
-        built = SharedTransformer(config.importance, list(widths), subcomponents)
+        built = build_importance(own, tap_widths(importance_class(own).taps, target, sites, counts), counts)
     return sum(p.numel() for p in built.parameters())
 
 

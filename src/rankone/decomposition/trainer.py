@@ -272,7 +272,7 @@ class Trainer:
         """The adversary's ascents before the step's own pass: gradients of the sources alone."""
         self.adversary.begin()
         fixed = clean._replace(logits=clean.logits.detach())
-        count = self.adversary.searches(self.config.reconstruction.form == "merged")
+        count = self.config.adversary.searches(self.config.reconstruction.form == "merged")
         for _ in range(count if rows.any() else 0):
             divergence = self._pass(fixed, rows).divergence
             (gradient,) = torch.autograd.grad((rows.squeeze(-1) * divergence).mean(), [self._source])

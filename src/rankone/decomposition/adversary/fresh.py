@@ -19,6 +19,11 @@ class FreshConfig(SourceConfig):
     steps: int = Field(default=2, ge=0, description="ascents before each step")
     step_size: float = Field(default=0.5, gt=0, description="length of an ascent in every channel")
 
+    def searches(self, merged: bool) -> int:
+        """All of its steps, in either form."""
+        del merged
+        return self.steps
+
 
 class FreshAdversary(Adversary):
     """Sources without a memory: r ← clamp(r + step_size · sign ∂loss/∂r, 0, 1) from r ~ U[0, 1]."""
@@ -34,11 +39,6 @@ class FreshAdversary(Adversary):
     def begin(self) -> None:
         """A new random start."""
         self.source = self._uniform(self.source.shape)
-
-    def searches(self, merged: bool) -> int:
-        """All of its steps, in either form."""
-        del merged
-        return self.config.steps
 
     def rate(self, step: int, steps: int) -> float:
         """The same throughout."""

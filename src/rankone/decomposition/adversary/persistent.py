@@ -30,6 +30,10 @@ class PersistentConfig(SourceConfig):
         default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
     )
 
+    def searches(self, merged: bool) -> int:
+        """The merged form has its one pass alone."""
+        return 0 if merged else self.extra_ascents
+
 
 class PersistentAdversary(Adversary):
     """Sources with their Adam moments."""
@@ -44,10 +48,6 @@ class PersistentAdversary(Adversary):
         self.first = torch.zeros_like(self.source)
         self.second = torch.zeros_like(self.source)
         self.ascents = torch.zeros(len(self.source), 1, 1, device=generator.device)
-
-    def searches(self, merged: bool) -> int:
-        """The merged form has its one pass alone."""
-        return 0 if merged else self.config.extra_ascents
 
     def rate(self, step: int, steps: int) -> float:
         """As scheduled."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from rankone.config import Config
 
 
-class SourceConfig(Config):
+class SourceConfig(Config, ABC):
     """What all adversaries have in common."""
 
     scope: Literal["bsc", "sc", "bc", "c"] = Field(
@@ -32,6 +32,14 @@ class SourceConfig(Config):
         default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
     )
 
+    @abstractmethod
+    def searches(self, merged: bool) -> int:
+        """Number of ascents, a forward and a backward each, before the pass of a step."""
+
+    def owners(self, rows: int) -> int:
+        """Number of sources along the batch."""
+        return min(self.sources or rows, rows) if "b" in self.scope else 1
+
     @model_validator(mode="after")
     def _shares_slots(self) -> SourceConfig:
         if self.sources is not None and "b" not in self.scope:
@@ -42,8 +50,8 @@ class SourceConfig(Config):
 class Adversary(ABC):
     """Sources r [B·K or K, T or 1, channels] in [0, 1]: a pool of K for each slot, or K shared by all.
 
-    A trainer calls `begin` at every step, makes `searches` passes each followed by `ascend`, and then the step's own
-    pass, whose gradient goes to `ascend` too if the adversary `learns`.
+    A trainer calls `begin` at every step, makes the recipe's `searches` passes, each followed by `ascend`, and then the
+    step's own pass, whose gradient goes to `ascend` too if the adversary `learns`.
     """
 
     learns: bool
@@ -58,7 +66,7 @@ class Adversary(ABC):
         pool: int = 1,
     ) -> None:
         self.generator, self.pool = generator, pool
-        owners = min(config.sources or rows, rows) if "b" in config.scope else 1
+        owners = config.owners(rows)
         # Batch slot i draws from the pool of owner i mod owners.
         self._owner = torch.arange(rows, device=generator.device) % owners
         self.slots = self._owner * pool
@@ -84,10 +92,6 @@ class Adversary(ABC):
             device = self.generator.device
             drawn = torch.randint(self.pool, self._owner.shape, generator=self.generator, device=device)
             self.slots = self._owner * self.pool + drawn
-
-    @abstractmethod
-    def searches(self, merged: bool) -> int:
-        """Number of ascents before the pass of a step."""
 
     @abstractmethod
     def ascend(
