@@ -13,7 +13,7 @@ from benchmarks.plain import PlainImportance, PlainTrainer
 from torch import nn
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance import SharedTransformer
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.trainer import Trainer, new_decomposition
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
@@ -174,6 +174,7 @@ def plain_trainer(
 ) -> PlainTrainer:
     """A plain trainer that starts from the decomposition's parameters, and uses their memory."""
     decomposition.to(device).requires_grad_(True)
+    assert isinstance(decomposition.importance, SharedTransformer)
     importance = plain_importance(decomposition.importance)
     factors = {name: decomposition.factors(name) for name in decomposition.sites}
     generator = torch.Generator(device=device).manual_seed(config.seed)

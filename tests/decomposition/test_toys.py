@@ -76,3 +76,27 @@ def without_minimality(recipe):
     minimality = recipe.decomposition.minimality.model_copy(update={"activity": 0.0, "frequency": 0.0})
     own = recipe.decomposition.model_copy(update={"minimality": minimality})
     return recipe.model_copy(update={"decomposition": own})
+
+
+def scored(name, tmp_path, change=lambda recipe: recipe, seed=0):
+    return run_toy(change(ToyRecipe.from_yaml(RECIPES / f"{name}.yaml")), seed, tmp_path / "run")
+
+
+def at_truth(row, cosine=0.95):
+    """A site with no importance off the pattern, its directions found, and its parts adding up to W."""
+    found = row["read"] is None or (row["per_feature"] == 1.0 and min(row["read"], row["write"]) > cosine)
+    return row["errors"] == 0 and row["remainder"] < 0.01 and found
+
+
+@pytest.mark.slow
+def test_five_features_in_two_dimensions_are_found(tmp_path):
+    rows = scored("tms-5-2", tmp_path)
+    assert all(at_truth(row) for row in rows), rows
+
+
+@pytest.mark.slow
+def test_without_minimality_they_are_not(tmp_path):
+    """The bar falls when the method breaks: importances that cost nothing stay on."""
+    rows = scored("tms-5-2", tmp_path, without_minimality)
+    assert not any(at_truth(row) for row in rows), rows
+    assert all(row["errors"] > 10 for row in rows), rows

@@ -111,10 +111,11 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     late = size.blocks - size.first_block
     copies = 0 if size.target_bytes == 4 * size.target else 4 * size.weights
     channels = size.subcomponents + len(size.sites)
-    persistent = config.adversary.kind == "persistent"
-    pool, source_bytes = (config.adversary.pool, 20.0) if persistent else (1, 12.0)  # without two moments
-    positions = size.context if "s" in config.adversary.scope else 1
-    sources = config.adversary.owners(config.rows) * pool * positions
+    adversary = config.adversary
+    # A fresh one has no moments to keep.
+    pool, source_bytes = (adversary.pool, 20.0) if adversary.kind == "persistent" else (1, 12.0)
+    positions = size.context if "s" in adversary.scope else 1
+    sources = adversary.owners(config.rows) * pool * positions
     per_site = wide * 2.0 * (size.inputs + 2 * size.outputs)
     return {
         "Python and torch": RUNTIME_BYTES,

@@ -49,7 +49,7 @@ def assert_same_functions(
     sites = decomposition.sites
     with DecomposedModel(target, decomposition) as model, torch.no_grad():
         clean, seen = model.clean(IDS)
-        own = decomposition.importance(seen).split(decomposition.counts, -1)
+        own = decomposition.logits(seen).split(decomposition.counts, -1)
         mask = torch.cat([masks[s] for s in sites], -1).float()
         masked = model.masked(IDS, mask, torch.stack([deltas[s] for s in sites], -1).float())
     torch.testing.assert_close(clean.double(), logits, **CLOSE)

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rankone.artifact import file_hash, new_artifact, refuse_existing
-from rankone.decomposition.importance import SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
 from rankone.decomposition.importers.files import RunFiles, read_yaml
 from rankone.decomposition.importers.foreign import read_foreign
 from rankone.decomposition.importers.keys import Shape, check_tensors, renamed

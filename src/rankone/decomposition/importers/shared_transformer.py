@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rankone.config import Config
-from rankone.decomposition.importance import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
 from rankone.decomposition.importers.keys import Shape
 from rankone.errors import RankOneError
 
@@ -103,7 +103,9 @@ def transformer_from(
     for k in range(config.blocks):
         state |= {f"blocks.{k}.{name}": value for name, value in _block(read, f"_blocks.{k}.").items()}
     with torch.device("meta"):
-        importance = SharedTransformer(config, [s.d_in for s in sites.values()], len(outputs))
+        importance = SharedTransformer(
+            config, [s.d_in for s in sites.values()], [s.count for s in sites.values()]
+        )
     importance.load_state_dict(state, assign=True)
     return importance.requires_grad_(False)
 
