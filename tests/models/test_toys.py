@@ -79,3 +79,42 @@ def test_the_seed_decides():
 def test_neurons_that_do_not_share_out_are_refused():
     with pytest.raises(ValidationError, match="share out evenly"):
         ResidMLPConfig(kind="resid_mlp", features=4, width=8, neurons=5, blocks=2)
+
+
+VARIATIONS = {
+    "tms": {
+        "features": 6,
+        "hidden": 3,
+        "identity_layers": 1,
+        "probability": 0.3,
+        "steps": 4,
+        "batch": 9,
+        "learning_rate": 0.02,
+    },
+    "resid_mlp": {
+        "features": 6,
+        "width": 9,
+        "neurons": 6,
+        "blocks": 2,
+        "probability": 0.3,
+        "steps": 4,
+        "batch": 9,
+        "learning_rate": 0.02,
+    },
+}
+BASES = {
+    "tms": TMSConfig(kind="tms", features=5, hidden=2, steps=3, batch=8),
+    "resid_mlp": ResidMLPConfig(
+        kind="resid_mlp", features=5, width=8, neurons=4, probability=0.5, steps=3, batch=8
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "field"), [(k, f) for k, fields in VARIATIONS.items() for f in fields])
+def test_every_field_changes_the_target(kind, field):
+    assert {*VARIATIONS[kind], "kind"} == set(type(BASES[kind]).model_fields)
+    usual = train_toy(BASES[kind], 0).state_dict()
+    other = train_toy(BASES[kind].model_copy(update={field: VARIATIONS[kind][field]}), 0).state_dict()
+    assert usual.keys() != other.keys() or any(
+        v.shape != other[k].shape or not torch.equal(v, other[k]) for k, v in usual.items()
+    )
