@@ -295,6 +295,7 @@ def test_compile_compiles_the_four_kernels(outcome):
         ("adversary.kind", "wise"),
         ("adversary.steps", 3),
         ("importance.kind", "mpl"),
+        ("importance", 5),
         ("minimality.half_life", 0.0),
         ("reconstruction.hidden", -1.0),
         ("adversary.fraction", 1.1),
@@ -317,6 +318,14 @@ def test_a_bad_value_is_refused_by_name(path, value):
 def test_sources_along_the_batch_are_refused_for_a_scope_without_it():
     with pytest.raises(RankOneError, match="scope 'c' has one source"):
         base(**{"adversary.scope": "c", "adversary.sources": 2})
+
+
+@pytest.mark.parametrize("field", list(KINDS))
+@pytest.mark.parametrize("value", [5, "fresh", None, ["mlp"]])
+def test_a_kind_alone_is_no_configuration(field, value):
+    values = base().model_dump() | {field: value}
+    with pytest.raises(RankOneError, match=rf"the test: {field}"):
+        DecomposeConfig.checked(values, "the test")
 
 
 def test_a_normalisation_that_would_change_nothing_is_refused():

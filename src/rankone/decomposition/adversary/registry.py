@@ -15,8 +15,8 @@ from rankone.decomposition.adversary.sources import Adversary
 DEFAULT = "persistent"  # of recipes that do not say
 
 
-def _kind(value: Any) -> str:
-    return value.get("kind", DEFAULT) if isinstance(value, dict) else value.kind
+def _kind(value: Any) -> str | None:
+    return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
 
 
 AdversaryConfig = Annotated[

@@ -22,8 +22,8 @@ from rankone.decomposition.importance.vector_mlp import VectorMLP, VectorMLPConf
 DEFAULT = "shared_transformer"  # of recipes and artefacts that do not say
 
 
-def _kind(value: Any) -> str:
-    return value.get("kind", DEFAULT) if isinstance(value, dict) else value.kind
+def _kind(value: Any) -> str | None:
+    return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
 
 
 ImportanceConfig = Annotated[
