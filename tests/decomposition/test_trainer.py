@@ -253,6 +253,29 @@ def test_slots_take_turns_on_the_sources():
     assert torch.equal(calls[0][1][:, 0], source[[0, 1, 2, 0], 0, total:])
 
 
+def test_segments_of_a_row_meet_their_own_sources():
+    built = trainer(recipe(adversary__segments=2, adversary__fraction=1.0, context=8))
+    source, total = built.adversary.source.clone(), built.decomposition.total
+    rows, length = built.config.rows, built.config.context
+    assert len(source) == 2 * rows
+    calls = spy(built)
+    run_steps(built, 1)
+    mask, delta, _ = calls[0]
+    expected = source.view(rows, 2, -1).repeat_interleave(length // 2, 1)
+    assert torch.equal(delta, expected[..., total:])
+    with built.model, torch.no_grad():
+        fresh = new_decomposition(target(), built.config)
+        g = fresh.importance(built.model.clean(built.batch(0))[1]).clamp(0, 1)
+    torch.testing.assert_close(mask, g + (1 - g) * expected[..., :total])
+
+
+def test_segments_must_divide_the_row():
+    with pytest.raises(
+        RankOneError, match=r"adversary.segments is 3, which does not divide the context of 8"
+    ):
+        recipe(adversary__segments=3, context=8)
+
+
 def test_routing_all_masks_every_site():
     built = trainer(recipe(reconstruction__routing="all"))
     calls = spy(built)

@@ -82,6 +82,10 @@ class TrainingConfig(Config):
     @model_validator(mode="after")
     def _reconstructs(self) -> TrainingConfig:
         recon = self.reconstruction
+        if self.context % self.adversary.segments:
+            raise ValueError(
+                f"adversary.segments is {self.adversary.segments}, which does not divide the context of {self.context}"
+            )
         if recon.stochastic + recon.adversarial == 0:
             raise ValueError(
                 "reconstruction.stochastic and .adversarial are both 0: nothing would hold the output"

@@ -115,7 +115,7 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     # A fresh one has no moments to keep.
     pool, source_bytes = (adversary.pool, 20.0) if adversary.kind == "persistent" else (1, 12.0)
     positions = size.context if "s" in adversary.scope else 1
-    sources = adversary.owners(config.rows) * pool * positions
+    sources = adversary.owners(config.rows * adversary.segments) * pool * positions
     per_site = wide * 2.0 * (size.inputs + 2 * size.outputs)
     return {
         "Python and torch": RUNTIME_BYTES,

@@ -285,18 +285,26 @@ class Trainer:
         config, generator = self.config.reconstruction, self.generator
         self._source = self.adversary.source.clone().requires_grad_(True)
         source = self.adversary.by_slot(self._source)
+        segments = self.config.adversary.segments
+        level = LEVELS[config.sources](batch, generator)
+        # A row's segments are slots of their own: the same numbers seen as [B · S, T / S, C].
+        slots = (batch * segments, length // segments, total)
         mask, penalty, firing = masks_and_penalty(
-            clean.logits,
-            draw_noise((batch, length, total), generator),
+            clean.logits.view(slots),
+            draw_noise(slots, generator),
             source[..., :total],
-            adversarial,
+            adversarial.repeat_interleave(segments, 0),
             self.sharpness,
             self.config.minimality.kind,
             self.config.compile,
-            LEVELS[config.sources](batch, generator),
+            None if level is None else level.repeat_interleave(segments, 0),
         )
+        mask = mask.view(batch, length, total)
         uniform = torch.rand(batch, length, sites, generator=generator, device=self.device)
-        delta = torch.where(adversarial, source[..., total:], uniform)
+        own_delta = source[..., total:]
+        if segments > 1:
+            own_delta = own_delta.view(batch, segments, sites).repeat_interleave(length // segments, 1)
+        delta = torch.where(adversarial, own_delta, uniform)
         route = torch.where(
             adversarial, 1.0, ROUTINGS[config.routing](batch, length, sites, generator).float()
         )

@@ -198,3 +198,17 @@ def test_only_the_drawn_particle_of_a_pool_moves():
     found.ascend(torch.ones_like(found.source), 0.1, torch.tensor([True, False, True]).view(ROWS, 1, 1))
     moved = (found.source > 0.5).all(-1).flatten()
     assert moved.nonzero().flatten().tolist() == sorted(int(found.slots[i]) for i in (0, 2))
+
+
+def test_segments_of_a_row_have_sources_of_their_own():
+    found = adversary("bc", start=0.5, segments=2)
+    assert found.source.shape == (ROWS * 2, 1, CHANNELS)
+    rows = torch.tensor([True, False, True]).view(ROWS, 1, 1)
+    assert found.used(rows).flatten().tolist() == [True, True, False, False, True, True]
+    found.ascend(torch.ones(ROWS * 2, 1, CHANNELS), 0.1, rows)
+    assert found.source[:, 0, 0].tolist() == pytest.approx([0.6, 0.6, 0.5, 0.5, 0.6, 0.6])
+
+
+def test_segments_go_with_sources_per_row():
+    with pytest.raises(ValueError, match="`segments` goes with scope bc alone"):
+        PersistentConfig(scope="bsc", segments=2)

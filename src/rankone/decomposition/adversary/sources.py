@@ -28,6 +28,9 @@ class SourceConfig(Config, ABC):
         ge=1,
         description="scopes with b: number of sources along the batch, slots take turns; None is one a slot",
     )
+    segments: int = Field(
+        default=1, ge=1, description="scope bc: parts of a row, of equal length, each with a slot of its own"
+    )
     fraction: float = Field(
         default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
     )
@@ -44,11 +47,15 @@ class SourceConfig(Config, ABC):
     def _shares_slots(self) -> SourceConfig:
         if self.sources is not None and "b" not in self.scope:
             raise ValueError(f"scope '{self.scope}' has one source for the whole batch: leave `sources` out")
+        if self.segments > 1 and self.scope != "bc":
+            raise ValueError(f"scope '{self.scope}' does not split rows: `segments` goes with scope bc alone")
         return self
 
 
 class Adversary(ABC):
     """Sources r [B·K or K, T or 1, channels] in [0, 1]: a pool of K for each slot, or K shared by all.
+
+    A slot is a row, or with S segments one of the S equal parts of a row: B counts slots.
 
     A trainer calls `begin` at every step, makes the recipe's `searches` passes, each followed by `ascend`, and then the
     step's own pass, whose gradient goes to `ascend` too if the adversary `learns`.
@@ -65,7 +72,8 @@ class Adversary(ABC):
         generator: torch.Generator,
         pool: int = 1,
     ) -> None:
-        self.generator, self.pool = generator, pool
+        self.generator, self.pool, self.segments = generator, pool, config.segments
+        rows, length = rows * config.segments, length // config.segments
         owners = config.owners(rows)
         # Batch slot i draws from the pool of owner i mod owners.
         self._owner = torch.arange(rows, device=generator.device) % owners
@@ -84,7 +92,8 @@ class Adversary(ABC):
     def used(self, rows: Bool[Tensor, "b 1 1"]) -> Bool[Tensor, "sb 1 1"]:
         """Which sources an adversarial slot used in this step."""
         count = torch.zeros(len(self.source), device=rows.device)
-        return (count.index_add_(0, self.slots, rows.flatten().float()) > 0).view(-1, 1, 1)
+        slots = rows.flatten().repeat_interleave(self.segments).float()
+        return (count.index_add_(0, self.slots, slots) > 0).view(-1, 1, 1)
 
     def begin(self) -> None:
         """A new training step: with pools, every slot draws one of its K sources."""
