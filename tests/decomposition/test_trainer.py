@@ -270,9 +270,7 @@ def test_segments_of_a_row_meet_their_own_sources():
 
 
 def test_segments_must_divide_the_row():
-    with pytest.raises(
-        RankOneError, match=r"adversary.segments is 3, which does not divide the context of 8"
-    ):
+    with pytest.raises(ValueError, match=r"adversary\.segments is 3, which does not divide the context of 8"):
         recipe(adversary__segments=3, context=8)
 
 
