@@ -1,0 +1,226 @@
+"""One pass over text: what every subcomponent fires on, with what, how strongly, and what the model says there.
+
+Nothing here has the size of vocabulary × subcomponents or of all pairs: what fires is kept as a list, and when the list
+is long it is summed up and written to the part that is being filled (parts.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rankone.decomposition.model import DecomposedModel
+from rankone.harvest.config import HarvestConfig
+from rankone.harvest.pairs import joint_counts
+from rankone.harvest.parts import OpenPart
+from rankone.harvest.plan import Batch
+from rankone.harvest.sampling import Bounds, firing_keys
+from rankone.harvest.sparse import Lists, tally, units
+from rankone.harvest.windows import Windows
+
+# Firings and windows held before they are summed up or written.
+FIRINGS_HELD = 1 << 24
+WINDOWS_HELD = 1 << 20
+
+
+@dataclass(frozen=True)
+class Firings:
+    """Where importances are not zero, sorted by position, then subcomponent.
+
+    cell: index into the flattened batch. position: number among the batch's text tokens.
+    """
+
+    cell: Int[Tensor, " n"]
+    position: Int[Tensor, " n"]
+    component: Int[Tensor, " n"]
+    importance: Float[Tensor, " n"]
+
+    def __getitem__(self, chosen: Bool[Tensor, " n"]) -> Firings:
+        return Firings(
+            self.cell[chosen], self.position[chosen], self.component[chosen], self.importance[chosen]
+        )
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+
+def firings(importance: Float[Tensor, "b t c"], valid: Bool[Tensor, "b t"]) -> Firings:
+    """The importances above zero at text tokens; those over one count as one. Changes `importance`."""
+    importance[~valid] = 0
+    flat = importance.flatten(0, 1)
+    cell, component = (flat > 0).nonzero().T.contiguous()
+    position = valid.flatten().cumsum(0)[cell] - 1
+    return Firings(cell, position, component, flat[cell, component].clamp(max=1))
+
+
+def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> Lists:
+    """Of each position the `top` likeliest next tokens with probability of at least `least`, in units."""
+    logits = logits.float()
+    best, token = logits.topk(min(top, logits.shape[1]))
+    probability = (best - logits.logsumexp(1, keepdim=True)).exp()
+    kept = probability >= least
+    length = kept.sum(1)
+    return Lists(length.cumsum(0) - length, length, token[kept], units(probability[kept]))
+
+
+def _same_token(tokens: Int[Tensor, " n"]) -> Lists:
+    each = torch.ones_like(tokens)
+    return Lists(torch.arange(len(tokens), device=tokens.device), each, tokens, each)
+
+
+def _joined(lists: list[Lists]) -> Lists:
+    length = torch.cat([one.length for one in lists])
+    column, weight = torch.cat([one.column for one in lists]), torch.cat([one.weight for one in lists])
+    return Lists(length.cumsum(0) - length, length, column, weight)
+
+
+class Collector:
+    """Adds up batches for one part after the other; `add` them, and `flush` at the end of a part.
+
+    The statistics of `HarvestConfig`: per domain and subcomponent the firings above each threshold, Σ importance and
+    Σ ‖u‖ v·x; per subcomponent its input tokens, the probability mass of the likely next tokens where it fires, the
+    subcomponents that fire with it, and a sample of its firings. The mass is that of `likely_tokens` only, in the
+    marginals too.
+    """
+
+    def __init__(self, model: DecomposedModel, config: HarvestConfig) -> None:
+        self.model, self.config = model, config
+        self.device = next(model.target.parameters()).device
+        decomposition = model.decomposition
+        self._sizes = torch.cat([decomposition.factors(s)[1].norm(dim=1) for s in decomposition.sites])
+        self.bounds = Bounds(decomposition.total, config.examples)
+        self._clear()
+
+    def _clear(self) -> None:
+        shape = (len(self.config.domains), len(self.config.thresholds) + 2, self.model.decomposition.total)
+        self._sums = torch.zeros(shape, dtype=torch.long, device=self.device)
+        vocabulary = int(self.model.target.config.vocab_size)
+        self._marginals = torch.zeros(2, vocabulary, dtype=torch.long, device=self.device)
+        self._rows: list[tuple[np.ndarray, ...]] = []
+        self._held: list[tuple[Tensor, Tensor, Tensor, Lists]] = []
+        self._held_firings = self._held_positions = 0
+        self._windows: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, batch: Batch, part: OpenPart) -> None:
+        """Run the model over a batch and count."""
+        ids, valid = batch.blocks.ids.to(self.device), batch.blocks.valid.to(self.device)
+        logits, inputs = self.model.clean(ids)
+        with torch.no_grad():
+            importance = self.model.decomposition.importance(inputs, batch.blocks.present.to(self.device))
+            found = firings(importance, valid)
+            self._add_sums(batch.domain, found, inputs, valid)
+            firing = found[found.importance > self.config.firing]
+            likely = likely_tokens(logits[valid], self.config.top_tokens, self.config.least_probability)
+            self._hold(firing, ids[valid], likely)
+            self._add_windows(batch, found, firing, inputs, valid)
+        sizes = batch.blocks.valid.sum(1).numpy()
+        tokens = batch.blocks.ids[batch.blocks.valid].to(torch.int32).numpy()
+        domain = np.full(len(sizes), batch.domain, dtype=np.int32)
+        self._rows.append((batch.starts.numpy(), domain, sizes, tokens))
+        if self._held_firings >= FIRINGS_HELD:
+            self._sum_up(part)
+        if sum(len(one[0]) for one in self._windows) >= WINDOWS_HELD:
+            self._write_windows(part)
+
+    def _add_sums(self, domain: int, found: Firings, inputs: list[Tensor], valid: Tensor) -> None:
+        sums = self._sums[domain]
+        for i, threshold in enumerate(self.config.thresholds):
+            sums[i] += found.component[found.importance > threshold].bincount(minlength=sums.shape[1])
+        sums[-2].scatter_add_(0, found.component, units(found.importance))
+        # Linear in x: the mean activation is that of the mean input.
+        decomposition = self.model.decomposition
+        parts = []
+        for site, x in zip(decomposition.sites, inputs, strict=True):
+            parts.append(x[valid].float().sum(0) @ decomposition.factors(site)[0])
+        sums[-1] += units(torch.cat(parts) * self._sizes)
+
+    def _hold(self, firing: Firings, tokens: Int[Tensor, " n"], likely: Lists) -> None:
+        self._held.append((firing.component.int(), firing.position + self._held_positions, tokens, likely))
+        self._held_firings += len(firing)
+        self._held_positions += len(tokens)
+        self._marginals[0] += tokens.bincount(minlength=self._marginals.shape[1])
+        self._marginals[1].scatter_add_(0, likely.column, likely.weight)
+
+    def _add_windows(
+        self, batch: Batch, found: Firings, firing: Firings, inputs: list[Tensor], valid: Tensor
+    ) -> None:
+        starts = batch.starts.to(self.device)
+        length = valid.shape[1]
+        # A row's text tokens follow its BOS without a gap.
+        row = firing.cell.div(length, rounding_mode="floor")
+        position = starts[row] + firing.cell % length - 1
+        key = firing_keys(self.config.seed, position, firing.component)
+        admitted = self.bounds.admits(firing.component, key)
+        chosen = firing[admitted]
+        if not len(chosen):
+            return
+        windows = Windows(
+            self.model.decomposition, inputs, valid, chosen.component.unique(), self.config.window
+        )
+        windows.put(found.component, found.cell, found.importance)
+        cut = windows.cut(chosen.component, chosen.cell)
+        plain = (chosen.component.int(), key[admitted], position[admitted])
+        self._windows.append(tuple(t.cpu().numpy() for t in (*plain, *cut)))
+
+    def _sum_up(self, part: OpenPart) -> None:
+        """Turn the firings held into sums per token and pair, and write them."""
+        if not self._held:
+            return
+        component, position, tokens = (torch.cat([one[i] for one in self._held]) for i in range(3))
+        likely = _joined([one[3] for one in self._held])
+        self._held, self._held_firings, self._held_positions = [], 0, 0
+        for pair in joint_counts(position, component):
+            part.write("cofiring", dict(zip(("first", "second", "joint"), pair, strict=True)))
+        component, order = component.sort(stable=True)
+        position = position[order]
+        for table, lists in (("inputs", _same_token(tokens)), ("outputs", likely)):
+            for found in tally(component, position, lists):
+                part.write(table, dict(zip(("component", "token", "weight"), found, strict=True)))
+
+    def _write_windows(self, part: OpenPart) -> None:
+        """Write the windows that still belong to the sample."""
+        if not self._windows:
+            return
+        component, key, position, importances, activations = (
+            np.concatenate([one[i] for one in self._windows]) for i in range(5)
+        )
+        self._windows = []
+        self.bounds.tighten(component, key)
+        stands = self.bounds.admits(torch.from_numpy(component).long(), torch.from_numpy(key)).numpy()
+        order = np.flatnonzero(stands)[np.lexsort((key[stands], component[stands]))]
+        columns = {"component": component[order], "key": key[order], "position": position[order]}
+        columns |= {"importances": _bytes(importances[order]), "activations": _bytes(activations[order])}
+        part.write("examples", columns)
+
+    def flush(self, part: OpenPart) -> None:
+        """Write all that is held and start afresh."""
+        self._sum_up(part)
+        self._write_windows(part)
+        domains, _, components = self._sums.shape
+        names = [f"above_{i}" for i in range(len(self.config.thresholds))]
+        for domain in range(domains):
+            values = dict(zip((*names, "importance", "activation"), self._sums[domain], strict=True))
+            keys = {"domain": torch.full((components,), domain), "component": torch.arange(components)}
+            part.write("sums", keys | values)
+        token = self._marginals.sum(0).nonzero().squeeze(1)
+        inputs, outputs = self._marginals[:, token]
+        part.write("marginals", {"token": token, "inputs": inputs, "outputs": outputs})
+        if self._rows:
+            start, domain, size, tokens = (np.concatenate([one[i] for one in self._rows]) for i in range(4))
+            ends = np.concatenate(([0], size.cumsum())).astype(np.int32)
+            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(tokens))
+            part.write("rows", {"start": start, "domain": domain, "tokens": lists})
+        self._clear()
+
+
+def _bytes(values: np.ndarray) -> pa.Array:
+    """Rows of an array [n, width] as fixed-size binary values."""
+    size = values.shape[1] * values.itemsize
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(size), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )

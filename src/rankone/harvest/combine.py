@@ -1,0 +1,293 @@
+"""From the parts of all shards to one harvest: sums added, samples cut, tables sorted by subcomponent.
+
+All tables are combined a stretch of subcomponents at a time, so memory does not grow with the harvest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from rankone.artifact import Artifact, new_artifact, open_artifact, refuse_existing, write_json
+from rankone.errors import RankOneError
+from rankone.harvest.parts import KIND as PART_KIND
+from rankone.harvest.parts import read_about
+from rankone.harvest.sparse import UNITS
+from rankone.progress import Meter, meter
+
+KIND = "harvest"
+# Subcomponents combined at once, and rows of a row group: what a page must read at least of each table.
+STRETCH = 512
+ROW_GROUP = 1 << 14
+EXAMPLE_ROW_GROUP = 1 << 11
+NEIGHBOURS = 64
+# Neighbours look for the second of a pair in the whole table, so they are taken in fewer stretches.
+NEIGHBOUR_STRETCH = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts of a complete harvest."""
+
+    about: dict[str, Any]
+    tokens: dict[str, int]
+    parts: list[Artifact]
+
+    @property
+    def total(self) -> int:
+        """Number of text tokens."""
+        return sum(self.tokens.values())
+
+
+def shard_folders(runs: list[Path]) -> list[Path]:
+    """The shards' folders in run directories."""
+    for run in runs:
+        if not run.is_dir():
+            raise RankOneError(f"no run directory at '{run}'. Check the path.")
+    return sorted(f for run in runs for f in run.glob("shard-*-of-*") if f.is_dir())
+
+
+def gather(runs: list[Path]) -> Source:
+    """Verify that the runs hold every shard of one harvest, finished, and return their parts."""
+    folders = shard_folders(runs)
+    if not folders:
+        raise RankOneError(
+            f"no shards in {', '.join(map(str, runs))}. Give the run directories of a harvest."
+        )
+    abouts = [read_about(folder) for folder in folders]
+    first = abouts[0]
+    for folder, about in zip(folders, abouts, strict=True):
+        if first is None or about is None or about["hash"] != first["hash"]:
+            raise RankOneError(
+                f"'{folder}' is of another harvest than '{folders[0]}': settings, text, model or decomposition "
+                "differ. Merge shards of one harvest."
+            )
+    assert first is not None
+    _refuse_gaps(folders)
+    finished = [Artifact(folder, {}).json("finished.json") for folder in folders]
+    parts = [open_artifact(p, PART_KIND) for f in folders for p in sorted(f.glob("part-*"))]
+    return Source(first, finished[0]["tokens"], parts)
+
+
+def _refuse_gaps(folders: list[Path]) -> None:
+    names = [folder.name for folder in folders]
+    count = int(names[0].rpartition("-")[2])
+    wanted = [f"shard-{i:03d}-of-{count:03d}" for i in range(count)]
+    missing = sorted(set(wanted) - set(names)) + [
+        f.name for f in folders if not (f / "finished.json").exists()
+    ]
+    if missing:
+        raise RankOneError(
+            f"the harvest is not complete: {', '.join(missing)} missing or unfinished. Run the same command for "
+            "each shard; one that was cut off goes on."
+        )
+    if sorted(names) != wanted:
+        raise RankOneError(
+            f"shards do not fit together: found {', '.join(names)}, need {', '.join(wanted)} once."
+        )
+
+
+def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = None) -> Path:
+    """Write the harvest that the shards in `runs` make up to `out`.
+
+    Raises RankOneError when shards are missing, unfinished, damaged or of different harvests, and when `out` exists.
+    """
+    refuse_existing(out)
+    source = gather(runs)
+    about = source.about
+    kept = {k: about[k] for k in ("config", "decomposition", "model", "text")}
+    kept |= {"tokens": source.tokens, "components": len(about["components"])}
+    with new_artifact(out, KIND, {**(provenance or {}), "shards": len(shard_folders(runs))}) as staging:
+        write_json(staging / "config.json", kept)
+        _Combination(source, staging).write()
+    return out
+
+
+class _Combination:
+    def __init__(self, source: Source, staging: Path) -> None:
+        self.source, self.staging = source, staging
+        self.components = len(source.about["components"])
+        self.config = source.about["config"]
+        self.thresholds: list[float] = self.config["thresholds"]
+        self.database = duckdb.connect()
+        self.database.execute(f"SET threads = {torch.get_num_threads()}")
+        self.database.execute("SET temp_directory = ''")
+
+    def write(self) -> None:
+        """All tables, one after the other."""
+        stretches = -(-self.components // STRETCH)
+        with meter("combining", 5 * stretches) as bar:
+            self._per_domain(bar)
+            self._vocabulary()
+            self._sums("inputs", "component, token", "sum(weight)::BIGINT AS weight", bar)
+            mass = f"(sum(weight)::DOUBLE / {UNITS})::FLOAT AS weight"
+            self._sums("outputs", "component, token", mass, bar)
+            self._sums("cofiring", "first, second", "sum(joint)::BIGINT AS joint", bar)
+            self._neighbours()
+            self._examples(bar)
+        self._text()
+        self.database.close()
+
+    def _files(self, table: str) -> list[Path]:
+        paths = [part.path / f"{table}.parquet" for part in self.source.parts]
+        return [p for p in paths if p.exists()]
+
+    def _table(self, name: str) -> str:
+        return read_parquet(self._files(name)) if self._files(name) else _empty(name)
+
+    def _written(self, name: str) -> str:
+        return read_parquet([self.staging / f"{name}.parquet"])
+
+    def _stretches(
+        self, name: str, query: Callable[[int, int], str], size: int, rows: int, bar: Meter | None = None
+    ) -> None:
+        """Write a table from one query per stretch of subcomponents."""
+        writer: pq.ParquetWriter | None = None
+        for low in range(0, self.components, size):
+            found = self.database.sql(query(low, low + size)).to_arrow_table()
+            if writer is None:
+                writer = pq.ParquetWriter(self.staging / f"{name}.parquet", found.schema, compression="zstd")
+            if len(found):
+                writer.write_table(found, row_group_size=rows)
+            if bar is not None:
+                bar.advance()
+        assert writer is not None
+        writer.close()
+
+    def _sums(self, name: str, keys: str, value: str, bar: Meter) -> None:
+        """Add up a table of counts over the parts."""
+        own = keys.split(",")[0]
+        typed = ", ".join(f"{k.strip()}::INTEGER AS {k.strip()}" for k in keys.split(","))
+        table = self._table(name)
+
+        def query(low: int, high: int) -> str:
+            return (
+                f"SELECT {typed}, {value} FROM {table} WHERE {own} >= {low} AND {own} < {high} "
+                f"GROUP BY {keys} ORDER BY {keys}"
+            )
+
+        self._stretches(name, query, STRETCH, ROW_GROUP, bar)
+
+    def _per_domain(self, bar: Meter) -> None:
+        """domains.parquet and components.parquet."""
+        domains = list(self.source.tokens)
+        counts = [f"sum(above_{i})::BIGINT AS above_{i}" for i in range(len(self.thresholds))]
+        sizes = " ".join(f"WHEN {i} THEN {self.source.tokens[d]}" for i, d in enumerate(domains))
+        means = [
+            f"sum({v})::DOUBLE / {UNITS} / (CASE domain {sizes} END) AS mean_{v}"
+            for v in ("importance", "activation")
+        ]
+
+        def query(low: int, high: int) -> str:
+            return (
+                f"SELECT component::INTEGER AS component, domain::INTEGER AS domain, {', '.join(counts + means)} "
+                f"FROM {self._table('sums')} WHERE component >= {low} AND component < {high} "
+                "GROUP BY component, domain ORDER BY component, domain"
+            )
+
+        self._stretches("domains", query, STRETCH, ROW_GROUP, bar)
+        firing = f"above_{self.thresholds.index(self.config['firing'])}"
+        totals = self.database.execute(
+            f"SELECT sum({firing})::BIGINT FROM {self._written('domains')} GROUP BY component ORDER BY component"
+        ).fetchnumpy()
+        (firings,) = totals.values()
+        columns = {
+            "component": pa.array(np.arange(self.components, dtype=np.int32)),
+            "name": self.source.about["components"],
+            "firings": pa.array(np.asarray(firings, dtype=np.int64)),
+        }
+        pq.write_table(pa.table(columns), self.staging / "components.parquet", compression="zstd")
+
+    def _vocabulary(self) -> None:
+        found = self.database.execute(
+            f"SELECT token, sum(inputs)::BIGINT AS inputs, sum(outputs)::DOUBLE / {UNITS} AS outputs "
+            f"FROM {self._table('marginals')} GROUP BY token"
+        ).fetchnumpy()
+        texts = self.source.about["tokens"]
+        inputs, outputs = np.zeros(len(texts), np.int64), np.zeros(len(texts))
+        inputs[found["token"]], outputs[found["token"]] = found["inputs"], found["outputs"]
+        token = np.arange(len(texts), dtype=np.int32)
+        columns = {"token": token, "text": texts, "inputs": inputs, "outputs": outputs}
+        pq.write_table(pa.table(columns), self.staging / "vocabulary.parquet", compression="zstd")
+
+    def _neighbours(self) -> None:
+        """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""
+        cofiring, components = self._written("cofiring"), self._written("components")
+
+        def query(low: int, high: int) -> str:
+            return (
+                "WITH sides AS ("
+                f"SELECT first AS component, second AS other, joint FROM {cofiring} "
+                f"WHERE first >= {low} AND first < {high} UNION ALL "
+                f"SELECT second, first, joint FROM {cofiring} WHERE second >= {low} AND second < {high}) "
+                "SELECT sides.component, other, joint, "
+                "(joint::DOUBLE / (a.firings + b.firings - joint))::FLOAT AS jaccard FROM sides "
+                f"JOIN {components} a ON a.component = sides.component JOIN {components} b ON b.component = other "
+                "QUALIFY row_number() OVER (PARTITION BY sides.component ORDER BY jaccard DESC, other) "
+                f"<= {NEIGHBOURS} ORDER BY sides.component, jaccard DESC, other"
+            )
+
+        self._stretches("neighbours", query, NEIGHBOUR_STRETCH, ROW_GROUP)
+
+    def _examples(self, bar: Meter) -> None:
+        """examples.parquet: per subcomponent the windows with the smallest keys, in that order."""
+        table = self._table("examples")
+
+        def query(low: int, high: int) -> str:
+            return (
+                "SELECT component::INTEGER AS component, "
+                "(row_number() OVER (PARTITION BY component ORDER BY key, position) - 1)::INTEGER AS rank, "
+                f"position, importances, activations FROM {table} WHERE component >= {low} AND component < {high} "
+                f"QUALIFY rank < {self.config['examples']} ORDER BY component, rank"
+            )
+
+        self._stretches("examples", query, STRETCH, EXAMPLE_ROW_GROUP, bar)
+
+    def _text(self) -> None:
+        """tokens.npy, all tokens by position, and rows.parquet, where each row begins and its domain."""
+        tokens = np.lib.format.open_memmap(
+            self.staging / "tokens.npy", mode="w+", dtype=np.int32, shape=(self.source.total,)
+        )
+        starts, domains = [], []
+        for start, domain, lists in self._rows():
+            sizes = np.diff(lists.offsets.to_numpy())
+            before = np.repeat(np.cumsum(sizes) - sizes, sizes)
+            tokens[np.repeat(start, sizes) + np.arange(len(before)) - before] = lists.flatten().to_numpy()
+            starts.append(start)
+            domains.append(domain)
+        tokens.flush()
+        start, domain = np.concatenate(starts), np.concatenate(domains)
+        order = start.argsort()
+        columns = {"start": start[order], "domain": domain[order]}
+        pq.write_table(pa.table(columns), self.staging / "rows.parquet", compression="zstd")
+
+    def _rows(self) -> Iterator[tuple[np.ndarray, np.ndarray, pa.ListArray]]:
+        for file in self._files("rows"):
+            for batch in pq.ParquetFile(file).iter_batches():
+                yield batch["start"].to_numpy(), batch["domain"].to_numpy(), batch["tokens"]
+
+
+def read_parquet(files: list[Path]) -> str:
+    """The rows of Parquet files, for a FROM clause."""
+    quoted = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{quoted}])"
+
+
+def _empty(table: str) -> str:
+    """A table without rows, for parts in which nothing fired."""
+    columns = {
+        "inputs": "0::BIGINT AS component, 0::BIGINT AS token, 0::BIGINT AS weight",
+        "outputs": "0::BIGINT AS component, 0::BIGINT AS token, 0::BIGINT AS weight",
+        "cofiring": "0::BIGINT AS first, 0::BIGINT AS second, 0::BIGINT AS joint",
+        "examples": "0::BIGINT AS component, 0::BIGINT AS key, 0::BIGINT AS position, ''::BLOB AS importances, "
+        "''::BLOB AS activations",
+    }
+    return f"(SELECT {columns[table]} WHERE false)"

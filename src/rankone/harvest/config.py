@@ -1,0 +1,42 @@
+"""What a harvest counts, over which text."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from rankone.config import Config
+from rankone.harvest.summary import FIRING
+
+
+class HarvestConfig(Config):
+    """Settings of a harvest; two harvests with equal settings, text and decomposition are equal.
+
+    domains, split, tokens: the text, at most `tokens` text tokens per domain. context: longest row, BOS included.
+    thresholds: firings are counted above each; a subcomponent *fires* where its importance is above `firing`, one of
+    them. examples: windows kept per subcomponent. window: tokens on each side of an example's centre.
+    top_tokens, least_probability: a position's next tokens are the model's `top_tokens` likeliest, of at least this
+    probability. seed: of the sampling. batch_tokens: positions in one forward, padding included.
+    """
+
+    domains: tuple[str, ...] = Field(min_length=1)
+    split: str = "train"
+    tokens: int = Field(default=10_000, gt=0)
+    context: int = Field(default=512, gt=1)
+    thresholds: tuple[float, ...] = (0.0, FIRING, 0.5)
+    firing: float = FIRING
+    examples: int = Field(default=1000, ge=0, lt=1 << 31)
+    window: int = Field(default=20, ge=0)
+    top_tokens: int = Field(default=32, gt=0)
+    least_probability: float = Field(default=0.01, ge=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=1 << 31)
+    batch_tokens: int = Field(default=2048, gt=0)
+
+    @model_validator(mode="after")
+    def _thresholds_make_sense(self) -> HarvestConfig:
+        if any(not 0 <= t < 1 for t in self.thresholds) or len(set(self.thresholds)) < len(self.thresholds):
+            raise ValueError(f"thresholds {self.thresholds} must be different numbers in [0, 1)")
+        if self.firing not in self.thresholds:
+            raise ValueError(f"firing {self.firing} is not one of the thresholds {self.thresholds}")
+        if len(set(self.domains)) < len(self.domains):
+            raise ValueError(f"a domain is named twice in {', '.join(self.domains)}")
+        return self

@@ -1,0 +1,79 @@
+"""Sums over what fires, in whole numbers, so that they do not depend on the order of adding.
+
+Everything is counted in int64. Real numbers are counted in units of 1/UNITS: two shards add up to exactly what one
+run would have counted, and a resumed run to what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+UNITS = 1 << 24
+# Bins of one scatter: they should stay in the processor's cache. On a GPU this does not matter.
+BINS = 1 << 18
+# Terms laid out at once.
+TERMS = 1 << 20
+
+
+def units(values: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Real numbers as the nearest multiples of 1/UNITS."""
+    return (values.double() * UNITS).round().long()
+
+
+def ragged(
+    first: Int[Tensor, " n"], length: Int[Tensor, " n"]
+) -> tuple[Int[Tensor, " total"], Int[Tensor, " total"]]:
+    """(owner, index): for each n, the numbers first[n] … first[n] + length[n] − 1, and n beside each of them."""
+    owner = torch.repeat_interleave(length)
+    skipped = first - (length.cumsum(0) - length)
+    return owner, torch.arange(len(owner), device=first.device) + skipped[owner]
+
+
+def cuts(length: Int[Tensor, " n"], terms: int = TERMS) -> Iterator[slice]:
+    """Slices of n whose lengths add up to about `terms` each."""
+    if not len(length):
+        return
+    turn = (length.cumsum(0) - length) // terms
+    counts = torch.unique_consecutive(turn, return_counts=True)[1].tolist()
+    start = 0
+    for count in counts:
+        yield slice(start, start + count)
+        start += count
+
+
+@dataclass(frozen=True)
+class Lists:
+    """For each position a short list of (column, weight): entries first[p] … first[p] + length[p] − 1."""
+
+    first: Int[Tensor, " positions"]
+    length: Int[Tensor, " positions"]
+    column: Int[Tensor, " entries"]
+    weight: Int[Tensor, " entries"]
+
+
+def tally(
+    component: Int[Tensor, " firings"], position: Int[Tensor, " firings"], lists: Lists
+) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]]:
+    """(component, column, weight) with the lists' weights summed over the positions where a component fires.
+
+    `component` must be sorted; so is what is yielded, in pieces. Only sums that are not zero appear.
+    """
+    columns, column = lists.column.unique(return_inverse=True)
+    rows, row = component.unique_consecutive(return_inverse=True)
+    stripe = max(1, BINS // max(len(columns), 1))
+    edges = torch.arange(0, len(rows) + stripe, stripe, device=row.device)
+    ends = torch.searchsorted(row, edges).tolist()
+    for low, start, stop in zip(edges.tolist(), ends[:-1], ends[1:], strict=False):
+        sums = torch.zeros(stripe * len(columns), dtype=torch.long, device=row.device)
+        own, at = (row[start:stop] - low) * len(columns), position[start:stop]
+        for part in cuts(lists.length[at]):
+            owner, entry = ragged(lists.first[at[part]], lists.length[at[part]])
+            sums.scatter_add_(0, own[part][owner] + column[entry], lists.weight[entry])
+        found = sums.nonzero().squeeze(1)
+        if len(found):
+            yield rows[low + found // len(columns)], columns[found % len(columns)], sums[found]

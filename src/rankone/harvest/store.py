@@ -1,0 +1,221 @@
+"""Reading a harvest: one subcomponent's page in milliseconds, the tables as a whole, and SQL over them.
+
+    PMI = log(w · N / (firings · W))    precision = w / firings    recall = w / W    lift = exp(PMI)
+
+with w the weight of a token where the subcomponent fires, W its weight at all positions, N the number of positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from rankone.artifact import Artifact, open_artifact
+from rankone.decomposition.model import Decomposition
+from rankone.errors import RankOneError, nearest
+from rankone.harvest.combine import KIND, read_parquet
+from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.run import decomposition_hash
+from rankone.harvest.summary import Importances
+from rankone.harvest.windows import LEVELS
+
+TABLES = (
+    "components",
+    "domains",
+    "vocabulary",
+    "inputs",
+    "outputs",
+    "cofiring",
+    "neighbours",
+    "examples",
+    "rows",
+)
+
+
+@dataclass(frozen=True)
+class Cofiring:
+    """Joint firings of all pairs that ever fire together: first < second, numbers of subcomponents, sorted."""
+
+    first: np.ndarray
+    second: np.ndarray
+    joint: np.ndarray
+
+
+class HarvestStore:
+    """A harvest on disk. Numbers of subcomponents are those of `components()`, the decomposition's order."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.config: dict[str, Any] = artifact.json()
+        self._database = duckdb.connect()
+        self._database.execute("SET parquet_metadata_cache = true")
+        for table in TABLES:
+            path = artifact.path / f"{table}.parquet"
+            self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
+        components = self._read("components")
+        self._names: list[str] = components["name"].to_pylist()
+        self._numbers = {name: i for i, name in enumerate(self._names)}
+        self._firings = components["firings"].to_numpy()
+        vocabulary = self._read("vocabulary")
+        self._texts: list[str] = vocabulary["text"].to_pylist()
+        self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
+        rows = self._read("rows")
+        self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
+        self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
+
+    @classmethod
+    def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
+        """Verify and open a harvest; one of another decomposition than the given one is refused."""
+        artifact = open_artifact(path, KIND)
+        if decomposition is not None:
+            made, given = artifact.json()["decomposition"], decomposition_hash(decomposition)
+            if made != given:
+                raise RankOneError(
+                    f"'{path}' was harvested from another decomposition (hash {made[:12]}…, the given one has "
+                    f"{given[:12]}…). Give the decomposition it was made from, or harvest this one."
+                )
+        return cls(artifact)
+
+    def _read(self, table: str) -> pa.Table:
+        return pq.read_table(self.artifact.path / f"{table}.parquet")
+
+    def components(self) -> list[str]:
+        """Names of all subcomponents, in the decomposition's order."""
+        return list(self._names)
+
+    def firings(self) -> np.ndarray:
+        """Firings of every subcomponent, [subcomponents]."""
+        return self._firings.copy()
+
+    def domains(self) -> list[str]:
+        """Names of the domains."""
+        return list(self.config["tokens"])
+
+    def tokens(self) -> dict[str, int]:
+        """Number of text tokens per domain."""
+        return dict(self.config["tokens"])
+
+    def importances(self) -> Importances:
+        """Mean importance of every subcomponent per domain, as `mean_importances` gives it."""
+        mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)
+        return Importances(
+            self.domains(), self.components(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
+        )
+
+    def cofiring(self) -> Cofiring:
+        """All pairs that fire together at least once."""
+        table = self._read("cofiring")
+        return Cofiring(*(table[name].to_numpy() for name in ("first", "second", "joint")))
+
+    def table(self, sql: str) -> pa.Table:
+        """The answer to a SQL query over the tables of docs/artifacts.md."""
+        try:
+            return self._database.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise RankOneError(f"the query failed: {error}") from error
+
+    def number(self, name: str) -> int:
+        """A subcomponent's number; an unknown name is an error that offers others."""
+        if name not in self._numbers:
+            raise RankOneError(
+                f"'{name}' is not in the harvest '{self.artifact.path}'.{nearest(name, self._names)}"
+            )
+        return self._numbers[name]
+
+    def page(self, name: str, examples: int = 100, tokens: int = 1000) -> ComponentPage:
+        """All that is stored about one subcomponent.
+
+        examples: at most so many, themselves a uniform sample. tokens: input and output tokens, those of the largest
+        weight, at most so many each.
+        """
+        number = self.number(name)
+        columns = self._own("domains", number).to_pydict()
+        sizes = list(self.config["tokens"].values())
+        total = sum(sizes)
+        thresholds: list[float] = self.config["config"]["thresholds"]
+        counts = {t: columns[f"above_{i}"] for i, t in enumerate(thresholds)}
+        firings = int(self._firings[number])
+        return ComponentPage(
+            component=name,
+            tokens=total,
+            firings=firings,
+            densities={t: sum(count) / total for t, count in counts.items()},
+            mean_importance=_weighted(columns["mean_importance"], sizes),
+            mean_activation=_weighted(columns["mean_activation"], sizes),
+            domains=self._domain_rows(columns, counts[self.config["config"]["firing"]], firings / total),
+            input_tokens=self._token_rows("inputs", number, tokens),
+            output_tokens=self._token_rows("outputs", number, tokens),
+            cofiring=[
+                CofiringRow(self._names[other], joint, jaccard)
+                for other, joint, jaccard in zip(
+                    *(self._own("neighbours", number)[c].to_pylist() for c in ("other", "joint", "jaccard")),
+                    strict=True,
+                )
+            ],
+            examples=self._examples(number, examples),
+        )
+
+    def _own(self, table: str, number: int, condition: str = "", order: str = "") -> pa.Table:
+        """One subcomponent's rows of a table, in the order in which they are stored or in `order`."""
+        return self._database.sql(
+            f"SELECT * FROM {table} WHERE component = {number} {condition} {order}"
+        ).to_arrow_table()
+
+    def _domain_rows(self, columns: dict[str, Any], counts: list[int], density: float) -> list[DomainRow]:
+        rows = []
+        for i, (domain, size) in enumerate(self.config["tokens"].items()):
+            own = counts[i] / size
+            means = columns["mean_importance"][i], columns["mean_activation"][i]
+            rows.append(DomainRow(domain, size, counts[i], own, *means, own / density if density else 0.0))
+        return rows
+
+    def _token_rows(self, table: str, number: int, limit: int) -> list[TokenRow]:
+        found = self._own(table, number, order=f"ORDER BY weight DESC, token LIMIT {int(limit)}")
+        token = found["token"].to_numpy()
+        weight = found["weight"].to_numpy().astype(np.float64)
+        whole, firings = self._totals[table][token], self._firings[number]
+        lift = weight * self._text.shape[0] / (firings * whole)
+        columns = (weight, np.log(lift), weight / firings, weight / whole, lift)
+        order = np.lexsort((token, -lift))
+        values = [column[order].tolist() for column in columns]
+        return [
+            TokenRow(t, self._texts[t], *rest)
+            for t, *rest in zip(token[order].tolist(), *values, strict=True)
+        ]
+
+    def _examples(self, number: int, limit: int) -> list[Example]:
+        found = self._own("examples", number, f"AND rank < {int(limit)}", "ORDER BY rank")
+        window = int(self.config["config"]["window"])
+        return [
+            self._example(*values, window)
+            for values in zip(
+                *(found[c].to_pylist() for c in ("position", "importances", "activations")), strict=True
+            )
+        ]
+
+    def _example(self, position: int, importances: bytes, activations: bytes, window: int) -> Example:
+        row = int(np.searchsorted(self._starts, position, side="right")) - 1
+        low = int(self._starts[row])
+        high = int(self._starts[row + 1]) if row + 1 < len(self._starts) else self._text.shape[0]
+        start, stop = max(low, position - window), min(high, position + window + 1)
+        own = slice(start - position + window, stop - position + window)
+        ids = self._text[start:stop].tolist()
+        return Example(
+            domain=self.domains()[self._row_domains[row]],
+            tokens=[self._texts[i] for i in ids],
+            ids=ids,
+            importances=(np.frombuffer(importances, np.uint8)[own] / LEVELS).tolist(),
+            activations=np.frombuffer(activations, "<f2")[own].astype(np.float64).tolist(),
+            centre=position - start,
+        )
+
+
+def _weighted(means: list[float], sizes: list[int]) -> float:
+    return float(np.average(means, weights=sizes))
