@@ -85,7 +85,7 @@ def _print_harvest(out: Path) -> None:
     store = HarvestStore.open(out)
     firing = store.config["config"]["firing"]
     found = store.table(
-        f"SELECT domain, sum(above_{store.config['config']['thresholds'].index(firing)}) AS firings, "
+        f"SELECT domain, sum(above_{store.config['config']['thresholds'].index(firing)})::BIGINT AS firings, "
         "count(*) FILTER (WHERE mean_importance > 1e-6) AS alive, sum(mean_importance) AS mass "
         "FROM domains GROUP BY domain ORDER BY domain"
     ).to_pylist()

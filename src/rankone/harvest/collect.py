@@ -186,14 +186,15 @@ class Collector:
         """Write the windows that still belong to the sample."""
         if not self._windows:
             return
-        component, key, position, importances, activations = (
-            np.concatenate([one[i] for one in self._windows]) for i in range(5)
+        component, key, position, importances, activations, step = (
+            np.concatenate([one[i] for one in self._windows]) for i in range(6)
         )
         self._windows = []
         self.bounds.tighten(component, key)
         stands = self.bounds.admits(torch.from_numpy(component).long(), torch.from_numpy(key)).numpy()
         order = np.flatnonzero(stands)[np.lexsort((key[stands], component[stands]))]
         columns = {"component": component[order], "key": key[order], "position": position[order]}
+        columns["step"] = step[order]
         columns |= {"importances": _bytes(importances[order]), "activations": _bytes(activations[order])}
         part.write("examples", columns)
 

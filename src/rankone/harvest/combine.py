@@ -245,7 +245,7 @@ class _Combination:
             return (
                 "SELECT component::INTEGER AS component, "
                 "(row_number() OVER (PARTITION BY component ORDER BY key, position) - 1)::INTEGER AS rank, "
-                f"position, importances, activations FROM {table} WHERE component >= {low} AND component < {high} "
+                f"position, step, importances, activations FROM {table} WHERE component >= {low} AND component < {high} "
                 f"QUALIFY rank < {self.config['examples']} ORDER BY component, rank"
             )
 
@@ -283,11 +283,13 @@ def read_parquet(files: list[Path]) -> str:
 
 def _empty(table: str) -> str:
     """A table without rows, for parts in which nothing fired."""
-    columns = {
-        "inputs": "0::BIGINT AS component, 0::BIGINT AS token, 0::BIGINT AS weight",
-        "outputs": "0::BIGINT AS component, 0::BIGINT AS token, 0::BIGINT AS weight",
-        "cofiring": "0::BIGINT AS first, 0::BIGINT AS second, 0::BIGINT AS joint",
-        "examples": "0::BIGINT AS component, 0::BIGINT AS key, 0::BIGINT AS position, ''::BLOB AS importances, "
-        "''::BLOB AS activations",
+    whole = {
+        "inputs": ("component", "token", "weight"),
+        "outputs": ("component", "token", "weight"),
+        "cofiring": ("first", "second", "joint"),
+        "examples": ("component", "key", "position"),
     }
-    return f"(SELECT {columns[table]} WHERE false)"
+    columns = [f"0::BIGINT AS {name}" for name in whole[table]]
+    if table == "examples":
+        columns += ["0::FLOAT AS step", "''::BLOB AS importances", "''::BLOB AS activations"]
+    return f"(SELECT {', '.join(columns)} WHERE false)"

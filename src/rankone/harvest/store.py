@@ -39,6 +39,30 @@ TABLES = (
 )
 
 
+BY_COMPONENT = ("domains", "inputs", "outputs", "neighbours", "examples")
+
+
+class _Sorted:
+    """A table sorted by subcomponent: which row groups hold one is known from the file's footer."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        groups = [
+            self._file.metadata.row_group(i).column(0).statistics for i in range(self._file.num_row_groups)
+        ]
+        self._first = np.array([g.min for g in groups], dtype=np.int64)
+        self._last = np.array([g.max for g in groups], dtype=np.int64)
+
+    def rows(self, number: int) -> pa.Table:
+        """The rows of one subcomponent."""
+        low = int(np.searchsorted(self._last, number, side="left"))
+        high = int(np.searchsorted(self._first, number, side="right"))
+        table = self._file.read_row_groups(list(range(low, high)))
+        component = table["component"].to_numpy()
+        start, stop = np.searchsorted(component, [number, number + 1])
+        return table.slice(int(start), int(stop - start))
+
+
 @dataclass(frozen=True)
 class Cofiring:
     """Joint firings of all pairs that ever fire together: first < second, numbers of subcomponents, sorted."""
@@ -55,10 +79,10 @@ class HarvestStore:
         self.artifact = artifact
         self.config: dict[str, Any] = artifact.json()
         self._database = duckdb.connect()
-        self._database.execute("SET parquet_metadata_cache = true")
         for table in TABLES:
             path = artifact.path / f"{table}.parquet"
             self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
+        self._sorted = {table: _Sorted(artifact.path / f"{table}.parquet") for table in BY_COMPONENT}
         components = self._read("components")
         self._names: list[str] = components["name"].to_pylist()
         self._numbers = {name: i for i, name in enumerate(self._names)}
@@ -152,21 +176,13 @@ class HarvestStore:
             domains=self._domain_rows(columns, counts[self.config["config"]["firing"]], firings / total),
             input_tokens=self._token_rows("inputs", number, tokens),
             output_tokens=self._token_rows("outputs", number, tokens),
-            cofiring=[
-                CofiringRow(self._names[other], joint, jaccard)
-                for other, joint, jaccard in zip(
-                    *(self._own("neighbours", number)[c].to_pylist() for c in ("other", "joint", "jaccard")),
-                    strict=True,
-                )
-            ],
+            cofiring=self._cofiring_rows(number),
             examples=self._examples(number, examples),
         )
 
-    def _own(self, table: str, number: int, condition: str = "", order: str = "") -> pa.Table:
-        """One subcomponent's rows of a table, in the order in which they are stored or in `order`."""
-        return self._database.sql(
-            f"SELECT * FROM {table} WHERE component = {number} {condition} {order}"
-        ).to_arrow_table()
+    def _own(self, table: str, number: int) -> pa.Table:
+        """One subcomponent's rows of a table, in the order in which they are stored."""
+        return self._sorted[table].rows(number)
 
     def _domain_rows(self, columns: dict[str, Any], counts: list[int], density: float) -> list[DomainRow]:
         rows = []
@@ -177,9 +193,10 @@ class HarvestStore:
         return rows
 
     def _token_rows(self, table: str, number: int, limit: int) -> list[TokenRow]:
-        found = self._own(table, number, order=f"ORDER BY weight DESC, token LIMIT {int(limit)}")
-        token = found["token"].to_numpy()
+        found = self._own(table, number)
         weight = found["weight"].to_numpy().astype(np.float64)
+        heaviest = (-weight).argsort(kind="stable")[:limit]
+        token, weight = found["token"].to_numpy()[heaviest], weight[heaviest]
         whole, firings = self._totals[table][token], self._firings[number]
         lift = weight * self._text.shape[0] / (firings * whole)
         columns = (weight, np.log(lift), weight / firings, weight / whole, lift)
@@ -190,17 +207,25 @@ class HarvestStore:
             for t, *rest in zip(token[order].tolist(), *values, strict=True)
         ]
 
+    def _cofiring_rows(self, number: int) -> list[CofiringRow]:
+        found = self._own("neighbours", number)
+        columns = (found[name].to_pylist() for name in ("other", "joint", "jaccard"))
+        return [CofiringRow(self._names[o], joint, share) for o, joint, share in zip(*columns, strict=True)]
+
     def _examples(self, number: int, limit: int) -> list[Example]:
-        found = self._own("examples", number, f"AND rank < {int(limit)}", "ORDER BY rank")
+        found = self._own("examples", number)[:limit]
         window = int(self.config["config"]["window"])
         return [
             self._example(*values, window)
             for values in zip(
-                *(found[c].to_pylist() for c in ("position", "importances", "activations")), strict=True
+                *(found[c].to_pylist() for c in ("position", "step", "importances", "activations")),
+                strict=True,
             )
         ]
 
-    def _example(self, position: int, importances: bytes, activations: bytes, window: int) -> Example:
+    def _example(
+        self, position: int, step: float, importances: bytes, activations: bytes, window: int
+    ) -> Example:
         row = int(np.searchsorted(self._starts, position, side="right")) - 1
         low = int(self._starts[row])
         high = int(self._starts[row + 1]) if row + 1 < len(self._starts) else self._text.shape[0]
@@ -212,7 +237,7 @@ class HarvestStore:
             tokens=[self._texts[i] for i in ids],
             ids=ids,
             importances=(np.frombuffer(importances, np.uint8)[own] / LEVELS).tolist(),
-            activations=np.frombuffer(activations, "<f2")[own].astype(np.float64).tolist(),
+            activations=(np.frombuffer(activations, np.int8)[own] * step).tolist(),
             centre=position - start,
         )
 

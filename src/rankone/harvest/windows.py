@@ -10,15 +10,17 @@ from rankone.decomposition.model import Decomposition
 
 # Windows cut out at once.
 WINDOWS = 1 << 16
-LARGEST_HALF = 65504.0
+# Subcomponents whose activations are computed together.
+BLOCK = 64
 LEVELS = 255
+STEPS = 127
 
 
 class Windows:
     """Importances and signed activations ‖u‖ v·x of some subcomponents on one batch, to cut windows from.
 
     Rows stand side by side with `window` zeros before, between and after them, so that a window never shows another
-    row; BOS and padding are zeros too. Importances are kept in steps of 1/255, activations in fp16.
+    row; BOS and padding are zeros too.
     """
 
     def __init__(
@@ -31,24 +33,25 @@ class Windows:
     ) -> None:
         self.window = window
         self.valid = valid
+        blocks = _blocks(decomposition.counts, components)
+        chosen = torch.cat([torch.arange(low, high, device=valid.device) for _, low, high in blocks])
         self.slot = torch.full((decomposition.total,), -1, device=valid.device)
-        self.slot[components] = torch.arange(len(components), device=valid.device)
+        self.slot[chosen] = torch.arange(len(chosen), device=valid.device)
         batch, length = valid.shape
-        shape = (len(components), batch * (length + window) + window)
+        shape = (len(chosen), batch * (length + window) + window)
         self._importances = torch.zeros(shape, dtype=torch.uint8, device=valid.device)
-        self._activations = torch.zeros(shape, dtype=torch.float16, device=valid.device)
-        padded = self._activations[:, window:].view(len(components), batch, length + window)[:, :, :length]
-        low, slot = 0, 0
-        for site, count, x in zip(decomposition.sites, decomposition.counts, inputs, strict=True):
-            chosen = components[(components >= low) & (components < low + count)] - low
-            read, write = decomposition.factors(site)
-            real = (x * valid.unsqueeze(-1)).flatten(0, 1).float()
-            size = write[chosen].norm(dim=1, keepdim=True)
-            activations = size * (read[:, chosen].T @ real.T)
-            padded[slot : slot + len(chosen)] = activations.clamp(-LARGEST_HALF, LARGEST_HALF).view(
-                -1, batch, length
-            )
-            low, slot = low + count, slot + len(chosen)
+        self._activations = torch.zeros(shape, device=valid.device)
+        padded = self._activations[:, window:].view(len(chosen), batch, length + window)[:, :, :length]
+        offsets = [sum(decomposition.counts[:i]) for i in range(len(decomposition.counts))]
+        real: dict[int, Tensor] = {}
+        for site, low, high in blocks:
+            if site not in real:
+                real = {site: (inputs[site] * valid.unsqueeze(-1)).flatten(0, 1).float().T}
+            read, write = decomposition.factors(decomposition.sites[site])
+            own = slice(low - offsets[site], high - offsets[site])
+            activations = write[own].norm(dim=1, keepdim=True) * (read[:, own].T @ real[site])
+            slot = int(self.slot[low])
+            padded[slot : slot + high - low] = activations.view(-1, batch, length)
 
     def _place(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Where a window around a cell (index into the flattened batch) begins."""
@@ -66,15 +69,37 @@ class Windows:
 
     def cut(
         self, component: Int[Tensor, " n"], cell: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, "n width"], Float[Tensor, "n width"]]:
-        """(importances in steps of 1/255, activations in fp16) around each cell, on the CPU."""
+    ) -> tuple[Int[Tensor, "n width"], Int[Tensor, "n width"], Float[Tensor, " n"]]:
+        """(importances, activations, steps) around each cell, on the CPU.
+
+        Importances are uint8 in units of 1/255. Activations are int8; times the window's step, which is its largest
+        activation / 127, they are what they were up to half a step.
+        """
         width = 2 * self.window + 1
-        slot, place = self.slot[component], self._place(cell)
-        found = [
-            [
-                source.unfold(1, width, 1)[s, p].cpu()
-                for s, p in zip(slot.split(WINDOWS), place.split(WINDOWS), strict=True)
-            ]
-            for source in (self._importances, self._activations)
-        ]
-        return torch.cat(found[0]), torch.cat(found[1])
+        parts = []
+        for slot, place in zip(
+            self.slot[component].split(WINDOWS), self._place(cell).split(WINDOWS), strict=True
+        ):
+            importances = self._importances.unfold(1, width, 1)[slot, place]
+            activations = self._activations.unfold(1, width, 1)[slot, place]
+            low, high = activations.aminmax(dim=1)
+            step = torch.maximum(-low, high).clamp_min(torch.finfo(torch.float32).tiny) / STEPS
+            steps = activations.div_(step.unsqueeze(1)).round_().to(torch.int8)
+            parts.append((importances.cpu(), steps.cpu(), step.cpu()))
+        importances, activations, step = (torch.cat(column) for column in zip(*parts, strict=True))
+        return importances, activations, step
+
+
+def _blocks(counts: list[int], components: Int[Tensor, " some"]) -> list[tuple[int, int, int]]:
+    """(site, from, to) of the blocks of subcomponents that hold any of the given ones.
+
+    A product of always the same shape gives the same bits whichever other subcomponents are asked for.
+    """
+    wanted = components.cpu()
+    found, low = [], 0
+    for site, count in enumerate(counts):
+        own = wanted[(wanted >= low) & (wanted < low + count)] - low
+        for block in own.div(BLOCK, rounding_mode="floor").unique().tolist():
+            found.append((site, low + block * BLOCK, low + min(count, (block + 1) * BLOCK)))
+        low += count
+    return found
