@@ -28,7 +28,7 @@ from rankone.harvest.store import HarvestStore
 DOMAINS = ("de", "en", "code")
 CONFIG = HarvestConfig(
     domains=DOMAINS, tokens=150, context=24, examples=6, window=4, top_tokens=5, batch_tokens=60, seed=7,
-    least_probability=0.006,
+    least_probability=0.0095,
 )  # fmt: skip
 
 

@@ -192,7 +192,8 @@ class Collector:
         self._windows = []
         self.bounds.tighten(component, key)
         stands = self.bounds.admits(torch.from_numpy(component).long(), torch.from_numpy(key)).numpy()
-        order = np.flatnonzero(stands)[np.lexsort((key[stands], component[stands]))]
+        order = np.flatnonzero(stands)
+        order = order[component[order].argsort(kind="stable")]
         columns = {"component": component[order], "key": key[order], "position": position[order]}
         columns["step"] = step[order]
         columns |= {"importances": _bytes(importances[order]), "activations": _bytes(activations[order])}

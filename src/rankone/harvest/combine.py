@@ -19,7 +19,7 @@ import torch
 from rankone.artifact import Artifact, new_artifact, open_artifact, refuse_existing, write_json
 from rankone.errors import RankOneError
 from rankone.harvest.parts import KIND as PART_KIND
-from rankone.harvest.parts import read_about
+from rankone.harvest.parts import read_about, table_writer
 from rankone.harvest.sparse import UNITS
 from rankone.progress import Meter, meter
 
@@ -154,7 +154,7 @@ class _Combination:
         for low in range(0, self.components, size):
             found = self.database.sql(query(low, low + size)).to_arrow_table()
             if writer is None:
-                writer = pq.ParquetWriter(self.staging / f"{name}.parquet", found.schema, compression="zstd")
+                writer = table_writer(self.staging / f"{name}.parquet", found.schema)
             if len(found):
                 writer.write_table(found, row_group_size=rows)
             if bar is not None:
@@ -222,17 +222,26 @@ class _Combination:
         """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""
         cofiring, components = self._written("cofiring"), self._written("components")
 
+        # One number that sorts by overlap, and by the other's number where the overlap is the same: the largest few
+        # of each subcomponent are then found without sorting all pairs.
+        last = (1 << 24) - 1
+
         def query(low: int, high: int) -> str:
             return (
                 "WITH sides AS ("
                 f"SELECT first AS component, second AS other, joint FROM {cofiring} "
                 f"WHERE first >= {low} AND first < {high} UNION ALL "
-                f"SELECT second, first, joint FROM {cofiring} WHERE second >= {low} AND second < {high}) "
-                "SELECT sides.component, other, joint, "
-                "(joint::DOUBLE / (a.firings + b.firings - joint))::FLOAT AS jaccard FROM sides "
-                f"JOIN {components} a ON a.component = sides.component JOIN {components} b ON b.component = other "
-                "QUALIFY row_number() OVER (PARTITION BY sides.component ORDER BY jaccard DESC, other) "
-                f"<= {NEIGHBOURS} ORDER BY sides.component, jaccard DESC, other"
+                f"SELECT second, first, joint FROM {cofiring} WHERE second >= {low} AND second < {high}), "
+                "keyed AS (SELECT sides.component, joint, "
+                f"(joint::DOUBLE / (a.firings + b.firings - joint) * {1 << 38})::BIGINT * {last + 1} + {last} - other "
+                f"AS key FROM sides JOIN {components} a ON a.component = sides.component "
+                f"JOIN {components} b ON b.component = other), "
+                f"best AS (SELECT component, unnest(max(key, {NEIGHBOURS})) AS key, "
+                f"unnest(max_by(joint, key, {NEIGHBOURS})) AS joint FROM keyed GROUP BY component) "
+                f"SELECT best.component, ({last} - key % {last + 1})::INTEGER AS other, joint, "
+                "(joint::DOUBLE / (a.firings + b.firings - joint))::FLOAT AS jaccard FROM best "
+                f"JOIN {components} a ON a.component = best.component "
+                f"JOIN {components} b ON b.component = {last} - key % {last + 1} ORDER BY best.component, key DESC"
             )
 
         self._stretches("neighbours", query, NEIGHBOUR_STRETCH, ROW_GROUP)

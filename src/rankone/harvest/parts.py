@@ -30,6 +30,19 @@ TABLES = ("sums", "inputs", "outputs", "cofiring", "examples", "rows", "marginal
 ROW_GROUP = 1 << 16
 
 
+def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> pq.ParquetWriter:
+    """A Parquet writer for sorted numbers: differences of integers, bytes of reals side by side, no dictionaries."""
+    encodings = {}
+    for field in schema:
+        if pa.types.is_integer(field.type):
+            encodings[field.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_floating(field.type):
+            encodings[field.name] = "BYTE_STREAM_SPLIT"
+    return pq.ParquetWriter(
+        path, schema, compression=compression, use_dictionary=False, column_encoding=encodings
+    )
+
+
 class OpenPart:
     """A part that is being filled: tables are written piece by piece, one file each."""
 

@@ -17,7 +17,7 @@ UNITS = 1 << 24
 # Bins of one scatter: they should stay in the processor's cache. On a GPU this does not matter.
 BINS = 1 << 18
 # Terms laid out at once.
-TERMS = 1 << 20
+TERMS = 1 << 18
 
 
 def units(values: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

@@ -49,7 +49,7 @@ class Windows:
                 real = {site: (inputs[site] * valid.unsqueeze(-1)).flatten(0, 1).float().T}
             read, write = decomposition.factors(decomposition.sites[site])
             own = slice(low - offsets[site], high - offsets[site])
-            activations = write[own].norm(dim=1, keepdim=True) * (read[:, own].T @ real[site])
+            activations = (read[:, own] * write[own].norm(dim=1)).T @ real[site]
             slot = int(self.slot[low])
             padded[slot : slot + high - low] = activations.view(-1, batch, length)
 
