@@ -16,7 +16,19 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-COMMANDS = ("pretrain", "decompose", "evidence", "rank", "tune", "export", "generate", "sites", "demo")
+COMMANDS = (
+    "pretrain",
+    "decompose",
+    "evidence",
+    "harvest",
+    "merge-harvest",
+    "rank",
+    "tune",
+    "export",
+    "generate",
+    "sites",
+    "demo",
+)
 SHELLS = {"", "bash", "sh", "shell", "console"}
 FENCE = re.compile(r"^ {0,3}```(\w*)[^\n]*\n(.*?)^ {0,3}```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 from tests.tiny import RECIPE, rankone, write_pair
 
+from rankone.artifact import open_artifact
 from rankone.decomposition import run as decomposition_run
 
 PRETRAIN = {
@@ -47,8 +48,8 @@ DECOMPOSE = {
 PATIENCE = 300  # seconds; a loaded machine takes long to import
 
 
-def kill_in_the_middle(words, run):
-    """Start a command, and SIGKILL it as soon as its first checkpoint stands; returns the steps it had saved."""
+def kill_in_the_middle(words, run, sign="checkpoints/step-*/manifest.json"):
+    """Start a command, and SIGKILL it as soon as its first checkpoint (or other sign of life) stands."""
     process = subprocess.Popen(
         [sys.executable, "-m", "rankone", *map(str, words)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
@@ -58,7 +59,7 @@ def kill_in_the_middle(words, run):
     )
     try:
         limit = time.monotonic() + PATIENCE
-        while not list((run / "checkpoints").glob("step-*/manifest.json")):
+        while not list(run.glob(sign)):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < limit, "no checkpoint"
             time.sleep(0.002)
@@ -66,7 +67,6 @@ def kill_in_the_middle(words, run):
         process.kill()
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    return max(int(p.name.removeprefix("step-")) for p in (run / "checkpoints").glob("step-*"))
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def one_thread():
 def killed_equals_whole(words, folder, steps, name):
     """Kill, resume and compare the tensors with those of a run that was left alone."""
     killed = [*words, "--out", folder / "killed", "--run", folder / "killed.run"]
-    saved = kill_in_the_middle(killed, folder / "killed.run")
+    kill_in_the_middle(killed, folder / "killed.run")
+    saved = max(int(p.name.removeprefix("step-")) for p in (folder / "killed.run/checkpoints").glob("step-*"))
     assert 0 < saved < steps, "killed too late to tell anything"
     assert not (folder / "killed").exists()
     resumed = rankone(*killed)
@@ -112,3 +113,20 @@ def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     monkeypatch.setattr(decomposition_run, "evidence_on", quick)
     words = ["decompose", model, "--recipe", recipe, "--text", "builtin"]
     killed_equals_whole(words, tmp_path, steps=120, name="tensors.safetensors")
+
+
+def test_harvest(tmp_path, one_thread, tokenizer):
+    model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
+    words = ["harvest", decomposition, "--model", model, "--domains", "de", "--domains", "en"]
+    words += ["--tokens", 3000, "--examples", 20, "--batch-tokens", 128, "--part-tokens", 200]
+    kill_in_the_middle(
+        [*words, "--out", tmp_path / "killed"], tmp_path / "killed.run", "*/part-*/manifest.json"
+    )
+    assert not list((tmp_path / "killed.run").glob("*/finished.json")), "killed too late to tell anything"
+    resumed = rankone(*words, "--out", tmp_path / "killed")
+    assert resumed.code == 0, resumed.err
+    assert "resuming at batch" in resumed.out
+    whole = rankone(*words, "--out", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    first, second = (open_artifact(tmp_path / name, "harvest") for name in ("killed", "whole"))
+    assert first.fingerprint == second.fingerprint

@@ -389,6 +389,16 @@ def test_an_empty_domain_is_named(world, tmp_path):
         empty.run(tmp_path, config=CONFIG.model_copy(update={"domains": ("a", "b")}))
 
 
+def test_a_mistyped_command_leaves_nothing_behind(world, tmp_path):
+    for change in ({"domains": ("de", "eng")}, {"split": "tran"}):
+        with pytest.raises(RankOneError):
+            world.run(tmp_path / "run", config=CONFIG.model_copy(update=change))
+    silent = World(world.model, world.tokenizer, world.decomposition, Texts(a=["some text"], b=[]))
+    with pytest.raises(RankOneError, match="is empty"):
+        silent.run(tmp_path / "run", config=CONFIG.model_copy(update={"domains": ("a", "b")}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_names_and_queries(store):
     with pytest.raises(RankOneError, match=r"'h\.0\.mlp\.c_fc:999' is not in the harvest.*Nearest"):
         store.page("h.0.mlp.c_fc:999")

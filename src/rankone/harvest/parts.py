@@ -108,11 +108,9 @@ class ShardFolder:
     """The parts of one shard in a run directory."""
 
     def __init__(self, run: Path, shard: Shard, about: dict[str, Any]) -> None:
-        self.path, self.shard = run / shard.folder, shard
+        self.path, self.shard, self._about = run / shard.folder, shard, about
         known = read_about(self.path)
-        if known is None:
-            write_json(self.path / "about.json", about)
-        elif known["hash"] != about["hash"]:
+        if known is not None and known["hash"] != about["hash"]:
             raise RankOneError(
                 f"'{self.path}' was begun with other settings, text, model or decomposition. "
                 "Use another run directory, or the same settings."
@@ -136,6 +134,10 @@ class ShardFolder:
     @contextmanager
     def open_part(self, first: int) -> Iterator[tuple[OpenPart, dict[str, int]]]:
         """A part to fill from batch `first` on; set `stop` of the progress to the first batch not in it."""
+        if not (
+            self.path / "about.json"
+        ).exists():  # Not earlier: a mistyped command leaves nothing to clear away.
+            write_json(self.path / "about.json", self._about)
         progress = {"first": first, "stop": first}
         with new_artifact(self.path / f"part-{first:08d}", KIND, {"shard": self.shard.folder}) as staging:
             part = OpenPart(staging)

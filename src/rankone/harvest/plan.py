@@ -40,6 +40,8 @@ def batches(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, config: HarvestC
     require_split(config.split)
     for domain in config.domains:
         require_domain(corpus, domain)
+        if not corpus.documents(domain, config.split, 1):
+            raise _empty(domain, corpus, config)
     index, position = 0, 0
     for number, domain in enumerate(config.domains):
         before = position
@@ -49,10 +51,13 @@ def batches(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, config: HarvestC
                 yield Batch(index, number, part, position + sizes.cumsum(0) - sizes)
                 index, position = index + 1, position + part.tokens
         if position == before:
-            raise RankOneError(
-                f"the {config.split} text of '{domain}' in '{corpus.name}' is empty. Leave the domain out, "
-                "or give it text."
-            )
+            raise _empty(domain, corpus, config)
+
+
+def _empty(domain: str, corpus: Corpus, config: HarvestConfig) -> RankOneError:
+    return RankOneError(
+        f"the {config.split} text of '{domain}' in '{corpus.name}' is empty. Leave the domain out, or give it text."
+    )
 
 
 def _blocks(

@@ -1,0 +1,84 @@
+"""`rankone harvest` and `merge-harvest` on a tiny model: figures, shards, and bad input as one line."""
+
+from __future__ import annotations
+
+import pytest
+from tests.tiny import rankone, write_pair
+
+from rankone.artifact import open_artifact
+from rankone.harvest.store import HarvestStore
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory, tokenizer):
+    model, decomposition = write_pair(tmp_path_factory.mktemp("pair"), tokenizer, len(tokenizer))
+    some = ["--domains", "de", "--domains", "en", "--tokens", 120, "--batch-tokens", 64, "--examples", 5]
+    return ["harvest", decomposition, "--model", model, *some]
+
+
+@pytest.fixture(scope="module")
+def harvested(words, tmp_path_factory):
+    """A harvest, with what was printed."""
+    out = tmp_path_factory.mktemp("harvested") / "out"
+    return out, rankone(*words, "--out", out)
+
+
+def test_a_harvest_is_written_and_summed_up(harvested):
+    out, outcome = harvested
+    assert (outcome.code, outcome.err) == (0, "")
+    store = HarvestStore.open(out)
+    assert store.tokens() == {"de": 120, "en": 120}
+    firings = store.table(
+        "SELECT domain, sum(above_1)::BIGINT AS n FROM domains GROUP BY domain ORDER BY domain"
+    )
+    for name, count in zip(("de", "en"), firings["n"].to_pylist(), strict=True):
+        (row,) = [line for line in outcome.out.splitlines() if line.startswith(f"│ {name} ")]
+        cells = row.replace("│", " ").split()
+        assert cells[1] == "120"
+        assert float(cells[2]) == pytest.approx(count / 120, abs=0.001)
+
+
+def test_shards_are_merged(words, harvested, tmp_path):
+    for shard in ("0/2", "1/2"):
+        outcome = rankone(*words, "--out", tmp_path / "out", "--shard", shard)
+        assert outcome.code == 0, outcome.err
+        assert "merge-harvest" in outcome.out
+        assert not (tmp_path / "out").exists()
+    outcome = rankone("merge-harvest", tmp_path / "out.run", "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    fingerprints = [open_artifact(path, "harvest").fingerprint for path in (tmp_path / "out", harvested[0])]
+    assert fingerprints[0] == fingerprints[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--domains", "dee"], "no text for 'dee'"),
+        (["--shard", "2/2"], "no shard 2/2"),
+        (["--tokens", "0"], "tokens: Input should be greater than 0"),
+        (["--split", "tests"], "unknown split 'tests'"),
+    ],
+)
+def test_bad_options_are_one_line(words, tmp_path, more, message):
+    outcome = rankone(*words, *more, "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert outcome.err.startswith("rankone: ")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_text_without_domains_is_refused(words, tmp_path):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "plain.txt").write_text("no folder, no label", "utf8")
+    outcome = rankone(*words, "--text", tmp_path / "text", "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "expected <domain>/<file>" in outcome.err
+
+
+def test_existing_output_is_refused_before_any_work(words, tmp_path):
+    (tmp_path / "out").mkdir()
+    outcome = rankone(*words, "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "already exists" in outcome.err
+    assert not (tmp_path / "out.run").exists()
