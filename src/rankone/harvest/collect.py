@@ -171,15 +171,16 @@ class Collector:
         """Turn the firings held into sums per token and pair, and write them."""
         if not self._held:
             return
-        component, position, tokens = (torch.cat([one[i] for one in self._held]) for i in range(3))
-        likely = _joined([one[3] for one in self._held])
+        components, positions, ids, lists = zip(*self._held, strict=True)
+        component, position, tokens = torch.cat(components), torch.cat(positions), torch.cat(ids)
+        likely = _joined(list(lists))
         self._held, self._held_firings, self._held_positions = [], 0, 0
         for pair in joint_counts(position, component):
             part.write("cofiring", dict(zip(("first", "second", "joint"), pair, strict=True)))
         component, order = component.sort(stable=True)
         position = position[order]
-        for table, lists in (("inputs", _same_token(tokens)), ("outputs", likely)):
-            for found in tally(component, position, lists):
+        for table, counted in (("inputs", _same_token(tokens)), ("outputs", likely)):
+            for found in tally(component, position, counted):
                 part.write(table, dict(zip(("component", "token", "weight"), found, strict=True)))
 
     def _write_windows(self, part: OpenPart) -> None:

@@ -40,18 +40,20 @@ class Windows:
         batch, length = valid.shape
         shape = (len(chosen), batch * (length + window) + window)
         self._importances = torch.zeros(shape, dtype=torch.uint8, device=valid.device)
-        self._activations = torch.zeros(shape, device=valid.device)
-        padded = self._activations[:, window:].view(len(chosen), batch, length + window)[:, :, :length]
+        self._activations = torch.empty(shape, device=valid.device)
         offsets = [sum(decomposition.counts[:i]) for i in range(len(decomposition.counts))]
-        real: dict[int, Tensor] = {}
+        laid_out: dict[int, Tensor] = {}
         for site, low, high in blocks:
-            if site not in real:
-                real = {site: (inputs[site] * valid.unsqueeze(-1)).flatten(0, 1).float().T}
+            if site not in laid_out:
+                laid_out = {site: _laid_out(inputs[site], valid, window)}
             read, write = decomposition.factors(decomposition.sites[site])
             own = slice(low - offsets[site], high - offsets[site])
-            activations = (read[:, own] * write[own].norm(dim=1)).T @ real[site]
             slot = int(self.slot[low])
-            padded[slot : slot + high - low] = activations.view(-1, batch, length)
+            torch.mm(
+                (read[:, own] * write[own].norm(dim=1)).T,
+                laid_out[site].T,
+                out=self._activations[slot : slot + high - low],
+            )
 
     def _place(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Where a window around a cell (index into the flattened batch) begins."""
@@ -88,6 +90,16 @@ class Windows:
             parts.append((importances.cpu(), steps.cpu(), step.cpu()))
         importances, activations, step = (torch.cat(column) for column in zip(*parts, strict=True))
         return importances, activations, step
+
+
+def _laid_out(
+    inputs: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"], window: int
+) -> Float[Tensor, "places d"]:
+    """A site's inputs at text tokens, row after row, with zeros elsewhere."""
+    batch, length, width = inputs.shape
+    places = inputs.new_zeros(batch * (length + window) + window, width, dtype=torch.float32)
+    places[window:].view(batch, length + window, width)[:, :length] = inputs * valid.unsqueeze(-1)
+    return places
 
 
 def _blocks(counts: list[int], components: Int[Tensor, " some"]) -> list[tuple[int, int, int]]:
