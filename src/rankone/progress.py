@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from rankone.inert import visible
 
 # Where nothing tells a width (a pipe, a log) tables get room for their columns.
 _PIPED_WIDTH = 150
@@ -57,7 +60,8 @@ def print_table(
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
+        table.add_row(*(Text(_cell(value)) for value in row))
     # Title and caption as lines of their own: inside the table they would wrap at its width.
     console.print(f"\n{title}", style="bold", markup=False)
     console.print(table)
@@ -70,7 +74,7 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.3g}"
-    return str(value)
+    return visible(value)
 
 
 def format_values(values: Mapping[str, float]) -> str:

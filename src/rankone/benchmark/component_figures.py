@@ -16,15 +16,15 @@ from rankone.benchmark.theme import (
     MUTED,
     PALETTE,
     domain_colours,
-    domain_name,
     end_labels,
     figure,
     number,
     signed,
     themed,
-    visible,
 )
 from rankone.errors import RankOneError, nearest
+from rankone.inert import visible
+from rankone.text.domains import domain_name
 
 
 @themed

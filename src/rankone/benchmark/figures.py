@@ -26,7 +26,6 @@ from rankone.benchmark.theme import (
     FAINT,
     MUTED,
     SUCCESS,
-    domain_name,
     end_labels,
     figure,
     method_name,
@@ -35,6 +34,7 @@ from rankone.benchmark.theme import (
     rise_axis,
     themed,
 )
+from rankone.text.domains import domain_name
 
 _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "full"}
 

@@ -1,13 +1,12 @@
-"""HTML for the report: all from tables or corpora passes through `text`; nothing loads from outside."""
+"""HTML for the report: all from tables or corpora passes through `inert.html_text`; nothing loads from outside."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rankone.benchmark.theme import visible
+from rankone.inert import html_text as text
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -70,11 +69,6 @@ class Cell:
 
     body: str
     style: str = ""
-
-
-def text(value: object) -> str:
-    """`value` as inert HTML: escaped, with control and invisible characters made visible."""
-    return html.escape(visible(value), quote=True)
 
 
 def token(value: object) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rankone.artifact import file_hash, write_text
 from rankone.benchmark import component_figures, figures
-from rankone.benchmark.page import Cell, Section, drawing, page, paragraph, passage, table, text, token
+from rankone.benchmark.page import Cell, Section, drawing, page, paragraph, passage, table, token
 from rankone.benchmark.tables import (
     CHANCE_SHARE,
     DAMAGE_BAR,
@@ -27,8 +27,10 @@ from rankone.benchmark.tables import (
     smallest_budget,
     summarise_runs,
 )
-from rankone.benchmark.theme import domain_name, method_name, method_order, number, signed, svg
+from rankone.benchmark.theme import method_name, method_order, number, signed, svg
 from rankone.errors import RankOneError
+from rankone.inert import html_text as text
+from rankone.text.domains import domain_name
 
 _CAVEATS = (
     (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -17,9 +16,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-P = ParamSpec("P")
+from rankone.inert import visible
 
-_SIGNS = {"\n": "↵", "\t": "⇥"}
+P = ParamSpec("P")
 
 INK, MUTED, FAINT = "#1f2328", "#5c6670", "#d7dce1"
 SUCCESS = "#e6f2ea"
@@ -31,17 +30,6 @@ METHODS = {
     "top16": ("top-16 scalars", 3),
     "lora_r1": ("LoRA rank 1", 1),
     "lora_r1_local": ("LoRA rank 1, one matrix", 2),
-}
-DOMAINS = {
-    "de": "German",
-    "en": "English",
-    "fr": "French",
-    "es": "Spanish",
-    "it": "Italian",
-    "nl": "Dutch",
-    "sv": "Swedish",
-    "pl": "Polish",
-    "code": "code",
 }
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -99,28 +87,9 @@ def figure(width: float, height: float, title: str, note: str, keys: Sequence[Ar
     return fig
 
 
-def visible(text: object) -> str:
-    """`text` with control, bidirectional and invisible characters replaced by what shows them."""
-    return "".join(map(_visible, str(text)))
-
-
-def _visible(char: str) -> str:
-    if char in _SIGNS:
-        return _SIGNS[char]
-    if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:04x}}}"
-
-
 def method_name(method: str) -> str:
     """How a method is called in figures and tables."""
     return METHODS[method][0] if method in METHODS else visible(method)
-
-
-def domain_name(domain: str) -> str:
-    """How a domain is called in figures and tables: `de` is German; others keep their name."""
-    return DOMAINS.get(domain, visible(domain))
 
 
 def method_order(methods: Sequence[str]) -> list[str]:

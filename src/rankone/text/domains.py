@@ -1,0 +1,57 @@
+"""How the domains of a text are called: `de` is German; a tag that is no known language keeps its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rankone.inert import visible
+
+NAMES = {
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "ca": "Catalan",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "et": "Estonian",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "lt": "Lithuanian",
+    "lv": "Latvian",
+    "nl": "Dutch",
+    "no": "Norwegian",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "sv": "Swedish",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+    "code": "code",
+}
+
+
+def domain_name(domain: str) -> str:
+    """How a domain is called in labels, figures and tables."""
+    return NAMES.get(domain, visible(domain))
+
+
+def domain_list(domains: Sequence[str], link: str = "and") -> str:
+    """`German`, `German and Dutch`, `German, Dutch and code`; the tags in the order they come."""
+    names = [domain_name(d) for d in domains]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {link} {names[-1]}"
