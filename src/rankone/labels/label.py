@@ -1,0 +1,23 @@
+"""A label: what one subcomponent does in a few words, how sure that is, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+STATISTICAL = "statistical"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One reading of one subcomponent.
+
+    confidence in [0, 1]: for a statistical label a lower bound computed from counts (statistical.py), for a model's label
+    that model's own word. source: `statistical` or the model's name. scores: name → value (scores.py, judging.py).
+    """
+
+    component: str
+    label: str
+    confidence: float
+    source: str
+    reasoning: str
+    scores: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,19 @@
+"""What labels need of a harvest: names of subcomponents and a page for each."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rankone.harvest.page import ComponentPage
+
+
+class Pages(Protocol):
+    """A harvest, as far as labels read it."""
+
+    def components(self) -> list[str]:
+        """Names of all subcomponents it has a page for."""
+        ...
+
+    def page(self, name: str) -> ComponentPage:
+        """Everything stored about one subcomponent; RankOneError for an unknown name."""
+        ...
