@@ -1,0 +1,65 @@
+"""Positions in ordinary text, to compare firings with, from the windows that a harvest has stored."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rankone.harvest.page import ComponentPage, Example
+from rankone.labels.samples import shuffled
+
+SIZE = 2000
+# Windows of one subcomponent that take part: enough to mix, few enough to pass over thousands of subcomponents quickly.
+_PER_COMPONENT = 20
+
+
+class Background:
+    """A weighted sample of windows over all subcomponents, each centred on a random token other than its firing.
+
+    A stored example of a subcomponent stands for firings / examples of its firings, so that its windows are drawn with
+    that weight (Efraimidis and Spirakis 2006, keys u^(1/w)): the sample is spread over the text as firings are, not as the
+    subcomponents' stored examples happen to be. Where many subcomponents fire, text is drawn somewhat more often.
+    """
+
+    def __init__(self, size: int = SIZE, seed: int = 0) -> None:
+        self._size, self._random = size, np.random.default_rng(seed)
+        self._heap: list[tuple[float, int, str, Example]] = []
+        self._seen = 0
+        self._densities: dict[str, float] = {}
+
+    def add(self, page: ComponentPage) -> None:
+        """Let the windows of one subcomponent take part."""
+        self._densities[page.component] = page.firings / max(page.tokens, 1)
+        windows = [e for e in page.examples if len(e.tokens) > 1]
+        chosen = shuffled(windows, f"background:{page.component}")[:_PER_COMPONENT]
+        for example in chosen:
+            weight = max(page.firings, 1) / len(chosen)
+            key = float(np.log(self._random.random() or 1e-300) / weight)
+            place = int(self._random.integers(len(example.tokens) - 1))
+            moved = replace(example, centre=place + (place >= example.centre))
+            self._seen += 1
+            heapq.heappush(self._heap, (key, self._seen, page.component, moved))
+            if len(self._heap) > self._size:
+                heapq.heappop(self._heap)
+
+    def others(self, component: str) -> list[Example]:
+        """The sample without the windows of one subcomponent, in a fixed order."""
+        return [
+            example for _, _, owner, example in sorted(self._heap, key=lambda x: x[1]) if owner != component
+        ]
+
+    def alike(self, component: str, count: int) -> list[str]:
+        """The `count` other subcomponents with examples whose density is nearest (by ratio) to this one's."""
+        own = max(self._densities[component], 1e-12)
+        others = [
+            (abs(np.log(max(d, 1e-12) / own)), c) for c, d in self._densities.items() if c != component and d
+        ]
+        return [name for _, name in heapq.nsmallest(count, others)]
+
+
+def drawn(items: Sequence[Example], count: int, seed: str) -> list[Example]:
+    """`count` of the items, without repeats, chosen by `seed`; fewer if there are fewer."""
+    return shuffled(items, seed)[:count]

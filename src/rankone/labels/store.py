@@ -1,0 +1,81 @@
+"""Labels as an artefact: one Parquet table, tied to the harvest they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.errors import RankOneError, nearest
+from rankone.labels.label import STATISTICAL, Label
+
+KIND, TABLE, CONFIG = "labels", "labels.parquet", "config.json"
+_SCHEMA = pa.schema(
+    [
+        ("component", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        ("source", pa.string()),
+        ("reasoning", pa.string()),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+def save_labels(
+    path: Path | str, labels: Iterable[Label], harvest: str, config: Mapping[str, Any], replace: bool = False
+) -> None:
+    """Write labels to a new artefact; `harvest` is the fingerprint of the harvest they were made from.
+
+    config: how they were made (settings, what they cost), for the reader.
+    """
+    rows = [vars(label) | {"scores": list(label.scores.items())} for label in labels]
+    with new_artifact(path, KIND, {"harvest": harvest}, replace) as folder:
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / TABLE, compression="zstd")
+        write_json(folder / CONFIG, dict(config))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Opened labels, by subcomponent; the statistical label comes first, then those of models."""
+
+    artifact: Artifact
+    by_component: dict[str, list[Label]]
+
+    def components(self) -> list[str]:
+        """The labelled subcomponents, in the harvest's order."""
+        return list(self.by_component)
+
+    def of(self, component: str) -> list[Label]:
+        """All labels of one subcomponent."""
+        if component not in self.by_component:
+            raise RankOneError(
+                f"no label for '{component}' in '{self.artifact.path}'.{nearest(component, self.components())}"
+            )
+        return self.by_component[component]
+
+    def best(self, component: str) -> Label:
+        """A model's label where there is one, else the statistical one."""
+        labels = self.of(component)
+        return next((label for label in reversed(labels) if label.source != STATISTICAL), labels[0])
+
+
+def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
+    """Open labels; with `harvest` (a fingerprint) refuse those made from another harvest."""
+    artifact = open_artifact(path, KIND)
+    made_from = artifact.manifest["provenance"].get("harvest")
+    if harvest is not None and made_from != harvest:
+        raise RankOneError(
+            f"the labels '{path}' were made from another harvest ({str(made_from)[:12]}…, this one is {harvest[:12]}…). "
+            "Label this harvest with `rankone label`, or give the one they were made from."
+        )
+    found: dict[str, list[Label]] = {}
+    for row in pq.read_table(artifact.path / TABLE, schema=_SCHEMA).to_pylist():
+        label = Label(**{**row, "scores": dict(row["scores"])})
+        found.setdefault(label.component, []).append(label)
+    return Labels(artifact, found)
