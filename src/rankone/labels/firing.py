@@ -4,8 +4,9 @@ The predictor is the statistical evidence itself, as a naive Bayes log-odds:
 
     s(domain, token) = log P(domain | fires) / P(domain)  +  log P(token | fires) / P(token)
 
-with probabilities counted on the harvest, the held-out firings taken out. Firing tokens are the centres of held-out examples;
-they are other draws than the counted ones, though from the same documents unless a second harvest gives them. Other tokens are drawn from the windows of all subcomponents (background.py); as they are not checked for firing, a share of
+with probabilities counted on the harvest, the held-out firings taken out. Firing tokens are the centres of held-out
+examples; they are other draws than the counted ones, though from the same documents unless a second harvest gives them.
+Other tokens are drawn from the windows of all subcomponents (background.py); as they are not checked for firing, a share of
 them equal to the subcomponent's density does fire, and both figures are corrected for that.
 """
 
@@ -21,7 +22,7 @@ from rankone.harvest.page import ComponentPage, Example
 # Added to every count, so that nothing seen is impossible.
 _PRIOR = 0.5
 # With more of the background firing than this, there are too few other tokens to compare with.
-_MOST_FIRING = 0.5
+_MOST_FIRING = 0.8
 FEWEST = 10
 
 
@@ -70,9 +71,15 @@ class FiringPredictor:
 
 
 def detection(
-    page: ComponentPage, held_out: Sequence[Example], background: Sequence[Position]
+    predictor: FiringPredictor,
+    page: ComponentPage,
+    held_out: Sequence[Example],
+    background: Sequence[Example],
 ) -> Detection | None:
-    """Score one subcomponent; None with fewer than FEWEST positions in a group, or when it fires on most tokens.
+    """Score one subcomponent on the centres of `held_out` (it fires there) and of `background` (not checked).
+
+    `page` is of the harvest that these windows come from. None with fewer than FEWEST windows in a group, or when it fires
+    on more than four fifths of the background.
 
     With a share π of the background firing, AUC and the background's share judged right are mixtures: auc' = (1−π) auc + π/2
     and right' = (1−π) right + π (1 − hit). They are solved for auc and right. π is the page's density per domain, averaged

@@ -39,8 +39,8 @@ _INTRO = (
     "<<token>> marks a token.\n\n" + DATA + "\n\n"
 )
 _ASK = {
-    INTRUDER: "In all windows but one the marked token makes the same part fire. In one, the intruder, it belongs to another "
-    'part. Reply with one JSON object: {"numbers": [the number of the intruder]}.',
+    INTRUDER: "In all windows but one the marked token makes the same part fire; in one, the intruder, it makes another "
+    'part fire. Reply with one JSON object: {"numbers": [the number of the intruder]}.',
     DETECTION: "You get a description of what the part fires on. Reply with one JSON object: "
     '{"numbers": [the numbers of all windows whose marked token fits the description]}; the list may be empty.',
     FUZZING: "You get a description of what the part fires on. In some windows the tokens it fires on are marked, in others "

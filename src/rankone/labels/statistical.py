@@ -20,9 +20,9 @@ from rankone.labels.where import Where, where
 
 # Below this many firings the counts carry no claim about kinds or domains.
 FEW_FIRINGS = 10
-# A kind is named when it holds this share of the firings, this many times its share of the surrounding tokens.
+# A kind is named when it holds this share of the firings, and this many times its share of the tokens around them.
 _KIND_SHARE, _KIND_LIFT = 0.6, 1.25
-# One token is named alone from this share of the firings; five tokens together from that.
+# One token is named alone from this share of the firings, five together from that; they too must be rarer around.
 _ONE_TOKEN, _FIVE_TOKENS = 0.6, 0.5
 # Share of the tokens of the named domains from which it fires on "almost every" one.
 _ALMOST_ALL = 0.5
@@ -91,7 +91,7 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
     draws = len(page.examples) or page.firings
     total = max(sum(fired.values()), 1)
     ranked = sorted(fired.items(), key=lambda item: (-item[1], item[0]))
-    one = ranked[0][1] / total if ranked else 0.0
+    one = _stands_out(ranked[:1], total, around)
     if one >= _ONE_TOKEN:
         token = shown(ranked[0][0], starts)
         bound = wilson_lower(one, draws)
@@ -102,13 +102,20 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
         quoted = _quoted(page, fired, starts, lambda text: kind(text, words, starts) == chosen)
         reason = f"{share:.0%} of {draws} firings are on {NOUNS[chosen]}, {base:.0%} of the tokens around them are."
         return _Reading(NOUNS[chosen], quoted, wilson_lower(share, draws), reason)
-    five = sum(count for _, count in ranked[:5]) / total
+    five = _stands_out(ranked[:5], total, around)
     if five >= _FIVE_TOKENS:
         quoted = distinct([text for text, _ in ranked], 5, starts)
         return _Reading(
             "tokens", quoted, wilson_lower(five, draws), f"{five:.0%} of {draws} firings are on five tokens."
         )
     return _no_kind(page, place, fired, starts)
+
+
+def _stands_out(ranked: Sequence[tuple[str, float]], total: float, around: Mapping[str, float]) -> float:
+    """Share of the firings on these tokens together; 0 if they are about as common around."""
+    share = sum(count for _, count in ranked) / total
+    base = sum(around.get(text, 0.0) for text, _ in ranked) / max(sum(around.values()), 1)
+    return share if share >= _KIND_LIFT * base else 0.0
 
 
 def _no_kind(page: ComponentPage, place: Where, fired: Mapping[str, float], starts: bool) -> _Reading:

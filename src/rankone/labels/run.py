@@ -1,0 +1,263 @@
+"""Labelling a whole harvest: statistical labels for all, a model's for those it is asked about, scores, one artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import Field
+
+from rankone.artifact import refuse_existing
+from rankone.config import Config
+from rankone.errors import RankOneError
+from rankone.harvest.summary import FIRING
+from rankone.inert import visible
+from rankone.labels.background import Background
+from rankone.labels.budget import Budget, Caps, Estimate
+from rankone.labels.client import ChatClient, Question, Unanswered
+from rankone.labels.firing import FiringPredictor, detection
+from rankone.labels.judging import JUDGEMENT_TOKENS, Judgement, Trial, trials
+from rankone.labels.label import Label
+from rankone.labels.llm import LABEL_TOKENS, LabelReply, label_question
+from rankone.labels.pages import Pages
+from rankone.labels.replies import Replies
+from rankone.labels.samples import shuffled, split_examples
+from rankone.labels.server import Server
+from rankone.labels.statistical import statistical_label
+from rankone.labels.store import save_labels
+from rankone.progress import console, meter
+
+
+class LabelSettings(Config):
+    """How a harvest is labelled.
+
+    threshold: importance above which a token fires, as in the harvest. limit: how many subcomponents the model labels, the
+    most frequent first; None for all that fire. score: also compute scores. judged: how many labels the model judges.
+    """
+
+    threshold: float = Field(default=FIRING, ge=0, le=1)
+    limit: int | None = Field(default=None, ge=1)
+    score: bool = False
+    judged: int = Field(default=50, ge=0)
+
+
+@dataclass
+class Outcome:
+    """What a run made: all labels by subcomponent, and what it took."""
+
+    statistical: dict[str, Label] = field(default_factory=dict)
+    model: dict[str, Label] = field(default_factory=dict)
+    unanswered: int = 0
+    capped: int = 0
+    firings: dict[str, int] = field(default_factory=dict)
+
+    def labels(self) -> list[Label]:
+        """Statistical label and, after it, the model's, in the harvest's order."""
+        return [
+            label
+            for name, first in self.statistical.items()
+            for label in (first, self.model.get(name))
+            if label is not None
+        ]
+
+    def best(self, name: str) -> Label:
+        """The model's label, or the statistical one."""
+        return self.model.get(name) or self.statistical[name]
+
+    def by_firings(self) -> list[str]:
+        """Subcomponents that fire, the most frequent first."""
+        live = [name for name, n in self.firings.items() if n > 0]
+        return sorted(live, key=lambda name: (-self.firings[name], name))
+
+
+def open_client(server: Server, key: str | None, caps: Caps, run: Path) -> ChatClient:
+    """A client whose replies are kept under the run directory."""
+    return ChatClient(server, key, Budget(caps), Replies(run / "replies"))
+
+
+def label_harvest(
+    pages: Pages,
+    harvest: str,
+    out: Path,
+    settings: LabelSettings,
+    client: ChatClient | None = None,
+    held_out: Pages | None = None,
+    estimate_only: bool = False,
+) -> Outcome:
+    """Label every subcomponent of a harvest and write the labels to `out`.
+
+    harvest: its fingerprint, stored with the labels. held_out: a harvest of other text by the same decomposition, to score
+    on; without it, scores use the examples that labels were not written from. estimate_only: stop after printing what the
+    model would be asked. Errors of the server leave no artefact; the replies stay in the run directory, and the same
+    command goes on from there.
+    """
+    refuse_existing(out)
+    run = _Run(pages, settings, client, held_out)
+    run.read()
+    if client is not None:
+        _print_estimate(run.estimate(), client)
+        if estimate_only:
+            return run.outcome
+        run.ask_labels()
+    if settings.score:
+        run.score_by_counts()
+        if client is not None:
+            run.score_by_model()
+    save_labels(out, run.outcome.labels(), harvest, run.description())
+    return run.outcome
+
+
+class _Run:
+    """The steps, and what they share."""
+
+    def __init__(
+        self, pages: Pages, settings: LabelSettings, client: ChatClient | None, held_out: Pages | None
+    ) -> None:
+        self.pages, self.settings, self.client = pages, settings, client
+        self.held_out = held_out
+        self.outcome, self.background = Outcome(), Background()
+        self.names = pages.components()
+        if not self.names:
+            raise RankOneError("the harvest has no subcomponents: harvest a decomposition with live ones.")
+
+    def read(self) -> None:
+        """Statistical labels and the background sample, in one pass."""
+        with meter("Reading pages", len(self.names)) as bar:
+            for name in self.names:
+                page = self.pages.page(name)
+                self.outcome.statistical[name] = statistical_label(page)
+                self.outcome.firings[name] = page.firings
+                self.background.add(page)
+                bar.advance()
+
+    def to_label(self) -> list[str]:
+        return self.outcome.by_firings()[: self.settings.limit]
+
+    def to_judge(self) -> list[str]:
+        """Subcomponents whose labels are judged: those that the model labels, in a fixed random order."""
+        return shuffled(self.to_label(), "judged")[: self.settings.judged] if self.settings.score else []
+
+    def label_questions(self) -> Iterator[tuple[str, Question]]:
+        for name in self.to_label():
+            yield name, label_question(self.pages.page(name), self.settings.threshold)
+
+    def trials(self) -> Iterator[tuple[Trial, Question]]:
+        for name in self.to_judge():
+            text = self.outcome.best(name).label
+            for trial in trials(
+                self.pages.page(name), text, self.background, self.pages.page, self.settings.threshold
+            ):
+                yield trial, trial.question
+
+    def estimate(self) -> Estimate:
+        client, total = self._client(), Estimate()
+        with meter("Estimating", len(self.to_label())) as bar:
+            for _, question in self.label_questions():
+                total += client.estimate(question, LABEL_TOKENS)
+                bar.advance()
+        for _, question in self.trials():
+            total += client.estimate(question, JUDGEMENT_TOKENS)
+        return total
+
+    def ask_labels(self) -> None:
+        client = self._client()
+        with meter(f"Labels by {visible(client.server.model)}", len(self.to_label())) as bar:
+            for name, reply in client.ask_all(self.label_questions()):
+                if isinstance(reply, Unanswered):
+                    self._missing(reply)
+                else:
+                    label = cast(LabelReply, reply).as_label(name, client.server.model)
+                    self.outcome.model[name] = label
+                bar.advance(note=_spent(client))
+
+    def score_by_counts(self) -> None:
+        """AUC and balanced accuracy of the statistical evidence on held-out firings."""
+        other = self._held_out_background()
+        with meter("Scoring by counts", len(self.names)) as bar:
+            for name in self.names:
+                page = self.pages.page(name)
+                if other is None:
+                    _, kept = split_examples(page)
+                    found = detection(FiringPredictor(page, kept), page, kept, self.background.others(name))
+                else:
+                    tested, background = other
+                    seen = tested.page(name)
+                    found = detection(FiringPredictor(page), seen, seen.examples, background.others(name))
+                if found is not None:
+                    scores = {"firing_auc": found.auc, "firing_accuracy": found.balanced_accuracy}
+                    self._add_scores(self.outcome.statistical, name, scores)
+                bar.advance()
+
+    def _held_out_background(self) -> tuple[Pages, Background] | None:
+        if self.held_out is None:
+            return None
+        missing = sorted(set(self.names) - set(self.held_out.components()))
+        if missing:
+            raise RankOneError(
+                f"the held-out harvest has no page for {missing[0]} and {len(missing) - 1} others: "
+                "make it with the same decomposition."
+            )
+        background = Background()
+        for name in self.names:
+            background.add(self.held_out.page(name))
+        return self.held_out, background
+
+    def score_by_model(self) -> None:
+        client, values = self._client(), dict[tuple[str, str], list[float]]()
+        asked = list(self.trials())
+        with meter(f"Judgements by {visible(client.server.model)}", len(asked)) as bar:
+            for trial, reply in client.ask_all(asked):
+                if isinstance(reply, Unanswered):
+                    self._missing(reply)
+                else:
+                    value = trial.value(cast(Judgement, reply))
+                    values.setdefault((trial.component, trial.score), []).append(value)
+                bar.advance(note=_spent(client))
+        for (name, score), found in values.items():
+            rows = self.outcome.model if name in self.outcome.model else self.outcome.statistical
+            self._add_scores(rows, name, {score: sum(found) / len(found)})
+
+    def description(self) -> dict[str, Any]:
+        """The artefact's config: settings, server and what it took."""
+        made: dict[str, Any] = {"settings": self.settings.model_dump(), "server": None}
+        if self.client is not None:
+            tokens_in, tokens_out = self.client.budget.used
+            made["server"] = self.client.server.model_dump()
+            made["caps"] = self.client.budget.caps.model_dump()
+            made["used"] = {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": self.client.budget.cost}
+        made["labelled"] = {"statistical": len(self.outcome.statistical), "model": len(self.outcome.model)}
+        made["unanswered"] = {"failed": self.outcome.unanswered, "capped": self.outcome.capped}
+        return made
+
+    def _client(self) -> ChatClient:
+        assert self.client is not None
+        return self.client
+
+    def _missing(self, reply: Unanswered) -> None:
+        self.outcome.capped += reply.capped
+        self.outcome.unanswered += not reply.capped
+
+    @staticmethod
+    def _add_scores(rows: dict[str, Label], name: str, scores: dict[str, float]) -> None:
+        rows[name] = replace(rows[name], scores={**rows[name].scores, **scores})
+
+
+def _spent(client: ChatClient) -> str:
+    tokens_in, tokens_out = client.budget.used
+    cost = f" · cost {client.budget.cost:.4g}" if client.budget.cost else ""
+    return f"{tokens_in + tokens_out:,} tokens{cost}"
+
+
+def _print_estimate(estimate: Estimate, client: ChatClient) -> None:
+    caps = client.budget.caps
+    cost = caps.cost(estimate.tokens_in, estimate.tokens_out)
+    price = f", cost about {cost:.4g}" if caps.price_in or caps.price_out else ""
+    console.print(
+        f"{estimate.requests} requests to {client.server.base_url}: about {estimate.tokens_in:,} tokens in and "
+        f"{estimate.tokens_out:,} out{price}; what is stored already is not asked again",
+        markup=False,
+    )
+    if not caps.allow(estimate.tokens_in, estimate.tokens_out):
+        console.print("That is over the cap: labels stop there, the rest stay statistical.", markup=False)
