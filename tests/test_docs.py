@@ -23,6 +23,7 @@ COMMANDS = (
     "harvest",
     "merge-harvest",
     "rank",
+    "label",
     "tune",
     "export",
     "generate",

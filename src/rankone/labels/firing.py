@@ -44,17 +44,18 @@ class FiringPredictor:
     def __init__(self, page: ComponentPage, removed: Sequence[Example] = ()) -> None:
         tokens = Counter(example.ids[example.centre] for example in removed)
         domains = Counter(example.domain for example in removed)
+        # Taken out of firings and of occurrences alike: a token on which it always fires keeps its rate.
         self._firings = max(page.firings - len(removed), 0)
-        self._tokens = max(page.tokens, 1)
+        self._tokens = max(page.tokens - len(removed), 1)
         self._domains = {
-            row.domain: self._odds(row.firings - domains[row.domain], row.tokens)
+            row.domain: self._odds(row.firings - domains[row.domain], row.tokens - domains[row.domain])
             for row in page.domains
             if row.tokens
         }
         # How often a listed token occurs in all text follows from its recall; the others share what is left.
         rows = [row for row in page.input_tokens if row.recall > 0]
-        totals = {row.token_id: row.weight / row.recall for row in rows}
         fired = {row.token_id: row.weight - tokens[row.token_id] for row in rows}
+        totals = {row.token_id: row.weight / row.recall - tokens[row.token_id] for row in rows}
         self._listed = {i: self._odds(fired[i], totals[i]) for i in totals}
         rest = self._firings - sum(max(n, 0.0) for n in fired.values())
         self._unlisted = self._odds(rest, self._tokens - sum(totals.values()))

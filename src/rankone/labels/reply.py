@@ -10,8 +10,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rankone.inert import clipped
 
 R = TypeVar("R", bound="Reply")
-# Keywords that strict modes of some servers refuse; pydantic checks them when the reply is here.
-_UNSENT = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
+# Not sent: notes for people, and keywords that some strict modes refuse (pydantic checks them when the reply is here).
+_UNSENT = (
+    "title",
+    "description",
+    "default",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+)
 
 
 class Reply(BaseModel):

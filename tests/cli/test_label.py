@@ -1,0 +1,84 @@
+"""`rankone label` from the command line: statistical, with a server, and bad input as one line with status 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from tests.labels.pages import FakeHarvest, ruled
+from tests.labels.server import ok, serving
+from tests.tiny import rankone
+
+from rankone.cli import label
+from rankone.labels.store import open_labels
+
+
+@dataclass
+class Opened(FakeHarvest):
+    """A harvest as `HarvestStore.open` gives it, as far as the command looks."""
+
+    decomposition: str = "a" * 64
+    pages: dict = field(default_factory=dict)
+    reads: int = 0
+
+    def __post_init__(self):
+        made = [
+            ruled("h.0.a:1", lambda d, t: t == " der"),
+            ruled("h.0.a:2", lambda d, t: t == "[bold]", size=50),
+        ]
+        self.pages = {page.component: page for page in made}
+        self.config = {"config": {"firing": 0.1}, "decomposition": self.decomposition}
+        self.artifact = SimpleNamespace(fingerprint="f" * 64)
+
+
+@pytest.fixture(autouse=True)
+def harvests(monkeypatch):
+    monkeypatch.delenv("RANKONE_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(label, "_open", lambda path: Opened("b" * 64) if path.name == "other" else Opened())
+
+
+def test_statistical_labels_are_made_and_shown(tmp_path):
+    done = rankone("label", "harvest", "--out", tmp_path / "labels", "--score")
+    assert done.code == 0, done.err
+    assert "German token: der" in done.out
+    assert "2 labels by statistics, 0 by the model" in done.out
+    assert open_labels(tmp_path / "labels", "f" * 64).components() == ["h.0.a:1", "h.0.a:2"]
+
+
+def test_a_server_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANKONE_API_KEY", "sk-secret")
+    with serving([ok()]) as (url, script):
+        words = ["label", "harvest", "--base-url", url, "--model", "m", "--max-tokens", 100_000]
+        only = rankone(*words, "--out", tmp_path / "labels", "--estimate")
+        assert only.code == 0, only.err
+        assert "1 requests to" in only.out
+        assert script.bodies == []
+        done = rankone(*words, "--out", tmp_path / "labels")
+    assert done.code == 0, done.err
+    assert "German articles" in done.out
+    assert script.headers[0]["Authorization"] == "Bearer sk-secret"
+    assert "sk-secret" not in done.out + done.err
+    assert (tmp_path / "labels.run" / "replies").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--model", "m"], "belong together"),
+        (["--base-url", "http://localhost:1/v1"], "belong together"),
+        (["--estimate"], "--estimate is about a server"),
+        (["--max-cost", "1"], "--price-in"),
+        (["--base-url", "localhost", "--model", "m"], "no address of a server"),
+        (["--base-url", "http://localhost:1/v1", "--model", "m", "--timeout", "0"], "timeout"),
+        (["--limit", "0"], "limit"),
+        (["--score", "--held-out", "other"], "another decomposition"),
+    ],
+)
+def test_bad_input(words, complaint, tmp_path):
+    done = rankone("label", "harvest", "--out", tmp_path / "labels", *words)
+    assert done.code == 2
+    assert complaint in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
