@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.labels import pages
 from tests.labels.pages import IDS, WORDS, domain, example, page, ruled, token
 
-from rankone.labels.background import Background
+from rankone.labels.background import Background, alike
 from rankone.labels.firing import FEWEST, FiringPredictor, area, detection
 from rankone.labels.samples import split_examples
 
@@ -110,8 +110,6 @@ def test_background_weighs_windows_by_the_firings_they_stand_for():
 
 
 def test_neighbours_are_those_of_like_density():
-    background = Background()
-    for name, firings in (("a", 100), ("b", 110), ("c", 5000), ("d", 90), ("dead", 0)):
-        background.add(pages.page(name, 10_000, firings, []))
-    assert background.alike("a", 2) == ["b", "d"]
-    assert "dead" not in background.alike("a", 9)
+    firings = {"a": 100, "b": 110, "c": 5000, "d": 90, "dead": 0}
+    assert alike(firings, "a", 2) == ["b", "d"]
+    assert alike(firings, "a", 9) == ["b", "d", "c"]

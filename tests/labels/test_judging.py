@@ -25,7 +25,9 @@ def found():
     background = Background()
     for name in HARVEST.components():
         background.add(HARVEST.page(name))
-    return trials(HARVEST.page("h.0.a:1"), "the token der", background, HARVEST.page, 0.1)
+    return trials(
+        HARVEST.page("h.0.a:1"), "the token der", background, ["h.0.a:2", "h.0.a:3"], HARVEST.page, 0.1
+    )
 
 
 def by_score(found, reply):
@@ -52,7 +54,12 @@ def test_all_trials_are_made_and_are_the_same_again(found):
     background = Background()
     for name in HARVEST.components():
         background.add(HARVEST.page(name))
-    assert trials(HARVEST.page("h.0.a:1"), "the token der", background, HARVEST.page, 0.1) == found
+    assert (
+        trials(
+            HARVEST.page("h.0.a:1"), "the token der", background, ["h.0.a:2", "h.0.a:3"], HARVEST.page, 0.1
+        )
+        == found
+    )
 
 
 def test_a_judge_that_knows_is_right(found):
@@ -109,4 +116,4 @@ def test_too_few_examples_make_no_trials():
     few = ruled("h.0.a:9", lambda d, t: t == " der", kept=4)
     background = Background()
     background.add(few)
-    assert trials(few, "x", background, lambda _: few, 0.1) == []
+    assert trials(few, "x", background, ["x"], lambda _: few, 0.1) == []

@@ -53,6 +53,23 @@ def test_a_kind_that_is_as_common_around_is_not_named():
     assert "words" not in statistical_label(found).label
 
 
+@pytest.mark.parametrize(("after", "noun"), [("ung", "word beginnings"), (" schnell", "words")])
+def test_first_pieces_are_told_from_whole_words(after, noun):
+    tokens = [" der", ",", " die"]
+    examples = [
+        example("de", [*tokens, w, after, *tokens], 3) for w in (" geh", " steh", " seh", " dreh") * 20
+    ]
+    found = page(tokens=2000, domains=[domain("de", 1000, 80), domain("en", 1000, 2)], examples=examples)
+    assert statistical_label(found).label.startswith(f"German {noun}: ")
+
+
+def test_code_is_said_once():
+    examples = [example("code", [" x", "):", " y"], 1), example("code", [" y", " ==", " x"], 1)] * 20
+    outputs = [token(t, 10, 50, 40, 1000, i) for i, t in enumerate(("):", "==", "->", "()"))]
+    found = page(domains=[domain("code", 500, 40), domain("en", 500, 0)], examples=examples, outputs=outputs)
+    assert statistical_label(found).label == "code symbols: ==, ): · writes code symbols"
+
+
 def test_one_token():
     examples = [example("de", [" der", ",", " die"], 1)] * 50
     found = page(domains=[domain("de", 500, 50), domain("en", 500, 40)], examples=examples)

@@ -1,23 +1,26 @@
-"""Positions in ordinary text, to compare firings with, from the windows that a harvest has stored."""
+"""Positions in ordinary text to compare firings with, from the windows that a harvest has stored."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rankone.harvest.page import ComponentPage, Example
+from rankone.labels.pages import Pages
 from rankone.labels.samples import shuffled
 
 SIZE = 2000
 # Windows of one subcomponent that take part: enough to mix, few enough to pass over thousands of subcomponents quickly.
 _PER_COMPONENT = 20
+# Subcomponents whose windows are drawn from: many enough, and not all have to be read before the first is scored.
+_SOURCES = 300
 
 
 class Background:
-    """A weighted sample of windows over all subcomponents, each centred on a random token other than its firing.
+    """A weighted sample of windows over the subcomponents added, each centred on a random token other than its firing.
 
     A stored example of a subcomponent stands for firings / examples of its firings, so that its windows are drawn with
     that weight (Efraimidis and Spirakis 2006, keys u^(1/w)): the sample is spread over the text as firings are, not as the
@@ -28,11 +31,9 @@ class Background:
         self._size, self._random = size, np.random.default_rng(seed)
         self._heap: list[tuple[float, int, str, Example]] = []
         self._seen = 0
-        self._densities: dict[str, float] = {}
 
     def add(self, page: ComponentPage) -> None:
         """Let the windows of one subcomponent take part."""
-        self._densities[page.component] = page.firings / max(page.tokens, 1)
         windows = [e for e in page.examples if len(e.tokens) > 1]
         chosen = shuffled(windows, f"background:{page.component}")[:_PER_COMPONENT]
         for example in chosen:
@@ -51,13 +52,20 @@ class Background:
             example for _, _, owner, example in sorted(self._heap, key=lambda x: x[1]) if owner != component
         ]
 
-    def alike(self, component: str, count: int) -> list[str]:
-        """The `count` other subcomponents with examples whose density is nearest (by ratio) to this one's."""
-        own = max(self._densities[component], 1e-12)
-        others = [
-            (abs(np.log(max(d, 1e-12) / own)), c) for c, d in self._densities.items() if c != component and d
-        ]
-        return [name for _, name in heapq.nsmallest(count, others)]
+
+def background_of(pages: Pages) -> Background:
+    """A sample from the windows of some hundred subcomponents of a harvest, chosen at random but always the same."""
+    found = Background()
+    for name in shuffled(pages.components(), "sources")[:_SOURCES]:
+        found.add(pages.page(name))
+    return found
+
+
+def alike(firings: Mapping[str, int], component: str, count: int) -> list[str]:
+    """The `count` other subcomponents that fire whose number of firings is nearest, by ratio, to this one's."""
+    own = max(firings[component], 1)
+    others = [(abs(np.log(n / own)), name) for name, n in firings.items() if name != component and n > 0]
+    return [name for _, name in heapq.nsmallest(count, others)]
 
 
 def drawn(items: Sequence[Example], count: int, seed: str) -> list[Example]:

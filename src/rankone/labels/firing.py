@@ -6,7 +6,7 @@ The predictor is the statistical evidence itself, as a naive Bayes log-odds:
 
 with probabilities counted on the harvest, the held-out firings taken out. Firing tokens are the centres of held-out
 examples; they are other draws than the counted ones, though from the same documents unless a second harvest gives them.
-Other tokens are drawn from the windows of all subcomponents (background.py); as they are not checked for firing, a share of
+Other tokens are drawn from the windows of many subcomponents (background.py); as they are not checked for firing, a share of
 them equal to the subcomponent's density does fire, and both figures are corrected for that.
 """
 

@@ -32,7 +32,8 @@ CHANCE = {INTRUDER: 0.2, DETECTION: 0.5, FUZZING: 0.5}
 TRIALS = {INTRUDER: 10, DETECTION: 5, FUZZING: 5}
 JUDGEMENT_TOKENS = 30
 _OWN, _GROUP, _FUZZED_RIGHT, _FUZZED_WRONG = 4, 5, 5, 2
-_NEIGHBOURS = 10
+# An intruder comes from one of so many subcomponents of the nearest density.
+NEIGHBOURS = 10
 
 _INTRO = (
     "A part of a neural language model fires on certain tokens. Below are numbered windows of text; "
@@ -78,18 +79,20 @@ def trials(
     page: ComponentPage,
     label: str,
     background: Background,
+    neighbours: Sequence[str],
     read: Callable[[str], ComponentPage],
     threshold: float,
 ) -> list[Trial]:
     """All trials of one subcomponent that its held-out examples suffice for; the same every time.
 
-    read: gives the page of another subcomponent; threshold: importance above which a token fires.
+    neighbours: other subcomponents of like density, for intruders; read: gives the page of one of them; threshold:
+    importance above which a token fires.
     """
     _, held_out = split_examples(page)
     spaced = marks_starts(page)
     found: list[Trial] = []
     for i in range(TRIALS[INTRUDER]):
-        found += _intruder(page, held_out, background, read, f"intruder:{page.component}:{i}", spaced)
+        found += _intruder(page, held_out, neighbours, read, f"intruder:{page.component}:{i}", spaced)
     for i in range(TRIALS[DETECTION]):
         found += _detection(page, label, held_out, background, f"detection:{page.component}:{i}", spaced)
     for i in range(TRIALS[FUZZING]):
@@ -113,13 +116,13 @@ def _trial(
 def _intruder(
     page: ComponentPage,
     held_out: Sequence[Example],
-    background: Background,
+    neighbours: Sequence[str],
     read: Callable[[str], ComponentPage],
     seed: str,
     spaced: bool,
 ) -> list[Trial]:
     own = drawn(held_out, _OWN, seed)
-    for other in shuffled(background.alike(page.component, _NEIGHBOURS), seed):
+    for other in shuffled(neighbours, seed):
         strange = drawn(read(other).examples, 1, seed)
         if strange and len(own) == _OWN:
             parts = [(pointed(e, spaced), False) for e in own] + [(pointed(strange[0], spaced), True)]

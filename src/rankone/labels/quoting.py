@@ -39,9 +39,15 @@ def window(example: Example, spaced: bool, mark: Callable[[int], str | None]) ->
 
 
 def annotated(example: Example, threshold: float, spaced: bool) -> str:
-    """An example with every firing token marked `<<token|importance>>`; the 12 strongest where there are more."""
+    """An example with firing tokens marked `<<token|importance>>`: the centre and up to 11 others, the strongest and, among
+    equals, the nearest.
+    """
     firing = [i for i, g in enumerate(example.importances) if g > threshold or i == example.centre]
-    kept = set(sorted(firing, key=lambda i: (i != example.centre, -example.importances[i], i))[:_MOST_MARKS])
+
+    def weight(i: int) -> tuple[bool, float, int, int]:
+        return i != example.centre, -round(example.importances[i], 1), abs(i - example.centre), i
+
+    kept = set(sorted(firing, key=weight)[:_MOST_MARKS])
     text = window(example, spaced, lambda i: f"|{example.importances[i]:.2f}" if i in kept else None)
     return f"[{prompt_text(example.domain)}, activation {example.activations[example.centre]:+.2f}] {text}"
 

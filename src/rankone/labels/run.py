@@ -12,13 +12,14 @@ from pydantic import Field
 from rankone.artifact import refuse_existing
 from rankone.config import Config
 from rankone.errors import RankOneError
+from rankone.harvest.page import ComponentPage
 from rankone.harvest.summary import FIRING
 from rankone.inert import visible
-from rankone.labels.background import Background
+from rankone.labels.background import alike, background_of
 from rankone.labels.budget import Budget, Caps, Estimate
 from rankone.labels.client import ChatClient, Question, Unanswered
 from rankone.labels.firing import FiringPredictor, detection
-from rankone.labels.judging import JUDGEMENT_TOKENS, Judgement, Trial, trials
+from rankone.labels.judging import JUDGEMENT_TOKENS, NEIGHBOURS, Judgement, Trial, trials
 from rankone.labels.label import Label
 from rankone.labels.llm import LABEL_TOKENS, LabelReply, label_question
 from rankone.labels.pages import Pages
@@ -101,9 +102,7 @@ def label_harvest(
         if estimate_only:
             return run.outcome
         run.ask_labels()
-    if settings.score:
-        run.score_by_counts()
-        if client is not None:
+        if settings.score:
             run.score_by_model()
     save_labels(out, run.outcome.labels(), harvest, run.description())
     return run.outcome
@@ -117,20 +116,43 @@ class _Run:
     ) -> None:
         self.pages, self.settings, self.client = pages, settings, client
         self.held_out = held_out
-        self.outcome, self.background = Outcome(), Background()
+        self.outcome, self._estimates = Outcome(), dict[str, Estimate]()
         self.names = pages.components()
         if not self.names:
             raise RankOneError("the harvest has no subcomponents: harvest a decomposition with live ones.")
+        missing = sorted(set(self.names) - set(held_out.components())) if held_out is not None else []
+        if missing:
+            raise RankOneError(
+                f"the held-out harvest has no page for {missing[0]} and {len(missing) - 1} others: "
+                "make it with the same decomposition."
+            )
+        self.background = background_of(held_out or pages) if settings.score else None
 
     def read(self) -> None:
-        """Statistical labels and the background sample, in one pass."""
+        """What needs every page, in one pass: statistical labels, their scores, the size of the questions."""
         with meter("Reading pages", len(self.names)) as bar:
             for name in self.names:
                 page = self.pages.page(name)
-                self.outcome.statistical[name] = statistical_label(page)
+                label = statistical_label(page)
+                self.outcome.statistical[name] = replace(label, scores=self._counted(page))
                 self.outcome.firings[name] = page.firings
-                self.background.add(page)
+                if self.client is not None and page.firings:
+                    question = label_question(page, self.settings.threshold)
+                    self._estimates[name] = self.client.estimate(question, LABEL_TOKENS)
                 bar.advance()
+
+    def _counted(self, page: ComponentPage) -> dict[str, float]:
+        """AUC and balanced accuracy of the statistical evidence on held-out firings; empty where there is no score."""
+        if self.background is None:
+            return {}
+        others = self.background.others(page.component)
+        if self.held_out is None:
+            _, kept = split_examples(page)
+            found = detection(FiringPredictor(page, kept), page, kept, others)
+        else:
+            seen = self.held_out.page(page.component)
+            found = detection(FiringPredictor(page), seen, seen.examples, others)
+        return {"firing_auc": found.auc, "firing_accuracy": found.balanced_accuracy} if found else {}
 
     def to_label(self) -> list[str]:
         return self.outcome.by_firings()[: self.settings.limit]
@@ -144,22 +166,19 @@ class _Run:
             yield name, label_question(self.pages.page(name), self.settings.threshold)
 
     def trials(self) -> Iterator[tuple[Trial, Question]]:
+        if self.background is None:
+            return
         for name in self.to_judge():
-            text = self.outcome.best(name).label
-            for trial in trials(
-                self.pages.page(name), text, self.background, self.pages.page, self.settings.threshold
-            ):
+            text, near = self.outcome.best(name).label, alike(self.outcome.firings, name, NEIGHBOURS)
+            page, threshold = self.pages.page(name), self.settings.threshold
+            for trial in trials(page, text, self.background, near, self.pages.page, threshold):
                 yield trial, trial.question
 
     def estimate(self) -> Estimate:
-        client, total = self._client(), Estimate()
-        with meter("Estimating", len(self.to_label())) as bar:
-            for _, question in self.label_questions():
-                total += client.estimate(question, LABEL_TOKENS)
-                bar.advance()
-        for _, question in self.trials():
-            total += client.estimate(question, JUDGEMENT_TOKENS)
-        return total
+        """Labels and judgements together; those with labels yet to come are measured with the statistical ones."""
+        total = sum((self._estimates[name] for name in self.to_label()), Estimate())
+        judged = (self._client().estimate(q, JUDGEMENT_TOKENS) for _, q in self.trials())
+        return sum(judged, total)
 
     def ask_labels(self) -> None:
         client = self._client()
@@ -172,39 +191,8 @@ class _Run:
                     self.outcome.model[name] = label
                 bar.advance(note=_spent(client))
 
-    def score_by_counts(self) -> None:
-        """AUC and balanced accuracy of the statistical evidence on held-out firings."""
-        other = self._held_out_background()
-        with meter("Scoring by counts", len(self.names)) as bar:
-            for name in self.names:
-                page = self.pages.page(name)
-                if other is None:
-                    _, kept = split_examples(page)
-                    found = detection(FiringPredictor(page, kept), page, kept, self.background.others(name))
-                else:
-                    tested, background = other
-                    seen = tested.page(name)
-                    found = detection(FiringPredictor(page), seen, seen.examples, background.others(name))
-                if found is not None:
-                    scores = {"firing_auc": found.auc, "firing_accuracy": found.balanced_accuracy}
-                    self._add_scores(self.outcome.statistical, name, scores)
-                bar.advance()
-
-    def _held_out_background(self) -> tuple[Pages, Background] | None:
-        if self.held_out is None:
-            return None
-        missing = sorted(set(self.names) - set(self.held_out.components()))
-        if missing:
-            raise RankOneError(
-                f"the held-out harvest has no page for {missing[0]} and {len(missing) - 1} others: "
-                "make it with the same decomposition."
-            )
-        background = Background()
-        for name in self.names:
-            background.add(self.held_out.page(name))
-        return self.held_out, background
-
     def score_by_model(self) -> None:
+        """Intruder, detection and fuzzing, stored with the label that was judged."""
         client, values = self._client(), dict[tuple[str, str], list[float]]()
         asked = list(self.trials())
         with meter(f"Judgements by {visible(client.server.model)}", len(asked)) as bar:

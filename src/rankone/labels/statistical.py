@@ -29,6 +29,7 @@ _ALMOST_ALL = 0.5
 # Outputs count with PMI above this (nats) and are named when they hold this share of the probability.
 _OUTPUT_PMI, _OUTPUT_SHARE, _OUTPUTS_READ = 0.5, 0.1, 12
 _QUOTED = 3
+_BEGINNINGS = "word beginnings"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def statistical_label(page: ComponentPage) -> Label:
     place = where(page.domains)
     inputs = _inputs(page, place)
     outputs, output_reason = _outputs(page, place)
-    head = f"{place.adjective} {inputs.noun}".strip() + place.tail
+    head = _phrase(place.adjective, inputs.noun) + place.tail
     text = head + (f": {', '.join(inputs.quoted)}" if inputs.quoted else "") + outputs
     reason = " ".join(filter(None, (_where_reason(page, place), inputs.reason, output_reason)))
     return Label(page.component, text, place.confidence * inputs.confidence, STATISTICAL, reason)
@@ -101,7 +102,8 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
         chosen, share, base = named
         quoted = _quoted(page, fired, starts, lambda text: kind(text, words, starts) == chosen)
         reason = f"{share:.0%} of {draws} firings are on {NOUNS[chosen]}, {base:.0%} of the tokens around them are."
-        return _Reading(NOUNS[chosen], quoted, wilson_lower(share, draws), reason)
+        noun = _BEGINNINGS if _continued(page, chosen, words, starts) else NOUNS[chosen]
+        return _Reading(noun, quoted, wilson_lower(share, draws), reason)
     five = _stands_out(ranked[:5], total, around)
     if five >= _FIVE_TOKENS:
         quoted = distinct([text for text, _ in ranked], 5, starts)
@@ -109,6 +111,20 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
             "tokens", quoted, wilson_lower(five, draws), f"{five:.0%} of {draws} firings are on five tokens."
         )
     return _no_kind(page, place, fired, starts)
+
+
+def _continued(page: ComponentPage, chosen: str, words: frozenset[str], starts: bool) -> bool:
+    """Whether these words are mostly first pieces: the next token continues them at half of the firings or more."""
+    if chosen not in ("word", "capitalised"):
+        return False
+    pairs = [e.tokens[e.centre : e.centre + 2] for e in page.examples if e.centre + 1 < len(e.tokens)]
+    following = [kind(after, words, starts) for token, after in pairs if kind(token, words, starts) == chosen]
+    return following.count("suffix") * 2 >= max(len(following), 1)
+
+
+def _phrase(adjective: str, noun: str) -> str:
+    """Adjective and noun; `code` is not said twice."""
+    return noun if noun.startswith(f"{adjective} ") else f"{adjective} {noun}".strip()
 
 
 def _stands_out(ranked: Sequence[tuple[str, float]], total: float, around: Mapping[str, float]) -> float:
@@ -193,5 +209,4 @@ def _outputs(page: ComponentPage, place: Where) -> tuple[str, str]:
     chosen, part = max(kinds.items(), key=lambda item: (item[1], item[0]))
     if part < _KIND_SHARE or len(raised) < _QUOTED:
         return f" · writes {quoted}", reason
-    language = f"{place.adjective} " if place.single else ""
-    return f" · writes {language}{NOUNS[chosen]}", reason
+    return f" · writes {_phrase(place.adjective if place.single else '', NOUNS[chosen])}", reason
