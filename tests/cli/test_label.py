@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 from tests.labels.pages import FakeHarvest, ruled
 from tests.labels.server import ok, serving
-from tests.tiny import rankone
+from tests.tiny import rankone, write_pair
 
 from rankone.cli import label
+from rankone.harvest.store import HarvestStore
 from rankone.labels.store import open_labels
 
 
@@ -82,3 +83,19 @@ def test_bad_input(words, complaint, tmp_path):
     assert complaint in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_harvest_is_labelled(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.undo()
+    model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
+    words = ["--model", model, "--tokens", 150, "--domains", "de", "--domains", "code"]
+    for name, split in (("harvest", "train"), ("held-out", "test")):
+        done = rankone("harvest", decomposition, *words, "--split", split, "--out", tmp_path / name)
+        assert done.code == 0, done.err
+    out, held_out = tmp_path / "labels", tmp_path / "held-out"
+    done = rankone("label", tmp_path / "harvest", "--out", out, "--score", "--held-out", held_out)
+    assert done.code == 0, done.err
+    harvest = HarvestStore.open(tmp_path / "harvest")
+    labels = open_labels(out, harvest.artifact.fingerprint)
+    assert labels.components() == harvest.components()
+    assert any("firing_auc" in labels.best(name).scores for name in labels.components())
