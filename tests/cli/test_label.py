@@ -85,6 +85,7 @@ def test_bad_input(words, complaint, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_real_harvest_is_labelled(tmp_path, tokenizer, monkeypatch):
     monkeypatch.undo()
     model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
