@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,7 +24,7 @@ def tune(
     tokenizer: PreTrainedTokenizerBase,
     decomposition: Decomposition,
     corpus: Corpus,
-    components: list[str],
+    components: Mapping[str, list[str]],
     *,
     forget: str,
     retain: str,
@@ -34,7 +35,10 @@ def tune(
     steps: int,
     save: Path | None = None,
 ) -> Fit:
-    """Fit one scale per component, print the scales and the change per domain, and save the edit if asked."""
+    """Fit one scale per component, print the scales and the change per domain, and save the edit if asked.
+
+    components: label → the subcomponents that share a scale.
+    """
     if save is not None:
         refuse_existing(save)
     if not components:
@@ -57,6 +61,7 @@ def tune(
     _report(job, method, fit)
     if save is not None:
         provenance = {"forget": forget, "retain": retain, "budget": budget, "seed": seed, "steps": fit.steps}
+        provenance["components"] = dict(components)
         fit.edit.bind(target).save(save, provenance)
         console.print(f"saved {save}", markup=False)
     return fit

@@ -18,12 +18,13 @@ commands = typer.Typer()
 def tune(
     model: Annotated[str, typer.Argument(help="model")] = "mini",
     components: Annotated[
-        str, typer.Option(help="subcomponents to scale, comma-separated SITE:NUMBER")
+        str, typer.Option(help="what to scale, comma-separated: SITE:NUMBER, or cNUMBER of --clusters")
     ] = ...,  # pyright: ignore[reportArgumentType]
     forget: Annotated[str, typer.Option(help="domain to forget")] = "de",
     retain: Annotated[str, typer.Option(help="domain to hold")] = "en",
     budget: Annotated[int, typer.Option(help="forget tokens")] = 4,
     decomposition: DecompositionPath = "mini-decomposition",
+    clusters: Annotated[Path | None, typer.Option(help="components from `rankone cluster`")] = None,
     text: Text = "builtin",
     seed: Annotated[int, typer.Option(help="which forget text")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Adam rate on α")] = 0.3,
@@ -33,15 +34,17 @@ def tune(
 ) -> None:
     """Fit the scales α of chosen subcomponents on any text and show what changed on held-out text of every domain."""
     from rankone.benchmark.tuning import tune as run_tune
+    from rankone.harvest.clustering.components import Components, expand
     from rankone.text.corpus import open_corpus
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    opened = Components.open(clusters, loaded) if clusters is not None else None
     run_tune(
         target,
         tokenizer,
         loaded,
         open_corpus(text),
-        [c.strip() for c in components.split(",") if c.strip()],
+        expand([c.strip() for c in components.split(",") if c.strip()], opened),
         forget=forget,
         retain=retain,
         budget=budget,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -34,24 +35,44 @@ def _describe(scales: dict[str, float]) -> str:
 
 
 class Scales:
-    """One learned scale per chosen subcomponent (the fitting `Method`), all starting at `start`."""
+    """One learned scale per chosen component (the fitting `Method`), all starting at `start`.
+
+    A component is a subcomponent, or a label with the subcomponents that share its scale.
+    """
 
     def __init__(
-        self, decomposition: Decomposition, components: list[str], name: str = "scalar", start: float = 1.0
+        self,
+        decomposition: Decomposition,
+        components: Sequence[str] | Mapping[str, Sequence[str]],
+        name: str = "scalar",
+        start: float = 1.0,
     ) -> None:
-        self.name, self.decomposition, self.components = name, decomposition, components
+        self.name, self.decomposition, self.components = name, decomposition, list(components)
         self._start = start
-        columns = [decomposition.column(component) for component in components]
-        twice = [c for i, c in enumerate(components) if columns[i] in columns[:i]]
-        if twice:
-            raise RankOneError(f"subcomponent '{twice[0]}' is given twice: one scale each.")
-        self._by_site: dict[str, list[int]] = defaultdict(list)
-        for index, component in enumerate(components):
-            self._by_site[decomposition.locate(component)[0]].append(index)
-        self._factors = {site: self._vectors(indices) for site, indices in self._by_site.items()}
+        grouped = isinstance(components, Mapping)
+        self._members = [list(components[c]) if grouped else [c] for c in self.components]
+        self._refuse_twice()
+        # Of each site: the subcomponents, and the number of the scale of each.
+        self._by_site: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for index, members in enumerate(self._members):
+            for member in members:
+                self._by_site[decomposition.locate(member)[0]].append((member, index))
+        self._owners = {site: [index for _, index in own] for site, own in self._by_site.items()}
+        self._factors = {site: self._vectors([m for m, _ in own]) for site, own in self._by_site.items()}
 
-    def _vectors(self, indices: list[int]) -> tuple[Float[Tensor, "d_in k"], Float[Tensor, "k d_out"]]:
-        pairs = [self.decomposition.vectors(self.components[i]) for i in indices]
+    def _refuse_twice(self) -> None:
+        owners: dict[int, str] = {}
+        for label, members in zip(self.components, self._members, strict=True):
+            for member in members:
+                column = self.decomposition.column(member)
+                if column in owners:
+                    places = dict.fromkeys(p for p in (owners[column], label) if p != member)
+                    where = f" (in {', '.join(places)})" if places and members != [label] else ""
+                    raise RankOneError(f"subcomponent '{member}' is given twice{where}: one scale each.")
+                owners[column] = label
+
+    def _vectors(self, names: list[str]) -> tuple[Float[Tensor, "d_in k"], Float[Tensor, "k d_out"]]:
+        pairs = [self.decomposition.vectors(name) for name in names]
         return torch.stack([v for v, _ in pairs], dim=1), torch.stack([u for _, u in pairs])
 
     def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:  # noqa: ARG002
@@ -60,19 +81,25 @@ class Scales:
 
     def sites(self) -> list[str]:
         """Sites that hold chosen subcomponents."""
-        return list(self._by_site)
+        return list(self._factors)
 
     def change(
         self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
         """((x V) ⊙ (α − 1)) U over the chosen subcomponents of the site."""
         read, write = self._factors[site]
-        alpha = parameters["alpha"][:, self._by_site[site]].unsqueeze(1)
+        alpha = parameters["alpha"][:, self._owners[site]].unsqueeze(1)
         return ((x @ read.to(x.dtype)) * (alpha - 1).to(x.dtype)) @ write.to(x.dtype)
 
     def edit(self, parameters: dict[str, Tensor], run: int) -> LowRankEdit:
         """The scales of one run as an edit."""
-        return scale_edit(self.decomposition, self.scales(parameters, run))
+        scales = self.scales(parameters, run)
+        each = {
+            member: alpha
+            for members, alpha in zip(self._members, scales.values(), strict=True)
+            for member in members
+        }
+        return scale_edit(self.decomposition, each, _describe(scales))
 
     def scales(self, parameters: dict[str, Tensor], run: int) -> dict[str, float]:
         """Component name → fitted α of one run."""

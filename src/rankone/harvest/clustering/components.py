@@ -1,0 +1,160 @@
+"""Components: clusters of subcomponents on disk, and what their names stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.decomposition.model import Decomposition
+from rankone.errors import RankOneError, nearest
+from rankone.harvest.clustering.description import description_length
+from rankone.harvest.clustering.merging import Merges
+from rankone.harvest.clustering.sample import Sample
+from rankone.harvest.run import decomposition_hash
+
+KIND = "components"
+NAME = re.compile(r"c\d+")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A cluster of subcomponents.
+
+    firings: sampled positions at which at least one member fires. overlap: the mean share of its members that fire
+    there, Σ s_m / (s r), from 1/r (never two at once) to 1 (always all). domain_firings: firings per domain.
+    """
+
+    component: str
+    members: list[str]
+    firings: int
+    overlap: float
+    domain_firings: list[int]
+
+
+def describe(sample: Sample, group: np.ndarray) -> list[Component]:
+    """The components of a partition (a number per subcomponent), the one with most members first.
+
+    Components of equal size are in the order of their firings, the rest in that of their first members.
+    """
+    _, group = np.unique(group, return_inverse=True)
+    members = [[sample.names[i] for i in own] for own in _split(np.arange(len(group)), group)]
+    owner = group[sample.unit]
+    positions = [np.unique(own) for own in _split(sample.position, owner)]
+    own = np.bincount(owner)
+    order = sorted(range(len(members)), key=lambda g: (-len(members[g]), -len(positions[g]), g))
+    return [
+        Component(
+            component=f"c{number}",
+            members=members[g],
+            firings=len(positions[g]),
+            overlap=float(own[g] / (len(positions[g]) * len(members[g]))),
+            domain_firings=np.bincount(sample.domain[positions[g]], minlength=len(sample.domains)).tolist(),
+        )
+        for number, g in enumerate(order)
+    ]
+
+
+def _split(values: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
+    """Values by group, in order."""
+    ordered = values[np.argsort(group, kind="stable")]
+    return np.split(ordered, np.cumsum(np.bincount(group))[:-1])
+
+
+def save_components(
+    out: Path, sample: Sample, merges: Merges, about: dict[str, Any], alpha: float, provenance: dict[str, Any]
+) -> Components:
+    """Write the partition of the shortest description, with the way there; `about` goes into its config."""
+    found = describe(sample, merges.groups())
+    sizes, members = (
+        np.array([one(c) for c in found]) for one in (lambda c: c.firings, lambda c: len(c.members))
+    )
+    config = about | {
+        "domains": dict(zip(sample.domains, np.bincount(sample.domain).tolist(), strict=True)),
+        "positions": sample.positions,
+        "bits_before": float(merges.bits[0]),
+        "bits_after": description_length(sizes, members, alpha),
+        "merges": merges.best,
+    }
+    with new_artifact(out, KIND, provenance) as staging:
+        write_json(staging / "config.json", config)
+        pq.write_table(pa.Table.from_pylist([asdict(c) for c in found]), staging / "components.parquet")
+        pq.write_table(_way(sample, merges), staging / "merges.parquet")
+    return Components.open(out)
+
+
+def _way(sample: Sample, merges: Merges) -> pa.Table:
+    names = [[sample.names[i] for i in side] for side in (merges.first, merges.second)]
+    groups = merges.units - 1 - np.arange(len(merges.first))
+    return pa.table({"first": names[0], "second": names[1], "groups": groups, "bits": merges.bits[1:]})
+
+
+class Components:
+    """A partition of a decomposition's living subcomponents, opened from disk."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.config: dict[str, Any] = artifact.json()
+        rows = pq.read_table(artifact.path / "components.parquet").to_pylist()
+        self.rows = [Component(**row) for row in rows]
+        self._by_name = {c.component: c for c in self.rows}
+        self._owner = {member: c.component for c in self.rows for member in c.members}
+
+    @classmethod
+    def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
+        """Verify and open; components of another decomposition than the given one are refused."""
+        artifact = open_artifact(path, KIND)
+        if decomposition is not None:
+            made, given = artifact.json()["decomposition"], decomposition_hash(decomposition)
+            if made != given:
+                raise RankOneError(
+                    f"'{path}' clusters another decomposition (hash {made[:12]}…, the given one has {given[:12]}…). "
+                    "Give the decomposition it was made from, or cluster this one."
+                )
+        return cls(artifact)
+
+    def names(self) -> list[str]:
+        """Names of all components, the one with most members first."""
+        return list(self._by_name)
+
+    def component(self, name: str) -> Component:
+        """One component; an unknown name is an error."""
+        if name not in self._by_name:
+            raise RankOneError(
+                f"no component '{name}' in '{self.artifact.path}': it has c0 to c{len(self.rows) - 1}."
+                f"{nearest(name, self.names())}"
+            )
+        return self._by_name[name]
+
+    def members(self, name: str) -> list[str]:
+        """Names of a component's subcomponents, in the decomposition's order."""
+        return list(self.component(name).members)
+
+    def owner(self, subcomponent: str) -> str | None:
+        """The component a subcomponent belongs to; None for one that was dead in the sample."""
+        return self._owner.get(subcomponent)
+
+
+def expand(names: Sequence[str], components: Components | None) -> dict[str, list[str]]:
+    """What names stand for: a component for its members, anything else for itself.
+
+    Raises RankOneError for a name given twice, an unknown component, and a component's name without components.
+    """
+    expanded: dict[str, list[str]] = {}
+    for name in names:
+        if name in expanded:
+            raise RankOneError(f"'{name}' is given twice.")
+        if not NAME.fullmatch(name):
+            expanded[name] = [name]
+        elif components is None:
+            raise RankOneError(f"'{name}' names a component: say of which clustering, with --clusters DIR.")
+        else:
+            expanded[name] = components.members(name)
+    return expanded

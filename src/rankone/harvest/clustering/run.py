@@ -1,0 +1,44 @@
+"""From text to components: what fires, what belongs together, the artefact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.artifact import refuse_existing
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.harvest.clustering.components import Components, save_components
+from rankone.harvest.clustering.config import ClusterConfig
+from rankone.harvest.clustering.merging import merge_all
+from rankone.harvest.clustering.sample import draw_sample
+from rankone.harvest.run import decomposition_hash
+from rankone.models.loading import model_hash
+from rankone.progress import meter
+from rankone.text.corpus import Corpus
+
+
+def cluster(
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    corpus: Corpus,
+    config: ClusterConfig,
+    out: Path,
+) -> Components:
+    """Cluster the living subcomponents into components and write them to `out`.
+
+    Raises RankOneError when `out` exists, when there is too little text, and where (almost) nothing fires.
+    """
+    refuse_existing(out)
+    about = {
+        "config": config.model_dump(mode="json"),
+        "decomposition": decomposition_hash(decomposition),
+        "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
+        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+    }
+    with DecomposedModel(target, decomposition) as model:
+        sample = draw_sample(model, tokenizer, corpus, config)
+    with meter("merge", len(sample.names) - 1) as bar:
+        merges = merge_all(sample, config.alpha, config.gamma, config.seed, bar)
+    return save_components(out, sample, merges, about, config.alpha, {})
