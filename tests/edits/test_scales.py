@@ -147,6 +147,68 @@ def test_a_component_given_twice_is_refused():
             Scales(decomposition, ["h.0.mlp.c_fc:3", "h.1.attn.v_proj:5", second])
 
 
+GROUPS = {
+    "c3": ["h.0.mlp.c_fc:3", "h.1.attn.v_proj:5", "h.0.mlp.c_fc:9"],
+    "h.0.mlp.c_fc:7": ["h.0.mlp.c_fc:7"],
+}
+
+
+def test_a_group_shares_one_scale():
+    """Two runs with different α: the change while fitting, and the edit, are those of α on each member."""
+    model, ids = simple_mlp(), probe(rows=4)
+    decomposition = decomposed(model, "random")
+    method = Scales(decomposition, GROUPS)
+    assert method.start(2, [0, 1])["alpha"].shape == (2, 2)
+    assert method.components == ["c3", "h.0.mlp.c_fc:7"]
+    assert sorted(method.sites()) == ["h.0.mlp.c_fc", "h.1.attn.v_proj"]
+    parameters = {"alpha": torch.nn.Parameter(torch.tensor([[-2.0, 0.5], [3.0, -1.0]]))}
+    with adapted(model, method, parameters, 2), torch.no_grad():
+        together = model(ids).logits
+    for run, (own, single) in enumerate([(-2.0, 0.5), (3.0, -1.0)]):
+        named = {**dict.fromkeys(GROUPS["c3"], own), "h.0.mlp.c_fc:7": single}
+        expected, found = scale_edit(decomposition, named), method.edit(parameters, run)
+        assert found.description == f"c3 × {own:.3g}, h.0.mlp.c_fc:7 × {single:.3g}"
+        assert method.scales(parameters, run) == {"c3": own, "h.0.mlp.c_fc:7": single}
+        for site in expected.sites:
+            ours, theirs = found.factors[site], expected.factors[site]
+            assert torch.allclose(ours.write @ ours.read, theirs.write @ theirs.read, atol=1e-6)
+        with expected.apply(model):
+            alone = logits(model, ids[2 * run : 2 * run + 2])
+        assert torch.allclose(together[2 * run : 2 * run + 2], alone, atol=1e-4)
+
+
+def test_the_gradient_of_a_group_is_the_sum_over_its_members():
+    model, ids = simple_mlp(), probe()
+    decomposition = decomposed(model, "random")
+
+    def gradient(components):
+        method = Scales(decomposition, components)
+        parameters = method.start(1, [0])
+        with adapted(model, method, parameters, 1):
+            model(ids).logits.square().mean().backward()
+        return parameters["alpha"].grad
+
+    single = gradient([*GROUPS["c3"], "h.0.mlp.c_fc:7"])
+    grouped = gradient(GROUPS)
+    assert torch.allclose(grouped[0], torch.stack((single[0, :3].sum(), single[0, 3])), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("components", "said"),
+    [
+        (
+            {**GROUPS, "h.0.mlp.c_fc:9": ["h.0.mlp.c_fc:9"]},
+            r"'h\.0\.mlp\.c_fc:9' is given twice \(by c3 and h",
+        ),
+        ({**GROUPS, "c4": ["h.0.mlp.c_fc:7"]}, r"'h\.0\.mlp\.c_fc:7' is given twice \(by h\S+ and c4\)"),
+        ({**GROUPS, "c4": ["h.0.mlp.c_fc:3"]}, r"'h\.0\.mlp\.c_fc:3' is given twice \(by c3 and c4\)"),
+    ],
+)
+def test_a_subcomponent_in_two_groups_is_refused(components, said):
+    with pytest.raises(RankOneError, match=said):
+        Scales(decomposed(simple_mlp(), "random"), components)
+
+
 def test_the_description_names_the_scales():
     decomposition = decomposed(simple_mlp(), "random")
     one = scale_edit(decomposition, {"h.0.mlp.c_fc:3": -2.5})

@@ -66,9 +66,9 @@ class Scales:
             for member in members:
                 column = self.decomposition.column(member)
                 if column in owners:
-                    places = dict.fromkeys(p for p in (owners[column], label) if p != member)
-                    where = f" (in {', '.join(places)})" if places and members != [label] else ""
-                    raise RankOneError(f"subcomponent '{member}' is given twice{where}: one scale each.")
+                    raise RankOneError(
+                        f"subcomponent '{member}' is given twice (by {owners[column]} and {label}): one scale each."
+                    )
                 owners[column] = label
 
     def _vectors(self, names: list[str]) -> tuple[Float[Tensor, "d_in k"], Float[Tensor, "k d_out"]]:

@@ -1,0 +1,67 @@
+"""The pool's pair of any rank, against sorting all pairs after every merge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.harvest.clustering.planted import random_fires, sample_of
+
+from rankone.harvest.clustering import pool as module
+from rankone.harvest.clustering.description import cost, fixed_cost
+from rankone.harvest.clustering.groups import Groups
+from rankone.harvest.clustering.pool import Pool
+
+
+def all_pairs(groups, alpha, count):
+    """All pairs in order, by brute force."""
+    alive = groups.alive().tolist()
+    pairs = []
+    for i in alive:
+        row = groups.joint(i)
+        for j in alive:
+            if i < j:
+                ends = [[i, j]]
+                sizes, members = groups.sizes[ends], groups.members[ends]
+                fixed = float(fixed_cost(tuple(sizes[0]), tuple(members[0]), row[j], alpha))
+                pairs.append((cost(fixed, int(row[j]), count), i, j))
+    return sorted(pairs)
+
+
+@pytest.mark.parametrize("positions", [12, 80])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_rank_is_right_after_every_merge(seed, positions, monkeypatch):
+    """12 positions make many ties; stripes of two rows; a pool of 8 must look at all pairs often, but not always."""
+    monkeypatch.setattr(module, "STRIPE_CELLS", 60)
+    rng = np.random.default_rng(seed)
+    sample = sample_of(random_fires(rng, positions, 30, 0.15))
+    groups = Groups(sample.position, sample.unit, 30)
+    pool = Pool(groups, 3.0, size=8)
+    looks = []
+    look = pool._look
+    monkeypatch.setattr(pool, "_look", lambda count: (looks.append(count), look(count)))
+    for count in range(30, 1, -1):
+        expected = all_pairs(groups, 3.0, count)
+        for rank in (0, min(7, len(expected) - 1), int(rng.integers(0, min(8, len(expected))))):
+            pair = pool.take(rank, count)
+            assert (pair.first, pair.second) == expected[rank][1:]
+        groups.merge(pair.first, pair.second)
+        if count == 14:
+            groups.compact()
+            pool.renumbered()
+        elif count > 2:
+            pool.merged(pair.first, pair.second, count - 1)
+    assert 3 < len(looks) <= 29
+
+
+def test_a_large_pool_looks_once(monkeypatch):
+    """It then holds all pairs, so nothing but the new group's pairs is ever computed."""
+    sample = sample_of(random_fires(np.random.default_rng(0), 50, 20))
+    groups = Groups(sample.position, sample.unit, 20)
+    pool = Pool(groups, 3.0)
+    for count in range(20, 2, -1):
+        expected = all_pairs(groups, 3.0, count)
+        pair = pool.take(len(expected) // 2, count)
+        assert (pair.first, pair.second) == expected[len(expected) // 2][1:]
+        groups.merge(pair.first, pair.second)
+        pool.merged(pair.first, pair.second, count - 1)
+        monkeypatch.setattr(pool, "_look", None)

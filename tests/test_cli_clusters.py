@@ -1,0 +1,114 @@
+"""The commands around components on a tiny model: they run, and bad input is one clear line with nothing written."""
+
+from __future__ import annotations
+
+import pytest
+from tests.tiny import RECIPE, rankone, write_pair
+
+from rankone.artifact import open_artifact
+from rankone.edits.lowrank import LowRankEdit
+from rankone.harvest.clustering.components import Components
+
+TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--alpha", 2]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory, tokenizer):
+    """Model directory and decomposition."""
+    return write_pair(tmp_path_factory.mktemp("cli"), tokenizer, len(tokenizer))
+
+
+def run(pair, out, *words):
+    """`rankone cluster` on the pair."""
+    return rankone("cluster", pair[1], "--model", pair[0], "--out", out, *TEXT, *words)
+
+
+@pytest.fixture(scope="session")
+def clustered(pair, tmp_path_factory):
+    """Two clusterings of different seeds, with what was printed for the first."""
+    folder = tmp_path_factory.mktemp("clustered")
+    outcome = run(pair, folder / "a")
+    assert run(pair, folder / "b", "--seed", 1).code == 0
+    return folder / "a", folder / "b", outcome
+
+
+def test_cluster_prints_its_components(clustered):
+    path, _, outcome = clustered
+    assert (outcome.code, outcome.err) == (0, "")
+    found = Components.open(path)
+    largest = found.component("c0")
+    (row,) = [line.split("│") for line in outcome.out.splitlines() if line.strip("│ ").startswith("c0 ")]
+    assert int(row[2]) == len(largest.members) > 1
+    said = " ".join(outcome.out.split())
+    assert f"{len(found.rows):,} components of {sum(len(c.members) for c in found.rows):,} living" in said
+    assert found.config["config"]["gamma"] == 0.2
+
+
+def test_greedy_merges_have_no_draw(pair, clustered, tmp_path):
+    assert run(pair, tmp_path / "g", "--greedy").code == 0
+    assert Components.open(tmp_path / "g").config["config"]["gamma"] is None
+
+
+def test_distance(clustered):
+    same, other = (rankone("cluster-distance", clustered[0], b) for b in clustered[:2])
+    assert (same.code, other.code) == (0, 0)
+    values = [
+        {c[1].strip(): c[2].strip() for line in o.out.splitlines() if len(c := line.split("│")) == 4}
+        for o in (same, other)
+    ]
+    assert values[0]["adjusted Rand index"] == "1.000"
+    assert float(values[0]["variation of information, bits"]) == 0
+    assert float(values[1]["variation of information, bits"]) > 0
+
+
+def test_tune_scales_a_component(pair, clustered, tmp_path):
+    members = Components.open(clustered[0]).members("c1")
+    words = ["--clusters", clustered[0], "--budget", 6, "--steps", 3, "--learning-rate", 0.5]
+    outcome = rankone(
+        "tune", pair[0], "--decomposition", pair[1], "--components", "c1", *words, "--save", tmp_path / "e"
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    edit = LowRankEdit.load(tmp_path / "e")
+    assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1
+    assert edit.description.startswith("c1 × ")
+    provenance = open_artifact(tmp_path / "e", "edit").manifest["provenance"]
+    assert provenance["components"] == {"c1": members}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threshold", 0.999, "--least-firings", 9999], "0 subcomponents are above the threshold 0.999"),
+        (["--tokens", 20], "only 40 positions"),
+        (["--threshold", 1.5], "threshold: Input should be less than 1 (got 1.5)"),
+        (["--gamma", 0], "gamma: Input should be greater than or equal to 0.001"),
+        (["--domains", "dee"], "no text for 'dee'"),
+    ],
+)
+def test_bad_input_to_cluster(pair, tmp_path, words, said):
+    outcome = run(pair, tmp_path / "out", *words)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, monkeypatch):
+    tune = ["tune", pair[0], "--decomposition", pair[1], "--components"]
+    for words, said in (
+        (["c999", "--clusters", clustered[0]], "no component 'c999'"),
+        (["c1"], "'c1' names a component"),
+        (["c1", "--clusters", pair[1]], "is a decomposition, but a components is needed"),
+    ):
+        outcome = rankone(*tune, *words)
+        assert (outcome.code, said in outcome.err) == (2, True)
+    monkeypatch.setitem(RECIPE, "seed", 1)
+    model, decomposition = write_pair(tmp_path, tokenizer, len(tokenizer))
+    words = ["--components", "c1", "--clusters", clustered[0]]
+    outcome = rankone("tune", model, "--decomposition", decomposition, *words)
+    assert outcome.code == 2
+    assert "clusters another decomposition" in outcome.err
+    assert rankone("cluster", decomposition, "--model", model, "--out", tmp_path / "c", *TEXT).code == 0
+    outcome = rankone("cluster-distance", clustered[0], tmp_path / "c")
+    assert outcome.code == 2
+    assert "cluster different decompositions" in outcome.err
