@@ -73,20 +73,22 @@ def _print_components(found: Components, top: int) -> None:
             len(c.members),
             c.firings / config["positions"],
             c.overlap,
+            c.bits_saved / config["positions"],
             _most_in(c, config["domains"]),
             ", ".join(c.members[:2]) + (", …" if len(c.members) > 2 else ""),
         ]
-        for c in found.rows[: min(top, len(many))]
+        for c in found.rows[:top]
+        if len(c.members) > 1
     ]
     before, after = config["bits_before"] / config["positions"], config["bits_after"] / config["positions"]
     caption = (
         f"{len(sizes):,} components of {sum(sizes):,} living subcomponents: {len(many):,} of two or more, "
         f"{len(sizes) - len(many):,} single; {before:,.1f} → {after:,.1f} bits per position over "
         f"{config['positions']:,} positions. density: share of positions where it fires; overlap: mean share of its "
-        "members that fire there; lift: the domain's density over that on all text"
+        "members that fire there; bits saved: per position; lift: the domain's density over that on all text"
     )
-    columns = ["component", "members", "density", "overlap", "domain (lift)", "first members"]
-    print_table(f"{found.artifact.path}: largest components", columns, rows, caption)
+    columns = ["component", "members", "density", "overlap", "bits saved", "domain (lift)", "first members"]
+    print_table(f"{found.artifact.path}: components that save most", columns, rows, caption)
 
 
 def _most_in(component: Component, sizes: dict[str, int]) -> str:

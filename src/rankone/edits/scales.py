@@ -49,8 +49,8 @@ class Scales:
     ) -> None:
         self.name, self.decomposition, self.components = name, decomposition, list(components)
         self._start = start
-        grouped = isinstance(components, Mapping)
-        self._members = [list(components[c]) if grouped else [c] for c in self.components]
+        members = components.values() if isinstance(components, Mapping) else [[c] for c in components]
+        self._members = [list(own) for own in members]
         self._refuse_twice()
         # Of each site: the subcomponents, and the number of the scale of each.
         self._by_site: dict[str, list[tuple[str, int]]] = defaultdict(list)

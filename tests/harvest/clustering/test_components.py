@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -37,12 +39,20 @@ def test_description_by_hand():
         np.array([0, 0, 1, 1, 2, 2, 3, 4, 4]),
         np.array([0, 1, 0, 2, 0, 2, 2, 3, 4]),
     )
-    first, second, third = describe(sample, np.array([7, 1, 7, 3, 3]))
+    first, second, third = describe(sample, np.array([7, 1, 7, 3, 3]), 0.5)
     assert (first.component, first.members, first.firings) == ("c0", ["s:0", "s:2"], 4)
     assert first.overlap == pytest.approx(6 / 8)
     assert first.domain_firings == [2, 2]
+    saved = [c.bits_saved for c in (first, second, third)]
+    assert saved == pytest.approx([2 * math.log2(3) - 1, math.log2(3), 0])
     assert (second.members, second.overlap, second.domain_firings) == (["s:3", "s:4"], 1.0, [0, 1])
     assert (third.component, third.members, third.firings, third.overlap) == ("c2", ["s:1"], 1, 1.0)
+
+
+def test_a_lump_of_what_never_fires_together_saves_nothing():
+    lump, single = describe(sample_of(np.eye(3)), np.array([0, 0, 1]), 10.0)[::-1]
+    assert (single.members, single.bits_saved) == (["h.0.mlp.c_fc:2"], 0)
+    assert (lump.component, lump.overlap, lump.bits_saved) == ("c1", 0.5, -20)
 
 
 def test_saved_and_opened(saved):
