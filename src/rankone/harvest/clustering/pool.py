@@ -112,10 +112,8 @@ class Pool:
         pair = (sizes[first], sizes[others]), (members[first], members[others])
         fixed = fixed_cost(*pair, joint, self.alpha)
         slots = np.stack((np.minimum(first, others), np.maximum(first, others)))
-        costs = cost(fixed, joint, count)
-        last, *pair_slots = self._bound
-        later = (slots[0] > pair_slots[0]) | ((slots[0] == pair_slots[0]) & (slots[1] > pair_slots[1]))
-        within = (costs < last) | ((costs == last) & ~later)
+        # Those of the bound's own cost may be beyond it; `_at` then looks at all.
+        within = cost(fixed, joint, count) <= self._bound[0]
         self._append(slots[:, within], joint[within], fixed[within])
 
     def renumbered(self) -> None:
