@@ -13,7 +13,7 @@ from benchmarks.plain import PlainImportance, PlainTrainer
 from torch import nn
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance.shared_transformer import SharedTransformer
+from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.trainer import Trainer, new_decomposition
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
@@ -184,6 +184,7 @@ def plain_trainer(
 def plain_importance(importance: SharedTransformer) -> PlainImportance:
     """The plain importance transformer with RankOne's parameters; only its fused q, k, v are copied."""
     own, sizes = importance, importance.config
+    assert isinstance(sizes, SharedTransformerConfig)
     inputs, outputs = own.project.in_features, own.head.out_features
     with torch.device("meta"):
         plain = PlainImportance(inputs, sizes.width, sizes.blocks, sizes.heads, sizes.hidden, outputs)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 
 Masks = dict[str, Tensor]
@@ -141,7 +142,9 @@ class PlainTrainer:
         generator: torch.Generator,
     ) -> None:
         assert recipe.minimality.kind == "lp"
+        assert isinstance(recipe.adversary, PersistentConfig)
         assert recipe.adversary.scope == "bsc"
+        self._adversary = recipe.adversary
         self.target, self.importance, self.recipe, self.generator = target, importance, recipe, generator
         self.sites: dict[str, PlainSite] = {}
         for name, (read, write) in factors.items():
@@ -175,7 +178,7 @@ class PlainTrainer:
             logits = self.importance(inputs)
             counts = [site.V.shape[1] for site in self.sites.values()]
             low = dict(zip(self.sites, _Lower.apply(logits).split(counts, -1), strict=True))  # pyright: ignore[reportAttributeAccessIssue]
-            for _ in range(recipe.adversary.extra_ascents):
+            for _ in range(self._adversary.extra_ascents):
                 self._ascend(self._gradients(self._adversarial(ids, log_p, low)), index)
             stochastic = self._stochastic(ids, log_p, low, draws or self._draw(logits))
             adversarial = self._adversarial(ids, log_p, low)
@@ -240,7 +243,7 @@ class PlainTrainer:
 
     @torch.no_grad()
     def _ascend(self, gradients: Masks, index: int) -> None:
-        config = self.recipe.adversary
+        config = self._adversary
         self.ascents += 1
         rate = config.learning_rate.at(index, self.recipe.steps)
         for name, gradient in gradients.items():

@@ -22,6 +22,7 @@ from rankone.harvest.plan import Batch
 from rankone.harvest.sampling import Bounds, firing_keys
 from rankone.harvest.sparse import Lists, tally, units
 from rankone.harvest.windows import Windows
+from rankone.models.output import vocabulary_size
 
 # Firings and windows held before they are summed up or written.
 FIRINGS_HELD = 1 << 24
@@ -99,7 +100,7 @@ class Collector:
     def _clear(self) -> None:
         shape = (len(self.config.domains), len(self.config.thresholds) + 2, self.model.decomposition.total)
         self._sums = torch.zeros(shape, dtype=torch.long, device=self.device)
-        vocabulary = int(self.model.target.config.vocab_size)
+        vocabulary = vocabulary_size(self.model.target)
         self._marginals = torch.zeros(2, vocabulary, dtype=torch.long, device=self.device)
         self._rows: list[tuple[np.ndarray, ...]] = []
         self._held: list[tuple[Tensor, Tensor, Tensor, Lists]] = []

@@ -216,8 +216,8 @@ class HarvestStore:
         found = self._own("examples", number)[:limit]
         window = int(self.config["config"]["window"])
         return [
-            self._example(*values, window)
-            for values in zip(
+            self._example(position, step, importances, activations, window)
+            for position, step, importances, activations in zip(
                 *(found[c].to_pylist() for c in ("position", "step", "importances", "activations")),
                 strict=True,
             )

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.errors import RankOneError
+from rankone.models.output import vocabulary_size
 from rankone.text.blocks import Blocks
 
 FIRING = 0.1
@@ -86,7 +87,7 @@ def token_views(
     mean next-token probability at firing positions over its mean at all positions.
     """
     # A model may have more entries than its tokenizer (padding to a round number).
-    vocab = max(len(tokenizer), int(model.target.config.vocab_size))
+    vocab = max(len(tokenizer), vocabulary_size(model.target))
     fired = torch.zeros(len(columns), vocab)
     mass = torch.zeros(len(columns), vocab)
     positions = torch.zeros(len(columns))

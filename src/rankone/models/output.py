@@ -6,9 +6,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rankone.errors import RankOneError
+
 
 def output_of(target: nn.Module, batch: Tensor) -> Float[Tensor, "b t out"]:
     """Logits of a language model on token ids [B, T]; of any other module what it returns on its input [B, T, d]."""
     if isinstance(target, PreTrainedModel):
         return target(input_ids=batch, use_cache=False).logits
     return target(batch)
+
+
+def vocabulary_size(target: nn.Module) -> int:
+    """Number of entries of a language model's vocabulary; RankOneError for a module that is none."""
+    size = getattr(getattr(target, "config", None), "vocab_size", None)
+    if not isinstance(size, int):
+        raise RankOneError(f"{type(target).__name__} is no language model: its config has no vocab_size.")
+    return size
