@@ -265,7 +265,7 @@ def test_segments_of_a_row_meet_their_own_sources():
     assert torch.equal(delta, expected[..., total:])
     with built.model, torch.no_grad():
         fresh = new_decomposition(target(), built.config)
-        g = fresh.importance(built.model.clean(built.batch(0))[1]).clamp(0, 1)
+        g = fresh.logits(built.model.clean(built.batch(0))[1]).clamp(0, 1)
     torch.testing.assert_close(mask, g + (1 - g) * expected[..., :total])
 
 

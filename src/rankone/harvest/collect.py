@@ -112,7 +112,7 @@ class Collector:
         ids, valid = batch.blocks.ids.to(self.device), batch.blocks.valid.to(self.device)
         logits, inputs = self.model.clean(ids)
         with torch.no_grad():
-            importance = self.model.decomposition.importance(inputs, batch.blocks.present.to(self.device))
+            importance = self.model.decomposition.logits(inputs, batch.blocks.present.to(self.device))
             found = firings(importance, valid)
             self._add_sums(batch.domain, found, inputs, valid)
             firing = found[found.importance > self.config.firing]
