@@ -1,6 +1,6 @@
 """How fast a harvest of the built-in pair is beside the forwards it cannot do without, and how large beside a dense one.
 
-    python benchmarks/harvest.py --tokens 1000 --out benchmarks/results/harvest.json
+    python -m benchmarks.harvest --tokens 3000 --out benchmarks/results/harvest.json
 
 The bar: harvesting at least 0.5 times as many tokens per second as the target's and the importance function's forward
 alone, over the same batches. Both are timed in processor seconds too, which other work on the machine does not stretch.
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.environment import environment
 
-from environment import environment
 from rankone.artifact import write_json
 from rankone.decomposition.model import DecomposedModel, load_decomposition
 from rankone.harvest.combine import combine
@@ -59,7 +59,7 @@ def dense_bytes(components: int, vocabulary: int, examples: int, window: int) ->
 def main() -> None:
     """Measure and write the figures."""
     options = argparse.ArgumentParser()
-    options.add_argument("--tokens", type=int, default=1000, help="per domain")
+    options.add_argument("--tokens", type=int, default=3000, help="per domain")
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/harvest.json"))
     options.add_argument("--device", default="cpu")
     options.add_argument("--batch-tokens", type=int, default=2048)

@@ -215,12 +215,10 @@ class HarvestStore:
     def _examples(self, number: int, limit: int) -> list[Example]:
         found = self._own("examples", number)[:limit]
         window = int(self.config["config"]["window"])
+        columns = (found[c].to_pylist() for c in ("position", "step", "importances", "activations"))
         return [
             self._example(position, step, importances, activations, window)
-            for position, step, importances, activations in zip(
-                *(found[c].to_pylist() for c in ("position", "step", "importances", "activations")),
-                strict=True,
-            )
+            for position, step, importances, activations in zip(*columns, strict=True)
         ]
 
     def _example(
