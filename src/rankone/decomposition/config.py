@@ -32,6 +32,9 @@ class Adversary(Config):
         default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
     )
 
+    segments: int = Field(
+        default=1, ge=1, description="scope bc: parts of a row, of equal length, with sources of their own"
+    )
     lifetime: float | None = Field(
         default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
     )

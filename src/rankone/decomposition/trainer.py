@@ -130,7 +130,11 @@ class Trainer:
         self.generator.manual_seed(config.seed)
         channels = decomposition.total + len(decomposition.sites)
         self.adversary = PersistentAdversary(
-            config.adversary, config.rows, config.context, channels, self.generator
+            config.adversary,
+            config.rows * config.adversary.segments,
+            config.context // config.adversary.segments,
+            channels,
+            self.generator,
         )
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.kl = kl_kernel(config.compile)
@@ -200,6 +204,7 @@ class Trainer:
         if config.form == "merged":
             coin = torch.rand(rows, 1, 1, generator=self.generator, device=self.device)
             self._rows = coin < self.config.adversary.fraction
+            self._units = self._rows.repeat_interleave(self.config.adversary.segments, 0)
             self._source_scale = 1.0
             weight = torch.where(self._rows, config.adversarial, config.stochastic)
             divergence, penalty, firing = self._pass(ids, clean, logits, self._rows)
@@ -229,19 +234,23 @@ class Trainer:
         generator = self.generator
         self._source = self.adversary.source.clone().requires_grad_(True)
         source = self.adversary.by_slot(self._source)
-        noise = draw_noise((batch, length, total), generator)
+        segments = self.config.adversary.segments
+        parts = (batch * segments, length // segments)
+        level = self._levels(batch)
         mask, penalty, firing = masks_and_penalty(
-            logits,
-            noise,
+            logits.view(*parts, total),
+            draw_noise((*parts, total), generator),
             source[..., :total],
-            adversarial,
+            adversarial.repeat_interleave(segments, 0),
             self.sharpness,
             self.config.minimality.kind,
             self.config.compile,
-            self._levels(batch),
+            None if level is None else level.repeat_interleave(segments, 0),
         )
+        mask = mask.view(batch, length, total)
         uniform = torch.rand(batch, length, sites, generator=generator, device=self.device)
-        delta = torch.where(adversarial, source[..., total:], uniform)
+        per_row = source[..., total:].view(batch, segments, -1).repeat_interleave(length // segments, 1)
+        delta = torch.where(adversarial, per_row, uniform)
         route = torch.where(adversarial, 1.0, self._routes(batch, length, sites))
         return self.kl(clean, self.model.masked(ids, mask, delta, route)), penalty, firing
 
@@ -280,7 +289,7 @@ class Trainer:
 
     def _ascend(self, gradient: Tensor, step: int) -> None:
         rate = self.config.adversary.learning_rate.at(step, self.config.steps)
-        self.adversary.ascend(gradient, rate, self._rows)
+        self.adversary.ascend(gradient, rate, self._units)
 
     def _check(self, total: Tensor, step: int, parts: dict[str, Tensor]) -> None:
         if math.isfinite(total.item()):
