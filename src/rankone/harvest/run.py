@@ -21,6 +21,7 @@ from rankone.harvest.plan import Batch, batches
 from rankone.models.loading import model_hash
 from rankone.progress import Meter, console, meter
 from rankone.text.corpus import Corpus
+from rankone.text.vocabulary import spelled
 
 PART_TOKENS = 200_000
 
@@ -40,14 +41,13 @@ def describe(
 ) -> dict[str, Any]:
     """What is harvested: settings, hashes, names of subcomponents and tokens; `hash` covers all of it."""
     size = max(len(tokenizer), int(target.config.vocab_size))
-    spelled = [str(tokenizer.decode([i])) if i < len(tokenizer) else "" for i in range(size)]
     about = {
         "config": config.model_dump(mode="json"),
         "decomposition": decomposition_hash(decomposition),
         "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
         "components": decomposition.names(),
-        "tokens": spelled,
+        "tokens": spelled(tokenizer, size),
     }
     return about | {"hash": hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()}
 

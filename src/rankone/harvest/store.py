@@ -98,14 +98,19 @@ class HarvestStore:
     def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
         """Verify and open a harvest; one of another decomposition than the given one is refused."""
         artifact = open_artifact(path, KIND)
+        store = cls(artifact)
         if decomposition is not None:
-            made, given = artifact.json()["decomposition"], decomposition_hash(decomposition)
-            if made != given:
-                raise RankOneError(
-                    f"'{path}' was harvested from another decomposition (hash {made[:12]}…, the given one has "
-                    f"{given[:12]}…). Give the decomposition it was made from, or harvest this one."
-                )
-        return cls(artifact)
+            store.require_decomposition(decomposition)
+        return store
+
+    def require_decomposition(self, decomposition: Decomposition) -> None:
+        """Raise RankOneError unless this harvest is of the given decomposition."""
+        made, given = self.config["decomposition"], decomposition_hash(decomposition)
+        if made != given:
+            raise RankOneError(
+                f"'{self.artifact.path}' was harvested from another decomposition (hash {made[:12]}…, the given one has "
+                f"{given[:12]}…). Give the decomposition it was made from, or harvest this one."
+            )
 
     def _read(self, table: str) -> pa.Table:
         return pq.read_table(self.artifact.path / f"{table}.parquet")
