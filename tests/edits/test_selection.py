@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.labels.written import written
 
-from rankone.edits.selection import contrast, pick_single, specific_names, specificity, top_names
+from rankone.edits.selection import (
+    contrast,
+    pick_labelled,
+    pick_single,
+    specific_names,
+    specificity,
+    top_names,
+)
 from rankone.errors import RankOneError
 from rankone.harvest.summary import Importances
 
@@ -30,13 +38,67 @@ def close(found, expected):
 
 
 def test_contrast_looks_at_two_domains(importances):
-    assert close(contrast(importances, "de", "en"), [0.8, 0.496, 0.0, 0.0005, 0.3])
-    assert close(contrast(importances, "en", "fr"), [-0.6, 0.004, 0.8, 0.0, -0.25])
+    assert close(contrast(importances, ["de"], ["en"]), [0.8, 0.496, 0.0, 0.0005, 0.3])
+    assert close(contrast(importances, ["en"], ["fr"]), [-0.6, 0.004, 0.8, 0.0, -0.25])
 
 
 def test_specificity_looks_at_all(importances):
     assert close(specificity(importances, "de"), [0.2, 0.496, 0.0, 0.0005, 0.05])
     assert close(specificity(importances, "fr"), [-0.2, -0.5, -0.8, -0.0005, -0.05])
+
+
+def test_contrast_of_groups_takes_means(importances):
+    assert close(contrast(importances, ["de", "en"], ["fr"]), [-0.2, 0.252, 0.8, 0.00025, -0.1])
+    with pytest.raises(RankOneError, match="'en' is on both sides"):
+        contrast(importances, ["de", "en"], ["en"])
+    with pytest.raises(RankOneError, match="name at least one"):
+        contrast(importances, ["de"], [])
+
+
+def test_specificity_of_a_group_is_where_it_is_least(importances):
+    assert close(specificity(importances, "de", "fr"), [0.6, -0.004, -0.8, 0.0, 0.25])
+    with pytest.raises(RankOneError, match="there is no domain but 'de, en, fr'"):
+        specificity(importances, "de", "en", "fr")
+
+
+def test_only_some_domains(importances):
+    some = importances.only(["fr", "de"])
+    assert (some.domains, some.tokens) == (["fr", "de"], {"fr": 10, "de": 10})
+    assert close(specificity(some, "de"), [0.2, 0.5, 0.8, 0.0005, 0.05])
+
+
+LABELS = written(
+    a_0=("German words", 0.9),
+    a_1=("German and French words", 0.9),
+    b_0=("text everywhere", 0.9),
+    b_1=("German", 0.9),
+    b_2=("German suffixes", 0.3),
+)
+
+
+def test_the_labelled_pick_names_the_domain_alone(importances):
+    """a:1 is more specific, but its label names French too; b:1 and b:2 matter too rarely to stand on the shortlist."""
+    pick, candidates = pick_labelled(importances, LABELS, "de")
+    assert (pick.name, [c.name for c in candidates]) == ("a:0", ["a:1", "a:0"])
+    assert pick.rises == {}
+
+
+def test_confidence_weighs_the_pick(importances):
+    surer = written(a_0=("German words", 0.9), a_1=("German words", 0.3))
+    assert pick_labelled(importances, surer, "de")[0].name == "a:0"  # .2 · .9 > .496 · .3
+    equal = written(a_0=("German words", 0.9), a_1=("German words", 0.9))
+    assert pick_labelled(importances, equal, "de")[0].name == "a:1"
+    assert pick_labelled(importances, equal, "de", shortlist=1)[0].name == "a:1"
+
+
+def test_no_label_or_no_specific_subcomponent_is_an_error(importances):
+    vague = written(a_0=("words", 0.9), a_1=("French words", 0.9))
+    with pytest.raises(
+        RankOneError, match=r"none of the 2 .* labelled as German alone: a:1 “French words”; a:0"
+    ):
+        pick_labelled(importances, vague, "de")
+    with pytest.raises(RankOneError, match="no subcomponent is specific to 'fr'"):
+        pick_labelled(importances, LABELS, "fr")
 
 
 def test_top_names(importances):
@@ -53,7 +115,7 @@ def test_specific_names_leaves_out_what_is_never_important(importances, ratio, n
     assert specific_names(importances, "de", ratio) == names
 
 
-@pytest.mark.parametrize("use", [lambda i: i.of("nl"), lambda i: contrast(i, "de", "nl")])
+@pytest.mark.parametrize("use", [lambda i: i.of("nl"), lambda i: contrast(i, ["de"], ["nl"])])
 def test_an_unknown_domain_is_named(importances, use):
     with pytest.raises(RankOneError, match="no importances for 'nl'; there are de, en, fr"):
         use(importances)
@@ -61,7 +123,7 @@ def test_an_unknown_domain_is_named(importances, use):
 
 def test_a_single_domain_cannot_be_specific():
     alone = Importances(["de"], NAMES, MEAN[:1], {"de": 10})
-    with pytest.raises(RankOneError, match="'de' is the only domain"):
+    with pytest.raises(RankOneError, match="there is no domain but 'de'"):
         specificity(alone, "de")
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rankone.config import Config
 from rankone.edits.fitting import FitConfig
@@ -48,7 +48,19 @@ class JobConfig(Config):
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
     alphas: list[float] = Field(default_factory=lambda: [float(a) for a in range(-12, 5)])
+    harvest: str | None = Field(
+        default=None, description="harvest to rank by, in place of a pass over training text; needs `labels`"
+    )
+    labels: str | None = Field(
+        default=None, description="labels of `harvest`: the component is picked by them, and none is measured"
+    )
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
+
+    @model_validator(mode="after")
+    def _harvest_and_labels(self) -> JobConfig:
+        if (self.harvest is None) != (self.labels is None):
+            raise ValueError("harvest and labels belong together: give both, or neither")
+        return self
 
     def rate(self, method: str, budget: int) -> Rate:
         """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
@@ -80,12 +92,17 @@ class Measured(Config):
 
 
 def resolved(config: JobConfig, folder: Path) -> JobConfig:
-    """The configuration with the files it names beside its recipe: rates filled in, the reference's path made full."""
+    """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
     update: dict[str, Any] = {}
     if config.rates_from is not None:
         update |= {"rates": _json(folder / config.rates_from, "select-rates")["rates"], "rates_from": None}
     if config.reference is not None and config.reference.endswith(".json"):
         update["reference"] = str(folder / config.reference)
+    update |= {
+        key: str(folder / value)
+        for key in ("harvest", "labels")
+        if (value := getattr(config, key)) is not None
+    }
     return JobConfig.checked({**config.model_dump(), **update}, str(folder))
 
 

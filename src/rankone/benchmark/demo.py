@@ -10,9 +10,10 @@ from typing import Any
 
 from rankone.artifact import environment, refuse_existing, write_json
 from rankone.benchmark.config import read_measured
-from rankone.benchmark.job import Job, rises
+from rankone.benchmark.job import Job
 from rankone.benchmark.measure import cross_entropies, edited_cross_entropies
 from rankone.benchmark.report import write_report
+from rankone.benchmark.response import rises, scale_response
 from rankone.benchmark.tables import (
     RESPONSE,
     RUNS,
@@ -23,7 +24,6 @@ from rankone.benchmark.tables import (
     write_table,
 )
 from rankone.edits.fitting import Fit, describe
-from rankone.edits.scales import scale_edit
 from rankone.models.loading import load_model
 from rankone.progress import console, meter, print_table
 from rankone.text.blocks import Blocks
@@ -106,13 +106,10 @@ def fit_rows(
 
 
 def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Path) -> None:
-    name = job.choice[0].name
-    rows = []
-    with meter("scale response", len(job.config.alphas)) as bar:
-        for alpha in job.config.alphas:
-            edited = edited_cross_entropies(job.model, scale_edit(job.decomposition, {name: alpha}), test)
-            rows += [{"component": name, "alpha": alpha, **row} for row in rises(base, edited)]
-            bar.advance(1)
+    name, alphas = job.choice[0].name, job.config.alphas
+    with meter("scale response", len(alphas)) as bar:
+        rows = scale_response(job.model, job.decomposition, [name], alphas, test, base, bar)
+    rows = [{"component": name, **row} for row in rows]
     write_table(out / "response.parquet", rows, RESPONSE)
 
 

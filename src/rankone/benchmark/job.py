@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,16 +12,27 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.benchmark.config import JobConfig
-from rankone.benchmark.measure import cross_entropies, edited_cross_entropies, rollout
+from rankone.benchmark.measure import cross_entropies, rollout
+from rankone.benchmark.response import scale_response
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.edits.adapters import Method
 from rankone.edits.baselines.lora import Lora
 from rankone.edits.fitting import Fit, RetainText, Run, fit_many
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.scales import Scales, scale_edit
-from rankone.edits.selection import Candidate, contrast, pick_single, specific_names, specificity, top_names
+from rankone.edits.selection import (
+    Candidate,
+    contrast,
+    pick_labelled,
+    pick_single,
+    specific_names,
+    specificity,
+    top_names,
+)
 from rankone.errors import RankOneError
+from rankone.harvest.store import HarvestStore
 from rankone.harvest.summary import Importances, mean_importances, token_views
+from rankone.labels.store import open_labels
 from rankone.models.context import usual_context
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks, passage_blocks
@@ -77,28 +88,40 @@ class Job:
         return {d: self.blocks(d, "train", self.config.selection_tokens) for d in self.config.trained}
 
     @cached_property
+    def store(self) -> HarvestStore | None:
+        """The harvest that the selection reads, if one is named; of another decomposition it is refused."""
+        if self.config.harvest is None:
+            return None
+        return HarvestStore.open(self.config.harvest, self.decomposition)
+
+    @cached_property
     def importances(self) -> Importances:
-        """Mean importance of every subcomponent per domain, on training text."""
+        """Mean importance of every subcomponent per trained domain: the harvest's, or counted on training text."""
+        if self.store is not None:
+            return self.store.importances().only(self.config.trained)
         with DecomposedModel(self.model, self.decomposition) as decomposed:
             return mean_importances(decomposed, self.selection_text)
 
     @cached_property
     def top(self) -> list[str]:
         """The 16 subcomponents with the largest importance contrast forget − retain."""
-        return top_names(
-            self.importances, contrast(self.importances, self.config.forget, self.config.retain), 16
-        )
+        score = contrast(self.importances, [self.config.forget], [self.config.retain])
+        return top_names(self.importances, score, 16)
 
     @cached_property
     def choice(self) -> tuple[Candidate, list[Candidate]]:
-        """The single picked subcomponent and the shortlist it came from, by evidence on training text."""
+        """The single picked subcomponent and the shortlist it came from: by labels, or by evidence on training text."""
+        if self.store is not None and self.config.labels is not None:
+            labels = open_labels(self.config.labels, self.store.artifact.fingerprint)
+            return pick_labelled(self.importances, labels, self.config.forget)
         probe = {d: b.take(self.config.selection_tokens // 2) for d, b in self.selection_text.items()}
         base = cross_entropies(self.model, probe)
 
         def respond(name: str) -> dict[str, float]:
-            edit = scale_edit(self.decomposition, {name: self.config.probe_scale})
-            edited = edited_cross_entropies(self.model, edit, probe)
-            return {domain: edited[domain] - base[domain] for domain in probe}
+            rows = scale_response(
+                self.model, self.decomposition, [name], [self.config.probe_scale], probe, base
+            )
+            return {row["domain"]: row["rise"] for row in rows}
 
         return pick_single(self.importances, self.config.forget, respond)
 
@@ -253,8 +276,3 @@ def width_groups(runs: Sequence[Run]) -> list[list[int]]:
         else:
             groups.append([i])
     return groups
-
-
-def rises(base: Mapping[str, float], edited: Mapping[str, float]) -> list[dict[str, Any]]:
-    """One row per domain: CE before, after, difference."""
-    return [{"domain": d, "ce_base": base[d], "ce": edited[d], "rise": edited[d] - base[d]} for d in edited]

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rankone.errors import RankOneError
 from rankone.harvest.summary import Importances
+from rankone.labels.store import Labels
+from rankone.text.domains import domain_name
 
 # A subcomponent must matter at a tenth of the forget positions at least to be worth turning alone.
 LEAST_IMPORTANCE = 0.1
 
 
-def contrast(importances: Importances, forget: str, retain: str) -> Float[Tensor, " subcomponents"]:
-    """Mean importance on the forget domain minus that on the retain domain (the published ranking)."""
-    return importances.of(forget) - importances.of(retain)
+def contrast(
+    importances: Importances, forget: Sequence[str], retain: Sequence[str]
+) -> Float[Tensor, " subcomponents"]:
+    """Mean importance over one group of domains minus that over another (the published ranking, there one domain each)."""
+    shared = [domain for domain in forget if domain in retain]
+    if shared:
+        raise RankOneError(f"'{shared[0]}' is on both sides: a contrast needs two groups apart.")
+    return _mean(importances, forget) - _mean(importances, retain)
 
 
-def specificity(importances: Importances, forget: str) -> Float[Tensor, " subcomponents"]:
-    """Mean importance on the forget domain minus the largest on any other domain."""
-    return importances.of(forget) - importances.others(forget)
+def _mean(importances: Importances, domains: Sequence[str]) -> Float[Tensor, " subcomponents"]:
+    if not domains:
+        raise RankOneError("a group of domains is empty: name at least one.")
+    return torch.stack([importances.of(domain) for domain in domains]).mean(0)
+
+
+def specificity(importances: Importances, *forget: str) -> Float[Tensor, " subcomponents"]:
+    """Mean importance on the forget domain (of several, where it is least) minus the largest on any other domain."""
+    own = torch.stack([importances.of(domain) for domain in forget]).min(0).values
+    return own - importances.others(*forget)
 
 
 def top_names(importances: Importances, score: Float[Tensor, " subcomponents"], count: int) -> list[str]:
@@ -39,11 +54,11 @@ def specific_names(importances: Importances, forget: str, ratio: float) -> list[
 
 @dataclass(frozen=True)
 class Candidate:
-    """A shortlisted subcomponent with its measured response on training text."""
+    """A shortlisted subcomponent with its measured response on training text (empty where none was measured)."""
 
     name: str
     specificity: float
-    rises: Mapping[str, float]
+    rises: Mapping[str, float] = field(default_factory=dict)
 
     def worst(self, forget: str) -> tuple[float, str]:
         """The largest rise on any other domain, and the domain."""
@@ -64,17 +79,43 @@ def pick_single(
     take the largest rise on the forget domain. Where none keeps the tolerance, take the largest rise on the forget
     domain minus ten times the worst rise elsewhere.
     """
+    candidates = [
+        Candidate(c.name, c.specificity, respond(c.name))
+        for c in specific_candidates(importances, forget, shortlist)
+    ]
+    safe = [c for c in candidates if c.worst(forget)[0] < tolerance]
+    if safe:
+        return max(safe, key=lambda c: c.rises[forget]), candidates
+    return max(candidates, key=lambda c: c.rises[forget] - 10 * max(0.0, c.worst(forget)[0])), candidates
+
+
+def specific_candidates(importances: Importances, forget: str, shortlist: int) -> list[Candidate]:
+    """The most specific subcomponents, best first, as far as they matter at LEAST_IMPORTANCE of the positions."""
     score = specificity(importances, forget)
-    names = [n for n in top_names(importances, score, shortlist)]
     table = dict(zip(importances.names, score.tolist(), strict=True))
-    names = [n for n in names if table[n] > LEAST_IMPORTANCE]
+    names = [n for n in top_names(importances, score, shortlist) if table[n] > LEAST_IMPORTANCE]
     if not names:
         raise RankOneError(
             f"no subcomponent is specific to '{forget}': the best is important on only {score.max():.3f} more of its "
             "positions than on another domain's. Choose another target, or give components by name."
         )
-    candidates = [Candidate(name, table[name], respond(name)) for name in names]
-    safe = [c for c in candidates if c.worst(forget)[0] < tolerance]
-    if safe:
-        return max(safe, key=lambda c: c.rises[forget]), candidates
-    return max(candidates, key=lambda c: c.rises[forget] - 10 * max(0.0, c.worst(forget)[0])), candidates
+    return [Candidate(name, table[name]) for name in names]
+
+
+def pick_labelled(
+    importances: Importances, labels: Labels, forget: str, shortlist: int = 20
+) -> tuple[Candidate, list[Candidate]]:
+    """The single subcomponent to turn by what a harvest and its labels say: nothing is fitted and nothing measured.
+
+    Rule: among the `shortlist` most specific subcomponents, those whose label names the forget domain and no other; of
+    them the largest specificity times the label's confidence. Returns it and the shortlist, most specific first.
+    """
+    candidates = specific_candidates(importances, forget, shortlist)
+    named = [c for c in candidates if labels.names_only(c.name, forget, importances.domains)]
+    if not named:
+        said = "; ".join(f"{c.name} “{labels.best(c.name).label}”" for c in candidates[:3])
+        raise RankOneError(
+            f"none of the {len(candidates)} subcomponents most specific to '{forget}' is labelled as "
+            f"{domain_name(forget)} alone: {said}. Choose another target, or give components by name."
+        )
+    return max(named, key=lambda c: c.specificity * labels.best(c.name).confidence), candidates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,12 +37,18 @@ class Importances:
             raise RankOneError(f"no importances for '{domain}'; there are {', '.join(self.domains)}.")
         return self.mean[self.domains.index(domain)]
 
-    def others(self, domain: str) -> Float[Tensor, " subcomponents"]:
-        """The largest mean importance on any other domain."""
-        kept = [i for i, name in enumerate(self.domains) if name != domain]
+    def others(self, *domains: str) -> Float[Tensor, " subcomponents"]:
+        """The largest mean importance on any other domain than these."""
+        kept = [i for i, name in enumerate(self.domains) if name not in domains]
         if not kept:
-            raise RankOneError(f"'{domain}' is the only domain: give another one to compare it with.")
+            said = ", ".join(domains)
+            raise RankOneError(f"there is no domain but '{said}': give another one to compare it with.")
         return self.mean[kept].max(0).values
+
+    def only(self, domains: Sequence[str]) -> Importances:
+        """The same on some of the domains, in the order asked for."""
+        mean = torch.stack([self.of(domain) for domain in domains])
+        return Importances(list(domains), self.names, mean, {d: self.tokens[d] for d in domains})
 
 
 def mean_importances(model: DecomposedModel, text: dict[str, Blocks]) -> Importances:

@@ -1,0 +1,117 @@
+"""The gradient of a loss with respect to the scale of every subcomponent, from one pass forwards and one backwards.
+
+With W' = W + Σ_c (α_c − 1) u_c v_cᵀ and y = W' x, at α = 1:  ∂L/∂α_c = Σ_positions (v_c · x) (∂L/∂y · u_c),
+so it needs the inputs of the sites and the gradients of their outputs in the base model, and no scale at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.decomposition.model import Decomposition
+from rankone.errors import RankOneError
+from rankone.models.modules import replace_module
+from rankone.progress import Meter
+from rankone.text.blocks import Blocks
+
+ROWS_AT_ONCE = 4
+
+
+class _Probed(nn.Module):
+    """A layer that notes its input and adds a zero; the gradient of the zero is that of the layer's output."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self.calls: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def weight(self) -> Tensor:
+        """The layer's weight, for code that reads `layer.weight`."""
+        return self.base.get_parameter("weight")
+
+    def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
+        y = self.base(x)
+        zero = torch.zeros_like(y, requires_grad=True)
+        self.calls.append((x.detach(), zero))
+        return y + zero
+
+
+@contextmanager
+def _probed(model: PreTrainedModel, sites: list[str]) -> Iterator[dict[str, _Probed]]:
+    placed = {site: _Probed(model.get_submodule(site)) for site in sites}
+    try:
+        for site, module in placed.items():
+            replace_module(model, site, module)
+        yield placed
+    finally:
+        for site, module in placed.items():
+            replace_module(model, site, module.base)
+
+
+def scale_gradients(
+    model: PreTrainedModel, decomposition: Decomposition, blocks: Blocks, bar: Meter | None = None
+) -> Float[Tensor, " subcomponents"]:
+    """∂CE/∂α at α = 1 of all subcomponents, CE the mean next-token cross-entropy (nats) over the text tokens.
+
+    In the decomposition's order. The scale of several subcomponents together has the sum of their gradients.
+    Raises RankOneError where the gradient is not finite.
+    """
+    if blocks.tokens == 0:
+        raise RankOneError("the text for the gradient is empty.")
+    total = torch.zeros(decomposition.total)
+    with _probed(model, decomposition.sites) as layers:
+        for ids, valid in zip(blocks.ids.split(ROWS_AT_ONCE), blocks.valid.split(ROWS_AT_ONCE), strict=True):
+            total += _summed(model, decomposition, layers, ids, valid)
+            if bar is not None:
+                bar.advance(int(valid.sum()))
+    if not torch.isfinite(total).all():
+        raise RankOneError("the gradient of the cross-entropy is not finite on this text.")
+    return total / blocks.tokens
+
+
+def _summed(
+    model: PreTrainedModel,
+    decomposition: Decomposition,
+    layers: dict[str, _Probed],
+    ids: Tensor,
+    valid: Tensor,
+) -> Float[Tensor, " subcomponents"]:
+    """Gradient of the summed cross-entropy of some rows."""
+    for layer in layers.values():
+        layer.calls.clear()
+    with torch.enable_grad():
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        keep = valid[:, 1:]
+        loss = F.cross_entropy(logits[keep].float(), ids[:, 1:][keep], reduction="sum")
+        zeros = [zero for layer in layers.values() for _, zero in layer.calls]
+        gradients = iter(torch.autograd.grad(loss, zeros, allow_unused=True))
+    parts = []
+    for site in decomposition.sites:
+        read, write = decomposition.factors(site)
+        own = read.new_zeros(read.shape[1])
+        for x, _ in layers[site].calls:
+            gradient = next(gradients)
+            if gradient is not None:
+                own += _per_subcomponent(x, gradient, read.detach(), write.detach())
+        parts.append(own)
+        layers[site].calls.clear()
+    return torch.cat(parts).cpu()
+
+
+def _per_subcomponent(
+    x: Float[Tensor, "... d_in"],
+    gradient: Float[Tensor, "... d_out"],
+    read: Float[Tensor, "d_in c"],
+    write: Float[Tensor, "c d_out"],
+) -> Float[Tensor, " c"]:
+    return (
+        (x.flatten(0, -2).to(read.dtype) @ read) * (gradient.flatten(0, -2).to(write.dtype) @ write.T)
+    ).sum(0)

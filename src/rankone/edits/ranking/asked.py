@@ -1,0 +1,100 @@
+"""What a ranking is asked for, what it may be made from, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.errors import RankOneError
+from rankone.harvest.store import HarvestStore
+from rankone.harvest.summary import Importances, mean_importances
+from rankone.labels.store import Labels
+from rankone.text.blocks import Blocks
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request; each criterion reads some of the fields and a field that it does not read is refused.
+
+    of, against: groups of domains. token: a word that is one token. label: words of a label. penalty: weight of what a
+    scale does to `against`.
+    """
+
+    of: Sequence[str] = ()
+    against: Sequence[str] = ()
+    token: str | None = None
+    label: str | None = None
+    penalty: float | None = None
+
+    def given(self) -> list[str]:
+        """The names of the fields that were set."""
+        values = vars(self).items()
+        return [name for name, value in values if value is not None and value != ()]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Subcomponents with a score; `order` sorts by it, largest first.
+
+    columns: values beside the score, by heading, in the order of `names`; `score` names the unit of the score.
+    """
+
+    title: str
+    score: str
+    note: str
+    names: list[str]
+    values: Float[Tensor, " subcomponents"]
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+
+    def order(self, top: int) -> list[int]:
+        """Places in `names` of the best; those with a score of −∞ are no match and left out."""
+        best = self.values.topk(min(top, len(self.values)))
+        return [
+            i for i, v in zip(best.indices.tolist(), best.values.tolist(), strict=True) if v > -float("inf")
+        ]
+
+
+@dataclass
+class Sources:
+    """What a ranking is made from. Model and text are opened only when a criterion needs them.
+
+    text: gives training text of the named domains. domains: those that are compared.
+    """
+
+    pair: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]]
+    text: Callable[[Sequence[str]], dict[str, Blocks]]
+    domains: Sequence[str]
+    harvest: HarvestStore | None = None
+    labels: Labels | None = None
+
+    @cached_property
+    def opened(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]:
+        """Model, tokenizer and decomposition."""
+        return self.pair()
+
+    @cached_property
+    def importances(self) -> Importances:
+        """Mean importance per domain: the harvest's, or counted now on training text."""
+        if self.harvest is not None:
+            return self.harvest.importances().only(self.domains)
+        model, _, decomposition = self.opened
+        with DecomposedModel(model, decomposition) as decomposed:
+            return mean_importances(decomposed, self.text(self.domains))
+
+    def require_harvest(self, what: str) -> HarvestStore:
+        """The harvest, or an error that says what it is needed for."""
+        if self.harvest is None:
+            raise RankOneError(f"{what} needs a harvest: give --harvest DIR (made by `rankone harvest`).")
+        return self.harvest
+
+    def require_labels(self, what: str) -> Labels:
+        """The labels, or an error that says what they are needed for."""
+        if self.labels is None:
+            raise RankOneError(f"{what} needs labels: give --labels DIR (made by `rankone label`).")
+        return self.labels

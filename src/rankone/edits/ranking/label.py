@@ -1,0 +1,33 @@
+"""Ranking by the words of labels."""
+
+from __future__ import annotations
+
+import torch
+
+from rankone.edits.ranking.asked import Asked, Ranking, Sources
+from rankone.errors import RankOneError
+from rankone.labels.search import label_match
+
+
+def by_label(asked: Asked, sources: Sources) -> Ranking:
+    """Labels that hold all the words, by confidence; of equal confidence the exact words come first."""
+    assert asked.label is not None
+    labels = sources.require_labels("a ranking by label text")
+    names = labels.components()
+    best = [labels.best(name) for name in names]
+    match = torch.tensor([label_match(asked.label, label.label) for label in best])
+    confidence = torch.tensor([label.confidence for label in best])
+    values = torch.where(match > 0, match * confidence, -torch.inf)
+    if not (match > 0).any():
+        raise RankOneError(
+            f"no label holds '{asked.label}' ({len(names):,} labels searched). `rankone search` also looks at tokens and "
+            "reasons."
+        )
+    return Ranking(
+        f"Labelled “{asked.label}”",
+        "score",
+        "score: confidence of the label, halved where the words are only the beginnings of its words",
+        names,
+        values,
+        {"confidence": confidence.tolist()},
+    )

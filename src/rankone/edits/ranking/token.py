@@ -1,0 +1,81 @@
+"""Rankings by output token: what the model predicts where a subcomponent fires, or what its write vector raises directly."""
+
+from __future__ import annotations
+
+import torch
+
+from rankone.edits.ranking.asked import Asked, Ranking, Sources
+from rankone.errors import RankOneError
+from rankone.harvest.tokens import token_shares
+from rankone.models.streams import writes_residual
+from rankone.models.unembedding import unembedding_of
+from rankone.text.vocabulary import require_tokens, spelled
+
+# Probability mass, in positions, below which a PMI says little.
+LEAST_MASS = 1.0
+
+
+def by_token(asked: Asked, sources: Sources) -> Ranking:
+    """Output PMI: how much likelier the model finds the token where a subcomponent fires than elsewhere (nats)."""
+    assert asked.token is not None
+    store = sources.require_harvest("a ranking by output PMI")
+    texts = store.table("SELECT text FROM vocabulary ORDER BY token")["text"].to_pylist()
+    tokens = require_tokens(asked.token, texts)
+    found = token_shares(store, "outputs", tokens)
+    names = store.components()
+    values, mass, precision = (torch.full((len(names),), fill) for fill in (-torch.inf, 0.0, 0.0))
+    index = torch.tensor(found.component, dtype=torch.long)
+    for column, own in ((mass, found.weight), (precision, found.precision), (values, found.pmi)):
+        column[index] = torch.tensor(own, dtype=torch.float32)
+    values[mass < LEAST_MASS] = -torch.inf
+    if not torch.isfinite(values).any():
+        raise RankOneError(
+            f"'{asked.token}' is predicted nowhere in this harvest with a total probability of {LEAST_MASS:g}: harvest "
+            "more text, or rank --by unembedding."
+        )
+    return Ranking(
+        f"Where the model expects “{asked.token}”",
+        "PMI",
+        f"PMI in nats of {_count(tokens)} where the subcomponent fires; probability: mean there",
+        names,
+        values,
+        {"probability": precision.tolist(), "firings": store.firings().tolist()},
+    )
+
+
+def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
+    """How much a write vector raises the token's logit directly, in standard deviations over the vocabulary; size counts.
+
+    Of sites that write to the residual stream. What later layers make of it is left out.
+    """
+    assert asked.token is not None
+    model, tokenizer, decomposition = sources.opened
+    tokens = require_tokens(asked.token, spelled(tokenizer))
+    head = unembedding_of(model)
+    values, effects = [], []
+    for site, count in zip(decomposition.sites, decomposition.counts, strict=True):
+        write = decomposition.factors(site)[1].detach()
+        if writes_residual(site, write.shape[1], head.rows.shape[1]):
+            values.append(torch.stack([head.sharpness(write, t) for t in tokens]).mean(0))
+            effects.append(torch.stack([head.effect(write, t) for t in tokens]).mean(0))
+        else:
+            values.append(torch.full((count,), torch.nan))
+            effects.append(torch.full((count,), torch.nan))
+    sharp, effect = torch.cat(values), torch.cat(effects)
+    if sharp.isnan().all():
+        raise RankOneError(
+            "no decomposed site is known to write to the residual stream: none can be ranked by its effect."
+        )
+    return Ranking(
+        f"Writes “{asked.token}” to the logits",
+        "size",
+        f"size: |direct effect| on {_count(tokens)} in standard deviations over the vocabulary; raised where v·x is: "
+        "the sign that raises it; effect: logit per unit of v·x, before the scale of the final norm",
+        decomposition.names(),
+        sharp.abs().nan_to_num(-torch.inf),
+        {"raised where v·x is": ["+" if v > 0 else "−" for v in sharp.tolist()], "effect": effect.tolist()},
+    )
+
+
+def _count(tokens: list[int]) -> str:
+    return "one vocabulary entry" if len(tokens) == 1 else f"{len(tokens)} vocabulary entries"

@@ -1,0 +1,157 @@
+"""Search over what is known of subcomponents: words in labels, tokens and domains, and in the reasons for labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rankone.errors import RankOneError
+from rankone.harvest.store import HarvestStore
+from rankone.harvest.tokens import token_shares
+from rankone.labels.label import Label
+from rankone.labels.store import Labels
+from rankone.labels.where import NAMED_FROM
+from rankone.text.domains import domain_name
+from rankone.text.vocabulary import SPACES
+
+# What a word counts by the place where it is found; of several places the best one counts.
+WEIGHTS = {
+    "label": 4.0,
+    "beginning of a word of the label": 2.0,
+    "fires on it": 2.0,
+    "leads to it": 1.5,
+    "domain": 1.5,
+    "reason": 1.0,
+}
+# A token is telling when it holds this share of the firings (or of the probability there), and this PMI.
+_TELLING_SHARE, _TELLING_PMI = 0.05, 1.0
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One subcomponent that a search found.
+
+    found: the place where each word of the query was found. densities: firing density per domain of the harvest.
+    """
+
+    component: str
+    label: Label
+    score: float
+    found: dict[str, str]
+    density: float
+    densities: dict[str, float]
+
+
+def words_of(query: str) -> list[str]:
+    """The words that are searched for: lower case, parted by spaces."""
+    return list(dict.fromkeys(query.casefold().split()))
+
+
+def label_match(query: str, label: str) -> float:
+    """1 where a label has all words of the query, ½ where it has some only as beginnings of words, else 0."""
+    found = [_in_text(word, label.casefold()) for word in words_of(query)]
+    return min(found) if found else 0.0
+
+
+def _in_text(word: str, text: str) -> float:
+    if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
+        return 1.0
+    return 0.5 if re.search(rf"(?<!\w){re.escape(word)}", text) else 0.0
+
+
+def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> list[Hit]:
+    """The subcomponents that match all words of `query`, best first; ties go to confidence, then to firings.
+
+    A word's weight is WEIGHTS by where it stands (label before tokens before reasons); a score is the sum over the words
+    times (1 + confidence) / 2. Raises RankOneError, saying what was searched, where nothing matches.
+    """
+    words = words_of(query)
+    if not words:
+        raise RankOneError("the query is empty: name a word of a label, a token or a domain.")
+    names = store.components()
+    best = {name: labels.best(name) for name in labels.components()}
+    densities = _densities(store)
+    places = {word: _Places(store, densities, word) for word in words}
+    scored = []
+    for number, name in enumerate(names):
+        if name not in best:
+            continue
+        found = {word: places[word].best(number, best[name]) for word in words}
+        if all(weight > 0 for weight, _ in found.values()):
+            score = sum(weight for weight, _ in found.values()) * (1 + best[name].confidence) / 2
+            scored.append((score, number, {word: place for word, (_, place) in found.items()}))
+    if not scored:
+        said = f"{len(best):,} labels with their reasons, the tokens and the {len(store.domains())} domains"
+        raise RankOneError(f"nothing matches '{query}' (searched: {said}). Try fewer words, or a token.")
+    firings = store.firings()
+    scored.sort(key=lambda hit: (-hit[0], -best[names[hit[1]]].confidence, -int(firings[hit[1]]), hit[1]))
+    total = sum(store.tokens().values())
+    return [
+        Hit(
+            names[i],
+            best[names[i]],
+            score,
+            found,
+            int(firings[i]) / total,
+            dict(zip(store.domains(), densities[i].tolist(), strict=True)),
+        )
+        for score, i, found in scored[:top]
+    ]
+
+
+def _densities(store: HarvestStore) -> np.ndarray:
+    """Firing density, [subcomponents, domains]."""
+    settings = store.config["config"]
+    column = f"above_{settings['thresholds'].index(settings['firing'])}"
+    counts = store.table(f"SELECT {column} AS firings FROM domains ORDER BY component, domain")[
+        "firings"
+    ].to_numpy()
+    sizes = np.array(list(store.tokens().values()))
+    return counts.reshape(-1, len(sizes)) / np.maximum(sizes, 1)
+
+
+class _Places:
+    """Where one word is found, of any subcomponent."""
+
+    def __init__(self, store: HarvestStore, densities: np.ndarray, word: str) -> None:
+        self.word = word
+        texts: Sequence[str] = store.table("SELECT text FROM vocabulary ORDER BY token")["text"].to_pylist()
+        tokens = [i for i, text in enumerate(texts) if text.strip(SPACES).casefold() == word]
+        self.inputs = _telling(store, "inputs", tokens)
+        self.outputs = _telling(store, "outputs", tokens)
+        self.domains = _on_domain(store, densities, word)
+
+    def best(self, number: int, label: Label) -> tuple[float, str]:
+        """(weight, place) of the best place; (0, "") where the word is nowhere."""
+        within = _in_text(self.word, label.label.casefold())
+        found = {
+            "label": within == 1,
+            "beginning of a word of the label": within > 0,
+            "fires on it": number in self.inputs,
+            "leads to it": number in self.outputs,
+            "domain": number in self.domains,
+            "reason": _in_text(self.word, label.reasoning.casefold()) > 0,
+        }
+        place = next((place for place in WEIGHTS if found[place]), "")
+        return WEIGHTS.get(place, 0.0), place
+
+
+def _telling(store: HarvestStore, side: Literal["inputs", "outputs"], tokens: Sequence[int]) -> set[int]:
+    if not tokens:
+        return set()
+    found = token_shares(store, side, tokens)
+    return set(found.component[(found.precision >= _TELLING_SHARE) & (found.pmi >= _TELLING_PMI)].tolist())
+
+
+def _on_domain(store: HarvestStore, densities: np.ndarray, word: str) -> set[int]:
+    """Subcomponents that fire mostly on the domain that the word names: alone above half of its density."""
+    named = [i for i, d in enumerate(store.domains()) if word in (d.casefold(), domain_name(d).casefold())]
+    if not named:
+        return set()
+    own = densities[:, named].max(1)
+    others = np.delete(densities, named, axis=1).max(1, initial=0.0)
+    return set(np.flatnonzero((own > 0) & (others < NAMED_FROM * own)).tolist())
