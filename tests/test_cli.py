@@ -97,7 +97,7 @@ def test_the_estimate_alone_reads_no_weights_and_writes_nothing(pair, refused, r
 
 def test_rank_lists_the_most_specific(pair):
     words = [
-        "--forget",
+        "--of",
         "de",
         "--domains",
         "de",
@@ -289,7 +289,7 @@ def test_an_existing_output_is_refused(pair, tuned, refused, recipe, tmp_path):
 def test_a_language_without_text_is_named(pair, refused, recipe, tmp_path):
     words = [pair[0], "--decomposition", pair[1]]
     message = "no text for 'dk' in corpus 'builtin'; it has de, en"
-    refused(message, "rank", *words, "--forget", "dk")
+    refused(message, "rank", *words, "--of", "dk")
     refused(message, "rank", *words, "--domains", "dk")
     refused(message, "tune", *words, "--components", COMPONENTS, "--forget", "dk", "--save", tmp_path / "e")
     refused(message, "tune", *words, "--components", COMPONENTS, "--retain", "dk", "--save", tmp_path / "e")

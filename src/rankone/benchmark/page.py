@@ -1,4 +1,4 @@
-"""HTML for the report: all from tables or corpora passes through `inert.html_text`; nothing loads from outside."""
+"""HTML for reports and pages: all from tables or corpora passes through `inert.html_text`; nothing loads from outside."""
 
 from __future__ import annotations
 
@@ -124,8 +124,11 @@ def drawing(svg: str, alt: str, caption: str) -> str:
     return f'<figure><div class="drawing">{inline}</div><figcaption>{caption}</figcaption></figure>'
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The whole self-contained page: no script, and a policy that forbids loading anything."""
+def page(title: str, lead: str, sections: Sequence[Section], style: str = "") -> str:
+    """The whole self-contained page: no script, and a policy that forbids loading anything.
+
+    style: CSS of its own, after the common one.
+    """
     links = " ".join(f'<a href="#{s.anchor}">{s.heading}</a>' for s in sections)
     body = "\n".join(f'<section id="{s.anchor}"><h2>{s.heading}</h2>\n{s.body}</section>' for s in sections)
     return f"""<!doctype html>
@@ -133,7 +136,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{CSS}</style></head>
+<style>{CSS}{style}</style></head>
 <body><main><h1>{title}</h1>
 {lead}
 <nav>{links}</nav>

@@ -27,6 +27,11 @@ def load_pair(model: str, decomposition: str) -> tuple[Any, Any, Any, Any]:
     return target, load_tokenizer(model), loaded, artifact
 
 
+def listed(words: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated option, without repeats."""
+    return tuple(dict.fromkeys(w.strip() for w in (words or "").split(",") if w.strip()))
+
+
 def run_dir(out: Path) -> Path:
     """Where the run that makes `out` keeps what it needs to go on."""
     return out.with_name(out.name + ".run")

@@ -1,4 +1,4 @@
-"""Commands that measure: demo, measure, select-rates."""
+"""Commands that measure: demo, picks, measure, select-rates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rankone.cli.common import Model, Out, Text, load_pair
+from rankone.cli.common import DecompositionPath, Model, Out, Text, listed, load_pair
 from rankone.progress import console
 
 commands = typer.Typer()
@@ -19,11 +19,53 @@ def demo(
     text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
     recipe: Annotated[Path | None, typer.Option(help="another job recipe (YAML)")] = None,
     replace: Annotated[bool, typer.Option(help="write into an existing report directory")] = False,
+    harvest: Annotated[
+        Path | None, typer.Option("--harvest", help="pick the component by this harvest")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="and by its labels")] = None,
 ) -> None:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     from rankone.benchmark.demo import run_demo
 
-    run_demo(_job(recipe, text), out, replace)
+    run_demo(_job(recipe, text, harvest=harvest, labels=labels), out, replace)
+
+
+@commands.command()
+def picks(
+    harvest: Annotated[Path, typer.Option("--harvest", help="harvest of the decomposition")],
+    labels: Annotated[Path, typer.Option("--labels", help="labels of that harvest")],
+    model: Annotated[str, typer.Argument(help="model")] = "mini",
+    decomposition: DecompositionPath = "mini-decomposition",
+    text: Text = "builtin",
+    targets: Annotated[str, typer.Option(help="domains to forget, comma-separated")] = "de,fr,es,it,code",
+    candidates: Annotated[int, typer.Option(help="most specific subcomponents measured per target")] = 20,
+    alphas: Annotated[str, typer.Option(help="scales, comma-separated")] = "-8,-4,-2,0,3,6",
+    tokens: Annotated[int, typer.Option(help="validation tokens per domain")] = 400,
+    out: Annotated[Path | None, typer.Option("--out", help="also write all trade-offs as JSON")] = None,
+) -> None:
+    """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""
+    from rankone.artifact import refuse_existing
+    from rankone.benchmark.picks import PicksConfig, compare_picks, report_picks
+    from rankone.harvest.store import HarvestStore
+    from rankone.labels.store import open_labels
+    from rankone.text.corpus import open_corpus
+
+    if out is not None:
+        refuse_existing(out)
+    config = PicksConfig.checked(
+        {
+            "targets": tuple(listed(targets)),
+            "candidates": candidates,
+            "alphas": tuple(listed(alphas)),
+            "tokens": tokens,
+        },
+        "picks",
+    )
+    corpus = open_corpus(text)
+    target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    store = HarvestStore.open(harvest, loaded)
+    found = open_labels(labels, store.artifact.fingerprint)
+    report_picks(compare_picks(target, tokenizer, loaded, corpus, store, found, config), config, out)
 
 
 @commands.command()
@@ -57,14 +99,22 @@ def select_rates(
     select(_job(recipe, text, rates=False), out, seeds)
 
 
-def _job(recipe: Path | None, text: str | None, rates: bool = True) -> Any:
+def _job(
+    recipe: Path | None,
+    text: str | None,
+    rates: bool = True,
+    harvest: Path | None = None,
+    labels: Path | None = None,
+) -> Any:
     from rankone.benchmark.config import JobConfig, resolved
     from rankone.benchmark.job import Job
     from rankone.models.loading import ASSETS
     from rankone.text.corpus import open_corpus
 
     path = recipe or ASSETS / "demo.yaml"
-    config = JobConfig.from_yaml(path, text=text)
+    # Paths on the command line are from here, those in a recipe from the recipe.
+    selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
+    config = JobConfig.from_yaml(path, text=text, **selection)
     config = resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
     corpus = open_corpus(config.text)
     if text is not None:

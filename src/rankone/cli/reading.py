@@ -1,55 +1,213 @@
-"""Commands that read what subcomponents do: rank."""
+"""Commands that read what subcomponents do: rank, search, show."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Text, load_pair
-from rankone.progress import print_table
+from rankone.cli.common import Text, listed, load_pair
+from rankone.errors import RankOneError
+from rankone.progress import console, print_table
+
+if TYPE_CHECKING:
+    from rankone.harvest.store import HarvestStore
+    from rankone.labels.store import Labels
+    from rankone.text.blocks import Blocks
 
 commands = typer.Typer()
+
+Harvest = Annotated[Path | None, typer.Option("--harvest", help="read this harvest")]
+LabelsPath = Annotated[Path | None, typer.Option("--labels", help="labels of that harvest")]
+Decomposed = Annotated[
+    str | None, typer.Option("--decomposition", help="decomposition of the model, as mini-decomposition")
+]
+DEFAULT = "mini-decomposition"
 
 
 @commands.command()
 def rank(
     model: Annotated[str, typer.Argument(help="model")] = "mini",
-    decomposition: DecompositionPath = "mini-decomposition",
-    forget: Annotated[str, typer.Option(help="domain to be specific to")] = "de",
+    decomposition: Decomposed = None,
+    of: Annotated[str | None, typer.Option("--of", help="domains, comma-separated")] = None,
+    against: Annotated[str | None, typer.Option(help="domains to compare with, comma-separated")] = None,
+    token: Annotated[str | None, typer.Option(help="a word that is one token: who leads to it")] = None,
+    label: Annotated[str | None, typer.Option(help="words of a label")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="specificity, contrast, gradient, token, unembedding or label")
+    ] = None,
+    penalty: Annotated[
+        float | None, typer.Option(help="weight of --against in a gradient; default 1")
+    ] = None,
+    harvest: Harvest = None,
+    labels: LabelsPath = None,
     text: Text = "builtin",
     domains: Annotated[
         list[str] | None, typer.Option(help="domains to compare; default all of the text")
     ] = None,
-    tokens: Annotated[int, typer.Option(help="training tokens per domain")] = 3000,
+    tokens: Annotated[int, typer.Option(help="training tokens per domain, without a harvest")] = 3000,
     top: Annotated[int, typer.Option(help="rows to show")] = 20,
 ) -> None:
-    """Rank subcomponents by their importance on one domain over all others, on training text."""
-    from rankone.decomposition.model import DecomposedModel
-    from rankone.edits.selection import specificity
-    from rankone.harvest.summary import mean_importances
-    from rankone.models.context import usual_context
-    from rankone.text.blocks import passage_blocks
-    from rankone.text.corpus import open_corpus, require_domain
+    """Rank subcomponents: by domains, gradient, output token or label; in no time where a harvest holds the counts."""
+    from rankone.edits.ranking import Asked, Sources
+    from rankone.edits.ranking import rank as make
 
-    target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    corpus = open_corpus(text)
-    context = usual_context(target)
-    require_domain(corpus, forget)
-    names = list(dict.fromkeys([forget, *(domains or corpus.domains())]))
-    for name in names:
-        require_domain(corpus, name)
-    blocks = {
-        d: passage_blocks(
-            tokenizer, corpus.documents(d, "train", tokens * 8), context, what=f"the train text of '{d}'"
-        ).take(tokens)
-        for d in names
-    }
-    with DecomposedModel(target, loaded) as decomposed:
-        importances = mean_importances(decomposed, blocks)
-    score = specificity(importances, forget)
-    rows = [
-        [importances.names[i], f"{score[i]:.3f}", *(f"{importances.of(d)[i]:.3f}" for d in names)]
-        for i in score.topk(min(top, len(score))).indices.tolist()
-    ]
-    print_table(f"Most specific to {forget}", ["component", "score", *names], rows, "mean causal importance")
+    groups = listed(of), listed(against)
+    if not groups[0] and token is None and label is None:
+        groups = ("de",), groups[1]
+    asked = Asked(*groups, token, label, penalty)
+    store, found = _open(harvest, labels)
+    pair = _checked_pair(model, decomposition, store)
+    if store is not None and decomposition is not None:
+        pair()
+    named = [*groups[0], *groups[1]]
+    compared = list(dict.fromkeys([*named, *(domains or _domains(store, text))]))
+    sources = Sources(pair, _training_text(pair, text, tokens), compared, store, found)
+    ranking = make(asked, sources, by)
+    rows = []
+    for i in ranking.order(top):
+        row: list[object] = [
+            ranking.names[i],
+            float(ranking.values[i]),
+            *(c[i] for c in ranking.columns.values()),
+        ]
+        if found is not None:
+            row.append(found.best(ranking.names[i]).label if ranking.names[i] in found.by_component else "")
+        rows.append(row)
+    columns = ["component", ranking.score, *ranking.columns, *(["label"] if found is not None else [])]
+    print_table(ranking.title, columns, rows, ranking.note)
+
+
+@commands.command()
+def search(
+    query: Annotated[str, typer.Argument(help="words of a label, tokens, names of domains")],
+    harvest: Harvest = None,
+    labels: LabelsPath = None,
+    top: Annotated[int, typer.Option(help="rows to show")] = 20,
+) -> None:
+    """Find subcomponents by label, token or domain."""
+    from rankone.labels.search import search as find
+    from rankone.show.bars import level
+
+    store, found = _open(harvest, labels)
+    if store is None or found is None:
+        raise RankOneError("a search reads a harvest and its labels: give --harvest DIR and --labels DIR.")
+    rows = []
+    for hit in find(store, found, query, top):
+        largest = max(hit.densities.values())
+        bars = [level(value, largest) for value in hit.densities.values()]
+        places = ", ".join(dict.fromkeys(hit.found.values()))
+        rows.append(
+            [hit.label.label, hit.component, hit.label.confidence, f"{hit.density:.2%}", *bars, places]
+        )
+    columns = ["label", "component", "confidence", "density", *store.domains(), "found in"]
+    print_table(f"“{query}”", columns, rows, "bars: firing density by domain, against the largest of the row")
+
+
+@commands.command()
+def show(
+    component: Annotated[str, typer.Argument(help="subcomponent, as h.3.attn.v_proj:513")],
+    harvest: Harvest = None,
+    labels: LabelsPath = None,
+    model: Annotated[str, typer.Option(help="model")] = "mini",
+    decomposition: Decomposed = None,
+    response: Annotated[
+        bool, typer.Option("--response", help="also measure CE by α (takes forwards)")
+    ] = False,
+    text: Text = "builtin",
+    tokens: Annotated[int, typer.Option(help="validation tokens per domain, with --response")] = 1000,
+    examples: Annotated[int, typer.Option(help="examples to show")] = 12,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="write a page to this file; must not exist")
+    ] = None,
+) -> None:
+    """Show all that is known of one subcomponent; --decomposition adds its neighbours by direction."""
+    from dataclasses import replace
+
+    from rankone.artifact import refuse_existing
+    from rankone.benchmark.response import ALPHAS
+    from rankone.show.portrait import portrait, respond
+    from rankone.show.terminal import print_portrait
+    from rankone.show.web import write_portrait
+    from rankone.text.corpus import open_corpus
+
+    if html is not None:
+        refuse_existing(html)
+    store, found = _open(harvest, labels)
+    if store is None:
+        raise RankOneError("a page is read from a harvest: give --harvest DIR (made by `rankone harvest`).")
+    store.number(component)
+    if response and decomposition is None:
+        raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
+    if decomposition is None:
+        shown = portrait(store, component, found)
+    else:
+        target, tokenizer, loaded = _checked_pair(model, decomposition, store)()
+        width = int(target.config.get_text_config().hidden_size)
+        shown = portrait(store, component, found, loaded, width)
+        if response:
+            measured = respond(
+                target, tokenizer, loaded, open_corpus(text), [component], ALPHAS, store.domains(), tokens
+            )
+            shown = replace(shown, response=measured)
+    if html is None:
+        print_portrait(shown, console, examples)
+    else:
+        write_portrait(shown, html, examples)
+        console.print(f"page: {html}", markup=False)
+
+
+def _open(harvest: Path | None, labels: Path | None) -> tuple[HarvestStore | None, Labels | None]:
+    """The harvest and the labels that were named; labels of another harvest are refused."""
+    from rankone.harvest.store import HarvestStore
+    from rankone.labels.store import open_labels
+
+    store = None if harvest is None else HarvestStore.open(harvest)
+    if labels is None:
+        return store, None
+    return store, open_labels(labels, None if store is None else store.artifact.fingerprint)
+
+
+def _domains(store: HarvestStore | None, text: str) -> list[str]:
+    from rankone.text.corpus import open_corpus
+
+    return open_corpus(text).domains() if store is None else store.domains()
+
+
+def _checked_pair(model: str, decomposition: str | None, store: HarvestStore | None) -> Callable[[], Any]:
+    """Opens model, tokenizer and decomposition once, when first called; a harvest of another one is refused."""
+    from functools import cache
+
+    @cache
+    def opened() -> Any:
+        target, tokenizer, loaded, _ = load_pair(model, decomposition or DEFAULT)
+        if store is not None:
+            store.require_decomposition(loaded)
+        return target, tokenizer, loaded
+
+    return opened
+
+
+def _training_text(
+    pair: Callable[[], Any], text: str, tokens: int
+) -> Callable[[Sequence[str]], dict[str, Blocks]]:
+    def made(names: Sequence[str]) -> dict[str, Blocks]:
+        from rankone.models.context import usual_context
+        from rankone.text.blocks import passage_blocks
+        from rankone.text.corpus import open_corpus, require_domain
+
+        corpus = open_corpus(text)
+        for name in names:
+            require_domain(corpus, name)
+        target, tokenizer, _ = pair()
+        context = usual_context(target)
+        return {
+            d: passage_blocks(
+                tokenizer, corpus.documents(d, "train", tokens * 8), context, what=f"the train text of '{d}'"
+            ).take(tokens)
+            for d in names
+        }
+
+    return made

@@ -1,0 +1,129 @@
+"""Everything a page about one subcomponent shows, gathered from a harvest, its labels and the decomposition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.benchmark.job import domain_blocks
+from rankone.benchmark.response import scale_response
+from rankone.decomposition.directions import DirectionRow, direction_neighbours
+from rankone.decomposition.model import Decomposition
+from rankone.harvest.page import ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.store import HarvestStore
+from rankone.labels.label import Label
+from rankone.labels.store import Labels
+from rankone.models.context import usual_context
+from rankone.progress import meter
+from rankone.text.corpus import Corpus
+
+# Smaller cosines are those of unrelated directions.
+LEAST_COSINE = 0.1
+# How the lists of neighbours by direction are called on a page.
+DIRECTIONS = {
+    "matrix": "alike as a matrix (u vᵀ)",
+    "read": "reads alike (v)",
+    "write": "writes alike (u)",
+    "readers": "read what it writes",
+    "writers": "write what it reads",
+}
+
+
+@dataclass(frozen=True)
+class Response:
+    """Cross-entropies on validation text as α moves: rows of `scale_response`, chance (ln V), tokens per domain."""
+
+    rows: list[dict[str, Any]]
+    chance: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One subcomponent: what the harvest stored, its labels, its neighbours, and its scale response if asked for.
+
+    source: model, text and split it was harvested from. named: the labels of the neighbours, as far as there are any.
+    firing: importance above which it counts as firing.
+    """
+
+    page: ComponentPage
+    source: str
+    firing: float
+    labels: list[Label] = field(default_factory=list)
+    directions: dict[str, list[DirectionRow]] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+    response: Response | None = None
+
+    @property
+    def density(self) -> float:
+        """Share of all tokens it fires on."""
+        return self.page.firings / max(self.page.tokens, 1)
+
+    @property
+    def domains(self) -> list[DomainRow]:
+        """Domains by density, largest first."""
+        return sorted(self.page.domains, key=lambda row: -row.density)
+
+
+def portrait(
+    store: HarvestStore,
+    name: str,
+    labels: Labels | None = None,
+    decomposition: Decomposition | None = None,
+    width: int = 0,
+    neighbours: int = 8,
+) -> Portrait:
+    """Gather what is stored about a subcomponent; with its decomposition also the neighbours by direction.
+
+    width: dimensions of the residual stream, needed with `decomposition`.
+    """
+    page = store.page(name)
+    directions = {} if decomposition is None else _directions(decomposition, name, width, neighbours)
+    own = [] if labels is None else labels.by_component.get(name, [])
+    listed = {row.component for row in page.cofiring} | {
+        r.component for rows in directions.values() for r in rows
+    }
+    named = {} if labels is None else {c: labels.best(c).label for c in listed if c in labels.by_component}
+    about = store.config
+    source = f"{about['model']['name']}, {about['text']['name']} ({about['config']['split']})"
+    return Portrait(page, source, float(about["config"]["firing"]), own, directions, named)
+
+
+def _directions(
+    decomposition: Decomposition, name: str, width: int, neighbours: int
+) -> dict[str, list[DirectionRow]]:
+    found = direction_neighbours(decomposition, name, width, neighbours)
+    near = {key: [r for r in rows if abs(r.cosine) >= LEAST_COSINE] for key, rows in found.items()}
+    return {key: rows for key, rows in near.items() if rows}
+
+
+def respond(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    corpus: Corpus,
+    members: Sequence[str],
+    alphas: Sequence[float],
+    domains: Sequence[str],
+    tokens: int,
+) -> Response:
+    """Measure the scale response of some subcomponents together on validation text."""
+    context = usual_context(model)
+    text = {d: domain_blocks(tokenizer, corpus, d, "validation", tokens, context) for d in domains}
+    with meter("scale response", len(alphas)) as bar:
+        rows = scale_response(model, decomposition, members, alphas, text, bar=bar)
+    return Response(rows, math.log(model.config.get_text_config().vocab_size), tokens)
+
+
+def telling(rows: Sequence[TokenRow], top: int) -> list[TokenRow]:
+    """The `top` rows that carry most information, weight × PMI: PMI alone favours what was seen once."""
+    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
+
+
+def strongest(examples: Sequence[Example], count: int) -> list[Example]:
+    """The first `count` of the examples (a uniform sample of the firings), the most important centre first."""
+    return sorted(examples[:count], key=lambda e: -e.importances[e.centre])

@@ -1,0 +1,176 @@
+"""rank, search, show and picks on a harvest of a tiny model, and what they say to bad input."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tests.tiny import rankone, write_pair
+
+from rankone.artifact import open_artifact
+from rankone.decomposition.model import load_decomposition, save_decomposition
+from rankone.harvest.combine import combine
+from rankone.harvest.config import HarvestConfig
+from rankone.harvest.run import harvest
+from rankone.harvest.store import HarvestStore
+from rankone.labels.label import STATISTICAL, Label
+from rankone.labels.store import save_labels
+from rankone.models.loading import load_model
+
+NAME = "h.0.mlp.down_proj:2"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, tokenizer, corpus):
+    """Model, decomposition, harvest and labels on disk."""
+    folder = tmp_path_factory.mktemp("reading")
+    model, decomposition = write_pair(folder, tokenizer, len(tokenizer))
+    target = load_model(model)
+    loaded, _ = load_decomposition(decomposition, target)
+    config = HarvestConfig(domains=("de", "en"), tokens=60, context=24, examples=4, window=3, seed=1)
+    harvest(target, tokenizer, loaded, corpus, config, folder / "run")
+    combine([folder / "run"], folder / "harvest")
+    fingerprint = open_artifact(folder / "harvest").fingerprint
+    names = loaded.names()
+    texts = [f"{'German' if i % 2 else 'English'} words [bold]{i}" for i in range(len(names))]
+    labels = [Label(n, t, 0.5, STATISTICAL, "") for n, t in zip(names, texts, strict=True)]
+    save_labels(folder / "labels", labels, fingerprint, {})
+    return folder
+
+
+def read(world, *words):
+    return rankone(*words, "--harvest", world / "harvest")
+
+
+def labelled(world, *words):
+    return read(world, *words, "--labels", world / "labels")
+
+
+def pair(world):
+    return world / "model", "--decomposition", world / "decomposition"
+
+
+def shown(outcome):
+    assert outcome.code == 0, outcome.err
+    return outcome.out
+
+
+def refused(outcome, *parts):
+    assert outcome.code == 2, outcome.out
+    assert outcome.err.startswith("rankone: ")
+    for part in parts:
+        assert part in outcome.err, outcome.err
+
+
+def components(said):
+    return [line.replace("│", " ").split()[0] for line in said.splitlines() if "h.0." in line]
+
+
+def test_rank_reads_the_harvest_without_the_model(world):
+    said = shown(labelled(world, "rank", "no-such-model", "--of", "de", "--top", 4))
+    found = HarvestStore.open(world / "harvest").importances()
+    score = found.of("de") - found.of("en")
+    top = sorted(range(len(score)), key=lambda i: -float(score[i]))
+    assert {score[found.names.index(n)].item() for n in components(said)} == {
+        score[i].item() for i in top[:4]
+    }
+    assert "words [bold]" in said
+    contrast = shown(read(world, "rank", "--of", "en", "--against", "de", "--top", 1))
+    assert "More important on en than on de" in contrast
+    (best,) = components(contrast)
+    assert score[found.names.index(best)] == score.min()
+
+
+def test_rank_by_gradient_and_unembedding(world):
+    said = shown(rankone("rank", *pair(world), "--by", "gradient", "--of", "de", "--tokens", 40, "--top", 3))
+    assert "Steepest in the cross-entropy of de" in said
+    assert len(components(said)) == 3
+    said = shown(rankone("rank", *pair(world), "--token", "der", "--top", 3))
+    assert all(n.startswith(("h.0.attn.o_proj", "h.0.mlp.down_proj")) for n in components(said))
+
+
+def test_rank_by_label(world):
+    said = shown(labelled(world, "rank", "--label", "german", "--top", 2))
+    assert "Labelled “german”" in said
+    assert said.count("German words [bold]") == 2
+
+
+def test_search(world):
+    said = shown(labelled(world, "search", "German words", "--top", 3))
+    assert said.count("German words [bold]") == 3
+    assert "50" in said
+    refused(labelled(world, "search", "xyzzy"), "nothing matches 'xyzzy'", "searched")
+    refused(read(world, "search", "german"), "give --harvest DIR and --labels DIR")
+
+
+def test_show_on_the_terminal(world):
+    said = shown(labelled(world, "show", NAME))
+    assert NAME in said
+    assert "words [bold]" in said
+    assert "Fires together with" in said
+    near = shown(read(world, "show", NAME, "--model", *pair(world)))
+    assert "give --labels" in near
+    assert any(words in near for words in ("Writes alike", "Reads alike", "Read what it writes"))
+
+
+def test_show_writes_a_page_with_the_response(world, tmp_path):
+    page = tmp_path / "page.html"
+    words = ["--model", *pair(world), "--response", "--tokens", 20, "--html", page]
+    said = shown(labelled(world, "show", NAME, *words))
+    assert "page: " in said
+    html = page.read_text("utf8")
+    assert "<svg" in html
+    assert "20 tokens of validation text" in html
+    refused(labelled(world, "show", NAME, "--html", page), "already exists")
+
+
+def test_picks(world, tmp_path):
+    words = ["--targets", "de", "--tokens", 20, "--alphas=-2,3", "--candidates", 2]
+    outcome = labelled(world, "picks", *pair(world), *words)
+    # An untrained importance function need not find anything specific: then that is what is said.
+    if outcome.code:
+        refused(outcome, "specific to 'de'")
+    else:
+        assert "are the best of their 2 most specific" in " ".join(outcome.out.split())
+
+
+def test_unknown_names_are_answered_with_near_ones(world):
+    refused(
+        read(world, "show", "h.0.mlp.down_prj:2"),
+        "'h.0.mlp.down_prj:2' is not in the harvest",
+        "Nearest: h.0.mlp.down_proj",
+    )
+    refused(read(world, "rank", "--of", "dk"), "no importances for 'dk'", "de, en")
+    refused(labelled(world, "rank", "--label", "dutch"), "no label holds 'dutch'")
+    refused(read(world, "rank", "--by", "speed"), "unknown criterion 'speed'")
+    refused(rankone("rank", *pair(world), "--token", "Donaudampfschiff"), "no token 'Donaudampfschiff'")
+
+
+def test_what_is_needed_is_said(world):
+    refused(rankone("show", NAME), "give --harvest DIR")
+    refused(read(world, "show", NAME, "--response"), "give the --decomposition")
+    refused(read(world, "rank", "--label", "german"), "give --labels DIR")
+
+
+def test_a_harvest_of_another_decomposition_is_refused(world, tmp_path):
+    model = load_model(world / "model")
+    changed, _ = load_decomposition(world / "decomposition", model)
+    changed.factors("h.0.mlp.c_fc")[0].mul_(2)
+    save_decomposition(changed, model, tmp_path / "other", {}, None)
+    words = world / "model", "--decomposition", tmp_path / "other"
+    message = "was harvested from another decomposition"
+    refused(read(world, "show", NAME, "--model", *words), message)
+    refused(read(world, "rank", *words), message)
+    refused(labelled(world, "picks", *words), message)
+
+
+def test_labels_of_another_harvest_are_refused(world, tmp_path):
+    save_labels(tmp_path / "labels", [Label(NAME, "x", 0.5, STATISTICAL, "")], "0" * 64, {})
+    outcome = read(world, "search", "x", "--labels", tmp_path / "labels")
+    refused(outcome, "were made from another harvest")
+
+
+def test_a_damaged_harvest_is_refused(world, tmp_path):
+    shutil.copytree(world / "harvest", tmp_path / "harvest")
+    (tmp_path / "harvest" / "rows.parquet").write_bytes(b"x")
+    refused(rankone("show", NAME, "--harvest", tmp_path / "harvest"), "altered or truncated")
