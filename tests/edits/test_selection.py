@@ -10,6 +10,7 @@ from rankone.edits.selection import (
     contrast,
     pick_labelled,
     pick_single,
+    separation,
     specific_names,
     specificity,
     top_names,
@@ -76,19 +77,34 @@ LABELS = written(
 )
 
 
+# Mean signed activations, rows as MEAN; as far apart everywhere but on a:0, which its sign does not spare.
+ACTIVATIONS = dict(
+    zip(
+        ("de", "en", "fr"),
+        torch.tensor([[2.0, 4.0, 1.0, 0.0, 1.0], [-1.0, 0.5, 1.0, 0.0, 0.0], [0.1, -2.0, 1.0, 0.0, 0.0]]),
+        strict=True,
+    )
+)
+
+
+def test_separation_looks_at_sizes():
+    assert close(separation(ACTIVATIONS, ["de", "en", "fr"], "de"), [2.0, 2.0, 1.0, 0.0, 100.0])
+    assert close(separation(ACTIVATIONS, ["de", "fr"], "de"), [20.0, 2.0, 1.0, 0.0, 100.0])
+
+
 def test_the_labelled_pick_names_the_domain_alone(importances):
     """a:1 is more specific, but its label names French too; b:1 and b:2 matter too rarely to stand on the shortlist."""
-    pick, candidates = pick_labelled(importances, LABELS, "de")
+    pick, candidates = pick_labelled(importances, ACTIVATIONS, LABELS, "de")
     assert (pick.name, [c.name for c in candidates]) == ("a:0", ["a:1", "a:0"])
     assert pick.rises == {}
 
 
-def test_confidence_weighs_the_pick(importances):
-    surer = written(a_0=("German words", 0.9), a_1=("German words", 0.3))
-    assert pick_labelled(importances, surer, "de")[0].name == "a:0"  # .2 · .9 > .496 · .3
-    equal = written(a_0=("German words", 0.9), a_1=("German words", 0.9))
-    assert pick_labelled(importances, equal, "de")[0].name == "a:1"
-    assert pick_labelled(importances, equal, "de", shortlist=1)[0].name == "a:1"
+def test_separation_weighs_the_pick(importances):
+    both = written(a_0=("German words", 0.9), a_1=("German words", 0.9))
+    assert pick_labelled(importances, ACTIVATIONS, both, "de")[0].name == "a:1"  # .496 · 2 > .2 · 2
+    nearer = {**ACTIVATIONS, "en": ACTIVATIONS["en"] * 0.1}
+    assert pick_labelled(importances, nearer, both, "de")[0].name == "a:0"  # .2 · 20 > .496 · 2
+    assert pick_labelled(importances, nearer, both, "de", shortlist=1)[0].name == "a:1"
 
 
 def test_no_label_or_no_specific_subcomponent_is_an_error(importances):
@@ -96,9 +112,9 @@ def test_no_label_or_no_specific_subcomponent_is_an_error(importances):
     with pytest.raises(
         RankOneError, match=r"none of the 2 .* labelled as German alone: a:1 “French words”; a:0"
     ):
-        pick_labelled(importances, vague, "de")
+        pick_labelled(importances, ACTIVATIONS, vague, "de")
     with pytest.raises(RankOneError, match="no subcomponent is specific to 'fr'"):
-        pick_labelled(importances, LABELS, "fr")
+        pick_labelled(importances, ACTIVATIONS, LABELS, "fr")
 
 
 def test_top_names(importances):

@@ -12,7 +12,7 @@ from rankone.harvest.summary import Importances
 class Counted:
     """sizes: tokens per domain. components: name → firings per domain. vocabulary: (text, occurrences, output mass).
 
-    inputs, outputs: name → {text: weight}. Mean importance is the density.
+    inputs, outputs: name → {text: weight}. Mean importance is the density, mean activation −2 times it.
     """
 
     def __init__(self, sizes, components, vocabulary=(), inputs=None, outputs=None):
@@ -61,6 +61,10 @@ class Counted:
         counts = torch.tensor([list(c) for c in self.parts.values()]).float()
         mean = (counts / torch.tensor(list(self.sizes.values()))).T
         return Importances(self.domains(), self.components(), mean, self.tokens())
+
+    def activations(self):
+        means = self.importances()
+        return {d: -2 * means.of(d) for d in self.sizes}
 
     def table(self, sql):
         return self._database.sql(sql).to_arrow_table()

@@ -412,3 +412,9 @@ def test_unknown_names_and_queries(store):
 def test_wrong_shards(text, message):
     with pytest.raises(RankOneError, match=message):
         Shard.parse(text)
+
+
+def test_activations_are_the_dense_means(store, dense):
+    for i, (name, found) in enumerate(store.activations().items()):
+        assert name == DOMAINS[i]
+        assert torch.allclose(found, dense.a[dense.domain == i].mean(0), atol=1e-4)

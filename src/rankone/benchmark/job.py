@@ -113,7 +113,7 @@ class Job:
         """The single picked subcomponent and the shortlist it came from: by labels, or by evidence on training text."""
         if self.store is not None and self.config.labels is not None:
             labels = open_labels(self.config.labels, self.store.artifact.fingerprint)
-            return pick_labelled(self.importances, labels, self.config.forget)
+            return pick_labelled(self.importances, self.store.activations(), labels, self.config.forget)
         probe = {d: b.take(self.config.selection_tokens // 2) for d, b in self.selection_text.items()}
         base = cross_entropies(self.model, probe)
 

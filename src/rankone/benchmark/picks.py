@@ -96,7 +96,10 @@ def compare_picks(
     importances = store.importances()
     for target in config.targets:
         importances.of(target)
-    chosen = {t: pick_labelled(importances, labels, t, config.candidates) for t in config.targets}
+    activations = store.activations()
+    chosen = {
+        t: pick_labelled(importances, activations, labels, t, config.candidates) for t in config.targets
+    }
     for domain in store.domains():
         require_domain(corpus, domain)
     context = usual_context(model)

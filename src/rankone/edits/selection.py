@@ -102,13 +102,30 @@ def specific_candidates(importances: Importances, forget: str, shortlist: int) -
     return [Candidate(name, table[name]) for name in names]
 
 
+def separation(
+    activations: Mapping[str, Float[Tensor, " subcomponents"]], domains: Sequence[str], forget: str
+) -> Float[Tensor, " subcomponents"]:
+    """|Mean signed activation| on the forget domain over the largest on any other of `domains`; at most 100.
+
+    An edit adds (α − 1) (v·x) u at every position, important or not: what keeps it off other domains is that v·x is
+    small there, which importance alone does not say.
+    """
+    own = activations[forget].abs()
+    others = torch.stack([activations[d].abs() for d in domains if d != forget]).max(0).values
+    return own / others.clamp_min(1e-12).maximum(own / 100)
+
+
 def pick_labelled(
-    importances: Importances, labels: Labels, forget: str, shortlist: int = 20
+    importances: Importances,
+    activations: Mapping[str, Float[Tensor, " subcomponents"]],
+    labels: Labels,
+    forget: str,
+    shortlist: int = 20,
 ) -> tuple[Candidate, list[Candidate]]:
     """The single subcomponent to turn by what a harvest and its labels say: nothing is fitted and nothing measured.
 
-    Rule: among the `shortlist` most specific subcomponents, those whose label names the forget domain and no other; of
-    them the largest specificity times the label's confidence. Returns it and the shortlist, most specific first.
+    Rule: among the `shortlist` most specific subcomponents by importance, those whose label names the forget domain and no
+    other; of them the largest specificity times `separation`. Returns it and the shortlist, most specific first.
     """
     candidates = specific_candidates(importances, forget, shortlist)
     named = [c for c in candidates if labels.names_only(c.name, forget, importances.domains)]
@@ -118,4 +135,7 @@ def pick_labelled(
             f"none of the {len(candidates)} subcomponents most specific to '{forget}' is labelled as "
             f"{domain_name(forget)} alone: {said}. Choose another target, or give components by name."
         )
-    return max(named, key=lambda c: c.specificity * labels.best(c.name).confidence), candidates
+    apart = dict(
+        zip(importances.names, separation(activations, importances.domains, forget).tolist(), strict=True)
+    )
+    return max(named, key=lambda c: c.specificity * apart[c.name]), candidates

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rankone.artifact import Artifact, open_artifact
 from rankone.decomposition.model import Decomposition
@@ -137,6 +139,11 @@ class HarvestStore:
         return Importances(
             self.domains(), self.components(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
         )
+
+    def activations(self) -> dict[str, Float[Tensor, " subcomponents"]]:
+        """Mean signed activation ‖u‖ v·x of every subcomponent over all tokens of each domain."""
+        mean = self._read("domains")["mean_activation"].to_numpy().reshape(len(self._names), -1)
+        return dict(zip(self.domains(), torch.from_numpy(mean.T.copy()).float(), strict=True))
 
     def cofiring(self) -> Cofiring:
         """All pairs that fire together at least once."""
