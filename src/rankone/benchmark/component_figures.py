@@ -66,11 +66,16 @@ def _response_line(
 
 
 @themed
-def zero_token(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
-    """One panel per edit, one bar per domain: CE rise (nats per token); dotted at `chance`."""
+def zero_token(
+    rows: Sequence[Row], chance: float, forget: str, retain: str, title: str | None = None
+) -> Figure:
+    """One panel per edit, one bar per domain: CE rise (nats per token); dotted at `chance`.
+
+    title: instead of the one about edits that saw no forget token.
+    """
     edits = list(dict.fromkeys(row["edit"] for row in rows))
     domains = domains_of(rows, forget, retain)
-    title = f"Edits that saw no {domain_name(forget)} token: CE rise by domain"
+    title = title or f"Edits that saw no {domain_name(forget)} token: CE rise by domain"
     columns = min(3, len(edits))
     lines = -(-len(edits) // columns)
     note = f"dotted: {domain_name(forget)} at chance"

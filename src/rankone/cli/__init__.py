@@ -10,10 +10,10 @@ import sys
 
 import typer
 
-from rankone.cli import clusters, editing, harvest, importing, jobs, label, reading, toys, training
+from rankone.cli import clusters, editing, harvest, importing, investigate, jobs, label, reading, toys, training
 from rankone.errors import RankOneError
 
-THEMES = (training, importing, harvest, label, reading, clusters, editing, jobs, toys)
+THEMES = (training, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
 app = typer.Typer(
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",

@@ -133,6 +133,15 @@ class HarvestStore:
         """Number of text tokens per domain."""
         return dict(self.config["tokens"])
 
+    def token_counts(self) -> dict[str, np.ndarray]:
+        """Occurrences of every vocabulary entry in the text of each domain, [vocabulary]."""
+        lengths = np.diff(self._starts, append=self._text.shape[0])
+        owner = np.repeat(self._row_domains, lengths)
+        return {
+            domain: np.bincount(self._text[owner == i], minlength=len(self._texts))
+            for i, domain in enumerate(self.domains())
+        }
+
     def importances(self) -> Importances:
         """Mean importance of every subcomponent per domain, as `mean_importances` gives it."""
         mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)

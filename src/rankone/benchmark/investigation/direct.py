@@ -1,0 +1,113 @@
+"""What a subcomponent writes to the logits directly: its write vector through the unembedding, where a linear path leads there.
+
+The final norm is folded in (its gain; its scale, which changes no order of tokens, is left out). What later layers make of the
+vector is left out too: a direct effect is one path among many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.decomposition.model import Decomposition
+from rankone.models.sites import Site, find_sites, weight_of
+from rankone.models.streams import writes_residual
+from rankone.models.unembedding import unembedding_of
+
+_VALUES = {"v_proj", "value", "v"}
+_SCORES = {"q_proj", "k_proj", "query", "key"}
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where a write vector arrives in the residual stream, and by which way; vector None where no linear path leads there."""
+
+    vector: Float[Tensor, " width"] | None
+    way: str
+
+
+@dataclass(frozen=True)
+class DirectEffect:
+    """Tokens that the subcomponent, as the model is, raises and lowers where it is active; sizes in σ over the vocabulary."""
+
+    way: str
+    raises: list[tuple[str, float]]
+    lowers: list[tuple[str, float]]
+
+
+def stream_path(model: PreTrainedModel, site: str, write: Float[Tensor, " d_out"]) -> Path:
+    """The way from a site's output to the residual stream.
+
+    A value vector goes through its block's output matrix; every head is taken to attend with weight one (a head that looks
+    elsewhere moves the effect to other positions), and with grouped queries each value serves several heads.
+    """
+    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    parent, _, leaf = site.rpartition(".")
+    if writes_residual(site, len(write), width):
+        return Path(write, "straight into the residual stream")
+    if leaf in _SCORES:
+        return Path(None, "none: it acts on the attention scores alone")
+    output = _output_beside(model, parent, width) if leaf in _VALUES else None
+    if output is None:
+        return Path(
+            None, "none: what it writes passes a non-linearity, or a layer RankOne does not know, first"
+        )
+    heads = _repeated(write, output.d_in, model)
+    if heads is None:
+        return Path(None, f"none: its width does not fit that of {output.name}")
+    return Path(weight_of(output).float() @ heads, f"through {output.name}, where attention looks at it")
+
+
+def _output_beside(model: PreTrainedModel, parent: str, width: int) -> Site | None:
+    """The one site of the same module that writes to the residual stream."""
+    found = [
+        s
+        for s in find_sites(model)
+        if s.name.rpartition(".")[0] == parent and writes_residual(s.name, s.d_out, width)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _repeated(
+    write: Float[Tensor, " d_out"], d_in: int, model: PreTrainedModel
+) -> Float[Tensor, " d_in"] | None:
+    """A value vector once for every query head that reads it."""
+    if len(write) == d_in:
+        return write.float()
+    groups = getattr(model.config, "num_key_value_heads", None)
+    if not groups or len(write) % groups or d_in % len(write):
+        return None
+    return write.float().view(groups, -1).repeat_interleave(d_in // len(write), dim=0).flatten()
+
+
+def direct_logits(model: PreTrainedModel, vector: Float[Tensor, " width"]) -> Float[Tensor, " vocab"]:
+    """Rise of every token's logit over the mean logit, per unit of a vector added to the final residual stream."""
+    return unembedding_of(model).rows @ vector.float()
+
+
+def direct_effect(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    name: str,
+    sign: float,
+    top: int = 12,
+) -> DirectEffect:
+    """Tokens raised and lowered directly; sign: that of v·x where the subcomponent is active."""
+    site, _ = decomposition.locate(name)
+    path = stream_path(model, site, decomposition.vectors(name)[1])
+    if path.vector is None:
+        return DirectEffect(path.way, [], [])
+    effect = direct_logits(model, path.vector)[: len(tokenizer)]
+    effect = effect / effect.std().clamp_min(1e-20) * (1.0 if sign >= 0 else -1.0)
+    best, worst = effect.topk(min(top, len(effect))), (-effect).topk(min(top, len(effect)))
+
+    def named(chosen: torch.return_types.topk, factor: float) -> list[tuple[str, float]]:
+        pairs = zip(chosen.indices.tolist(), chosen.values.tolist(), strict=True)
+        return [(str(tokenizer.decode([i])), factor * value) for i, value in pairs if value > 0]
+
+    return DirectEffect(path.way, named(best, 1.0), named(worst, -1.0))
