@@ -2,8 +2,8 @@
 
     python benchmarks/investigate.py HARVEST --out benchmarks/results/investigate.json
 
-HARVEST is one of the built-in pair: `rankone harvest mini-decomposition --out HARVEST`. The predictor is chosen on validation
-text; its rank correlations with the measured rises are reported on test text.
+HARVEST is one of the built-in pair: `rankone harvest mini-decomposition --out HARVEST`. The predictor is chosen on
+validation text; its rank correlations with the measured rises are reported on test text.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from rankone.progress import meter, print_table
 from rankone.text.corpus import Corpus
 
 REPEATED = "measured on validation text"
-# A subcomponent that matters at fewer positions than this in every domain changes nothing that could be ranked.
+# A subcomponent of less mean importance in every domain changes too little to be ranked.
 ALIVE = 0.005
 
 
@@ -48,8 +48,8 @@ def chosen_components(importances: Importances, count: int, seed: int = 0) -> li
     alive = (importances.mean.max(0).values > ALIVE).nonzero().flatten().tolist()
     if len(alive) < count:
         raise RankOneError(
-            f"only {len(alive)} subcomponents of the harvest matter at over {ALIVE:.1%} of a domain's positions, but {count} "
-            "are to be checked. Ask for fewer."
+            f"only {len(alive)} subcomponents of the harvest have a mean importance over {ALIVE} in some domain, but "
+            f"{count} are to be checked. Ask for fewer."
         )
     living = {importances.names[i] for i in alive}
     ranked = [

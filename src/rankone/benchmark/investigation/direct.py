@@ -1,7 +1,7 @@
-"""What a subcomponent writes to the logits directly: its write vector through the unembedding, where a linear path leads there.
+"""What a subcomponent writes to the logits directly: its write vector through the unembedding, where a linear path leads.
 
-The final norm is folded in (its gain; its scale, which changes no order of tokens, is left out). What later layers make of the
-vector is left out too: a direct effect is one path among many.
+The gain of the final norm is folded in; its scale, which changes no order of tokens, is left out. What later layers make
+of the vector is left out too: a direct effect is one path among many.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCORES = {"q_proj", "k_proj", "query", "key"}
 
 @dataclass(frozen=True)
 class Path:
-    """Where a write vector arrives in the residual stream, and by which way; vector None where no linear path leads there."""
+    """What a write vector is in the residual stream, and the way it takes; vector None where no linear path leads there."""
 
     vector: Float[Tensor, " width"] | None
     way: str
@@ -32,7 +32,10 @@ class Path:
 
 @dataclass(frozen=True)
 class DirectEffect:
-    """Tokens that the subcomponent, as the model is, raises and lowers where it is active; sizes in σ over the vocabulary."""
+    """Tokens that the subcomponent of the unedited model raises and lowers where it is active.
+
+    Sizes in standard deviations over the vocabulary.
+    """
 
     way: str
     raises: list[tuple[str, float]]
@@ -45,7 +48,7 @@ def stream_path(model: PreTrainedModel, site: str, write: Float[Tensor, " d_out"
     A value vector goes through its block's output matrix; every head is taken to attend with weight one (a head that looks
     elsewhere moves the effect to other positions), and with grouped queries each value serves several heads.
     """
-    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    width = int(model.config.get_text_config().hidden_size)
     parent, _, leaf = site.rpartition(".")
     if writes_residual(site, len(write), width):
         return Path(write, "straight into the residual stream")
@@ -78,7 +81,7 @@ def _repeated(
     """A value vector once for every query head that reads it."""
     if len(write) == d_in:
         return write.float()
-    groups = getattr(model.config, "num_key_value_heads", None)
+    groups = getattr(model.config.get_text_config(), "num_key_value_heads", None)
     if not groups or len(write) % groups or d_in % len(write):
         return None
     return write.float().view(groups, -1).repeat_interleave(d_in // len(write), dim=0).flatten()

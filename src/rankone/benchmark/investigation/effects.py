@@ -1,4 +1,4 @@
-"""What turning subcomponents really does to every token: cross-entropies under many settings of the scales in one forward."""
+"""What turning subcomponents does to every token: cross-entropies under many settings of the scales in one forward."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def token_losses(
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     alphas = torch.tensor([[setting.get(name, 1.0) for name in names] for setting in settings])
     method = Scales(decomposition, names)
-    vocabulary = int(model.get_output_embeddings().weight.shape[0])  # pyright: ignore[reportArgumentType]
+    vocabulary = int(model.config.get_text_config().vocab_size)
     at_once = max(1, LOGITS_AT_ONCE // (vocabulary * blocks.ids.shape[1]))
     runs = min(len(settings), at_once)
     rows = max(1, at_once // runs)

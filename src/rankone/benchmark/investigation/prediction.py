@@ -3,12 +3,13 @@
 With β = α − 1 the rise of the cross-entropy of token t is β J_t + ½ β² H_t + …, J and H its derivatives in α at α = 1:
 
     first order          β g,   g = mean over tokens of J
-    curvature            ½ β² F, F the Fisher information of α per token: the part of H that does not cancel where the
-                         model is calibrated. With labels drawn from the model the scores of a row's tokens are
-                         uncorrelated, so F = E[(Σ_positions ∂L_row/∂α)²] per token. `by position` takes the square of each position
-                         apart (Σ_p), which leaves out how positions add up and is less noisy; `empirical` does that
-                         with the text's own labels.
+    curvature            ½ β² F, F the Fisher information of α per token: the part of H that does not cancel where
+                         the model is calibrated
     second order         both together
+
+With labels drawn from the model the scores of a row's tokens are uncorrelated, so F = E[(Σ_p ∂L_row/∂α_p)²] per token, p
+the positions of the row. `by position` squares each position apart, Σ_p E[(∂L_row/∂α_p)²]: it leaves out how positions add
+up and is less noisy. `empirical` does that with the text's own labels, so it needs no draws.
 
 and, simpler: mean importance, E[a²] with a = ‖u‖ v·x (the size of the change), and the mean |first order| by position.
 """

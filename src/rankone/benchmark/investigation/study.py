@@ -194,7 +194,7 @@ def investigate(
     findings.sort(key=lambda f: -f.rises[last])
     sign = sum(float(traced[d].activation[..., 0][strong[d]].sum()) for d in domains)
     direct = direct_effect(model, tokenizer, decomposition, name, sign)
-    chance = math.log(model.config.vocab_size)
+    chance = math.log(model.config.get_text_config().vocab_size)
     return Investigation(
         page, labels or [], config, f"{corpus.name} ({config.split})", chance, direct, findings
     )

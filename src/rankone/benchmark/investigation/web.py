@@ -57,8 +57,8 @@ def _rises(found: Investigation) -> str:
         for f in found.findings
     ]
     note = (
-        f"Rise of cross-entropy in nats per token on {text(found.text)}. Foretold ({text(PREDICTOR)}): from gradients of the "
-        "unedited model alone; far from α = 1 its size is wrong and its order is what counts."
+        f"Rise of cross-entropy in nats per token on {text(found.text)}. Foretold ({text(PREDICTOR)}): from gradients of "
+        "the unedited model alone; far from α = 1 its size is wrong and its order is what counts."
     )
     alt = "CE rise of every domain at each scale"
     figure = drawing(svg(figures.rises(found), "rises"), alt, "Bars: measured rise; dotted: chance.")
@@ -91,9 +91,9 @@ def _causes(found: Investigation) -> str:
         for f in found.findings
     ]
     note = (
-        "a = ‖u‖ v·x. Strong: share of tokens where |a| is above its root mean square over all domains. Fires on: tokens with "
-        "their PMI (nats) against the domain's own text, from the harvest. Lost: tokens with their share of all that is lost "
-        f"at α = {_alpha(found.strongest)}."
+        "a = ‖u‖ v·x. Strong: share of tokens where |a| is above its root mean square over all domains. Fires on: tokens "
+        "with their PMI (nats) against the domain's own text, from the harvest. Lost: tokens with their share of all that "
+        f"is lost at α = {_alpha(found.strongest)}."
     )
     alt = "Share of tokens strongly active, and where the damage falls, by domain"
     caption = f"Damage: summed rise of cross-entropy at α = {_alpha(found.strongest)}."

@@ -29,8 +29,8 @@ def summary(found: Investigation) -> list[str]:
     most, *others = hurt
     first = (
         f"At α = {_alpha(alpha)} {_name(most)} loses most: {signed(most.rises[alpha], 2)} nats per token "
-        f"(cross-entropy {number(most.ce, 2)} → {number(most.ce + most.rises[alpha], 2)}, chance {number(found.chance, 2)}). "
-        f"{_why(most)}"
+        f"(cross-entropy {number(most.ce, 2)} → {number(most.ce + most.rises[alpha], 2)}, chance "
+        f"{number(found.chance, 2)}). {_why(most)}"
     )
     second = [
         f"{_name(f)} suffers ({signed(f.rises[alpha], 2)}): {_lower(_why(f))}{_against(f, most)}"
