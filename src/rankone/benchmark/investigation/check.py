@@ -79,7 +79,7 @@ def check(
     for split in ("validation", "test"):
         text = study_text(tokenizer, model, corpus, store.domains(), split, config.tokens)
         settings = [{}, *({name: alpha} for alpha in config.alphas for name in names)]
-        measured, foretold = [], []
+        measured, traced, ces = [], [], []
         with meter(
             f"{split}: turning {len(names)}", sum(b.tokens for b in text.values()) * len(settings)
         ) as bar:
@@ -87,13 +87,15 @@ def check(
                 losses = token_losses(model, decomposition, settings, blocks, bar.advance)
                 rises = (losses[1:] - losses[0]).sum((1, 2)) / blocks.tokens
                 measured.append(rises.view(len(config.alphas), len(names)))
-                found = traces(model, decomposition, names, blocks, config.draws, config.seed)
-                foretold.append(statistics(found, importances.of(domain)[columns]))
-        splits[split] = torch.stack(measured, dim=-1), foretold
+                traced.append(traces(model, decomposition, names, blocks, config.draws, config.seed))
+                ces.append(float(losses[0].sum()) / blocks.tokens)
+        vocabulary = int(model.config.get_text_config().vocab_size)
+        found = statistics(traced, importances.mean[:, columns], ces, vocabulary)
+        splits[split] = torch.stack(measured, dim=-1), found
     return _report(config, names, store.domains(), splits)
 
 
-Split = tuple[Float[Tensor, "alphas components domains"], list[Statistics]]
+Split = tuple[Float[Tensor, "alphas components domains"], Statistics]
 
 
 def _report(
@@ -133,11 +135,11 @@ def _report(
 
 
 def _predictions(
-    config: CheckConfig, found: list[Statistics]
+    config: CheckConfig, found: Statistics
 ) -> dict[str, Float[Tensor, "alphas components domains"]]:
     return {
-        name: torch.stack([torch.stack([p(s, a) for s in found], dim=-1) for a in config.alphas])
-        for name, p in PREDICTORS.items()
+        name: torch.stack([predict(found, a).T for a in config.alphas])
+        for name, predict in PREDICTORS.items()
     }
 
 
@@ -163,7 +165,7 @@ def _scores(
 def _mean(scores: Mapping[str, Mapping[str, float | int | None]]) -> float:
     """What the best is chosen by: the correlation over the domains, mean over subcomponents and scales."""
     values = [own["domains_mean"] for own in scores.values()]
-    return sum(-1.0 if v is None else float(v) for v in values) / len(values)
+    return sum(0.0 if v is None else float(v) for v in values) / len(values)
 
 
 def print_check(found: Mapping[str, Any]) -> None:

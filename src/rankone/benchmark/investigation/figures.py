@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rankone.benchmark.component_figures import zero_token
-from rankone.benchmark.investigation.study import Investigation
+from rankone.benchmark.investigation.study import SUFFERS, Investigation
 from rankone.benchmark.theme import FAINT, MUTED, PALETTE, figure, number, themed
 from rankone.inert import visible
 from rankone.text.domains import domain_name
@@ -72,7 +72,7 @@ def _split(axes: Axes, found: Investigation) -> None:
     """Shares of the summed rise; a part whose loss fell has none, and the others are scaled to the whole."""
     for place, f in enumerate(found.findings):
         if f.where is None:
-            axes.text(0.02, place, "no damage", va="center", fontsize=7.5, color=MUTED)
+            axes.text(0.02, place, f"rises by under {SUFFERS}", va="center", fontsize=7.5, color=MUTED)
             continue
         parts = [max(0.0, p) for p in (f.where.at, f.where.near, f.where.far)]
         start = 0.0

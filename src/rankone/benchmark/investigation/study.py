@@ -23,22 +23,26 @@ from rankone.benchmark.investigation.effects import (
     whereabouts,
     worst_contexts,
 )
-from rankone.benchmark.investigation.prediction import PREDICTORS, Statistics, spearman, statistics
+from rankone.benchmark.investigation.prediction import PREDICTORS, spearman, statistics
 from rankone.benchmark.investigation.reads import Read, reads
 from rankone.benchmark.investigation.traces import Traces, traces
 from rankone.benchmark.job import domain_blocks
 from rankone.config import Config
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError, nearest
-from rankone.harvest.page import ComponentPage
+from rankone.harvest.page import ComponentPage, TokenRow
 from rankone.harvest.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus
 
+# A rise of the mean cross-entropy from which a domain is said to suffer, in nats.
+SUFFERS = 0.02
+# Probability mass, in positions, below which an output PMI says little.
+LEAST_MASS = 1.0
 # The best of PREDICTORS on validation text (benchmarks/investigate.py).
-PREDICTOR = "second order by position"
+PREDICTOR = "first order, energy and room"
 
 
 class StudyConfig(Config):
@@ -67,7 +71,7 @@ class Finding:
 
     ce: cross-entropy of the base model; rises, predicted: rise by α, measured and foretold (nats per token). importance:
     mean, in the harvest. activation, energy: mean and mean square of ‖u‖ v·x; strong: share of positions where its size
-    is above the root mean square over all domains. where: of the damage at the strongest α.
+    is above the root mean square over all domains. where: of the damage at the strongest α, in domains that suffer.
     """
 
     domain: str
@@ -101,6 +105,15 @@ class Investigation:
     def strongest(self) -> float:
         """The α furthest from 1."""
         return max(self.config.alphas, key=lambda a: abs(a - 1))
+
+    @property
+    def suffering(self) -> list[Finding]:
+        """The domains that rise by SUFFERS or more at the strongest α."""
+        return [f for f in self.findings if f.rises[self.strongest] >= SUFFERS]
+
+    def follows(self, top: int) -> list[TokenRow]:
+        """Next tokens that the model finds likelier where the subcomponent fires, by PMI, from the harvest."""
+        return [r for r in self.page.output_tokens if r.weight >= LEAST_MASS and r.pmi > 0][:top]
 
     @cached_property
     def correlations(self) -> dict[float, float | None]:
@@ -174,21 +187,26 @@ def investigate(
             traced[domain] = traces(model, decomposition, [name], blocks, config.draws, config.seed)
             bar.advance(note=domain)
     strong = _strong(traced)
-    listed = reads(page, store.token_counts(), config.words)
     importance = {row.domain: row.mean_importance for row in page.domains}
+    counted = statistics(
+        list(traced.values()),
+        torch.tensor([[importance[d]] for d in domains]),
+        [float(losses[d][0].sum()) / text[d].tokens for d in domains],
+        int(model.config.get_text_config().vocab_size),
+    )
+    predicted = {a: PREDICTORS[PREDICTOR](counted, a)[:, 0].tolist() for a in config.alphas}
+    listed = reads(page, store.token_counts(), config.words)
     findings = [
         _finding(
-            d,
-            text[d],
-            losses[d],
-            traced[d],
-            strong[d],
-            torch.tensor([importance[d]]),
-            listed[d],
+            domain,
+            _Measured(text[domain], losses[domain], traced[domain], strong[domain]),
+            {a: values[i] for a, values in predicted.items()},
+            importance[domain],
+            listed[domain],
             config,
             tokenizer,
         )
-        for d in domains
+        for i, domain in enumerate(domains)
     ]
     last = max(config.alphas, key=lambda a: abs(a - 1))
     findings.sort(key=lambda f: -f.rises[last])
@@ -206,34 +224,42 @@ def _strong(traced: Mapping[str, Traces]) -> dict[str, Bool[Tensor, "rows length
     return {d: (t.activation[..., 0].square() > energy) & t.valid for d, t in traced.items()}
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """The text of one domain with what was measured on it: losses of the base model and under every α, traces."""
+
+    blocks: Blocks
+    losses: Float[Tensor, "settings rows length"]
+    traced: Traces
+    strong: Bool[Tensor, "rows length"]
+
+
 def _finding(
     domain: str,
-    blocks: Blocks,
-    losses: Float[Tensor, "settings rows length"],
-    found: Traces,
-    strong: Bool[Tensor, "rows length"],
-    importance: Float[Tensor, " 1"],
+    measured: _Measured,
+    predicted: Mapping[float, float],
+    importance: float,
     listed: list[Read],
     config: StudyConfig,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Finding:
-    tokens, alphas = blocks.tokens, config.alphas
-    base, last = losses[0], 1 + max(range(len(alphas)), key=lambda i: abs(alphas[i] - 1))
-    counted: Statistics = statistics(found, importance)
-    rise = losses[last] - base
-    own = found.activation[found.valid]
+    blocks, losses, strong, alphas = measured.blocks, measured.losses, measured.strong, config.alphas
+    tokens, valid = blocks.tokens, blocks.valid
+    base, last = losses[0], losses[1 + max(range(len(alphas)), key=lambda i: abs(alphas[i] - 1))]
+    rise = last - base
+    own = measured.traced.activation[valid]
     return Finding(
         domain=domain,
         tokens=tokens,
         ce=float(base.sum()) / tokens,
         rises={a: float((losses[i] - base).sum()) / tokens for i, a in enumerate(alphas, 1)},
-        predicted={a: float(PREDICTORS[PREDICTOR](counted, a)) for a in alphas},
-        importance=float(importance),
+        predicted=predicted,
+        importance=importance,
         activation=float(own.mean()),
-        energy=float(counted.energy),
-        strong=float(strong[blocks.valid].float().mean()),
-        where=whereabouts(rise, strong, blocks.valid),
+        energy=float(own.square().mean()),
+        strong=float(strong[valid].float().mean()),
+        where=whereabouts(rise, strong, valid) if float(rise.sum()) >= SUFFERS * tokens else None,
         reads=listed,
         lost=lost_tokens(rise, blocks, tokenizer, config.words),
-        contexts=worst_contexts(base, losses[last], strong, blocks, tokenizer, config.contexts),
+        contexts=worst_contexts(base, last, strong, blocks, tokenizer, config.contexts),
     )

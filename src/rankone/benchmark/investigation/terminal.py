@@ -11,6 +11,7 @@ from rankone.progress import console, print_table
 from rankone.text.domains import domain_name
 
 _SHOWN = 4
+_FOLLOWING = 12
 
 
 def print_investigation(found: Investigation) -> None:
@@ -25,7 +26,8 @@ def print_investigation(found: Investigation) -> None:
     _rises(found)
     _causes(found)
     _direct(found)
-    for finding in found.findings:
+    _follows(found)
+    for finding in found.suffering or found.findings[:1]:
         _contexts(finding, found.strongest)
 
 
@@ -48,7 +50,7 @@ def _rises(found: Investigation) -> None:
 
 
 def _causes(found: Investigation) -> None:
-    columns = ["domain", "importance", "mean a", "E[a²]", "strong", "damage there", "fires on", "lost"]
+    columns = ["domain", "importance", "mean a", "mean a²", "strong", "damage there", "fires on", "lost"]
     rows = [
         [
             domain_name(f.domain),
@@ -75,6 +77,16 @@ def _direct(found: Investigation) -> None:
     if rows:
         caption = f"{found.direct.way}; σ over the vocabulary, the final norm's gain folded in"
         print_table("Written to the logits directly", ["raises", "σ", "lowers", "σ"], rows, caption)
+
+
+def _follows(found: Investigation) -> None:
+    """Next tokens that the harvest found likelier where it fires."""
+    rows = [
+        [_token(r.text), r.pmi, f"{r.precision:.1%}", f"{r.recall:.1%}"] for r in found.follows(_FOLLOWING)
+    ]
+    if rows:
+        caption = "PMI (nats), mean probability there, share of all the probability it gets; from the harvest"
+        print_table("Likelier where it fires", ["next token", "PMI", "there", "recall"], rows, caption)
 
 
 def _contexts(f: Finding, alpha: float) -> None:

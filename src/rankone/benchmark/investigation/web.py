@@ -70,7 +70,7 @@ def _causes(found: Investigation) -> str:
         "domain",
         "importance",
         "mean a",
-        "E[a²]",
+        "mean a²",
         "strong",
         "damage there",
         "five after",
@@ -112,8 +112,7 @@ def _writes(found: Investigation) -> str:
         f"Direct path: {text(direct.way)}. Sizes in standard deviations over the vocabulary, where it is active.",
         "note",
     )
-    heavy = [r for r in found.page.output_tokens if r.weight >= 1 and r.pmi > 0][:15]
-    follow = "".join(f"{token(r.text)}&nbsp;{number(r.pmi, 1)} " for r in heavy) or "–"
+    follow = " ".join(f"{token(r.text)}&nbsp;{number(r.pmi, 1)}" for r in found.follows(15)) or "–"
     return way + shown + paragraph(f"Likelier where it fires (PMI, from the harvest): {follow}")
 
 

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rankone.benchmark.investigation.study import Finding, Investigation
+from rankone.benchmark.investigation.study import SUFFERS, Finding, Investigation
 from rankone.benchmark.theme import number, signed
-from rankone.text.domains import domain_list, domain_name
+from rankone.text.domains import domain_name
 
-# A rise of the mean cross-entropy from which a domain is said to suffer, in nats.
-SUFFERS = 0.02
 _QUOTED = 5
 
 
 def summary(found: Investigation) -> list[str]:
     """A few sentences, the answer first."""
     alpha = found.strongest
-    hurt = [f for f in found.findings if f.rises[alpha] >= SUFFERS]
+    hurt = found.suffering
     spared = [f for f in found.findings if f.rises[alpha] < SUFFERS]
     if not hurt:
         return [
@@ -43,7 +41,7 @@ def _spared(spared: Sequence[Finding], alpha: float, most: Finding) -> list[str]
     if not spared:
         return []
     parts = [
-        f"{_name(f)} ({signed(f.rises[alpha], 2)}; strongly active at {_share(f.strong)} of its tokens, energy "
+        f"{_name(f)} ({signed(f.rises[alpha])}; strongly active at {_share(f.strong)} of its tokens, energy "
         f"{_ratio(f, most)} of {_name(most)}'s)"
         for f in spared
     ]
@@ -88,11 +86,10 @@ def _method(found: Investigation) -> list[str]:
     if not known:
         return [said]
     order = ", ".join(f"{number(r, 2)} at α = {_alpha(a)}" for a, r in known.items())
-    domains = domain_list([f.domain for f in found.findings])
     return [
         said,
-        f"The order of the damage over {domains}, foretold without turning it, correlates with the measured one "
-        f"(Spearman) by {order}.",
+        f"The order of the damage over the {len(found.findings)} domains, foretold without turning it, correlates with the "
+        f"measured one (Spearman) by {order}.",
     ]
 
 

@@ -1,0 +1,74 @@
+"""`rankone investigate` from the command line, on a tiny pair and its harvest."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tests.tiny import rankone, write_pair
+
+DOMAINS = ["--domains", "de", "--domains", "code"]
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
+    model, decomposition = write_pair(folder / "pair", tokenizer, len(tokenizer))
+    harvested = ["harvest", decomposition, "--model", model, "--tokens", 80, *DOMAINS]
+    assert rankone(*harvested, "--out", folder / "harvest").code == 0
+    return folder
+
+
+def words(folder, *more, component="h.0.mlp.down_proj:1"):
+    pair = ["--model", folder / "pair" / "model", "--decomposition", folder / "pair" / "decomposition"]
+    return ["investigate", component, "--harvest", folder / "harvest", *pair, "--tokens", 40, *more]
+
+
+def test_a_subcomponent_is_investigated(folder, tmp_path):
+    assert rankone("label", folder / "harvest", "--out", tmp_path / "labels").code == 0
+    more = ["--alpha", -1, "--alpha", -40, "--labels", tmp_path / "labels", "--html", tmp_path / "page.html"]
+    done = rankone(*words(folder, *more))
+    assert done.code == 0, done.err
+    assert "At α = −40" in done.out
+    assert "German" in done.out
+    assert "(statistical, " in done.out
+    assert "What turning h.0.mlp.down_proj:1 does" in (tmp_path / "page.html").read_text("utf8")
+
+
+@pytest.mark.parametrize(
+    ("more", "component", "complaint"),
+    [
+        ([], "h.0.mlp.down_proj:9999", "unknown subcomponent"),
+        ([], "h.0.mlp.dwn_proj:1", "Nearest: h.0.mlp.down_proj"),
+        (["--alpha", "1"], None, "alphas"),
+        (["--domains", "dde"], None, "Nearest: de"),
+        (["--split", "tst"], None, "unknown split"),
+        (["--tokens", "0"], None, "tokens"),
+        (["--harvest", "nowhere"], None, "no artefact at 'nowhere'"),
+    ],
+)
+def test_bad_input(folder, more, component, complaint):
+    done = rankone(*words(folder, *more, component=component or "h.0.mlp.down_proj:1"))
+    assert done.code == 2
+    assert complaint in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_harvest_of_another_decomposition_is_refused(folder, tokenizer, tmp_path):
+    model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
+    asked = words(folder, "--decomposition", decomposition, "--model", model)
+    done = rankone(*asked)
+    assert (done.code == 0) == (
+        (decomposition / "tensors.safetensors").read_bytes()
+        == (folder / "pair" / "decomposition" / "tensors.safetensors").read_bytes()
+    )
+    if done.code:
+        assert "was harvested from another decomposition" in done.err
+
+
+def test_nothing_is_overwritten(folder, tmp_path):
+    page = tmp_path / "page.html"
+    shutil.copy(__file__, page)
+    done = rankone(*words(folder, "--html", page))
+    assert done.code == 2
+    assert "already exists" in done.err
