@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_rises(found):
 
 def test_the_best_is_best_on_validation_text(found):
     scores = {
-        name: sum(own["domains_mean"] for own in by_alpha.values())
+        name: sum(own["domains_mean"] or 0.0 for own in by_alpha.values())
         for name, by_alpha in found["scores"]["validation"].items()
     }
     assert list(scores) == list(PREDICTORS)

@@ -45,8 +45,9 @@ def made(tokenizer, corpus, folder, seed=4) -> World:
     decomposition.importance.head.bias.add_(torch.randn(decomposition.total) - 0.5)
     text = Texts(
         **{
-            name: [HOSTILE, *corpus.documents(own, "train", 2000)]
+            name: [first[:60] + HOSTILE, *others]
             for name, own in zip(DOMAINS, ("de", "en", "code"), strict=True)
+            for first, *others in [corpus.documents(own, "train", 2000)]
         }
     )
     config = HarvestConfig(domains=DOMAINS, tokens=150, context=24, examples=50, window=4, top_tokens=5)

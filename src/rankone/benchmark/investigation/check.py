@@ -83,7 +83,7 @@ def check(
         with meter(
             f"{split}: turning {len(names)}", sum(b.tokens for b in text.values()) * len(settings)
         ) as bar:
-            for domain, blocks in text.items():
+            for blocks in text.values():
                 losses = token_losses(model, decomposition, settings, blocks, bar.advance)
                 rises = (losses[1:] - losses[0]).sum((1, 2)) / blocks.tokens
                 measured.append(rises.view(len(config.alphas), len(names)))

@@ -11,8 +11,8 @@ the positions of the row. `by position` squares each position apart, Σ_p E[(∂
 up and is less noisy. `empirical` does that with the text's own labels, so it needs no draws.
 
 Far from α = 1 these fail: a quadratic knows no bound, while a domain that the model reads badly has little left to lose.
-`first order, energy and room` therefore takes from F only the harm per unit of push, κ = mean F / mean E[a²] over the domains
-(by position; a = ‖u‖ v·x), and shares it out by the push and by the room r = ln V − CE of each domain:
+`first order, energy and room` therefore takes from F (by position) only the harm per unit of push, κ = mean F / mean E[a²]
+over the domains, a = ‖u‖ v·x, and shares it out by the push and by the room r = ln V − CE of each domain:
 
     β g + ½ β² κ E[a²] r / mean r
 """
