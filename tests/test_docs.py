@@ -27,6 +27,7 @@ COMMANDS = (
     "search",
     "show",
     "picks",
+    "investigate",
     "tune",
     "export",
     "generate",
