@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from rankone.cli import clusters, editing, harvest, importing, investigate, jobs, label, reading, toys, training
+from rankone.cli import (
+    clusters,
+    editing,
+    harvest,
+    importing,
+    investigate,
+    jobs,
+    label,
+    reading,
+    toys,
+    training,
+)
 from rankone.errors import RankOneError
 
 THEMES = (training, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)

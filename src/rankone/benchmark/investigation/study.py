@@ -33,6 +33,7 @@ from rankone.errors import RankOneError, nearest
 from rankone.harvest.page import ComponentPage, TokenRow
 from rankone.harvest.store import HarvestStore
 from rankone.labels.label import Label
+from rankone.models.context import usual_context
 from rankone.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus
@@ -136,7 +137,7 @@ def study_text(
     tokens: int,
 ) -> dict[str, Blocks]:
     """Text of every domain; one the corpus has no text for is an error."""
-    context = min(int(model.config.max_position_embeddings), 512)
+    context = usual_context(model)
     missing = [d for d in domains if d not in corpus.domains()]
     if missing:
         raise RankOneError(

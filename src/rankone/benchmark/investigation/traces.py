@@ -53,7 +53,7 @@ class _Watched(Scales):
         self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs 1 d_in"]
     ) -> Float[Tensor, "runs 1 d_out"]:
         read, _ = self._factors[site]
-        self.activations[:, self._by_site[site]] = (x.detach() @ read.to(x.dtype)).squeeze(1).float()
+        self.activations[:, self._owners[site]] = (x.detach() @ read.to(x.dtype)).squeeze(1).float()
         return super().change(site, parameters, x)
 
 
