@@ -33,9 +33,9 @@ def test_statistics_by_hand():
         drawn=torch.zeros(2, 1, 2, 1),
         valid=torch.tensor([[True, True]]),
     )
-    vocabulary = 100
-    ce = [math.log(vocabulary) - 3, math.log(vocabulary) - 1.5]
-    made = statistics([found, other], torch.tensor([[0.25], [0.5]]), ce, vocabulary)
+    chance = math.log(100)
+    losses = [chance - torch.tensor([[9.0, 1.0, 2.0], [9.0, 3.0, 9.0]]), chance - torch.tensor([[0.0, -5.0]])]
+    made = statistics([found, other], torch.tensor([[0.25], [0.5]]), losses, 100)
     assert made.importance[0].tolist() == [0.25]
     assert made.energy.flatten().tolist() == pytest.approx([(1 + 9 + 4) / 3, 28 / 3])
     assert made.slope[0].tolist() == pytest.approx([3 / 3])
@@ -43,8 +43,8 @@ def test_statistics_by_hand():
     # Rows: (3² + 1²) in the first draw, (0² + 2²) in the second; positions: 1 + 4 + 1 and 1 + 1 + 4.
     assert made.fisher[0].tolist() == pytest.approx([(10 + 4) / 2 / 3])
     assert made.fisher_by_position.flatten().tolist() == pytest.approx([(6 + 6) / 2 / 3, 0])
-    assert made.room.flatten().tolist() == pytest.approx([3, 1.5])
-    assert made.harm.tolist() == pytest.approx([(2 + 0) / (14 / 3 + 28 / 3)])
+    # Predictions of the first row at a = 9 and 1, of the second at 9; the other domain has no room.
+    assert made.push.flatten().tolist() == pytest.approx([(81 * 1 + 1 * 2 + 81 * 3) / 3, 0])
     said = {name: predict(made, -1.0).flatten().tolist() for name, predict in PREDICTORS.items()}
     assert said["importance"] == pytest.approx([0.5, 1])
     assert said["energy"] == pytest.approx([4 * 14 / 3, 4 * 28 / 3])
@@ -55,22 +55,20 @@ def test_statistics_by_hand():
     assert said["second order"] == pytest.approx([-2 + 14 / 3, 0])
     assert said["second order by position"] == pytest.approx([2, 0])
     assert said["second order, empirical"] == pytest.approx([12, 0])
-    # κ = 1/7; ½ β² κ E[a²] r / mean r = 2 · (2/3 · 4/3, 4/3 · 2/3).
-    assert said["energy and room"] == pytest.approx([16 / 9, 16 / 9])
-    assert said["first order, energy and room"] == pytest.approx([-2 + 16 / 9, 16 / 9])
+    # mean F = 1, all of it the first domain's: ½ β² · 1 · 2 = 4; β g = −2, damped by 1 + 2/8.
+    assert said["push"] == pytest.approx([4 * 326 / 3, 0])
+    assert said["damped slope, shared curvature"] == pytest.approx([4 - 2 / 1.25, 0])
 
 
-def test_a_domain_at_chance_has_no_room_and_one_never_active_does_no_harm():
+def test_a_subcomponent_that_is_never_active_does_nothing():
     still = Traces(column([0.0, 0.0]), column([0.0, 0.0]), torch.zeros(1, 1, 2, 1), torch.ones(1, 2) > 0)
-    made = statistics([still, still], torch.zeros(2, 1), [9.0, 2.0], 100)
-    assert made.room[0].item() == 0
-    assert made.room[1].item() == pytest.approx(math.log(100) - 2)
+    made = statistics([still, still], torch.zeros(2, 1), [torch.zeros(1, 2)] * 2, 100)
     assert all(predict(made, -8.0).tolist() == [[0], [0]] for predict in PREDICTORS.values())
 
 
 def test_nothing_is_foretold_where_nothing_is_turned():
     one = Traces(column([1.0]), column([1.0]), torch.ones(1, 1, 1, 1), torch.ones(1, 1) > 0)
-    made = statistics([one], torch.ones(1, 1), [1.0], 100)
+    made = statistics([one], torch.ones(1, 1), [torch.ones(1, 1)], 100)
     assert all(float(predict(made, 1.0)) == 0 for predict in PREDICTORS.values())
 
 

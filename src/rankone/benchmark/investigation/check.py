@@ -79,7 +79,7 @@ def check(
     for split in ("validation", "test"):
         text = study_text(tokenizer, model, corpus, store.domains(), split, config.tokens)
         settings = [{}, *({name: alpha} for alpha in config.alphas for name in names)]
-        measured, traced, ces = [], [], []
+        measured, traced, base = [], [], []
         with meter(
             f"{split}: turning {len(names)}", sum(b.tokens for b in text.values()) * len(settings)
         ) as bar:
@@ -88,9 +88,9 @@ def check(
                 rises = (losses[1:] - losses[0]).sum((1, 2)) / blocks.tokens
                 measured.append(rises.view(len(config.alphas), len(names)))
                 traced.append(traces(model, decomposition, names, blocks, config.draws, config.seed))
-                ces.append(float(losses[0].sum()) / blocks.tokens)
+                base.append(losses[0])
         vocabulary = int(model.config.get_text_config().vocab_size)
-        found = statistics(traced, importances.mean[:, columns], ces, vocabulary)
+        found = statistics(traced, importances.mean[:, columns], base, vocabulary)
         splits[split] = torch.stack(measured, dim=-1), found
     return _report(config, names, store.domains(), splits)
 

@@ -29,7 +29,7 @@ def rises(found: Investigation) -> Figure:
     ]
     first = found.findings[0].domain
     title = f"Turning {visible(found.page.component)}: CE rise by domain"
-    return zero_token(rows, found.chance, first, first, title)
+    return zero_token(rows, found.chance, first, "", title)
 
 
 @themed

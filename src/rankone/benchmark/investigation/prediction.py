@@ -10,11 +10,11 @@ With labels drawn from the model the scores of a row's tokens are uncorrelated, 
 the positions of the row. `by position` squares each position apart, Σ_p E[(∂L_row/∂α_p)²]: it leaves out how positions add
 up and is less noisy. `empirical` does that with the text's own labels, so it needs no draws.
 
-Far from α = 1 these fail: a quadratic knows no bound, while a domain that the model reads badly has little left to lose.
-`first order, energy and room` therefore takes from F (by position) only the harm per unit of push, κ = mean F / mean E[a²]
-over the domains, a = ‖u‖ v·x, and shares it out by the push and by the room r = ln V − CE of each domain:
+Far from α = 1 these fail: a quadratic knows no bound, a slope does not hold, and a token that the model does not foresee has
+little left to lose. `damped slope, shared curvature` therefore takes from F (by position) only its mean over the domains and
+shares that out by the push at each prediction times its room, P = E[a_p² max(0, ln V − CE_p+1)] with a = ‖u‖ v·x:
 
-    β g + ½ β² κ E[a²] r / mean r
+    β g / (1 + |β| / 8) + ½ β² mean F · P / mean P
 """
 
 from __future__ import annotations
@@ -29,37 +29,35 @@ from torch import Tensor
 
 from rankone.benchmark.investigation.traces import Traces
 
+# How far from 1 a scale must be for its first order to count half; chosen among 1, 2, 4, 8, 16 and ∞ on validation text.
+DAMPING = 8.0
+
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of chosen subcomponents on every domain, all per text token; `energy` is E[a²], the others but importance in nats.
+    """Of chosen subcomponents on every domain, all per text token.
 
-    room: ln V less the cross-entropy of the unedited model, at least 0; one for all subcomponents.
+    energy: E[a²]; push: E[a_p² max(0, ln V − CE_p+1)]; slope, fisher, empirical: nats.
     """
 
     importance: Float[Tensor, "domains k"]
     energy: Float[Tensor, "domains k"]
+    push: Float[Tensor, "domains k"]
     slope: Float[Tensor, "domains k"]
     fisher: Float[Tensor, "domains k"]
     fisher_by_position: Float[Tensor, "domains k"]
     empirical: Float[Tensor, "domains k"]
-    room: Float[Tensor, "domains 1"]
-
-    @property
-    def harm(self) -> Float[Tensor, " k"]:
-        """κ: Fisher information per unit of energy, over all domains; 0 for a subcomponent that is never active."""
-        return self.fisher_by_position.mean(0) / self.energy.mean(0).clamp_min(1e-30)
 
 
 def statistics(
     found: Sequence[Traces],
     importance: Float[Tensor, "domains k"],
-    ce: Sequence[float],
+    losses: Sequence[Float[Tensor, "rows length"]],
     vocabulary: int,
 ) -> Statistics:
     """Reduce the traces of every domain.
 
-    importance: mean causal importance, from the harvest. ce: cross-entropies of the unedited model, nats per token.
+    importance: mean causal importance, from the harvest. losses: of the unedited model, as `token_losses` gives them.
     """
 
     def by_domain(value: Callable[[Traces], Tensor]) -> Tensor:
@@ -68,27 +66,37 @@ def statistics(
     return Statistics(
         importance=importance,
         energy=by_domain(lambda t: t.activation[t.valid].square().mean(0)),
+        push=torch.stack([_push(t, own, math.log(vocabulary)) for t, own in zip(found, losses, strict=True)]),
         slope=by_domain(lambda t: t.gradient.sum((0, 1)) / t.tokens),
         fisher=by_domain(lambda t: t.drawn.sum(2).square().sum(1).mean(0) / t.tokens),
         fisher_by_position=by_domain(lambda t: t.drawn.square().sum((1, 2)).mean(0) / t.tokens),
         empirical=by_domain(lambda t: t.gradient.square().sum((0, 1)) / t.tokens),
-        room=(math.log(vocabulary) - torch.tensor(ce)).clamp_min(0).unsqueeze(1),
     )
+
+
+def _push(traced: Traces, losses: Float[Tensor, "rows length"], chance: float) -> Float[Tensor, " k"]:
+    """Token t is predicted where the activation is that of t − 1."""
+    room = (chance - losses[:, 1:]).clamp_min(0) * traced.valid[:, 1:]
+    return (traced.activation[:, :-1].square() * room.unsqueeze(-1)).sum((0, 1)) / traced.tokens
 
 
 Predictor = Callable[[Statistics, float], Float[Tensor, "domains k"]]
 
 
-def _energy_and_room(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
-    share = s.room / s.room.mean().clamp_min(1e-30)
-    return s.harm * s.energy * share * (alpha - 1) ** 2 / 2
+def _shared_curvature(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
+    share = s.push / s.push.mean(0).clamp_min(1e-30)
+    return s.fisher_by_position.mean(0) * share * (alpha - 1) ** 2 / 2
 
 
-# What each says of the rise of cross-entropy at α; the first two are no nats, so only their order counts.
+def _damped_slope(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
+    return s.slope * (alpha - 1) / (1 + abs(alpha - 1) / DAMPING)
+
+
+# What each says of the rise of cross-entropy at α; the first three are no nats, so only their order counts.
 PREDICTORS: dict[str, Predictor] = {
     "importance": lambda s, alpha: s.importance * abs(alpha - 1),
     "energy": lambda s, alpha: s.energy * (alpha - 1) ** 2,
-    "energy and room": _energy_and_room,
+    "push": lambda s, alpha: s.push * (alpha - 1) ** 2,
     "first order": lambda s, alpha: s.slope * (alpha - 1),
     "curvature": lambda s, alpha: s.fisher * (alpha - 1) ** 2 / 2,
     "curvature by position": lambda s, alpha: s.fisher_by_position * (alpha - 1) ** 2 / 2,
@@ -98,7 +106,7 @@ PREDICTORS: dict[str, Predictor] = {
         s.slope * (alpha - 1) + s.fisher_by_position * (alpha - 1) ** 2 / 2
     ),
     "second order, empirical": lambda s, alpha: s.slope * (alpha - 1) + s.empirical * (alpha - 1) ** 2 / 2,
-    "first order, energy and room": lambda s, alpha: s.slope * (alpha - 1) + _energy_and_room(s, alpha),
+    "damped slope, shared curvature": lambda s, alpha: _damped_slope(s, alpha) + _shared_curvature(s, alpha),
 }
 
 

@@ -43,7 +43,7 @@ SUFFERS = 0.02
 # Probability mass, in positions, below which an output PMI says little.
 LEAST_MASS = 1.0
 # The best of PREDICTORS on validation text (benchmarks/investigate.py).
-PREDICTOR = "first order, energy and room"
+PREDICTOR = "damped slope, shared curvature"
 
 
 class StudyConfig(Config):
@@ -192,7 +192,7 @@ def investigate(
     counted = statistics(
         list(traced.values()),
         torch.tensor([[importance[d]] for d in domains]),
-        [float(losses[d][0].sum()) / text[d].tokens for d in domains],
+        [losses[d][0] for d in domains],
         int(model.config.get_text_config().vocab_size),
     )
     predicted = {a: PREDICTORS[PREDICTOR](counted, a)[:, 0].tolist() for a in config.alphas}
