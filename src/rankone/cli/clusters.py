@@ -40,6 +40,7 @@ def cluster(
     from rankone.artifact import refuse_existing
     from rankone.harvest.clustering.config import ClusterConfig
     from rankone.harvest.clustering.run import cluster as run_cluster
+    from rankone.models.context import usual_context
     from rankone.text.corpus import open_corpus
 
     refuse_existing(out)
@@ -50,7 +51,7 @@ def cluster(
             "domains": tuple(domains or corpus.domains()),
             "split": split,
             "tokens": tokens,
-            "context": min(int(target.config.max_position_embeddings), 512),
+            "context": usual_context(target),
             "per_row": per_row,
             "threshold": threshold,
             "least_firings": least_firings,

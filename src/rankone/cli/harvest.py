@@ -37,6 +37,7 @@ def harvest(
     from rankone.harvest.config import HarvestConfig
     from rankone.harvest.parts import Shard
     from rankone.harvest.run import harvest as run_harvest
+    from rankone.models.context import usual_context
     from rankone.text.corpus import open_corpus
 
     refuse_existing(out)
@@ -48,7 +49,7 @@ def harvest(
             "domains": tuple(domains or corpus.domains()),
             "split": split,
             "tokens": tokens,
-            "context": min(int(target.config.max_position_embeddings), 512),
+            "context": usual_context(target),
             "examples": examples,
             "seed": seed,
             "batch_tokens": batch_tokens,
