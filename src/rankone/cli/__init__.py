@@ -13,6 +13,7 @@ import typer
 from rankone.cli import (
     clusters,
     editing,
+    examining,
     harvest,
     importing,
     investigate,
@@ -24,7 +25,7 @@ from rankone.cli import (
 )
 from rankone.errors import RankOneError
 
-THEMES = (training, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
+THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
 app = typer.Typer(
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",

@@ -1,4 +1,4 @@
-"""Commands that make models and decompositions, and examine them: pretrain, sites, decompose, evidence."""
+"""Commands that make models and decompositions: pretrain, sites, decompose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from rankone.cli.common import Model, Out, Text, load_pair, read_json, run_dir
+from rankone.cli.common import Model, Out, Text, read_json, run_dir
 from rankone.errors import RankOneError
 from rankone.progress import print_table
 
@@ -82,23 +82,39 @@ def decompose(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="print the estimate of memory and time, and stop")
     ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="five short runs over the importance coefficient; OUT is their frontier"
+        ),
+    ] = False,
 ) -> None:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
     from rankone.artifact import refuse_existing
     from rankone.decomposition.config import DecomposeConfig
+    from rankone.decomposition.evidence.tables import print_evidence
     from rankone.decomposition.run import decompose as run_decompose
     from rankone.decomposition.storage import Storage
+    from rankone.decomposition.sweep import SHORTER, print_sweep
+    from rankone.decomposition.sweep import sweep as run_sweep
     from rankone.models.loading import load_model, load_skeleton, load_tokenizer
     from rankone.text.corpus import open_corpus
 
     if storage not in get_args(Storage):
         raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
     config = DecomposeConfig.from_yaml(recipe, steps=steps)
+    if sweep and steps is None:
+        config = config.model_copy(update={"steps": max(1, config.steps // SHORTER)})
     if estimate:
         return _print_estimate(load_skeleton(model), config)
     refuse_existing(out)
+    if sweep and (keep_dead or storage != "bfloat16"):
+        raise RankOneError("--sweep folds the dead and stores bfloat16: leave --keep-dead and --storage out.")
     target, tokenizer = load_model(model), load_tokenizer(model)
     _print_estimate(target, config)
+    if sweep:
+        rows = run_sweep(config, target, tokenizer, open_corpus(text), run or run_dir(out), out)
+        return print_sweep(rows, out)
     run_decompose(
         config,
         target,
@@ -109,42 +125,7 @@ def decompose(
         fold=not keep_dead,
         storage=cast(Storage, storage),
     )
-    _print_evidence(read_json(out / "evidence.json"), str(out))
-
-
-@commands.command()
-def evidence(
-    decomposition: Annotated[str, typer.Argument(help="decomposition to examine")] = "mini-decomposition",
-    model: Annotated[str, typer.Option(help="the model it was made from")] = "mini",
-    text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
-    steps: Annotated[int, typer.Option(help="longest rung of the adversary's ladder")] = 80,
-    out: Annotated[Path | None, typer.Option(help="also write the evidence as JSON")] = None,
-) -> None:
-    """Recompute the evidence table of a decomposition on held-out text."""
-    from rankone.artifact import refuse_existing, write_json
-    from rankone.decomposition.run import LADDER, evidence_on
-    from rankone.text.corpus import open_corpus
-    from rankone.text.mixture import DomainMix
-
-    if out is not None:
-        refuse_existing(out)
-    target, tokenizer, loaded, artifact = load_pair(model, decomposition)
-    corpus = open_corpus(text)
-    # An imported decomposition has no recipe of ours: then all domains of the text weigh the same.
-    recipe = artifact.manifest["provenance"].get("recipe")
-    weights = (
-        {d: m["weight"] for d, m in recipe["mixture"].items()}
-        if recipe
-        else dict.fromkeys(corpus.domains(), 1.0)
-    )
-    mixture = {d: DomainMix(weight=w) for d, w in weights.items() if d in corpus.domains()}
-    ladder = tuple(s for s in LADDER if s <= steps) or (steps,)
-    original = artifact.manifest["provenance"]["original_subcomponents"]
-    found = evidence_on(target, tokenizer, loaded, corpus, mixture, original, ladder, split)
-    _print_evidence(found, decomposition)
-    if out is not None:
-        write_json(out, found)
+    print_evidence(read_json(out / "evidence.json"), str(out))
 
 
 def _print_estimate(target: Any, config: Any) -> None:
@@ -160,18 +141,3 @@ def _print_estimate(target: Any, config: Any) -> None:
     if device.type == "meta":
         device = torch.device("cpu")
     print_estimate(estimate_on(size, config, device), size, device)
-
-
-def _print_evidence(found: dict[str, Any], name: str) -> None:
-    delta = {None: "", True: "on", False: "off"}
-    rows = [[r["masking"], delta[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
-    share = found["l0_total"] / found["subcomponents"]
-    caption = (
-        f"{found['tokens']} tokens of {found['text']['name']} ({found['text']['split']}); "
-        f"L0 {found['l0_total']:.1f} of {found['subcomponents']} ({share:.2%}), alive {found['alive_total']}, "
-        f"kept {found['kept']}; faithfulness {found['faithfulness']:.3g}; adversary: one shared source vector, step "
-        f"{found['adversary']['step']}"
-    )
-    print_table(f"Evidence for {name} (nats per token)", ["masking", "delta", "CE", "KL"], rows, caption)
-    layers = [[r["layer"], r["l0"], r["alive"], r["subcomponents"]] for r in found["per_layer"]]
-    print_table("Per layer", ["layer", "L0", "alive", "subcomponents"], layers)

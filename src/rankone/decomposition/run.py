@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import new_artifact, open_artifact, refuse_existing
+from rankone.artifact import Artifact, new_artifact, open_artifact, refuse_existing
 from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.evidence import ALIVE_MEAN_IMPORTANCE, gather_evidence
+from rankone.decomposition.evidence.gather import gather_evidence, work
+from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
@@ -28,7 +29,7 @@ from rankone.models.sites import find_sites
 from rankone.progress import console, meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
-from rankone.text.mixture import Mixture, mixture_pieces, mixture_rows
+from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
 
 LADDER = (10, 20, 40, 80)
 EVIDENCE_TOKENS = 3072
@@ -169,12 +170,38 @@ def evidence_on(
     split: str = "validation",
 ) -> dict[str, Any]:
     """The evidence of a decomposition on held-out text of a corpus."""
+    return account_on(target, tokenizer, decomposition, corpus, mixture, original, ladder, split)[0]
+
+
+def account_on(
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    corpus: Corpus,
+    mixture: Mixture,
+    original: dict[str, int] | None,
+    ladder: tuple[int, ...] = LADDER,
+    split: str = "validation",
+    restarts: int = 1,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The evidence, and a row for every subcomponent, highest mean importance first (evidence/spectrum.py)."""
     context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
     with (
         DecomposedModel(target, decomposition, EVIDENCE_BATCHES) as model,
-        meter("adversaries", 2 * max(ladder)) as bar,
+        meter("evidence", work(decomposition.sites, ladder, restarts)) as bar,
     ):
-        evidence = gather_evidence(model, blocks, ladder, original, bar)
+        evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts)
     evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
-    return evidence
+    return evidence, rows
+
+
+def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
+    """The mixture a decomposition was trained on, as far as the corpus has its domains; imported ones: all alike."""
+    recipe = artifact.manifest["provenance"].get("recipe")
+    weights = (
+        {d: m["weight"] for d, m in recipe["mixture"].items()}
+        if recipe
+        else dict.fromkeys(corpus.domains(), 1.0)
+    )
+    return {d: DomainMix(weight=w) for d, w in weights.items() if d in corpus.domains()}

@@ -1,0 +1,38 @@
+"""Sites in groups: by layer and by kind, as their names tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+NO_LAYER = "-"
+
+
+def layer_of(site: str) -> str:
+    """The first number in a site's module path; '-' where it has none."""
+    found = re.search(r"\.(\d+)\.", site)
+    return found.group(1) if found else NO_LAYER
+
+
+def kind_of_site(site: str) -> str:
+    """What stands after the layer's number: `attn.q_proj`, the same in every layer."""
+    return re.split(r"\.\d+\.", site, maxsplit=1)[-1]
+
+
+def groups(sites: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+    """(by, name, sites) of every layer and then of every kind, in the order in which they first come."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for by, name in (("layer", layer_of), ("kind", kind_of_site)):
+        for site in sites:
+            found.setdefault((by, name(site)), []).append(site)
+    return [(by, name, own) for (by, name), own in found.items()]
+
+
+def channels_of(sites: Sequence[str], counts: Sequence[int], chosen: Sequence[str]) -> Bool[Tensor, " c"]:
+    """Which of all subcomponents belong to the chosen sites."""
+    member = torch.tensor([site in set(chosen) for site in sites])
+    return member.repeat_interleave(torch.tensor(counts))

@@ -1,0 +1,65 @@
+"""CE and KL under the standard maskings, each with delta off and on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rankone.decomposition.evidence.text import EvidenceText
+
+ROUNDINGS = (0, 0.1, 0.5)
+
+
+def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
+    """Unmasked, stochastic, CI-as-mask, random, rounded and zero masks; first without delta, then with.
+
+    On, delta has weight 1, and weight U[0, 1] beside stochastic and random masks.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    g, sites = text.importance, len(text.model.decomposition.sites)
+
+    def noise(rows: slice, channels: int = g.shape[-1]) -> Tensor:
+        return torch.rand((*text.ids[rows].shape, channels), generator=generator)
+
+    kinds: dict[str, Callable[[slice], Tensor]] = {
+        "unmasked": lambda rows: torch.ones_like(g[rows]),
+        "stochastic": lambda rows: g[rows] + (1 - g[rows]) * noise(rows),
+        "CI as mask": lambda rows: g[rows],
+        "random": noise,
+    }
+    kinds |= {f"rounded > {t}": lambda rows, t=t: (g[rows] > t).float() for t in ROUNDINGS}
+    kinds["zero"] = lambda rows: torch.zeros_like(g[rows])
+    table = [{"masking": "target", "delta": None, **_target(text)}]
+    for delta in (False, True):
+        for name, mask in kinds.items():
+            drawn = name in ("stochastic", "random")
+
+            def masks(rows: slice, mask: Any = mask, on: bool = delta, drawn: bool = drawn) -> Any:
+                own = mask(rows)
+                if not on:
+                    return own, None
+                return own, noise(rows, sites) if drawn else torch.ones(1, 1, sites)
+
+            table.append({"masking": name, "delta": delta, **text.measure(masks)})
+    return table
+
+
+def _target(text: EvidenceText) -> dict[str, float]:
+    valid = text.blocks.valid[:, 1:]
+    ce = F.cross_entropy(text.clean[:, :-1][valid].float(), text.ids[:, 1:][valid]).item()
+    return {"ce": ce, "kl": 0.0}
+
+
+def with_unrecovered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `ce_unrecovered` = (CE − CE_target) / (CE_zero − CE_target): 0 is the target, 1 is zero ablation.
+
+    Zero ablation is all masks 0 and delta off. Where that does no harm the share has no meaning and is None.
+    """
+    by_name = {(row["masking"], row["delta"]): row["ce"] for row in rows}
+    target = by_name["target", None]
+    whole = by_name["zero", False] - target
+    return [{**r, "ce_unrecovered": (r["ce"] - target) / whole if whole > 0 else None} for r in rows]

@@ -1,0 +1,121 @@
+"""The evidence on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rankone.progress import print_table
+
+_DELTA = {None: "", True: "on", False: "off"}
+_MET = {True: "yes", False: "NO", None: "not measured"}
+_ABSENT = {True: "no", False: "YES", None: "not measured"}
+
+
+def print_evidence(found: dict[str, Any], name: str) -> None:
+    """Every table of the evidence, the verdict last."""
+    _print_maskings(found, name)
+    _print_spectrum(found)
+    _print_layers(found)
+    _print_sites(found)
+    _print_kinds(found)
+    verdict = found["verdict"]
+    _print_verdict("Verdict by property", "holds", _MET, verdict["properties"])
+    _print_verdict("Known failures", "found", _ABSENT, verdict["failures"])
+
+
+def _print_maskings(found: dict[str, Any], name: str) -> None:
+    adversary = found["adversary"]
+    rows = [
+        [
+            r["masking"],
+            _DELTA[r["delta"]],
+            r["ce"],
+            r["kl"],
+            _percent(r["ce_unrecovered"]),
+            r.get("kl_spread"),
+        ]
+        for r in found["rows"]
+    ]
+    share = found["l0_total"] / found["subcomponents"]
+    caption = (
+        f"{found['tokens']} tokens of {found['text']['name']} ({found['text']['split']}); "
+        f"L0 {found['l0_total']:.1f} of {found['subcomponents']} ({share:.2%}), alive {found['alive_total']}, "
+        f"kept {found['kept']}; faithfulness {found['faithfulness']:.3g}\n"
+        f"adversary: one shared source vector, step {adversary['step']}, last iterate, worst of "
+        f"{adversary['restarts']} restarts; spread: highest KL less lowest; up to {adversary['gradients']} gradients"
+    )
+    columns = ["masking", "delta", "CE", "KL", "CE unrecovered", "spread"]
+    print_table(f"Evidence for {name} (nats per token)", columns, rows, caption)
+
+
+def _print_spectrum(found: dict[str, Any]) -> None:
+    spectrum = found["spectrum"]
+    gap, alive = spectrum["widest_gap"], spectrum["gap_at_alive"]
+    rows = []
+    if gap is not None:
+        rows.append(["widest gap", gap["above"], gap["below"], gap["decades"], gap["count"]])
+    rows.append(["at 1e-6 (alive)", alive["above"], alive["below"], alive["decades"], found["alive_total"]])
+    caption = f"{spectrum['zero']} have mean importance 0"
+    columns = ["gap", "above", "below", "decades", "subcomponents above"]
+    print_table("Spectrum of mean importances", columns, rows, caption)
+
+
+def _print_layers(found: dict[str, Any]) -> None:
+    alone = {row["layer"]: row["kl"] for row in found["masked_alone"]["per_layer"]}
+    attack = _attacked(found, "layer")
+    rows = [
+        [r["layer"], r["l0"], r["alive"], r["subcomponents"], alone[r["layer"]], attack[r["layer"]]]
+        for r in found["per_layer"]
+    ]
+    columns = ["layer", "L0", "alive", "subcomponents", "KL masked alone", "KL attacked alone"]
+    print_table("Per layer", columns, rows, _said_of_groups(found))
+
+
+def _print_kinds(found: dict[str, Any]) -> None:
+    alone, attack = (
+        {row["kind"]: row["kl"] for row in found["masked_alone"]["per_kind"]},
+        _attacked(found, "kind"),
+    )
+    rows = [[kind, alone[kind], attack[kind]] for kind in alone]
+    print_table(
+        "Per kind of site", ["kind", "KL masked alone", "KL attacked alone"], rows, _said_of_groups(found)
+    )
+
+
+def _print_sites(found: dict[str, Any]) -> None:
+    alone = {row["site"]: row["kl"] for row in found["masked_alone"]["per_site"]}
+    hidden = {row["site"]: row for row in found["hidden"]}
+    rows = [
+        [
+            r["site"],
+            *(r["l0"], r["alive"], r["subcomponents"], alone[r["site"]]),
+            *(_percent(hidden[r["site"]][key]) for key in ("ci_share", "stochastic_share")),
+        ]
+        for r in found["per_site"]
+    ]
+    columns = ["site", "L0", "alive", "subcomponents", "KL masked alone", "output error, CI", "stochastic"]
+    caption = (
+        "output error: of all sites masked at once, as a share of the mean square of the untouched output"
+    )
+    print_table("Per site", columns, rows, caption)
+
+
+def _said_of_groups(found: dict[str, Any]) -> str:
+    attack = found["adversary_by_group"]
+    return (
+        f"masked alone: CI as mask there, plain weights elsewhere; attacked alone: {attack['steps']} PGD steps on "
+        f"{attack['tokens']} tokens, other sources at 1; with all sources {attack['whole']['kl']:.3g}"
+    )
+
+
+def _attacked(found: dict[str, Any], by: str) -> dict[str, float]:
+    return {row["group"]: row["kl"] for row in found["adversary_by_group"]["groups"] if row["by"] == by}
+
+
+def _print_verdict(title: str, word: str, names: dict[bool | None, str], rows: list[dict[str, Any]]) -> None:
+    lines = [[f"{row['name']}: {row['said']}\n  bar: {row['bar']}", names[row["met"]]] for row in rows]
+    print_table(title, ["", word], lines)
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2%}"

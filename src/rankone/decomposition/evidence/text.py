@@ -1,0 +1,86 @@
+"""Text with what a decomposed model does on it untouched, and how far masked forwards are from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rankone.decomposition.model import DecomposedModel
+from rankone.decomposition.reconstruction import kl_per_position
+from rankone.text.blocks import Blocks
+
+ROWS_AT_ONCE = 8
+Masks = Callable[[slice], tuple[Tensor, Tensor | None]]
+
+
+class EvidenceText:
+    """Blocks with the clean logits and importances of a decomposed model on them.
+
+    `signs` [2, ΣC]: importance-weighted positions at which v·x of a subcomponent is above, and below, zero.
+    """
+
+    def __init__(self, model: DecomposedModel, blocks: Blocks) -> None:
+        self.model, self.blocks = model, blocks
+        self.ids, self.present = blocks.ids, blocks.present
+        decomposition = model.decomposition
+        self.signs: Float[Tensor, "2 c"] = torch.zeros(2, decomposition.total)
+        clean, importance = [], []
+        for ids, present in zip(self.ids.split(ROWS_AT_ONCE), self.present.split(ROWS_AT_ONCE), strict=True):
+            logits, inputs = model.clean(ids)
+            clean.append(logits)
+            with torch.no_grad():
+                g = decomposition.logits(inputs, present).clamp(0, 1)
+                self.signs += _sign_weights(model, inputs, g, present)
+            importance.append(g)
+        self.clean: Float[Tensor, "b t vocab"] = torch.cat(clean)
+        self.importance: Float[Tensor, "b t c"] = torch.cat(importance)
+
+    def parts(self) -> list[slice]:
+        """Row ranges small enough for one forward."""
+        return [slice(i, i + ROWS_AT_ONCE) for i in range(0, len(self.ids), ROWS_AT_ONCE)]
+
+    def thinned(self, tokens: int) -> EvidenceText:
+        """Every n-th row, so that about `tokens` real positions (and at least one row) are left."""
+        step = max(1, round(int(self.present.sum()) / tokens))
+        part = object.__new__(EvidenceText)
+        part.model, part.signs = self.model, self.signs
+        part.blocks = Blocks(self.ids[::step], self.blocks.valid[::step])
+        part.ids, part.present = part.blocks.ids, part.blocks.present
+        part.clean, part.importance = self.clean[::step], self.importance[::step]
+        return part
+
+    def measure(self, masks: Masks, route: Bool[Tensor, " sites"] | None = None) -> dict[str, float]:
+        """Mean CE (scored tokens) and KL (all real positions) in nats under masks(rows) → (mask, delta).
+
+        route: the sites that are masked, the others run plain W; None masks all.
+        """
+        ce, kl, scored, positions = 0.0, 0.0, 0, 0
+        routed = None if route is None else route.float().view(1, 1, -1)
+        for rows in self.parts():
+            mask, delta = masks(rows)
+            with torch.no_grad():
+                logits = self.model.masked(self.ids[rows], mask, delta, routed)
+            present, valid = self.present[rows], self.blocks.valid[rows]
+            kl += kl_per_position(self.clean[rows], logits)[present].sum().item()
+            ce += F.cross_entropy(
+                logits[:, :-1][valid[:, 1:]].float(), self.ids[rows][:, 1:][valid[:, 1:]], reduction="sum"
+            ).item()
+            positions += int(present.sum())
+            scored += int(valid[:, 1:].sum())
+        return {"ce": ce / scored, "kl": kl / positions}
+
+
+def _sign_weights(
+    model: DecomposedModel, inputs: list[Tensor], importance: Tensor, present: Tensor
+) -> Float[Tensor, "2 c"]:
+    decomposition, found = model.decomposition, []
+    parts = importance.split(decomposition.counts, -1)
+    for site, x, g in zip(decomposition.sites, inputs, parts, strict=True):
+        positive = (x @ decomposition.factors(site)[0])[present] > 0
+        weight = g[present]
+        found.append(torch.stack(((weight * positive).sum(0), (weight * ~positive).sum(0))))
+    return torch.cat(found, -1)

@@ -1,0 +1,233 @@
+"""What the evidence says in plain words: the four properties, and the known ways in which a decomposition fails.
+
+Every check is a function from the evidence's values to a Finding, with its bar beside it. The bars are ours. Those in
+shares of zero ablation stand where the published 67M decomposition of "Adversarial Parameter Decomposition" does (CI as
+mask 1 %, 20 PGD steps 1.2 % of the KL of zero ablation), the adversary's with room; a bar says what to look at, no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Evidence = dict[str, Any]
+
+UNMASKED_KL = 0.01
+L0_SHARE = 0.02
+CI_SHARE = 0.01
+ATTACK_SHARE = 0.05
+ATTACK_STEPS = 20
+COLLAPSED_SHARE = 0.5
+COLLAPSED_L0 = 0.1
+DENSE_SHARE = 0.1
+BIPOLAR_SHARE = 0.2
+HALF_ON_SHARE = 0.05
+UNDECIDED_SHARE = 0.3
+ROUNDING_LOSS = 0.25
+DEAD_ALIVE = 0.01
+DEAD_L0 = 0.05
+GROWTH = 1.25
+OVERFIT = 20.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the verdict. met: a property holds, or a failure is absent; None where it was not measured."""
+
+    name: str
+    met: bool | None
+    said: str
+    bar: str
+
+
+def verdict(found: Evidence) -> dict[str, list[dict[str, Any]]]:
+    """All properties and failure modes as plain values."""
+    return {
+        "properties": [asdict(check(found)) for check in PROPERTIES],
+        "failures": [asdict(check(found)) for check in FAILURES],
+    }
+
+
+def faithfulness(found: Evidence) -> Finding:
+    """Whether the subcomponents add up to the weights: everything on, delta off."""
+    kl, share = _kl(found, "unmasked"), found["delta_norm_share"]
+    return Finding(
+        "faithfulness",
+        kl <= UNMASKED_KL,
+        f"all subcomponents together are {kl:.2g} nats from the target; delta holds {share:.2%} of the squared weights",
+        f"KL unmasked ≤ {UNMASKED_KL} nats",
+    )
+
+
+def minimality(found: Evidence) -> Finding:
+    """Whether few subcomponents are needed at a position."""
+    share = found["l0_total"] / found["subcomponents"]
+    return Finding(
+        "minimality",
+        share <= L0_SHARE,
+        f"{found['l0_total']:.1f} of {found['subcomponents']:,} are needed at a position ({share:.2%})",
+        f"L0 ≤ {L0_SHARE:.0%} of the subcomponents",
+    )
+
+
+def mechanistic_faithfulness(found: Evidence) -> Finding:
+    """Whether what is not important can be ablated, all of it or as an adversary likes."""
+    zero, ci = _kl(found, "zero"), _kl(found, "CI as mask")
+    attack = _attack(found, ATTACK_STEPS)
+    said = f"without the unimportant the output moves {ci:.2g} nats ({_share(ci, zero):.1%} of zero ablation)"
+    met = ci <= CI_SHARE * zero
+    if attack is None:
+        return Finding("mechanistic faithfulness", met and None, said, _mechanistic_bar())
+    steps, kl = attack
+    said += f"; {steps} adversarial steps move it {kl:.2g} ({_share(kl, zero):.1%})"
+    enough = steps >= ATTACK_STEPS or kl > ATTACK_SHARE * zero
+    met = met and (kl <= ATTACK_SHARE * zero)
+    return Finding("mechanistic faithfulness", met if enough or not met else None, said, _mechanistic_bar())
+
+
+def _mechanistic_bar() -> str:
+    return f"of the KL of zero ablation: CI as mask ≤ {CI_SHARE:.0%}, {ATTACK_STEPS} PGD steps ≤ {ATTACK_SHARE:.0%}"
+
+
+def simplicity(found: Evidence) -> Finding:
+    """Whether a subcomponent is one thing: rank one by construction, one direction of it, on or off."""
+    habits = found["habits"]
+    return Finding(
+        "simplicity",
+        habits["bipolar"] <= BIPOLAR_SHARE and habits["half_on"] <= HALF_ON_SHARE,
+        f"each is one rank-one matrix; {1 - habits['bipolar']:.0%} of the alive work in one direction of what they "
+        f"read, {habits['half_on']:.1%} are always half on. `rankone compare` tells whether another seed finds them too",
+        f"bipolar ≤ {BIPOLAR_SHARE:.0%}, always half on ≤ {HALF_ON_SHARE:.0%} of the alive",
+    )
+
+
+def ci_collapse(found: Evidence) -> Finding:
+    """Importances have gone to zero: nothing is left on, and CI as mask is near zero ablation."""
+    sites = max(len(found["per_site"]), 1)
+    share, l0 = _share(_kl(found, "CI as mask"), _kl(found, "zero")), found["l0_total"] / sites
+    return Finding(
+        "CI collapse",
+        share <= COLLAPSED_SHARE and l0 >= COLLAPSED_L0,
+        f"CI as mask does {share:.1%} of the harm of zero ablation; {l0:.2g} subcomponents per site are needed",
+        f"> {COLLAPSED_SHARE:.0%} of zero ablation's KL, or L0 < {COLLAPSED_L0} per site: lower the importance coefficient",
+    )
+
+
+def too_dense(found: Evidence) -> Finding:
+    """Too many of the alive are needed at each position."""
+    share = found["l0_total"] / max(found["alive_total"], 1)
+    return Finding(
+        "too dense",
+        share <= DENSE_SHARE,
+        f"{share:.1%} of the alive subcomponents are needed at a position",
+        f"L0 > {DENSE_SHARE:.0%} of the alive: raise the importance coefficient, or train longer",
+    )
+
+
+def polysemantic(found: Evidence) -> Finding:
+    """Subcomponents that do several jobs: used in both directions, or half on wherever they are."""
+    bipolar, half_on = found["habits"]["bipolar"], found["habits"]["half_on"]
+    return Finding(
+        "polysemantic",
+        bipolar <= BIPOLAR_SHARE and half_on <= HALF_ON_SHARE,
+        f"{bipolar:.1%} of the alive are bipolar, {half_on:.1%} always half on",
+        f"bipolar > {BIPOLAR_SHARE:.0%} or always half on > {HALF_ON_SHARE:.0%}: raise the frequency coefficient",
+    )
+
+
+def under_trained(found: Evidence) -> Finding:
+    """Importances have not decided yet: much of them is neither near 0 nor near 1, or rounding them costs."""
+    middle = found["habits"]["undecided"]
+    ci, rounded = _kl(found, "CI as mask"), _kl(found, "rounded > 0.5")
+    loss = (rounded - ci) / ci if ci > 0 else 0.0
+    return Finding(
+        "under-trained",
+        middle <= UNDECIDED_SHARE and loss <= ROUNDING_LOSS,
+        f"{middle:.1%} of the importance lies between .05 and .95; rounding it at .5 changes the KL by {loss:+.0%}",
+        f"> {UNDECIDED_SHARE:.0%} between, or rounding adds > {ROUNDING_LOSS:.0%}: train longer, sharpen further",
+    )
+
+
+def dead_layer(found: Evidence) -> Finding:
+    """A layer in which next to nothing is alive or needed."""
+    layers = found["per_layer"]
+    mean = sum(layer["l0"] for layer in layers) / max(len(layers), 1)
+    dead = [
+        layer["layer"]
+        for layer in layers
+        if layer["alive"] < DEAD_ALIVE * layer["subcomponents"] or layer["l0"] < DEAD_L0 * mean or mean == 0
+    ]
+    said = (
+        f"layers {', '.join(dead)}"
+        if dead
+        else f"every one of {len(layers)} layers has parts that are needed"
+    )
+    return Finding(
+        "dead layer",
+        not dead,
+        said,
+        f"alive < {DEAD_ALIVE:.0%} of its subcomponents, or L0 < {DEAD_L0:.0%} of the mean layer's",
+    )
+
+
+def weak_adversary(found: Evidence) -> Finding:
+    """The attack was still growing when it ended, so that the ladder's last figure bounds nothing."""
+    rungs = _rungs(found)
+    bar = f"KL grew by more than {GROWTH - 1:.0%} over the last rung: give it more --steps"
+    if len(rungs) < 2:
+        return Finding("weak adversary", None, "one rung shows no growth", bar)
+    (before, low), (last, high) = rungs[-2:]
+    growth = high / low if low > 0 else float("inf") if high > 0 else 1.0
+    said = f"from {before} to {last} steps the KL went from {low:.2g} to {high:.2g}"
+    return Finding("weak adversary", growth <= GROWTH, said, bar)
+
+
+def overfitted_adversary(found: Evidence) -> Finding:
+    """Training held out against its own ablations and not against an attack: the adversary of training was weak."""
+    bar = f"the longest attack's KL > {OVERFIT:.0f} × the stochastic: train against a stronger adversary"
+    rungs, stochastic = _rungs(found), _kl(found, "stochastic")
+    if not rungs or stochastic <= 0:
+        return Finding("overfitted adversary", None, "no attack, or no stochastic error, to compare", bar)
+    steps, kl = rungs[-1]
+    said = f"random ablation costs {stochastic:.2g} nats, {steps} adversarial steps {kl:.2g}"
+    return Finding("overfitted adversary", kl <= OVERFIT * stochastic, said, bar)
+
+
+PROPERTIES: tuple[Callable[[Evidence], Finding], ...] = (
+    faithfulness,
+    minimality,
+    mechanistic_faithfulness,
+    simplicity,
+)
+FAILURES: tuple[Callable[[Evidence], Finding], ...] = (
+    ci_collapse,
+    too_dense,
+    polysemantic,
+    under_trained,
+    dead_layer,
+    weak_adversary,
+    overfitted_adversary,
+)
+
+
+def _kl(found: Evidence, masking: str) -> float:
+    """KL of a masking with delta off."""
+    return next(row["kl"] for row in found["rows"] if row["masking"] == masking and row["delta"] is False)
+
+
+def _rungs(found: Evidence) -> list[tuple[int, float]]:
+    """(steps, KL) of the ladder with delta off, shortest first."""
+    rows = {row["masking"]: row["kl"] for row in found["rows"] if row["delta"] is False}
+    names = {steps: f"adversarial, {steps} PGD steps" for steps in found["adversary"]["ladder"]}
+    return sorted((steps, rows[name]) for steps, name in names.items() if name in rows)
+
+
+def _attack(found: Evidence, steps: int) -> tuple[int, float] | None:
+    """The rung nearest to `steps`; the longer of two equally near."""
+    rungs = _rungs(found)
+    return min(rungs, key=lambda rung: (abs(rung[0] - steps), -rung[0])) if rungs else None
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0

@@ -1,0 +1,123 @@
+"""Every check on both sides of its bar, from values alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from rankone.decomposition.evidence import verdict as v
+
+SOUND = {
+    "rows": [
+        {"masking": name, "delta": False, "kl": kl}
+        for name, kl in {
+            "unmasked": 0.003,
+            "stochastic": 0.1,
+            "CI as mask": 0.1,
+            "rounded > 0.5": 0.11,
+            "zero": 20.0,
+            "adversarial, 10 PGD steps": 0.7,
+            "adversarial, 20 PGD steps": 0.8,
+        }.items()
+    ]
+    + [{"masking": "CI as mask", "delta": True, "kl": 99.0}],
+    "l0_total": 20.0,
+    "alive_total": 500,
+    "subcomponents": 2000,
+    "delta_norm_share": 0.01,
+    "per_site": [{}] * 4,
+    "per_layer": [
+        {"layer": "0", "l0": 10.0, "alive": 250, "subcomponents": 1000},
+        {"layer": "1", "l0": 10.0, "alive": 250, "subcomponents": 1000},
+    ],
+    "habits": {"undecided": 0.1, "bipolar": 0.1, "half_on": 0.01},
+    "adversary": {"ladder": [10, 20]},
+}
+
+
+def changed(**changes):
+    """Sound evidence with other values: KL by masking (`kl`), habits, the rest by key."""
+    found = copy.deepcopy(SOUND)
+    for masking, kl in changes.pop("kl", {}).items():
+        next(r for r in found["rows"] if r["masking"] == masking and not r["delta"])["kl"] = kl
+    found["habits"] |= changes.pop("habits", {})
+    found["per_layer"][1] |= changes.pop("layer", {})
+    return found | changes
+
+
+def test_sound_evidence_meets_every_bar():
+    found = v.verdict(SOUND)
+    assert [f["name"] for f in found["properties"]] == [
+        "faithfulness",
+        "minimality",
+        "mechanistic faithfulness",
+        "simplicity",
+    ]
+    assert [f["name"] for f in found["failures"] if f["met"] is not True] == []
+    assert [f["name"] for f in found["properties"] if f["met"] is not True] == []
+    assert all(f["said"] and f["bar"] for f in found["properties"] + found["failures"])
+
+
+@pytest.mark.parametrize(
+    ("check", "within", "beyond"),
+    [
+        (v.faithfulness, {"kl": {"unmasked": 0.01}}, {"kl": {"unmasked": 0.0101}}),
+        (v.minimality, {"l0_total": 40.0}, {"l0_total": 40.1}),
+        (v.mechanistic_faithfulness, {"kl": {"CI as mask": 0.2}}, {"kl": {"CI as mask": 0.201}}),
+        (
+            v.mechanistic_faithfulness,
+            {"kl": {"adversarial, 20 PGD steps": 1.0}},
+            {"kl": {"adversarial, 20 PGD steps": 1.01}},
+        ),
+        (v.simplicity, {"habits": {"bipolar": 0.2}}, {"habits": {"bipolar": 0.21}}),
+        (v.simplicity, {"habits": {"half_on": 0.05}}, {"habits": {"half_on": 0.051}}),
+        (v.ci_collapse, {"kl": {"CI as mask": 10.0}}, {"kl": {"CI as mask": 10.1}}),
+        (v.ci_collapse, {"l0_total": 0.4}, {"l0_total": 0.39}),
+        (v.too_dense, {"l0_total": 50.0}, {"l0_total": 50.1}),
+        (v.polysemantic, {"habits": {"bipolar": 0.2}}, {"habits": {"bipolar": 0.21}}),
+        (v.polysemantic, {"habits": {"half_on": 0.05}}, {"habits": {"half_on": 0.051}}),
+        (v.under_trained, {"habits": {"undecided": 0.3}}, {"habits": {"undecided": 0.31}}),
+        (v.under_trained, {"kl": {"rounded > 0.5": 0.1249}}, {"kl": {"rounded > 0.5": 0.126}}),
+        (v.dead_layer, {"layer": {"alive": 10}}, {"layer": {"alive": 9}}),
+        (v.dead_layer, {"layer": {"l0": 0.26}}, {"layer": {"l0": 0.25}}),
+        (
+            v.weak_adversary,
+            {"kl": {"adversarial, 20 PGD steps": 0.874}},
+            {"kl": {"adversarial, 20 PGD steps": 0.876}},
+        ),
+        (
+            v.overfitted_adversary,
+            {"kl": {"adversarial, 20 PGD steps": 2.0}},
+            {"kl": {"adversarial, 20 PGD steps": 2.01}},
+        ),
+    ],
+)
+def test_both_sides_of_the_bar(check, within, beyond):
+    assert check(changed(**within)).met is True, check(changed(**within))
+    assert check(changed(**beyond)).met is False, check(changed(**beyond))
+
+
+def test_what_was_not_measured_is_neither():
+    one = changed(adversary={"ladder": [10]})
+    assert v.weak_adversary(one).met is None
+    # Ten steps cannot show what twenty would do; that they already break it, they can.
+    assert v.mechanistic_faithfulness(one).met is None
+    assert (
+        v.mechanistic_faithfulness(
+            one | changed(kl={"adversarial, 10 PGD steps": 1.5}, adversary=one["adversary"])
+        ).met
+        is False
+    )
+    none = changed(adversary={"ladder": []})
+    assert v.mechanistic_faithfulness(none).met is None
+    assert v.overfitted_adversary(none).met is None
+    assert v.mechanistic_faithfulness(changed(adversary={"ladder": []}, kl={"CI as mask": 1.0})).met is False
+
+
+def test_a_model_whose_sites_do_nothing_divides_by_no_zero():
+    rows = [{**row, "kl": 0.0} for row in SOUND["rows"]]
+    layers = [{**layer, "l0": 0.0, "alive": 0} for layer in SOUND["per_layer"]]
+    found = v.verdict(changed(rows=rows, per_layer=layers, l0_total=0.0, alive_total=0))
+    failed = {f["name"] for f in found["failures"] if f["met"] is False}
+    assert failed == {"CI collapse", "dead layer"}
