@@ -58,6 +58,6 @@ def test_the_whole_evidence():
     assert found["adversary"]["gradients"] == 2 * 2
     assert bar.done == work(decomposition.sites, (1, 2), 2)
     assert len(subcomponents) == 56
-    assert [f["name"] for f in found["verdict"]["properties"]][0] == "faithfulness"
+    assert found["verdict"]["properties"][0]["name"] == "faithfulness"
     assert json.loads(json.dumps(found)) == found
     assert all(p.grad is None for p in model.parameters())

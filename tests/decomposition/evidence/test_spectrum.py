@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -26,7 +28,7 @@ def test_the_widest_gap_by_hand():
 def test_no_step_is_wider_than_the_widest(means):
     found = widest_gap(means)
     order = sorted(means)
-    assert all(b / a <= 10 ** found["decades"] * (1 + 1e-9) for a, b in zip(order, order[1:], strict=False))
+    assert all(b / a <= 10 ** found["decades"] * (1 + 1e-9) for a, b in pairwise(order))
     assert sum(m >= found["above"] for m in means) >= found["count"]
     assert found["below"] <= found["above"]
 

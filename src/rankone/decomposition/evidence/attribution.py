@@ -13,7 +13,7 @@ from rankone.decomposition.evidence.text import EvidenceText
 from rankone.progress import Meter
 
 ATTACK_STEPS = 20
-ATTACK_TOKENS = 1024
+ATTACK_TOKENS = 512
 
 
 def masked_alone(text: EvidenceText, bar: Meter | None = None) -> dict[str, list[dict[str, Any]]]:
