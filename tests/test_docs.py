@@ -20,6 +20,7 @@ COMMANDS = (
     "pretrain",
     "decompose",
     "evidence",
+    "compare",
     "harvest",
     "merge-harvest",
     "rank",

@@ -109,6 +109,11 @@ def test_what_was_not_measured_is_neither():
         ).met
         is False
     )
+    # Of a longer attack alone it is the other way round.
+    rows = [{"masking": "adversarial, 80 PGD steps", "delta": False, "kl": kl} for kl in (0.9, 1.1)]
+    for row, met in zip(rows, (True, None), strict=True):
+        longer = changed(rows=[*SOUND["rows"], row], adversary={"ladder": [80]})
+        assert v.mechanistic_faithfulness(longer).met is met
     none = changed(adversary={"ladder": []})
     assert v.mechanistic_faithfulness(none).met is None
     assert v.overfitted_adversary(none).met is None

@@ -76,18 +76,17 @@ def mechanistic_faithfulness(found: Evidence) -> Finding:
     zero, ci = _kl(found, "zero"), _kl(found, "CI as mask")
     attack = _attack(found, ATTACK_STEPS)
     said = f"without the unimportant the output moves {ci:.2g} nats ({_share(ci, zero):.1%} of zero ablation)"
-    met = ci <= CI_SHARE * zero
-    if attack is None:
-        return Finding("mechanistic faithfulness", met and None, said, _mechanistic_bar())
-    steps, kl = attack
-    said += f"; {steps} adversarial steps move it {kl:.2g} ({_share(kl, zero):.1%})"
-    enough = steps >= ATTACK_STEPS or kl > ATTACK_SHARE * zero
-    met = met and (kl <= ATTACK_SHARE * zero)
-    return Finding("mechanistic faithfulness", met if enough or not met else None, said, _mechanistic_bar())
-
-
-def _mechanistic_bar() -> str:
-    return f"of the KL of zero ablation: CI as mask ≤ {CI_SHARE:.0%}, {ATTACK_STEPS} PGD steps ≤ {ATTACK_SHARE:.0%}"
+    met: bool | None = None
+    if attack is not None:
+        steps, kl = attack
+        said += f"; {steps} adversarial steps move it {kl:.2g} ({_share(kl, zero):.1%})"
+        withstood = kl <= ATTACK_SHARE * zero
+        # Fewer steps than the bar's can only break it, more can only clear it.
+        if withstood == (steps >= ATTACK_STEPS) or steps == ATTACK_STEPS:
+            met = withstood
+    met = met if ci <= CI_SHARE * zero else False
+    bar = f"of the KL of zero ablation: CI as mask ≤ {CI_SHARE:.0%}, {ATTACK_STEPS} PGD steps ≤ {ATTACK_SHARE:.0%}"
+    return Finding("mechanistic faithfulness", met, said, bar)
 
 
 def simplicity(found: Evidence) -> Finding:
