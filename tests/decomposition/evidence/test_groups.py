@@ -10,9 +10,9 @@ def test_layer_and_kind_of_a_site():
     assert kind_of_site("model.layers.12.self_attn.q_proj") == "self_attn.q_proj"
     assert layer_of("lin1") == "-"
     assert kind_of_site("lin1") == "lin1"
-    # Experts have numbers of their own: the first one is the layer's.
+    # Experts have numbers of their own: the first one is the layer's, and all are of one kind.
     assert layer_of("h.3.experts.5.up") == "3"
-    assert kind_of_site("h.3.experts.5.up") == "experts.5.up"
+    assert kind_of_site("h.3.experts.5.up") == "experts.up"
 
 
 def test_every_site_is_in_one_layer_and_one_kind():

@@ -47,7 +47,9 @@ def frontier_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     """L0 (x) against KL (y), both logarithmic, one line per kind of ablation, a point per coefficient."""
     order = sorted(rows, key=lambda row: row["l0"])
     figure, axes = _axes(
-        "L0, subcomponents needed at a position", "KL to the target, nats", "Importance coefficient"
+        "L0, subcomponents needed at a position",
+        "KL to the target, nats",
+        "L0 against reconstruction, by importance coefficient",
     )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -19,8 +19,8 @@ def layer_of(site: str) -> str:
 
 
 def kind_of_site(site: str) -> str:
-    """What stands after the layer's number: `attn.q_proj`, the same in every layer."""
-    return re.split(r"\.\d+\.", site, maxsplit=1)[-1]
+    """What stands after the layer's number, further numbers left out: `attn.q_proj`, `experts.up`."""
+    return re.sub(r"\.\d+(?=\.)", "", re.split(r"\.\d+\.", site, maxsplit=1)[-1])
 
 
 def groups(sites: Sequence[str]) -> list[tuple[str, str, list[str]]]:
