@@ -16,7 +16,7 @@ from rankone.decomposition.evidence.spectrum import widest_gap
 INK, ACCENT, FAINT = "#1f2328", "#0072B2", "#9aa3ab"
 _SIZE = (6.4, 4.0)
 # Text as outlines, and identifiers that do not change from run to run: the same table gives the same file.
-_RC = {"svg.hashsalt": "rankone", "svg.fonttype": "path", "text.parse_math": False}
+_RC: dict[Any, Any] = {"svg.hashsalt": "rankone", "svg.fonttype": "path", "text.parse_math": False}
 
 
 def save_svg(figure: Figure, path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rankone.progress import print_table
 
+CLEAR_GAP = 1.0  # decades
 _DELTA = {None: "", True: "on", False: "off"}
 _MET = {True: "yes", False: "NO", None: "not measured"}
 _ABSENT = {True: "no", False: "YES", None: "not measured"}
@@ -32,7 +33,7 @@ def _print_maskings(found: dict[str, Any], name: str) -> None:
             r["ce"],
             r["kl"],
             _percent(r["ce_unrecovered"]),
-            r.get("kl_spread"),
+            r.get("kl_spread") if adversary["restarts"] > 1 else None,
         ]
         for r in found["rows"]
     ]
@@ -56,6 +57,8 @@ def _print_spectrum(found: dict[str, Any]) -> None:
         rows.append(["widest gap", gap["above"], gap["below"], gap["decades"], gap["count"]])
     rows.append(["at 1e-6 (alive)", alive["above"], alive["below"], alive["decades"], found["alive_total"]])
     caption = f"{spectrum['zero']} have mean importance 0"
+    if gap is None or gap["decades"] < CLEAR_GAP:
+        caption += "; no clear gap: how many are alive hangs on the bound, and on how much text is read"
     columns = ["gap", "above", "below", "decades", "subcomponents above"]
     print_table("Spectrum of mean importances", columns, rows, caption)
 
@@ -113,7 +116,7 @@ def _attacked(found: dict[str, Any], by: str) -> dict[str, float]:
 
 
 def _print_verdict(title: str, word: str, names: dict[bool | None, str], rows: list[dict[str, Any]]) -> None:
-    lines = [[f"{row['name']}: {row['said']}\n  bar: {row['bar']}", names[row["met"]]] for row in rows]
+    lines = [[f"{row['name']}: {row['said']} (bar: {row['bar']})", names[row["met"]]] for row in rows]
     print_table(title, ["", word], lines)
 
 
