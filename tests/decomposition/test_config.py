@@ -35,6 +35,12 @@ KINDS = {
     "adversary": {"persistent": {"fraction": 0.6}, "fresh": {"fraction": 0.6, "steps": 1, "step_size": 0.3}},
 }
 RANDOM = {"initialisation": "random"}
+TARGETED = {
+    **RANDOM,
+    "targeted": {"mixture": {"de": {"weight": 1.0}}},
+    "faithfulness": 0,
+    "subcomponents": {"*": 3},
+}
 A_FINISHED_RUN = "<a finished run>"
 
 
@@ -52,6 +58,11 @@ def schedule(path, start, end):
 # field → (another value, what else the base needs for the field to matter)
 VARIATIONS = {
     "sites": (["h.*.attn.*"], {}),
+    "targeted.mixture.en.weight": (3.0, TARGETED | {"targeted.mixture.en": {"weight": 1.0}}),
+    "targeted.mixture.en.sources": (["one"], TARGETED | {"targeted.mixture.en": {"weight": 1.0}}),
+    "targeted.fraction": (0.25, TARGETED),
+    "targeted.importance_decay": (10.0, TARGETED),
+    "targeted.contrast": (1.0, TARGETED | {"initialisation": "principal"}),
     "subcomponents": ({"h.0.attn.q_proj": 11}, {}),
     "mixture.en.weight": (3.0, {}),
     "mixture.en.sources": (["one"], {}),
@@ -122,7 +133,8 @@ def fields(model, prefix=""):
                 own = fields(variant, f"{prefix}{name}[{kind}].")
                 yield from (path for path in own if not path.endswith("].kind"))
         elif inner:
-            entered = f"{prefix}{name}." if field.annotation is inner[0] else f"{prefix}{name}.en."
+            mapping = typing.get_origin(field.annotation) is dict
+            entered = f"{prefix}{name}.en." if mapping else f"{prefix}{name}."
             yield from fields(inner[0], entered)
         else:
             yield prefix + name
@@ -212,7 +224,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         folder = tmp_path_factory.mktemp("run")
         rows = training_rows(config, tokenizer, corpus, folder, "hash")
         model = target(vocab_size=VOCAB)
-        trainer = Trainer(model, new_decomposition(model, config), rows, config)
+        trainer = Trainer(model, new_decomposition(model, config, rows), rows, config)
         train(trainer, folder, "hash", log_every=1)
         run.folder = folder
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]

@@ -36,7 +36,7 @@ def evidence(
     from rankone.decomposition.evidence.attack import ladder_to
     from rankone.decomposition.evidence.save import save_evidence
     from rankone.decomposition.evidence.tables import print_evidence
-    from rankone.decomposition.run import account_on, mixture_of
+    from rankone.decomposition.run import account_on, broad_of, mixture_of
     from rankone.text.corpus import open_corpus
 
     for path in (out, tables):
@@ -47,7 +47,16 @@ def evidence(
     original = artifact.manifest["provenance"]["original_subcomponents"]
     mixture = mixture_of(artifact, corpus)
     found, rows = account_on(
-        target, tokenizer, loaded, corpus, mixture, original, ladder_to(steps), split, restarts
+        target,
+        tokenizer,
+        loaded,
+        corpus,
+        mixture,
+        original,
+        ladder_to(steps),
+        split,
+        restarts,
+        broad_of(artifact, corpus),
     )
     print_evidence(found, decomposition)
     if out is not None:

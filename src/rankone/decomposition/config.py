@@ -12,6 +12,7 @@ from rankone.decomposition.adversary.registry import AdversaryConfig
 from rankone.decomposition.importance.registry import ImportanceConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
 from rankone.decomposition.minimality import Minimality
+from rankone.decomposition.targeted import Targeted
 from rankone.schedule import Schedule
 from rankone.text.mixture import Mixture
 
@@ -55,7 +56,10 @@ class TrainingConfig(Config):
     rows: int = Field(default=16, gt=0, description="rows of `context` positions per step")
     context: int = Field(default=128, ge=1)
     seed: int = 0
-    initialisation: Literal["aligned", "random"] = "aligned"
+    initialisation: Literal["aligned", "random", "principal"] = Field(
+        default="aligned",
+        description="one subcomponent per neuron; Gaussian; or (targeted) the narrow text's directions",
+    )
     continue_from: str | None = Field(
         default=None,
         description="run directory whose last factors and importance function this run starts from",
@@ -98,3 +102,41 @@ class DecomposeConfig(TrainingConfig):
 
     mixture: Mixture
     context: int = Field(default=128, ge=2, description="tokens per row")
+    targeted: Targeted | None = Field(
+        default=None, description="explain this narrow text alone; `mixture` is then the broad text"
+    )
+
+    @model_validator(mode="after")
+    def _targets(self) -> DecomposeConfig:
+        for wrong, why in _untargeted(self) if self.targeted is None else _mistargeted(self, self.targeted):
+            if wrong:
+                raise ValueError(why)
+        return self
+
+
+def _untargeted(config: DecomposeConfig) -> list[tuple[bool, str]]:
+    """What a full decomposition cannot have: (whether it has it, what to say)."""
+    principal = config.initialisation == "principal"
+    return [(principal, "initialisation principal starts from narrow text: it goes with `targeted` alone")]
+
+
+def _mistargeted(config: DecomposeConfig, targeted: Targeted) -> list[tuple[bool, str]]:
+    """What a targeted decomposition cannot have: (whether it has it, what to say)."""
+    start = config.initialisation
+    return [
+        (
+            config.faithfulness != 0 or config.warmup_steps > 0,
+            f"a targeted decomposition leaves what it does not explain to delta: set faithfulness (now "
+            f"{config.faithfulness:g}) and warmup_steps (now {config.warmup_steps}) to 0",
+        ),
+        (
+            start == "aligned",
+            "initialisation aligned puts the whole matrix into subcomponents: a targeted decomposition starts "
+            "principal or random",
+        ),
+        (config.rows < 2, "rows is 1: a targeted step needs a narrow row and a broad one"),
+        (
+            start != "principal" and targeted.contrast > 0,
+            "targeted.contrast changes nothing without `initialisation: principal`",
+        ),
+    ]

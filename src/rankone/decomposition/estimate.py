@@ -8,7 +8,7 @@ hidden width and T the context, one step takes (a product of a position with an 
     importance               6 P N_Γ                                 forward, and backward to weights and inputs
     each masked pass         P (6 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
     each extra ascent        P (4 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
-    faithfulness             6 Σ d_in C d_out                        in fp32
+    faithfulness             6 Σ d_in C d_out                        in fp32; none at coefficient 0
 
 to which comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
 in the tables below were counted in the code of a step, rounded to what was then measured.
@@ -54,7 +54,7 @@ class Estimate:
 
 def estimate(size: RunSize, config: DecomposeConfig, rates: Rates) -> Estimate:
     """Memory, work and time of a run of this size."""
-    flops, fp32 = step_flops(size, config), faithfulness_flops(size)
+    flops, fp32 = step_flops(size, config), faithfulness_flops(size) if config.faithfulness else 0.0
     seconds = sum(flops.values()) / rates.matmul + fp32 / rates.matmul_fp32
     seconds += traffic_bytes(size, config) / rates.bandwidth
     return Estimate(step_memory(size, config), {**flops, "faithfulness": fp32}, seconds, config.steps)
@@ -101,7 +101,8 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
     optimiser = 40 * (size.factors + size.importance)
     held = step_memory(size, config)
     kept = TOUCHES * (held["site inputs"] + held["target activations"])
-    return masks + logits + kept + optimiser + 32 * size.weights
+    deltas = 32 * size.weights if config.faithfulness else 0
+    return masks + logits + kept + optimiser + deltas
 
 
 def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
@@ -109,7 +110,10 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     p, held, eager = size.positions, passes(config)[0], not config.compile
     wide = 1 if config.autocast else 2
     late = size.blocks - size.first_block
-    copies = 0 if size.target_bytes == 4 * size.target else 4 * size.weights
+    weights = (
+        size.weights if config.faithfulness or config.warmup_steps else 0
+    )  # without it no delta and no copy in fp32 is held
+    copies = 0 if size.target_bytes == 4 * size.target else 4 * weights
     channels = size.subcomponents + len(size.sites)
     adversary = config.adversary
     # A fresh one has no moments to keep.
@@ -122,7 +126,7 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
         "target": size.target_bytes + copies,
         "U and V with optimiser": STATE_BYTES * size.factors,
         "importance function with optimiser": STATE_BYTES * size.importance,
-        "deltas (faithfulness)": 8.0 * size.weights,
+        "deltas (faithfulness)": 8.0 * weights,
         "adversary's sources": source_bytes * sources * channels,
         "masks and gates": wide * held * MASK_BYTES[eager] * float(p) * size.subcomponents,
         "site inputs": p * 10.0 * size.inputs,

@@ -21,6 +21,8 @@ from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
+from rankone.decomposition.targeted import in_batches
+from rankone.decomposition.targeted_evidence import DeltaOn, broad_evidence
 from rankone.decomposition.trainer import Trainer, new_decomposition, train
 from rankone.errors import RankOneError
 from rankone.models.context import require_context, usual_context
@@ -62,7 +64,7 @@ def decompose(
     config_hash = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     rows = training_rows(config, tokenizer, corpus, run, config_hash)
     with memory_advice(config):
-        decomposition = new_decomposition(target, config)
+        decomposition = new_decomposition(target, config, rows)
         original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
         trainer = Trainer(target, decomposition, rows, config)
         if not train(trainer, run, config_hash, stop_after):
@@ -75,7 +77,8 @@ def decompose(
             f"kept {decomposition.total:,} of {sum(original.values()):,} subcomponents; the rest is in delta"
         )
     decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))
-    evidence = evidence_on(target, tokenizer, decomposition, corpus, config.mixture, original)
+    narrow, broad = evidence_mixtures(config)
+    evidence = evidence_on(target, tokenizer, decomposition, corpus, narrow, original, broad=broad)
     provenance = {
         "recipe": config.model_dump(),
         "steps": config.steps,
@@ -89,13 +92,10 @@ def decompose(
 def training_rows(
     config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, run: Path, config_hash: str
 ) -> np.ndarray:
-    """Shuffled token rows of the mixture, made once per run and kept in it."""
+    """Shuffled token rows, made once per run and kept in it; of a targeted run batch by batch, narrow rows first."""
     folder = run / "rows"
-    tokens = config.steps * config.rows * config.context
     if not folder.exists():
-        rng = np.random.default_rng(config.seed)
-        pieces = mixture_pieces(corpus, config.mixture, tokens, rng)
-        rows = mixture_rows(tokenizer, pieces, config.mixture, tokens, config.context, rng)
+        rows = _new_rows(config, tokenizer, corpus)
         with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
             np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
     artifact = open_artifact(folder, "tokens")
@@ -104,6 +104,22 @@ def training_rows(
             f"'{run}' was started with another recipe, model or text. Use another run directory, or the same recipe."
         )
     return np.load(folder / "rows.npy", allow_pickle=False)
+
+
+def _new_rows(config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> np.ndarray:
+    rng = np.random.default_rng(config.seed)
+
+    def drawn(mixture: Mixture, count: int) -> np.ndarray:
+        tokens = config.steps * count * config.context
+        pieces = mixture_pieces(corpus, mixture, tokens, rng)
+        return mixture_rows(tokenizer, pieces, mixture, tokens, config.context, rng)
+
+    if config.targeted is None:
+        return drawn(config.mixture, config.rows)
+    count = config.targeted.narrow_rows(config.rows)
+    narrow = drawn(config.targeted.mixture, count)
+    broad = drawn(config.mixture, config.rows - count)
+    return in_batches(narrow, broad, config.steps, config.rows, count)
 
 
 def dead_free_importance(
@@ -168,9 +184,12 @@ def evidence_on(
     original: dict[str, int] | None,
     ladder: tuple[int, ...] = LADDER,
     split: str = "validation",
+    broad: Mixture | None = None,
 ) -> dict[str, Any]:
-    """The evidence of a decomposition on held-out text of a corpus."""
-    return account_on(target, tokenizer, decomposition, corpus, mixture, original, ladder, split)[0]
+    """The evidence of a decomposition on held-out text of a corpus; of a targeted one also on `broad` text."""
+    return account_on(
+        target, tokenizer, decomposition, corpus, mixture, original, ladder, split, broad=broad
+    )[0]
 
 
 def account_on(
@@ -183,6 +202,7 @@ def account_on(
     ladder: tuple[int, ...] = LADDER,
     split: str = "validation",
     restarts: int = 1,
+    broad: Mixture | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The evidence, and a row for every subcomponent, highest mean importance first (evidence/spectrum.py)."""
     context = usual_context(target)
@@ -193,15 +213,35 @@ def account_on(
     ):
         evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts)
     evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
+    if broad is not None:
+        blocks = evidence_text(tokenizer, corpus, broad, context, split=split)
+        with (
+            DeltaOn(target, decomposition, EVIDENCE_BATCHES) as model,
+            meter("adversary on broad text", max(ladder)) as bar,
+        ):
+            shared = {key: evidence[key] for key in ("text", "faithfulness", "delta_norm_share", "adversary")}
+            evidence["broad"] = shared | broad_evidence(model, blocks, ladder, original, bar)
     return evidence, rows
 
 
 def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
-    """The mixture a decomposition was trained on, as far as the corpus has its domains; imported ones: all alike."""
+    """The text a decomposition explains, as far as the corpus has its domains; of imported ones all domains alike."""
     recipe = artifact.manifest["provenance"].get("recipe")
-    weights = (
-        {d: m["weight"] for d, m in recipe["mixture"].items()}
-        if recipe
-        else dict.fromkeys(corpus.domains(), 1.0)
-    )
-    return {d: DomainMix(weight=w) for d, w in weights.items() if d in corpus.domains()}
+    if recipe is None:
+        return {domain: DomainMix(weight=1.0) for domain in corpus.domains()}
+    return _known((recipe.get("targeted") or recipe)["mixture"], corpus)
+
+
+def broad_of(artifact: Artifact, corpus: Corpus) -> Mixture | None:
+    """The broad text of a targeted decomposition, as far as the corpus has its domains; None of a full one."""
+    recipe = artifact.manifest["provenance"].get("recipe") or {}
+    return _known(recipe["mixture"], corpus) if recipe.get("targeted") else None
+
+
+def _known(mixture: dict[str, Any], corpus: Corpus) -> Mixture:
+    return {d: DomainMix(weight=m["weight"]) for d, m in mixture.items() if d in corpus.domains()}
+
+
+def evidence_mixtures(config: DecomposeConfig) -> tuple[Mixture, Mixture | None]:
+    """What the evidence of a run is measured on: its mixture and nothing else, or the narrow text and the broad."""
+    return (config.mixture, None) if config.targeted is None else (config.targeted.mixture, config.mixture)

@@ -31,17 +31,20 @@ from rankone.checkpoint import (
     unpack_optimizer,
 )
 from rankone.decomposition.adversary.registry import build_adversary
-from rankone.decomposition.config import TrainingConfig
+from rankone.decomposition.config import DecomposeConfig, TrainingConfig
+from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.importance.registry import build_importance, importance_class
-from rankone.decomposition.initialisation import initial_factors
+from rankone.decomposition.initialisation import Factors, initial_factors
 from rankone.decomposition.levels import LEVELS
 from rankone.decomposition.masks import draw_noise, masks_and_penalty
 from rankone.decomposition.minimality import RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.principal import principal_factors
 from rankone.decomposition.reconstruction import divergence_kernel, hidden_mse
 from rankone.decomposition.routing import ROUTINGS
 from rankone.decomposition.site import delta_of, faithfulness, gate, relative_faithfulness, site_weight
 from rankone.decomposition.taps import SiteInputs, tap_widths
+from rankone.decomposition.targeted import Targeted, streams
 from rankone.errors import RankOneError, nearest
 from rankone.models.sites import Site, find_sites
 from rankone.progress import console, format_values, meter
@@ -63,19 +66,17 @@ def count_for(site: Site, config: TrainingConfig) -> int:
     return max(site.d_in, site.d_out)
 
 
-def new_decomposition(target: nn.Module, config: TrainingConfig) -> Decomposition:
-    """Initial factors and importance function for the sites the recipe names."""
-    generator = torch.Generator().manual_seed(config.seed)
+def new_decomposition(
+    target: nn.Module, config: TrainingConfig, rows: np.ndarray | None = None
+) -> Decomposition:
+    """Initial factors and importance function for the sites the recipe names.
+
+    `rows` are the run's token rows [n, T], which a principal start reads.
+    """
     torch.manual_seed(config.seed)
     sites = find_sites(target, config.sites)
     _refuse_idle_patterns(config, [s.name for s in sites])
-    # On the CPU whatever device the target is on: so is the generator.
-    factors = {
-        s.name: initial_factors(
-            config.initialisation, s.name, site_weight(s).cpu(), count_for(s, config), generator
-        )
-        for s in sites
-    }
+    factors = _factors(target, sites, config, rows)
     counts = [read.shape[1] for read, _ in factors.values()]
     widths = tap_widths(importance_class(config.importance).taps, target, sites, counts)
     importance = build_importance(config.importance, widths, counts)
@@ -83,6 +84,30 @@ def new_decomposition(target: nn.Module, config: TrainingConfig) -> Decompositio
     if config.continue_from is not None:
         _continue(decomposition, Path(config.continue_from))
     return decomposition
+
+
+def _factors(
+    target: nn.Module, sites: list[Site], config: TrainingConfig, rows: np.ndarray | None
+) -> dict[str, Factors]:
+    counts = [count_for(s, config) for s in sites]
+    targeted = targeted_of(config)
+    if config.initialisation == "principal" and targeted is not None and config.continue_from is None:
+        assert rows is not None, "a principal start reads the rows of its run"
+        narrow, broad = streams(rows, config.rows, targeted.narrow_rows(config.rows))
+        return principal_factors(target, sites, counts, narrow, broad, targeted.contrast)
+    # What a continued run would start from is replaced.
+    kind = "random" if config.initialisation == "principal" else config.initialisation
+    # On the CPU whatever device the target is on: so is the generator.
+    generator = torch.Generator().manual_seed(config.seed)
+    return {
+        s.name: initial_factors(kind, s.name, site_weight(s).cpu(), count, generator)
+        for s, count in zip(sites, counts, strict=True)
+    }
+
+
+def targeted_of(config: TrainingConfig) -> Targeted | None:
+    """The targeted part of a recipe; a target without text has none."""
+    return config.targeted if isinstance(config, DecomposeConfig) else None
 
 
 def _continue(decomposition: Decomposition, run: Path) -> None:
@@ -132,7 +157,7 @@ class Trainer:
     """The state of a run and its step.
 
     `data` are token rows [n, T], read in order and from the start again at their end, or a function from the step to
-    its batch [B, T] or [B, T, d].
+    its batch [B, T] or [B, T, d]. In a targeted run the first rows of every batch are the narrow ones.
     """
 
     def __init__(
@@ -150,7 +175,9 @@ class Trainer:
         decomposition.to(self.device).requires_grad_(True)
         self.model = DecomposedModel(target, decomposition)
         sites = find_sites(target, decomposition.sites)
-        self.weights = [site_weight(s).to(self.device) for s in sites]
+        # Without faithfulness nobody asks for them, and V U is never formed.
+        held = sites if config.faithfulness or config.warmup_steps else []
+        self.weights = [site_weight(s).to(self.device) for s in held]
         self.factors = [*decomposition.V.parameters(), *decomposition.U.parameters()]
         self.optimizer = torch.optim.AdamW(
             [{"params": self.factors}, {"params": list(decomposition.importance.parameters())}],
@@ -165,6 +192,16 @@ class Trainer:
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
         self.divergence = divergence_kernel(config.reconstruction.divergence, config.compile)
+        self._target_rows(targeted_of(config))
+
+    def _target_rows(self, targeted: Targeted | None) -> None:
+        """Which rows of a batch are broad, and the decay of what is important nowhere."""
+        rows = self.config.rows
+        narrow = rows if targeted is None else targeted.narrow_rows(rows)
+        self.broad: Bool[Tensor, "b 1 1"] = (torch.arange(rows, device=self.device) >= narrow).view(-1, 1, 1)
+        self.decay = (
+            ImportanceDecay(targeted.importance_decay, self.decomposition, self.device) if targeted else None
+        )
 
     def warm_up(self, steps: int) -> None:
         """AdamW on faithfulness alone, with an optimiser that is thrown away."""
@@ -191,21 +228,25 @@ class Trainer:
             reconstruction, penalty, firing = self._reconstruct(clean, step)
         mean_penalty = self.frequency(penalty / at_one(config.minimality, self.sharpness))
         minimality = minimality_loss(mean_penalty, config.minimality)
-        faith = self._faithfulness()
-        total = reconstruction + minimality + config.faithfulness * faith
-        self._check(
-            total, step, {"reconstruction": reconstruction, "minimality": minimality, "faithfulness": faith}
-        )
+        losses = {"reconstruction": reconstruction, "minimality": minimality}
+        if config.faithfulness:
+            losses["faithfulness"] = self._faithfulness()
+        total = reconstruction + minimality
+        if config.faithfulness:
+            total = total + config.faithfulness * losses["faithfulness"]
+        self._check(total, step, losses)
         self.optimizer.zero_grad()
         self._backward(total, step)
         torch.nn.utils.clip_grad_norm_(self.factors, config.clip)
         torch.nn.utils.clip_grad_norm_(self.decomposition.importance.parameters(), config.importance_clip)
         self.optimizer.step()
+        if self.decay is not None:
+            self.decay(clean.logits, self.optimizer.param_groups[0]["lr"])
         self.firing.lerp_(firing, 1 - FIRING_DECAY)
+        del losses["reconstruction"]  # its parts are told
         return {
             **self._parts,
-            "minimality": minimality.item(),
-            "faithfulness": faith.item(),
+            **{name: value.item() for name, value in losses.items()},
             "l0": firing.sum().item(),
             "alive": float((self.firing > ALIVE_SHARE).sum().item()),
         }
@@ -242,7 +283,8 @@ class Trainer:
         self._search(clean, rows, step)
         found = self._pass(clean, rows)
         self._rows, self._source_scale = rows, 1.0
-        self._parts = self._by_kind(found.divergence.detach().mean(1), rows.flatten())
+        per_row = found.divergence.detach().mean(1)
+        self._parts = self._by_kind(per_row, rows.flatten()) | self._by_stream(per_row)
         weight = torch.where(rows, config.adversarial, config.stochastic).squeeze(-1)
         loss = weight * found.divergence
         if found.hidden is not None:
@@ -262,6 +304,7 @@ class Trainer:
         self._rows, self._source_scale = ~none, config.adversarial or 1.0
         parts = {"stochastic": stochastic.divergence.mean(), "adversarial": adversarial.divergence.mean()}
         self._parts = {f"{config.divergence}_{k}": v.item() for k, v in parts.items()}
+        self._parts |= self._by_stream(stochastic.divergence.detach().mean(1))
         loss = config.stochastic * parts["stochastic"] + config.adversarial * parts["adversarial"]
         if stochastic.hidden is not None:
             self._parts["hidden"] = stochastic.hidden.mean().item()
@@ -304,7 +347,7 @@ class Trainer:
         own_delta = source[..., total:]
         if segments > 1:
             own_delta = own_delta.view(batch, segments, sites).repeat_interleave(length // segments, 1)
-        delta = torch.where(adversarial, own_delta, uniform)
+        delta = torch.where(self.broad, 1.0, torch.where(adversarial, own_delta, uniform))
         route = torch.where(
             adversarial, 1.0, ROUTINGS[config.routing](batch, length, sites, generator).float()
         )
@@ -319,6 +362,16 @@ class Trainer:
             if rows.any():
                 parts[f"{self.config.reconstruction.divergence}_{name}"] = per_row[rows].mean().item()
         return parts
+
+    def _by_stream(self, per_row: Tensor) -> dict[str, float]:
+        """A targeted run tells the divergence of its two streams (of the stochastic pass, if there are two)."""
+        if self.decay is None:
+            return {}
+        broad, name = self.broad.flatten(), self.config.reconstruction.divergence
+        return {
+            f"{name}_narrow": per_row[~broad].mean().item(),
+            f"{name}_broad": per_row[broad].mean().item(),
+        }
 
     def _backward(self, total: Tensor, step: int) -> None:
         """Backward of everything; the source's share of it is the gradient of an adversary that learns."""
@@ -345,6 +398,8 @@ class Trainer:
         )
         tensors |= {f"adversary.{k}": v for k, v in self.adversary.tensors().items()}
         tensors |= {f"frequency.{k}": v for k, v in self.frequency.tensors().items()}
+        if self.decay is not None:
+            tensors["decay.highest"] = self.decay.highest
         return State(step, tensors | {"firing": self.firing}, {})
 
     def load(self, state: State) -> None:
@@ -354,6 +409,8 @@ class Trainer:
         self.adversary.load(_under("adversary.", state.tensors))
         self.frequency.load(_under("frequency.", state.tensors))
         self.firing.copy_(state.tensors["firing"])
+        if self.decay is not None:
+            self.decay.highest.copy_(state.tensors["decay.highest"])
 
     def use_compiled_gate(self) -> None:
         """Fuse each site's gating with its backward."""

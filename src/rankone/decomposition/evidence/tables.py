@@ -15,6 +15,8 @@ _ABSENT = {True: "no", False: "YES", None: "not measured"}
 def print_evidence(found: dict[str, Any], name: str) -> None:
     """Every table of the evidence, the verdict last."""
     _print_maskings(found, name)
+    if "broad" in found:
+        _print_broad(found["broad"], name)
     _print_spectrum(found)
     _print_layers(found)
     _print_sites(found)
@@ -47,6 +49,14 @@ def _print_maskings(found: dict[str, Any], name: str) -> None:
     )
     columns = ["masking", "delta", "CE", "KL", "CE unrecovered", "spread"]
     print_table(f"Evidence for {name} (nats per token)", columns, rows, caption)
+
+
+def _print_broad(found: dict[str, Any], name: str) -> None:
+    """The second stream of a targeted decomposition."""
+    rows = [[r["masking"], _DELTA[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
+    caption = f"{found['tokens']} tokens; L0 {found['l0_total']:.1f}, alive {found['alive_total']}"
+    title = f"{name}, broad text with delta always on"
+    print_table(title, ["masking", "delta", "CE", "KL"], rows, caption)
 
 
 def _print_spectrum(found: dict[str, Any]) -> None:
