@@ -384,7 +384,7 @@ def test_pretrain_names_what_is_wrong(pair, refused, tmp_path):
 
 def test_nothing_to_compare_with_is_said(pair, refused):
     words = ["rank", pair[0], "--decomposition", pair[1], "--tokens", 50, "--domains", "de"]
-    refused("'de' is the only domain: give another one to compare it with", *words)
+    refused("there is no domain but 'de': give another one to compare it with", *words)
 
 
 def test_a_context_longer_than_the_models_is_said(pair, refused, recipe, tmp_path):

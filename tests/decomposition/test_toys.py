@@ -100,3 +100,9 @@ def test_without_minimality_they_are_not(tmp_path):
     rows = scored("tms-5-2", tmp_path, without_minimality)
     assert not any(at_truth(row) for row in rows), rows
     assert all(row["errors"] > 10 for row in rows), rows
+
+
+def test_a_start_from_text_is_refused(short, tmp_path):
+    short.write_text(SHORT.replace("initialisation: random", "initialisation: principal"), "utf8")
+    with pytest.raises(RankOneError, match="starts from narrow text, which a toy has not"):
+        ToyRecipe.from_yaml(short)

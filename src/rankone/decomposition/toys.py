@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from rankone.artifact import new_artifact, refuse_existing, write_json
@@ -27,6 +28,12 @@ class ToyRecipe(Config):
 
     target: ToyConfig
     decomposition: TrainingConfig
+
+    @model_validator(mode="after")
+    def _starts_without_text(self) -> ToyRecipe:
+        if self.decomposition.initialisation == "principal":
+            raise ValueError("decomposition.initialisation principal starts from narrow text, which a toy has not")
+        return self
 
 
 def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
