@@ -55,6 +55,7 @@ def runs(
                                 "seed": seed,
                                 "retain_weight": weight,
                                 "learning_rate": 0.03,
+                                "margin": 1.0,
                                 "steps": 300,
                                 "alpha": alpha,
                                 "role": role,

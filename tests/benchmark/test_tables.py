@@ -12,6 +12,7 @@ ROW = {
     "seed": 0,
     "retain_weight": 1.0,
     "learning_rate": 0.03,
+    "margin": 1.0,
     "steps": 10,
     "alpha": None,
     "role": "forget",
@@ -69,7 +70,7 @@ def test_reading_names_a_missing_column_a_missing_file_and_a_damaged_one(tmp_pat
 
 def _fit(method, budget, seed, de, en_rise, weight=1.0, fr_rise=0.0):
     setting = {"method": method, "budget": budget, "seed": seed, "retain_weight": weight, "alpha": None}
-    setting |= {"learning_rate": 0.03, "steps": 1}
+    setting |= {"learning_rate": 0.03, "margin": 1.0, "steps": 1}
     rises = (("de", "forget", de - 3.4), ("en", "retain", en_rise), ("fr", "off-target", fr_rise))
     return [{**setting, "role": role, **factory.ce_row(d, factory.BASE[d] + rise)} for d, role, rise in rises]
 

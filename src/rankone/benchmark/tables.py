@@ -43,6 +43,7 @@ RUNS = _columns(
     ("seed", pa.int64()),
     ("retain_weight", pa.float64()),
     ("learning_rate", pa.float64()),
+    ("margin", pa.float64()),
     ("steps", pa.int64()),
     ("alpha", pa.float64()),
     _CE[0],
@@ -205,6 +206,9 @@ def _check_rises(table: pa.Table, name: str) -> None:
         _refuse(bad, name, "rise", "is not ce - ce_base", "Compute it from those columns.")
 
 
+Setting = tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class Fit:
     """One fitted edit: its setting, and the CE and rise (nats per token) of every domain measured."""
@@ -214,9 +218,15 @@ class Fit:
     seed: int
     retain_weight: float
     learning_rate: float
+    margin: float
     alpha: float | None
     ce: dict[str, float] = field(default_factory=dict)
     rise: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> Setting:
+        """What was chosen beside method, budget and seed: (retain_weight, learning_rate, margin)."""
+        return self.retain_weight, self.learning_rate, self.margin
 
     def succeeds(self, chance: float, forget: str, retain: str) -> bool:
         """Forget CE at least 0.98 of `chance` (nats), and the retain domain's rise under 0.1 nats."""
@@ -233,17 +243,18 @@ class Tally(TypedDict):
     forget_rise: float
     retain_weight: float
     learning_rate: float
+    margin: float
     settings: int
 
 
 Summary = dict[str, dict[int, Tally]]
-_FIT = ("method", "budget", "seed", "retain_weight", "learning_rate")
+_FIT = ("method", "budget", "seed", "retain_weight", "learning_rate", "margin")
 
 
 def fits(rows: Iterable[Row], forget: str, retain: str) -> list[Fit]:
     """Gather the rows of `runs.parquet` into fits, in order of first appearance.
 
-    A fit is (method, budget, seed, retain_weight, learning_rate). Raises RankOneError where one has two rows
+    A fit is (method, budget, seed, retain_weight, learning_rate, margin). Raises RankOneError where one has two rows
     for a domain, or none for `forget` or `retain`.
     """
     found: dict[tuple[Any, ...], Fit] = {}
@@ -275,19 +286,17 @@ def domains_of(rows: Iterable[Row], forget: str, retain: str) -> list[str]:
 def best_fits(
     rows: Iterable[Row], chance: float, forget: str, retain: str
 ) -> dict[tuple[str, int], list[Fit]]:
-    """The fits of each (method, budget) under its one best setting (retain_weight, learning_rate), by seed.
+    """The fits of each (method, budget) under its one best setting (retain_weight, learning_rate, margin), by seed.
 
     One setting is chosen for all seeds (choosing per seed would count luck): the one with most successes,
     then with the largest mean of forget rise, capped at chance, less retain rise. The choice is made on the
     text that is reported, so it flatters every method that ran more than one setting.
     """
-    settings: dict[tuple[str, int], dict[tuple[float, float], list[Fit]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    settings: dict[tuple[str, int], dict[Setting, list[Fit]]] = defaultdict(lambda: defaultdict(list))
     for fit in fits(rows, forget, retain):
-        settings[fit.method, fit.budget][fit.retain_weight, fit.learning_rate].append(fit)
+        settings[fit.method, fit.budget][fit.setting].append(fit)
 
-    def merit(item: tuple[tuple[float, float], list[Fit]]) -> tuple[int, float, tuple[float, float]]:
+    def merit(item: tuple[Setting, list[Fit]]) -> tuple[int, float, Setting]:
         setting, group = item
         net = sum(
             min(f.ce[forget], chance) - f.ce[forget] + f.rise[forget] - f.rise[retain] for f in group
@@ -329,7 +338,8 @@ def _tally(group: list[Fit], there: list[Fit], chance: float, forget: str, retai
         forget_rise=_mean([fit.rise[forget] for fit in group]),
         retain_weight=group[0].retain_weight,
         learning_rate=group[0].learning_rate,
-        settings=len({(fit.retain_weight, fit.learning_rate) for fit in there}),
+        margin=group[0].margin,
+        settings=len({fit.setting for fit in there}),
     )
 
 

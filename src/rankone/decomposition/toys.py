@@ -32,7 +32,9 @@ class ToyRecipe(Config):
     @model_validator(mode="after")
     def _starts_without_text(self) -> ToyRecipe:
         if self.decomposition.initialisation == "principal":
-            raise ValueError("decomposition.initialisation principal starts from narrow text, which a toy has not")
+            raise ValueError(
+                "decomposition.initialisation principal starts from narrow text, which a toy has not"
+            )
         return self
 
 
