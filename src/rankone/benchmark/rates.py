@@ -14,14 +14,16 @@ from rankone.edits.fitting import Fit, Run
 from rankone.progress import meter, print_table
 
 GRIDS: dict[str, list[float]] = {
-    "scalar": [0.25, 0.5],
+    "scalar": [0.25],
     "top16": [0.03, 0.1],
     "lora_r1": [0.001, 0.003],
     "lora_r1_local": [0.003, 0.01, 0.03],
 }
-WEIGHTS = [1.0, 4.0]
+# A scalar whose few tokens never reach the cap is held by λ alone: its weights are larger.
+WEIGHTS: dict[str, list[float]] = {"scalar": [4.0, 16.0]}
+USUAL_WEIGHTS = [1.0, 4.0]
 # One scalar generalises past its few tokens, so its cap may lie lower; a LoRA falls short of its own.
-MARGINS: dict[str, list[float]] = {"scalar": [0.9, 1.0, 1.05]}
+MARGINS: dict[str, list[float]] = {"scalar": [0.9, 1.0]}
 USUAL_MARGINS = [1.0, 1.05, 1.1]
 VALIDATION_TOKENS = 700
 
@@ -44,7 +46,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
             for budget in budgets
             for seed in range(seeds)
             for rate in GRIDS[method]
-            for weight in WEIGHTS
+            for weight in WEIGHTS.get(method, USUAL_WEIGHTS)
             for margin in MARGINS.get(method, USUAL_MARGINS)
         ]
         with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
