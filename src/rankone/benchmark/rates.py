@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,28 @@ from rankone.benchmark.tables import DAMAGE_BAR
 from rankone.edits.fitting import Fit, Run
 from rankone.progress import meter, print_table
 
-GRIDS: dict[str, list[float]] = {
-    "scalar": [0.25],
-    "top16": [0.03, 0.1],
-    "lora_r1": [0.001, 0.003],
-    "lora_r1_local": [0.003, 0.01, 0.03],
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried of one method: learning rates, retain weights λ, caps in units of ln V."""
+
+    learning_rates: tuple[float, ...]
+    retain_weights: tuple[float, ...] = (1.0, 4.0)
+    margins: tuple[float, ...] = (1.0, 1.05, 1.1)
+
+    def settings(self) -> Iterator[tuple[float, float, float]]:
+        """All (learning rate, λ, cap)."""
+        return product(self.learning_rates, self.retain_weights, self.margins)
+
+
+GRIDS = {
+    # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones. It generalises past those
+    # tokens, so its cap may lie lower, where a LoRA falls short of its own.
+    "scalar": Grid((0.25,), retain_weights=(4.0, 16.0), margins=(0.9, 1.0)),
+    "top16": Grid((0.03, 0.1)),
+    "lora_r1": Grid((0.001, 0.003)),
+    "lora_r1_local": Grid((0.003, 0.01, 0.03)),
 }
-# A scalar whose few tokens never reach the cap is held by λ alone: its weights are larger.
-WEIGHTS: dict[str, list[float]] = {"scalar": [4.0, 16.0]}
-USUAL_WEIGHTS = [1.0, 4.0]
-# One scalar generalises past its few tokens, so its cap may lie lower; a LoRA falls short of its own.
-MARGINS: dict[str, list[float]] = {"scalar": [0.9, 1.0]}
-USUAL_MARGINS = [1.0, 1.05, 1.1]
 VALIDATION_TOKENS = 700
 
 
@@ -45,9 +58,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
             Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate, margin)
             for budget in budgets
             for seed in range(seeds)
-            for rate in GRIDS[method]
-            for weight in WEIGHTS.get(method, USUAL_WEIGHTS)
-            for margin in MARGINS.get(method, USUAL_MARGINS)
+            for rate, weight, margin in GRIDS[method].settings()
         ]
         with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
             fits = job.fit(method, runs, bar)

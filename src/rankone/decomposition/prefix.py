@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rankone.decomposition.check import same_output
 from rankone.models.blocks import blocks_of
-from rankone.models.modules import replace_module
+from rankone.models.modules import replaced
 from rankone.progress import console
 
 
@@ -127,10 +127,5 @@ def late_start(model: nn.Module, sites: Sequence[str], kept: int = 1) -> Iterato
     prefix = Prefix(first, kept)
     names = [f"{found.path}.{i}" for i in range(first)] if found is not None else []
     placed = {name: PrefixBlock(model.get_submodule(name), prefix, name == names[-1]) for name in names}
-    try:
-        for name, block in placed.items():
-            replace_module(model, name, block)
+    with replaced(model, placed):
         yield prefix
-    finally:
-        for name, block in placed.items():
-            replace_module(model, name, block.base)

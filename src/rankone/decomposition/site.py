@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rankone.models.modules import replace_module
+from rankone.models.modules import replaced
 from rankone.models.sites import Site, find_sites, weight_of
 
 
@@ -109,13 +109,8 @@ def installed(
     """
     sites = {site.name: site for site in find_sites(model, None)}
     placed = {name: DecomposedSite(sites[name].module, sites[name], *factors[name]) for name in factors}
-    try:
-        for name, module in placed.items():
-            replace_module(model, name, module)
+    with replaced(model, placed):
         yield placed
-    finally:
-        for name, module in placed.items():
-            replace_module(model, name, module.base)
 
 
 def site_weight(site: Site) -> Float[Tensor, "d_out d_in"]:

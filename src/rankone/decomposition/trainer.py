@@ -46,6 +46,7 @@ from rankone.decomposition.site import delta_of, faithfulness, gate, relative_fa
 from rankone.decomposition.taps import SiteInputs, tap_widths
 from rankone.decomposition.targeted import Targeted, streams
 from rankone.errors import RankOneError, nearest
+from rankone.models.listing import suggested_count
 from rankone.models.sites import Site, find_sites
 from rankone.progress import console, format_values, meter
 
@@ -63,7 +64,7 @@ def count_for(site: Site, config: TrainingConfig) -> int:
             if count < 1:
                 raise RankOneError(f"subcomponents['{pattern}'] is {count}; C must be at least 1.")
             return count
-    return max(site.d_in, site.d_out)
+    return suggested_count(site)
 
 
 def new_decomposition(
@@ -229,10 +230,9 @@ class Trainer:
         mean_penalty = self.frequency(penalty / at_one(config.minimality, self.sharpness))
         minimality = minimality_loss(mean_penalty, config.minimality)
         losses = {"reconstruction": reconstruction, "minimality": minimality}
-        if config.faithfulness:
-            losses["faithfulness"] = self._faithfulness()
         total = reconstruction + minimality
         if config.faithfulness:
+            losses["faithfulness"] = self._faithfulness()
             total = total + config.faithfulness * losses["faithfulness"]
         self._check(total, step, losses)
         self.optimizer.zero_grad()
@@ -243,10 +243,10 @@ class Trainer:
         if self.decay is not None:
             self.decay(clean.logits, self.optimizer.param_groups[0]["lr"])
         self.firing.lerp_(firing, 1 - FIRING_DECAY)
-        del losses["reconstruction"]  # its parts are told
+        told = {name: value.item() for name, value in losses.items() if name != "reconstruction"}
         return {
-            **self._parts,
-            **{name: value.item() for name, value in losses.items()},
+            **self._parts,  # what the reconstruction is made of
+            **told,
             "l0": firing.sum().item(),
             "alive": float((self.firing > ALIVE_SHARE).sum().item()),
         }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.edits.lowrank import LowRankEdit
-from rankone.models.modules import replace_module
+from rankone.models.modules import replaced
 
 
 class Method(Protocol):
@@ -66,14 +66,9 @@ def adapted(
     model: PreTrainedModel, method: Method, parameters: dict[str, nn.Parameter], runs: int
 ) -> Iterator[PreTrainedModel]:
     """The model with `method`'s changes in place while the block runs; the layers are put back whatever happens."""
-    bases = {site: model.get_submodule(site) for site in method.sites()}
-    try:
-        for site, base in bases.items():
-            replace_module(model, site, _Adapted(base, method, site, parameters, runs))
+    placed = {s: _Adapted(model.get_submodule(s), method, s, parameters, runs) for s in method.sites()}
+    with replaced(model, placed):
         yield model
-    finally:
-        for site, base in bases.items():
-            replace_module(model, site, base)
 
 
 def gaussian_by_seed(seeds: list[int], *shape: int) -> Float[Tensor, "runs ..."]:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError
-from rankone.models.modules import replace_module
+from rankone.models.modules import replaced
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks
 
@@ -47,13 +47,8 @@ class _Probed(nn.Module):
 @contextmanager
 def _probed(model: PreTrainedModel, sites: list[str]) -> Iterator[dict[str, _Probed]]:
     placed = {site: _Probed(model.get_submodule(site)) for site in sites}
-    try:
-        for site, module in placed.items():
-            replace_module(model, site, module)
+    with replaced(model, placed):
         yield placed
-    finally:
-        for site, module in placed.items():
-            replace_module(model, site, module.base)
 
 
 def scale_gradients(
