@@ -107,7 +107,7 @@ def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, mo
     words = ["--components", "c1", "--clusters", clustered[0]]
     outcome = rankone("tune", model, "--decomposition", decomposition, *words)
     assert outcome.code == 2
-    assert "clusters another decomposition" in outcome.err
+    assert "was made from another decomposition" in outcome.err
     assert rankone("cluster", decomposition, "--model", model, "--out", tmp_path / "c", *TEXT).code == 0
     outcome = rankone("cluster-distance", clustered[0], tmp_path / "c")
     assert outcome.code == 2

@@ -34,7 +34,7 @@ def test_the_choice_is_by_harvest_and_labels_and_measures_nothing(tokenizer, cor
     job = Job(config, model, tokenizer, decomposition, corpus)
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
     assert job.choice[0].name == second
-    assert opened == [("h", decomposition), ("l", "f" * 64)]
+    assert opened == [("h", decomposition, model), ("l", "f" * 64)]
     assert [m.components for m in job.starts("scalar")] == [[second], [second]]
 
 

@@ -92,7 +92,7 @@ class Job:
         """The harvest that the selection reads, if one is named; of another decomposition it is refused."""
         if self.config.harvest is None:
             return None
-        return HarvestStore.open(self.config.harvest, self.decomposition)
+        return HarvestStore.open(self.config.harvest, self.decomposition, self.model)
 
     @cached_property
     def importances(self) -> Importances:

@@ -111,12 +111,13 @@ def cluster_distance(
     """How far apart two clusterings of one decomposition are, and which components are found again."""
     from rankone.harvest.clustering.components import Components
     from rankone.harvest.clustering.distance import FOUND, distance
+    from rankone.harvest.origin import same_origin
 
     a, b = Components.open(first), Components.open(second)
-    if a.config["decomposition"] != b.config["decomposition"]:
+    if not same_origin(a.config, b.config):
         raise RankOneError(
-            f"'{first}' and '{second}' cluster different decompositions: their subcomponents have nothing to do with "
-            "each other. Give two clusterings of one."
+            f"'{first}' and '{second}' cluster different decompositions or models: their subcomponents have nothing to "
+            "do with each other. Give two clusterings of one."
         )
     found = distance([c.members for c in a.rows], [c.members for c in b.rows])
     shown = sorted(found.matches, key=lambda m: -m.members)[:top]

@@ -49,7 +49,7 @@ def investigate(
     config = StudyConfig.checked({k: v for k, v in asked.items() if v is not None}, "investigate")
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
     loaded.locate(component)
-    store = HarvestStore.open(harvest, loaded)
+    store = HarvestStore.open(harvest, loaded, target)
     named = open_labels(labels, store.artifact.fingerprint) if labels is not None else None
     own = named.by_component.get(component, []) if named is not None else []
     found = study(target, tokenizer, loaded, store, open_corpus(text), component, config, own)

@@ -63,7 +63,7 @@ def picks(
     )
     corpus = open_corpus(text)
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    store = HarvestStore.open(harvest, loaded)
+    store = HarvestStore.open(harvest, loaded, target)
     found = open_labels(labels, store.artifact.fingerprint)
     report_picks(compare_picks(target, tokenizer, loaded, corpus, store, found, config), config, out)
 

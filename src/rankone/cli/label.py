@@ -91,10 +91,12 @@ def _open(path: Path) -> HarvestStore:
 
 
 def _open_held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
+    from rankone.harvest.origin import same_origin
+
     found = _open(path)
-    if found.config["decomposition"] != harvest.config["decomposition"]:
+    if not same_origin(found.config, harvest.config):
         raise RankOneError(
-            f"the held-out harvest '{path}' is of another decomposition; make it with the same one."
+            f"the held-out harvest '{path}' is of another decomposition or model; make it with the same ones."
         )
     return found
 

@@ -184,7 +184,7 @@ def _checked_pair(model: str, decomposition: str | None, store: HarvestStore | N
     def opened() -> Any:
         target, tokenizer, loaded, _ = load_pair(model, decomposition or DEFAULT)
         if store is not None:
-            store.require_decomposition(loaded)
+            store.require_origin(loaded, target)
         return target, tokenizer, loaded
 
     return opened

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.decomposition.model import Decomposition
@@ -19,7 +20,7 @@ from rankone.errors import RankOneError, nearest
 from rankone.harvest.clustering.description import description_length
 from rankone.harvest.clustering.merging import Merges
 from rankone.harvest.clustering.sample import Sample
-from rankone.harvest.run import decomposition_hash
+from rankone.harvest.origin import require_origin
 
 KIND = "components"
 NAME = re.compile(r"c\d+")
@@ -116,16 +117,15 @@ class Components:
         self._owner = {member: c.component for c in self.rows for member in c.members}
 
     @classmethod
-    def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
-        """Verify and open; components of another decomposition than the given one are refused."""
+    def open(
+        cls,
+        path: Path | str,
+        decomposition: Decomposition | None = None,
+        target: PreTrainedModel | None = None,
+    ) -> Self:
+        """Verify and open; components of another decomposition or model than those given are refused."""
         artifact = open_artifact(path, KIND)
-        if decomposition is not None:
-            made, given = artifact.json()["decomposition"], decomposition_hash(decomposition)
-            if made != given:
-                raise RankOneError(
-                    f"'{path}' clusters another decomposition (hash {made[:12]}…, the given one has {given[:12]}…). "
-                    "Give the decomposition it was made from, or cluster this one."
-                )
+        require_origin(artifact.json(), str(path), decomposition, target)
         return cls(artifact)
 
     def names(self) -> list[str]:
