@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -114,6 +114,19 @@ def refuse_existing(path: Path) -> None:
         )
 
 
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
+    try:
+        value = json.loads(path.read_text("utf8"))
+    except FileNotFoundError:
+        raise RankOneError(f"no file '{path}'. Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise RankOneError(f"cannot read JSON from '{path}' ({error}). Write it again.") from error
+    if not isinstance(value, kind):
+        raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
+    return value
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically (temporary file in the same folder, then rename)."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -121,11 +134,18 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically (temporary file in the same folder, then rename)."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)

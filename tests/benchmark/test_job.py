@@ -38,6 +38,25 @@ def test_the_choice_is_by_harvest_and_labels_and_measures_nothing(tokenizer, cor
     assert [m.components for m in job.starts("scalar")] == [[second], [second]]
 
 
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"budgets": {}}, "budgets: Dictionary should have at least 1 item"),
+        ({"budgets": {"scaler": [4]}}, "budgets.scaler.*should be 'scalar', 'top16'"),
+        ({"budgets": {"scalar": []}}, "budgets.scalar: List should have at least 1 item"),
+        ({"budgets": {"scalar": [4, 0]}}, "budgets.scalar.1: Input should be greater than 0"),
+        ({"budgets": {"scalar": [4, 4]}}, "budgets of scalar name one twice"),
+        ({"evaluated": ["en", "fr"]}, "evaluated lacks de"),
+        ({"trained": ["de", "fr"]}, "trained lacks en"),
+        ({"retain": "de"}, "forget and retain are both 'de'"),
+        ({"alphas": []}, "alphas: List should have at least 1 item"),
+    ],
+)
+def test_a_job_that_could_not_be_reported_is_refused_when_it_is_read(change, complaint):
+    with pytest.raises(RankOneError, match=complaint):
+        JobConfig.checked({**BASE, **change}, "job")
+
+
 def test_harvest_and_labels_belong_together(tmp_path):
     with pytest.raises(RankOneError, match="harvest and labels belong together"):
         JobConfig.checked({**BASE, "harvest": "h"}, "job")

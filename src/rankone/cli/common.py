@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,8 +34,3 @@ def listed(words: str | None) -> tuple[str, ...]:
 def run_dir(out: Path) -> Path:
     """Where the run that makes `out` keeps what it needs to go on."""
     return out.with_name(out.name + ".run")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's value."""
-    return json.loads(path.read_text("utf8"))

@@ -195,19 +195,14 @@ def _training_text(
 ) -> Callable[[Sequence[str]], dict[str, Blocks]]:
     def made(names: Sequence[str]) -> dict[str, Blocks]:
         from rankone.models.context import usual_context
-        from rankone.text.blocks import passage_blocks
         from rankone.text.corpus import open_corpus, require_domain
+        from rankone.text.passages import domain_blocks
 
         corpus = open_corpus(text)
         for name in names:
             require_domain(corpus, name)
         target, tokenizer, _ = pair()
         context = usual_context(target)
-        return {
-            d: passage_blocks(
-                tokenizer, corpus.documents(d, "train", tokens * 8), context, what=f"the train text of '{d}'"
-            ).take(tokens)
-            for d in names
-        }
+        return {d: domain_blocks(tokenizer, corpus, d, "train", tokens, context) for d in names}
 
     return made
