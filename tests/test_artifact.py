@@ -106,7 +106,7 @@ def test_replace_exchanges_only_the_same_kind(tmp_path):
     make(tmp_path / "x", "new", replace=True)
     assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
-    with pytest.raises(RankOneError, match=r"x' is a thing, but a model is needed here"):
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'model' is needed here"):
         make(tmp_path / "x", kind="model", replace=True)
     assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
 
@@ -141,7 +141,7 @@ def test_a_lacking_file_is_named(tmp_path):
 
 
 def test_wrong_kind(tmp_path):
-    with pytest.raises(RankOneError, match=r"x' is a thing, but a harvest is needed here"):
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'harvest' is needed here"):
         open_artifact(make(tmp_path / "x"), "harvest")
 
 

@@ -98,7 +98,7 @@ def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, mo
     for words, said in (
         (["c999", "--clusters", clustered[0]], "no component 'c999'"),
         (["c1"], "'c1' names a component"),
-        (["c1", "--clusters", pair[1]], "is a decomposition, but a components is needed"),
+        (["c1", "--clusters", pair[1]], "is of kind 'decomposition', but 'components' is needed"),
     ):
         outcome = rankone(*tune, *words)
         assert (outcome.code, said in outcome.err) == (2, True)

@@ -106,11 +106,23 @@ def environment() -> dict[str, Any]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise if `path` exists: nothing is overwritten silently."""
+    """Raise if `path` exists (nothing is overwritten silently) or could not be made: said before the work, not after."""
     if path.exists():
         raise RankOneError(
             f"output '{path}' already exists. Choose another name, or remove it first: "
             "nothing is overwritten."
+        )
+    require_folder(path.parent)
+
+
+def require_folder(path: Path) -> None:
+    """Raise unless `path` is a directory that can be written in, or can become one."""
+    folder = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not folder.is_dir():
+        raise RankOneError(f"'{folder}' is a file: nothing can be written below it. Choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RankOneError(
+            f"'{folder}' cannot be written in. Choose another place, or change its permissions."
         )
 
 
@@ -215,17 +227,24 @@ def _swap_in(staging: Path, path: Path) -> None:
 def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     """Verify the artefact at `path` (manifest, kind, schema, every hash) and return it."""
     path = Path(path)
+    manifest = read_manifest(path, kind)
+    for name, expected in manifest["files"].items():
+        _check_file(path, name, expected)
+    return Artifact(path, manifest)
+
+
+def read_manifest(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """The manifest of the artefact at `path`, its kind and schema checked; its other files are not read."""
     if not path.is_dir():
         raise RankOneError(f"no artefact at '{path}': not a directory. Check the path.")
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf8"))
-        files, found = manifest["files"], manifest["kind"]
-        version = manifest["schema_version"]
+        found, version, _ = manifest["kind"], manifest["schema_version"], manifest["files"].items()
     except FileNotFoundError:
         raise RankOneError(
             f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RankOneError(
             f"'{path}/{MANIFEST}' is damaged ({error}). Restore the artefact from its source."
         ) from error
@@ -235,10 +254,8 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
             "Use the matching release."
         )
     if kind is not None and found != kind:
-        raise RankOneError(f"'{path}' is a {found}, but a {kind} is needed here.")
-    for name, expected in files.items():
-        _check_file(path, name, expected)
-    return Artifact(path, manifest)
+        raise RankOneError(f"'{path}' is of kind '{found}', but '{kind}' is needed here. Check the path.")
+    return manifest
 
 
 def _check_file(directory: Path, name: str, expected: str) -> None:

@@ -24,8 +24,13 @@ class Config(BaseModel):
             values = yaml.safe_load(path.read_text("utf8")) or {}
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RankOneError(
+                f"cannot read the recipe '{path}' ({error}). It must be YAML in UTF-8."
+            ) from error
         except yaml.YAMLError as error:
-            raise RankOneError(f"recipe '{path}' is no valid YAML: {error}") from error
+            said = " ".join(str(error).split())
+            raise RankOneError(f"recipe '{path}' is no valid YAML: {said}. Mend the file.") from error
         if not isinstance(values, dict):
             raise RankOneError(
                 f"recipe '{path}' holds no `key: value` pairs at its top level. Check the file."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Text, load_pair
+from rankone.cli.common import DecompositionPath, Split, Text, load_pair
 from rankone.progress import console
 
 commands = typer.Typer()
@@ -21,7 +21,7 @@ def investigate(
     model: Annotated[str, typer.Option(help="model")] = "mini",
     decomposition: DecompositionPath = "mini-decomposition",
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "validation",
+    split: Split = "validation",
     domains: Annotated[
         list[str] | None, typer.Option(help="domains to look at; default all of the harvest")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Model, Out, Text, listed, load_pair
+from rankone.cli.common import DecompositionPath, Model, Out, Split, Text, listed, load_pair
 from rankone.progress import console
 
 commands = typer.Typer()
@@ -72,7 +72,7 @@ def picks(
 def measure(
     model: Model,
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    split: Split = "test",
     tokens: Annotated[int, typer.Option(help="tokens per domain")] = 1200,
     out: Annotated[Path | None, typer.Option("--out", help="also write the figures as JSON")] = None,
 ) -> None:

@@ -48,7 +48,7 @@ def rank(
         list[str] | None, typer.Option(help="domains to compare; default all of the text")
     ] = None,
     tokens: Annotated[int, typer.Option(help="training tokens per domain, without a harvest")] = 3000,
-    top: Annotated[int, typer.Option(help="rows to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:
     """Rank subcomponents: by domains, gradient, output token or label; in no time where a harvest holds the counts."""
     from rankone.edits.ranking import Asked, Sources
@@ -85,7 +85,7 @@ def search(
     query: Annotated[str, typer.Argument(help="words of a label, tokens, names of domains")],
     harvest: Harvest = None,
     labels: LabelsPath = None,
-    top: Annotated[int, typer.Option(help="rows to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:
     """Find subcomponents by label, token or domain."""
     from rankone.labels.search import search as find
@@ -118,7 +118,7 @@ def show(
     ] = False,
     text: Text = "builtin",
     tokens: Annotated[int, typer.Option(help="validation tokens per domain, with --response")] = 1000,
-    examples: Annotated[int, typer.Option(help="examples to show")] = 12,
+    examples: Annotated[int, typer.Option(min=0, help="examples to show")] = 12,
     html: Annotated[
         Path | None, typer.Option("--html", help="write a page to this file; must not exist")
     ] = None,
