@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,7 +44,12 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()
-            ]
-            raise RankOneError(f"{where}: " + "; ".join(lines)) from error
+            raise RankOneError(f"{where}: " + "; ".join(_said(dict(e)) for e in error.errors())) from error
+
+
+def _said(error: dict[str, Any]) -> str:
+    """One problem: the field and its value; what is wrong between fields names them itself."""
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return said
+    return f"{'.'.join(map(str, error['loc']))}: {said} (got {error['input']!r})"

@@ -127,6 +127,10 @@ class Job:
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
         documents = domain_passages(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
+        if not documents:
+            raise RankOneError(
+                f"the training text of '{self.config.forget}' in '{self.corpus.name}' is empty. Give text to forget."
+            )
         order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
         # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
         start = seed * SEED_STRIDE % len(order)
