@@ -164,6 +164,22 @@ def test_every_recipe_and_script_of_a_command_line_exists():
     assert not lost
 
 
+def test_every_kind_of_artefact_is_listed():
+    sources = [path.read_text("utf8") for path in (ROOT / "src" / "rankone").rglob("*.py")]
+    kinds = {
+        kind
+        for source in sources
+        for found in re.findall(r'^KIND\b.* = "([\w-]+)"|new_artifact\(\w+, "([\w-]+)"', source, re.MULTILINE)
+        for kind in found
+        if kind
+    }
+    (row,) = re.findall(
+        r"^\| `kind` \|(.*)\|$", (ROOT / "docs" / "artifacts.md").read_text("utf8"), re.MULTILINE
+    )
+    assert len(kinds) > 10
+    assert kinds == set(INLINE.findall(row))
+
+
 def test_every_command_is_documented():
     shown = {arguments[0] for _, _, arguments in documented() if arguments}
     inline = {s.split()[1] for p in DOCUMENTS for s in spans(p.read_text("utf8")) if s.startswith("rankone ")}

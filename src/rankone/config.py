@@ -8,13 +8,16 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rankone.errors import RankOneError
+from rankone.errors import RankOneError, nearest
+
+# Of a value in a message; whole recipes may stand where a number should.
+_SHOWN = 120
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, and unknown keys are refused."""
+    """Base of every configuration: immutable; unknown keys, NaN and infinity are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_yaml(cls, path: Path | str, **overrides: object) -> Self:
@@ -44,12 +47,17 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RankOneError(f"{where}: " + "; ".join(_said(dict(e)) for e in error.errors())) from error
+            said = [_said(dict(e), list(cls.model_fields)) for e in error.errors()]
+            raise RankOneError(f"{where}: " + "; ".join(said)) from error
 
 
-def _said(error: dict[str, Any]) -> str:
+def _said(error: dict[str, Any], fields: list[str]) -> str:
     """One problem: the field and its value; what is wrong between fields names them itself."""
-    said = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
+    said, place = error["msg"].removeprefix("Value error, "), error["loc"]
+    if not place:
         return said
-    return f"{'.'.join(map(str, error['loc']))}: {said} (got {error['input']!r})"
+    given = repr(error["input"])
+    given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
+    unknown = error["type"] == "extra_forbidden" and len(place) == 1
+    hint = nearest(str(place[0]), fields) if unknown else ""
+    return f"{'.'.join(map(str, place))}: {said} (got {given}){'.' if hint else ''}{hint}"

@@ -91,7 +91,7 @@ def select_rates(
     out: Out,
     recipe: Annotated[Path | None, typer.Option(help="job recipe (YAML)")] = None,
     text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
-    seeds: Annotated[int, typer.Option(help="seeds per setting")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds per setting")] = 2,
 ) -> None:
     """Choose each method's learning rate and λ per budget on validation text."""
     from rankone.benchmark.rates import select
