@@ -15,7 +15,8 @@ from torch import nn
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
 from rankone.decomposition.model import Decomposition
-from rankone.decomposition.trainer import Trainer, new_decomposition
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 
 Implementation = Literal["plain", "separate", "merged"]

@@ -14,7 +14,7 @@ from tests.helpers import simple_mlp
 from rankone.cli import main
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.model import save_decomposition
-from rankone.decomposition.trainer import new_decomposition
+from rankone.decomposition.start import new_decomposition
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.progress import console
 

@@ -9,9 +9,9 @@ from benchmarks.ceiling import count_flops
 from benchmarks.plain import Draws
 from tests.decomposition import tiny
 
-from rankone.decomposition.masks import draw_noise
-from rankone.decomposition.routing import uniform_k_subset
-from rankone.decomposition.trainer import Trainer, new_decomposition
+from rankone.decomposition.draws import RowDraws, draw_pass
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
 
 SIZE = Size({}, {"*.attn.*": 6, "*.mlp.*": 9}, dict(tiny.SIZES), "random")
 ROWS, CONTEXT = 3, 7
@@ -39,14 +39,13 @@ def pair(**changes):
 
 
 def draws_of(trainer, step):
-    """What RankOne's stochastic pass of a step draws: it comes after the extra ascents, which draw too."""
+    """What RankOne's stochastic pass of a step draws: it is the first after the extra ascents."""
     settings = trainer.config
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step + 1)
     counts, sites = trainer.decomposition.counts, trainer.decomposition.sites
-    for _ in range(settings.adversary.extra_ascents + 1):
-        noise = draw_noise((ROWS, CONTEXT, sum(counts)), generator)
-        deltas = torch.rand(ROWS, CONTEXT, len(sites), generator=generator)
-        routes = uniform_k_subset(ROWS, CONTEXT, len(sites), generator)
+    draws = RowDraws(settings.seed, torch.device("cpu"))
+    draws.begin(step)
+    index, shape = settings.adversary.extra_ascents, (CONTEXT, sum(counts), len(sites))
+    noise, _, deltas, routes = draw_pass(draws, range(ROWS), index, shape, "subset", "uniform")
     sources = ((noise.float() + 0.5) / 256).split(counts, -1)
     return Draws(
         dict(zip(sites, sources, strict=True)),

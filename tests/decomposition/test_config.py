@@ -19,7 +19,9 @@ from rankone.decomposition import masks, reconstruction
 from rankone.decomposition import trainer as module
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.run import training_rows
-from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.state import state_of
+from rankone.decomposition.trainer import Trainer, train
 from rankone.errors import RankOneError
 from rankone.text.directory import DirectoryCorpus
 
@@ -230,7 +232,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
         return {
             "rows": rows.tolist(),
-            "state": {k: tensor_hash(v) for k, v in trainer.state(0).tensors.items()},
+            "state": {k: tensor_hash(v) for k, v in state_of(trainer, 0).tensors.items()},
             "metrics": [{k: v for k, v in line.items() if k != "it/s"} for line in lines],
             "checkpoints": list(saved),
             "compiled": sorted(compiled),

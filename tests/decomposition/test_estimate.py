@@ -20,7 +20,8 @@ from rankone.decomposition.estimate import (
 )
 from rankone.decomposition.rates import Rates, measure_rates
 from rankone.decomposition.size import run_size
-from rankone.decomposition.trainer import Trainer, new_decomposition
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
 from rankone.errors import RankOneError
 
 

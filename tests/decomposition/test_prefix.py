@@ -114,7 +114,7 @@ def test_a_trainer_on_late_sites_steps_as_without_a_late_start(monkeypatch):
     from tests.decomposition.tiny import TINY_VOCAB, recipe, token_rows
 
     from rankone.decomposition import model as room
-    from rankone.decomposition.trainer import new_decomposition
+    from rankone.decomposition.start import new_decomposition
 
     def run():
         torch.manual_seed(0)

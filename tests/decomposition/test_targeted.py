@@ -22,9 +22,11 @@ from rankone.decomposition.principal import principal_factors
 from rankone.decomposition.run import decompose, evidence_text, training_rows
 from rankone.decomposition.site import site_weight
 from rankone.decomposition.size import run_size
+from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.targeted import Targeted, in_batches, streams
 from rankone.decomposition.targeted_evidence import DeltaOn
-from rankone.decomposition.trainer import new_decomposition, train
+from rankone.decomposition.state import state_of
+from rankone.decomposition.trainer import train
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
 from rankone.text.builtin import BuiltinCorpus
@@ -121,7 +123,7 @@ def test_decay_by_hand():
     at = decomposition.sites.index("h.0.attn.k_proj") * 3
     logits[1, 2, at], logits[0, 0, at + 1] = 4.0, 0.25
     decay.highest.fill_(0.1)
-    decay(logits, rate=0.2)
+    decay(logits.amax((0, 1)), rate=0.2)
     # Highest importance 1, .25 and .1 · .99; each factor keeps 1 − .2 · .5 · (1 − g).
     keep = torch.tensor([1.0, 1 - 0.1 * 0.75, 1 - 0.1 * (1 - 0.1 * MEMORY)])
     after_read, after_write = decomposition.factors("h.0.attn.k_proj")
@@ -152,7 +154,7 @@ def test_a_cut_run_goes_on_to_the_bit(tmp_path):
     assert train(whole, tmp_path / "whole", "hash", log_every=1)
     assert not train(first, tmp_path / "cut", "hash", stop_after=3, log_every=1)
     assert train(second, tmp_path / "cut", "hash", log_every=1)
-    a, b = whole.state(0).tensors, second.state(0).tensors
+    a, b = state_of(whole, 0).tensors, state_of(second, 0).tensors
     assert a.keys() == b.keys()
     assert "decay.highest" in a
     assert all(torch.equal(a[name], b[name]) for name in a)

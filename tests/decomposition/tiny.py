@@ -11,7 +11,8 @@ from tests.helpers import simple_mlp
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.model import Decomposition
-from rankone.decomposition.trainer import Trainer, new_decomposition
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
 from rankone.models.sites import find_sites
 
 TINY_VOCAB = 30

@@ -15,7 +15,7 @@ from tests.tiny import RECIPE, tiny_model
 from rankone.artifact import open_artifact
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.model import DecomposedModel
-from rankone.decomposition.trainer import new_decomposition
+from rankone.decomposition.start import new_decomposition
 from rankone.errors import RankOneError
 from rankone.harvest import collect
 from rankone.harvest.combine import combine

@@ -11,6 +11,7 @@ from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.adversary.registry import AdversaryConfig
 from rankone.decomposition.importance.registry import ImportanceConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
+from rankone.decomposition.machine import Machine
 from rankone.decomposition.minimality import Minimality
 from rankone.decomposition.targeted import Targeted
 from rankone.schedule import Schedule
@@ -82,6 +83,14 @@ class TrainingConfig(Config):
     autocast: bool = Field(default=True, description="bf16 autocast")
     compile: bool = Field(default=True, description="compile the element-wise kernels")
     checkpoint_every: int = Field(default=200, gt=0)
+    machine: Machine = Machine()
+
+    @model_validator(mode="after")
+    def _splits(self) -> TrainingConfig:
+        parts = self.machine.accumulation
+        if self.rows % parts:
+            raise ValueError(f"rows is {self.rows}, which machine.accumulation, {parts}, does not divide")
+        return self
 
     @model_validator(mode="after")
     def _reconstructs(self) -> TrainingConfig:

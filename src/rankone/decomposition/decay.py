@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rankone.decomposition.model import Decomposition
+from rankone.decomposition.sharding import beside
 
 # Share of the highest importance that is left after a step without a higher one.
 MEMORY = 0.99
@@ -24,12 +25,11 @@ class ImportanceDecay:
         self.highest = torch.ones(decomposition.total, device=device)
 
     @torch.no_grad()
-    def __call__(self, logits: Float[Tensor, "b t c"], rate: float) -> None:
-        """Count a batch's importance logits in and shrink U and V at learning rate `rate`."""
-        batch = logits.detach().amax((0, 1)).float().clamp(0, 1)
-        torch.maximum(batch, MEMORY * self.highest, out=self.highest)
+    def __call__(self, logit: Float[Tensor, " c"], rate: float) -> None:
+        """Count a batch's highest importance logit of each subcomponent in and shrink U and V at learning rate `rate`."""
+        torch.maximum(logit.float().clamp(0, 1), MEMORY * self.highest, out=self.highest)
         keep = 1 - rate * self.coefficient * (1 - self.highest)
         for site, own in zip(self.decomposition.sites, keep.split(self.decomposition.counts), strict=True):
             read, write = self.decomposition.factors(site)
-            read.mul_(own)
-            write.mul_(own[:, None])
+            read.mul_(beside(read, own))
+            write.mul_(beside(write, own[:, None]))

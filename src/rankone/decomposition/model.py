@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
+from rankone.decomposition.gathered import gathered
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,
@@ -71,7 +72,7 @@ class Decomposition(nn.Module):
         """Importance logits from one clean forward; `present` marks real (not padded) positions."""
         read: list[Tensor] = inputs
         if self.importance.taps == "activations":
-            read = [x @ self.factors(site)[0] for site, x in zip(self.sites, inputs, strict=True)]
+            read = [x @ gathered(self.factors(site)[0]) for site, x in zip(self.sites, inputs, strict=True)]
         elif self.importance.taps == "blocks":
             read = inputs.blocks
         return self.importance(read, present)

@@ -131,6 +131,9 @@ def faithfulness(deltas: list[Tensor]) -> Float[Tensor, ""]:
 
 
 def relative_faithfulness(deltas: list[Tensor], weights: list[Tensor]) -> Float[Tensor, ""]:
-    """Mean over sites of ‖Δ_l‖²_F / ‖W_l‖²_F: every site counts alike, whatever the size of its weights."""
+    """Mean over sites of ‖Δ_l‖²_F / ‖W_l‖²_F: every site counts alike, whatever the size of its weights.
+
+    Of some rows of Δ alone it is their share of that mean.
+    """
     shares = [d.square().sum() / w.square().sum() for d, w in zip(deltas, weights, strict=True)]
     return torch.stack(shares).mean()

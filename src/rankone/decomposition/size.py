@@ -13,8 +13,8 @@ from transformers.pytorch_utils import Conv1D
 
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.registry import build_importance, importance_class
+from rankone.decomposition.start import count_for
 from rankone.decomposition.taps import tap_widths
-from rankone.decomposition.trainer import count_for
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
 

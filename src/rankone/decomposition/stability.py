@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.trainer import new_decomposition
+from rankone.decomposition.start import new_decomposition
 from rankone.errors import RankOneError
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks

@@ -16,7 +16,8 @@ from rankone.artifact import new_artifact, refuse_existing, write_json
 from rankone.config import Config
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.ground_truth import score
-from rankone.decomposition.trainer import Trainer, new_decomposition, train
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer, train
 from rankone.errors import RankOneError
 from rankone.models.toys import ToyConfig, sparse_features, train_toy
 

@@ -10,7 +10,7 @@ from tests.harvest.test_plan import Texts
 from tests.tiny import RECIPE, tiny_model
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.trainer import new_decomposition
+from rankone.decomposition.start import new_decomposition
 from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.run import harvest

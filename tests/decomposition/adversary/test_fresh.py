@@ -8,6 +8,7 @@ import torch
 from tests.decomposition.tiny import recipe, trainer
 
 from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
+from rankone.decomposition.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2
 ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)
@@ -15,7 +16,7 @@ ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)
 
 def adversary(**changes):
     config = FreshConfig(kind="fresh", **changes)
-    return FreshAdversary(config, ROWS, LENGTH, CHANNELS, torch.Generator().manual_seed(0))
+    return FreshAdversary(config, ROWS, LENGTH, CHANNELS, RowDraws(0, torch.device("cpu")))
 
 
 def test_an_ascent_by_hand():
@@ -31,7 +32,8 @@ def test_every_step_starts_anew():
     found = adversary(scope="bsc")
     assert found.source.shape == (ROWS, LENGTH, CHANNELS)
     seen = []
-    for _ in range(3):
+    for step in range(3):
+        found.draws.begin(step)
         found.begin()
         seen.append(found.source)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(seen))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
+from rankone.decomposition.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2
 ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)
@@ -19,7 +20,7 @@ SHAPES = {
 
 def adversary(scope="bc", start=None, **changes):
     built = PersistentAdversary(
-        PersistentConfig(scope=scope, **changes), ROWS, LENGTH, CHANNELS, torch.Generator().manual_seed(0)
+        PersistentConfig(scope=scope, **changes), ROWS, LENGTH, CHANNELS, RowDraws(0, torch.device("cpu"))
     )
     if start is not None:
         built.source = torch.full_like(built.source, start)
@@ -183,7 +184,8 @@ def test_every_slot_draws_from_its_own_pool(scope, owners):
     found = adversary(scope, pool=4)
     assert found.source.shape == (4 * owners, *SHAPES[scope][1:])
     seen = set()
-    for _ in range(60):
+    for step in range(60):
+        found.draws.begin(step)
         found.begin()
         assert found.by_slot(found.source).shape == (ROWS, *SHAPES[scope][1:])
         assert torch.equal(found.by_slot(found.source), found.source[found.slots])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
 from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+from rankone.decomposition.draws import RowDraws
 
 
 class FreshConfig(SourceConfig):
@@ -30,15 +30,14 @@ class FreshAdversary(Adversary):
 
     learns = False
 
-    def __init__(
-        self, config: FreshConfig, rows: int, length: int, channels: int, generator: torch.Generator
-    ) -> None:
-        super().__init__(config, rows, length, channels, generator)
+    def __init__(self, config: FreshConfig, rows: int, length: int, channels: int, draws: RowDraws) -> None:
+        super().__init__(config, rows, length, channels, draws)
         self.config = config
 
     def begin(self) -> None:
         """A new random start."""
-        self.source = self._uniform(self.source.shape)
+        super().begin()
+        self.source = self._uniform("fresh")
 
     def rate(self, step: int, steps: int) -> float:
         """The same throughout."""

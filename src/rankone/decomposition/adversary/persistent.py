@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+from rankone.decomposition.draws import RowDraws
 from rankone.schedule import Schedule
 
 ADAM_EPSILON = 1e-8
@@ -41,13 +42,13 @@ class PersistentAdversary(Adversary):
     learns = True
 
     def __init__(
-        self, config: PersistentConfig, rows: int, length: int, channels: int, generator: torch.Generator
+        self, config: PersistentConfig, rows: int, length: int, channels: int, draws: RowDraws
     ) -> None:
-        super().__init__(config, rows, length, channels, generator, config.pool)
+        super().__init__(config, rows, length, channels, draws, config.pool)
         self.config = config
         self.first = torch.zeros_like(self.source)
         self.second = torch.zeros_like(self.source)
-        self.ascents = torch.zeros(len(self.source), 1, 1, device=generator.device)
+        self.ascents = torch.zeros(len(self.source), 1, 1, device=draws.device)
 
     def rate(self, step: int, steps: int) -> float:
         """As scheduled."""
@@ -66,14 +67,15 @@ class PersistentAdversary(Adversary):
         count = self.ascents.clamp_min(1)
         step = (self.first / (1 - b1**count)) / ((self.second / (1 - b2**count)).sqrt() + ADAM_EPSILON)
         self.source = (self.source + rate * keep * step).clamp(0, 1)
+        self._ascents += 1
         if self.config.lifetime is not None:
             self._renew(self.config.lifetime, moved)
 
     def _renew(self, lifetime: float, moved: Bool[Tensor, "sb 1 1"]) -> None:
         """Draw some sources anew, one ascent in `lifetime`: a model can learn to withstand a few old sources alone."""
-        chance = self._uniform(moved.shape)
+        chance = self.draws.uniform(self.owners, "chance", (self.pool, 1, 1), self._ascents)
         old = (moved & (chance < 1 / lifetime)).float()
-        self.source = self.source.lerp(self._uniform(self.source.shape), old)
+        self.source = self.source.lerp(self._uniform("renewal"), old)
         for state in (self.first, self.second, self.ascents):
             state *= 1 - old
 

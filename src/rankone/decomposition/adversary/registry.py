@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import torch
 from pydantic import Discriminator, Tag
 
 from rankone.config import Config
 from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
 from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
 from rankone.decomposition.adversary.sources import Adversary
+from rankone.decomposition.draws import RowDraws
 
 DEFAULT = "persistent"  # of recipes that do not say
 
@@ -30,8 +30,6 @@ ADVERSARIES: dict[type[Config], type[Adversary]] = {
 }
 
 
-def build_adversary(
-    config: Config, rows: int, length: int, channels: int, generator: torch.Generator
-) -> Adversary:
-    """An adversary for batches [rows, length]; `channels` are all subcomponents and one delta per site."""
-    return ADVERSARIES[type(config)](config, rows, length, channels, generator)  # pyright: ignore[reportArgumentType]
+def build_adversary(config: Config, rows: int, length: int, channels: int, draws: RowDraws) -> Adversary:
+    """An adversary for global batches [rows, length]; `channels` are all subcomponents and one delta per site."""
+    return ADVERSARIES[type(config)](config, rows, length, channels, draws)  # pyright: ignore[reportArgumentType]

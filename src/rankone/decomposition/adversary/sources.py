@@ -15,6 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from rankone.config import Config
+from rankone.decomposition.draws import RowDraws
+from rankone.ranks import Ranks, current
 
 
 class SourceConfig(Config, ABC):
@@ -55,7 +57,9 @@ class SourceConfig(Config, ABC):
 class Adversary(ABC):
     """Sources r [B·K or K, T or 1, channels] in [0, 1]: a pool of K for each slot, or K shared by all.
 
-    A slot is a row, or with S segments one of the S equal parts of a row: B counts slots.
+    A slot is a row, or with S segments one of the S equal parts of a row: B counts slots. Among several processes,
+    sources with a slot of their own live where that slot's row is; sources that slots share are the same on all, and
+    their gradient is summed over all.
 
     A trainer calls `begin` at every step, makes the recipe's `searches` passes, each followed by `ascend`, and then the
     step's own pass, whose gradient goes to `ascend` too if the adversary `learns`.
@@ -69,37 +73,56 @@ class Adversary(ABC):
         rows: int,
         length: int,
         channels: int,
-        generator: torch.Generator,
+        draws: RowDraws,
         pool: int = 1,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.generator, self.pool, self.segments = generator, pool, config.segments
+        self.draws, self.pool, self.segments = draws, pool, config.segments
+        self.ranks = current() if ranks is None else ranks
+        own = self.ranks.share(rows)
+        slots = range(own.start * config.segments, own.stop * config.segments)
         rows, length = rows * config.segments, length // config.segments
         owners = config.owners(rows)
-        # Batch slot i draws from the pool of owner i mod owners.
-        self._owner = torch.arange(rows, device=generator.device) % owners
+        self.shared = owners < rows
+        # Numbers of the owners whose sources are here; slot i draws from the pool of owner i mod owners.
+        self.owners = range(owners) if self.shared else slots
+        self._slots = slots
+        self._owner = torch.arange(slots.start, slots.stop, device=draws.device) % owners - self.owners.start
         self.slots = self._owner * pool
-        shape = (owners * pool, length if "s" in config.scope else 1, channels)
-        self.source: Float[Tensor, "sb st channels"] = self._uniform(shape)
+        self._shape = (pool, length if "s" in config.scope else 1, channels)
+        self._ascents = 0
+        self.source: Float[Tensor, "sb st channels"] = self._uniform("start")
 
-    def _uniform(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.generator.device)
+    def _uniform(self, purpose: str) -> Tensor:
+        """New sources, each owner's drawn by itself."""
+        return self.draws.uniform(self.owners, purpose, self._shape, self._ascents)
 
-    def by_slot(self, source: Float[Tensor, "sb st channels"]) -> Float[Tensor, "b st channels"]:
-        """The source of every batch slot (or one that broadcasts to all); gradients come back summed per source."""
-        one_each = self.pool == 1 and len(source) in (1, len(self.slots))
-        return source if one_each else source[self.slots]
+    def by_slot(
+        self, source: Float[Tensor, "sb st channels"], rows: slice = slice(None)
+    ) -> Float[Tensor, "b st channels"]:
+        """The source of every slot of `rows` (or one that broadcasts to all); gradients come back summed per source."""
+        slots = self.slots.view(-1, self.segments)[rows].flatten()
+        one_each = self.pool == 1 and len(source) in (1, len(slots))
+        return source if one_each else source[slots]
 
     def used(self, rows: Bool[Tensor, "b 1 1"]) -> Bool[Tensor, "sb 1 1"]:
-        """Which sources an adversarial slot used in this step."""
+        """Which sources an adversarial slot used in this step, on whichever process."""
         count = torch.zeros(len(self.source), device=rows.device)
         slots = rows.flatten().repeat_interleave(self.segments).float()
-        return (count.index_add_(0, self.slots, slots) > 0).view(-1, 1, 1)
+        return (self.summed(count.index_add_(0, self.slots, slots)) > 0).view(-1, 1, 1)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Values per source, over all processes that have slots of it; in place."""
+        return self.ranks.sum_(values) if self.shared else values
 
     def begin(self) -> None:
         """A new training step: with pools, every slot draws one of its K sources."""
+        self._ascents = 0
         if self.pool > 1:
-            device = self.generator.device
-            drawn = torch.randint(self.pool, self._owner.shape, generator=self.generator, device=device)
+            device = self.draws.device
+            drawn = self.draws.each(
+                self._slots, "pool", lambda g: torch.randint(self.pool, (1,), generator=g, device=device)
+            )
             self.slots = self._owner * self.pool + drawn
 
     @abstractmethod

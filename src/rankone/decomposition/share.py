@@ -1,0 +1,63 @@
+"""Which rows of the global batch a process takes, and in which parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from rankone.errors import RankOneError
+from rankone.ranks import Ranks
+
+
+class Part(NamedTuple):
+    """Rows that go through the model together.
+
+    `rows` are their numbers in the global batch, `own` their place among this process's rows; the adversarial ones
+    among them are True in `adversarial`.
+    """
+
+    rows: range
+    own: slice
+    batch: Tensor
+    adversarial: Bool[Tensor, "b 1 1"]
+
+
+class Share:
+    """The rows of this process: a contiguous range of the global batch, in `accumulation` equal parts."""
+
+    def __init__(self, rows: int, accumulation: int, ranks: Ranks) -> None:
+        if rows % (ranks.size * accumulation):
+            raise RankOneError(
+                f"{rows} rows do not split into {ranks.size} processes × {accumulation} parts (rows, "
+                f"machine.accumulation). Set rows to a multiple of {ranks.size * accumulation}: it is the batch of all "
+                "processes together."
+            )
+        count = rows // ranks.size
+        self.total, self.parts = rows, accumulation
+        self.rows = range(ranks.rank * count, (ranks.rank + 1) * count)
+
+    @property
+    def own(self) -> slice:
+        """This process's rows of the global batch."""
+        return slice(self.rows.start, self.rows.stop)
+
+    def split(self, batch: Tensor, adversarial: Bool[Tensor, "b 1 1"]) -> list[Part]:
+        """The parts of this process's rows."""
+        size = len(self.rows) // self.parts
+        places = [slice(i * size, (i + 1) * size) for i in range(self.parts)]
+        return [Part(self.rows[own], own, batch[own], adversarial[own]) for own in places]
+
+
+def in_order(rows: np.ndarray, count: int) -> Callable[[int], Tensor]:
+    """Batches of `count` rows, read in order and from the start again at the end."""
+
+    def batch(step: int) -> Tensor:
+        index = np.arange(step * count, (step + 1) * count) % len(rows)
+        return torch.from_numpy(rows[index].astype(np.int64))
+
+    return batch
