@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -31,21 +32,28 @@ def together(size, function, *given):
         ]
         for process in processes:
             process.start()
-        found = {}
-        try:
-            for _ in processes:
-                rank, answer, error = answers.get(timeout=SECONDS)
+        found, deadline = {}, time.monotonic() + SECONDS
+        while len(found) < size and time.monotonic() < deadline:
+            alive = any(process.is_alive() for process in processes)
+            try:
+                rank, answer, error = answers.get(timeout=0.5)
                 found[rank] = answer, error
-        except queue.Empty:
-            raise AssertionError(f"processes {set(range(size)) - set(found)} gave no answer") from None
-        finally:
-            for process in processes:
-                process.join(1 if len(found) < size else 20)
-                if process.is_alive():
-                    process.kill()
+            except queue.Empty:
+                if not alive:
+                    break
+        for process in processes:
+            process.join(20 if len(found) == size else 1)
+            if process.is_alive():
+                process.kill()
     errors = [error for _, error in found.values() if error]
-    assert not errors, "\n".join(errors)
+    errors += [f"process {rank} gave no answer" for rank in range(size) if rank not in found]
+    if errors:
+        raise Failed("\n".join(errors))
     return [found[rank][0] for rank in range(size)]
+
+
+class Failed(AssertionError):
+    """What went wrong on which process."""
 
 
 def _run(file, rank, size, answers, function, given):

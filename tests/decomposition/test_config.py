@@ -15,7 +15,7 @@ from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.artifact import tensor_hash
-from rankone.decomposition import masks, reconstruction
+from rankone.decomposition import masks, recompute, reconstruction
 from rankone.decomposition import trainer as module
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.run import training_rows
@@ -119,6 +119,9 @@ VARIATIONS = {
     "autocast": (True, {}),
     "compile": (True, {}),
     "checkpoint_every": (2, {}),
+    "machine.sharding": ("fsdp", {}),
+    "machine.accumulation": (2, {}),
+    "machine.activation_checkpointing": (True, {}),
 }
 
 
@@ -207,7 +210,7 @@ def tokenizer():
 @pytest.fixture
 def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
     """A function from a recipe to everything its run does: text, state, metrics, checkpoints, compiled kernels."""
-    compiled, saved = [], []
+    compiled, saved, recomputed = [], [], []
     save = module.save_checkpoint
 
     def recorded_save(run, state, config_hash):
@@ -221,6 +224,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
     def run(config):
         compiled.clear()
         saved.clear()
+        recomputed.clear()
         masks._kernels.cache_clear()
         reconstruction.divergence_kernel.cache_clear()
         folder = tmp_path_factory.mktemp("run")
@@ -236,9 +240,15 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
             "metrics": [{k: v for k, v in line.items() if k != "it/s"} for line in lines],
             "checkpoints": list(saved),
             "compiled": sorted(compiled),
+            "recomputed": len(recomputed),
         }
 
+    def recorded_block(block, *given, **settings):
+        recomputed.append(block)
+        return block(*given, **settings)
+
     monkeypatch.setattr(module, "save_checkpoint", recorded_save)
+    monkeypatch.setattr(recompute, "again", recorded_block)
     monkeypatch.setattr(torch, "compile", recorded_compile)
     yield run
     masks._kernels.cache_clear()
@@ -268,7 +278,12 @@ def test_a_field_changes_the_run_or_is_refused(outcome, path):
         assert path.split(".")[0] in str(error)  # noqa: PT017
         return
     assert other != usual
-    assert outcome(other) != expected
+    try:
+        found = outcome(other)
+    except RankOneError as error:
+        assert path in str(error)  # noqa: PT017
+    else:
+        assert found != expected
 
 
 def test_every_kind_is_another_run(outcome):

@@ -1,14 +1,12 @@
-"""A step is the same in every layout: 1 or 2 processes, whole batch or parts, kept or recomputed activations, sharded or not."""
+"""A step is the same in every layout: one process or two, whole batch or parts, activations kept or not, sharded or not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from tests.decomposition.tiny import recipe, trainer
 from tests.processes import together
 
-from rankone.decomposition.sharding import consolidated, own
 from rankone.decomposition.gathered import gathered
 
 BASE = {
@@ -34,7 +32,11 @@ CASES = {
     "bsc": {"adversary__scope": "bsc", "reconstruction__hidden": 3.0, "faithfulness_scale": "relative"},
     "c, pool": {"adversary__scope": "c", "adversary__pool": 3, "adversary__lifetime": 2.0},
     "bc, pool": {"adversary__pool": 2, "adversary__lifetime": 2.0, "reconstruction__sources": "corners"},
-    "taking turns": {"adversary__sources": 2, "reconstruction__form": "separate", "reconstruction__hidden": 2.0},
+    "taking turns": {
+        "adversary__sources": 2,
+        "reconstruction__form": "separate",
+        "reconstruction__hidden": 2.0,
+    },
     "segments": {"adversary__segments": 7, "reconstruction__routing": "mixed", "minimality__frequency": 0.0},
     "fresh": FRESH,
     "activations": {"importance": {"kind": "mlp", "hidden": [4]}},

@@ -22,7 +22,9 @@ from rankone.errors import RankOneError
 )
 def test_the_knobs_are_named(error):
     with (
-        pytest.raises(RankOneError, match=r"out of memory .*rows \(4\) or context \(7\)"),
+        pytest.raises(
+            RankOneError, match=r"out of memory .*accumulation 2 \(now 1\), .*rows \(4\) or context \(7\)"
+        ),
         memory_advice(recipe()),
     ):
         raise error

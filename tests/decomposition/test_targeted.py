@@ -23,9 +23,9 @@ from rankone.decomposition.run import decompose, evidence_text, training_rows
 from rankone.decomposition.site import site_weight
 from rankone.decomposition.size import run_size
 from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.state import state_of
 from rankone.decomposition.targeted import Targeted, in_batches, streams
 from rankone.decomposition.targeted_evidence import DeltaOn
-from rankone.decomposition.state import state_of
 from rankone.decomposition.trainer import train
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites

@@ -25,6 +25,7 @@ from rankone.cli import (
 )
 from rankone.errors import RankOneError
 from rankone.inert import visible
+from rankone.ranks import ToldError
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
@@ -47,12 +48,21 @@ def _quiet_transformers() -> None:
     logging.disable_progress_bar()
 
 
+def _refuse_processes(command: list[str]) -> None:
+    """Only `decompose` shares its work among the processes that torchrun starts; others would do it N times over."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command != ["decompose"]:
+        raise RankOneError("torchrun is for `rankone decompose`; run the other commands without it.")
+
+
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what the disk refuses."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     _quiet_transformers()
     try:
+        _refuse_processes(sys.argv[1:2])
         app()
+    except ToldError:  # another process prints it
+        sys.exit(2)
     except RankOneError as error:
         sys.stderr.write(f"rankone: {visible(str(error))}\n")
         sys.exit(2)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from rankone.cli.common import Model, Out, Text, run_dir
 from rankone.errors import RankOneError
 from rankone.progress import print_table
+
+if TYPE_CHECKING:
+    from rankone.decomposition.storage import Storage
 
 commands = typer.Typer()
 
@@ -90,55 +93,68 @@ def decompose(
         ),
     ] = False,
 ) -> None:
-    """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
-    from rankone.artifact import read_json, refuse_existing
-    from rankone.decomposition.config import DecomposeConfig
-    from rankone.decomposition.evidence.tables import print_evidence
-    from rankone.decomposition.run import decompose as run_decompose
+    """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill, runs under torchrun."""
     from rankone.decomposition.storage import Storage
-    from rankone.decomposition.sweep import SHORTER, print_sweep
-    from rankone.decomposition.sweep import sweep as run_sweep
-    from rankone.models.loading import load_model, load_skeleton, load_tokenizer
-    from rankone.text.corpus import open_corpus
+    from rankone.ranks import joined
 
     if storage not in get_args(Storage):
         raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
+    with joined():
+        _decompose(model, recipe, text, out, run, steps, keep_dead, cast("Storage", storage), estimate, sweep)
+
+
+def _decompose(
+    model: str,
+    recipe: Path,
+    text: str,
+    out: Path,
+    run: Path | None,
+    steps: int | None,
+    keep_dead: bool,
+    storage: Storage,
+    estimate: bool,
+    sweep: bool,
+) -> None:
+    """What every process of a `decompose` does."""
+    from rankone.artifact import read_json, refuse_existing
+    from rankone.decomposition.config import DecomposeConfig
+    from rankone.decomposition.evidence.tables import print_evidence
+    from rankone.decomposition.memory import memory_advice
+    from rankone.decomposition.run import decompose as run_decompose
+    from rankone.decomposition.sweep import SHORTER, print_sweep
+    from rankone.decomposition.sweep import sweep as run_sweep
+    from rankone.device import run_device
+    from rankone.models.loading import load_model, load_skeleton, load_tokenizer
+    from rankone.ranks import current
+    from rankone.text.corpus import open_corpus
+
     config = DecomposeConfig.from_yaml(recipe, steps=steps)
     if sweep and steps is None:
         config = config.model_copy(update={"steps": max(1, config.steps // SHORTER)})
     if estimate:
         return _print_estimate(load_skeleton(model), config)
-    refuse_existing(out)
+    current().on_first(lambda: refuse_existing(out))
     if sweep and (keep_dead or storage != "bfloat16"):
         raise RankOneError("--sweep folds the dead and stores bfloat16: leave --keep-dead and --storage out.")
-    target, tokenizer = load_model(model), load_tokenizer(model)
+    with memory_advice(config):
+        target: Any = load_model(model).to(run_device())  # pyright: ignore[reportArgumentType]
+    tokenizer, corpus, folder = load_tokenizer(model), open_corpus(text), run or run_dir(out)
     _print_estimate(target, config)
     if sweep:
-        rows = run_sweep(config, target, tokenizer, open_corpus(text), run or run_dir(out), out)
-        return print_sweep(rows, out)
-    run_decompose(
-        config,
-        target,
-        tokenizer,
-        open_corpus(text),
-        run or run_dir(out),
-        out,
-        fold=not keep_dead,
-        storage=cast(Storage, storage),
-    )
+        return print_sweep(run_sweep(config, target, tokenizer, corpus, folder, out), out)
+    run_decompose(config, target, tokenizer, corpus, folder, out, fold=not keep_dead, storage=storage)
     print_evidence(read_json(out / "evidence.json"), str(out))
 
 
 def _print_estimate(target: Any, config: Any) -> None:
     """Memory and time of a run on the device it will use."""
-    import torch
-
     from rankone.decomposition.estimate import estimate_on, print_estimate
     from rankone.decomposition.size import run_size
+    from rankone.device import run_device
     from rankone.models.context import require_context
 
     require_context(target, config.context)
     size, device = run_size(target, config), target.device
     if device.type == "meta":
-        device = torch.device("cpu")
+        device = run_device()
     print_estimate(estimate_on(size, config, device), size, device)

@@ -1,6 +1,6 @@
 """Memory and time of a decomposition run before it begins.
 
-With P positions a step, ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ parameters of
+With P positions a step (of one process), ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ parameters of
 the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block on, h the
 hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
 
@@ -10,7 +10,10 @@ hidden width and T the context, one step takes (a product of a position with an 
     each extra ascent        P (4 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
     faithfulness             6 Σ d_in C d_out                        in fp32; none at coefficient 0
 
-to which comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
+With activation checkpointing the forward of a masked pass runs twice; a batch in parts with a frequency term goes through
+target and importance function once more.
+
+To this comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
 in the tables below were counted in the code of a step, rounded to what was then measured.
 """
 
@@ -79,17 +82,21 @@ def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     late = size.blocks - size.first_block
     attention = 4.0 * p * size.context * size.width
     fixed = 4 * size.weights + 4 * size.downstream
+    machine = config.machine
+    counted = machine.accumulation > 1 and config.minimality.frequency > 0
+    again = p * (2.0 * size.factors + fixed / 2) + attention * late if machine.activation_checkpointing else 0.0
+    clean = 2.0 * p * (size.upstream + size.downstream + size.weights) + attention * size.blocks
     return {
-        "clean forward": 2.0 * p * (size.upstream + size.downstream + size.weights) + attention * size.blocks,
-        "importance": 6.0 * p * size.importance,
-        "masked passes": full[0] * (p * (6.0 * size.factors + fixed) + 3 * attention * late)
+        "clean forward": clean * (1 + counted),
+        "importance": (6.0 + 2.0 * counted) * p * size.importance,
+        "masked passes": full[0] * (p * (6.0 * size.factors + fixed) + 3 * attention * late + again)
         + full[1] * (p * (4.0 * size.factors + fixed) + 3 * attention * late),
     }
 
 
 def faithfulness_flops(size: RunSize) -> float:
     """V U and its two gradients, in fp32."""
-    return 6.0 * size.products
+    return 6.0 * size.products / size.processes
 
 
 def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
@@ -98,7 +105,7 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
     wide = 1 if config.autocast else 2
     masks = wide * count * MASK_TRAFFIC[eager] * size.positions * size.subcomponents
     logits = count * LOGIT_TRAFFIC[eager] * size.positions * size.vocabulary
-    optimiser = 40 * (size.factors + size.importance)
+    optimiser = 40 * (size.factors + size.importance) / _holders(size, config)
     held = step_memory(size, config)
     kept = TOUCHES * (held["site inputs"] + held["target activations"])
     deltas = 32 * size.weights if config.faithfulness else 0
@@ -106,8 +113,9 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
 
 
 def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
-    """Bytes held at the peak of a step, by what they are."""
-    p, held, eager = size.positions, passes(config)[0], not config.compile
+    """Bytes one process holds at the peak of a step, by what they are."""
+    p, held, eager = size.positions / config.machine.accumulation, passes(config)[0], not config.compile
+    state = STATE_BYTES / _holders(size, config)
     wide = 1 if config.autocast else 2
     late = size.blocks - size.first_block
     weights = (
@@ -119,33 +127,43 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     # A fresh one has no moments to keep.
     pool, source_bytes = (adversary.pool, 20.0) if adversary.kind == "persistent" else (1, 12.0)
     positions = size.context if "s" in adversary.scope else 1
-    sources = adversary.owners(config.rows * adversary.segments) * pool * positions
-    per_site = wide * 2.0 * (size.inputs + 2 * size.outputs)
+    slots = config.rows * adversary.segments
+    owners = adversary.owners(slots)
+    sources = (owners / size.processes if owners == slots else owners) * pool * positions
+    blocks, per_site = BLOCK_VALUES * late, wide * 2.0 * (size.inputs + 2 * size.outputs)
+    if config.machine.activation_checkpointing:
+        # The inputs of all blocks, and all of one of them.
+        blocks, per_site = late + BLOCK_VALUES, per_site / max(late, 1)
     return {
         "Python and torch": RUNTIME_BYTES,
         "target": size.target_bytes + copies,
-        "U and V with optimiser": STATE_BYTES * size.factors,
-        "importance function with optimiser": STATE_BYTES * size.importance,
+        "U and V with optimiser": state * size.factors,
+        "importance function with optimiser": state * size.importance,
         "deltas (faithfulness)": 8.0 * weights,
         "adversary's sources": source_bytes * sources * channels,
         "masks and gates": wide * held * MASK_BYTES[eager] * float(p) * size.subcomponents,
         "site inputs": p * 10.0 * size.inputs,
-        "target activations": held * p * (per_site + 4.0 * BLOCK_VALUES * late * size.width)
+        "target activations": held * p * (per_site + 4.0 * blocks * size.width)
         + (4.0 * p * size.width if size.first_block else 0.0),
         "logits": held * LOGIT_BYTES[eager] * float(p) * size.vocabulary,
     }
 
 
+def _holders(size: RunSize, config: DecomposeConfig) -> int:
+    """Among how many processes parameters and optimiser are split."""
+    return size.processes if config.machine.sharding == "fsdp" else 1
+
+
 # What to turn when one item is what fills the memory.
 KNOBS = {
-    "U and V with optimiser": "`subcomponents` (C per site) or fewer `sites`",
-    "importance function with optimiser": "`importance` (its width and hidden size)",
+    "U and V with optimiser": "`subcomponents` (C per site), fewer `sites`, or more GPUs with `machine.sharding: fsdp`",
+    "importance function with optimiser": "`importance` (its width), or more GPUs with `machine.sharding: fsdp`",
     "deltas (faithfulness)": "fewer `sites`",
     "adversary's sources": "`adversary.scope` (bc or c)",
-    "masks and gates": "`rows`, `context` or `subcomponents`",
-    "site inputs": "`rows` or `context`",
-    "target activations": "`rows` or `context`, or late `sites` only",
-    "logits": "`rows` or `context`",
+    "masks and gates": "the rows at once (a higher `machine.accumulation`), `context` or `subcomponents`",
+    "site inputs": "the rows at once (a higher `machine.accumulation`) or `context`",
+    "target activations": "the rows at once (a higher `machine.accumulation`, `machine.activation_checkpointing`)",
+    "logits": "the rows at once (a higher `machine.accumulation`) or `context`",
 }
 
 

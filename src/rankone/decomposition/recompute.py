@@ -94,7 +94,7 @@ def recomputed(model: DecomposedModel) -> Iterator[None]:
     layers = list(stacked(model.decomposition.importance))
     try:
         for layer in layers:
-            layer.forward = partial(again, layer.forward)
+            layer.forward = partial(again, layer.forward)  # pyright: ignore[reportAttributeAccessIssue]
         with replaced(model.target, placed):
             yield
     finally:

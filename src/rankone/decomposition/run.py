@@ -20,6 +20,7 @@ from rankone.decomposition.evidence.gather import gather_evidence, work
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
+from rankone.decomposition.sharding import consolidated
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.targeted import in_batches
@@ -30,6 +31,7 @@ from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash
 from rankone.models.sites import find_sites
 from rankone.progress import console, meter
+from rankone.ranks import current
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
@@ -54,14 +56,20 @@ def decompose(
 ) -> Path | None:
     """Decompose `target` and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
 
+    It runs on the device that `target` is on. Under torchrun every process calls this with the same arguments (`run` and
+    `out` in a file system that all of them see); the first one writes the artefact when all have trained.
+
     With `fold`, subcomponents whose mean importance is at most 1e-6 are folded into delta. The evidence is measured
     on the values as `storage` rounds them.
     """
-    refuse_existing(out)
+    ranks = current()
+    ranks.on_first(lambda: refuse_existing(out))
     require_context(target, config.context)
     check_wrap(target, find_sites(target, config.sites))
-    # Without defaults, so that a field that a later version adds does not keep a run from resuming.
-    key = [config.model_dump(exclude_defaults=True), model_hash(target), corpus.fingerprint()]
+    # Without defaults, so that a field that a later version adds does not keep a run from resuming; and without the
+    # layout, which may change on the way.
+    recipe = config.model_dump(exclude_defaults=True, exclude={"machine"})
+    key = [recipe, model_hash(target), corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     rows = training_rows(config, tokenizer, corpus, run, config_hash)
     with memory_advice(config):
@@ -70,8 +78,30 @@ def decompose(
         trainer = Trainer(target, decomposition, rows, config)
         if not train(trainer, run, config_hash, stop_after):
             return None
-    decomposition.eval().requires_grad_(False).cpu()
-    target.cpu()
+        del trainer
+        whole = consolidated(decomposition)
+
+    def finish() -> None:
+        _finish(config, target, tokenizer, corpus, whole, rows, original, out, fold, storage)
+
+    ranks.on_first(finish)
+    return out
+
+
+def _finish(
+    config: DecomposeConfig,
+    target: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: Corpus,
+    decomposition: Decomposition,
+    rows: np.ndarray,
+    original: dict[str, int],
+    out: Path,
+    fold: bool,
+    storage: Storage,
+) -> None:
+    """From trained factors to the artefact: folding, rounding, evidence."""
+    decomposition.eval().requires_grad_(False).to(target.device)
     if fold:
         decomposition = fold_dead(decomposition, dead_free_importance(target, decomposition, rows))
         console.print(
@@ -87,7 +117,6 @@ def decompose(
         "original_subcomponents": original,
     }
     save_decomposition(decomposition, target, out, provenance, evidence, storage)
-    return out
 
 
 def training_rows(
@@ -95,15 +124,20 @@ def training_rows(
 ) -> np.ndarray:
     """Shuffled token rows, made once per run and kept in it; of a targeted run batch by batch, narrow rows first."""
     folder = run / "rows"
-    if not folder.exists():
-        rows = _new_rows(config, tokenizer, corpus)
-        with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
-            np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
-    artifact = open_artifact(folder, "tokens")
-    if artifact.manifest["provenance"]["config_hash"] != config_hash:
-        raise RankOneError(
-            f"'{run}' was started with another recipe, model or text. Use another run directory, or the same recipe."
-        )
+
+    def make() -> None:
+        if not folder.exists():
+            rows = _new_rows(config, tokenizer, corpus)
+            with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
+                np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
+        artifact = open_artifact(folder, "tokens")
+        if artifact.manifest["provenance"]["config_hash"] != config_hash:
+            raise RankOneError(
+                f"'{run}' was started with another recipe, model or text. Use another run directory, or the same "
+                "recipe."
+            )
+
+    current().on_first(make)
     return np.load(folder / "rows.npy", allow_pickle=False)
 
 
@@ -127,8 +161,8 @@ def dead_free_importance(
     target: PreTrainedModel, decomposition: Decomposition, rows: np.ndarray, count: int = HARVEST_ROWS
 ) -> Float[Tensor, " subcomponents"]:
     """Mean importance of every subcomponent on the last `count` training rows."""
-    total = torch.zeros(decomposition.total)
-    chosen = torch.from_numpy(rows[-count:].astype(np.int64))
+    total = torch.zeros(decomposition.total, device=target.device)
+    chosen = torch.from_numpy(rows[-count:].astype(np.int64)).to(target.device)
     with DecomposedModel(target, decomposition) as model, meter("mean importance", len(chosen)) as bar:
         for ids in chosen.split(16):
             total += model.importance(ids).sum((0, 1))
@@ -150,7 +184,7 @@ def fold_dead(
     for site, own in zip(decomposition.sites, keep.split(decomposition.counts), strict=True):
         read, write = decomposition.factors(site)
         factors[site] = (read[:, own].detach().clone(), write[own].detach().clone())
-        indices[site] = decomposition.indices[site][own]
+        indices[site] = decomposition.indices[site][own.cpu()]
     importance = decomposition.importance.kept(keep)
     return Decomposition(factors, importance, indices).eval().requires_grad_(False)
 

@@ -7,6 +7,7 @@ loss by the rows of all.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -24,6 +25,8 @@ from rankone.decomposition.model import DecomposedModel, Decomposition, site_key
 
 def shard(model: DecomposedModel, device: torch.device, size: int) -> None:
     """Distribute the parameters of the decomposition of `model`, whose sites must be in place."""
+    # Nothing changes their outputs in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh, decomposition = init_device_mesh(device.type, (size,)), model.decomposition
     for name, site in zip(decomposition.sites, model.modules, strict=True):
         _shard(site, mesh, set(site.base.parameters()))

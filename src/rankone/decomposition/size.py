@@ -17,18 +17,20 @@ from rankone.decomposition.start import count_for
 from rankone.decomposition.taps import tap_widths
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
+from rankone.ranks import current
 
 
 @dataclass(frozen=True)
 class RunSize:
-    """Counts of one run: numbers of values unless said otherwise.
+    """Counts of one process of a run: numbers of values unless said otherwise.
 
-    `sites` holds (d_in, d_out, C) of each; `upstream` and `downstream` are the matrix entries one position is
+    `positions` are those it takes in a step, `processes` how many there are. `sites` holds (d_in, d_out, C) of each; `upstream` and `downstream` are the matrix entries one position is
     multiplied with before and from the first decomposed block on, sites left out.
     """
 
     sites: tuple[tuple[int, int, int], ...]
     positions: int
+    processes: int
     context: int
     width: int
     vocabulary: int
@@ -73,6 +75,7 @@ class RunSize:
 
 def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
     """Counts for `config` on `target`; RankOneError for sites or C that the run would refuse."""
+    processes = current().size
     sites = find_sites(target, config.sites)
     counts = [count_for(site, config) for site in sites]
     text = target.config.get_text_config()
@@ -81,7 +84,8 @@ def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
     upstream, downstream = _other_products(target, sites, path, first)
     return RunSize(
         sites=tuple((s.d_in, s.d_out, c) for s, c in zip(sites, counts, strict=True)),
-        positions=config.rows * config.context,
+        positions=math.ceil(config.rows / processes) * config.context,
+        processes=processes,
         context=config.context,
         width=int(text.hidden_size),
         vocabulary=int(text.vocab_size),

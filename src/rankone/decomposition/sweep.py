@@ -21,6 +21,7 @@ from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
 from rankone.errors import RankOneError
 from rankone.progress import console, print_table
+from rankone.ranks import current
 from rankone.text.corpus import Corpus
 from rankone.theme import svg
 
@@ -49,29 +50,32 @@ def sweep(
 
     The decompositions stay in `run`, in a folder per factor; a sweep cut off goes on there.
     """
-    refuse_existing(out)
+    current().on_first(lambda: refuse_existing(out))
     if config.minimality.activity == 0 and config.minimality.frequency == 0:
         raise RankOneError(
             "minimality.activity and .frequency are both 0: no multiple of them differs. Set one."
         )
-    device, rows = target.device, []
+    rows = []
     for factor in FACTORS:
         own = scaled(config, factor)
         folder = run / f"factor-{factor:g}"
         console.print(
             f"importance coefficient × {factor:g}: activity {own.minimality.activity:.3g}", markup=False
         )
-        target.to(device)  # pyright: ignore[reportArgumentType]
         finished = folder / "decomposition"
         if finished.exists():
             _refuse_other(finished, own, target, corpus)
         else:
             decompose(own, target, tokenizer, corpus, folder / "run", finished)
         rows.append(point(factor, own, open_artifact(finished, DECOMPOSITION).json("evidence.json")))
-    with new_artifact(out, KIND, {"recipe": config.model_dump(), "factors": list(FACTORS)}) as staging:
-        pq.write_table(pa.Table.from_pylist(rows), staging / "sweep.parquet", compression="zstd")
-        saved = pq.read_table(staging / "sweep.parquet").to_pylist()
-        write_text(staging / "frontier.svg", svg(frontier_figure(saved), "frontier"))
+
+    def write() -> None:
+        with new_artifact(out, KIND, {"recipe": config.model_dump(), "factors": list(FACTORS)}) as staging:
+            pq.write_table(pa.Table.from_pylist(rows), staging / "sweep.parquet", compression="zstd")
+            saved = pq.read_table(staging / "sweep.parquet").to_pylist()
+            write_text(staging / "frontier.svg", svg(frontier_figure(saved), "frontier"))
+
+    current().on_first(write)
     return rows
 
 

@@ -59,7 +59,7 @@ def _climb(
 ) -> list[dict[str, float]]:
     decomposition = text.model.decomposition
     channels = decomposition.total + (len(decomposition.sites) if delta else 0)
-    source = torch.rand(channels, generator=torch.Generator().manual_seed(seed))
+    source = torch.rand(channels, generator=torch.Generator().manual_seed(seed)).to(text.device)
     found = []
     for step in range(1, max(ladder) + 1):
         source = ascended(text, source, delta)
@@ -86,7 +86,7 @@ def restricted_attack(
 ) -> dict[str, float]:
     """CE and KL after `steps` steps of the free sources alone, delta off; all others are held at 1."""
     drawn = torch.rand(len(free), generator=torch.Generator().manual_seed(seed))
-    source = torch.where(free, drawn, 1.0)
+    free, source = free.to(text.device), torch.where(free, drawn, 1.0).to(text.device)
     for _ in range(steps):
         source = ascended(text, source, free=free)
         if bar is not None:

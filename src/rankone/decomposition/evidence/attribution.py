@@ -24,7 +24,7 @@ def masked_alone(text: EvidenceText, bar: Meter | None = None) -> dict[str, list
     sites = text.model.decomposition.sites
     found: dict[str, list[dict[str, Any]]] = {"layer": [], "kind": [], "site": []}
     for by, name, own in [*groups(sites), *(("site", s, [s]) for s in sites)]:
-        route = torch.tensor([site in own for site in sites])
+        route = torch.tensor([site in own for site in sites], device=text.device)
         found[by].append({by: name, **text.measure(lambda rows: (text.importance[rows], None), route)})
         if bar is not None:
             bar.advance(1)
@@ -65,7 +65,8 @@ def hidden_errors(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
         ids, present, g = text.ids[rows], text.present[rows], text.importance[rows]
         clean = model.outputs(model.clean(ids)[1])
         sums[0] += _squares(clean, present)
-        for i, mask in enumerate((g, g + (1 - g) * torch.rand(g.shape, generator=generator)), 1):
+        noise = torch.rand(g.shape, generator=generator).to(text.device)
+        for i, mask in enumerate((g, g + (1 - g) * noise), 1):
             masked = _site_outputs(text, ids, mask)
             sums[i] += _squares([m - c for m, c in zip(masked, clean, strict=True)], present)
     widths = torch.tensor([decomposition.factors(s)[1].shape[1] for s in decomposition.sites])
@@ -96,4 +97,4 @@ def _site_outputs(text: EvidenceText, ids: Tensor, mask: Tensor) -> list[Tensor]
 
 
 def _squares(outputs: list[Tensor], present: Tensor) -> Tensor:
-    return torch.stack([out[present].float().square().sum().double() for out in outputs])
+    return torch.stack([out[present].float().square().sum().double() for out in outputs]).cpu()

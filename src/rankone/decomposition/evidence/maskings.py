@@ -23,7 +23,7 @@ def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
     g, sites = text.importance, len(text.model.decomposition.sites)
 
     def noise(rows: slice, channels: int = g.shape[-1]) -> Tensor:
-        return torch.rand((*text.ids[rows].shape, channels), generator=generator)
+        return torch.rand((*text.ids[rows].shape, channels), generator=generator).to(text.device)
 
     kinds: dict[str, Callable[[slice], Tensor]] = {
         "unmasked": lambda rows: torch.ones_like(g[rows]),
@@ -42,7 +42,7 @@ def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
                 own = mask(rows)
                 if not on:
                     return own, None
-                return own, noise(rows, sites) if drawn else torch.ones(1, 1, sites)
+                return own, noise(rows, sites) if drawn else torch.ones(1, 1, sites, device=text.device)
 
             table.append({"masking": name, "delta": delta, **text.measure(masks)})
     return table

@@ -18,16 +18,17 @@ Masks = Callable[[slice], tuple[Tensor, Tensor | None]]
 
 
 class EvidenceText:
-    """Blocks with the clean logits and importances of a decomposed model on them.
+    """Blocks with the clean logits and importances of a decomposed model on them, on the model's device.
 
     `signs` [2, ΣC]: importance-weighted positions at which v·x of a subcomponent is above, and below, zero.
     """
 
     def __init__(self, model: DecomposedModel, blocks: Blocks) -> None:
-        self.model, self.blocks = model, blocks
-        self.ids, self.present = blocks.ids, blocks.present
+        self.device = next(model.target.parameters()).device
+        self.model, self.blocks = model, Blocks(blocks.ids.to(self.device), blocks.valid.to(self.device))
+        self.ids, self.present = self.blocks.ids, self.blocks.present
         decomposition = model.decomposition
-        self.signs: Float[Tensor, "2 c"] = torch.zeros(2, decomposition.total)
+        self.signs: Float[Tensor, "2 c"] = torch.zeros(2, decomposition.total, device=self.device)
         clean, importance = [], []
         for ids, present in zip(self.ids.split(ROWS_AT_ONCE), self.present.split(ROWS_AT_ONCE), strict=True):
             logits, inputs = model.clean(ids)
@@ -47,7 +48,7 @@ class EvidenceText:
         """Every n-th row, so that about `tokens` real positions (and at least one row) are left."""
         step = max(1, round(int(self.present.sum()) / tokens))
         part = object.__new__(EvidenceText)
-        part.model, part.signs = self.model, self.signs
+        part.model, part.signs, part.device = self.model, self.signs, self.device
         part.blocks = Blocks(self.ids[::step], self.blocks.valid[::step])
         part.ids, part.present = part.blocks.ids, part.blocks.present
         part.clean, part.importance = self.clean[::step], self.importance[::step]

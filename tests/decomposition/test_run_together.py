@@ -1,0 +1,71 @@
+"""A whole run of two processes ends with the artefact of one; what is wrong is said once, and stops both."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from tests.decomposition.tiny import recipe, target
+from tests.helpers import VOCAB
+from tests.helpers import tokenizer as small_tokenizer
+from tests.processes import Failed, together
+
+from rankone.artifact import open_artifact
+from rankone.decomposition import run as module
+from rankone.decomposition.model import load_decomposition
+from rankone.decomposition.run import decompose
+from rankone.text.directory import DirectoryCorpus
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "en").mkdir()
+    lines = [f"the cat sat on the mat and the dog on the log {i} times over" for i in range(150)]
+    (folder / "en" / "words.txt").write_text("\n\n".join(lines), "utf8")
+    return folder
+
+
+def decomposed(ranks, text, out, machine, rows=4):
+    """A run from text to artefact; what this process printed."""
+    printed = io.StringIO()
+    own = partial(module.evidence_on, ladder=(1,))
+    config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
+    model, tokenizer, corpus = target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text)
+    with patch.object(module, "evidence_on", own), redirect_stdout(printed):
+        decompose(config, model, tokenizer, corpus, out.with_suffix(".run"), out, storage="float32")
+    return printed.getvalue()
+
+
+def test_the_artefact_is_that_of_one_process(tmp_path, text):
+    together(1, decomposed, text, tmp_path / "one", {})
+    expected = open_artifact(tmp_path / "one", "decomposition")
+    for name, machine in (("ddp", {}), ("fsdp", {"sharding": "fsdp", "activation_checkpointing": True})):
+        first, second = together(2, decomposed, text, tmp_path / name, machine)
+        assert "decompose: 3/3" in first
+        assert second == ""
+        found = open_artifact(tmp_path / name, "decomposition")
+        assert sorted(found.manifest["files"]) == sorted(expected.manifest["files"])
+        assert found.json() == expected.json()
+        ours, theirs = found.tensors(), expected.tensors()
+        assert {k: (v.shape, v.dtype) for k, v in ours.items()} == {
+            k: (v.shape, v.dtype) for k, v in theirs.items()
+        }
+        for key, value in theirs.items():
+            assert (np.abs((ours[key] - value).numpy()) > 1e-3).mean() < 0.02, key
+        load_decomposition(tmp_path / name, target(vocab_size=VOCAB))
+
+
+def test_rows_that_do_not_split_are_refused_before_anything_is_written(tmp_path, text):
+    with pytest.raises(Failed, match=r"3 rows do not split into 2 processes × 1 parts .*multiple of 2"):
+        together(2, decomposed, text, tmp_path / "out", {}, 3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sharding_needs_processes(tmp_path, text):
+    with pytest.raises(Failed, match=r"machine\.sharding is fsdp.*there is one\. Start with torchrun"):
+        together(1, decomposed, text, tmp_path / "out", {"sharding": "fsdp"})
