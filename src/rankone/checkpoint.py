@@ -113,7 +113,7 @@ def save_checkpoint(run: Path, state: State, config_hash: str) -> Path:
     folder, ranks = run / "checkpoints", current()
     target = folder / f"step-{state.step:07d}"
     with _staging(target, ranks) as staging:
-        save_tensors(staging / _file_name(ranks), state.tensors)
+        save_tensors(staging / _file_name(ranks), dict(state.tensors))
         if ranks.first:
             dims = {name: split.dim for name, split in state.splits.items()}
             about = {"step": state.step, "config_hash": config_hash, "values": state.values, "splits": dims}

@@ -8,6 +8,10 @@ from tests.decomposition.tiny import recipe, trainer
 from tests.processes import together
 
 from rankone.decomposition.gathered import gathered
+from rankone.decomposition.recompute import recomputed
+from rankone.decomposition.share import Share
+from rankone.errors import RankOneError
+from rankone.ranks import Ranks
 
 BASE = {
     "rows": 8,
@@ -118,3 +122,87 @@ def test_every_layout_takes_the_same_steps(alone, layout):
     found = together(size, every_case, list(CASES), machine)
     for name in CASES:
         same(name, [answer[name] for answer in found], alone[name])
+
+
+def first_pass(ranks, name):
+    """Masks, sources of delta and routes of a step's first masked forward."""
+    run, calls = built(name), []
+    masked = run.model.masked
+
+    def recorded(batch, mask, delta, route):
+        calls.append([batch.numpy(), mask.detach().numpy(), delta.detach().numpy(), route.numpy()])
+        return masked(batch, mask, delta, route)
+
+    run.model.masked = recorded
+    with run.installed():
+        run.step(0)
+    return calls[0]
+
+
+def test_processes_take_other_rows_and_draw_other_masks_and_routes():
+    alone = first_pass(None, "merged")
+    pair = together(2, first_pass, "merged")
+    for ours, whole in zip(zip(*pair, strict=True), alone, strict=True):
+        assert ours[0].shape == ours[1].shape
+        assert not np.array_equal(ours[0], ours[1])
+        np.testing.assert_allclose(np.concatenate(ours), whole, rtol=1e-4, atol=1e-5)
+    # Not by their rows alone: no drawn number of delta's sources is met twice.
+    drawn = [own[2][own[3].min((1, 2)) == 0].ravel() for own in pair]
+    assert min(map(len, drawn)) > 0
+    assert not set(drawn[0].tolist()) & set(drawn[1].tolist())
+
+
+@pytest.mark.parametrize("name", ["separate", "activations", "bsc"])
+def test_recomputed_activations_change_memory_and_no_bit(name):
+    kept, again = [], []
+    for found, machine in ((kept, {}), (again, {"activation_checkpointing": True})):
+        run, sizes = built(name, **machine), []
+
+        def count(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with run.installed(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            run.step(0)
+        found += [sum(sizes), {k: p.grad.clone() for k, p in run.decomposition.named_parameters()}]
+    assert [k for k, g in kept[1].items() if not torch.equal(g, again[1][k])] == []
+
+
+def test_blocks_keep_their_inputs_alone():
+    """Bytes that the masked forward of one block leaves for its backward."""
+    held = {}
+    for recompute in (False, True):
+        run = built("merged", activation_checkpointing=recompute)
+        shape = (8, 7, run.decomposition.total)
+        with run.installed():
+            run.model.clean(run.batch(0))
+            seen = {}
+
+            def note(tensor, seen=seen):
+                seen[tensor.data_ptr()] = tensor.numel()
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+                run.model.masked(run.batch(0), torch.rand(shape).requires_grad_(), torch.rand(8, 7, 6))
+        held[recompute] = sum(seen.values())
+    assert held[True] < 0.5 * held[False]
+
+
+def test_a_model_without_a_list_of_blocks_cannot_recompute():
+    run = built("merged", activation_checkpointing=True)
+    run.model.target = torch.nn.Module()
+    with pytest.raises(RankOneError, match=r"machine\.activation_checkpointing"), recomputed(run.model):
+        pass
+
+
+def test_uneven_rows_are_refused():
+    with pytest.raises(ValueError, match=r"rows is 4, which machine\.accumulation, 3, does not divide"):
+        recipe(machine={"accumulation": 3})
+    with pytest.raises(
+        RankOneError, match=r"6 rows do not split into 2 processes × 2 parts .* multiple of 4"
+    ):
+        Share(6, 2, Ranks(0, 2))
+    share = Share(12, 3, Ranks(1, 2))
+    parts = share.split(torch.arange(6)[:, None], torch.zeros(6, 1, 1, dtype=torch.bool))
+    assert [list(part.rows) for part in parts] == [[6, 7], [8, 9], [10, 11]]
+    assert [part.batch.flatten().tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]

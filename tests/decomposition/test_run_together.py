@@ -30,14 +30,15 @@ def text(tmp_path_factory):
     return folder
 
 
-def decomposed(ranks, text, out, machine, rows=4):
+def decomposed(ranks, text, out, machine, rows=4, stop_after=None):
     """A run from text to artefact; what this process printed."""
     printed = io.StringIO()
     own = partial(module.evidence_on, ladder=(1,))
     config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
     model, tokenizer, corpus = target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text)
     with patch.object(module, "evidence_on", own), redirect_stdout(printed):
-        decompose(config, model, tokenizer, corpus, out.with_suffix(".run"), out, storage="float32")
+        run = out.with_suffix(".run")
+        decompose(config, model, tokenizer, corpus, run, out, stop_after, storage="float32")
     return printed.getvalue()
 
 
@@ -45,7 +46,10 @@ def test_the_artefact_is_that_of_one_process(tmp_path, text):
     together(1, decomposed, text, tmp_path / "one", {})
     expected = open_artifact(tmp_path / "one", "decomposition")
     for name, machine in (("ddp", {}), ("fsdp", {"sharding": "fsdp", "activation_checkpointing": True})):
+        # Begun in one layout, ended in another.
+        together(1, decomposed, text, tmp_path / name, {"accumulation": 2}, 4, 1)
         first, second = together(2, decomposed, text, tmp_path / name, machine)
+        assert "resuming at step 1" in first
         assert "decompose: 3/3" in first
         assert second == ""
         found = open_artifact(tmp_path / name, "decomposition")

@@ -1,7 +1,7 @@
 """Memory and time of a decomposition run before it begins.
 
-With P positions a step (of one process), ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ parameters of
-the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block on, h the
+With P positions a step (of one process), ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ
+parameters of the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block on, h the
 hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
 
     clean forward            2 P (N_u + N_d + N_W) + 4 P T h · blocks
@@ -84,7 +84,9 @@ def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     fixed = 4 * size.weights + 4 * size.downstream
     machine = config.machine
     counted = machine.accumulation > 1 and config.minimality.frequency > 0
-    again = p * (2.0 * size.factors + fixed / 2) + attention * late if machine.activation_checkpointing else 0.0
+    again = (
+        p * (2.0 * size.factors + fixed / 2) + attention * late if machine.activation_checkpointing else 0.0
+    )
     clean = 2.0 * p * (size.upstream + size.downstream + size.weights) + attention * size.blocks
     return {
         "clean forward": clean * (1 + counted),

@@ -24,8 +24,9 @@ from rankone.ranks import current
 class RunSize:
     """Counts of one process of a run: numbers of values unless said otherwise.
 
-    `positions` are those it takes in a step, `processes` how many there are. `sites` holds (d_in, d_out, C) of each; `upstream` and `downstream` are the matrix entries one position is
-    multiplied with before and from the first decomposed block on, sites left out.
+    `positions` are those it takes in a step, `processes` how many there are. `sites` holds (d_in, d_out, C) of each;
+    `upstream` and `downstream` are the matrix entries one position is multiplied with before and from the first
+    decomposed block on, sites left out.
     """
 
     sites: tuple[tuple[int, int, int], ...]
