@@ -1,8 +1,8 @@
 """Memory and time of a decomposition run before it begins.
 
 With P positions a step (of one process), ΣC subcomponents, N_V entries of V and U, N_W of the decomposed matrices, N_Γ
-parameters of the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block on, h the
-hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
+parameters of the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block
+on, h the hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
 
     clean forward            2 P (N_u + N_d + N_W) + 4 P T h · blocks
     importance               6 P N_Γ                                 forward, and backward to weights and inputs
