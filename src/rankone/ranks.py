@@ -27,7 +27,7 @@ from rankone.progress import console
 T = TypeVar("T")
 # After which a collective that a process never joins is an error on the others.
 COLLECTIVE_TIMEOUT = timedelta(minutes=20)
-PATIENCE = timedelta(seconds=5)
+LONGEST_PAUSE = 1.0  # seconds
 _FAILED, _COUNT = "failed", "failures"
 
 
@@ -105,14 +105,14 @@ class Ranks:
         self.store.set(key, value)
 
     def _wait(self, key: str) -> str:
+        """The value of a key once it is there. Asked for again and again: a store's own wait complains when it ends."""
         assert self.store is not None
-        while True:
-            try:
-                self.store.wait([key], PATIENCE)
-            except RuntimeError:  # not there yet, or the store is gone, which the next line meets
-                self.raise_told()
-            else:
-                return self.store.get(key).decode()
+        pause = 0.002
+        while not self.store.check([key]):
+            self.raise_told()
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return self.store.get(key).decode()
 
     def raise_told(self) -> None:
         """Raise the error that another process has told, if one has."""

@@ -9,6 +9,7 @@ from tests.decomposition.tiny import recipe, trainer
 from tests.processes import together
 
 from rankone.decomposition.gathered import gathered
+from rankone.decomposition.machine import Machine
 from rankone.decomposition.recompute import recomputed
 from rankone.decomposition.share import Share
 from rankone.errors import RankOneError
@@ -202,8 +203,8 @@ def test_uneven_rows_are_refused():
     with pytest.raises(
         RankOneError, match=r"6 rows do not split into 2 processes × 2 parts .* multiple of 4"
     ):
-        Share(6, 2, Ranks(0, 2))
-    share = Share(12, 3, Ranks(1, 2))
+        Share(6, Machine(accumulation=2), Ranks(0, 2))
+    share = Share(12, Machine(accumulation=3), Ranks(1, 2))
     parts = share.split(torch.arange(6)[:, None], torch.zeros(6, 1, 1, dtype=torch.bool))
     assert [list(part.rows) for part in parts] == [[6, 7], [8, 9], [10, 11]]
     assert [part.batch.flatten().tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]

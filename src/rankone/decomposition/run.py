@@ -21,6 +21,7 @@ from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.sharding import consolidated
+from rankone.decomposition.share import check_layout
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.targeted import in_batches
@@ -64,6 +65,7 @@ def decompose(
     """
     ranks = current()
     ranks.on_first(lambda: refuse_existing(out))
+    check_layout(config.rows, config.machine, ranks)
     require_context(target, config.context)
     check_wrap(target, find_sites(target, config.sites))
     # Without defaults, so that a field that a later version adds does not keep a run from resuming; and without the

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from rankone.decomposition.machine import Machine
 from rankone.errors import RankOneError
 from rankone.ranks import Ranks
 
@@ -27,18 +28,28 @@ class Part(NamedTuple):
     adversarial: Bool[Tensor, "b 1 1"]
 
 
+def check_layout(rows: int, machine: Machine, ranks: Ranks) -> None:
+    """RankOneError where the rows of a step do not split evenly, or there is nobody to share memory with."""
+    parts = machine.accumulation
+    if rows % (ranks.size * parts):
+        raise RankOneError(
+            f"{rows} rows do not split into {ranks.size} processes × {parts} parts (rows, machine.accumulation). "
+            f"Set rows to a multiple of {ranks.size * parts}: it is the batch of all processes together."
+        )
+    if machine.sharding == "fsdp" and ranks.size == 1:
+        raise RankOneError(
+            "machine.sharding is fsdp, which shares memory among processes, but there is one. Start with "
+            "torchrun --nproc-per-node N -m rankone …, or leave it out."
+        )
+
+
 class Share:
     """The rows of this process: a contiguous range of the global batch, in `accumulation` equal parts."""
 
-    def __init__(self, rows: int, accumulation: int, ranks: Ranks) -> None:
-        if rows % (ranks.size * accumulation):
-            raise RankOneError(
-                f"{rows} rows do not split into {ranks.size} processes × {accumulation} parts (rows, "
-                f"machine.accumulation). Set rows to a multiple of {ranks.size * accumulation}: it is the batch of all "
-                "processes together."
-            )
+    def __init__(self, rows: int, machine: Machine, ranks: Ranks) -> None:
+        check_layout(rows, machine, ranks)
         count = rows // ranks.size
-        self.total, self.parts = rows, accumulation
+        self.total, self.parts = rows, machine.accumulation
         self.rows = range(ranks.rank * count, (ranks.rank + 1) * count)
 
     @property

@@ -91,7 +91,7 @@ class Trainer:
     ) -> None:
         self.config, self.decomposition = config, decomposition
         self.ranks = current()
-        self.share = Share(config.rows, config.machine.accumulation, self.ranks)
+        self.share = Share(config.rows, config.machine, self.ranks)
         self.data = data if callable(data) else in_order(data, config.rows)
         self.device = next(target.parameters()).device
         self.draws = RowDraws(config.seed, self.device)
@@ -138,11 +138,6 @@ class Trainer:
         machine = self.config.machine
         with self.model, recomputed(self.model) if machine.activation_checkpointing else nullcontext():
             if machine.sharding == "fsdp":
-                if self.ranks.size == 1:
-                    raise RankOneError(
-                        "machine.sharding is fsdp, which shares memory among processes, but there is one. Start with "
-                        "torchrun --nproc-per-node N -m rankone …, or leave it out."
-                    )
                 shard(self.model, self.device, self.ranks.size)
                 self._optimise()
             yield
