@@ -22,7 +22,7 @@ from rankone.benchmark import tables
 from rankone.checkpoint import State, save_checkpoint
 from rankone.decomposition.evidence.save import save_evidence
 from rankone.decomposition.model import load_decomposition, save_decomposition
-from rankone.decomposition.trainer import new_decomposition
+from rankone.decomposition.start import new_decomposition
 from rankone.edits.scales import scale_edit
 from rankone.harvest.clustering.config import ClusterConfig
 from rankone.harvest.clustering.run import cluster
