@@ -33,10 +33,10 @@ def text(tmp_path_factory):
 def decomposed(ranks, text, out, machine, rows=4, stop_after=None):
     """A run from text to artefact; what this process printed."""
     printed = io.StringIO()
-    own = partial(module.evidence_on, ladder=(1,))
+    quick = partial(module.account_on, ladder=(1,))
     config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
     model, tokenizer, corpus = target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text)
-    with patch.object(module, "evidence_on", own), redirect_stdout(printed):
+    with patch.object(module, "account_on", quick), redirect_stdout(printed):
         run = out.with_suffix(".run")
         decompose(config, model, tokenizer, corpus, run, out, stop_after, storage="float32")
     return printed.getvalue()
