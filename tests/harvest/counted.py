@@ -17,6 +17,7 @@ class Counted:
 
     def __init__(self, sizes, components, vocabulary=(), inputs=None, outputs=None):
         self.sizes, self.parts = sizes, components
+        self.clusters = None
         self.config = {"tokens": sizes, "config": {"thresholds": [0.0, 0.1], "firing": 0.1}}
         texts = [text for text, _, _ in vocabulary]
         self._database = duckdb.connect()

@@ -1,8 +1,8 @@
-"""What a harvest knows about one subcomponent: the page that labels, search and `rankone show` read."""
+"""What a harvest knows of one subcomponent (or component, if it counts those): what labels, search and `show` read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ class CofiringRow:
 
 
 @dataclass(frozen=True)
+class MemberRow:
+    """A subcomponent of a component: at how many positions it fires, and the share of the component's firings they are."""
+
+    component: str
+    firings: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Example:
     """A window of text around one firing position `centre`; all lists have one entry per token of the window."""
 
@@ -66,7 +75,8 @@ class ComponentPage:
     """All a harvest stored about one subcomponent.
 
     firings: count above the firing threshold; densities: share of all tokens above each stored threshold.
-    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings.
+    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings. members: of a
+    component, the one that fires most first.
     """
 
     component: str
@@ -80,3 +90,4 @@ class ComponentPage:
     output_tokens: list[TokenRow]
     cofiring: list[CofiringRow]
     examples: list[Example]
+    members: list[MemberRow] = field(default_factory=list)

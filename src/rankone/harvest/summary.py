@@ -12,6 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.errors import RankOneError
+from rankone.harvest.firings import firings
+from rankone.harvest.grouping import Grouping
 from rankone.models.output import vocabulary_size
 from rankone.text.blocks import Blocks
 
@@ -21,7 +23,7 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Importances:
-    """Mean causal importance of every subcomponent on every domain.
+    """Mean causal importance of every subcomponent (or component) on every domain.
 
     mean: [domains, subcomponents], over the text tokens (BOS left out), in the decomposition's order.
     """
@@ -51,16 +53,21 @@ class Importances:
         return Importances(list(domains), self.names, mean, {d: self.tokens[d] for d in domains})
 
 
-def mean_importances(model: DecomposedModel, text: dict[str, Blocks]) -> Importances:
-    """Mean causal importance per domain over the given blocks."""
+def mean_importances(
+    model: DecomposedModel, text: dict[str, Blocks], grouping: Grouping | None = None
+) -> Importances:
+    """Mean causal importance per domain over the given blocks; with `grouping`, of components (the largest member's)."""
+    names = model.decomposition.names() if grouping is None else grouping.names
     rows, tokens = [], {}
     for domain, blocks in text.items():
-        total = torch.zeros(model.decomposition.total)
+        total = torch.zeros(len(names))
         for ids, valid, present in _parts(blocks):
-            total += model.importance(ids, present)[valid].sum(0)
+            found = firings(model.importance(ids, present), valid)
+            found = found if grouping is None else grouping.joined(found)
+            total.index_add_(0, found.component.cpu(), found.importance.cpu())
         rows.append(total / max(blocks.tokens, 1))
         tokens[domain] = blocks.tokens
-    return Importances(list(text), model.decomposition.names(), torch.stack(rows), tokens)
+    return Importances(list(text), names, torch.stack(rows), tokens)
 
 
 def _parts(blocks: Blocks) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
