@@ -59,7 +59,7 @@ def test_members_become_columns():
     names = decomposition.names()
     found = Grouping.of({"c0": [names[5], names[0]], "c1": [names[2]]}, decomposition, "f")
     assert found.columns[[0, 2, 5, 1]].tolist() == [0, 1, 0, -1]
-    with pytest.raises(RankOneError, match="unknown subcomponent 'h.0.mlp.c_fc:999'"):
+    with pytest.raises(RankOneError, match=r"unknown subcomponent 'h\.0\.mlp\.c_fc:999'"):
         Grouping.of({"c0": ["h.0.mlp.c_fc:999"]}, decomposition, "f")
 
 

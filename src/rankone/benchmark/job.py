@@ -92,7 +92,9 @@ class Job:
         """The harvest that the selection reads, if one is named; of another decomposition it is refused."""
         if self.config.harvest is None:
             return None
-        return HarvestStore.open(self.config.harvest, self.decomposition)
+        store = HarvestStore.open(self.config.harvest, self.decomposition)
+        store.require_subcomponents("this job")
+        return store
 
     @cached_property
     def importances(self) -> Importances:

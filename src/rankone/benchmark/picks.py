@@ -107,7 +107,8 @@ def compare_picks(
         d: domain_blocks(tokenizer, corpus, d, "validation", config.tokens, context) for d in store.domains()
     }
     names = list(dict.fromkeys(c.name for _, candidates in chosen.values() for c in candidates))
-    measured = _measure(model, decomposition, names, config.alphas, text)
+    members = {name: store.members(name) for name in names}
+    measured = _measure(model, decomposition, members, config.alphas, text)
     return [
         TargetPick(
             target,
@@ -125,13 +126,16 @@ def compare_picks(
 def _measure(
     model: PreTrainedModel,
     decomposition: Decomposition,
-    names: Sequence[str],
+    members: Mapping[str, Sequence[str]],
     alphas: Sequence[float],
     text: Mapping[str, Blocks],
 ) -> dict[str, list[dict[str, Any]]]:
     base = cross_entropies(model, text)
-    with meter("measure candidates", len(names) * len(alphas)) as bar:
-        return {name: scale_response(model, decomposition, [name], alphas, text, base, bar) for name in names}
+    with meter("measure candidates", len(members) * len(alphas)) as bar:
+        return {
+            name: scale_response(model, decomposition, own, alphas, text, base, bar)
+            for name, own in members.items()
+        }
 
 
 def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | None = None) -> None:

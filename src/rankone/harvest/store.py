@@ -122,6 +122,14 @@ class HarvestStore:
                 f"{given[:12]}…). Give the decomposition it was made from, or harvest this one."
             )
 
+    def require_subcomponents(self, what: str) -> None:
+        """Raise RankOneError where components are counted; what: what turns single subcomponents."""
+        if self.clusters is not None:
+            raise RankOneError(
+                f"'{self.artifact.path}' counts components, but {what} turns single subcomponents. Give a harvest made "
+                "without --clusters."
+            )
+
     def _read(self, table: str) -> pa.Table:
         return pq.read_table(self.artifact.path / f"{table}.parquet")
 
