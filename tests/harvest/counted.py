@@ -49,6 +49,12 @@ class Counted:
     def components(self):
         return list(self.parts)
 
+    def members(self, name):
+        return [name]
+
+    def require_subcomponents(self, what):
+        pass
+
     def domains(self):
         return list(self.sizes)
 

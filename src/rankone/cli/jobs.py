@@ -20,7 +20,7 @@ def demo(
     recipe: Annotated[Path | None, typer.Option(help="another job recipe (YAML)")] = None,
     replace: Annotated[bool, typer.Option(help="write into an existing report directory")] = False,
     harvest: Annotated[
-        Path | None, typer.Option("--harvest", help="pick the component by this harvest")
+        Path | None, typer.Option("--harvest", help="pick by this harvest, not by a small one made now")
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="and by its labels")] = None,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -38,6 +39,11 @@ class TokenRow:
     precision: float
     recall: float
     lift: float
+
+
+def telling(rows: Iterable[TokenRow], top: int | None = None) -> list[TokenRow]:
+    """The `top` rows (or all) that carry most information, weight × PMI: PMI alone favours what was seen once."""
+    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
 
 
 @dataclass(frozen=True)

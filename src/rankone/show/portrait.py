@@ -14,7 +14,7 @@ from rankone.benchmark.response import scale_response
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.clustering.components import Component
-from rankone.harvest.page import ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.page import ComponentPage, DomainRow, Example
 from rankone.harvest.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
@@ -137,11 +137,6 @@ def respond(
     with meter("scale response", len(alphas)) as bar:
         rows = scale_response(model, decomposition, members, alphas, text, bar=bar)
     return Response(rows, math.log(model.config.get_text_config().vocab_size), tokens)
-
-
-def telling(rows: Sequence[TokenRow], top: int) -> list[TokenRow]:
-    """The `top` rows that carry most information, weight × PMI: PMI alone favours what was seen once."""
-    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
 
 
 def strongest(examples: Sequence[Example], count: int) -> list[Example]:

@@ -11,10 +11,10 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from rankone.harvest.page import Example, TokenRow
+from rankone.harvest.page import Example, TokenRow, telling
 from rankone.inert import visible
 from rankone.show.bars import bar
-from rankone.show.portrait import DIRECTIONS, Portrait, cluster_words, strongest, telling
+from rankone.show.portrait import DIRECTIONS, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 
 _BAR, _MEMBERS = 24, 12

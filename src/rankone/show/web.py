@@ -11,8 +11,8 @@ from rankone.benchmark.page import Section, drawing, page, paragraph, table, tok
 from rankone.benchmark.page import text as inert
 from rankone.benchmark.theme import number, signed, svg
 from rankone.decomposition.directions import DirectionRow
-from rankone.harvest.page import Example, TokenRow
-from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, cluster_words, strongest, telling
+from rankone.harvest.page import Example, TokenRow, telling
+from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 
 STYLE = """

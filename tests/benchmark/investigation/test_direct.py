@@ -103,7 +103,7 @@ def test_members_write_together():
     decomposition = decomposed(model, "random")
     names = ["h.1.mlp.down_proj:0", "h.0.mlp.down_proj:4"]
     units = [w / w.norm() for w in (decomposition.vectors(n)[1] for n in names)]
-    expected = direct_logits(model, 3 * units[0] - units[1])
+    expected = direct_logits(model, 3 * units[0] - units[1])[: len(words)]
     active = dict(zip([*names, "h.0.mlp.c_fc:0"], (3.0, -1.0, 9.0), strict=True))
     found = direct_effect(model, words, decomposition, active, 1)
     assert found.raises[0][1] == pytest.approx(float(expected.max() / expected.std()), rel=1e-3)
