@@ -51,8 +51,8 @@ class Traces:
         if self.activation.shape[-1] == 1:
             return self
         size = self.activation.square().sum(-1, keepdim=True).sqrt()
-        gradients = (own.sum(-1, keepdim=True) for own in (self.gradient, self.drawn))
-        return Traces(size, *gradients, self.valid)
+        gradient, drawn = (own.sum(-1, keepdim=True) for own in (self.gradient, self.drawn))
+        return Traces(size, gradient, drawn, self.valid)
 
 
 class _Watched(Scales):
