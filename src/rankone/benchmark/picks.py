@@ -1,7 +1,8 @@
 """How good is a pick by labels and specificity? Each pick beside the other candidates, all measured on validation text.
 
 The trade-off of a subcomponent for a target domain is the largest rise of the target's cross-entropy over a grid of scales
-at which every other domain rises by less than a tolerance (α = 1, no change, always counts: never below 0).
+at which every other domain rises by less than a tolerance (α = 1, no change, always counts: never below 0). The grid must
+reach far: a subcomponent that spares all else does little at a small scale and most at a large one, and a fit goes there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class PicksConfig(Config):
 
     targets: tuple[str, ...] = Field(default=("de", "fr", "es", "it", "code"), min_length=1)
     candidates: int = Field(default=20, gt=0)
-    alphas: tuple[float, ...] = Field(default=(-8.0, -4.0, -2.0, 0.0, 3.0, 6.0), min_length=1)
+    alphas: tuple[float, ...] = Field(default=(-24.0, -12.0, -6.0, -3.0, 0.0, 3.0, 6.0), min_length=1)
     tokens: int = Field(default=400, gt=0)
     tolerance: float = Field(default=0.05, gt=0)
 
