@@ -122,11 +122,11 @@ def _contexts(found: Investigation) -> str:
     return paragraph(note, "note") + "\n".join(parts)
 
 
-def _domain_contexts(f: Finding, number: int) -> str:
+def _domain_contexts(f: Finding, place: int) -> str:
     rows = [[_before(c), token(c.token), number(c.ce_base, 2), number(c.ce, 2)] for c in f.contexts]
     name = text(domain_name(f.domain))
     header = ["context", "lost token", "CE", "CE turned"]
-    return f"<h3>{name}</h3>" + table(f"contexts-{number}", header, rows, words=(0, 1))
+    return f"<h3>{name}</h3>" + table(f"contexts-{place}", header, rows, words=(0, 1))
 
 
 def _before(context: Context) -> str:
