@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from rankone.benchmark.response import ALPHAS
 from rankone.config import Config
 from rankone.edits.fitting import FitConfig
 from rankone.errors import RankOneError
@@ -49,7 +50,7 @@ class JobConfig(Config):
     retain_tokens: int = Field(default=6000, gt=0)
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
-    alphas: list[float] = Field(default_factory=lambda: [float(a) for a in range(-12, 5)])
+    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS))
     harvest: str | None = Field(
         default=None,
         description="harvest to pick by, in place of a small one made on training text; needs `labels`",
