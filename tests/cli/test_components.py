@@ -61,6 +61,9 @@ def test_rank_without_and_with_a_harvest(world):
     own = ["--clusters", world / "clusters", "--top", 5]
     counted = shown(rankone(*words, *own, "--tokens", 60))
     assert len(names(counted)) == 5
+    best = next(line for line in counted.splitlines() if names(line))
+    members = Components.open(world / "clusters").members(names(counted)[0])
+    assert best.rstrip("│ ").endswith(f" {len(members)}")
     stored = shown(read(world, *words, "--top", 5))
     assert stored == shown(read(world, *words, *own))
     # The harvest and the count read the same text here.

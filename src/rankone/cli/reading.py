@@ -72,6 +72,7 @@ def rank(
     compared = list(dict.fromkeys([*named, *(domains or _domains(store, text))]))
     sources = Sources(pair, _training_text(pair, text, tokens), compared, store, found, components)
     ranking = make(asked, sources, by)
+    clustering = store if store is not None and store.clusters else components
     rows = []
     for i in ranking.order(top):
         row: list[object] = [
@@ -79,10 +80,13 @@ def rank(
             float(ranking.values[i]),
             *(c[i] for c in ranking.columns.values()),
         ]
+        if clustering is not None:
+            row.append(len(clustering.members(ranking.names[i])))
         if found is not None:
             row.append(found.best(ranking.names[i]).label if ranking.names[i] in found.by_component else "")
         rows.append(row)
-    columns = ["component", ranking.score, *ranking.columns, *(["label"] if found is not None else [])]
+    columns = ["component", ranking.score, *ranking.columns]
+    columns += ["members"] * (clustering is not None) + ["label"] * (found is not None)
     print_table(ranking.title, columns, rows, ranking.note)
 
 
