@@ -75,18 +75,16 @@ def rank(
     clustering = store if store is not None and store.clusters else components
     rows = []
     for i in ranking.order(top):
-        row: list[object] = [
-            ranking.names[i],
-            float(ranking.values[i]),
-            *(c[i] for c in ranking.columns.values()),
-        ]
+        name = ranking.names[i]
+        row: list[object] = [name, float(ranking.values[i]), *(c[i] for c in ranking.columns.values())]
         if clustering is not None:
-            row.append(len(clustering.members(ranking.names[i])))
+            row.append(len(clustering.members(name)))
         if found is not None:
-            row.append(found.best(ranking.names[i]).label if ranking.names[i] in found.by_component else "")
+            row.insert(0, found.best(name).label if name in found.by_component else "")
         rows.append(row)
-    columns = ["component", ranking.score, *ranking.columns]
-    columns += ["members"] * (clustering is not None) + ["label"] * (found is not None)
+    # The first column may wrap: labels are long, names must stay whole.
+    columns = ["label"] * (found is not None) + ["component", ranking.score, *ranking.columns]
+    columns += ["members"] * (clustering is not None)
     print_table(ranking.title, columns, rows, ranking.note)
 
 
