@@ -187,9 +187,6 @@ def test_what_does_not_fit_is_refused(world, several, tokenizer, tmp_path, monke
     ]
     shown(rankone(*words, "--out", other))
     refused(read(world, "rank", "--clusters", other), "counts the components of another clustering")
-    refused(
-        read(world, "demo", "--labels", world / "labels", "--out", tmp_path / "d"), "another decomposition"
-    )
     monkeypatch.setitem(RECIPE, "seed", 1)
     model, decomposition = write_pair(tmp_path, tokenizer, len(tokenizer))
     message = "clusters another decomposition"

@@ -157,6 +157,11 @@ def test_names_that_are_not_counted(store, grouped):
         store.page("c99")
 
 
+def test_what_turns_single_subcomponents_takes_none_of_components(store):
+    with pytest.raises(RankOneError, match="counts components, but this job turns single subcomponents"):
+        store.require_subcomponents("this job")
+
+
 def test_mean_importances_of_components(world, grouped, dense):
     text = {d: [] for d in DOMAINS}
     for batch in batches(world.tokenizer, world.corpus, CONFIG):

@@ -100,6 +100,7 @@ def generate(
 
     from rankone.benchmark.measure import rollout
     from rankone.edits.lowrank import LowRankEdit
+    from rankone.inert import visible
     from rankone.models.loading import load_model, load_tokenizer
 
     target, tokenizer = load_model(model), load_tokenizer(model)
@@ -107,4 +108,5 @@ def generate(
     if loaded is not None:
         loaded.check_base(target)
     with loaded.apply(target) if loaded is not None else nullcontext():
-        console.print(prompt + rollout(target, tokenizer, prompt, tokens), markup=False)
+        said = prompt + rollout(target, tokenizer, prompt, tokens)
+    console.print("\n".join(map(visible, said.split("\n"))), markup=False)
