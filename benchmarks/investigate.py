@@ -40,7 +40,7 @@ def main() -> None:
     config = CheckConfig.checked(asked, "investigate")
     target, tokenizer = load_model(given.model), load_tokenizer(given.model)
     decomposition, artifact = load_decomposition(given.decomposition, target)
-    store = HarvestStore.open(given.harvest, decomposition)
+    store = HarvestStore.open(given.harvest, decomposition, target)
     corpus = open_corpus(given.text)
     found = check(target, tokenizer, decomposition, store, corpus, config)
     print_check(found)

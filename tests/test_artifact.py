@@ -12,9 +12,11 @@ import torch
 
 from rankone.artifact import (
     MANIFEST,
+    atomic_file,
     file_hash,
     new_artifact,
     open_artifact,
+    read_json,
     read_tensors,
     refuse_existing,
     save_tensors,
@@ -106,7 +108,7 @@ def test_replace_exchanges_only_the_same_kind(tmp_path):
     make(tmp_path / "x", "new", replace=True)
     assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
-    with pytest.raises(RankOneError, match=r"x' is a thing, but a model is needed here"):
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'model' is needed here"):
         make(tmp_path / "x", kind="model", replace=True)
     assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
 
@@ -141,7 +143,7 @@ def test_a_lacking_file_is_named(tmp_path):
 
 
 def test_wrong_kind(tmp_path):
-    with pytest.raises(RankOneError, match=r"x' is a thing, but a harvest is needed here"):
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'harvest' is needed here"):
         open_artifact(make(tmp_path / "x"), "harvest")
 
 
@@ -195,3 +197,38 @@ def test_text_is_written_whole_or_not_at_all(tmp_path):
         write_text(tmp_path / "new/a.txt", "half \ud800")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
     assert (tmp_path / "new/a.txt").read_text("utf8") == "ä"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x", "utf8")
+    with pytest.raises(RankOneError, match="file' is a file: nothing can be written below it"):
+        refuse_existing(tmp_path / "file" / "deep" / "out")
+    refuse_existing(tmp_path / "new" / "deep" / "out")
+    monkeypatch.setattr("rankone.artifact.os.access", lambda *_: False)
+    with pytest.raises(RankOneError, match=f"'{tmp_path}' cannot be written in"):
+        refuse_existing(tmp_path / "new" / "deep" / "out")
+
+
+def test_json_is_read_or_named(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    (tmp_path / "cut.json").write_text('{"a": ', "utf8")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    for name, complaint in (("none", "no file"), ("cut", "cannot read JSON"), ("bytes", "cannot read JSON")):
+        with pytest.raises(RankOneError, match=f"{complaint}.*{name}.json"):
+            read_json(tmp_path / f"{name}.json")
+    with pytest.raises(RankOneError, match=r"a.json' must hold a JSON list"):
+        read_json(tmp_path / "a.json", list)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    def cut_off():
+        with atomic_file(tmp_path / "a") as stream:
+            stream.write(b"new")
+            raise KeyboardInterrupt
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"

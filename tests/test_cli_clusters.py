@@ -98,7 +98,7 @@ def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, mo
     for words, said in (
         (["c999", "--clusters", clustered[0]], "no component 'c999'"),
         (["c1"], "'c1' names a component"),
-        (["c1", "--clusters", pair[1]], "is a decomposition, but a components is needed"),
+        (["c1", "--clusters", pair[1]], "is of kind 'decomposition', but 'components' is needed"),
     ):
         outcome = rankone(*tune, *words)
         assert (outcome.code, said in outcome.err) == (2, True)
@@ -107,7 +107,7 @@ def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, mo
     words = ["--components", "c1", "--clusters", clustered[0]]
     outcome = rankone("tune", model, "--decomposition", decomposition, *words)
     assert outcome.code == 2
-    assert "clusters another decomposition" in outcome.err
+    assert "was made from another decomposition" in outcome.err
     assert rankone("cluster", decomposition, "--model", model, "--out", tmp_path / "c", *TEXT).code == 0
     outcome = rankone("cluster-distance", clustered[0], tmp_path / "c")
     assert outcome.code == 2

@@ -44,7 +44,9 @@ def test_overrides_win_unless_none(recipe):
 
 def test_unknown_key_is_named_with_its_place_and_value(recipe):
     path = recipe("stepz: 5\n")
-    with pytest.raises(RankOneError, match=rf"^{path}: stepz: Extra inputs are not permitted \(got 5\)$"):
+    with pytest.raises(
+        RankOneError, match=rf"^{path}: stepz: Extra inputs are not permitted \(got 5\)\. Nearest: steps\.$"
+    ):
         Outer.from_yaml(path)
 
 
@@ -53,6 +55,26 @@ def test_nested_errors_are_all_named(recipe):
         Outer.from_yaml(recipe("steps: many\ninner: {rate: -1}\n"))
     assert "steps: " in str(caught.value)
     assert "(got 'many')" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_nan_and_infinity_are_refused(recipe, value):
+    with pytest.raises(RankOneError, match=r"inner\.rate: .*\(got -?(nan|inf)\)"):
+        Outer.from_yaml(recipe(f"inner: {{rate: {value}}}\n"))
+
+
+def test_long_values_are_cut(recipe):
+    with pytest.raises(RankOneError) as caught:
+        Outer.from_yaml(recipe(f"steps: {'x' * 5000}\n"))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("bytes.yaml", "folder.yaml"):
+        with pytest.raises(RankOneError, match=rf"cannot read the recipe '.*{name}' .*YAML in UTF-8"):
+            Outer.from_yaml(tmp_path / name)
 
 
 def test_unknown_override_is_refused(recipe):

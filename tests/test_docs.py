@@ -16,28 +16,17 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-COMMANDS = (
-    "pretrain",
-    "decompose",
-    "evidence",
-    "compare",
-    "harvest",
-    "merge-harvest",
-    "rank",
-    "label",
-    "search",
-    "show",
-    "picks",
-    "investigate",
-    "tune",
-    "export",
-    "generate",
-    "sites",
-    "demo",
-)
 SHELLS = {"", "bash", "sh", "shell", "console"}
 FENCE = re.compile(r"^ {0,3}```(\w*)[^\n]*\n(.*?)^ {0,3}```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@cache
+def _app() -> typer.Typer:
+    from rankone.cli import app
+
+    return app
 
 
 def shell_lines(markdown: str) -> list[str]:
@@ -107,13 +96,6 @@ def documented() -> list[tuple[str, str, list[str]]]:
     ]
 
 
-@cache
-def _app() -> typer.Typer:
-    from rankone.cli import app
-
-    return app
-
-
 @pytest.mark.parametrize(("document", "line", "arguments"), documented())
 def test_documented_command_parses(document, line, arguments):
     error = parse_error(_app(), arguments)
@@ -125,10 +107,92 @@ def test_the_readme_shows_commands():
     assert len(names) >= 4, f"README.md shows only {sorted(names)}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(name, capsys):
+def options_of(app: typer.Typer) -> dict[str, set[str]]:
+    """The options of every command."""
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    return {
+        name: {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        | {"--help"}
+        for name, command in commands.items()
+    }
+
+
+def spans(markdown: str) -> list[str]:
+    """The code in the running text of a document, fences left out."""
+    return INLINE.findall(FENCE.sub("", markdown))
+
+
+def unknown_words(span: str, known: dict[str, set[str]]) -> list[str]:
+    """Commands and options that a span names and that do not exist: `rankone VERB --option …`, or `--option …`."""
+    words = span.replace("…", " ").split()
+    options = [word.split("=")[0] for word in words if word.startswith("--") and word != "--"]
+    if words[:1] == ["rankone"]:
+        verb = next((word for word in words[1:] if not word.startswith("-")), None)
+        if verb is None:
+            return []
+        return [verb] if verb not in known else [o for o in options if o not in known[verb]]
+    if span.startswith("--"):
+        return [o for o in options if not any(o in own for own in known.values())]
+    return []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_commands_and_options_in_running_text_exist(path):
+    known = options_of(_app())
+    lost = {span: words for span in spans(path.read_text("utf8")) if (words := unknown_words(span, known))}
+    assert not lost, f"{path.name} names commands or options that do not exist: {lost}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_files_in_running_text_exist(path):
+    """Source files are named from src/rankone or from the root."""
+    named = [s for s in spans(path.read_text("utf8")) if re.fullmatch(r"[\w./-]+/[\w-]+\.(py|ya?ml|md)", s)]
+    places = (ROOT, ROOT / "src" / "rankone", ROOT / "src" / "rankone" / "decomposition", path.parent)
+    lost = [name for name in named if not any((place / name).exists() for place in places)]
+    assert not lost, f"{path.name} names files that do not exist: {lost}"
+
+
+def test_every_recipe_and_script_of_a_command_line_exists():
+    lost = [
+        (document, word)
+        for document, _, arguments in documented()
+        for word in arguments
+        if word.startswith("recipes/") and not (ROOT / word).exists()
+    ]
+    assert not lost
+
+
+def test_every_kind_of_artefact_is_listed():
+    sources = [path.read_text("utf8") for path in (ROOT / "src" / "rankone").rglob("*.py")]
+    kinds = {
+        kind
+        for source in sources
+        for found in re.findall(r'^KIND\b.* = "([\w-]+)"|new_artifact\(\w+, "([\w-]+)"', source, re.MULTILINE)
+        for kind in found
+        if kind
+    }
+    (row,) = re.findall(
+        r"^\| `kind` \|(.*)\|$", (ROOT / "docs" / "artifacts.md").read_text("utf8"), re.MULTILINE
+    )
+    assert len(kinds) > 10
+    assert kinds == set(INLINE.findall(row))
+
+
+def test_every_command_is_documented():
+    shown = {arguments[0] for _, _, arguments in documented() if arguments}
+    inline = {s.split()[1] for p in DOCUMENTS for s in spans(p.read_text("utf8")) if s.startswith("rankone ")}
+    assert set(options_of(_app())) <= shown | inline
+
+
+@pytest.mark.parametrize("name", sorted(options_of(_app())))
+def test_every_command_and_option_has_help(name, capsys):
     assert parse_error(_app(), [name, "--help"]) is None
     assert "Usage" in capsys.readouterr().out
+    command = getattr(typer.main.get_command(_app()), "commands", {})[name]
+    assert command.help
+    assert [p.name for p in command.params if not getattr(p, "help", None)] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
@@ -170,6 +234,22 @@ def test_commands_are_found():
         ["fit", "mini"],
         ["fit", "a&b"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("span", "lost"),
+    [
+        ("rankone fit --rate 1", []),
+        ("rankone fit MODEL --speed 1 --rate=2", ["--speed"]),
+        ("rankone fti", ["fti"]),
+        ("--rate", []),
+        ("--rat DIR", ["--rat"]),
+        ("rankone", []),
+        ("git --rat", []),
+    ],
+)
+def test_lost_words_of_a_span_are_found(span, lost):
+    assert unknown_words(span, {"fit": {"--rate"}}) == lost
 
 
 @pytest.mark.parametrize(

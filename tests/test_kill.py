@@ -109,8 +109,8 @@ def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(DECOMPOSE), "utf8")
     # Evidence is not what this test is about, and costs more than the training: one step of the adversary.
-    quick = partial(decomposition_run.evidence_on, ladder=(1,))
-    monkeypatch.setattr(decomposition_run, "evidence_on", quick)
+    quick = partial(decomposition_run.account_on, ladder=(1,))
+    monkeypatch.setattr(decomposition_run, "account_on", quick)
     words = ["decompose", model, "--recipe", recipe, "--text", "builtin"]
     killed_equals_whole(words, tmp_path, steps=120, name="tensors.safetensors")
 

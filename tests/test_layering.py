@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
-FOUNDATION = ("artifact", "checkpoint", "config", "errors", "inert", "progress", "schedule")
+FOUNDATION = ("artifact", "checkpoint", "config", "errors", "inert", "progress", "schedule", "theme")
 ROOMS = ("text", "models", "decomposition", "harvest", "labels", "edits", "benchmark", "show", "cli")
 # rankone/__init__.py and __main__.py stand at the door: they may import what they like, nothing imports them.
 DOOR = ("__init__", "__main__")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -106,12 +106,37 @@ def environment() -> dict[str, Any]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise if `path` exists: nothing is overwritten silently."""
+    """Raise if `path` exists (nothing is overwritten silently) or could not be made: said before the work, not after."""
     if path.exists():
         raise RankOneError(
             f"output '{path}' already exists. Choose another name, or remove it first: "
             "nothing is overwritten."
         )
+    require_folder(path.parent)
+
+
+def require_folder(path: Path) -> None:
+    """Raise unless `path` is a directory that can be written in, or can become one."""
+    folder = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not folder.is_dir():
+        raise RankOneError(f"'{folder}' is a file: nothing can be written below it. Choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RankOneError(
+            f"'{folder}' cannot be written in. Choose another place, or change its permissions."
+        )
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
+    try:
+        value = json.loads(path.read_text("utf8"))
+    except FileNotFoundError:
+        raise RankOneError(f"no file '{path}'. Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise RankOneError(f"cannot read JSON from '{path}' ({error}). Write it again.") from error
+    if not isinstance(value, kind):
+        raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
+    return value
 
 
 def write_json(path: Path, value: object) -> None:
@@ -121,11 +146,18 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text atomically (temporary file in the same folder, then rename)."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
@@ -195,17 +227,24 @@ def _swap_in(staging: Path, path: Path) -> None:
 def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     """Verify the artefact at `path` (manifest, kind, schema, every hash) and return it."""
     path = Path(path)
+    manifest = read_manifest(path, kind)
+    for name, expected in manifest["files"].items():
+        _check_file(path, name, expected)
+    return Artifact(path, manifest)
+
+
+def read_manifest(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """The manifest of the artefact at `path`, its kind and schema checked; its other files are not read."""
     if not path.is_dir():
         raise RankOneError(f"no artefact at '{path}': not a directory. Check the path.")
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf8"))
-        files, found = manifest["files"], manifest["kind"]
-        version = manifest["schema_version"]
+        found, version, _ = manifest["kind"], manifest["schema_version"], manifest["files"].items()
     except FileNotFoundError:
         raise RankOneError(
             f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RankOneError(
             f"'{path}/{MANIFEST}' is damaged ({error}). Restore the artefact from its source."
         ) from error
@@ -215,10 +254,8 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
             "Use the matching release."
         )
     if kind is not None and found != kind:
-        raise RankOneError(f"'{path}' is a {found}, but a {kind} is needed here.")
-    for name, expected in files.items():
-        _check_file(path, name, expected)
-    return Artifact(path, manifest)
+        raise RankOneError(f"'{path}' is of kind '{found}', but '{kind}' is needed here. Check the path.")
+    return manifest
 
 
 def _check_file(directory: Path, name: str, expected: str) -> None:

@@ -6,7 +6,8 @@ from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from tests.benchmark import factory
 
-from rankone.benchmark import component_figures, figures, tables, theme
+from rankone import theme
+from rankone.benchmark import component_figures, figures, tables
 from rankone.errors import RankOneError
 
 ARGS = (factory.CHANCE, "de", "en")
@@ -84,6 +85,19 @@ def test_off_target_dots_and_means_are_those_of_the_best_setting(runs):
                 np.testing.assert_allclose(xy[:, 1], want)
                 assert (abs(xy[:, 0] - j) < 0.5).all()
                 np.testing.assert_allclose(lines[f"mean {method} {domain}"][:, 1], np.mean(want))
+
+
+def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
+    """A job may give every method its own budgets: each is shown at its largest."""
+    largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}
+    own = [row for row in runs if row["budget"] == largest[row["method"]]]
+    (axes,) = figures.off_target(own, *ARGS).axes
+    assert axes.get_title(loc="left").endswith("LoRA rank 1, one matrix 16 German tokens")
+    assert "one scalar 4" in axes.get_title(loc="left")
+    best = tables.best_fits(own, *ARGS)
+    for method, budget in largest.items():
+        want = [fit.rise["fr"] for fit in best[method, budget]]
+        np.testing.assert_allclose(_points(axes)[f"{method} fr"][:, 1], want)
 
 
 def test_success_lines_are_the_shares_of_the_summary(runs):

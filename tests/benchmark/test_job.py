@@ -35,8 +35,27 @@ def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkey
     job = Job(config, model, tokenizer, decomposition, corpus)
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
     assert job.choice[0].name == second
-    assert opened == [("h", decomposition), ("l", "f" * 64)]
+    assert opened == [("h", decomposition, model), ("l", "f" * 64)]
     assert [m.components for m in job.starts("scalar")] == [[second], [second]]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"budgets": {}}, "budgets: Dictionary should have at least 1 item"),
+        ({"budgets": {"scaler": [4]}}, "budgets.scaler.*should be 'scalar', 'top16'"),
+        ({"budgets": {"scalar": []}}, "budgets.scalar: List should have at least 1 item"),
+        ({"budgets": {"scalar": [4, 0]}}, "budgets.scalar.1: Input should be greater than 0"),
+        ({"budgets": {"scalar": [4, 4]}}, "budgets of scalar name one twice"),
+        ({"evaluated": ["en", "fr"]}, "evaluated lacks de"),
+        ({"trained": ["de", "fr"]}, "trained lacks en"),
+        ({"retain": "de"}, "forget and retain are both 'de'"),
+        ({"alphas": []}, "alphas: List should have at least 1 item"),
+    ],
+)
+def test_a_job_that_could_not_be_reported_is_refused_when_it_is_read(change, complaint):
+    with pytest.raises(RankOneError, match=complaint):
+        JobConfig.checked({**BASE, **change}, "job")
 
 
 def test_harvest_and_labels_belong_together(tmp_path):

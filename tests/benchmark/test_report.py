@@ -6,8 +6,8 @@ from tests.benchmark import factory
 from tests.pages import Page
 
 from rankone.benchmark import tables
+from rankone.benchmark.names import method_name
 from rankone.benchmark.report import write_report
-from rankone.benchmark.theme import method_name
 from rankone.errors import RankOneError
 
 
@@ -60,6 +60,20 @@ def test_the_sentence_states_the_counted_numbers(source):
     assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
     assert f"English by +{tally['damage']['en']:.3f}" in lead
     assert "LoRA rank 1: 128 tokens" in lead
+
+
+def test_methods_that_share_no_budget_are_reported_at_their_own(tmp_path):
+    """A job may name other budgets per method; its report must not fail after all fits are done."""
+    directory = factory.results(tmp_path, seeds=2)
+    own = {"scalar": 2, "top16": 4, "lora_r1": 128, "lora_r1_local": 16}
+    rows = [row for row in factory.runs(seeds=2) if row["budget"] == own[row["method"]]]
+    tables.write_table(directory / "runs.parquet", rows, tables.RUNS)
+    page = Page(write_report(directory).read_text("utf8"))
+    counted = tables.summarise_runs(rows, factory.CHANCE, "de", "en")
+    for row, method in zip(page.tables["glance-table"][1:], factory.METHODS, strict=True):
+        tally = counted[method][own[method]]
+        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
+        assert _value(row[3]) == pytest.approx(tally["forget_ce"], abs=5.1e-4)
 
 
 def test_missing_optional_tables_leave_a_reason(tmp_path):

@@ -108,7 +108,15 @@ def test_smallest_budget_needs_eight_of_nine():
             rows += _fit("never", budget, seed, 4.0, 0.0)
     counted = tables.summarise_runs(rows, 10.0, "de", "en")
     assert tables.smallest_budget(counted) == {"m": 16, "never": None}
-    assert tables.common_budgets(counted) == [2, 16, 32]
+    assert tables.compared_budgets(counted) == [{"m": 2, "never": 2}, {"m": 32, "never": 32}]
+
+
+def test_methods_without_a_shared_budget_are_compared_at_their_largest():
+    rows = [*_fit("a", 2, 0, 9.0, 0.0), *_fit("a", 4, 0, 9.0, 0.0), *_fit("b", 32, 0, 9.0, 0.0)]
+    counted = tables.summarise_runs(rows, 10.0, "de", "en")
+    assert tables.compared_budgets(counted) == [{"a": 4, "b": 32}]
+    alone = tables.summarise_runs(_fit("b", 32, 0, 9.0, 0.0), 10.0, "de", "en")
+    assert tables.compared_budgets(alone) == [{"b": 32}]
 
 
 def test_a_fit_measured_twice_or_not_on_the_retain_domain_is_refused():

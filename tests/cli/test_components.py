@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_refused(world, several, tokenizer, tmp_path, monke
     refused(read(world, "rank", "--clusters", other), "counts the components of another clustering")
     monkeypatch.setitem(RECIPE, "seed", 1)
     model, decomposition = write_pair(tmp_path, tokenizer, len(tokenizer))
-    message = "clusters another decomposition"
+    message = "was made from another decomposition"
     words = ["--model", model, "--out", tmp_path / "h", *DOMAINS, *clusters]
     refused(rankone("harvest", decomposition, *words), message)
     refused(rankone("rank", model, "--decomposition", decomposition, *DOMAINS, *clusters), message)

@@ -73,7 +73,7 @@ def test_a_decomposition_is_like_itself_and_its_start(pair, tmp_path):
 
 
 def test_a_sweep_prints_its_frontier(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "evidence_on", partial(run_module.evidence_on, ladder=(1,)))
+    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1,)))
     monkeypatch.setattr(run_module, "HARVEST_ROWS", 4)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

@@ -59,7 +59,7 @@ def test_a_harvest_of_another_decomposition_is_refused(folder, tokenizer, tmp_pa
     model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
     done = rankone(*words(folder, "--decomposition", decomposition, "--model", model))
     assert done.code == 2
-    assert "was harvested from another decomposition" in done.err
+    assert "was made from another decomposition" in done.err
 
 
 def test_nothing_is_overwritten(folder, tmp_path):

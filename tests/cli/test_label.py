@@ -20,6 +20,7 @@ class Opened(FakeHarvest):
     """A harvest as `HarvestStore.open` gives it, as far as the command looks."""
 
     decomposition: str = "a" * 64
+    model: str = "m" * 64
     pages: dict = field(default_factory=dict)
     reads: int = 0
 
@@ -30,14 +31,18 @@ class Opened(FakeHarvest):
         ]
         self.pages = {page.component: page for page in made}
         self.config = {"config": {"firing": 0.1}, "decomposition": self.decomposition}
+        self.config["model"] = {"name": "m", "hash": self.model}
         self.artifact = SimpleNamespace(fingerprint="f" * 64)
+
+
+OTHERS = {"other": {"decomposition": "b" * 64}, "elsewhere": {"model": "n" * 64}}
 
 
 @pytest.fixture(autouse=True)
 def harvests(monkeypatch):
     monkeypatch.delenv("RANKONE_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(label, "_open", lambda path: Opened("b" * 64) if path.name == "other" else Opened())
+    monkeypatch.setattr(label, "_open", lambda path: Opened(**OTHERS.get(path.name, {})))
 
 
 def test_statistical_labels_are_made_and_shown(tmp_path):
@@ -73,8 +78,12 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         (["--max-cost", "1"], "--price-in"),
         (["--base-url", "localhost", "--model", "m"], "no address of a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--timeout", "0"], "timeout"),
-        (["--limit", "0"], "limit"),
+        (["--limit", "0"], "--limit is about a server"),
+        (["--base-url", "http://localhost:1/v1", "--model", "m", "--limit", "0"], "limit: Input should be"),
+        (["--held-out", "other"], "give --score too"),
+        (["--score", "--held-out", "harvest"], "is the one that is labelled"),
         (["--score", "--held-out", "other"], "another decomposition"),
+        (["--score", "--held-out", "elsewhere"], "another decomposition or model"),
     ],
 )
 def test_bad_input(words, complaint, tmp_path):

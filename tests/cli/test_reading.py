@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from tests.decomposition.tiny import elsewhere
 from tests.tiny import rankone, write_pair
 
 from rankone.artifact import open_artifact
@@ -15,7 +16,7 @@ from rankone.harvest.run import harvest
 from rankone.harvest.store import HarvestStore
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
-from rankone.models.loading import load_model
+from rankone.models.loading import load_model, load_tokenizer
 
 NAME = "h.0.mlp.down_proj:2"
 
@@ -160,10 +161,22 @@ def test_a_harvest_of_another_decomposition_is_refused(world, tmp_path):
     changed.factors("h.0.mlp.c_fc")[0].mul_(2)
     save_decomposition(changed, model, tmp_path / "other", {}, None)
     words = world / "model", "--decomposition", tmp_path / "other"
-    message = "was harvested from another decomposition"
+    message = "was made from another decomposition"
     refused(read(world, "show", NAME, "--model", *words), message)
     refused(read(world, "rank", *words), message)
     refused(labelled(world, "picks", *words), message)
+
+
+def test_a_harvest_of_another_model_is_refused(world, tmp_path):
+    """Its decomposed matrices are the same, so the decomposition is taken; what fires is not."""
+    elsewhere(load_model(world / "model")).save_pretrained(tmp_path / "model")
+    load_tokenizer(world / "model").save_pretrained(tmp_path / "model")
+    words = tmp_path / "model", "--decomposition", world / "decomposition"
+    message = "was made from another model"
+    refused(read(world, "show", NAME, "--model", *words), message)
+    refused(read(world, "rank", *words), message)
+    refused(labelled(world, "picks", *words), message)
+    refused(read(world, "investigate", NAME, "--model", *words), message)
 
 
 def test_labels_of_another_harvest_are_refused(world, tmp_path):

@@ -161,7 +161,7 @@ def test_evidence_text_is_held_out_and_in_proportion(tokenizer):
 def quick(monkeypatch):
     """A few tokens of evidence and two steps of PGD."""
     monkeypatch.setattr(module, "evidence_text", partial(evidence_text, tokens=40))
-    monkeypatch.setattr(module, "evidence_on", partial(module.evidence_on, ladder=(1, 2)))
+    monkeypatch.setattr(module, "account_on", partial(module.account_on, ladder=(1, 2)))
 
 
 def test_a_whole_run_with_a_break_in_it(tmp_path, tokenizer, quick):

@@ -22,7 +22,7 @@ from rankone.text.builtin import BuiltinCorpus
 def quick(monkeypatch):
     """A few tokens of evidence and one step of PGD."""
     monkeypatch.setattr(run_module, "evidence_text", partial(run_module.evidence_text, tokens=40))
-    monkeypatch.setattr(run_module, "evidence_on", partial(run_module.evidence_on, ladder=(1,)))
+    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1,)))
     monkeypatch.setattr(run_module, "HARVEST_ROWS", 4)
 
 

@@ -246,9 +246,9 @@ def test_the_estimate_leaves_out_what_is_not_held():
     assert held["U and V with optimiser"] + held["importance function with optimiser"] == state + own
 
 
-def test_a_whole_run_has_evidence_on_both_streams(tmp_path, monkeypatch):
+def test_a_whole_run_has_account_on_both_streams(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "evidence_text", partial(evidence_text, tokens=40))
-    monkeypatch.setattr(run_module, "evidence_on", partial(run_module.evidence_on, ladder=(1, 2)))
+    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1, 2)))
     config, out = (
         targeted(steps=2, context=16, initialisation="principal", targeted__contrast=0.5),
         tmp_path / "out",
@@ -268,7 +268,7 @@ def test_a_whole_run_has_evidence_on_both_streams(tmp_path, monkeypatch):
     assert [r["masking"] for r in broad][-2:] == ["adversarial, 1 PGD steps", "adversarial, 2 PGD steps"]
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    monkeypatch.setattr(run_module, "evidence_on", run_module.evidence_on.func)
+    monkeypatch.setattr(run_module, "account_on", run_module.account_on.func)
     shown = rankone("evidence", out, "--model", tmp_path / "model", "--steps", 1)
     assert shown.code == 0, shown.err
     assert "broad text with delta always on" in shown.out

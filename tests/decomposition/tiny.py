@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 from tests.helpers import simple_mlp
@@ -26,6 +28,14 @@ def target(seed=0, vocab_size=TINY_VOCAB):
         num_attention_heads=2,
         intermediate_size=12,
     )
+
+
+def elsewhere(model):
+    """A copy with the same decomposed weights and one embedding changed."""
+    other = deepcopy(model)
+    with torch.no_grad():
+        other.get_input_embeddings().weight[1, 0] += 1
+    return other
 
 
 def recipe(**changes):

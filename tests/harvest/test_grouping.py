@@ -103,7 +103,7 @@ def test_a_harvest_of_components_equals_dense_counts(store, dense, grouped):
         assert torch.allclose(activations[domain], dense.a[own].mean(0), atol=1e-5)
     fires = dense.fires.long()
     found, expected = store.cofiring(), fires.T @ fires
-    assert found.joint.tolist() == expected[found.first, found.second].tolist()
+    assert found.joint.tolist() == expected[found.first.copy(), found.second.copy()].tolist()
     page = store.page("c7")
     joint = dense.fires[:, 7].double() @ dense.onehot.double()
     assert {r.token_id: r.weight for r in page.input_tokens} == {

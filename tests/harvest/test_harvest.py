@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from tests.decomposition.tiny import elsewhere
 from tests.harvest.test_plan import Texts
 from tests.tiny import RECIPE, tiny_model
 
@@ -333,8 +334,15 @@ def test_the_store_is_sparse(store, dense):
 
 def test_another_decomposition_is_refused(store, world):
     other = new_decomposition(world.model, DecomposeConfig.model_validate(RECIPE))
-    with pytest.raises(RankOneError, match="was harvested from another decomposition"):
+    with pytest.raises(RankOneError, match="was made from another decomposition"):
         HarvestStore.open(store.artifact.path, other)
+
+
+def test_another_model_is_refused_whatever_its_decomposition(store, world):
+    """Its embedding is in no decomposed site, but it decides what fires."""
+    HarvestStore.open(store.artifact.path, world.decomposition, world.model)
+    with pytest.raises(RankOneError, match="was made from another model"):
+        HarvestStore.open(store.artifact.path, world.decomposition, elsewhere(world.model))
 
 
 def test_a_run_directory_of_something_else_is_refused(world, tmp_path):

@@ -178,7 +178,7 @@ def test_load_model_refuses_another_kind_of_artefact(tmp_path):
 
     with new_artifact(tmp_path / "m", "adapter") as staging:
         simple_mlp().save_pretrained(staging)
-    with pytest.raises(RankOneError, match="is a adapter, but a model is needed"):
+    with pytest.raises(RankOneError, match="is of kind 'adapter', but 'model' is needed"):
         load_model(tmp_path / "m")
 
 

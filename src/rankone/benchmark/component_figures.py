@@ -9,22 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rankone.benchmark.names import domain_colours
 from rankone.benchmark.tables import IMPORTANCE, Row, domains_of
-from rankone.benchmark.theme import (
-    FAINT,
-    INK,
-    MUTED,
-    PALETTE,
-    domain_colours,
-    end_labels,
-    figure,
-    number,
-    signed,
-    themed,
-)
 from rankone.errors import RankOneError, nearest
 from rankone.inert import visible
 from rankone.text.domains import domain_name
+from rankone.theme import FAINT, INK, MUTED, PALETTE, end_labels, figure, number, signed, themed
 
 
 @themed

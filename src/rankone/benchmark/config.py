@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from rankone.artifact import read_json
 from rankone.benchmark.response import ALPHAS
 from rankone.config import Config
 from rankone.edits.fitting import FitConfig
 from rankone.errors import RankOneError
+
+MethodName = Literal["scalar", "top16", "lora_r1", "lora_r1_local"]
+Budget = Annotated[int, Field(gt=0)]
 
 
 class Rate(Config):
@@ -36,7 +39,9 @@ class JobConfig(Config):
     retain: str = "en"
     trained: list[str] = Field(description="domains the ranking and the choice of the component look at")
     evaluated: list[str] = Field(description="domains the results are measured on")
-    budgets: dict[str, list[int]] = Field(description="forget tokens per method")
+    budgets: dict[MethodName, Annotated[list[Budget], Field(min_length=1)]] = Field(
+        min_length=1, description="forget tokens per method"
+    )
     seeds: int = Field(default=9, gt=0)
     fit: FitConfig = FitConfig()
     rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
@@ -50,7 +55,7 @@ class JobConfig(Config):
     retain_tokens: int = Field(default=6000, gt=0)
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
-    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS))
+    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
     harvest: str | None = Field(
         default=None,
         description="harvest to pick by, in place of a small one made on training text; needs `labels`",
@@ -62,6 +67,23 @@ class JobConfig(Config):
     def _harvest_and_labels(self) -> JobConfig:
         if (self.harvest is None) != (self.labels is None):
             raise ValueError("harvest and labels belong together: give both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _two_domains_looked_at(self) -> JobConfig:
+        if self.forget == self.retain:
+            raise ValueError(f"forget and retain are both '{self.forget}': name another domain to hold")
+        for key in ("trained", "evaluated"):
+            lacking = {self.forget, self.retain} - set(getattr(self, key))
+            if lacking:
+                raise ValueError(f"{key} lacks {', '.join(sorted(lacking))}: it must name forget and retain")
+        return self
+
+    @model_validator(mode="after")
+    def _no_run_twice(self) -> JobConfig:
+        for method, budgets in self.budgets.items():
+            if len(set(budgets)) < len(budgets):
+                raise ValueError(f"budgets of {method} name one twice: {budgets}")
         return self
 
     def rate(self, method: str, budget: int) -> Rate:
@@ -97,7 +119,10 @@ def resolved(config: JobConfig, folder: Path) -> JobConfig:
     """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
     update: dict[str, Any] = {}
     if config.rates_from is not None:
-        update |= {"rates": _json(folder / config.rates_from, "select-rates")["rates"], "rates_from": None}
+        update |= {
+            "rates": _json(folder / config.rates_from, "select-rates").get("rates"),
+            "rates_from": None,
+        }
     if config.reference is not None and config.reference.endswith(".json"):
         update["reference"] = str(folder / config.reference)
     update |= {
@@ -116,4 +141,4 @@ def read_measured(path: Path) -> Measured:
 def _json(path: Path, verb: str) -> dict[str, Any]:
     if not path.is_file():
         raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
-    return json.loads(path.read_text("utf8"))
+    return read_json(path)

@@ -23,25 +23,29 @@ from rankone.benchmark.tables import (
     summarise_runs,
     write_table,
 )
-from rankone.edits.fitting import Fit, describe
+from rankone.edits.fitting import Fit, Run, describe
 from rankone.models.loading import load_model
 from rankone.progress import console, meter, print_table
 from rankone.text.blocks import Blocks
 
 
 def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
-    """Run the job, write all tables and the report into `out`, and return the summary."""
+    """Run the job, write all tables and the report into `out`, and return the summary.
+
+    Text, harvest and whatever else is named are read first, so that what is lacking is said before `out` is made.
+    """
     if not replace:
         refuse_existing(out)
-    out.mkdir(parents=True, exist_ok=True)
     clock = time.monotonic()
-    _rank(job, out)
+    runs = {method: job.runs(method) for method in job.config.budgets}
     test = job.text("test", job.config.test_tokens)
+    reference = _reference(job, test)
+    _rank(job, out)
     base = cross_entropies(job.model, test)
-    rows, fits = _fit_and_measure(job, test, base)
+    rows, fits = _fit_and_measure(job, runs, test, base)
     write_table(out / "runs.parquet", rows, RUNS)
     _response(job, test, base, out)
-    _zero_token(job, test, base, out)
+    _zero_token(job, test, base, reference, out)
     if job.evidence is not None:
         write_json(out / "evidence.json", job.evidence)
     write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
@@ -79,14 +83,13 @@ def _rank(job: Job, out: Path) -> None:
 
 
 def _fit_and_measure(
-    job: Job, test: dict[str, Blocks], base: dict[str, float]
+    job: Job, runs: dict[str, list[Run]], test: dict[str, Blocks], base: dict[str, float]
 ) -> tuple[list[dict[str, Any]], dict[str, list[Fit]]]:
     rows, fitted = [], {}
-    for method in job.config.budgets:
-        runs = job.runs(method)
-        with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
-            fitted[method] = job.fit(method, runs, bar)
-        with meter(f"measure {method}", len(runs)) as bar:
+    for method, own in runs.items():
+        with meter(f"fit {method}", job.fit_steps(method, own)) as bar:
+            fitted[method] = job.fit(method, own, bar)
+        with meter(f"measure {method}", len(own)) as bar:
             for fit in fitted[method]:
                 rows += fit_rows(job, method, fit, base, edited_cross_entropies(job.model, fit.edit, test))
                 bar.advance(1)
@@ -112,16 +115,18 @@ def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Pa
     write_table(out / "response.parquet", rows, RESPONSE)
 
 
-def _zero_token(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Path) -> None:
+def _zero_token(
+    job: Job, test: dict[str, Blocks], base: dict[str, float], reference: dict[str, float], out: Path
+) -> None:
     rows = []
     for label, edit in job.zero_token_edits().items():
         rows += [{"edit": label, **row} for row in rises(base, edited_cross_entropies(job.model, edit, test))]
-    reference = _reference(job, test)
     if reference:
         rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
     columns = ["edit", *base]
-    printed = [[label, *(f"{r['rise']:+.2f}" for r in rows if r["edit"] == label)] for label in _labels(rows)]
+    found = {(row["edit"], row["domain"]): f"{row['rise']:+.2f}" for row in rows}
+    printed = [[label, *(found.get((label, d)) for d in base)] for label in _labels(rows)]
     print_table("No forget token used: rise of cross-entropy (nats per token)", columns, printed)
 
 
@@ -139,7 +144,7 @@ def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
             f"the reference was measured on other text ('{measured.text['name']}'): left out", markup=False
         )
         return {}
-    return {d: measured.ce[d] for d in test}
+    return {d: measured.ce[d] for d in test if d in measured.ce}
 
 
 def _labels(rows: list[dict[str, Any]]) -> list[str]:

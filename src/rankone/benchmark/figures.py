@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,30 +11,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
+from rankone.benchmark.names import method_name, method_order, method_styles
 from rankone.benchmark.tables import (
     CHANCE_SHARE,
     DAMAGE_BAR,
     Fit,
     Row,
     best_fits,
-    common_budgets,
+    compared_budgets,
     domains_of,
     fits,
     summarise_runs,
 )
-from rankone.benchmark.theme import (
-    FAINT,
-    MUTED,
-    SUCCESS,
-    end_labels,
-    figure,
-    method_name,
-    method_order,
-    method_styles,
-    rise_axis,
-    themed,
-)
 from rankone.text.domains import domain_name
+from rankone.theme import FAINT, MUTED, SUCCESS, end_labels, figure, rise_axis, themed
 
 _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "full"}
 
@@ -151,17 +141,14 @@ def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
 
 
 @themed
-def off_target(
-    rows: Sequence[Row], chance: float, forget: str, retain: str, budgets: Sequence[int] | None = None
-) -> Figure:
+def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
     """CE rise (nats per token) of every domain but `forget`: a dot per seed and method, a bar at the mean.
 
-    One panel per budget; without `budgets` the smallest and the largest that all methods ran at. The fits are
-    those of each method's best setting (`tables.best_fits`).
+    One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
+    (`tables.best_fits`).
     """
     summary = summarise_runs(rows, chance, forget, retain)
-    shared = common_budgets(summary)
-    budgets = list(dict.fromkeys((shared[0], shared[-1]))) if budgets is None else list(budgets)
+    compared = compared_budgets(summary)
     methods = method_order(list(summary))
     domains = [name for name in domains_of(rows, forget, retain) if name != forget]
     best = best_fits(rows, chance, forget, retain)
@@ -169,15 +156,26 @@ def off_target(
     note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
     width = max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4)
     keys = [_key(method, style) for method, style in method_styles(methods).items()]
-    fig = figure(width, 2.5 * len(budgets) + 1.3, title, note, keys)
-    grid = fig.subplots(len(budgets), 1, sharex=True, sharey=True, squeeze=False).flatten().tolist()
-    for axes, budget in zip(grid, budgets, strict=True):
-        _off_target_panel(axes, {m: best.get((m, budget), []) for m in methods}, domains)
-        share = ", ".join(_count(summary, m, budget) for m in methods)
-        axes.set_title(f"{budget:,} {domain_name(forget)} tokens")
+    fig = figure(width, 2.5 * len(compared) + 1.3, title, note, keys)
+    grid = fig.subplots(len(compared), 1, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    rises: list[float] = []
+    for axes, budgets in zip(grid, compared, strict=True):
+        groups = {m: best[m, budgets[m]] for m in methods}
+        _off_target_panel(axes, groups, domains)
+        share = ", ".join(_count(summary, m, budgets[m]) for m in methods)
+        axes.set_title(f"{budgets_named(budgets)} {domain_name(forget)} tokens")
         axes.set_title(f"succeeded: {share}", loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
-    _off_target_axes(grid, [f.rise[d] for f in _all(best, budgets) for d in domains if d in f.rise], domains)
+        rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
+    _off_target_axes(grid, rises, domains)
     return fig
+
+
+def budgets_named(budgets: Mapping[str, int]) -> str:
+    """The one budget of a comparison, or each method's own."""
+    shared = set(budgets.values())
+    if len(shared) == 1:
+        return f"{shared.pop():,}"
+    return ", ".join(f"{method_name(m)} {budgets[m]:,}" for m in method_order(list(budgets)))
 
 
 def _key(method: str, style: tuple[str, str], face: str | None = None, name: str = "") -> Line2D:
@@ -189,12 +187,8 @@ def _key(method: str, style: tuple[str, str], face: str | None = None, name: str
 
 
 def _count(summary: dict, method: str, budget: int) -> str:
-    tally = summary[method].get(budget)
-    return f"{method_name(method)} " + (f"{tally['successes']}/{tally['seeds']}" if tally else "not run")
-
-
-def _all(best: dict[tuple[str, int], list[Fit]], budgets: Sequence[int]) -> list[Fit]:
-    return [fit for (_, budget), group in best.items() if budget in budgets for fit in group]
+    tally = summary[method][budget]
+    return f"{method_name(method)} {tally['successes']}/{tally['seeds']}"
 
 
 def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str]) -> None:

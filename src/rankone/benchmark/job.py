@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.benchmark.config import JobConfig
+from rankone.benchmark.config import JobConfig, MethodName
 from rankone.benchmark.measure import rollout
 from rankone.decomposition.model import Decomposition
 from rankone.edits.adapters import Method
@@ -37,14 +37,13 @@ from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
 from rankone.models.context import usual_context
 from rankone.progress import Meter
-from rankone.text.blocks import Blocks, passage_blocks
+from rankone.text.blocks import Blocks
 from rankone.text.budgets import budget_windows
 from rankone.text.corpus import Corpus, require_domain
-from rankone.text.mixture import CHUNK_CHARS, chunk_documents
+from rankone.text.passages import domain_blocks, domain_passages
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
 WIDTH_STEP = 2.5
-CHARS_PER_TOKEN = 8
 # Passages between the starts of two seeds; prime, so that seeds stay apart when the order wraps round.
 SEED_STRIDE = 7
 SCALAR_STARTS = (-2.0, 4.0)
@@ -81,7 +80,7 @@ class Job:
         return usual_context(self.model)
 
     def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
-        """The first `tokens` tokens of a domain's split; too little text is an error that says how much was needed."""
+        """The first `tokens` tokens of a domain's split, or all it has; no text is an error."""
         return domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
 
     @cached_property
@@ -90,7 +89,7 @@ class Job:
         if self.config.harvest is None:
             parts = (self.model, self.tokenizer, self.decomposition, self.corpus)
             return brief_harvest(*parts, self.config.trained, self.config.selection_tokens)
-        store = HarvestStore.open(self.config.harvest, self.decomposition)
+        store = HarvestStore.open(self.config.harvest, self.decomposition, self.model)
         store.require_subcomponents("this job")
         return store
 
@@ -119,7 +118,11 @@ class Job:
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
-        documents = _documents(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
+        documents = domain_passages(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
+        if not documents:
+            raise RankOneError(
+                f"the training text of '{self.config.forget}' in '{self.corpus.name}' is empty. Give text to forget."
+            )
         order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
         # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
         start = seed * SEED_STRIDE % len(order)
@@ -174,7 +177,7 @@ class Job:
         """Most steps that `fit` takes, for a progress bar."""
         return self.config.fit.steps * len(width_groups(runs)) * len(self.starts(method))
 
-    def runs(self, method: str) -> list[Run]:
+    def runs(self, method: MethodName) -> list[Run]:
         """All budgets and seeds of a method at its selected rates."""
         made = []
         for budget in self.config.budgets[method]:
@@ -245,20 +248,6 @@ class Job:
             {"prompt": p, "domain": d, "before": b, "after": a}
             for (d, p), b, a in zip(prompts, before, after, strict=True)
         ]
-
-
-def domain_blocks(
-    tokenizer: PreTrainedTokenizerBase, corpus: Corpus, domain: str, split: str, tokens: int, length: int
-) -> Blocks:
-    """The first `tokens` tokens of a domain's split in rows of `length`, BOS included; too little text is an error."""
-    what = f"the {split} text of '{domain}'"
-    return passage_blocks(tokenizer, _documents(corpus, domain, split, tokens), length, what=what).take(
-        tokens
-    )
-
-
-def _documents(corpus: Corpus, domain: str, split: str, tokens: int) -> list[str]:
-    return chunk_documents(corpus.documents(domain, split, tokens * CHARS_PER_TOKEN), CHUNK_CHARS)
 
 
 def width_groups(runs: Sequence[Run]) -> list[list[int]]:

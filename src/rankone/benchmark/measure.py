@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.edits.lowrank import LowRankEdit
+from rankone.errors import RankOneError
+from rankone.models.context import context_length
 from rankone.text.blocks import Blocks, bos_id
 
 ROWS_AT_ONCE = 16
@@ -39,8 +41,16 @@ def edited_cross_entropies(
 
 
 def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int = 40) -> str:
-    """Greedy continuation of a prompt (without it)."""
+    """Greedy continuation of a prompt (without it); RankOneError where both do not fit the model's context."""
+    if tokens < 1:
+        raise RankOneError(f"{tokens} tokens are asked for; ask for at least 1.")
     ids = [bos_id(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues]
+    longest = context_length(model)
+    if longest is not None and len(ids) + tokens > longest:
+        raise RankOneError(
+            f"a prompt of {len(ids)} tokens and {tokens} more are longer than the {longest} positions the model reads. "
+            "Shorten the prompt, or ask for fewer tokens."
+        )
     with torch.no_grad():
         out = model.generate(torch.tensor([ids]), max_new_tokens=tokens, do_sample=False)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
     return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)  # pyright: ignore[reportReturnType]

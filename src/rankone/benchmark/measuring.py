@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rankone.artifact import MANIFEST, environment, open_artifact, write_json
 from rankone.benchmark.config import Measured
-from rankone.benchmark.job import domain_blocks
 from rankone.benchmark.measure import cross_entropies
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer, resolve
 from rankone.progress import print_table
 from rankone.text.corpus import Corpus
+from rankone.text.passages import domain_blocks
 
 
 def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path | None = None) -> Measured:

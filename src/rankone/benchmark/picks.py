@@ -17,7 +17,6 @@ from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.artifact import environment, refuse_existing, write_json
-from rankone.benchmark.job import domain_blocks
 from rankone.benchmark.measure import cross_entropies
 from rankone.benchmark.response import scale_response
 from rankone.config import Config
@@ -29,6 +28,7 @@ from rankone.models.context import usual_context
 from rankone.progress import meter, print_table
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus, require_domain
+from rankone.text.passages import domain_blocks
 
 
 class PicksConfig(Config):

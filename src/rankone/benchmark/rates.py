@@ -31,9 +31,8 @@ class Grid:
 
 
 GRIDS = {
-    # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones. It generalises past those
-    # tokens, so its cap may lie lower, where a LoRA falls short of its own.
-    "scalar": Grid((0.25,), retain_weights=(4.0, 16.0), margins=(0.9, 1.0)),
+    # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones.
+    "scalar": Grid((0.25,), retain_weights=(4.0, 8.0, 16.0)),
     "top16": Grid((0.03, 0.1)),
     "lora_r1": Grid((0.001, 0.003)),
     "lora_r1_local": Grid((0.003, 0.01, 0.03)),

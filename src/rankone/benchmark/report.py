@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rankone.artifact import file_hash, write_text
+from rankone.artifact import file_hash, read_json, write_text
 from rankone.benchmark import component_figures, figures
+from rankone.benchmark.names import method_name, method_order
 from rankone.benchmark.page import Cell, Section, drawing, page, paragraph, passage, table, token
 from rankone.benchmark.tables import (
     CHANCE_SHARE,
@@ -20,17 +21,17 @@ from rankone.benchmark.tables import (
     Row,
     Summary,
     Tally,
-    common_budgets,
+    compared_budgets,
     domains_of,
     fits,
     read_table,
     smallest_budget,
     summarise_runs,
 )
-from rankone.benchmark.theme import method_name, method_order, number, signed, svg
 from rankone.errors import RankOneError
 from rankone.inert import html_text as text
 from rankone.text.domains import domain_name
+from rankone.theme import number, signed, svg
 
 _CAVEATS = (
     (
@@ -106,7 +107,7 @@ class Results:
 def read_results(directory: Path | str) -> Results:
     """Read and check a results directory; RankOneError names a missing file, column or key."""
     directory = Path(directory)
-    summary = _read_json(directory / "summary.json", dict, _KEYS)
+    summary = _with_keys(directory / "summary.json", _KEYS)
     runs = read_table(directory / "runs.parquet")
     zero, evidence = directory / "zero_token.parquet", directory / "evidence.json"
     return Results(
@@ -117,20 +118,13 @@ def read_results(directory: Path | str) -> Results:
         components=read_table(directory / "components.parquet"),
         rollouts=_rollouts(directory / "rollouts.json"),
         zero_token=read_table(zero) if zero.exists() else None,
-        evidence=_read_json(evidence, dict, ("rows",)) if evidence.exists() else None,
+        evidence=_with_keys(evidence, ("rows",)) if evidence.exists() else None,
         counted=summarise_runs(runs, float(summary["chance"]), summary["forget"], summary["retain"]),
     )
 
 
-def _read_json(path: Path, kind: type, keys: Sequence[str] = ()) -> Any:
-    try:
-        value = json.loads(path.read_text("utf8"))
-    except FileNotFoundError:
-        raise RankOneError(f"no '{path}'. Run the benchmark into this directory first.") from None
-    except (OSError, ValueError) as error:
-        raise RankOneError(f"cannot read '{path}': {error}. Write it again.") from error
-    if not isinstance(value, kind):
-        raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
+def _with_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    value = read_json(path)
     for key in keys:
         if key not in value:
             raise RankOneError(f"'{path}' lacks the key '{key}'. Write it again with it.")
@@ -138,7 +132,7 @@ def _read_json(path: Path, kind: type, keys: Sequence[str] = ()) -> Any:
 
 
 def _rollouts(path: Path) -> list[dict[str, Any]]:
-    rows = _read_json(path, list)
+    rows = read_json(path, list)
     for i, row in enumerate(rows):
         for key in ("prompt", "domain", "before", "after"):
             if not isinstance(row, dict) or key not in row:
@@ -224,16 +218,16 @@ def _needs(budget: int | None, tallies: Mapping[int, Tally]) -> str:
 
 
 def _glance(results: Results) -> str:
-    largest = common_budgets(results.counted)[-1]
+    largest = compared_budgets(results.counted)[-1]
     domains = [d for d in domains_of(results.runs, results.forget, results.retain) if d != results.forget]
     smallest = smallest_budget(results.counted)
     forget = text(domain_name(results.forget))
     header = ["method", "smallest sufficient budget", "seeds that succeed", f"{forget} CE", f"{forget} rise"]
     header += [f"{text(domain_name(d))} rise" for d in domains]
-    rows = [_glance_row(m, smallest[m], results.counted[m][largest], domains) for m in results.methods]
+    rows = [_glance_row(m, smallest[m], results.counted[m][largest[m]], domains) for m in results.methods]
     caption = (
         f"Budgets are {forget} tokens; sufficient: at least 8 of 9 seeds succeed. All other columns: at "
-        f"{largest:,} tokens, means over seeds, nats per token. Success: {forget} CE ≥ "
+        f"{text(figures.budgets_named(largest))} tokens, means over seeds, nats per token. Success: {forget} CE ≥ "
         f"{number(CHANCE_SHARE, 2)} × chance ({number(results.chance)}) and "
         f"{text(domain_name(results.retain))} rise &lt; {number(DAMAGE_BAR, 1)}. Coloured: at or above it."
     )
@@ -306,7 +300,7 @@ def _trade_off(results: Results) -> str:
 
 def _off_target(results: Results) -> str:
     fig = figures.off_target(results.runs, results.chance, results.forget, results.retain)
-    caption = "CE rise of each domain at the smallest and the largest budget that every method ran at."
+    caption = "CE rise of each domain at the smallest and the largest budget of all methods, else at each one's own."
     said = "Damage is only comparable where the edit worked: the head of each panel counts the successes."
     return _draw(results, "off_target", fig, caption) + paragraph(said, "note")
 

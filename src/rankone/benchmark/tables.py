@@ -7,8 +7,6 @@ on test text; `rise` is `ce - ce_base`. Every figure and the report is drawn fro
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from typing import Any, TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rankone.artifact import atomic_file
 from rankone.errors import RankOneError, nearest
 
 Row = Mapping[str, Any]
@@ -89,18 +88,8 @@ def write_table(path: Path | str, rows: Sequence[Row], schema: pa.Schema) -> Non
     """
     path = Path(path)
     table = _check(_from_rows(path.name, rows, schema), schema, path.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as stream:
+        pq.write_table(table, stream, compression="zstd")
 
 
 def read_table(path: Path | str, schema: pa.Schema | None = None) -> list[dict[str, Any]]:
@@ -364,11 +353,13 @@ def smallest_budget(summary: Summary) -> dict[str, int | None]:
     }
 
 
-def common_budgets(summary: Summary) -> list[int]:
-    """The budgets that every method ran at, ascending; RankOneError if there is none."""
-    shared = set.intersection(*(set(tallies) for tallies in summary.values()))
+def compared_budgets(summary: Summary) -> list[dict[str, int]]:
+    """At which budget each method is compared with the others, one comparison per entry.
+
+    The smallest and the largest that every method ran at (once if they are one); where none is shared, a single
+    comparison with each method at its own largest.
+    """
+    shared = sorted(set.intersection(*(set(tallies) for tallies in summary.values())))
     if not shared:
-        raise RankOneError(
-            "runs: no value of column 'budget' is shared by all methods. Run one with each method."
-        )
-    return sorted(shared)
+        return [{method: max(tallies) for method, tallies in summary.items()}]
+    return [{method: budget for method in summary} for budget in dict.fromkeys((shared[0], shared[-1]))]

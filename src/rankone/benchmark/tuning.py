@@ -12,11 +12,11 @@ from rankone.benchmark.config import JobConfig
 from rankone.benchmark.job import Job
 from rankone.benchmark.measure import cross_entropies, edited_cross_entropies
 from rankone.decomposition.model import Decomposition
-from rankone.edits.fitting import Fit, FitConfig, Run, fit_many
+from rankone.edits.fitting import Fit, Run, fit_many
 from rankone.edits.scales import Scales
 from rankone.errors import RankOneError
 from rankone.progress import console, meter, print_table
-from rankone.text.corpus import Corpus
+from rankone.text.corpus import Corpus, require_domain
 
 
 def tune(
@@ -45,16 +45,23 @@ def tune(
         raise RankOneError("no component given: --components SITE:NUMBER[,SITE:NUMBER…].")
     if budget < 1:
         raise RankOneError(f"--budget is {budget}; at least 1 forget token is needed.")
-    config = JobConfig(
-        forget=forget,
-        retain=retain,
-        trained=[forget, retain],
-        evaluated=corpus.domains(),
-        budgets={},
-        fit=FitConfig(steps=steps),
+    for domain in (forget, retain):
+        require_domain(corpus, domain)
+    config = JobConfig.checked(
+        {
+            "forget": forget,
+            "retain": retain,
+            "trained": [forget, retain],
+            "evaluated": corpus.domains(),
+            "budgets": {"scalar": [budget]},
+            "fit": {"steps": steps},
+            "rates": {"scalar": {budget: {"learning_rate": learning_rate, "retain_weight": retain_weight}}},
+        },
+        "tune",
     )
     job = Job(config, target, tokenizer, decomposition, corpus)
-    run = Run(job.forget_text(budget, seed), seed, retain_weight, learning_rate)
+    rate = config.rate("scalar", budget)
+    run = Run(job.forget_text(budget, seed), seed, rate.retain_weight, rate.learning_rate, rate.margin)
     method = Scales(decomposition, components)
     with meter("fit", steps) as bar:
         (fit,) = fit_many(target, method, [run], job.retain_text, config.fit, bar)

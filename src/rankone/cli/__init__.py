@@ -24,6 +24,7 @@ from rankone.cli import (
     training,
 )
 from rankone.errors import RankOneError
+from rankone.inert import visible
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
@@ -47,11 +48,19 @@ def _quiet_transformers() -> None:
 
 
 def main() -> None:
-    """Run the command; a RankOneError is one line on stderr and exit status 2."""
+    """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what the disk refuses."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     _quiet_transformers()
     try:
         app()
     except RankOneError as error:
-        sys.stderr.write(f"rankone: {error}\n")
+        sys.stderr.write(f"rankone: {visible(str(error))}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError):
+            raise
+        place = f" at '{error.filename}'" if error.filename else ""
+        sys.stderr.write(
+            f"rankone: {error.strerror}{place}. Check that the place exists, can be read and written, and has room.\n"
+        )
         sys.exit(2)

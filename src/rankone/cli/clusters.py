@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankone.cli.common import Out, Text, load_pair
+from rankone.cli.common import Out, Split, Text, load_pair
 from rankone.errors import RankOneError
 from rankone.progress import console, print_table
 
@@ -23,7 +23,7 @@ def cluster(
     decomposition: Annotated[str, typer.Argument(help="decomposition to cluster")] = "mini-decomposition",
     model: Annotated[str, typer.Option(help="the model it was made from")] = "mini",
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "train",
+    split: Split = "train",
     domains: Annotated[list[str] | None, typer.Option(help="domains; default all of the text")] = None,
     tokens: Annotated[int, typer.Option(help="tokens per domain")] = 10_000,
     per_row: Annotated[int, typer.Option(help="positions sampled from a row of text")] = 32,
@@ -34,7 +34,7 @@ def cluster(
     greedy: Annotated[bool, typer.Option("--greedy", help="always the cheapest merge, no draw")] = False,
     seed: Annotated[int, typer.Option(help="seed of the positions and the draws")] = 0,
     batch_tokens: Annotated[int, typer.Option(help="positions in one forward")] = 2048,
-    top: Annotated[int, typer.Option(help="components to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="components to show")] = 20,
 ) -> None:
     """Merge subcomponents that fire together into components, by description length."""
     from rankone.artifact import refuse_existing
@@ -106,17 +106,18 @@ def _most_in(component: Component, sizes: dict[str, int]) -> str:
 def cluster_distance(
     first: Annotated[Path, typer.Argument(help="components from `rankone cluster`")],
     second: Annotated[Path, typer.Argument(help="others of the same decomposition")],
-    top: Annotated[int, typer.Option(help="components to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="components to show")] = 20,
 ) -> None:
     """How far apart two clusterings of one decomposition are, and which components are found again."""
     from rankone.harvest.clustering.components import Components
     from rankone.harvest.clustering.distance import FOUND, distance
+    from rankone.harvest.origin import same_origin
 
     a, b = Components.open(first), Components.open(second)
-    if a.config["decomposition"] != b.config["decomposition"]:
+    if not same_origin(a.config, b.config):
         raise RankOneError(
-            f"'{first}' and '{second}' cluster different decompositions: their subcomponents have nothing to do with "
-            "each other. Give two clusterings of one."
+            f"'{first}' and '{second}' cluster different decompositions or models: their subcomponents have nothing to "
+            "do with each other. Give two clusterings of one."
         )
     found = distance([c.members for c in a.rows], [c.members for c in b.rows])
     shown = sorted(found.matches, key=lambda m: -m.members)[:top]

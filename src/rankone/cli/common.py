@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ Text = Annotated[
     str, typer.Option("--text", help="builtin, a directory with a folder per domain, or a Hub data set id")
 ]
 Clusters = Annotated[Path | None, typer.Option("--clusters", help="components from `rankone cluster`")]
+Split = Annotated[str, typer.Option(help="train, validation or test")]
 Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist")]
 
 
@@ -36,8 +36,3 @@ def listed(words: str | None) -> tuple[str, ...]:
 def run_dir(out: Path) -> Path:
     """Where the run that makes `out` keeps what it needs to go on."""
     return out.with_name(out.name + ".run")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file's value."""
-    return json.loads(path.read_text("utf8"))

@@ -39,7 +39,7 @@ def tune(
     from rankone.text.corpus import open_corpus
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    opened = Components.open(clusters, loaded) if clusters is not None else None
+    opened = Components.open(clusters, loaded, target) if clusters is not None else None
     run_tune(
         target,
         tokenizer,

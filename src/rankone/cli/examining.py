@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rankone.cli.common import Text, load_pair
+from rankone.cli.common import Split, Text, load_pair
 from rankone.progress import console, meter, print_table
 
 commands = typer.Typer()
-Split = Annotated[str, typer.Option(help="train, validation or test")]
 
 
 @commands.command()

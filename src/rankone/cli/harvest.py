@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import Clusters, Out, Text, load_pair, run_dir
+from rankone.cli.common import Clusters, Out, Split, Text, load_pair, run_dir
 from rankone.progress import console, print_table
 
 commands = typer.Typer()
@@ -20,13 +20,15 @@ def harvest(
     model: Annotated[str, typer.Option(help="the model it was made from")] = "mini",
     clusters: Clusters = None,
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "train",
+    split: Split = "train",
     domains: Annotated[list[str] | None, typer.Option(help="domains; default all of the text")] = None,
     tokens: Annotated[int, typer.Option(help="tokens per domain")] = 10_000,
     examples: Annotated[int, typer.Option(help="examples kept per subcomponent")] = 1000,
     seed: Annotated[int, typer.Option(help="seed of the sample of examples")] = 0,
     batch_tokens: Annotated[int, typer.Option(help="positions in one forward")] = 2048,
-    part_tokens: Annotated[int, typer.Option(help="tokens between two saves of the progress")] = 200_000,
+    part_tokens: Annotated[
+        int, typer.Option(min=1, help="tokens between two saves of the progress")
+    ] = 200_000,
     shard: Annotated[
         str, typer.Option(help="count only shard I/N, from 0/N on; merge-harvest joins them")
     ] = "0/1",
@@ -62,7 +64,7 @@ def harvest(
         "harvest",
     )
     folder = run or run_dir(out)
-    grouping = None if clusters is None else Components.open(clusters, loaded).grouping(loaded)
+    grouping = None if clusters is None else Components.open(clusters, loaded, target).grouping(loaded)
     run_harvest(target, tokenizer, loaded, corpus, config, folder, own, part_tokens, grouping=grouping)
     if own.count > 1:
         console.print(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Text, load_pair
+from rankone.cli.common import DecompositionPath, Split, Text, load_pair
 from rankone.progress import console
 
 commands = typer.Typer()
@@ -23,7 +23,7 @@ def investigate(
     model: Annotated[str, typer.Option(help="model")] = "mini",
     decomposition: DecompositionPath = "mini-decomposition",
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "validation",
+    split: Split = "validation",
     domains: Annotated[
         list[str] | None, typer.Option(help="domains to look at; default all of the harvest")
     ] = None,
@@ -50,7 +50,7 @@ def investigate(
     asked = {"tokens": tokens, "split": split, "contexts": contexts, "domains": domains, "alphas": alpha}
     config = StudyConfig.checked({k: v for k, v in asked.items() if v is not None}, "investigate")
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    store = HarvestStore.open(harvest, loaded)
+    store = HarvestStore.open(harvest, loaded, target)
     store.number(component)
     named = open_labels(labels, store.artifact.fingerprint) if labels is not None else None
     own = named.by_component.get(component, []) if named is not None else []

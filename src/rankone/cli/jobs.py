@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Model, Out, Text, listed, load_pair
+from rankone.cli.common import DecompositionPath, Model, Out, Split, Text, listed, load_pair
 from rankone.progress import console
 
 commands = typer.Typer()
@@ -63,7 +63,7 @@ def picks(
     )
     corpus = open_corpus(text)
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    store = HarvestStore.open(harvest, loaded)
+    store = HarvestStore.open(harvest, loaded, target)
     found = open_labels(labels, store.artifact.fingerprint)
     report_picks(compare_picks(target, tokenizer, loaded, corpus, store, found, config), config, out)
 
@@ -72,7 +72,7 @@ def picks(
 def measure(
     model: Model,
     text: Text = "builtin",
-    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+    split: Split = "test",
     tokens: Annotated[int, typer.Option(help="tokens per domain")] = 1200,
     out: Annotated[Path | None, typer.Option("--out", help="also write the figures as JSON")] = None,
 ) -> None:
@@ -91,7 +91,7 @@ def select_rates(
     out: Out,
     recipe: Annotated[Path | None, typer.Option(help="job recipe (YAML)")] = None,
     text: Annotated[str | None, typer.Option("--text", help="other text than the recipe's")] = None,
-    seeds: Annotated[int, typer.Option(help="seeds per setting")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds per setting")] = 2,
 ) -> None:
     """Choose each method's learning rate and λ per budget on validation text."""
     from rankone.benchmark.rates import select

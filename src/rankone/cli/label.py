@@ -55,6 +55,10 @@ def label(
         raise RankOneError("--base-url and --model belong together: give both, or neither.")
     if estimate and base_url is None:
         raise RankOneError("--estimate is about a server: give --base-url and --model.")
+    if limit is not None and base_url is None:
+        raise RankOneError("--limit is about a server's labels: give --base-url and --model.")
+    if held_out is not None and not score:
+        raise RankOneError("--held-out is text to score on: give --score too.")
     if max_cost is not None and not (price_in or price_out):
         raise RankOneError("--max-cost needs prices: give --price-in and --price-out.")
     client: ChatClient | None = None
@@ -91,10 +95,16 @@ def _open(path: Path) -> HarvestStore:
 
 
 def _open_held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
+    from rankone.harvest.origin import same_origin
+
     found = _open(path)
-    if found.config["decomposition"] != harvest.config["decomposition"]:
+    if not same_origin(found.config, harvest.config):
         raise RankOneError(
-            f"the held-out harvest '{path}' is of another decomposition; make it with the same one."
+            f"the held-out harvest '{path}' is of another decomposition or model; make it with the same ones."
+        )
+    if found.artifact.fingerprint == harvest.artifact.fingerprint:
+        raise RankOneError(
+            f"the held-out harvest '{path}' is the one that is labelled; make one of other text."
         )
     return found
 

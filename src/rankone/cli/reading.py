@@ -50,7 +50,7 @@ def rank(
         list[str] | None, typer.Option(help="domains to compare; default all of the text")
     ] = None,
     tokens: Annotated[int, typer.Option(help="training tokens per domain, without a harvest")] = 3000,
-    top: Annotated[int, typer.Option(help="rows to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:
     """Rank subcomponents: by domains, gradient, output token or label; in no time where a harvest holds the counts.
 
@@ -93,7 +93,7 @@ def search(
     query: Annotated[str, typer.Argument(help="words of a label, tokens, names of domains")],
     harvest: Harvest = None,
     labels: LabelsPath = None,
-    top: Annotated[int, typer.Option(help="rows to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:
     """Find subcomponents by label, token or domain."""
     from rankone.labels.search import search as find
@@ -127,7 +127,7 @@ def show(
     ] = False,
     text: Text = "builtin",
     tokens: Annotated[int, typer.Option(help="validation tokens per domain, with --response")] = 1000,
-    examples: Annotated[int, typer.Option(help="examples to show")] = 12,
+    examples: Annotated[int, typer.Option(min=0, help="examples to show")] = 12,
     html: Annotated[
         Path | None, typer.Option("--html", help="write a page to this file; must not exist")
     ] = None,
@@ -225,9 +225,9 @@ def _checked_pair(
     def opened() -> Any:
         target, tokenizer, loaded, _ = load_pair(model, decomposition or DEFAULT)
         if store is not None:
-            store.require_decomposition(loaded)
+            store.require_origin(loaded, target)
         if components is not None:
-            components.require_decomposition(loaded)
+            components.require_origin(loaded, target)
         return target, tokenizer, loaded
 
     return opened
@@ -238,19 +238,14 @@ def _training_text(
 ) -> Callable[[Sequence[str]], dict[str, Blocks]]:
     def made(names: Sequence[str]) -> dict[str, Blocks]:
         from rankone.models.context import usual_context
-        from rankone.text.blocks import passage_blocks
         from rankone.text.corpus import open_corpus, require_domain
+        from rankone.text.passages import domain_blocks
 
         corpus = open_corpus(text)
         for name in names:
             require_domain(corpus, name)
         target, tokenizer, _ = pair()
         context = usual_context(target)
-        return {
-            d: passage_blocks(
-                tokenizer, corpus.documents(d, "train", tokens * 8), context, what=f"the train text of '{d}'"
-            ).take(tokens)
-            for d in names
-        }
+        return {d: domain_blocks(tokenizer, corpus, d, "train", tokens, context) for d in names}
 
     return made

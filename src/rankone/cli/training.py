@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from rankone.cli.common import Model, Out, Text, read_json, run_dir
+from rankone.cli.common import Model, Out, Text, run_dir
 from rankone.errors import RankOneError
 from rankone.progress import print_table
 
@@ -27,6 +27,7 @@ def pretrain(
     ] = None,
 ) -> None:
     """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+    from rankone.artifact import read_json
     from rankone.models.pretraining import PretrainConfig
     from rankone.models.pretraining import pretrain as train
     from rankone.text.corpus import open_corpus
@@ -90,7 +91,7 @@ def decompose(
     ] = False,
 ) -> None:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill."""
-    from rankone.artifact import refuse_existing
+    from rankone.artifact import read_json, refuse_existing
     from rankone.decomposition.config import DecomposeConfig
     from rankone.decomposition.evidence.tables import print_evidence
     from rankone.decomposition.run import decompose as run_decompose

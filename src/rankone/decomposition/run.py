@@ -78,7 +78,7 @@ def decompose(
         )
     decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))
     narrow, broad = evidence_mixtures(config)
-    evidence = evidence_on(target, tokenizer, decomposition, corpus, narrow, original, broad=broad)
+    evidence, _ = account_on(target, tokenizer, decomposition, corpus, narrow, original, broad=broad)
     provenance = {
         "recipe": config.model_dump(),
         "steps": config.steps,
@@ -175,23 +175,6 @@ def evidence_text(
     return Blocks(torch.cat(ids), torch.cat(valid))
 
 
-def evidence_on(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
-    mixture: Mixture,
-    original: dict[str, int] | None,
-    ladder: tuple[int, ...] = LADDER,
-    split: str = "validation",
-    broad: Mixture | None = None,
-) -> dict[str, Any]:
-    """The evidence of a decomposition on held-out text of a corpus; of a targeted one also on `broad` text."""
-    return account_on(
-        target, tokenizer, decomposition, corpus, mixture, original, ladder, split, broad=broad
-    )[0]
-
-
 def account_on(
     target: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -204,7 +187,10 @@ def account_on(
     restarts: int = 1,
     broad: Mixture | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The evidence, and a row for every subcomponent, highest mean importance first (evidence/spectrum.py)."""
+    """The evidence on held-out text, and a row for every subcomponent, highest mean importance first (spectrum.py).
+
+    Of a targeted decomposition the evidence holds that on `broad` text too.
+    """
     context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
     with (

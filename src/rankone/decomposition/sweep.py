@@ -13,15 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import new_artifact, open_artifact, refuse_existing
+from rankone.artifact import new_artifact, open_artifact, refuse_existing, write_text
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.evidence.figures import frontier_figure, save_svg
+from rankone.decomposition.evidence.figures import frontier_figure
 from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
 from rankone.errors import RankOneError
 from rankone.progress import console, print_table
 from rankone.text.corpus import Corpus
+from rankone.theme import svg
 
 KIND = "sweep"
 FACTORS = tuple(4.0 ** (i / 2 - 1) for i in range(5))  # ¼, ½, 1, 2, 4
@@ -70,7 +71,7 @@ def sweep(
     with new_artifact(out, KIND, {"recipe": config.model_dump(), "factors": list(FACTORS)}) as staging:
         pq.write_table(pa.Table.from_pylist(rows), staging / "sweep.parquet", compression="zstd")
         saved = pq.read_table(staging / "sweep.parquet").to_pylist()
-        save_svg(frontier_figure(saved), staging / "frontier.svg")
+        write_text(staging / "frontier.svg", svg(frontier_figure(saved), "frontier"))
     return rows
 
 

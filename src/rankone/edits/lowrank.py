@@ -322,7 +322,10 @@ def _checked(name: str, write: Tensor, read: Tensor) -> Factors:
 def _expect_shape(name: str, factors: Factors, d_out: int, d_in: int) -> None:
     found = (factors.write.shape[0], factors.read.shape[1])
     if found != (d_out, d_in):
-        raise RankOneError(f"the edit of '{name}' is {list(found)}, but the weight is {[d_out, d_in]}.")
+        raise RankOneError(
+            f"the edit of '{name}' is {list(found)}, but the weight is {[d_out, d_in]}: it was made for another model. "
+            "Give the one it was made for."
+        )
 
 
 def _concatenated(first: Factors, second: Factors) -> Factors:

@@ -17,20 +17,14 @@ from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.harvest.collect import Collector
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.grouping import Grouping
+from rankone.harvest.origin import origin
 from rankone.harvest.parts import Shard, ShardFolder
 from rankone.harvest.plan import Batch, batches
-from rankone.models.loading import model_hash
 from rankone.progress import Meter, console, meter
 from rankone.text.corpus import Corpus
 from rankone.text.vocabulary import spelled
 
 PART_TOKENS = 200_000
-
-
-def decomposition_hash(decomposition: Decomposition) -> str:
-    """SHA-256 over a decomposition's factors, importance function and numbering."""
-    numbering = {s: i.tolist() for s, i in decomposition.indices.items()}
-    return hashlib.sha256(f"{model_hash(decomposition)} {json.dumps(numbering)}".encode()).hexdigest()
 
 
 def describe(
@@ -45,8 +39,7 @@ def describe(
     size = max(len(tokenizer), int(target.config.vocab_size))
     about = {
         "config": config.model_dump(mode="json"),
-        "decomposition": decomposition_hash(decomposition),
-        "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
+        **origin(target, decomposition),
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
         "components": decomposition.names(),
         "tokens": spelled(tokenizer, size),

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, open_artifact
 from rankone.decomposition.model import Decomposition
@@ -25,8 +26,8 @@ from rankone.errors import RankOneError, nearest
 from rankone.harvest.combine import KIND, read_parquet
 from rankone.harvest.grouping import Grouping
 from rankone.harvest.names import COMPONENT
+from rankone.harvest.origin import require_origin
 from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
-from rankone.harvest.run import decomposition_hash
 from rankone.harvest.summary import Importances
 from rankone.harvest.windows import LEVELS
 
@@ -105,22 +106,22 @@ class HarvestStore:
         self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
 
     @classmethod
-    def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
-        """Verify and open a harvest; one of another decomposition than the given one is refused."""
-        artifact = open_artifact(path, KIND)
-        store = cls(artifact)
-        if decomposition is not None:
-            store.require_decomposition(decomposition)
+    def open(
+        cls,
+        path: Path | str,
+        decomposition: Decomposition | None = None,
+        target: PreTrainedModel | None = None,
+    ) -> Self:
+        """Verify and open a harvest; one of another decomposition or model than those given is refused."""
+        store = cls(open_artifact(path, KIND))
+        store.require_origin(decomposition, target)
         return store
 
-    def require_decomposition(self, decomposition: Decomposition) -> None:
-        """Raise RankOneError unless this harvest is of the given decomposition."""
-        made, given = self.config["decomposition"], decomposition_hash(decomposition)
-        if made != given:
-            raise RankOneError(
-                f"'{self.artifact.path}' was harvested from another decomposition (hash {made[:12]}…, the given one has "
-                f"{given[:12]}…). Give the decomposition it was made from, or harvest this one."
-            )
+    def require_origin(
+        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
+    ) -> None:
+        """Raise RankOneError unless this harvest was made from what is given."""
+        require_origin(self.config, str(self.artifact.path), decomposition, target)
 
     def require_subcomponents(self, what: str) -> None:
         """Raise RankOneError where components are counted; what: what turns single subcomponents."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers import (
 )
 
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
-from rankone.artifact import MANIFEST, open_artifact, tensor_hash
+from rankone.artifact import MANIFEST, open_artifact, read_manifest, tensor_hash
 from rankone.errors import RankOneError, nearest
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -91,6 +92,7 @@ def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
     Raises RankOneError as `load_model` does, and for an architecture that is no causal LM.
     """
     source = resolve(path_or_name)
+    _verify_manifest(source, read_manifest)
     config = _config(path_or_name, source)
     _refuse_quantised(path_or_name, config)
     try:
@@ -135,16 +137,16 @@ def model_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _verify_manifest(source: Path | str) -> None:
-    """Check every hash where the directory is a RankOne artefact; another tool's manifest is ignored."""
+def _verify_manifest(source: Path | str, verify: Callable[[Path, str], object] = open_artifact) -> None:
+    """Check kind and every hash where the directory is a RankOne artefact; another tool's manifest is ignored."""
     if not isinstance(source, Path) or not (source / MANIFEST).is_file():
         return
     try:
         manifest = json.loads((source / MANIFEST).read_text("utf8"))
     except ValueError:
-        manifest = dict.fromkeys(_MANIFEST_KEYS)  # damaged: let open_artifact say so
+        manifest = dict.fromkeys(_MANIFEST_KEYS)  # damaged: let `verify` say so
     if isinstance(manifest, dict) and _MANIFEST_KEYS & manifest.keys():
-        open_artifact(source, "model")
+        verify(source, "model")
 
 
 def _refuse_gaps(name: str | Path, info: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.benchmark.job import domain_blocks
 from rankone.benchmark.response import scale_response
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import Decomposition
@@ -21,6 +20,7 @@ from rankone.labels.store import Labels
 from rankone.models.context import usual_context
 from rankone.progress import meter
 from rankone.text.corpus import Corpus
+from rankone.text.passages import domain_blocks
 
 # Smaller cosines are those of unrelated directions.
 LEAST_COSINE = 0.1

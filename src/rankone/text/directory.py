@@ -104,13 +104,16 @@ def read_documents(path: Path) -> Iterator[str]:
                 yield from (_text(json.loads(line)) for line in stream if line.strip())
             else:
                 yield from _plain_documents(stream)
-    except (UnicodeDecodeError, zstandard.ZstdError, json.JSONDecodeError, KeyError) as error:
-        raise RankOneError(f"cannot read text from '{path}': {error!r}. Text must be UTF-8.") from error
+    except (ValueError, zstandard.ZstdError) as error:
+        raise RankOneError(
+            f"cannot read text from '{path}': {error}. Text must be UTF-8, in .jsonl a `text` string per line, and in "
+            ".zst whole."
+        ) from error
 
 
 def _text(row: object) -> str:
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise KeyError("a line without a `text` string")
+        raise ValueError("a line without a `text` string")
     return row["text"]
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.decomposition.tiny import decomposed, target
+from tests.decomposition.tiny import decomposed, elsewhere, target
 from tests.harvest.clustering.planted import length_by_definition, planted_fires, sample_of
 
 from rankone.artifact import open_artifact
@@ -113,8 +113,15 @@ def test_the_same_again_is_the_same(clustered, tmp_path):
 def test_another_decomposition_is_refused(clustered):
     found = clustered[2]
     other = decomposed(target(seed=1))
-    with pytest.raises(RankOneError, match="clusters another decomposition"):
+    with pytest.raises(RankOneError, match="was made from another decomposition"):
         Components.open(found.artifact.path, other)
+
+
+def test_another_model_is_refused_whatever_its_decomposition(clustered):
+    decomposition, (model, *_), found = clustered
+    assert Components.open(found.artifact.path, decomposition, model).names() == found.names()
+    with pytest.raises(RankOneError, match="was made from another model"):
+        Components.open(found.artifact.path, decomposition, elsewhere(model))
 
 
 def test_an_existing_output_is_refused_before_any_work(clustered):

@@ -8,9 +8,9 @@ from matplotlib.patches import Patch
 
 from rankone.benchmark.component_figures import zero_token
 from rankone.benchmark.investigation.study import SUFFERS, Investigation
-from rankone.benchmark.theme import FAINT, MUTED, PALETTE, figure, number, themed
 from rankone.inert import visible
 from rankone.text.domains import domain_name
+from rankone.theme import FAINT, MUTED, PALETTE, figure, number, themed
 
 _AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT
 

@@ -26,7 +26,6 @@ from rankone.benchmark.investigation.effects import (
 from rankone.benchmark.investigation.prediction import PREDICTORS, spearman, statistics
 from rankone.benchmark.investigation.reads import Read, reads
 from rankone.benchmark.investigation.traces import Traces, traces
-from rankone.benchmark.job import domain_blocks
 from rankone.config import Config
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError, nearest
@@ -37,6 +36,7 @@ from rankone.models.context import usual_context
 from rankone.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus
+from rankone.text.passages import domain_blocks
 
 # A rise of the mean cross-entropy from which a domain is said to suffer, in nats.
 SUFFERS = 0.02

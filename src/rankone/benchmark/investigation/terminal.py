@@ -5,10 +5,10 @@ from __future__ import annotations
 from rankone.benchmark.investigation.effects import Context
 from rankone.benchmark.investigation.study import Finding, Investigation
 from rankone.benchmark.investigation.words import summary
-from rankone.benchmark.theme import number, signed
 from rankone.inert import visible
 from rankone.progress import console, print_table
 from rankone.text.domains import domain_name
+from rankone.theme import number, signed
 
 _SHOWN = 4
 _FOLLOWING = 12

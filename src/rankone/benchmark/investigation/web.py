@@ -10,8 +10,8 @@ from rankone.benchmark.investigation.effects import Context
 from rankone.benchmark.investigation.study import PREDICTOR, Finding, Investigation
 from rankone.benchmark.investigation.words import summary
 from rankone.benchmark.page import Cell, Section, drawing, page, paragraph, table, text, token
-from rankone.benchmark.theme import number, signed, svg
 from rankone.text.domains import domain_name
+from rankone.theme import number, signed, svg
 
 
 def write_investigation(found: Investigation, path: Path) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankone.benchmark.investigation.study import SUFFERS, Finding, Investigation
-from rankone.benchmark.theme import number, signed
 from rankone.text.domains import domain_name
+from rankone.theme import number, signed
 
 _QUOTED = 5
 

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rankone.artifact import new_artifact, write_json
-from rankone.decomposition.evidence.figures import save_svg, spectrum_figure
+from rankone.artifact import new_artifact, write_json, write_text
+from rankone.decomposition.evidence.figures import spectrum_figure
+from rankone.theme import svg
 
 KIND = "evidence"
 TABLE = "subcomponents.parquet"
@@ -22,4 +23,5 @@ def save_evidence(
     with new_artifact(out, KIND, provenance) as staging:
         write_json(staging / "evidence.json", found)
         pq.write_table(pa.Table.from_pylist(subcomponents), staging / TABLE, compression="zstd")
-        save_svg(spectrum_figure(pq.read_table(staging / TABLE).to_pylist()), staging / "spectrum.svg")
+        figure = spectrum_figure(pq.read_table(staging / TABLE).to_pylist())
+        write_text(staging / "spectrum.svg", svg(figure, "spectrum"))

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from transformers import PreTrainedModel
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.decomposition.model import Decomposition
@@ -18,7 +19,7 @@ from rankone.harvest.clustering.description import description_length
 from rankone.harvest.clustering.merging import Merges
 from rankone.harvest.clustering.sample import Sample
 from rankone.harvest.grouping import Grouping
-from rankone.harvest.run import decomposition_hash
+from rankone.harvest.origin import require_origin
 
 KIND = "components"
 
@@ -114,21 +115,22 @@ class Components:
         self._owner = {member: c.component for c in self.rows for member in c.members}
 
     @classmethod
-    def open(cls, path: Path | str, decomposition: Decomposition | None = None) -> Self:
-        """Verify and open; components of another decomposition than the given one are refused."""
+    def open(
+        cls,
+        path: Path | str,
+        decomposition: Decomposition | None = None,
+        target: PreTrainedModel | None = None,
+    ) -> Self:
+        """Verify and open; components of another decomposition or model than those given are refused."""
         found = cls(open_artifact(path, KIND))
-        if decomposition is not None:
-            found.require_decomposition(decomposition)
+        found.require_origin(decomposition, target)
         return found
 
-    def require_decomposition(self, decomposition: Decomposition) -> None:
-        """Raise RankOneError unless these are clusters of the given decomposition."""
-        made, given = self.config["decomposition"], decomposition_hash(decomposition)
-        if made != given:
-            raise RankOneError(
-                f"'{self.artifact.path}' clusters another decomposition (hash {made[:12]}…, the given one has "
-                f"{given[:12]}…). Give the decomposition it was made from, or cluster this one."
-            )
+    def require_origin(
+        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
+    ) -> None:
+        """Raise RankOneError unless these components were made from what is given."""
+        require_origin(self.config, str(self.artifact.path), decomposition, target)
 
     def names(self) -> list[str]:
         """Names of all components, the one that saves most bits first."""

@@ -12,8 +12,7 @@ from rankone.harvest.clustering.components import Components, save_components
 from rankone.harvest.clustering.config import ClusterConfig
 from rankone.harvest.clustering.merging import merge_all
 from rankone.harvest.clustering.sample import draw_sample
-from rankone.harvest.run import decomposition_hash
-from rankone.models.loading import model_hash
+from rankone.harvest.origin import origin
 from rankone.progress import meter
 from rankone.text.corpus import Corpus
 
@@ -33,8 +32,7 @@ def cluster(
     refuse_existing(out)
     about = {
         "config": config.model_dump(mode="json"),
-        "decomposition": decomposition_hash(decomposition),
-        "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
+        **origin(target, decomposition),
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
     }
     with DecomposedModel(target, decomposition) as model:

@@ -1,4 +1,4 @@
-"""One look for every figure: colours, markers, readable names, axes, and how a figure becomes SVG."""
+"""One look for every figure: colours, markers, numbers, axes, and how a figure becomes SVG."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from rankone.inert import visible
-
 P = ParamSpec("P")
 
 INK, MUTED, FAINT = "#1f2328", "#5c6670", "#d7dce1"
@@ -25,12 +23,6 @@ SUCCESS = "#e6f2ea"
 # Okabe and Ito's colour-blind-safe set, its yellow left out (illegible on white).
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#B07D00", "#444444", "#7B4FA3")
 MARKERS = ("o", "^", "D", "s", "v", "P", "X", "p")
-METHODS = {
-    "scalar": ("one scalar", 0),
-    "top16": ("top-16 scalars", 3),
-    "lora_r1": ("LoRA rank 1", 1),
-    "lora_r1_local": ("LoRA rank 1, one matrix", 2),
-}
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -85,29 +77,6 @@ def figure(width: float, height: float, title: str, note: str, keys: Sequence[Ar
         fig.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
     fig.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
     return fig
-
-
-def method_name(method: str) -> str:
-    """How a method is called in figures and tables."""
-    return METHODS[method][0] if method in METHODS else visible(method)
-
-
-def method_order(methods: Sequence[str]) -> list[str]:
-    """Known methods in their fixed order, then the others as they come."""
-    unique = list(dict.fromkeys(methods))
-    return [m for m in METHODS if m in unique] + [m for m in unique if m not in METHODS]
-
-
-def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker per method; known methods always look the same."""
-    others = [m for m in method_order(methods) if m not in METHODS]
-    slots = {m: slot for m, (_, slot) in METHODS.items()} | {m: 4 + i for i, m in enumerate(others)}
-    return {m: (PALETTE[slots[m] % 8], MARKERS[slots[m] % 8]) for m in method_order(methods)}
-
-
-def domain_colours(domains: Sequence[str]) -> dict[str, str]:
-    """Colour per domain, the forget domain first (vermilion), the retain domain second (blue)."""
-    return {domain: PALETTE[i % len(PALETTE)] for i, domain in enumerate(domains)}
 
 
 def number(value: float, digits: int = 3) -> str:

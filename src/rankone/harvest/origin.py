@@ -1,0 +1,56 @@
+"""What a harvest or a clustering was made from; beside another model or decomposition it is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from rankone.decomposition.model import Decomposition
+from rankone.errors import RankOneError
+from rankone.models.loading import model_hash
+
+
+def decomposition_hash(decomposition: Decomposition) -> str:
+    """SHA-256 over a decomposition's factors, importance function and numbering; its target is not in it."""
+    numbering = {s: i.tolist() for s, i in decomposition.indices.items()}
+    return hashlib.sha256(f"{model_hash(decomposition)} {json.dumps(numbering)}".encode()).hexdigest()
+
+
+def origin(target: PreTrainedModel, decomposition: Decomposition) -> dict[str, Any]:
+    """What identifies both in a config: `decomposition` (hash) and `model` (name, hash of all its parameters)."""
+    return {
+        "decomposition": decomposition_hash(decomposition),
+        "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
+    }
+
+
+def same_origin(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs name the same decomposition of the same model."""
+    return (one["decomposition"], one["model"]["hash"]) == (other["decomposition"], other["model"]["hash"])
+
+
+def require_origin(
+    made: Mapping[str, Any],
+    what: str,
+    decomposition: Decomposition | None = None,
+    target: PreTrainedModel | None = None,
+) -> None:
+    """Raise RankOneError unless `what` (path, for the message) was made from the decomposition and model given.
+
+    made: what `origin` put into its config. The model counts whole: its undecomposed weights too decide what fires.
+    """
+    if decomposition is not None and (given := decomposition_hash(decomposition)) != made["decomposition"]:
+        raise RankOneError(
+            f"'{what}' was made from another decomposition (hash {made['decomposition'][:12]}…, the given one has "
+            f"{given[:12]}…). Give the one it was made from, or make it again from this one."
+        )
+    if target is not None and (given := model_hash(target)) != made["model"]["hash"]:
+        raise RankOneError(
+            f"'{what}' was made from another model, '{made['model']['name']}' (hash {made['model']['hash'][:12]}…, the "
+            f"given one has {given[:12]}…). Give the one it was made from, or make it again from this one."
+        )

@@ -1,0 +1,99 @@
+"""Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make`.
+
+Run once per release and commit the folder; it is never made again. `expected.json` holds what readers of that version
+said of them, and test_golden.py asks the readers of today.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from tests.benchmark import factory
+from tests.decomposition.tiny import recipe
+from tests.golden.reading import read_all
+from tests.helpers import simple_mlp
+from tests.helpers import tokenizer as small_tokenizer
+
+from rankone.artifact import new_artifact, refuse_existing, save_tensors, write_json
+from rankone.benchmark import tables
+from rankone.checkpoint import State, save_checkpoint
+from rankone.decomposition.evidence.save import save_evidence
+from rankone.decomposition.model import load_decomposition, save_decomposition
+from rankone.decomposition.trainer import new_decomposition
+from rankone.edits.scales import scale_edit
+from rankone.harvest.clustering.config import ClusterConfig
+from rankone.harvest.clustering.run import cluster
+from rankone.harvest.combine import combine
+from rankone.harvest.config import HarvestConfig
+from rankone.harvest.run import harvest
+from rankone.harvest.store import HarvestStore
+from rankone.labels.run import LabelSettings, label_harvest
+from rankone.models.loading import load_model
+from rankone.text.builtin import BuiltinCorpus
+
+HERE = Path(__file__).parent
+SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}
+
+
+def make(out: Path) -> None:
+    """Write all artefacts below `out`."""
+    refuse_existing(out)
+    torch.manual_seed(0)
+    model, tokenizer = _model(out)
+    pair = _decompositions(out, model)
+    edit = scale_edit(pair, SCALES, description="golden").bind(model)
+    edit.save(out / "edit", {"components": SCALES})
+    _harvest(out, model, tokenizer, pair)
+    _results(out)
+    state = State(3, {"w": torch.arange(4.0)}, {"note": "golden"})
+    save_checkpoint(out / "run", state, "0" * 64)
+    write_json(out / "expected.json", read_all(out))
+
+
+def _model(out: Path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    with new_artifact(out / "model", "model") as staging:
+        simple_mlp(**sizes).save_pretrained(staging)
+        for code in staging.glob("*.py"):  # RankOne loads its own architecture without the copy
+            code.unlink()
+        small_tokenizer().save_pretrained(staging)
+    return load_model(out / "model"), small_tokenizer()
+
+
+def _decompositions(out: Path, model):
+    """One per kind of storage; the bfloat16 one is what all else is made from."""
+    made = new_decomposition(model, recipe(initialisation="random"))
+    counts = dict(zip(made.sites, made.counts, strict=True))
+    about = {"recipe": recipe().model_dump(), "original_subcomponents": counts}
+    for storage in ("float32", "bfloat16", "int8"):
+        save_decomposition(made, model, out / f"decomposition-{storage}", about, None, storage)
+    return load_decomposition(out / "decomposition-bfloat16", model)[0]
+
+
+def _harvest(out: Path, model, tokenizer, pair) -> None:
+    corpus, domains = BuiltinCorpus(), ("de", "en")
+    config = HarvestConfig(domains=domains, tokens=40, context=16, examples=2, window=2)
+    harvest(model, tokenizer, pair, corpus, config, out / "harvest.run")
+    combine([out / "harvest.run"], out / "harvest")
+    shutil.rmtree(out / "harvest.run")
+    store = HarvestStore.open(out / "harvest")
+    label_harvest(store, store.artifact.fingerprint, out / "labels", LabelSettings())
+    own = ClusterConfig(domains=domains, tokens=60, context=16, alpha=2.0)
+    cluster(model, tokenizer, pair, corpus, own, out / "components")
+
+
+def _results(out: Path) -> None:
+    rows = factory.runs(budgets=(2, 4), seeds=1)
+    tables.write_table(out / "results" / "runs.parquet", rows, tables.RUNS)
+    spectrum = [{"rank": 1, "subcomponent": "h.0.mlp.c_fc:3", "site": "h.0.mlp.c_fc", "mean_importance": 0.5}]
+    save_evidence(out / "evidence", factory.EVIDENCE, spectrum, {"decomposition": "0" * 64})
+    with new_artifact(out / "adapter", "adapter") as staging:
+        save_tensors(staging / "adapter_model.safetensors", {"lora_A.weight": torch.ones(1, 2)})
+        write_json(staging / "adapter_config.json", {"r": 1, "lora_alpha": 1})
+
+
+if __name__ == "__main__":
+    make(HERE / sys.argv[1])

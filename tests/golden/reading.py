@@ -1,0 +1,69 @@
+"""What the readers of this version say of a folder of golden artefacts, as plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rankone.artifact import open_artifact, tensor_hash
+from rankone.benchmark import tables
+from rankone.checkpoint import load_checkpoint
+from rankone.decomposition.model import load_decomposition
+from rankone.edits.lowrank import LowRankEdit
+from rankone.harvest.clustering.components import Components
+from rankone.harvest.store import HarvestStore
+from rankone.labels.store import open_labels
+from rankone.models.loading import load_model, load_tokenizer, model_hash
+
+NAME = "h.0.mlp.c_fc:3"
+
+
+def read_all(folder: Path) -> dict[str, Any]:
+    """Every artefact, opened by its reader and beside what it was made from."""
+    model = load_model(folder / "model")
+    values: dict[str, Any] = {
+        "model": model_hash(model),
+        "tokens": load_tokenizer(folder / "model")("the cat")["input_ids"],
+    }
+    for storage in ("float32", "bfloat16", "int8"):
+        pair, _ = load_decomposition(folder / f"decomposition-{storage}", model)
+        values[f"decomposition-{storage}"] = [model_hash(pair), pair.names()[:2], pair.total]
+    pair, _ = load_decomposition(folder / "decomposition-bfloat16", model)
+    edit = LowRankEdit.load(folder / "edit")
+    edit.check_base(model)
+    values["edit"] = {
+        site: [tensor_hash(factors.write), tensor_hash(factors.read)]
+        for site, factors in edit.factors.items()
+    }
+    return values | _harvested(folder, pair, model) | _results(folder)
+
+
+def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
+    store = HarvestStore.open(folder / "harvest", pair, model)
+    labels = open_labels(folder / "labels", store.artifact.fingerprint)
+    components = Components.open(folder / "components", pair, model)
+    page, best = store.page(NAME), labels.best(NAME)
+    return {
+        "harvest": {
+            "tokens": store.tokens(),
+            "firings": store.firings().tolist(),
+            "mean": page.mean_importance,
+            "inputs": [[row.text, row.weight] for row in page.input_tokens[:3]],
+            "examples": [example.tokens for example in page.examples],
+            "pairs": store.cofiring().joint.sum().item(),
+        },
+        "label": [best.label, best.confidence, best.source],
+        "components": [[c.component, c.members, c.firings, c.overlap] for c in components.rows[:3]],
+    }
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    rows = tables.read_table(folder / "results" / "runs.parquet")
+    state = load_checkpoint(folder / "run", "0" * 64)
+    assert state is not None
+    return {
+        "runs": [len(rows), rows[0]],
+        "evidence": open_artifact(folder / "evidence", "evidence").json("evidence.json")["faithfulness"],
+        "adapter": open_artifact(folder / "adapter", "adapter").json("adapter_config.json"),
+        "checkpoint": [state.step, state.tensors["w"].tolist(), state.values],
+    }
