@@ -95,6 +95,7 @@ def components(base: dict[str, float] = BASE, count: int = 16, forget: str = "de
         {
             "rank": i + 1,
             "component": name,
+            "label": f"[bold]words <i>{i}</i>",
             "score": 0.8 - 0.04 * i,
             **{f"importance_{d}": (0.85 if d == forget else 0.3) * draw.random() + 0.01 for d in base},
             "firing_tokens": [" der", " und", "ung", "\x1b[31m"],
@@ -135,6 +136,7 @@ def summary(rows: list[dict[str, Any]], forget: str, retain: str, base: dict[str
         "retain": retain,
         "base": base,
         "component": PICKED,
+        "label": "capitalised <b>words</b>",
         "methods": {m: {str(b): dict(t) for b, t in by.items()} for m, by in counted.items()},
         "smallest_budget": tables.smallest_budget(counted),
         "seconds": 61.2,

@@ -13,12 +13,14 @@ from tests.tiny import tiny_model
 from rankone.benchmark import job as module
 from rankone.benchmark.config import JobConfig, resolved
 from rankone.benchmark.job import Job
+from rankone.edits.selection import Candidate, specificity
 from rankone.errors import RankOneError
+from rankone.labels.statistical import statistical_label
 
 BASE = {"trained": ["de", "en"], "evaluated": ["de", "en", "fr"], "budgets": {"scalar": [4]}}
 
 
-def test_the_choice_is_by_harvest_and_labels_and_measures_nothing(tokenizer, corpus, monkeypatch):
+def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkeypatch):
     model = tiny_model(len(tokenizer))
     decomposition = decomposed(model, "random")
     first, second, third = decomposition.names()[:3]
@@ -29,7 +31,6 @@ def test_the_choice_is_by_harvest_and_labels_and_measures_nothing(tokenizer, cor
     opened = []
     monkeypatch.setattr(module.HarvestStore, "open", lambda *a: opened.append(a) or store)
     monkeypatch.setattr(module, "open_labels", lambda *a: opened.append(a) or labels)
-    monkeypatch.setattr(module, "cross_entropies", None)
     config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l"})
     job = Job(config, model, tokenizer, decomposition, corpus)
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
@@ -62,3 +63,41 @@ def test_harvest_and_labels_belong_together(tmp_path):
         JobConfig.checked({**BASE, "harvest": "h"}, "job")
     config = resolved(JobConfig.model_validate({**BASE, "harvest": "h", "labels": "/l"}), tmp_path)
     assert (config.harvest, config.labels) == (str(tmp_path / "h"), "/l")
+
+
+def test_without_a_harvest_one_is_made_of_training_text_with_labels_on_demand(tokenizer, corpus, monkeypatch):
+    model = tiny_model(len(tokenizer))
+    decomposition = decomposed(model, "random")
+    first, second = decomposition.names()[:2]
+    store = Counted({"de": 100, "en": 100}, {first: (90, 1), second: (60, 0)})
+    said = labelled({first: ("text", 0.9), second: ("German words", 0.9)})
+    made = []
+    monkeypatch.setattr(module, "brief_harvest", lambda *a: made.append(a) or store)
+    monkeypatch.setattr(module, "StatisticalLabels", lambda pages: said if pages is store else None)
+    job = Job(
+        JobConfig.model_validate({**BASE, "selection_tokens": 70}), model, tokenizer, decomposition, corpus
+    )
+    assert job.choice[0].name == second
+    assert made == [(model, tokenizer, decomposition, corpus, ["de", "en"], 70)]
+
+
+def test_the_table_of_candidates(tokenizer, corpus):
+    """A real harvest of a tiny model: labels, importances and telling tokens are those of the store."""
+    model = tiny_model(len(tokenizer))
+    decomposition = decomposed(model, "random")
+    job = Job(
+        JobConfig.model_validate({**BASE, "selection_tokens": 60}), model, tokenizer, decomposition, corpus
+    )
+    picked = decomposition.names()[5]
+    job.choice = Candidate(picked, 0.0), []
+    rows = job.component_rows(4)
+    score = specificity(job.importances, "de").sort(descending=True).values[:3].tolist()
+    assert [r["score"] for r in rows[:3]] == pytest.approx(score)
+    assert rows[-1]["component"] == picked
+    assert [r["picked"] for r in rows] == [False, False, False, True]
+    for row in rows:
+        page = job.store.page(row["component"])
+        assert row["label"] == statistical_label(page).label
+        assert row["importance_de"] == pytest.approx(page.domains[0].mean_importance, abs=1e-6)
+        assert set(row["firing_tokens"]) <= {t.text for t in page.input_tokens}
+        assert len(row["firing_tokens"]) == min(8, sum(t.pmi > 0 for t in page.input_tokens))

@@ -1,50 +1,14 @@
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from tests.benchmark import factory
+from tests.pages import Page
 
 from rankone.benchmark import tables
 from rankone.benchmark.names import method_name
 from rankone.benchmark.report import write_report
 from rankone.errors import RankOneError
-
-VOID = {"meta", "br"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and table cells; fails on tags that do not nest."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.tags, self.attributes, self.open, self.tables, self.ids = [], [], [], {}, []
-        self.feed(source)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [value for key, value in attrs if key == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.rows = self.tables.setdefault(dict(attrs)["id"], [])
-        elif tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "td" in self.open or "th" in self.open:
-            self.rows[-1][-1] += data
 
 
 def _value(cell):
@@ -57,16 +21,10 @@ def source(tmp_path_factory):
     return write_report(directory).read_text("utf8")
 
 
-def test_the_page_stands_alone_and_is_well_formed(source):
+def test_the_page_keeps_the_rules(source):
     page = Page(source)
-    assert "script" not in page.tags
-    assert not {"link", "img", "iframe", "object", "image"} & set(page.tags)
-    assert not [key for key, _ in page.attributes if key == "src" or key.startswith("on")]
-    links = [value for key, value in page.attributes if key.endswith("href")]
-    assert links
-    assert all(value.startswith("#") for value in links)
-    assert {value[1:] for value in links} <= set(page.ids) | set(re.findall(r'id="([^"]+)"', source))
     assert page.tags.count("svg") == 6
+    assert page.tags.count("a") == page.tags.count("section") > 5
 
 
 def test_hostile_rollouts_come_out_inert(source):
@@ -95,7 +53,10 @@ def test_every_number_in_the_glance_table_is_the_tables(source):
 def test_the_sentence_states_the_counted_numbers(source):
     tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
     lead = re.search(r'<p class="lead">(.*?)</p>', source).group(1)
-    assert f"One scalar on {factory.PICKED}, trained on 4 German tokens" in lead
+    assert (
+        f"One scalar on {factory.PICKED} (“capitalised &lt;b&gt;words&lt;/b&gt;”), trained on 4 German tokens"
+        in lead
+    )
     assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
     assert f"English by +{tally['damage']['en']:.3f}" in lead
     assert "LoRA rank 1: 128 tokens" in lead

@@ -38,7 +38,7 @@ def test_a_subcomponent_is_investigated(folder, tmp_path):
 @pytest.mark.parametrize(
     ("more", "component", "complaint"),
     [
-        ([], "h.0.mlp.down_proj:9999", "unknown subcomponent"),
+        ([], "h.0.mlp.down_proj:9999", "is not in the harvest"),
         ([], "h.0.mlp.dwn_proj:1", "Nearest: h.0.mlp.down_proj"),
         (["--alpha", "1"], None, "alphas"),
         (["--domains", "dde"], None, "Nearest: de"),

@@ -64,7 +64,8 @@ def refused(outcome, *parts):
 
 
 def components(said):
-    return [line.replace("│", " ").split()[0] for line in said.splitlines() if "h.0." in line]
+    words = said.replace("│", " ").split()
+    return [word for word in words if word.startswith("h.0.")]
 
 
 def test_rank_reads_the_harvest_without_the_model(world):
@@ -76,6 +77,7 @@ def test_rank_reads_the_harvest_without_the_model(world):
         score[i].item() for i in top[:4]
     }
     assert "words [bold]" in said
+    assert said.index("label") < said.index("component")
     contrast = shown(read(world, "rank", "--of", "en", "--against", "de", "--top", 1))
     assert "More important on en than on de" in contrast
     (best,) = components(contrast)

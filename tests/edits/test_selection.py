@@ -9,7 +9,6 @@ from tests.labels.written import written
 from rankone.edits.selection import (
     contrast,
     pick_labelled,
-    pick_single,
     separation,
     specific_names,
     specificity,
@@ -96,7 +95,6 @@ def test_the_labelled_pick_names_the_domain_alone(importances):
     """a:1 is more specific, but its label names French too; b:1 and b:2 matter too rarely to stand on the shortlist."""
     pick, candidates = pick_labelled(importances, ACTIVATIONS, LABELS, "de")
     assert (pick.name, [c.name for c in candidates]) == ("a:0", ["a:1", "a:0"])
-    assert pick.rises == {}
 
 
 def test_separation_weighs_the_pick(importances):
@@ -141,54 +139,3 @@ def test_a_single_domain_cannot_be_specific():
     alone = Importances(["de"], NAMES, MEAN[:1], {"de": 10})
     with pytest.raises(RankOneError, match="there is no domain but 'de'"):
         specificity(alone, "de")
-
-
-def answers(table):
-    """`respond` from rises on (de, en, fr), with the names that were asked for."""
-    asked = []
-
-    def respond(name):
-        asked.append(name)
-        return dict(zip(("de", "en", "fr"), table[name], strict=True))
-
-    return respond, asked
-
-
-def test_the_largest_forget_rise_among_the_harmless_is_picked(importances):
-    respond, asked = answers({"a:1": (2.0, 0.01, 0.049), "a:0": (5.0, 0.01, 0.051)})
-    best, candidates = pick_single(importances, "de", respond)
-    assert best.name == "a:1"
-    assert best.worst("de") == (0.049, "fr")
-    # b:2 and b:1 are specific by less than 0.1 and are not measured.
-    assert asked == ["a:1", "a:0"]
-    assert [c.name for c in candidates] == asked
-    assert candidates[0].specificity == pytest.approx(0.496)
-
-
-def test_all_harmless_means_the_largest_rise(importances):
-    respond, _ = answers({"a:1": (2.0, -1.0, 0.0), "a:0": (2.5, 0.04, 0.0)})
-    assert pick_single(importances, "de", respond)[0].name == "a:0"
-
-
-def test_where_none_is_harmless_damage_counts_tenfold(importances):
-    """a:0 rises most, but 5.0 − 10 · 0.4 = 1.0 is less than 2.0 − 10 · 0.06 = 1.4."""
-    respond, _ = answers({"a:1": (2.0, 0.06, 0.0), "a:0": (5.0, 0.0, 0.4)})
-    assert pick_single(importances, "de", respond)[0].name == "a:1"
-    respond, _ = answers({"a:1": (2.0, 0.06, 0.0), "a:0": (5.0, 0.0, 0.3)})
-    assert pick_single(importances, "de", respond)[0].name == "a:0"
-
-
-def test_tolerance_and_shortlist_are_used(importances):
-    respond, asked = answers({"a:1": (2.0, 0.01, 0.049), "a:0": (5.0, 0.01, 0.051)})
-    assert pick_single(importances, "de", respond, tolerance=0.06)[0].name == "a:0"
-    asked.clear()
-    assert pick_single(importances, "de", respond, shortlist=1)[0].name == "a:1"
-    assert asked == ["a:1"]
-
-
-def test_nothing_specific_is_an_error(importances):
-    def respond(name):
-        raise AssertionError(name)
-
-    with pytest.raises(RankOneError, match=r"no subcomponent is specific to 'fr': .* only -0\.001 more"):
-        pick_single(importances, "fr", respond)

@@ -17,6 +17,7 @@ class Counted:
 
     def __init__(self, sizes, components, vocabulary=(), inputs=None, outputs=None):
         self.sizes, self.parts = sizes, components
+        self.clusters = None
         self.config = {"tokens": sizes, "config": {"thresholds": [0.0, 0.1], "firing": 0.1}}
         texts = [text for text, _, _ in vocabulary]
         self._database = duckdb.connect()
@@ -47,6 +48,12 @@ class Counted:
 
     def components(self):
         return list(self.parts)
+
+    def members(self, name):
+        return [name]
+
+    def require_subcomponents(self, what):
+        pass
 
     def domains(self):
         return list(self.sizes)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.labels.written import written
 
-from rankone.labels.domains import domains_named
+from rankone.labels.domains import domains_named, names_only
 
 DOMAINS = ["de", "en", "nl", "code"]
 
@@ -32,8 +31,7 @@ def test_domains_named(label, named):
 
 
 def test_names_only():
-    labels = written(a_0=("German words", 0.9), a_1=("German and Dutch words", 0.9))
-    assert labels.names_only("a:0", "de", DOMAINS)
-    assert not labels.names_only("a:0", "nl", DOMAINS)
-    assert not labels.names_only("a:1", "de", DOMAINS)
-    assert labels.names_only("a:1", "de", ["de", "en"])
+    assert names_only("German words", "de", DOMAINS)
+    assert not names_only("German words", "nl", DOMAINS)
+    assert not names_only("German and Dutch words", "de", DOMAINS)
+    assert names_only("German and Dutch words", "de", ["de", "en"])

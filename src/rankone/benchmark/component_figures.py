@@ -28,14 +28,14 @@ def scale_response(rows: Sequence[Row], component: str, chance: float, forget: s
     if not rows:
         raise RankOneError(f"response: no row for component '{component}'.{nearest(component, known)}")
     domains = domains_of(rows, forget, retain)
-    note = "no training: only the factor on this one rank-one part moves; α = 1 is the unedited model"
+    note = "no training: only this factor moves; α = 1 is the unedited model"
     fig = figure(7.6, 4.4, f"CE of every domain as the scale of {visible(component)} moves", note)
     axes = fig.subplots()
     axes.axhline(chance, color=MUTED, linestyle=":", linewidth=1.2, label="chance")
     axes.axvline(1.0, color=MUTED, linestyle=":", linewidth=0.8, label="unedited")
     colours = domain_colours(domains)
     ends = [_response_line(axes, rows, domain, colours[domain], domain == forget) for domain in domains]
-    axes.set_xlabel("scale α (factor on the subcomponent)")
+    axes.set_xlabel("scale α")
     axes.set_ylabel("CE (nats per token)")
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.margins(x=0.01, y=0.08)

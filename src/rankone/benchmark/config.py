@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rankone.artifact import read_json
+from rankone.benchmark.response import ALPHAS
 from rankone.config import Config
 from rankone.edits.fitting import FitConfig
 from rankone.errors import RankOneError
@@ -47,18 +48,19 @@ class JobConfig(Config):
     rates_from: str | None = Field(
         default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
     )
-    probe_scale: float = Field(default=-8.0, description="α at which shortlisted subcomponents are measured")
-    selection_tokens: int = Field(default=3000, gt=0, description="training tokens per domain for ranking")
+    probe_scale: float = Field(default=-8.0, description="α of the picked one, set without fitting")
+    selection_tokens: int = Field(
+        default=3000, gt=0, description="training tokens per domain that are harvested"
+    )
     retain_tokens: int = Field(default=6000, gt=0)
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
-    alphas: list[float] = Field(default_factory=lambda: [float(a) for a in range(-12, 5)], min_length=1)
+    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
     harvest: str | None = Field(
-        default=None, description="harvest to rank by, in place of a pass over training text; needs `labels`"
+        default=None,
+        description="harvest to pick by, in place of a small one made on training text; needs `labels`",
     )
-    labels: str | None = Field(
-        default=None, description="labels of `harvest`: the component is picked by them, and none is measured"
-    )
+    labels: str | None = Field(default=None, description="labels of `harvest`, in place of statistical ones")
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
 
     @model_validator(mode="after")

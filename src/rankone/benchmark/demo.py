@@ -66,20 +66,19 @@ def peak_memory_bytes() -> int:
 
 
 def _rank(job: Job, out: Path) -> None:
-    console.print(f"ranking {job.decomposition.total:,} subcomponents on training text", markup=False)
+    console.print(f"looking into {job.decomposition.total:,} subcomponents on training text", markup=False)
     rows = job.component_rows()
     write_table(out / "components.parquet", rows, components_schema(job.importances.domains))
-    columns = ["component", *job.importances.domains, "fires on", "leads to"]
+    columns = ["label", "component", *job.importances.domains]
     shown = [
         [
-            ("→ " if r["picked"] else "  ") + r["component"],
+            ("→ " if r["picked"] else "  ") + r["label"],
+            r["component"],
             *(f"{r[f'importance_{d}']:.2f}" for d in job.importances.domains),
-            " ".join(t.strip() for t in r["firing_tokens"][:4]),
-            " ".join(t.strip() for t in r["output_tokens"][:4]),
         ]
         for r in rows[:12]
     ]
-    caption = f"mean causal importance per domain; picked: {job.choice[0].name}"
+    caption = f"mean causal importance per domain; picked by label and specificity: {job.choice[0].name}"
     print_table(f"Most specific to {job.config.forget}", columns, shown, caption)
 
 
@@ -169,6 +168,7 @@ def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> di
         "retain": config.retain,
         "base": base,
         "component": job.choice[0].name,
+        "label": job.labels.best(job.choice[0].name).label,
         "methods": {m: {str(b): dict(t) for b, t in own.items()} for m, own in tallies.items()},
         "smallest_budget": smallest_budget(tallies),
         "provenance": {
@@ -200,4 +200,9 @@ def print_summary(job: Job, summary: dict[str, Any]) -> None:
         f"damage: mean rise of CE on test text; base CE " + " ".join(f"{d} {v:.2f}" for d, v in base.items())
     )
     columns = ["method", "budget", "success", f"{job.config.forget} CE", *others]
-    print_table(f"Forgetting {job.config.forget} by {summary['component']}", columns, rows, caption)
+    print_table(
+        f"Forgetting {job.config.forget} by {summary['component']} ({summary['label']})",
+        columns,
+        rows,
+        caption,
+    )

@@ -12,9 +12,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.benchmark.config import JobConfig, MethodName
-from rankone.benchmark.measure import cross_entropies, rollout
-from rankone.benchmark.response import scale_response
-from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.benchmark.measure import rollout
+from rankone.decomposition.model import Decomposition
 from rankone.edits.adapters import Method
 from rankone.edits.baselines.lora import Lora
 from rankone.edits.fitting import Fit, RetainText, Run, fit_many
@@ -24,14 +23,17 @@ from rankone.edits.selection import (
     Candidate,
     contrast,
     pick_labelled,
-    pick_single,
     specific_names,
     specificity,
     top_names,
 )
 from rankone.errors import RankOneError
+from rankone.harvest.brief import brief_harvest
+from rankone.harvest.page import telling
 from rankone.harvest.store import HarvestStore
-from rankone.harvest.summary import Importances, mean_importances, token_views
+from rankone.harvest.summary import Importances
+from rankone.labels.label import Labelled
+from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
 from rankone.models.context import usual_context
 from rankone.progress import Meter
@@ -82,24 +84,26 @@ class Job:
         return domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
 
     @cached_property
-    def selection_text(self) -> dict[str, Blocks]:
-        """Training text per domain for ranking and choosing."""
-        return {d: self.blocks(d, "train", self.config.selection_tokens) for d in self.config.trained}
-
-    @cached_property
-    def store(self) -> HarvestStore | None:
-        """The harvest that the selection reads, if one is named; of another decomposition it is refused."""
+    def store(self) -> HarvestStore:
+        """The harvest that the selection reads: the one that is named, or one made now on training text."""
         if self.config.harvest is None:
-            return None
-        return HarvestStore.open(self.config.harvest, self.decomposition, self.model)
+            parts = (self.model, self.tokenizer, self.decomposition, self.corpus)
+            return brief_harvest(*parts, self.config.trained, self.config.selection_tokens)
+        store = HarvestStore.open(self.config.harvest, self.decomposition, self.model)
+        store.require_subcomponents("this job")
+        return store
 
     @cached_property
     def importances(self) -> Importances:
-        """Mean importance of every subcomponent per trained domain: the harvest's, or counted on training text."""
-        if self.store is not None:
-            return self.store.importances().only(self.config.trained)
-        with DecomposedModel(self.model, self.decomposition) as decomposed:
-            return mean_importances(decomposed, self.selection_text)
+        """Mean importance of every subcomponent per trained domain."""
+        return self.store.importances().only(self.config.trained)
+
+    @cached_property
+    def labels(self) -> Labelled:
+        """Labels of the harvest: those that are named, or statistical ones made when they are asked for."""
+        if self.config.labels is None:
+            return StatisticalLabels(self.store)
+        return open_labels(self.config.labels, self.store.artifact.fingerprint)
 
     @cached_property
     def top(self) -> list[str]:
@@ -109,20 +113,8 @@ class Job:
 
     @cached_property
     def choice(self) -> tuple[Candidate, list[Candidate]]:
-        """The single picked subcomponent and the shortlist it came from: by labels, or by evidence on training text."""
-        if self.store is not None and self.config.labels is not None:
-            labels = open_labels(self.config.labels, self.store.artifact.fingerprint)
-            return pick_labelled(self.importances, self.store.activations(), labels, self.config.forget)
-        probe = {d: b.take(self.config.selection_tokens // 2) for d, b in self.selection_text.items()}
-        base = cross_entropies(self.model, probe)
-
-        def respond(name: str) -> dict[str, float]:
-            rows = scale_response(
-                self.model, self.decomposition, [name], [self.config.probe_scale], probe, base
-            )
-            return {row["domain"]: row["rise"] for row in rows}
-
-        return pick_single(self.importances, self.config.forget, respond)
+        """The single picked subcomponent and the shortlist it came from: by harvest and labels, nothing measured."""
+        return pick_labelled(self.importances, self.store.activations(), self.labels, self.config.forget)
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
@@ -205,27 +197,31 @@ class Job:
         return roles.get(domain, "off-target")
 
     def component_rows(self, count: int = 20) -> list[dict[str, Any]]:
-        """The table of the most forget-specific subcomponents: importance per domain, firing and output tokens."""
+        """The table of the most forget-specific subcomponents: label, importance per domain, firing and output tokens."""
         importances, single = self.importances, self.choice[0].name
         score = specificity(importances, self.config.forget)
         names = top_names(importances, score, count)
         if single not in names:
             names = [*names[:-1], single]
-        columns = torch.tensor([self.decomposition.column(name) for name in names])
-        with DecomposedModel(self.model, self.decomposition) as decomposed:
-            views = token_views(decomposed, self.tokenizer, self.selection_text.values(), columns)
+        columns = {name: i for i, name in enumerate(importances.names)}
         return [
             {
                 "rank": rank + 1,
                 "component": name,
-                "score": float(score[column]),
-                **{f"importance_{d}": float(importances.of(d)[column]) for d in importances.domains},
-                "firing_tokens": view.firing_tokens,
-                "output_tokens": view.output_tokens,
+                "label": self.labels.best(name).label,
+                "score": float(score[columns[name]]),
+                **{f"importance_{d}": float(importances.of(d)[columns[name]]) for d in importances.domains},
+                **self._tokens(name),
                 "picked": name == single,
             }
-            for rank, (name, column, view) in enumerate(zip(names, columns.tolist(), views, strict=True))
+            for rank, name in enumerate(names)
         ]
+
+    def _tokens(self, name: str, top: int = 8) -> dict[str, list[str]]:
+        """The most telling tokens of one subcomponent."""
+        page = self.store.page(name, examples=0)
+        sides = {"firing_tokens": page.input_tokens, "output_tokens": page.output_tokens}
+        return {side: [row.text for row in telling(rows, top) if row.pmi > 0] for side, rows in sides.items()}
 
     def zero_token_edits(self) -> dict[str, LowRankEdit]:
         """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""

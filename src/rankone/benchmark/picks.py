@@ -1,7 +1,8 @@
 """How good is a pick by labels and specificity? Each pick beside the other candidates, all measured on validation text.
 
 The trade-off of a subcomponent for a target domain is the largest rise of the target's cross-entropy over a grid of scales
-at which every other domain rises by less than a tolerance (α = 1, no change, always counts: never below 0).
+at which every other domain rises by less than a tolerance (α = 1, no change, always counts: never below 0). The grid must
+reach far: a subcomponent that spares all else does little at a small scale and most at a large one, and a fit goes there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class PicksConfig(Config):
 
     targets: tuple[str, ...] = Field(default=("de", "fr", "es", "it", "code"), min_length=1)
     candidates: int = Field(default=20, gt=0)
-    alphas: tuple[float, ...] = Field(default=(-8.0, -4.0, -2.0, 0.0, 3.0, 6.0), min_length=1)
+    alphas: tuple[float, ...] = Field(default=(-24.0, -12.0, -6.0, -3.0, 0.0, 3.0, 6.0), min_length=1)
     tokens: int = Field(default=400, gt=0)
     tolerance: float = Field(default=0.05, gt=0)
 
@@ -107,7 +108,8 @@ def compare_picks(
         d: domain_blocks(tokenizer, corpus, d, "validation", config.tokens, context) for d in store.domains()
     }
     names = list(dict.fromkeys(c.name for _, candidates in chosen.values() for c in candidates))
-    measured = _measure(model, decomposition, names, config.alphas, text)
+    members = {name: store.members(name) for name in names}
+    measured = _measure(model, decomposition, members, config.alphas, text)
     return [
         TargetPick(
             target,
@@ -125,13 +127,16 @@ def compare_picks(
 def _measure(
     model: PreTrainedModel,
     decomposition: Decomposition,
-    names: Sequence[str],
+    members: Mapping[str, Sequence[str]],
     alphas: Sequence[float],
     text: Mapping[str, Blocks],
 ) -> dict[str, list[dict[str, Any]]]:
     base = cross_entropies(model, text)
-    with meter("measure candidates", len(names) * len(alphas)) as bar:
-        return {name: scale_response(model, decomposition, [name], alphas, text, base, bar) for name in names}
+    with meter("measure candidates", len(members) * len(alphas)) as bar:
+        return {
+            name: scale_response(model, decomposition, own, alphas, text, base, bar)
+            for name, own in members.items()
+        }
 
 
 def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | None = None) -> None:

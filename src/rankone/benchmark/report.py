@@ -66,7 +66,7 @@ _CAVEATS = (
     ),
 )
 """Head and body of each caveat; the last holds only where several settings ran."""
-_KEYS = ("chance", "forget", "retain", "component", "base", "methods")
+_KEYS = ("chance", "forget", "retain", "component", "label", "base", "methods")
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,10 @@ def _result_sentence(results: Results) -> str:
 
 
 def _subject(results: Results, method: str) -> str:
-    return f"One scalar on {results.summary['component']}" if method == "scalar" else method_name(method)
+    """The method; of a scalar with the subcomponent and its label."""
+    if method != "scalar":
+        return method_name(method)
+    return f"One scalar on {results.summary['component']} (“{results.summary['label']}”)"
 
 
 def _base(results: Results, domain: str) -> float:
@@ -327,13 +330,16 @@ def _components(results: Results, top: int = 20) -> str:
     rows = sorted(results.components, key=lambda row: row["rank"])[:top]
     named = [{"domain": k.removeprefix(IMPORTANCE)} for k in rows[0] if k.startswith(IMPORTANCE)]
     domains = domains_of(named, results.forget, results.retain)
-    header = ["rank", "subcomponent", "score", *(text(domain_name(d)) for d in domains), "fires on", "writes"]
-    words = (1, len(header) - 2, len(header) - 1)
+    between = ["score", *(text(domain_name(d)) for d in domains)]
+    header = ["rank", "subcomponent", "label", *between, "fires on", "leads to"]
+    words = (1, 2, len(header) - 2, len(header) - 1)
     body = [_component_row(row, domains) for row in rows]
     fig = component_figures.importance(results.components, results.forget, results.retain, top)
     caption = "Mean causal importance (0 to 1) of the best-ranked subcomponents, by domain."
     note = paragraph(
-        "Under each language: mean causal importance, 0 to 1. ▸ the picked subcomponent.", "note"
+        "Label: statistical, from a harvest of training text. Under each language: mean causal importance, 0 to 1. "
+        "▸ the picked subcomponent.",
+        "note",
     )
     return _draw(results, "importance", fig, caption) + table("components-table", header, body, words) + note
 
@@ -346,6 +352,7 @@ def _component_row(row: Row, domains: Sequence[str]) -> list[Cell | str]:
     return [
         str(row["rank"]),
         name,
+        text(row["label"]),
         number(row["score"]),
         *values,
         _tokens(row["firing_tokens"]),

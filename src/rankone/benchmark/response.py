@@ -13,7 +13,8 @@ from rankone.edits.scales import scale_edit
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks
 
-ALPHAS = tuple(float(a) for a in range(-12, 5))
+# Close about 1, and as far as fits of a clean subcomponent go.
+ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
 
 
 def scale_response(

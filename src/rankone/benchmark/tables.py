@@ -58,6 +58,7 @@ ZERO_TOKEN = _columns(("edit", pa.string()), *_CE)
 COMPONENTS = _columns(
     ("rank", pa.int64()),
     ("component", pa.string()),
+    ("label", pa.string()),
     ("score", pa.float64()),
     ("firing_tokens", pa.list_(pa.string())),
     ("output_tokens", pa.list_(pa.string())),

@@ -12,6 +12,7 @@ DecompositionPath = Annotated[str, typer.Option("--decomposition", help="decompo
 Text = Annotated[
     str, typer.Option("--text", help="builtin, a directory with a folder per domain, or a Hub data set id")
 ]
+Clusters = Annotated[Path | None, typer.Option("--clusters", help="components from `rankone cluster`")]
 Split = Annotated[str, typer.Option(help="train, validation or test")]
 Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist")]
 

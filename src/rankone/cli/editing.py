@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import DecompositionPath, Out, Text, load_pair
+from rankone.cli.common import Clusters, DecompositionPath, Out, Text, load_pair
 from rankone.errors import RankOneError
 from rankone.progress import console, print_table
 
@@ -24,7 +24,7 @@ def tune(
     retain: Annotated[str, typer.Option(help="domain to hold")] = "en",
     budget: Annotated[int, typer.Option(help="forget tokens")] = 4,
     decomposition: DecompositionPath = "mini-decomposition",
-    clusters: Annotated[Path | None, typer.Option(help="components from `rankone cluster`")] = None,
+    clusters: Clusters = None,
     text: Text = "builtin",
     seed: Annotated[int, typer.Option(help="which forget text")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Adam rate on α")] = 0.3,
@@ -34,7 +34,8 @@ def tune(
 ) -> None:
     """Fit the scales α of chosen subcomponents on any text and show what changed on held-out text of every domain."""
     from rankone.benchmark.tuning import tune as run_tune
-    from rankone.harvest.clustering.components import Components, expand
+    from rankone.harvest.clustering.components import Components
+    from rankone.harvest.names import expand
     from rankone.text.corpus import open_corpus
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
@@ -44,7 +45,7 @@ def tune(
         tokenizer,
         loaded,
         open_corpus(text),
-        expand([c.strip() for c in components.split(",") if c.strip()], opened),
+        expand([c.strip() for c in components.split(",") if c.strip()], opened, loaded.locate),
         forget=forget,
         retain=retain,
         budget=budget,
@@ -99,6 +100,7 @@ def generate(
 
     from rankone.benchmark.measure import rollout
     from rankone.edits.lowrank import LowRankEdit
+    from rankone.inert import visible
     from rankone.models.loading import load_model, load_tokenizer
 
     target, tokenizer = load_model(model), load_tokenizer(model)
@@ -106,4 +108,5 @@ def generate(
     if loaded is not None:
         loaded.check_base(target)
     with loaded.apply(target) if loaded is not None else nullcontext():
-        console.print(prompt + rollout(target, tokenizer, prompt, tokens), markup=False)
+        said = prompt + rollout(target, tokenizer, prompt, tokens)
+    console.print("\n".join(map(visible, said.split("\n"))), markup=False)

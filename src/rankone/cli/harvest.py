@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import Out, Split, Text, load_pair, run_dir
+from rankone.cli.common import Clusters, Out, Split, Text, load_pair, run_dir
 from rankone.progress import console, print_table
 
 commands = typer.Typer()
@@ -18,6 +18,7 @@ def harvest(
     out: Out,
     decomposition: Annotated[str, typer.Argument(help="decomposition to look into")] = "mini-decomposition",
     model: Annotated[str, typer.Option(help="the model it was made from")] = "mini",
+    clusters: Clusters = None,
     text: Text = "builtin",
     split: Split = "train",
     domains: Annotated[list[str] | None, typer.Option(help="domains; default all of the text")] = None,
@@ -33,8 +34,12 @@ def harvest(
     ] = "0/1",
     run: Annotated[Path | None, typer.Option(help="run directory (parts, progress); default OUT.run")] = None,
 ) -> None:
-    """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill."""
+    """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
+
+    With --clusters, what every component does: it fires where any of its members does.
+    """
     from rankone.artifact import refuse_existing
+    from rankone.harvest.clustering.components import Components
     from rankone.harvest.combine import combine
     from rankone.harvest.config import HarvestConfig
     from rankone.harvest.parts import Shard
@@ -59,7 +64,8 @@ def harvest(
         "harvest",
     )
     folder = run or run_dir(out)
-    run_harvest(target, tokenizer, loaded, corpus, config, folder, own, part_tokens)
+    grouping = None if clusters is None else Components.open(clusters, loaded, target).grouping(loaded)
+    run_harvest(target, tokenizer, loaded, corpus, config, folder, own, part_tokens, grouping=grouping)
     if own.count > 1:
         console.print(
             f"shard {shard} is in {folder}; when all are: rankone merge-harvest {folder} --out {out}",
@@ -97,8 +103,9 @@ def _print_harvest(out: Path) -> None:
         for (name, size), row in zip(store.tokens().items(), found, strict=True)
     ]
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    counted = "components" if store.clusters else "subcomponents"
     caption = (
-        f"{len(store.components()):,} subcomponents, {size / 1e6:,.1f} MB; firing: importance over {firing}; "
+        f"{len(store.components()):,} {counted}, {size / 1e6:,.1f} MB; firing: importance over {firing}; "
         "alive: mean importance over 1e-6"
     )
     print_table(

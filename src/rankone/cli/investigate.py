@@ -15,8 +15,10 @@ commands = typer.Typer()
 
 @commands.command()
 def investigate(
-    component: Annotated[str, typer.Argument(help="subcomponent, as h.3.attn.v_proj:513")],
-    harvest: Annotated[Path, typer.Option("--harvest", help="harvest of the decomposition")],
+    component: Annotated[str, typer.Argument(help="SITE:NUMBER, or cNUMBER in a harvest of components")],
+    harvest: Annotated[
+        Path, typer.Option("--harvest", help="harvest of the decomposition, or of its components")
+    ],
     labels: Annotated[Path | None, typer.Option("--labels", help="labels of that harvest")] = None,
     model: Annotated[str, typer.Option(help="model")] = "mini",
     decomposition: DecompositionPath = "mini-decomposition",
@@ -32,7 +34,7 @@ def investigate(
         Path | None, typer.Option("--html", help="also write a page to this file; must not exist")
     ] = None,
 ) -> None:
-    """Which other text suffers when a subcomponent is turned, and why? Measured on held-out text of every domain."""
+    """Which other text suffers when a subcomponent (or component) is turned, and why? Measured on held-out text."""
     from rankone.artifact import refuse_existing
     from rankone.benchmark.investigation.study import StudyConfig
     from rankone.benchmark.investigation.study import investigate as study
@@ -48,8 +50,8 @@ def investigate(
     asked = {"tokens": tokens, "split": split, "contexts": contexts, "domains": domains, "alphas": alpha}
     config = StudyConfig.checked({k: v for k, v in asked.items() if v is not None}, "investigate")
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
-    loaded.locate(component)
     store = HarvestStore.open(harvest, loaded, target)
+    store.number(component)
     named = open_labels(labels, store.artifact.fingerprint) if labels is not None else None
     own = named.by_component.get(component, []) if named is not None else []
     found = study(target, tokenizer, loaded, store, open_corpus(text), component, config, own)

@@ -20,7 +20,7 @@ def demo(
     recipe: Annotated[Path | None, typer.Option(help="another job recipe (YAML)")] = None,
     replace: Annotated[bool, typer.Option(help="write into an existing report directory")] = False,
     harvest: Annotated[
-        Path | None, typer.Option("--harvest", help="pick the component by this harvest")
+        Path | None, typer.Option("--harvest", help="pick by this harvest, not by a small one made now")
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="and by its labels")] = None,
 ) -> None:
@@ -39,7 +39,7 @@ def picks(
     text: Text = "builtin",
     targets: Annotated[str, typer.Option(help="domains to forget, comma-separated")] = "de,fr,es,it,code",
     candidates: Annotated[int, typer.Option(help="most specific subcomponents measured per target")] = 20,
-    alphas: Annotated[str, typer.Option(help="scales, comma-separated")] = "-8,-4,-2,0,3,6",
+    alphas: Annotated[str, typer.Option(help="scales, comma-separated")] = "-24,-12,-6,-3,0,3,6",
     tokens: Annotated[int, typer.Option(help="validation tokens per domain")] = 400,
     out: Annotated[Path | None, typer.Option("--out", help="also write all trade-offs as JSON")] = None,
 ) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rankone.cli.common import Text, listed, load_pair
+from rankone.cli.common import Clusters, Text, listed, load_pair
 from rankone.errors import RankOneError
 from rankone.progress import console, print_table
 
 if TYPE_CHECKING:
+    from rankone.harvest.clustering.components import Component, Components
     from rankone.harvest.store import HarvestStore
     from rankone.labels.store import Labels
     from rankone.text.blocks import Blocks
@@ -43,6 +44,7 @@ def rank(
     ] = None,
     harvest: Harvest = None,
     labels: LabelsPath = None,
+    clusters: Clusters = None,
     text: Text = "builtin",
     domains: Annotated[
         list[str] | None, typer.Option(help="domains to compare; default all of the text")
@@ -50,7 +52,10 @@ def rank(
     tokens: Annotated[int, typer.Option(help="training tokens per domain, without a harvest")] = 3000,
     top: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:
-    """Rank subcomponents: by domains, gradient, output token or label; in no time where a harvest holds the counts."""
+    """Rank subcomponents: by domains, gradient, output token or label; in no time where a harvest holds the counts.
+
+    With --clusters, or a harvest of components, it ranks those.
+    """
     from rankone.edits.ranking import Asked, Sources
     from rankone.edits.ranking import rank as make
 
@@ -59,24 +64,27 @@ def rank(
         groups = ("de",), groups[1]
     asked = Asked(*groups, token, label, penalty)
     store, found = _open(harvest, labels)
-    pair = _checked_pair(model, decomposition, store)
+    components = _open_clusters(clusters, store)
+    pair = _checked_pair(model, decomposition, store, components)
     if store is not None and decomposition is not None:
         pair()
     named = [*groups[0], *groups[1]]
     compared = list(dict.fromkeys([*named, *(domains or _domains(store, text))]))
-    sources = Sources(pair, _training_text(pair, text, tokens), compared, store, found)
+    sources = Sources(pair, _training_text(pair, text, tokens), compared, store, found, components)
     ranking = make(asked, sources, by)
+    clustering = store if store is not None and store.clusters else components
     rows = []
     for i in ranking.order(top):
-        row: list[object] = [
-            ranking.names[i],
-            float(ranking.values[i]),
-            *(c[i] for c in ranking.columns.values()),
-        ]
+        name = ranking.names[i]
+        row: list[object] = [name, float(ranking.values[i]), *(c[i] for c in ranking.columns.values())]
+        if clustering is not None:
+            row.append(len(clustering.members(name)))
         if found is not None:
-            row.append(found.best(ranking.names[i]).label if ranking.names[i] in found.by_component else "")
+            row.insert(0, found.best(name).label if name in found.by_component else "")
         rows.append(row)
-    columns = ["component", ranking.score, *ranking.columns, *(["label"] if found is not None else [])]
+    # The first column may wrap: labels are long, names must stay whole.
+    columns = ["label"] * (found is not None) + ["component", ranking.score, *ranking.columns]
+    columns += ["members"] * (clustering is not None)
     print_table(ranking.title, columns, rows, ranking.note)
 
 
@@ -108,9 +116,10 @@ def search(
 
 @commands.command()
 def show(
-    component: Annotated[str, typer.Argument(help="subcomponent, as h.3.attn.v_proj:513")],
+    component: Annotated[str, typer.Argument(help="SITE:NUMBER, or cNUMBER in a harvest of components")],
     harvest: Harvest = None,
     labels: LabelsPath = None,
+    clusters: Clusters = None,
     model: Annotated[str, typer.Option(help="model")] = "mini",
     decomposition: Decomposed = None,
     response: Annotated[
@@ -123,7 +132,7 @@ def show(
         Path | None, typer.Option("--html", help="write a page to this file; must not exist")
     ] = None,
 ) -> None:
-    """Show all that is known of one subcomponent; --decomposition adds its neighbours by direction."""
+    """Show all that is known of one subcomponent or component; --decomposition adds its neighbours by direction."""
     from dataclasses import replace
 
     from rankone.artifact import refuse_existing
@@ -138,18 +147,18 @@ def show(
     store, found = _open(harvest, labels)
     if store is None:
         raise RankOneError("a page is read from a harvest: give --harvest DIR (made by `rankone harvest`).")
-    store.number(component)
+    cluster, members = _cluster_of(component, store, clusters), store.members(component)
     if response and decomposition is None:
         raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
     if decomposition is None:
-        shown = portrait(store, component, found)
+        shown = portrait(store, component, found, cluster=cluster)
     else:
         target, tokenizer, loaded = _checked_pair(model, decomposition, store)()
         width = int(target.config.get_text_config().hidden_size)
-        shown = portrait(store, component, found, loaded, width)
+        shown = portrait(store, component, found, loaded, width, cluster=cluster)
         if response:
             measured = respond(
-                target, tokenizer, loaded, open_corpus(text), [component], ALPHAS, store.domains(), tokens
+                target, tokenizer, loaded, open_corpus(text), members, ALPHAS, store.domains(), tokens
             )
             shown = replace(shown, response=measured)
     if html is None:
@@ -170,14 +179,46 @@ def _open(harvest: Path | None, labels: Path | None) -> tuple[HarvestStore | Non
     return store, open_labels(labels, None if store is None else store.artifact.fingerprint)
 
 
+def _cluster_of(name: str, store: HarvestStore, path: Path | None) -> Component | None:
+    """The component that is named, or that a subcomponent belongs to, in the clustering at `path`."""
+    from rankone.harvest.clustering.components import Components
+
+    if path is None:
+        return None
+    if ":" not in name:
+        found = _open_clusters(path, store)
+        assert found is not None
+        return found.component(name)
+    found = Components.open(path)
+    owner = found.owner(name)
+    return None if owner is None else found.component(owner)
+
+
+def _open_clusters(path: Path | None, store: HarvestStore | None) -> Components | None:
+    """The clustering that was named; a harvest that does not count its components is refused."""
+    from rankone.harvest.clustering.components import Components
+
+    if path is None:
+        return None
+    found = Components.open(path)
+    if store is not None:
+        found.require_same(store.clusters, store.artifact.path)
+    return found
+
+
 def _domains(store: HarvestStore | None, text: str) -> list[str]:
     from rankone.text.corpus import open_corpus
 
     return open_corpus(text).domains() if store is None else store.domains()
 
 
-def _checked_pair(model: str, decomposition: str | None, store: HarvestStore | None) -> Callable[[], Any]:
-    """Opens model, tokenizer and decomposition once, when first called; a harvest of another one is refused."""
+def _checked_pair(
+    model: str,
+    decomposition: str | None,
+    store: HarvestStore | None,
+    components: Components | None = None,
+) -> Callable[[], Any]:
+    """Opens model, tokenizer and decomposition once, when first called; counts and clusters of another are refused."""
     from functools import cache
 
     @cache
@@ -185,6 +226,8 @@ def _checked_pair(model: str, decomposition: str | None, store: HarvestStore | N
         target, tokenizer, loaded, _ = load_pair(model, decomposition or DEFAULT)
         if store is not None:
             store.require_origin(loaded, target)
+        if components is not None:
+            components.require_origin(loaded, target)
         return target, tokenizer, loaded
 
     return opened

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rankone.errors import RankOneError
 from rankone.harvest.summary import Importances
-from rankone.labels.store import Labels
+from rankone.labels.domains import names_only
+from rankone.labels.label import Labelled
 from rankone.text.domains import domain_name
 
 # A subcomponent must matter at a tenth of the forget positions at least to be worth turning alone.
@@ -54,39 +55,10 @@ def specific_names(importances: Importances, forget: str, ratio: float) -> list[
 
 @dataclass(frozen=True)
 class Candidate:
-    """A shortlisted subcomponent with its measured response on training text (empty where none was measured)."""
+    """A shortlisted subcomponent."""
 
     name: str
     specificity: float
-    rises: Mapping[str, float] = field(default_factory=dict)
-
-    def worst(self, forget: str) -> tuple[float, str]:
-        """The largest rise on any other domain, and the domain."""
-        return max((rise, domain) for domain, rise in self.rises.items() if domain != forget)
-
-
-def pick_single(
-    importances: Importances,
-    forget: str,
-    respond: Callable[[str], Mapping[str, float]],
-    shortlist: int = 24,
-    tolerance: float = 0.05,
-) -> tuple[Candidate, list[Candidate]]:
-    """The most specific single subcomponent by its evidence over all domains, on training text only.
-
-    Rule: shortlist the most specific subcomponents by importance; measure each one's response (`respond(name)`: rise
-    of CE per domain at one fixed probe scale); among those whose rise on every other domain is below `tolerance`
-    take the largest rise on the forget domain. Where none keeps the tolerance, take the largest rise on the forget
-    domain minus ten times the worst rise elsewhere.
-    """
-    candidates = [
-        Candidate(c.name, c.specificity, respond(c.name))
-        for c in specific_candidates(importances, forget, shortlist)
-    ]
-    safe = [c for c in candidates if c.worst(forget)[0] < tolerance]
-    if safe:
-        return max(safe, key=lambda c: c.rises[forget]), candidates
-    return max(candidates, key=lambda c: c.rises[forget] - 10 * max(0.0, c.worst(forget)[0])), candidates
 
 
 def specific_candidates(importances: Importances, forget: str, shortlist: int) -> list[Candidate]:
@@ -118,7 +90,7 @@ def separation(
 def pick_labelled(
     importances: Importances,
     activations: Mapping[str, Float[Tensor, " subcomponents"]],
-    labels: Labels,
+    labels: Labelled,
     forget: str,
     shortlist: int = 20,
 ) -> tuple[Candidate, list[Candidate]]:
@@ -128,7 +100,7 @@ def pick_labelled(
     other; of them the largest specificity times `separation`. Returns it and the shortlist, most specific first.
     """
     candidates = specific_candidates(importances, forget, shortlist)
-    named = [c for c in candidates if labels.names_only(c.name, forget, importances.domains)]
+    named = [c for c in candidates if names_only(labels.best(c.name).label, forget, importances.domains)]
     if not named:
         said = "; ".join(f"{c.name} “{labels.best(c.name).label}”" for c in candidates[:3])
         raise RankOneError(

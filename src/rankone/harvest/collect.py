@@ -6,16 +6,16 @@ is long it is summed up and written to the part that is being filled (parts.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.firings import Firings, firings
+from rankone.harvest.grouping import Grouping
 from rankone.harvest.pairs import joint_counts
 from rankone.harvest.parts import OpenPart
 from rankone.harvest.plan import Batch
@@ -27,36 +27,6 @@ from rankone.models.output import vocabulary_size
 # Firings and windows held before they are summed up or written.
 FIRINGS_HELD = 1 << 24
 WINDOWS_HELD = 1 << 20
-
-
-@dataclass(frozen=True)
-class Firings:
-    """Where importances are not zero, sorted by position, then subcomponent.
-
-    cell: index into the flattened batch. position: number among the batch's text tokens.
-    """
-
-    cell: Int[Tensor, " n"]
-    position: Int[Tensor, " n"]
-    component: Int[Tensor, " n"]
-    importance: Float[Tensor, " n"]
-
-    def __getitem__(self, chosen: Bool[Tensor, " n"]) -> Firings:
-        return Firings(
-            self.cell[chosen], self.position[chosen], self.component[chosen], self.importance[chosen]
-        )
-
-    def __len__(self) -> int:
-        return len(self.cell)
-
-
-def firings(importance: Float[Tensor, "b t c"], valid: Bool[Tensor, "b t"]) -> Firings:
-    """The importances above zero at text tokens; those over one count as one. Changes `importance`."""
-    importance[~valid] = 0
-    flat = importance.flatten(0, 1)
-    cell, component = (flat > 0).nonzero().T.contiguous()
-    position = valid.flatten().cumsum(0)[cell] - 1
-    return Firings(cell, position, component, flat[cell, component].clamp(max=1))
 
 
 def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> Lists:
@@ -86,20 +56,24 @@ class Collector:
     The statistics of `HarvestConfig`: per domain and subcomponent the firings above each threshold, Σ importance and
     Σ ‖u‖ v·x; per subcomponent its input tokens, the probability mass of the likely next tokens where it fires, the
     subcomponents that fire with it, and a sample of its firings. The mass is that of `likely_tokens` only, in the
-    marginals too.
+    marginals too. With `grouping` all this is of components (grouping.py), and their members' own firings are counted.
     """
 
-    def __init__(self, model: DecomposedModel, config: HarvestConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(
+        self, model: DecomposedModel, config: HarvestConfig, grouping: Grouping | None = None
+    ) -> None:
+        self.model, self.config, self.grouping = model, config, grouping
         self.device = next(model.target.parameters()).device
         decomposition = model.decomposition
         self._sizes = torch.cat([decomposition.factors(s)[1].norm(dim=1) for s in decomposition.sites])
-        self.bounds = Bounds(decomposition.total, config.examples)
+        self.units = decomposition.total if grouping is None else len(grouping.names)
+        self.bounds = Bounds(self.units, config.examples)
         self._clear()
 
     def _clear(self) -> None:
-        shape = (len(self.config.domains), len(self.config.thresholds) + 2, self.model.decomposition.total)
+        shape = (len(self.config.domains), len(self.config.thresholds) + 2, self.units)
         self._sums = torch.zeros(shape, dtype=torch.long, device=self.device)
+        self._members = torch.zeros(self.model.decomposition.total, dtype=torch.long)
         vocabulary = vocabulary_size(self.model.target)
         self._marginals = torch.zeros(2, vocabulary, dtype=torch.long, device=self.device)
         self._rows: list[tuple[np.ndarray, ...]] = []
@@ -113,7 +87,7 @@ class Collector:
         logits, inputs = self.model.clean(ids)
         with torch.no_grad():
             importance = self.model.decomposition.logits(inputs, batch.blocks.present.to(self.device))
-            found = firings(importance, valid)
+            found = self._counted(firings(importance, valid))
             self._add_sums(batch.domain, found, inputs, valid)
             firing = found[found.importance > self.config.firing]
             likely = likely_tokens(logits[valid], self.config.top_tokens, self.config.least_probability)
@@ -133,12 +107,30 @@ class Collector:
         for i, threshold in enumerate(self.config.thresholds):
             sums[i] += found.component[found.importance > threshold].bincount(minlength=sums.shape[1])
         sums[-2].scatter_add_(0, found.component, units(found.importance))
-        # Linear in x: the mean activation is that of the mean input.
+        sums[-1] += units(self._activation(inputs, valid))
+
+    def _counted(self, found: Firings) -> Firings:
+        """Firings of what is counted; those of members are counted by the way."""
+        if self.grouping is None:
+            return found
+        own = found.component[found.importance > self.config.firing]
+        self._members += own.bincount(minlength=len(self._members)).cpu()
+        return self.grouping.joined(found)
+
+    def _activation(self, inputs: list[Tensor], valid: Tensor) -> Float[Tensor, " units"]:
+        """Sum of the activations over the text tokens."""
         decomposition = self.model.decomposition
-        parts = []
-        for site, x in zip(decomposition.sites, inputs, strict=True):
-            parts.append(x[valid].float().sum(0) @ decomposition.factors(site)[0])
-        sums[-1] += units(torch.cat(parts) * self._sizes)
+        pairs = list(zip(decomposition.sites, inputs, strict=True))
+        if self.grouping is None:
+            # Linear in x: the mean activation is that of the mean input.
+            parts = [x[valid].float().sum(0) @ decomposition.factors(site)[0] for site, x in pairs]
+            return torch.cat(parts) * self._sizes
+        sizes = self._sizes.split(decomposition.counts)
+        each = [
+            (x[valid].float() @ decomposition.factors(s)[0]) * n
+            for (s, x), n in zip(pairs, sizes, strict=True)
+        ]
+        return self.grouping.sizes(each).sum(0)
 
     def _hold(self, firing: Firings, tokens: Int[Tensor, " n"], likely: Lists) -> None:
         self._held.append((firing.component.int(), firing.position + self._held_positions, tokens, likely))
@@ -160,9 +152,8 @@ class Collector:
         chosen = firing[admitted]
         if not len(chosen):
             return
-        windows = Windows(
-            self.model.decomposition, inputs, valid, chosen.component.unique(), self.config.window
-        )
+        seen, window = chosen.component.unique(), self.config.window
+        windows = Windows(self.model.decomposition, inputs, valid, seen, window, self.grouping)
         windows.put(found.component, found.cell, found.importance)
         cut = windows.cut(chosen.component, chosen.cell)
         plain = (chosen.component.int(), key[admitted], position[admitted])
@@ -211,6 +202,10 @@ class Collector:
             values = dict(zip((*names, "importance", "activation"), self._sums[domain], strict=True))
             keys = {"domain": torch.full((components,), domain), "component": torch.arange(components)}
             part.write("sums", keys | values)
+        if self.grouping is not None:
+            column = (self.grouping.columns >= 0).nonzero().squeeze(1)
+            keys = {"component": self.grouping.columns[column], "column": column}
+            part.write("members", {**keys, "firings": self._members[column]})
         token = self._marginals.sum(0).nonzero().squeeze(1)
         inputs, outputs = self._marginals[:, token]
         part.write("marginals", {"token": token, "inputs": inputs, "outputs": outputs})

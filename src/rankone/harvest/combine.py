@@ -105,6 +105,8 @@ def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = Non
     about = source.about
     kept = {k: about[k] for k in ("config", "decomposition", "model", "text")}
     kept |= {"tokens": source.tokens, "components": len(about["components"])}
+    if "clusters" in about:
+        kept["clusters"] = about["clusters"]
     with new_artifact(out, KIND, {**(provenance or {}), "shards": len(shard_folders(runs))}) as staging:
         write_json(staging / "config.json", kept)
         _Combination(source, staging).write()
@@ -133,6 +135,8 @@ class _Combination:
             self._sums("cofiring", "first, second", "sum(joint)::BIGINT AS joint", bar)
             self._neighbours()
             self._examples(bar)
+        if "clusters" in self.source.about:
+            self._members()
         self._text()
         self.database.close()
 
@@ -217,6 +221,16 @@ class _Combination:
         token = np.arange(len(texts), dtype=np.int32)
         columns = {"token": token, "text": texts, "inputs": inputs, "outputs": outputs}
         pq.write_table(pa.table(columns), self.staging / "vocabulary.parquet", compression="zstd")
+
+    def _members(self) -> None:
+        """members.parquet: of each component its subcomponents, the one that fires most first."""
+        found = self.database.sql(
+            f'SELECT component::INTEGER AS component, "column", sum(firings)::BIGINT AS firings '
+            f'FROM {self._table("members")} GROUP BY ALL ORDER BY component, firings DESC, "column"'
+        ).to_arrow_table()
+        names = pa.array(self.source.about["columns"]).take(found["column"])
+        made = pa.table({"component": found["component"], "name": names, "firings": found["firings"]})
+        pq.write_table(made, self.staging / "members.parquet", compression="zstd")
 
     def _neighbours(self) -> None:
         """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""

@@ -1,8 +1,9 @@
-"""What a harvest knows about one subcomponent: the page that labels, search and `rankone show` read."""
+"""What a harvest knows of one subcomponent (or component, if it counts those): what labels, search and `show` read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class TokenRow:
     lift: float
 
 
+def telling(rows: Iterable[TokenRow], top: int | None = None) -> list[TokenRow]:
+    """The `top` rows (or all) that carry most information, weight × PMI: PMI alone favours what was seen once."""
+    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
+
+
 @dataclass(frozen=True)
 class CofiringRow:
     """Another subcomponent and how often both fire: joint count, and jaccard = joint / either."""
@@ -47,6 +53,15 @@ class CofiringRow:
     component: str
     joint: int
     jaccard: float
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """A subcomponent of a component: at how many positions it fires, and the share of the component's firings they are."""
+
+    component: str
+    firings: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,8 @@ class ComponentPage:
     """All a harvest stored about one subcomponent.
 
     firings: count above the firing threshold; densities: share of all tokens above each stored threshold.
-    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings.
+    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings. members: of a
+    component, the one that fires most first.
     """
 
     component: str
@@ -80,3 +96,4 @@ class ComponentPage:
     output_tokens: list[TokenRow]
     cofiring: list[CofiringRow]
     examples: list[Example]
+    members: list[MemberRow] = field(default_factory=list)

@@ -25,7 +25,6 @@ from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.errors import RankOneError
 
 KIND = "harvest-part"
-TABLES = ("sums", "inputs", "outputs", "cofiring", "examples", "rows", "marginals")
 # Rows per row group of a part: a reader takes one stretch of subcomponents at a time.
 ROW_GROUP = 1 << 16
 

@@ -16,6 +16,7 @@ from rankone.artifact import Artifact
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.harvest.collect import Collector
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.grouping import Grouping
 from rankone.harvest.origin import origin
 from rankone.harvest.parts import Shard, ShardFolder
 from rankone.harvest.plan import Batch, batches
@@ -32,8 +33,9 @@ def describe(
     decomposition: Decomposition,
     corpus: Corpus,
     config: HarvestConfig,
+    grouping: Grouping | None = None,
 ) -> dict[str, Any]:
-    """What is harvested: settings, hashes, names of subcomponents and tokens; `hash` covers all of it."""
+    """What is harvested: settings, hashes, names of what is counted and of tokens; `hash` covers all of it."""
     size = max(len(tokenizer), int(target.config.vocab_size))
     about = {
         "config": config.model_dump(mode="json"),
@@ -42,6 +44,8 @@ def describe(
         "components": decomposition.names(),
         "tokens": spelled(tokenizer, size),
     }
+    if grouping is not None:
+        about |= {"components": grouping.names, "columns": about["components"], "clusters": grouping.clusters}
     return about | {"hash": hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()}
 
 
@@ -55,15 +59,16 @@ def harvest(
     shard: Shard | None = None,
     part_tokens: int = PART_TOKENS,
     stop_after: int | None = None,
+    grouping: Grouping | None = None,
 ) -> bool:
     """Count one shard's batches into `run`; a shard cut off goes on after its last part.
 
-    part_tokens: tokens between two parts, what an interruption may cost. stop_after: leave off after so many parts.
-    Returns whether the shard is finished. Raises RankOneError for text that is missing or empty, and for a run
-    directory of something else.
+    grouping: components to count in place of subcomponents. part_tokens: tokens between two parts, what an interruption
+    may cost. stop_after: leave off after so many parts. Returns whether the shard is finished. Raises RankOneError for
+    text that is missing or empty, and for a run directory of something else.
     """
     shard = shard or Shard()
-    folder = ShardFolder(run, shard, describe(target, tokenizer, decomposition, corpus, config))
+    folder = ShardFolder(run, shard, describe(target, tokenizer, decomposition, corpus, config, grouping))
     if folder.finished:
         console.print(f"{shard.folder} is finished", markup=False)
         return True
@@ -75,7 +80,7 @@ def harvest(
         DecomposedModel(target, decomposition) as model,
         meter("harvest", len(config.domains) * config.tokens) as bar,
     ):
-        collector = Collector(model, config)
+        collector = Collector(model, config, grouping)
         _recall(collector, done)
         return _Pass(folder, collector, config, part_tokens, stop_after, bar).over(
             batches(tokenizer, corpus, config), first

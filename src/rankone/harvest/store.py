@@ -24,8 +24,10 @@ from rankone.artifact import Artifact, open_artifact
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError, nearest
 from rankone.harvest.combine import KIND, read_parquet
+from rankone.harvest.grouping import Grouping
+from rankone.harvest.names import COMPONENT
 from rankone.harvest.origin import require_origin
-from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
 from rankone.harvest.summary import Importances
 from rankone.harvest.windows import LEVELS
 
@@ -76,13 +78,17 @@ class Cofiring:
 
 
 class HarvestStore:
-    """A harvest on disk. Numbers of subcomponents are those of `components()`, the decomposition's order."""
+    """A harvest on disk, of subcomponents or of components. Numbers are those of `components()`.
+
+    That is the decomposition's order, or the clustering's. clusters: fingerprint of the clustering, None without.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self.config: dict[str, Any] = artifact.json()
         self._database = duckdb.connect()
-        for table in TABLES:
+        self.clusters: str | None = self.config.get("clusters")
+        for table in (*TABLES, *(["members"] if self.clusters else [])):
             path = artifact.path / f"{table}.parquet"
             self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
         self._sorted = {table: _Sorted(artifact.path / f"{table}.parquet") for table in BY_COMPONENT}
@@ -90,6 +96,8 @@ class HarvestStore:
         self._names: list[str] = components["name"].to_pylist()
         self._numbers = {name: i for i, name in enumerate(self._names)}
         self._firings = components["firings"].to_numpy()
+        self._members = self._read_members() if self.clusters else {}
+        self._owner = {member: c for c, own in self._members.items() for member, _ in own}
         vocabulary = self._read("vocabulary")
         self._texts: list[str] = vocabulary["text"].to_pylist()
         self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
@@ -115,11 +123,41 @@ class HarvestStore:
         """Raise RankOneError unless this harvest was made from what is given."""
         require_origin(self.config, str(self.artifact.path), decomposition, target)
 
+    def require_subcomponents(self, what: str) -> None:
+        """Raise RankOneError where components are counted; what: what turns single subcomponents."""
+        if self.clusters is not None:
+            raise RankOneError(
+                f"'{self.artifact.path}' counts components, but {what} turns single subcomponents. Give a harvest made "
+                "without --clusters."
+            )
+
     def _read(self, table: str) -> pa.Table:
         return pq.read_table(self.artifact.path / f"{table}.parquet")
 
+    def _read_members(self) -> dict[str, list[tuple[str, int]]]:
+        """By component its subcomponents with their own firings."""
+        found: dict[str, list[tuple[str, int]]] = {name: [] for name in self._names}
+        for number, name, firings in zip(*self._read("members").to_pydict().values(), strict=True):
+            found[self._names[number]].append((name, firings))
+        return found
+
+    def members(self, name: str) -> list[str]:
+        """The subcomponents that a name stands for: of a component its members, of a subcomponent itself."""
+        self.number(name)
+        return [member for member, _ in self._members[name]] if self.clusters else [name]
+
+    def owner(self, subcomponent: str) -> str:
+        """The name under which a subcomponent is counted: its component's, or its own."""
+        return self._owner.get(subcomponent, subcomponent)
+
+    def grouping(self, decomposition: Decomposition) -> Grouping | None:
+        """The components that are counted; None where it is subcomponents."""
+        if self.clusters is None:
+            return None
+        return Grouping.of({name: self.members(name) for name in self._names}, decomposition, self.clusters)
+
     def components(self) -> list[str]:
-        """Names of all subcomponents, in the decomposition's order."""
+        """Names of all that is counted, in its order."""
         return list(self._names)
 
     def firings(self) -> np.ndarray:
@@ -170,10 +208,16 @@ class HarvestStore:
     def number(self, name: str) -> int:
         """A subcomponent's number; an unknown name is an error that offers others."""
         if name not in self._numbers:
-            raise RankOneError(
-                f"'{name}' is not in the harvest '{self.artifact.path}'.{nearest(name, self._names)}"
-            )
+            raise RankOneError(f"'{name}' is not in the harvest '{self.artifact.path}'{self._hint(name)}")
         return self._numbers[name]
+
+    def _hint(self, name: str) -> str:
+        """What to do about a name that is not there."""
+        if name in self._owner:
+            return f": it counts components, and '{name}' is a member of {self._owner[name]}."
+        if self.clusters is None and COMPONENT.fullmatch(name):
+            return ": it counts subcomponents. Count components with `rankone harvest --clusters DIR`."
+        return f".{nearest(name, self._names)}"
 
     def page(self, name: str, examples: int = 100, tokens: int = 1000) -> ComponentPage:
         """All that is stored about one subcomponent.
@@ -200,6 +244,7 @@ class HarvestStore:
             output_tokens=self._token_rows("outputs", number, tokens),
             cofiring=self._cofiring_rows(number),
             examples=self._examples(number, examples),
+            members=[MemberRow(m, n, n / max(firings, 1)) for m, n in self._members.get(name, [])],
         )
 
     def _own(self, table: str, number: int) -> pa.Table:

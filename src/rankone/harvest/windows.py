@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rankone.decomposition.model import Decomposition
+from rankone.harvest.grouping import Grouping
 
 # Windows cut out at once.
 WINDOWS = 1 << 16
@@ -19,8 +20,8 @@ STEPS = 127
 class Windows:
     """Importances and signed activations ‖u‖ v·x of some subcomponents on one batch, to cut windows from.
 
-    Rows stand side by side with `window` zeros before, between and after them, so that a window never shows another
-    row; BOS and padding are zeros too.
+    With `grouping`, of components (activations as in grouping.py). Rows stand side by side with `window` zeros before,
+    between and after them, so that a window never shows another row; BOS and padding are zeros too.
     """
 
     def __init__(
@@ -30,30 +31,42 @@ class Windows:
         valid: Bool[Tensor, "b t"],
         components: Int[Tensor, " some"],
         window: int,
+        grouping: Grouping | None = None,
     ) -> None:
         self.window = window
         self.valid = valid
-        blocks = _blocks(decomposition.counts, components)
+        wanted = components if grouping is None else grouping.columns_of(components)
+        blocks = _blocks(decomposition.counts, wanted)
         chosen = torch.cat([torch.arange(low, high, device=valid.device) for _, low, high in blocks])
-        self.slot = torch.full((decomposition.total,), -1, device=valid.device)
-        self.slot[chosen] = torch.arange(len(chosen), device=valid.device)
-        batch, length = valid.shape
-        shape = (len(chosen), batch * (length + window) + window)
-        self._importances = torch.zeros(shape, dtype=torch.uint8, device=valid.device)
-        self._activations = torch.empty(shape, device=valid.device)
+        activations = self._products(decomposition, inputs, blocks)
+        if grouping is None:
+            self.slot = _slots(chosen, decomposition.total)
+            self._activations = activations
+        else:
+            self.slot = _slots(components, len(grouping.names))
+            self._activations = grouping.rows(activations, chosen, components)
+        self._importances = torch.zeros(self._activations.shape, dtype=torch.uint8, device=valid.device)
+
+    def _products(
+        self, decomposition: Decomposition, inputs: list[Tensor], blocks: list[tuple[int, int, int]]
+    ) -> Float[Tensor, "some places"]:
+        """‖u‖ v·x of the subcomponents of all blocks, one below the other."""
+        batch, length = self.valid.shape
+        height = sum(high - low for _, low, high in blocks)
+        places = batch * (length + self.window) + self.window
+        found = torch.empty(height, places, device=self.valid.device)
         offsets = [sum(decomposition.counts[:i]) for i in range(len(decomposition.counts))]
         laid_out: dict[int, Tensor] = {}
+        row = 0
         for site, low, high in blocks:
             if site not in laid_out:
-                laid_out = {site: _laid_out(inputs[site], valid, window)}
+                laid_out = {site: _laid_out(inputs[site], self.valid, self.window)}
             read, write = decomposition.factors(decomposition.sites[site])
             own = slice(low - offsets[site], high - offsets[site])
-            slot = int(self.slot[low])
-            torch.mm(
-                (read[:, own] * write[own].norm(dim=1)).T,
-                laid_out[site].T,
-                out=self._activations[slot : slot + high - low],
-            )
+            out = found[row : row + high - low]
+            torch.mm((read[:, own] * write[own].norm(dim=1)).T, laid_out[site].T, out=out)
+            row += high - low
+        return found
 
     def _place(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Where a window around a cell (index into the flattened batch) begins."""
@@ -90,6 +103,13 @@ class Windows:
             parts.append((importances.cpu(), steps.cpu(), step.cpu()))
         importances, activations, step = (torch.cat(column) for column in zip(*parts, strict=True))
         return importances, activations, step
+
+
+def _slots(rows: Int[Tensor, " some"], total: int) -> Int[Tensor, " total"]:
+    """The row of each number, −1 for one that has none."""
+    slot = torch.full((total,), -1, device=rows.device)
+    slot[rows] = torch.arange(len(rows), device=rows.device)
+    return slot
 
 
 def _laid_out(

@@ -17,3 +17,8 @@ def domains_named(label: str, domains: Sequence[str]) -> list[str]:
     """The domains that a label says its subcomponent fires on, in the order of `domains`."""
     head = _KINDS.sub("symbols", _END.split(label, maxsplit=1)[0]).casefold()
     return [d for d in domains if re.search(rf"\b{re.escape(domain_name(d).casefold())}\b", head)]
+
+
+def names_only(label: str, domain: str, domains: Sequence[str]) -> bool:
+    """Whether a label names this domain and none of the other `domains`."""
+    return domains_named(label, domains) == [domain]

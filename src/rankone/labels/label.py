@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 STATISTICAL = "statistical"
+
+
+class Labelled(Protocol):
+    """Whatever has a label for subcomponents: `Labels` from disk, or `StatisticalLabels`."""
+
+    def best(self, component: str) -> Label:
+        """The label to go by; RankOneError for an unknown name."""
+        ...
 
 
 @dataclass(frozen=True)

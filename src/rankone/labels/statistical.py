@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rankone.harvest.page import ComponentPage, TokenRow
+from rankone.harvest.page import ComponentPage, telling
 from rankone.labels.function_words import function_words
 from rankone.labels.interval import wilson_lower
 from rankone.labels.label import STATISTICAL, Label
@@ -187,18 +187,14 @@ def _quoted(
     """Tokens that carry the most of the information: weight × PMI, falling; the commonest where none is listed."""
     rows = [row for row in page.input_tokens if row.pmi > 0 and wanted(row.text)]
     if rows:
-        return distinct([row.text for row in _informative(rows)], _QUOTED, starts)
+        return distinct([row.text for row in telling(rows)], _QUOTED, starts)
     ranked = sorted(fired.items(), key=lambda item: (-item[1], item[0]))
     return distinct([text for text, _ in ranked if wanted(text)], _QUOTED, starts)
 
 
-def _informative(rows: Sequence[TokenRow]) -> list[TokenRow]:
-    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))
-
-
 def _outputs(page: ComponentPage, place: Where) -> tuple[str, str]:
     """` · writes …` and its reason, or two empty strings where no output stands out."""
-    raised = _informative([row for row in page.output_tokens if row.pmi >= _OUTPUT_PMI])[:_OUTPUTS_READ]
+    raised = telling([row for row in page.output_tokens if row.pmi >= _OUTPUT_PMI])[:_OUTPUTS_READ]
     share = sum(row.weight for row in raised) / max(page.firings, 1)
     if share < _OUTPUT_SHARE:
         return "", ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.errors import RankOneError, nearest
-from rankone.labels.domains import domains_named
 from rankone.labels.label import STATISTICAL, Label
 
 KIND, TABLE, CONFIG = "labels", "labels.parquet", "config.json"
@@ -64,10 +63,6 @@ class Labels:
         """A model's label where there is one, else the statistical one."""
         labels = self.of(component)
         return next((label for label in reversed(labels) if label.source != STATISTICAL), labels[0])
-
-    def names_only(self, component: str, domain: str, domains: Sequence[str]) -> bool:
-        """Whether the best label names this domain and none of the other `domains`."""
-        return domains_named(self.best(component).label, domains) == [domain]
 
 
 def open_labels(path: Path | str, harvest: str | None = None) -> Labels:

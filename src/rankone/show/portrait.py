@@ -1,4 +1,4 @@
-"""Everything a page about one subcomponent shows, gathered from a harvest, its labels and the decomposition."""
+"""Everything a page about one subcomponent or component shows, from a harvest, its labels and the decomposition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.benchmark.response import scale_response
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import Decomposition
-from rankone.harvest.page import ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.clustering.components import Component
+from rankone.harvest.page import ComponentPage, DomainRow, Example
 from rankone.harvest.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
@@ -44,10 +45,11 @@ class Response:
 
 @dataclass(frozen=True)
 class Portrait:
-    """One subcomponent: what the harvest stored, its labels, its neighbours, and its scale response if asked for.
+    """One subcomponent or component: what the harvest stored, labels, neighbours, and its scale response if asked for.
 
     source: model, text and split it was harvested from. named: the labels of the neighbours, as far as there are any.
-    firing: importance above which it counts as firing.
+    firing: importance above which it counts as firing. cluster: the component itself, or that of the subcomponent, if a
+    clustering was given.
     """
 
     page: ComponentPage
@@ -57,6 +59,7 @@ class Portrait:
     directions: dict[str, list[DirectionRow]] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
     response: Response | None = None
+    cluster: Component | None = None
 
     @property
     def density(self) -> float:
@@ -76,13 +79,14 @@ def portrait(
     decomposition: Decomposition | None = None,
     width: int = 0,
     neighbours: int = 8,
+    cluster: Component | None = None,
 ) -> Portrait:
-    """Gather what is stored about a subcomponent; with its decomposition also the neighbours by direction.
+    """Gather what is stored about a name of the harvest; with its decomposition also the neighbours by direction.
 
     width: dimensions of the residual stream, needed with `decomposition`.
     """
     page = store.page(name)
-    directions = {} if decomposition is None else _directions(decomposition, name, width, neighbours)
+    directions = {} if decomposition is None else _directions(decomposition, store, name, width, neighbours)
     own = [] if labels is None else labels.by_component.get(name, [])
     listed = {row.component for row in page.cofiring} | {
         r.component for rows in directions.values() for r in rows
@@ -90,15 +94,31 @@ def portrait(
     named = {} if labels is None else {c: labels.best(c).label for c in listed if c in labels.by_component}
     about = store.config
     source = f"{about['model']['name']}, {about['text']['name']} ({about['config']['split']})"
-    return Portrait(page, source, float(about["config"]["firing"]), own, directions, named)
+    return Portrait(page, source, float(about["config"]["firing"]), own, directions, named, None, cluster)
 
 
 def _directions(
-    decomposition: Decomposition, name: str, width: int, neighbours: int
+    decomposition: Decomposition, store: HarvestStore, name: str, width: int, neighbours: int
 ) -> dict[str, list[DirectionRow]]:
-    found = direction_neighbours(decomposition, name, width, neighbours)
-    near = {key: [r for r in rows if abs(r.cosine) >= LEAST_COSINE] for key, rows in found.items()}
-    return {key: rows for key, rows in near.items() if rows}
+    """Near neighbours by list; of components the closest pair of members counts."""
+    members = store.members(name)
+    found: dict[str, list[DirectionRow]] = {}
+    for member in members:
+        # The members themselves may be among the nearest.
+        near = direction_neighbours(decomposition, member, width, neighbours + len(members) - 1)
+        for key, rows in near.items():
+            found.setdefault(key, []).extend(DirectionRow(store.owner(r.component), r.cosine) for r in rows)
+    nearest = {key: _nearest(rows, name)[:neighbours] for key, rows in found.items()}
+    return {key: rows for key, rows in nearest.items() if rows}
+
+
+def _nearest(rows: Sequence[DirectionRow], name: str) -> list[DirectionRow]:
+    """Each other name once, the largest |cosine| first."""
+    best: dict[str, DirectionRow] = {}
+    for row in sorted(rows, key=lambda r: -abs(r.cosine)):
+        if row.component != name and abs(row.cosine) >= LEAST_COSINE:
+            best.setdefault(row.component, row)
+    return list(best.values())
 
 
 def respond(
@@ -119,11 +139,17 @@ def respond(
     return Response(rows, math.log(model.config.get_text_config().vocab_size), tokens)
 
 
-def telling(rows: Sequence[TokenRow], top: int) -> list[TokenRow]:
-    """The `top` rows that carry most information, weight × PMI: PMI alone favours what was seen once."""
-    return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
-
-
 def strongest(examples: Sequence[Example], count: int) -> list[Example]:
     """The first `count` of the examples (a uniform sample of the firings), the most important centre first."""
     return sorted(examples[:count], key=lambda e: -e.importances[e.centre])
+
+
+def cluster_words(shown: Portrait, cluster: Component) -> str:
+    """What a clustering says of the component, or which one a subcomponent belongs to."""
+    count = len(cluster.members)
+    if shown.page.component != cluster.component:
+        return f"member of {cluster.component}, {count} subcomponents"
+    return (
+        f"{count} subcomponents; of them {cluster.overlap:.0%} fire where the component does, {cluster.bits_saved:,.0f} "
+        "bits saved"
+    )

@@ -1,4 +1,4 @@
-"""One subcomponent on the terminal. All text of corpora and labels goes through `inert.visible` into rich Text objects."""
+"""One name of a harvest on the terminal. All text of corpora and labels goes through `inert.visible` into rich Text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from rankone.harvest.page import Example, TokenRow
+from rankone.harvest.page import Example, TokenRow, telling
 from rankone.inert import visible
 from rankone.show.bars import bar
-from rankone.show.portrait import DIRECTIONS, Portrait, strongest, telling
+from rankone.show.portrait import DIRECTIONS, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 
-_BAR = 24
+_BAR, _MEMBERS = 24, 12
 # Backgrounds for importances above 0.05, .25, .5, .75: activations above zero in orange, below in blue.
 _STEPS = (0.05, 0.25, 0.5, 0.75)
 _PLUS = ("#fbe3d2", "#f7c09b", "#f29a5f", "#e8742a")
@@ -27,6 +27,8 @@ _MINUS = ("#d6e6f5", "#a5c8ea", "#6fa6da", "#3d84c6")
 def print_portrait(shown: Portrait, console: Console, examples: int = 12, tokens: int = 12) -> None:
     """Print the whole page."""
     console.print(_head(shown))
+    if shown.page.members:
+        console.print(_members(shown))
     console.print(_domains(shown))
     tables = [
         _tokens("Fires on", shown.page.input_tokens, tokens, "firings"),
@@ -58,8 +60,22 @@ def _head(shown: Portrait) -> RenderableType:
     )
     above = ", ".join(f"{density:.2%} over {threshold:g}" for threshold, density in page.densities.items())
     lines.append(Text(f"tokens by importance: {above}", style="dim"))
+    if shown.cluster is not None:
+        lines.append(Text(cluster_words(shown, shown.cluster)))
     lines.append(Text(visible(shown.source), style="dim"))
     return Panel(Group(*lines), title=Text(visible(page.component), style="bold"), title_align="left")
+
+
+def _members(shown: Portrait) -> Table:
+    found = shown.page.members
+    rest = f", the first {_MEMBERS}" if len(found) > _MEMBERS else ""
+    table = _table(
+        f"Its {len(found)} members{rest}", "subcomponent", "firings", "", "of the component's firings"
+    )
+    for row in found[:_MEMBERS]:
+        share = Text(bar(row.share, 1.0, _BAR), style="#e8742a")
+        table.add_row(Text(visible(row.component)), f"{row.firings:,}", share, f"{row.share:.0%}")
+    return table
 
 
 def _domains(shown: Portrait) -> Table:

@@ -1,4 +1,4 @@
-"""One subcomponent as a self-contained HTML page: no script, nothing loaded, all foreign text inert."""
+"""One subcomponent or component as a self-contained HTML page: no script, nothing loaded, all foreign text inert."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rankone.benchmark.component_figures import scale_response
 from rankone.benchmark.page import Section, drawing, page, paragraph, table, token
 from rankone.benchmark.page import text as inert
 from rankone.decomposition.directions import DirectionRow
-from rankone.harvest.page import Example, TokenRow
-from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, strongest, telling
+from rankone.harvest.page import Example, TokenRow, telling
+from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 from rankone.theme import number, signed, svg
 
@@ -53,6 +53,7 @@ def write_portrait(shown: Portrait, path: Path, examples: int = 30, tokens: int 
 def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:
     """The page as HTML."""
     sections = [
+        *([Section("members", "Members", _members(shown))] if shown.page.members else []),
         Section("where", "Where it fires", _domains(shown)),
         Section("tokens", "Tokens", _tokens(shown, tokens)),
         Section("examples", "Examples", _examples(shown, examples)),
@@ -79,13 +80,28 @@ def _lead(shown: Portrait) -> str:
         (signed(own.mean_activation), "mean activation ‖u‖ v·x"),
     ]
     items = "".join(f"<li><b>{value}</b>{inert(what)}</li>" for value, what in facts)
-    return "\n".join(
-        [*parts, f'<ul class="facts">{items}</ul>', paragraph(f"From {inert(shown.source)}.", "note")]
-    )
+    said = f"From {inert(shown.source)}."
+    if shown.cluster is not None:
+        said = f"{inert(cluster_words(shown, shown.cluster))}. {said}"
+    return "\n".join([*parts, f'<ul class="facts">{items}</ul>', paragraph(said, "note")])
 
 
 def _percent(share: float) -> str:
     return f"{number(100 * share, 2)} %"
+
+
+def _members(shown: Portrait) -> str:
+    rows = [
+        [f"<code>{inert(row.component)}</code>", f"{row.firings:,}", _bar(row.share), _percent(row.share)]
+        for row in shown.page.members
+    ]
+    header = ["subcomponent", "firings", "", "of the component's firings"]
+    note = "The component fires where any member does; its activation is the root of the sum of squares of theirs."
+    return table("members-table", header, rows, words=(0, 2)) + paragraph(note, "note")
+
+
+def _bar(share: float) -> str:
+    return f'<span class="bar" style="width:{100 * share:.1f}%"></span>'
 
 
 def _domains(shown: Portrait) -> str:
@@ -93,7 +109,7 @@ def _domains(shown: Portrait) -> str:
     rows = [
         [
             inert(domain_name(row.domain)),
-            f'<span class="bar" style="width:{100 * row.density / largest:.1f}%"></span>',
+            _bar(row.density / largest),
             _percent(row.density),
             number(row.mean_importance, 4),
             signed(row.mean_activation),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from tests.benchmark.investigation.world import DOMAINS, HOSTILE
-from tests.benchmark.test_report import Page
 from tests.harvest.test_plan import Texts
+from tests.pages import Page
 
 from rankone.benchmark.investigation.prediction import spearman
 from rankone.benchmark.investigation.study import (
@@ -106,18 +106,13 @@ def test_the_words_say_who_suffers(found):
     assert summary(calm)[0].startswith("At α = 30 no domain rises by 0.02")
 
 
-def test_the_page_stands_alone_and_hostile_text_is_inert(found, tmp_path):
+def test_the_page_keeps_the_rules_and_hostile_text_is_inert(found, tmp_path):
     path = tmp_path / "page.html"
     write_investigation(found, path)
     source = path.read_text("utf8")
     page = Page(source)
-    assert "script" not in page.tags
     assert "<b>" not in source
-    assert "\x1b" not in source
-    assert "\u202e" not in source
     assert "&lt;script&gt;" in source
-    assert not [v for k, v in page.attributes if k in ("src", "href") and not v.startswith("#")]
-    assert len(page.ids) == len(set(page.ids))
     rows = page.tables["rises-table"]
     assert len(rows) == 1 + len(DOMAINS)
     assert rows[1][1] == "60"
@@ -154,7 +149,9 @@ def test_the_terminal_is_inert(found, monkeypatch):
 
 def test_bad_input(world, name):
     model, tokenizer, decomposition, store, _ = world.parts
-    with pytest.raises(RankOneError, match=r"unknown site in 'h\.0\.mlp\.down_prj:1'.*h\.0\.mlp\.down_proj"):
+    with pytest.raises(
+        RankOneError, match=r"'h\.0\.mlp\.down_prj:1' is not in the harvest.*h\.0\.mlp\.down_proj"
+    ):
         investigate(*world.parts, "h.0.mlp.down_prj:1", CONFIG)
     fewer = Texts(**{"de": ["ein Satz"], "code": ["x = 1"]})
     with pytest.raises(RankOneError, match="nothing for domain '<b>en'"):

@@ -102,6 +102,24 @@ def test_draws_follow_their_seed(case):
     assert not torch.equal(one[0], one[1])
 
 
+def test_a_component_is_its_members_scaled_together(case):
+    model, decomposition, blocks = case
+    each = traces(model, decomposition, NAMES, blocks, 2)
+    one = each.together()
+    step = 0.02
+    sides = []
+    for alpha in (1 + step, 1 - step):
+        with scale_edit(decomposition, dict.fromkeys(NAMES, alpha)).apply(model):
+            sides.append(loss(model, blocks))
+    assert one.gradient.sum((1, 2)).double() == pytest.approx(
+        (sides[0] - sides[1]) / (2 * step), rel=0.03, abs=3e-3
+    )
+    assert torch.allclose(one.activation[..., 0], each.activation.norm(dim=-1))
+    assert torch.allclose(one.drawn[..., 0], each.drawn.sum(-1))
+    single = traces(model, decomposition, NAMES[:1], blocks)
+    assert single.together() is single
+
+
 def test_bad_input(case):
     model, decomposition, blocks = case
     with pytest.raises(RankOneError, match="empty"):

@@ -12,7 +12,7 @@ from tests.harvest.clustering.planted import length_by_definition, planted_fires
 
 from rankone.artifact import open_artifact
 from rankone.errors import RankOneError
-from rankone.harvest.clustering.components import Components, describe, expand, save_components
+from rankone.harvest.clustering.components import Components, describe, save_components
 from rankone.harvest.clustering.config import ClusterConfig
 from rankone.harvest.clustering.merging import merge_all
 from rankone.harvest.clustering.run import cluster
@@ -80,22 +80,6 @@ def test_saved_and_opened(saved):
 def test_an_unknown_component(saved, name, offer):
     with pytest.raises(RankOneError, match=f"no component '{name}'.*{offer}"):
         saved[0].members(name)
-
-
-def test_expansion(saved):
-    found, _ = saved
-    assert expand(["c2", "h.1.attn.q_proj:4"], found) == {
-        "c2": ["h.0.mlp.c_fc:0", "h.0.mlp.c_fc:1"],
-        "h.1.attn.q_proj:4": ["h.1.attn.q_proj:4"],
-    }
-    assert expand(["a:1"], None) == {"a:1": ["a:1"]}
-    with pytest.raises(RankOneError, match=r"'c2' names a component.*--clusters"):
-        expand(["c2"], None)
-    with pytest.raises(RankOneError, match="no component 'c9'"):
-        expand(["c9"], found)
-    for name in ("c1", "a:1"):
-        with pytest.raises(RankOneError, match=f"'{name}' is given twice"):
-            expand([name, name], found)
 
 
 @pytest.fixture(scope="module")

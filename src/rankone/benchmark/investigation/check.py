@@ -72,6 +72,7 @@ def check(
     config: CheckConfig,
 ) -> dict[str, Any]:
     """Measure and predict on validation and test text; returns plain values: scores by predictor and α, and every rise."""
+    store.require_subcomponents("the check")
     importances = store.importances()
     names = chosen_components(importances, config.components, config.seed)
     columns = [importances.names.index(n) for n in names]

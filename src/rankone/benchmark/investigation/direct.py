@@ -6,6 +6,8 @@ of the vector is left out too: a direct effect is one path among many.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +34,7 @@ class Path:
 
 @dataclass(frozen=True)
 class DirectEffect:
-    """Tokens that the subcomponent of the unedited model raises and lowers where it is active.
+    """Tokens that the subcomponent or component of the unedited model raises and lowers where it is active.
 
     Sizes in standard deviations over the vocabulary.
     """
@@ -96,21 +98,30 @@ def direct_effect(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     decomposition: Decomposition,
-    name: str,
-    sign: float,
+    activations: Mapping[str, float],
     top: int = 12,
 ) -> DirectEffect:
-    """Tokens raised and lowered directly; sign: that of v·x where the subcomponent is active."""
-    site, _ = decomposition.locate(name)
-    path = stream_path(model, site, decomposition.vectors(name)[1])
-    if path.vector is None:
-        return DirectEffect(path.way, [], [])
-    effect = direct_logits(model, path.vector)[: len(tokenizer)]
-    effect = effect / effect.std().clamp_min(1e-20) * (1.0 if sign >= 0 else -1.0)
+    """Tokens raised and lowered directly by one subcomponent, or by the members of a component together.
+
+    activations: ‖u‖ v·x of each where it is active (of a single one only the sign counts).
+    """
+    vector, ways = None, []
+    for name, activation in activations.items():
+        write = decomposition.vectors(name)[1]
+        path = stream_path(model, decomposition.locate(name)[0], write)
+        ways.append(path.way)
+        if path.vector is not None:
+            own = path.vector.float() * (activation / float(write.norm().clamp_min(1e-20)))
+            vector = own if vector is None else vector + own
+    way = "; ".join(f"{way} ({n})" if len(ways) > 1 else way for way, n in Counter(ways).items())
+    if vector is None:
+        return DirectEffect(way, [], [])
+    effect = direct_logits(model, vector)[: len(tokenizer)]
+    effect = effect / effect.std().clamp_min(1e-20)
     best, worst = effect.topk(min(top, len(effect))), (-effect).topk(min(top, len(effect)))
 
     def named(chosen: torch.return_types.topk, factor: float) -> list[tuple[str, float]]:
         pairs = zip(chosen.indices.tolist(), chosen.values.tolist(), strict=True)
         return [(str(tokenizer.decode([i])), factor * value) for i, value in pairs if value > 0]
 
-    return DirectEffect(path.way, named(best, 1.0), named(worst, -1.0))
+    return DirectEffect(way, named(best, 1.0), named(worst, -1.0))

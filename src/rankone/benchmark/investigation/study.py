@@ -1,4 +1,4 @@
-"""One subcomponent investigated: what each domain loses when it is turned, what it reads there, and what it writes."""
+"""A subcomponent or component investigated: what each domain loses when it is turned, what it reads and what it writes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Investigation:
-    """All findings about one subcomponent, the domains by measured rise at the strongest α, largest first."""
+    """All findings about one subcomponent or component, the domains by measured rise at the strongest α, largest first."""
 
     page: ComponentPage
     labels: list[Label]
@@ -173,20 +173,24 @@ def investigate(
     config: StudyConfig,
     labels: list[Label] | None = None,
 ) -> Investigation:
-    """Measure one subcomponent on held-out text of every domain and gather what explains it."""
-    decomposition.locate(name)
+    """Measure one subcomponent or component of the harvest on held-out text of every domain; gather what explains it.
+
+    The members of a component are turned together.
+    """
+    members = store.members(name)
     page = store.page(name, examples=store.config["config"]["examples"])
     domains = chosen_domains(store, config.domains)
     text = study_text(tokenizer, model, corpus, domains, config.split, config.tokens)
-    settings = [{}, *({name: alpha} for alpha in config.alphas)]
-    losses, traced = {}, {}
+    settings = [{}, *(dict.fromkeys(members, alpha) for alpha in config.alphas)]
+    losses, each = {}, {}
     with meter("turning it", sum(b.tokens for b in text.values()) * len(settings)) as bar:
         for domain, blocks in text.items():
             losses[domain] = token_losses(model, decomposition, settings, blocks, bar.advance)
     with meter("tracing it", len(text)) as bar:
         for domain, blocks in text.items():
-            traced[domain] = traces(model, decomposition, [name], blocks, config.draws, config.seed)
+            each[domain] = traces(model, decomposition, members, blocks, config.draws, config.seed)
             bar.advance(note=domain)
+    traced = {domain: own.together() for domain, own in each.items()}
     strong = _strong(traced)
     importance = {row.domain: row.mean_importance for row in page.domains}
     counted = statistics(
@@ -211,8 +215,8 @@ def investigate(
     ]
     last = max(config.alphas, key=lambda a: abs(a - 1))
     findings.sort(key=lambda f: -f.rises[last])
-    sign = sum(float(traced[d].activation[..., 0][strong[d]].sum()) for d in domains)
-    direct = direct_effect(model, tokenizer, decomposition, name, sign)
+    active = torch.stack([each[d].activation[strong[d]].sum(0) for d in domains]).sum(0)
+    direct = direct_effect(model, tokenizer, decomposition, dict(zip(members, active.tolist(), strict=True)))
     chance = math.log(model.config.get_text_config().vocab_size)
     return Investigation(
         page, labels or [], config, f"{corpus.name} ({config.split})", chance, direct, findings

@@ -43,6 +43,17 @@ class Traces:
         """Number of text tokens."""
         return int(self.valid.sum())
 
+    def together(self) -> Traces:
+        """All traced subcomponents as one component: gradients add up, the activation is the root of the sum of squares.
+
+        A single one stays as it is, with the sign of its activation.
+        """
+        if self.activation.shape[-1] == 1:
+            return self
+        size = self.activation.square().sum(-1, keepdim=True).sqrt()
+        gradient, drawn = (own.sum(-1, keepdim=True) for own in (self.gradient, self.drawn))
+        return Traces(size, gradient, drawn, self.valid)
+
 
 class _Watched(Scales):
     """Scales that keep the activations v·x of the last forward, [positions, components]."""

@@ -117,16 +117,16 @@ def _writes(found: Investigation) -> str:
 
 
 def _contexts(found: Investigation) -> str:
-    parts = [_domain_contexts(f) for f in found.findings if f.contexts]
+    parts = [_domain_contexts(f, i) for i, f in enumerate(found.findings) if f.contexts]
     note = f"At α = {_alpha(found.strongest)}. Underlined: strongly active there. Nats."
     return paragraph(note, "note") + "\n".join(parts)
 
 
-def _domain_contexts(f: Finding) -> str:
+def _domain_contexts(f: Finding, place: int) -> str:
     rows = [[_before(c), token(c.token), number(c.ce_base, 2), number(c.ce, 2)] for c in f.contexts]
     name = text(domain_name(f.domain))
     header = ["context", "lost token", "CE", "CE turned"]
-    return f"<h3>{name}</h3>" + table(f"contexts-{text(f.domain)}", header, rows, words=(0, 1))
+    return f"<h3>{name}</h3>" + table(f"contexts-{place}", header, rows, words=(0, 1))
 
 
 def _before(context: Context) -> str:

@@ -12,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.errors import RankOneError
+from rankone.harvest.clustering.components import Components
+from rankone.harvest.grouping import Grouping
 from rankone.harvest.store import HarvestStore
 from rankone.harvest.summary import Importances, mean_importances
 from rankone.labels.store import Labels
@@ -40,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Subcomponents with a score; `order` sorts by it, largest first.
+    """Subcomponents, or components, with a score; `order` sorts by it, largest first.
 
     columns: values beside the score, by heading, in the order of `names`; `score` names the unit of the score.
     """
@@ -64,7 +66,8 @@ class Ranking:
 class Sources:
     """What a ranking is made from. Model and text are opened only when a criterion needs them.
 
-    text: gives training text of the named domains. domains: those that are compared.
+    text: gives training text of the named domains. domains: those that are compared. clusters: components to rank in place
+    of subcomponents; a harvest beside them counts these.
     """
 
     pair: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]]
@@ -72,11 +75,25 @@ class Sources:
     domains: Sequence[str]
     harvest: HarvestStore | None = None
     labels: Labels | None = None
+    clusters: Components | None = None
 
     @cached_property
     def opened(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]:
         """Model, tokenizer and decomposition."""
         return self.pair()
+
+    @cached_property
+    def grouping(self) -> Grouping | None:
+        """The components to rank, None for subcomponents."""
+        source = self.clusters
+        if self.harvest is not None and self.harvest.clusters is not None:
+            source = self.harvest
+        return None if source is None else source.grouping(self.opened[2])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What is ranked, in order."""
+        return self.opened[2].names() if self.grouping is None else self.grouping.names
 
     @cached_property
     def importances(self) -> Importances:
@@ -85,7 +102,7 @@ class Sources:
             return self.harvest.importances().only(self.domains)
         model, _, decomposition = self.opened
         with DecomposedModel(model, decomposition) as decomposed:
-            return mean_importances(decomposed, self.text(self.domains))
+            return mean_importances(decomposed, self.text(self.domains), self.grouping)
 
     def require_harvest(self, what: str) -> HarvestStore:
         """The harvest, or an error that says what it is needed for."""

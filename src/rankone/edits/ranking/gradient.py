@@ -18,12 +18,15 @@ PENALTY = 1.0
 def by_gradient(asked: Asked, sources: Sources) -> Ranking:
     """|∂CE/∂α| on `of`, less `penalty` times that on `against` where it is given; means over the domains of a group.
 
-    A scale may be turned either way, so the size counts; the sign says which way raises the loss.
+    The one scale of a component has the sum of its members' gradients. A scale may be turned either way, so the size
+    counts; the sign says which way raises the loss.
     """
     model, _, decomposition = sources.opened
     text = sources.text([*asked.of, *asked.against])
     with meter("gradients", sum(blocks.tokens for blocks in text.values())) as bar:
         gradients = {d: scale_gradients(model, decomposition, blocks, bar) for d, blocks in text.items()}
+    if sources.grouping is not None:
+        gradients = {d: sources.grouping.summed(own) for d, own in gradients.items()}
     penalty = PENALTY if asked.penalty is None else asked.penalty
     score = _size(gradients, asked.of)
     note = "nats per unit of α at α = 1, on training text; + : a larger α raises the cross-entropy"
@@ -34,7 +37,7 @@ def by_gradient(asked: Asked, sources: Sources) -> Ranking:
         d: [f"{v:+.2e}" for v in own.tolist()] for d, own in gradients.items()
     }
     title = f"Steepest in the cross-entropy of {', '.join(asked.of)}"
-    return Ranking(title, "score", note, decomposition.names(), score, columns)
+    return Ranking(title, "score", note, sources.names, score, columns)
 
 
 def _size(gradients: dict[str, Float[Tensor, " subcomponents"]], domains: Sequence[str]) -> Tensor:

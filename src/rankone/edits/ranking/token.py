@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
@@ -46,7 +48,8 @@ def by_token(asked: Asked, sources: Sources) -> Ranking:
 def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
     """How much a write vector raises the token's logit directly, in standard deviations over the vocabulary; size counts.
 
-    Of sites that write to the residual stream. What later layers make of it is left out.
+    Of sites that write to the residual stream. What later layers make of it is left out. Of a component, that of the member
+    with the largest size: what it writes in all depends on how active each member is.
     """
     assert asked.token is not None
     model, tokenizer, decomposition = sources.opened
@@ -66,14 +69,23 @@ def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
         raise RankOneError(
             "no decomposed site is known to write to the residual stream: none can be ranked by its effect."
         )
+    size = sharp.abs().nan_to_num(-torch.inf)
+    columns: dict[str, Sequence[object]] = {}
+    if sources.grouping is not None:
+        size, best = sources.grouping.largest(size)
+        sharp, effect = sharp[best], effect[best]
+        every = decomposition.names()
+        columns["by"] = [every[i] for i in best.tolist()]
+    columns["raised where v·x is"] = ["+" if v > 0 else "−" for v in sharp.tolist()]
+    columns["effect"] = effect.tolist()
     return Ranking(
         f"Writes “{asked.token}” to the logits",
         "size",
         f"size: |direct effect| on {_count(tokens)} in standard deviations over the vocabulary; raised where v·x is: "
         "the sign that raises it; effect: logit per unit of v·x, before the scale of the final norm",
-        decomposition.names(),
-        sharp.abs().nan_to_num(-torch.inf),
-        {"raised where v·x is": ["+" if v > 0 else "−" for v in sharp.tolist()], "effect": effect.tolist()},
+        sources.names,
+        size,
+        columns,
     )
 
 

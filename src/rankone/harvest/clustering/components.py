@@ -1,10 +1,8 @@
-"""Components: clusters of subcomponents on disk, and what their names stand for."""
+"""Components: clusters of subcomponents on disk."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +18,10 @@ from rankone.errors import RankOneError, nearest
 from rankone.harvest.clustering.description import description_length
 from rankone.harvest.clustering.merging import Merges
 from rankone.harvest.clustering.sample import Sample
+from rankone.harvest.grouping import Grouping
 from rankone.harvest.origin import require_origin
 
 KIND = "components"
-NAME = re.compile(r"c\d+")
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,15 @@ class Components:
         target: PreTrainedModel | None = None,
     ) -> Self:
         """Verify and open; components of another decomposition or model than those given are refused."""
-        artifact = open_artifact(path, KIND)
-        require_origin(artifact.json(), str(path), decomposition, target)
-        return cls(artifact)
+        found = cls(open_artifact(path, KIND))
+        found.require_origin(decomposition, target)
+        return found
+
+    def require_origin(
+        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
+    ) -> None:
+        """Raise RankOneError unless these components were made from what is given."""
+        require_origin(self.config, str(self.artifact.path), decomposition, target)
 
     def names(self) -> list[str]:
         """Names of all components, the one that saves most bits first."""
@@ -145,24 +149,24 @@ class Components:
         """Names of a component's subcomponents, in the decomposition's order."""
         return list(self.component(name).members)
 
+    def grouping(self, decomposition: Decomposition) -> Grouping:
+        """The components, to be counted in place of the decomposition's subcomponents."""
+        members = {c.component: c.members for c in self.rows}
+        return Grouping.of(members, decomposition, self.artifact.fingerprint)
+
+    def require_same(self, clusters: str | None, path: Path) -> None:
+        """Raise RankOneError unless the harvest at `path`, of the clustering `clusters`, counts these components."""
+        if clusters is None:
+            raise RankOneError(
+                f"'{path}' counts subcomponents; what its components do is not in it. Make a harvest of them: "
+                f"rankone harvest --clusters {self.artifact.path} --out DIR."
+            )
+        if clusters != self.artifact.fingerprint:
+            raise RankOneError(
+                f"'{path}' counts the components of another clustering than '{self.artifact.path}'. Give the one it was "
+                "made with, or harvest these components."
+            )
+
     def owner(self, subcomponent: str) -> str | None:
         """The component a subcomponent belongs to; None for one that was dead in the sample."""
         return self._owner.get(subcomponent)
-
-
-def expand(names: Sequence[str], components: Components | None) -> dict[str, list[str]]:
-    """What names stand for: a component for its members, anything else for itself.
-
-    Raises RankOneError for a name given twice, an unknown component, and a component's name without components.
-    """
-    expanded: dict[str, list[str]] = {}
-    for name in names:
-        if name in expanded:
-            raise RankOneError(f"'{name}' is given twice.")
-        if not NAME.fullmatch(name):
-            expanded[name] = [name]
-        elif components is None:
-            raise RankOneError(f"'{name}' names a component: say of which clustering, with --clusters DIR.")
-        else:
-            expanded[name] = components.members(name)
-    return expanded

@@ -1,0 +1,25 @@
+"""A harvest that is made on the way, and goes with the task."""
+
+from __future__ import annotations
+
+import gc
+
+from tests.decomposition.tiny import decomposed
+from tests.tiny import tiny_model
+
+from rankone.harvest.brief import brief_harvest
+
+
+def test_it_counts_training_text_and_leaves_nothing(tokenizer, corpus):
+    model = tiny_model(len(tokenizer))
+    decomposition = decomposed(model, "random")
+    store = brief_harvest(model, tokenizer, decomposition, corpus, ["de", "code"], 50)
+    assert store.tokens() == {"de": 50, "code": 50}
+    assert store.config["config"]["split"] == "train"
+    assert store.components() == decomposition.names()
+    assert store.page(store.components()[3]).tokens == 100
+    folder = store.artifact.path.parent
+    assert folder.is_dir()
+    del store
+    gc.collect()
+    assert not folder.exists()

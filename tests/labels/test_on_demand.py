@@ -1,0 +1,21 @@
+"""Labels made when they are asked for are those that a whole run would have made."""
+
+from __future__ import annotations
+
+import pytest
+from tests.labels.pages import FakeHarvest, ruled
+
+from rankone.errors import RankOneError
+from rankone.labels.on_demand import StatisticalLabels
+from rankone.labels.statistical import statistical_label
+
+
+def test_each_label_is_made_once_and_when_asked_for():
+    pages = FakeHarvest([ruled("a:0", lambda d, t: d == "de"), ruled("a:1", lambda d, t: t == "ing")])
+    labels = StatisticalLabels(pages)
+    assert pages.reads == 0
+    assert labels.best("a:1") == labels.best("a:1") == statistical_label(pages.pages["a:1"])
+    assert pages.reads == 1
+    assert labels.best("a:0").label.startswith("German text")
+    with pytest.raises(RankOneError, match="'a:2'"):
+        labels.best("a:2")
