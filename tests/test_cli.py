@@ -95,6 +95,14 @@ def test_the_estimate_alone_reads_no_weights_and_writes_nothing(pair, refused, r
     refused(message, "sites", pair[0], "--recipe", recipe(context=65))
 
 
+def test_a_run_stopped_early_leaves_a_checkpoint_to_go_on_from(pair, recipe, tmp_path):
+    words = ["decompose", pair[0], "--recipe", recipe(steps=3, context=16, rows=2), "--text", "builtin"]
+    said = shown(rankone(*words, "--out", tmp_path / "o", "--stop-after", 2))
+    assert "goes on from there" in said
+    assert not (tmp_path / "o").exists()
+    assert [p.name for p in (tmp_path / "o.run" / "checkpoints").iterdir()] == ["step-0000002"]
+
+
 def test_rank_lists_the_most_specific(pair):
     words = [
         "--of",

@@ -32,7 +32,7 @@ class Grid:
 
 GRIDS = {
     # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones.
-    "scalar": Grid((0.25,), retain_weights=(4.0, 8.0, 16.0)),
+    "scalar": Grid((0.5,), retain_weights=(1.0, 4.0, 16.0)),
     "top16": Grid((0.03, 0.1)),
     "lora_r1": Grid((0.001, 0.003)),
     "lora_r1_local": Grid((0.003, 0.01, 0.03)),

@@ -9,7 +9,7 @@ import typer
 
 from rankone.cli.common import Model, Out, Text, run_dir
 from rankone.errors import RankOneError
-from rankone.progress import print_table
+from rankone.progress import console, print_table
 
 if TYPE_CHECKING:
     from rankone.decomposition.storage import Storage
@@ -81,6 +81,9 @@ def decompose(
     out: Out,
     run: Annotated[Path | None, typer.Option(help="run directory; default OUT.run")] = None,
     steps: Annotated[int | None, typer.Option(help="override the recipe's steps")] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="stop at this step of the recipe, to go on later")
+    ] = None,
     keep_dead: Annotated[bool, typer.Option(help="do not fold dead subcomponents into delta")] = False,
     storage: Annotated[str, typer.Option(help="float32, bfloat16 or int8")] = "bfloat16",
     estimate: Annotated[
@@ -100,7 +103,19 @@ def decompose(
     if storage not in get_args(Storage):
         raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
     with joined():
-        _decompose(model, recipe, text, out, run, steps, keep_dead, cast("Storage", storage), estimate, sweep)
+        _decompose(
+            model,
+            recipe,
+            text,
+            out,
+            run,
+            steps,
+            stop_after,
+            keep_dead,
+            cast("Storage", storage),
+            estimate,
+            sweep,
+        )
 
 
 def _decompose(
@@ -110,6 +125,7 @@ def _decompose(
     out: Path,
     run: Path | None,
     steps: int | None,
+    stop_after: int | None,
     keep_dead: bool,
     storage: Storage,
     estimate: bool,
@@ -134,15 +150,23 @@ def _decompose(
     if estimate:
         return _print_estimate(load_skeleton(model), config)
     current().on_first(lambda: refuse_existing(out))
-    if sweep and (keep_dead or storage != "bfloat16"):
-        raise RankOneError("--sweep folds the dead and stores bfloat16: leave --keep-dead and --storage out.")
+    if sweep and (keep_dead or stop_after is not None or storage != "bfloat16"):
+        raise RankOneError(
+            "--sweep runs to the end, folds the dead and stores bfloat16: leave --stop-after, --keep-dead and --storage out."
+        )
     with memory_advice(config):
         target: Any = load_model(model).to(run_device())  # pyright: ignore[reportArgumentType]
     tokenizer, corpus, folder = load_tokenizer(model), open_corpus(text), run or run_dir(out)
     _print_estimate(target, config)
     if sweep:
         return print_sweep(run_sweep(config, target, tokenizer, corpus, folder, out), out)
-    run_decompose(config, target, tokenizer, corpus, folder, out, fold=not keep_dead, storage=storage)
+    if (
+        run_decompose(config, target, tokenizer, corpus, folder, out, stop_after, not keep_dead, storage)
+        is None
+    ):
+        return console.print(
+            f"stopped in '{folder}'; the same command without --stop-after goes on from there"
+        )
     print_evidence(read_json(out / "evidence.json"), str(out))
 
 
