@@ -81,7 +81,23 @@ def test_the_truth_of_a_residual_mlp():
     for i, block in enumerate(target.blocks):
         assert truths[f"blocks.{i}.mlp_out"].dense == 3
         own = truths[f"blocks.{i}.mlp_in"]
-        assert torch.equal(own.read, target.embedding)
+        assert torch.equal(own.read, torch.eye(4))
+        assert torch.equal(own.inputs, target.embedding)
         # What feature k alone does to the neurons.
         seen = block.mlp_in((torch.eye(4) @ target.embedding).unsqueeze(1)).squeeze(1)
         torch.testing.assert_close(own.write, seen)
+
+
+def test_a_read_direction_counts_by_what_it_reads_of_the_inputs():
+    """Inputs along two directions at 60° in three dimensions: v is right if it reads one and not the other."""
+    inputs = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.75**0.5, 0.0]])
+    truth = SiteTruth(read=torch.eye(2), write=torch.eye(2), inputs=inputs)
+    # v_0 · inputs = (1, 0), v_1 · inputs = (0, √¾), each with something that no input shows.
+    read = torch.tensor([[1.0, 0.0], [-(3**-0.5), 1.0], [5.0, -7.0]])
+    importance, weight = torch.eye(2), torch.ones(2, 3)
+    found = site_score("s", truth, importance, (read, torch.eye(2)), weight)
+    assert found.read == pytest.approx(1.0)
+    # The first input direction itself also reads half of the second.
+    read[:, 0] = inputs[0]
+    found = site_score("s", truth, importance, (read, torch.eye(2)), weight)
+    assert found.read == pytest.approx((1 + 1 / 1.25**0.5) / 2)

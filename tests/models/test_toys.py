@@ -40,6 +40,17 @@ def test_a_residual_mlp_without_its_blocks_gives_features_back_up_to_interferenc
     torch.testing.assert_close(target(torch.eye(6).unsqueeze(1)).squeeze(1), gram)
 
 
+def test_no_block_of_a_residual_mlp_reads_or_writes_outside_of_the_embedding():
+    target = train_toy(SMALL_RESID, 0)
+    outside = torch.randn(3, 20, generator=torch.Generator().manual_seed(1))
+    outside -= outside @ torch.linalg.pinv(target.embedding) @ target.embedding
+    assert outside.norm() > 1
+    for block in target.blocks:
+        assert block.mlp_in.weight.norm() > 0.1
+        torch.testing.assert_close(outside @ block.mlp_in.weight.T, torch.zeros(3, 3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(outside @ block.mlp_out.weight, torch.zeros(3, 3), atol=1e-5, rtol=0)
+
+
 def test_features_are_sparse_and_in_their_range():
     generator = torch.Generator().manual_seed(0)
     x = sparse_features(SMALL_TMS, (4000,), generator)

@@ -26,10 +26,15 @@ TOLERANCE = 0.1  # by which an importance may miss 0 or 1
 
 @dataclass(frozen=True)
 class SiteTruth:
-    """Directions per feature, or the number of dense dimensions."""
+    """Directions per feature, or the number of dense dimensions.
 
-    read: Float[Tensor, "n d_in"] | None = None
+    read: true v per feature, in the coordinates of `inputs` if given: the directions the site's inputs lie along, outside
+    of whose span nothing tells one v from another.
+    """
+
+    read: Float[Tensor, "n k"] | None = None
     write: Float[Tensor, "n d_out"] | None = None
+    inputs: Float[Tensor, "k d_in"] | None = None
     dense: int | None = None
 
 
@@ -63,7 +68,8 @@ def truth_of(target: TMS | ResidMLP) -> dict[str, SiteTruth]:
     truths = {}
     for name, weight in weights.items():
         if name.endswith("mlp_in"):
-            truths[name] = SiteTruth(target.embedding, target.embedding @ weight.T)
+            one_hot = torch.eye(len(target.embedding))
+            truths[name] = SiteTruth(one_hot, target.embedding @ weight.T, target.embedding)
         else:
             truths[name] = SiteTruth(dense=weight.shape[1])
     return truths
@@ -117,7 +123,9 @@ def site_score(
         assert truth.write is not None
         columns = matched(importance)
         errors = identity_errors(importance, columns)
-        read = F.cosine_similarity(factors[0][:, columns].T, truth.read).abs().mean().item()
+        found = factors[0][:, columns].T
+        found = found if truth.inputs is None else found @ truth.inputs.T
+        read = F.cosine_similarity(found, truth.read).abs().mean().item()
         write = F.cosine_similarity(factors[1][columns], truth.write).abs().mean().item()
     share = delta_of(weight, *factors).square().sum() / weight.square().sum()
     return SiteScore(

@@ -97,15 +97,29 @@ class _Block(nn.Module):
 
 
 class ResidMLP(nn.Module):
-    """`embedding` [n, d] has fixed random rows of length 1; sites are `blocks.<i>.mlp_in` and `.mlp_out`."""
+    """`embedding` [n, d] has fixed random rows of length 1; sites are `blocks.<i>.mlp_in` and `.mlp_out`.
+
+    Neither reads or writes outside the span of the embedding, where no feature is and nothing would be true or false.
+    """
 
     embedding: Tensor
+    span: Tensor
 
     def __init__(self, config: ResidMLPConfig) -> None:
         super().__init__()
         self.register_buffer("embedding", F.normalize(torch.randn(config.features, config.width), dim=1))
         own = config.neurons // config.blocks
         self.blocks = nn.ModuleList(_Block(config.width, own) for _ in range(config.blocks))
+        self.register_buffer("span", torch.linalg.pinv(self.embedding) @ self.embedding, persistent=False)
+        self.to_span()
+
+    @torch.no_grad()
+    def to_span(self) -> None:
+        """Project what the blocks read and write onto the span of the embedding."""
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            block.mlp_in.weight.copy_(block.mlp_in.weight @ self.span)
+            block.mlp_out.weight.copy_(self.span @ block.mlp_out.weight)
 
     def forward(self, x: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
         """Features in, read-outs along their embedding directions out."""
@@ -130,12 +144,7 @@ def train_toy(config: TMSConfig | ResidMLPConfig, seed: int) -> TMS | ResidMLP:
     """The trained target of this seed, frozen."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    if config.kind == "tms":
-        target = _train_tms(config, generator)
-    else:
-        target = ResidMLP(config)
-        parameters = list(target.blocks.parameters())
-        _fit(config, generator, parameters, lambda x: (target(x) - x.relu() - x).square())
+    target = _train_tms(config, generator) if config.kind == "tms" else _train_resid_mlp(config, generator)
     return target.eval().requires_grad_(False)
 
 
@@ -147,11 +156,23 @@ def _train_tms(config: TMSConfig, generator: torch.Generator) -> TMS:
     return TMS(weight.detach(), bias.detach(), config.identity_layers)
 
 
+def _train_resid_mlp(config: ResidMLPConfig, generator: torch.Generator) -> ResidMLP:
+    target = ResidMLP(config)
+
+    def error(x: Tensor) -> Tensor:
+        return (target(x) - x.relu() - x).square()
+
+    # Adam scales coordinates one by one, which leads out of the span.
+    _fit(config, generator, list(target.blocks.parameters()), error, target.to_span)
+    return target
+
+
 def _fit(
     config: ToyTraining,
     generator: torch.Generator,
     parameters: list[nn.Parameter],
     error: Callable[[Tensor], Tensor],
+    after: Callable[[], None] = lambda: None,
 ) -> None:
     optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
     with meter("target", config.steps) as bar:
@@ -161,4 +182,5 @@ def _fit(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            after()
             bar.advance(1, f"error {loss.item():.4g}" if step % 50 == 0 else "")
