@@ -60,11 +60,26 @@ def test_a_run_cut_off_goes_on_and_a_seed_gives_the_same_scores(short, tmp_path,
     assert run_toy(recipe, 1, tmp_path / "other") != whole
 
 
-def test_fewer_subcomponents_than_features_are_refused(short, tmp_path):
+def run_with_counts(counts, short, run):
     recipe = ToyRecipe.from_yaml(short)
-    own = recipe.decomposition.model_copy(update={"subcomponents": {"*": 2}})
-    with pytest.raises(RankOneError, match=r"'layers\.0' has 2 subcomponents for 3 features"):
-        run_toy(recipe.model_copy(update={"decomposition": own}), 0, tmp_path)
+    own = recipe.decomposition.model_copy(update={"subcomponents": counts})
+    return run_toy(recipe.model_copy(update={"decomposition": own}), 0, run)
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        ({"*": 2}, r"'layers\.0' has 2 subcomponents for 3 features"),
+        ({"layers.1": 1, "*": 4}, r"'layers\.1' has 1 subcomponents for 2 dense dimensions"),
+    ],
+)
+def test_fewer_subcomponents_than_mechanisms_are_refused(short, tmp_path, counts, complaint):
+    with pytest.raises(RankOneError, match=complaint):
+        run_with_counts(counts, short, tmp_path)
+
+
+def test_a_dense_site_needs_no_more_than_its_dimensions(short, tmp_path):
+    assert len(run_with_counts({"layers.1": 2, "*": 3}, short, tmp_path)) == 3
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

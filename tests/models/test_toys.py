@@ -92,6 +92,32 @@ def test_neurons_that_do_not_share_out_are_refused():
         ResidMLPConfig(kind="resid_mlp", features=4, width=8, neurons=5, blocks=2)
 
 
+def test_one_block_is_always_alone():
+    with pytest.raises(ValidationError, match="but one block is always alone"):
+        ResidMLPConfig(kind="resid_mlp", features=4, width=8, neurons=4, alone=0.5)
+
+
+def test_scales_weigh_what_a_block_adds():
+    torch.manual_seed(0)
+    target = ResidMLP(SMALL_RESID)
+    x = torch.randn(2, 6)
+    stream = x @ target.embedding
+    added = target.blocks[1](stream) - stream
+    expected = (stream + 2 * added) @ target.embedding.T
+    torch.testing.assert_close(target(x, torch.tensor([[0.0, 2.0]]).expand(2, 2)), expected)
+    torch.testing.assert_close(target(x, torch.ones(2, 2)), target(x))
+
+
+def test_blocks_that_stood_alone_know_every_feature():
+    config = SMALL_RESID.model_copy(update={"alone": 0.5, "neurons": 12, "steps": 300, "learning_rate": 1e-2})
+    target = train_toy(config, 0)
+    x = 0.75 * torch.eye(6)
+    for scales in torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]]):
+        own = target(x, scales.expand(6, 2)).diagonal()
+        # The residual stream alone gives 0.75; blocks that never stood alone leave a feature to one of them.
+        assert (own > 0.75 * 1.2).all(), (scales, own)
+
+
 VARIATIONS = {
     "tms": {
         "features": 6,
@@ -106,7 +132,8 @@ VARIATIONS = {
         "features": 6,
         "width": 9,
         "neurons": 6,
-        "blocks": 2,
+        "blocks": 1,
+        "alone": 0.5,
         "probability": 0.3,
         "steps": 4,
         "batch": 9,
@@ -116,7 +143,7 @@ VARIATIONS = {
 BASES = {
     "tms": TMSConfig(kind="tms", features=5, hidden=2, steps=3, batch=8),
     "resid_mlp": ResidMLPConfig(
-        kind="resid_mlp", features=5, width=8, neurons=4, probability=0.5, steps=3, batch=8
+        kind="resid_mlp", features=5, width=8, neurons=4, blocks=2, probability=0.5, steps=3, batch=8
     ),
 }
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from rankone.artifact import new_artifact, refuse_existing, write_json
 from rankone.config import Config
 from rankone.decomposition.config import TrainingConfig
-from rankone.decomposition.ground_truth import score
+from rankone.decomposition.ground_truth import score, truth_of
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.trainer import Trainer, train
 from rankone.errors import RankOneError
-from rankone.models.toys import ToyConfig, sparse_features, train_toy
+from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train_toy
 
 KIND = "toy"
 
@@ -44,7 +44,9 @@ def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
     config = recipe.decomposition.model_copy(update={"seed": seed})
     target = train_toy(recipe.target, seed)
     decomposition = new_decomposition(target, config)
-    _refuse_few(decomposition.sites, decomposition.counts, recipe.target.features)
+    _refuse_few(
+        dict(zip(decomposition.sites, decomposition.counts, strict=True)), target, recipe.target.features
+    )
     trainer = Trainer(target, decomposition, _batches(recipe, seed), config)
     key = json.dumps([recipe.model_dump(), seed], sort_keys=True)
     train(trainer, run, hashlib.sha256(key.encode()).hexdigest(), log_every=100)
@@ -75,10 +77,12 @@ def _batches(recipe: ToyRecipe, seed: int) -> Callable[[int], Tensor]:
     return batch
 
 
-def _refuse_few(sites: list[str], counts: list[int], features: int) -> None:
-    for site, count in zip(sites, counts, strict=True):
-        if count < features:
+def _refuse_few(counts: dict[str, int], target: TMS | ResidMLP, features: int) -> None:
+    """Refuse a site with fewer subcomponents than it has true mechanisms."""
+    for site, truth in truth_of(target).items():
+        needed, what = (features, "features") if truth.dense is None else (truth.dense, "dense dimensions")
+        if counts.get(site, needed) < needed:
             raise RankOneError(
-                f"'{site}' has {count} subcomponents for {features} features: the truth does not fit. "
-                f"Set subcomponents['{site}'] to at least {features}."
+                f"'{site}' has {counts[site]} subcomponents for {needed} {what}: the truth does not fit. "
+                f"Set subcomponents['{site}'] to at least {needed}."
             )

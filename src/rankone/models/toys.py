@@ -3,7 +3,8 @@
 TMS (toy model of superposition): ReLU(Wᵀ L … L W x + b) with m < n hidden units, n sparse features in [0, 1] and, if
 asked for, identity layers L in the middle; it learns to give x back. ResidMLP: features in [−1, 1] are embedded along
 fixed random directions into a residual stream, blocks r + W_out ReLU(W_in r) follow, and the read-out along the same
-directions learns ReLU(x) + x. Source: the toy targets of the method's paper.
+directions learns ReLU(x) + x. Several blocks share the features out as they like, many in one block alone, unless rows in
+which one block stands in for all teach every block every feature. Source: the toy targets of the method's paper.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class ResidMLPConfig(ToyTraining):
     width: int = Field(gt=0, description="of the residual stream")
     neurons: int = Field(gt=0)
     blocks: int = Field(default=1, gt=0)
+    alone: float = Field(
+        default=0.0, ge=0, le=1, description="share of training rows in which one block stands in for all"
+    )
     probability: float = Field(default=0.01, gt=0, le=1)
     steps: int = Field(default=2000, gt=0)
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -57,6 +61,8 @@ class ResidMLPConfig(ToyTraining):
     def _shares_out(self) -> ResidMLPConfig:
         if self.neurons % self.blocks:
             raise ValueError(f"{self.neurons} neurons do not share out evenly over {self.blocks} blocks")
+        if self.alone and self.blocks == 1:
+            raise ValueError(f"alone is {self.alone:g}, but one block is always alone: leave it out")
         return self
 
 
@@ -92,8 +98,8 @@ class _Block(nn.Module):
         self.mlp_in = nn.Linear(width, neurons, bias=False)
         self.mlp_out = nn.Linear(neurons, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mlp_out(self.mlp_in(x).relu())
+    def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        return x + scale * self.mlp_out(self.mlp_in(x).relu())
 
 
 class ResidMLP(nn.Module):
@@ -121,11 +127,13 @@ class ResidMLP(nn.Module):
             block.mlp_in.weight.copy_(block.mlp_in.weight @ self.span)
             block.mlp_out.weight.copy_(self.span @ block.mlp_out.weight)
 
-    def forward(self, x: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
-        """Features in, read-outs along their embedding directions out."""
+    def forward(
+        self, x: Float[Tensor, "*b n"], scales: Float[Tensor, "*b blocks"] | None = None
+    ) -> Float[Tensor, "*b n"]:
+        """Features in, read-outs along their embedding directions out; `scales` weigh what each block adds."""
         stream = x @ self.embedding
-        for block in self.blocks:
-            stream = block(stream)
+        for i, block in enumerate(self.blocks):
+            stream = block(stream) if scales is None else block(stream, scales[..., i : i + 1])
         return stream @ self.embedding.T
 
 
@@ -160,11 +168,19 @@ def _train_resid_mlp(config: ResidMLPConfig, generator: torch.Generator) -> Resi
     target = ResidMLP(config)
 
     def error(x: Tensor) -> Tensor:
-        return (target(x) - x.relu() - x).square()
+        scales = _one_for_all(config, len(x), generator) if config.alone else None
+        return (target(x, scales) - x.relu() - x).square()
 
     # Adam scales coordinates one by one, which leads out of the span.
     _fit(config, generator, list(target.blocks.parameters()), error, target.to_span)
     return target
+
+
+def _one_for_all(config: ResidMLPConfig, rows: int, generator: torch.Generator) -> Float[Tensor, "b blocks"]:
+    """What each block adds, scaled: in some rows one block alone, so that all of them learn every feature."""
+    one = F.one_hot(torch.randint(config.blocks, (rows,), generator=generator), config.blocks).float()
+    alone = torch.rand(rows, 1, generator=generator) < config.alone
+    return torch.where(alone, config.blocks * one, 1.0)
 
 
 def _fit(
