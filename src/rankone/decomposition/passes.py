@@ -1,8 +1,8 @@
-"""The passes of a training step: what goes into one, what comes out, and the context its forward runs in."""
+"""The passes of a training step: what goes into one, what comes out, and the attention it runs with."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -37,14 +37,12 @@ class Clean(NamedTuple):
     logits: Tensor
 
 
-def precision(device: torch.device, autocast: bool, length: int) -> ExitStack:
-    """The context of a forward with a graph: bf16 autocast by wish, and the attention whose backward is cheap.
+def attention(device: torch.device, length: int) -> AbstractContextManager[None]:
+    """The context of a step's forwards and backwards (which may run a forward again): attention with a cheap backward.
 
     On short rows torch's flash attention for the CPU, which computes its scores again in the backward, takes half as long
     again as attention that keeps them.
     """
-    context = ExitStack()
-    context.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=autocast))
     if device.type == "cpu" and length <= SHORT:
-        context.enter_context(sdpa_kernel(SDPBackend.MATH))
-    return context
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()

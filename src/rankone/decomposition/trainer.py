@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ from rankone.decomposition.masks import MaskParts
 from rankone.decomposition.memory import keep_freed_memory
 from rankone.decomposition.minimality import PENALTIES, RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.passes import Clean, Pass, Rows, precision
+from rankone.decomposition.passes import Clean, Pass, Rows, attention
 from rankone.decomposition.recompute import recomputed
 from rankone.decomposition.reconstruction import DIVERGENCES, hidden_mse
 from rankone.decomposition.sharding import shard
@@ -149,6 +149,10 @@ class Trainer:
 
     def step(self, step: int) -> dict[str, float]:
         """One training step; returns its losses and counts."""
+        with attention(self.device, self.config.context):
+            return self._step(step)
+
+    def _step(self, step: int) -> dict[str, float]:
         config = self.config
         self.draws.begin(step)
         self._schedule(step)
@@ -207,15 +211,15 @@ class Trainer:
         """
         clean, alone = self._kept, self.share.parts == 1
         if clean is None:
-            with torch.set_grad_enabled(learning or alone), self._precision(part):
+            with torch.set_grad_enabled(learning or alone), self._autocast():
                 output, inputs = self.model.clean(part.batch)
                 hidden = self.model.outputs(inputs) if self.config.reconstruction.hidden else []
                 clean = Clean(output, hidden, self.decomposition.logits(inputs))
             self._kept = clean if alone else None
         return clean if learning else clean._replace(logits=clean.logits.detach())
 
-    def _precision(self, part: Part) -> ExitStack:
-        return precision(self.device, self.config.autocast, part.batch.shape[1])
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast)
 
     def _search(self, parts: list[Part], rows: Bool[Tensor, "b 1 1"], step: int) -> None:
         """The adversary's ascents before the step's own pass: gradients of the sources alone."""
@@ -348,7 +352,7 @@ class Trainer:
         """The step's masked forward number `index`: adversarial rows with all sites masked, the others routed."""
         masks, delta, route = self._masks(clean.logits, part, rows, index, search)
         self.model.keep_outputs(bool(clean.hidden))
-        with self._precision(part):
+        with self._autocast():
             masked = self.model.masked(part.batch, masks, delta, route)
             hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
             return Pass(self.divergence(clean.output, masked), hidden)
