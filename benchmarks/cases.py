@@ -14,6 +14,7 @@ from torch import nn
 
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.memory import keep_freed_memory
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.trainer import Trainer
@@ -153,21 +154,8 @@ def build(case: Case) -> Ready:
         ids = torch.from_numpy(rows).to(device).split(case.rows)
         return Ready(lambda i: trainer.step(ids[i % len(ids)], i), nullcontext(), parameters)
     ours = Trainer(target, decomposition, rows, config)
-    return Ready(ours.step, _Installed(ours), parameters)
-
-
-class _Installed:
-    """RankOne's sites in place of the target's for the length of a block, as `train` has them."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        self.trainer.model.__enter__()
-        self.trainer.use_compiled_gate()
-
-    def __exit__(self, *raised: Any) -> None:
-        self.trainer.model.__exit__(*raised)
+    keep_freed_memory()  # as `train` does
+    return Ready(ours.step, ours.model, parameters)
 
 
 def plain_trainer(

@@ -54,6 +54,7 @@ def measure(case: Case, profile: bool) -> dict[str, Any]:
     busy: list[float] = []
     losses: dict[str, float] = {}
     with ready.within:
+        start_bytes = _peak_bytes(device)
         for i in range(case.steps + WARM_STEPS):
             synchronize(device)
             start, spent = time.perf_counter(), time.process_time()
@@ -72,6 +73,7 @@ def measure(case: Case, profile: bool) -> dict[str, Any]:
         "median_seconds": statistics.median(times[WARM_STEPS:]),
         "median_cpu_seconds": statistics.median(busy[WARM_STEPS:]),
         "warm_seconds": times[:WARM_STEPS],
+        "start_bytes": start_bytes,
         "peak_bytes": peak,
         "flops": flops,
         "parameters": ready.parameters,
@@ -116,13 +118,18 @@ def in_fresh_process(case: Case, profile: bool) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def added(result: dict[str, Any]) -> int:
+    """Bytes that the steps added to what was resident before the first (Python, torch, weights, sources)."""
+    return result["peak_bytes"] - result["start_bytes"]
+
+
 def table(results: list[dict[str, Any]], ceilings: dict[str, float]) -> list[list[object]]:
     """Rows to print: seconds, how much faster than plain, peak memory, operations, share of the ceiling reached."""
     rows: list[list[object]] = []
     for r in results:
         name = f"{r['size']} {r['implementation']}{'' if r['compile'] or r['implementation'] == 'plain' else ' (eager)'}"
         if "failed" in r:
-            rows.append([name, r["failed"][:60], *[None] * 7])
+            rows.append([name, r["failed"][:60], *[None] * 8])
             continue
         plain = next(
             (
@@ -132,6 +139,7 @@ def table(results: list[dict[str, Any]], ceilings: dict[str, float]) -> list[lis
             ),
             None,
         )
+        one_thread = r["device"] == "cpu" and torch.get_num_threads() == 1
         ideal = r["flops"] / ceilings["flops_per_second"]
         rows.append(
             [
@@ -142,8 +150,9 @@ def table(results: list[dict[str, Any]], ceilings: dict[str, float]) -> list[lis
                 plain and plain["median_cpu_seconds"] / r["median_cpu_seconds"],
                 r["peak_bytes"] / 1e9,
                 plain and r["peak_bytes"] / plain["peak_bytes"],
+                plain and added(r) / added(plain),
                 r["flops"] / 1e12,
-                ideal / r["median_seconds"],
+                ideal / r["median_cpu_seconds" if one_thread else "median_seconds"],
             ]
         )
     return rows
@@ -172,7 +181,18 @@ def main() -> None:
         f"{device}, {found['threads']} threads, load {found['load_average'][0]}; ceiling "
         f"{ceiling['flops_per_second'] / 1e12:.3g} TFLOP/s (bf16 matrix products)"
     )
-    columns = ["case", "s/step", "× plain", "CPU s", "× plain", "peak GB", "of plain", "TFLOP", "of ceiling"]
+    columns = [
+        "case",
+        "s/step",
+        "× plain",
+        "CPU s",
+        "× plain",
+        "peak GB",
+        "of plain",
+        "added",
+        "TFLOP",
+        "of ceiling",
+    ]
     print_table("One decomposition step", columns, table(results, ceiling), caption)
     console.print(f"wrote {out}", markup=False)
 

@@ -15,7 +15,7 @@ from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.artifact import tensor_hash
-from rankone.decomposition import masks, recompute, reconstruction
+from rankone.decomposition import kernels, recompute
 from rankone.decomposition import trainer as module
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.run import training_rows
@@ -225,8 +225,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         compiled.clear()
         saved.clear()
         recomputed.clear()
-        masks._kernels.cache_clear()
-        reconstruction.divergence_kernel.cache_clear()
+        kernels.kernel.cache_clear()
         folder = tmp_path_factory.mktemp("run")
         rows = training_rows(config, tokenizer, corpus, folder, "hash")
         model = target(vocab_size=VOCAB)
@@ -251,8 +250,7 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(recompute, "again", recorded_block)
     monkeypatch.setattr(torch, "compile", recorded_compile)
     yield run
-    masks._kernels.cache_clear()
-    reconstruction.divergence_kernel.cache_clear()
+    kernels.kernel.cache_clear()
 
 
 def test_there_is_a_variation_for_every_field_and_no_other():
@@ -309,9 +307,10 @@ def test_checkpoints_are_written_as_often_as_asked(outcome):
     assert outcome(base(checkpoint_every=2))["checkpoints"] == [2, 3]
 
 
-def test_compile_compiles_the_four_kernels(outcome):
+def test_compile_compiles_the_kernels(outcome):
     assert outcome(base())["compiled"] == []
-    assert outcome(base(compile=True))["compiled"] == ["_backward", "_forward", "gate", "kl_per_position"]
+    expected = ["_climb", "_gated", "_gated_backward", "_penalty", "_penalty_backward", "kl_per_position"]
+    assert outcome(base(compile=True))["compiled"] == expected
 
 
 @pytest.mark.parametrize(

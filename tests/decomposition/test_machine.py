@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.decomposition.tiny import recipe, trainer
+from tests.decomposition.tiny import mask_of, recipe, trainer
 from tests.processes import together
 
 from rankone.decomposition.gathered import gathered
@@ -134,7 +134,7 @@ def first_pass(ranks, name):
     masked = run.model.masked
 
     def recorded(batch, mask, delta, route):
-        calls.append([batch.numpy(), mask.detach().numpy(), delta.detach().numpy(), route.numpy()])
+        calls.append([batch.numpy(), mask_of(mask, delta).numpy(), delta.detach().numpy(), route.numpy()])
         return masked(batch, mask, delta, route)
 
     run.model.masked = recorded

@@ -157,11 +157,12 @@ def test_delta_by_hand():
 def test_faithfulness_by_hand():
     # (1 + 4 + 9 + 16 + 1 + 1) / (4 + 2): one mean over all weights, not a mean of means.
     deltas = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, -1.0]])]
-    assert faithfulness(deltas).item() == pytest.approx(32 / 6)
+    assert faithfulness([d.square().sum() for d in deltas], deltas).item() == pytest.approx(32 / 6)
 
 
 def test_relative_faithfulness_by_hand():
     # (5 / 10 + 1 / 4) / 2
     deltas = [torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0]])]
     weights = [torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0]])]
-    assert relative_faithfulness(deltas, weights).item() == pytest.approx(0.375)
+    squares = [d.square().sum() for d in deltas]
+    assert relative_faithfulness(squares, weights).item() == pytest.approx(0.375)

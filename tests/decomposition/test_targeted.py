@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tests.decomposition.tiny import recipe, target, token_rows, trainer
+from tests.decomposition.tiny import mask_of, recipe, target, token_rows, trainer
 from tests.helpers import VOCAB, gpt2
 from tests.helpers import tokenizer as small_tokenizer
 from tests.tiny import rankone
@@ -76,7 +76,7 @@ def masks_of(built, steps=1):
     calls, masked = [], built.model.masked
 
     def recorded(ids, mask, delta, route):
-        calls.append((mask.detach(), delta.detach(), route))
+        calls.append((mask_of(mask, delta), delta.detach(), route))
         return masked(ids, mask, delta, route)
 
     built.model.masked = recorded

@@ -10,6 +10,7 @@ from tests.helpers import simple_mlp
 
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer
+from rankone.decomposition.masks import sources
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.trainer import Trainer
@@ -74,6 +75,14 @@ def trainer(config, rows=None):
     model = target()
     decomposition = new_decomposition(model, config)
     return Trainer(model, decomposition, token_rows(config) if rows is None else rows, config)
+
+
+def mask_of(parts, delta):
+    """m = g + (1 − g) r [B, T, ΣC] of all sites, from what a masked forward is given."""
+    with torch.no_grad():
+        g = torch.cat([p.logits for p in parts], -1).clamp(0, 1)
+        r = [sources(p.noise, p.source, p.adversarial, p.level).expand_as(p.logits) for p in parts]
+        return (g + (1 - g) * torch.cat(r, -1)).view(*delta.shape[:2], -1)
 
 
 def decomposed(model, kind="aligned", **changes):

@@ -32,7 +32,10 @@ GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
 STATE_BYTES = 16  # fp32 value, gradient, two moments
 # Bytes held per value at the peak of a step: (compiled, not compiled), in bf16.
-MASK_BYTES = (15, 50)  # of [P, ΣC]: logits, noise, masks, activations, gated ones, gradients
+MASK_BYTES = (
+    9  # of [P, ΣC]: logits, their gradient, noise, activations, and the gradient on its way to the head
+)
+SITE_BYTES = (6, 40)  # of [P, C] of one site: what its kernels read and write at once
 LOGIT_BYTES = (16, 24)  # of [P, vocabulary]: clean, masked, their log-probabilities, gradient
 MASK_TRAFFIC = (60, 800)  # bytes read and written per value of [P, ΣC] and pass
 LOGIT_TRAFFIC = (30, 80)
@@ -116,7 +119,7 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
 
 def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     """Bytes one process holds at the peak of a step, by what they are."""
-    p, held, eager = size.positions / config.machine.accumulation, passes(config)[0], not config.compile
+    p, eager = size.positions / config.machine.accumulation, not config.compile
     state = STATE_BYTES / _holders(size, config)
     wide = 1 if config.autocast else 2
     late = size.blocks - size.first_block
@@ -143,11 +146,13 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
         "importance function with optimiser": state * size.importance,
         "deltas (faithfulness)": 8.0 * weights,
         "adversary's sources": source_bytes * sources * channels,
-        "masks and gates": wide * held * MASK_BYTES[eager] * float(p) * size.subcomponents,
+        "masks and gates": wide
+        * float(p)
+        * (MASK_BYTES * size.subcomponents + SITE_BYTES[eager] * max(count for _, _, count in size.sites)),
         "site inputs": p * 10.0 * size.inputs,
-        "target activations": held * p * (per_site + 4.0 * blocks * size.width)
+        "target activations": p * (per_site + 4.0 * blocks * size.width)
         + (4.0 * p * size.width if size.first_block else 0.0),
-        "logits": held * LOGIT_BYTES[eager] * float(p) * size.vocabulary,
+        "logits": LOGIT_BYTES[eager] * float(p) * size.vocabulary,
     }
 
 

@@ -62,12 +62,17 @@ def smooth_l0_slope(importance: Tensor, gamma: Tensor) -> Tensor:
 
 def lp(importance: Tensor, p: Tensor) -> Tensor:
     """(g + ε)^p."""
-    return (importance + EPSILON).pow(p)
+    return _power(importance + EPSILON, p)
 
 
 def lp_slope(importance: Tensor, p: Tensor) -> Tensor:
     """Derivative of `lp`: p (g + ε)^(p − 1)."""
-    return p * (importance + EPSILON).pow(p - 1)
+    return p * _power(importance + EPSILON, p - 1)
+
+
+def _power(base: Tensor, exponent: Tensor) -> Tensor:
+    """base ** exponent for base > 0; in a compiled kernel twice as fast as `pow`, which also handles what is not here."""
+    return (exponent * base.log()).exp()
 
 
 PENALTIES = {"smooth_l0": (smooth_l0, smooth_l0_slope), "lp": (lp, lp_slope)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ from rankone.decomposition.importance.registry import (
     importance_class,
     read_importance_config,
 )
+from rankone.decomposition.masks import MaskParts
 from rankone.decomposition.prefix import late_start
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.decomposition.storage import Storage, restored, stored
@@ -121,18 +123,23 @@ class DecomposedModel:
     The target is a causal language model on token ids [B, T], or any module from [B, T, d] to [B, T, out].
     Masks are [B, T, ΣC] (or broadcastable) over all subcomponents in the decomposition's order, deltas and routes
     [B, T, sites]. Where all sites lie in late blocks, masked forwards start at the first of them from what the clean
-    forward of the same ids left there; the last `kept` batches are held (prefix.py).
+    forward of the same ids left there; the last `kept` batches are held (prefix.py). Masks may come as the
+    parts of every site (masks.py); `compiled` is about the kernels that read those.
     """
 
-    def __init__(self, target: nn.Module, decomposition: Decomposition, kept: int = 1) -> None:
+    def __init__(
+        self, target: nn.Module, decomposition: Decomposition, kept: int = 1, compiled: bool = False
+    ) -> None:
         self.target, self.decomposition = target, decomposition
-        self.kept = kept
+        self.kept, self.compiled = kept, compiled
         self._sites: dict[str, DecomposedSite] = {}
 
     def __enter__(self) -> Self:
         factors = {s: self.decomposition.factors(s) for s in self.decomposition.sites}
         self._context = ExitStack()
         self._sites = self._context.enter_context(installed(self.target, factors))
+        for site in self.modules:
+            site.compiled = self.compiled
         self._prefix = self._context.enter_context(
             late_start(self.target, self.decomposition.sites, self.kept)
         )
@@ -192,16 +199,18 @@ class DecomposedModel:
     def masked(
         self,
         ids: Tensor,
-        mask: Float[Tensor, "b t c"],
+        mask: Float[Tensor, "b t c"] | Sequence[MaskParts],
         delta: Float[Tensor, "b t sites"] | None = None,
         route: Float[Tensor, "b t sites"] | None = None,
     ) -> Float[Tensor, "b t out"]:
         """Output with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites."""
-        masks = mask.split(self.decomposition.counts, dim=-1)
-        for i, site in enumerate(self.modules):
-            own_delta = None if delta is None else delta[..., i : i + 1]
-            own_route = None if route is None else route[..., i : i + 1]
-            site.set_masks(masks[i], own_delta, own_route)
+        masks = mask.split(self.decomposition.counts, dim=-1) if isinstance(mask, Tensor) else mask
+        nothing = [None] * len(masks)
+        # `split`, not slices: the backward of each slice would fill a gradient of the whole.
+        deltas = nothing if delta is None else delta.split(1, dim=-1)
+        routes = nothing if route is None else route.split(1, dim=-1)
+        for site, own, own_delta, own_route in zip(self.modules, masks, deltas, routes, strict=True):
+            site.set_masks(own, own_delta, own_route)
             site.grid = (ids.shape[0], ids.shape[1])
         try:
             return self._prefix.late(ids, lambda: output_of(self.target, ids))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,12 +27,6 @@ def mse_per_position(
 
 
 DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"kl": kl_per_position, "mse": mse_per_position}
-
-
-@functools.cache
-def divergence_kernel(kind: str, compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """The divergence of that name, compiled or not."""
-    return torch.compile(DIVERGENCES[kind], dynamic=False) if compiled else DIVERGENCES[kind]
 
 
 def hidden_mse(

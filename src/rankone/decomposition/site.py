@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rankone.decomposition.fused_site import CastFactors, masked_site
+from rankone.decomposition.masks import MaskParts
 from rankone.models.modules import replaced
 from rankone.models.sites import Site, find_sites, weight_of
 
@@ -40,7 +42,8 @@ class DecomposedSite(nn.Module):
         self.base = base
         self.V, self.U = read, write
         self.transposed = site.transposed
-        self.gate = gate
+        self.compiled = False
+        self._cast, self.keep_copies = CastFactors(), True
         self.capture = False
         self.input: Tensor | None = None
         self.grid: tuple[int, int] | None = None
@@ -50,12 +53,15 @@ class DecomposedSite(nn.Module):
 
     def clear(self) -> None:
         """Back to the untouched layer."""
-        self.mask: Tensor | None = None
+        self.mask: Tensor | MaskParts | None = None
         self.delta: Tensor | None = None
         self.route: Tensor | None = None
 
-    def set_masks(self, mask: Tensor, delta: Tensor | None, route: Tensor | None) -> None:
-        """Mask the site: m broadcastable to [B, T, C]; m_Δ and ρ to [B, T, 1]; delta None is Δ off, route None is all."""
+    def set_masks(self, mask: Tensor | MaskParts, delta: Tensor | None, route: Tensor | None) -> None:
+        """Mask the site: m broadcastable to [B, T, C]; m_Δ and ρ to [B, T, 1]; delta None is Δ off, route None is all.
+
+        A mask given by its parts needs delta and route of all positions; gradients go to the parts and to V and U.
+        """
         self.mask, self.delta, self.route = mask, delta, route
 
     @property
@@ -76,6 +82,22 @@ class DecomposedSite(nn.Module):
         return out if grid is None else out.flatten(0, 1)
 
     def _masked(
+        self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"] | MaskParts
+    ) -> Float[Tensor, "b t d_out"]:
+        out = self._by_parts(x, mask) if isinstance(mask, MaskParts) else self._by_mask(x, mask)
+        bias = getattr(self.base, "bias", None)
+        return out if bias is None else out + bias
+
+    def _by_parts(self, x: Float[Tensor, "b t d_in"], parts: MaskParts) -> Float[Tensor, "b t d_out"]:
+        assert self.delta is not None
+        assert self.route is not None
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.V.dtype
+        cast = self._cast if self.keep_copies else CastFactors()
+        factors = cast(self.V, self.U, self._weight(), dtype)
+        return masked_site(x, self.V, self.U, parts, self.delta, self.route, factors, self.compiled)
+
+    def _by_mask(
         self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"]
     ) -> Float[Tensor, "b t d_out"]:
         activation = x @ self.V
@@ -84,11 +106,10 @@ class DecomposedSite(nn.Module):
         else:
             delta = self.delta if self.delta is not None else x.new_zeros(())
             route = self.route if self.route is not None else x.new_ones(())
-            out = self.gate(activation, mask, delta, route) @ self.U
+            out = gate(activation, mask, delta, route) @ self.U
             # Not routed means W alone: the delta path carries it with weight one.
             out = out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
-        bias = getattr(self.base, "bias", None)
-        return out if bias is None else out + bias
+        return out
 
     def matrix(self) -> Float[Tensor, "d_out d_in"]:
         """The target's weight as a detached fp32 matrix, whatever layout the layer stores."""
@@ -125,15 +146,15 @@ def delta_of(
     return weight - (read @ write).T
 
 
-def faithfulness(deltas: list[Tensor]) -> Float[Tensor, ""]:
-    """Σ‖Δ_l‖²_F / N over the N decomposed weights (method: mean squared error, fp32)."""
-    return torch.stack([delta.square().sum() for delta in deltas]).sum() / sum(d.numel() for d in deltas)
+def faithfulness(squares: list[Float[Tensor, ""]], weights: list[Tensor]) -> Float[Tensor, ""]:
+    """Σ‖Δ_l‖²_F / N over the N decomposed weights, from the ‖Δ_l‖²_F (method: mean squared error, fp32)."""
+    return torch.stack(squares).sum() / sum(w.numel() for w in weights)
 
 
-def relative_faithfulness(deltas: list[Tensor], weights: list[Tensor]) -> Float[Tensor, ""]:
+def relative_faithfulness(squares: list[Float[Tensor, ""]], weights: list[Tensor]) -> Float[Tensor, ""]:
     """Mean over sites of ‖Δ_l‖²_F / ‖W_l‖²_F: every site counts alike, whatever the size of its weights.
 
     Of some rows of Δ alone it is their share of that mean.
     """
-    shares = [d.square().sum() / w.square().sum() for d, w in zip(deltas, weights, strict=True)]
+    shares = [square / w.square().sum() for square, w in zip(squares, weights, strict=True)]
     return torch.stack(shares).mean()

@@ -15,6 +15,11 @@ from torch import Tensor
 LEAK = 0.01
 
 
+def wide(value: Tensor) -> Tensor:
+    """In the precision that element-wise arithmetic is done in: fp32, or fp64 for fp64."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
 def lower_gradient(logit: Tensor, upstream: Tensor) -> Tensor:
     """Gradient of `lower` at `logit` for an upstream gradient: leaks below 0 only where upstream < 0."""
     below = torch.where(upstream < 0, LEAK * upstream, torch.zeros_like(upstream))

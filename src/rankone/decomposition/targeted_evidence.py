@@ -13,6 +13,7 @@ from rankone.decomposition.evidence.attack import adversarial_rows
 from rankone.decomposition.evidence.maskings import masking_rows
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.text import EvidenceText
+from rankone.decomposition.masks import MaskParts
 from rankone.decomposition.model import DecomposedModel
 from rankone.progress import Meter
 from rankone.text.blocks import Blocks
@@ -24,7 +25,7 @@ class DeltaOn(DecomposedModel):
     def masked(
         self,
         ids: Tensor,
-        mask: Float[Tensor, "b t c"],
+        mask: Float[Tensor, "b t c"] | Sequence[MaskParts],
         delta: Float[Tensor, "b t sites"] | None = None,
         route: Float[Tensor, "b t sites"] | None = None,
     ) -> Float[Tensor, "b t out"]:

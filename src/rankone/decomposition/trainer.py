@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,16 +28,21 @@ from rankone.decomposition.adversary.registry import build_adversary
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
+from rankone.decomposition.fused_faithfulness import squared_remainder
+from rankone.decomposition.fused_penalty import mean_penalty
 from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
-from rankone.decomposition.masks import masks_and_penalty
+from rankone.decomposition.kernels import kernel
+from rankone.decomposition.masks import MaskParts
+from rankone.decomposition.memory import keep_freed_memory
 from rankone.decomposition.minimality import PENALTIES, RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.passes import Clean, Pass, Rows, attention
 from rankone.decomposition.recompute import recomputed
-from rankone.decomposition.reconstruction import divergence_kernel, hidden_mse
+from rankone.decomposition.reconstruction import DIVERGENCES, hidden_mse
 from rankone.decomposition.sharding import shard
 from rankone.decomposition.share import Part, Share, in_order
-from rankone.decomposition.site import delta_of, faithfulness, gate, relative_faithfulness, site_weight
+from rankone.decomposition.site import faithfulness, relative_faithfulness, site_weight
 from rankone.decomposition.squash import upper
 from rankone.decomposition.start import targeted_of
 from rankone.decomposition.state import put_state, state_of
@@ -52,23 +56,6 @@ from rankone.ranks import current
 # A subcomponent counts as alive in the progress line while it fires at more than one position in this many.
 ALIVE_SHARE = 1e-5
 FIRING_DECAY = 0.99
-
-
-class Pass(NamedTuple):
-    """What one masked forward gives: divergence [B, T], MSE of site outputs [B, T] if asked for, f_c, firing share."""
-
-    divergence: Float[Tensor, "b t"]
-    hidden: Float[Tensor, "b t"] | None
-    penalty: Float[Tensor, " c"]
-    firing: Float[Tensor, " c"]
-
-
-class Clean(NamedTuple):
-    """One clean forward: the output, the site outputs if the recipe holds them, importance logits."""
-
-    output: Tensor
-    hidden: list[Tensor]
-    logits: Tensor
 
 
 class Trainer:
@@ -99,17 +86,19 @@ class Trainer:
         decomposition.to(self.device).requires_grad_(True)
         for parameter in decomposition.parameters():
             self.ranks.same_(parameter.data)
-        self.model = DecomposedModel(target, decomposition)
+        self.model = DecomposedModel(target, decomposition, compiled=config.compile)
         sites = find_sites(target, decomposition.sites)
         # Without faithfulness nobody asks for them, and V U is never formed.
         held = sites if config.faithfulness or config.warmup_steps else []
         self.weights = [site_weight(s).to(self.device) for s in held]
         self._optimise()
         channels = decomposition.total + len(decomposition.sites)
-        self.adversary = build_adversary(config.adversary, config.rows, config.context, channels, self.draws)
+        self.adversary = build_adversary(
+            config.adversary, config.rows, config.context, channels, self.draws, config.compile
+        )
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
-        self.divergence = divergence_kernel(config.reconstruction.divergence, config.compile)
+        self.divergence = kernel(DIVERGENCES[config.reconstruction.divergence], config.compile)
         self._target_rows(targeted_of(config))
 
     def _optimise(self) -> None:
@@ -160,6 +149,10 @@ class Trainer:
 
     def step(self, step: int) -> dict[str, float]:
         """One training step; returns its losses and counts."""
+        with attention(self.device, self.config.context):
+            return self._step(step)
+
+    def _step(self, step: int) -> dict[str, float]:
         config = self.config
         self.draws.begin(step)
         self._schedule(step)
@@ -168,18 +161,17 @@ class Trainer:
         rows = self._coins()
         parts = self.share.split(self.batch(step), rows)
         self._kept: Clean | None = None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.autocast):
-            self._search(parts, rows, step)
-            mean_penalty = self._mean_penalty(parts)
         self.optimizer.zero_grad()
+        self._search(parts, rows, step)
+        mean = self._mean_penalty(parts)
         if config.faithfulness:
-            own = self._faithfulness()
+            own = self._faithfulness(torch.bfloat16 if config.autocast else torch.float32)
             self._sums.add("faithfulness", own)
             (config.faithfulness * own).backward()
-        self._learn(parts, mean_penalty)
+        self._learn(parts, mean)
         told = self._told(step)
         if self.adversary.learns and self._source.grad is not None:
-            self._ascend(self._source.grad / self._source_scale, rows, step)
+            self._ascend(self._source.grad.div_(self._source_scale), rows, step)
         torch.nn.utils.clip_grad_norm_(self.factors, config.clip)
         torch.nn.utils.clip_grad_norm_(self.decomposition.importance.parameters(), config.importance_clip)
         self.optimizer.step()
@@ -201,19 +193,16 @@ class Trainer:
             return torch.ones(len(self.share.rows), 1, 1, dtype=torch.bool, device=self.device)
         return self.draws.uniform(self.share.rows, "coin", (1, 1, 1)) < self.config.adversary.fraction
 
-    def _faithfulness(self) -> Float[Tensor, ""]:
+    def _faithfulness(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, ""]:
         """This process's share of the loss: that of its part of the rows of every Δ."""
         pairs = [[gathered(p) for p in self.decomposition.factors(s)] for s in self.decomposition.sites]
         rows = [self.ranks.share(len(w)) for w in self.weights]
-        weights = [w[own] for w, own in zip(self.weights, rows, strict=True)]
-        deltas = [
-            delta_of(w, read, write[:, own])
-            for w, (read, write), own in zip(weights, pairs, rows, strict=True)
+        squares = [
+            squared_remainder(w[own], read, write[:, own], dtype)
+            for w, (read, write), own in zip(self.weights, pairs, rows, strict=True)
         ]
-        if self.config.faithfulness_scale == "relative":
-            return relative_faithfulness(deltas, self.weights)
-        own_share = sum(w.numel() for w in weights) / sum(w.numel() for w in self.weights)
-        return own_share * faithfulness(deltas)
+        scale = relative_faithfulness if self.config.faithfulness_scale == "relative" else faithfulness
+        return scale(squares, self.weights)
 
     def _clean(self, part: Part, learning: bool) -> Clean:
         """The clean forward of a part, with gradients of the importance function if it is to learn from it.
@@ -222,12 +211,15 @@ class Trainer:
         """
         clean, alone = self._kept, self.share.parts == 1
         if clean is None:
-            with torch.set_grad_enabled(learning or alone):
+            with torch.set_grad_enabled(learning or alone), self._autocast():
                 output, inputs = self.model.clean(part.batch)
                 hidden = self.model.outputs(inputs) if self.config.reconstruction.hidden else []
                 clean = Clean(output, hidden, self.decomposition.logits(inputs))
             self._kept = clean if alone else None
         return clean if learning else clean._replace(logits=clean.logits.detach())
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast)
 
     def _search(self, parts: list[Part], rows: Bool[Tensor, "b 1 1"], step: int) -> None:
         """The adversary's ascents before the step's own pass: gradients of the sources alone."""
@@ -235,16 +227,19 @@ class Trainer:
         if count == 0 or not self.ranks.any(rows):
             return
         for index in range(count):
-            self._new_leaf()
+            self._new_leaf(True)
             gradient = torch.zeros_like(self._source)
             for part in parts:
-                divergence = self._pass(self._clean(part, False), part, part.adversarial, index).divergence
+                # Stochastic rows run along with nothing drawn, and count for nothing.
+                clean = self._clean(part, False)._replace(hidden=[])
+                rows_of = Rows(part.adversarial, drawn=False, attacked=True)
+                divergence = self._pass(clean, part, rows_of, index, search=True).divergence
                 loss = (part.adversarial.squeeze(-1) * divergence).sum() / self._positions(divergence)
                 gradient += torch.autograd.grad(loss, [self._source])[0]
             self._ascend(gradient, rows, step)
 
-    def _new_leaf(self) -> None:
-        self._source = self.adversary.source.clone().requires_grad_(True)
+    def _new_leaf(self, wanted: bool) -> None:
+        self._source = self.adversary.source.detach().requires_grad_(wanted)
 
     def _positions(self, divergence: Float[Tensor, "b t"]) -> int:
         """Positions of the whole batch, on all processes."""
@@ -265,24 +260,28 @@ class Trainer:
             found += penalty(g, self.sharpness).mean((0, 1)) * len(part.batch) / self.share.total
         return self.ranks.sum_(found / at_one(self.config.minimality, self.sharpness))
 
-    def _learn(self, parts: list[Part], mean_penalty: Tensor | None) -> None:
+    def _learn(self, parts: list[Part], mean: Tensor | None) -> None:
         """Forward and backward of all parts; the source's leaf gets the gradient of an adversary that learns."""
-        self._new_leaf()
+        self._new_leaf(self.adversary.learns)
         self._firing, self._penalty = torch.zeros_like(self.firing), torch.zeros_like(self.firing)
         self._highest = torch.full_like(self.firing, -math.inf)
-        self._mean: Tensor | None = None if mean_penalty is None else self.frequency(mean_penalty)
+        self._mean: Tensor | None = None if mean is None else self.frequency(mean)
+        kind, compiled = self.config.minimality.kind, self.config.compile
         for part in parts:
             weight = len(part.batch) / self.share.total
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
-                clean = self._clean(part, True)
-                reconstruction, penalty, firing = self._reconstruct(clean, part)
+            clean = self._clean(part, True)
+            reconstruction, to_logits = self._reconstruct(clean, part)
+            penalty, firing = mean_penalty(clean.logits, self.sharpness, kind, compiled)
             self._firing += weight * firing
             torch.maximum(self._highest, clean.logits.detach().amax((0, 1)).float(), out=self._highest)
             minimality = self._minimality(weight * penalty / at_one(self.config.minimality, self.sharpness))
             self._sums.add("reconstruction", reconstruction)
             if part is parts[-1]:
                 self.gradients.expect()
-            (reconstruction + minimality).backward()
+            torch.autograd.backward(
+                [reconstruction + minimality, *([] if to_logits is None else [clean.logits])],
+                [None, *([] if to_logits is None else [to_logits])],
+            )
         self.gradients.finish()
         self._kept = None
 
@@ -295,16 +294,17 @@ class Trainer:
         mean = own if self._mean is None else self._mean + (own - own.detach())
         return minimality_loss(mean, self.config.minimality)
 
-    def _reconstruct(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruction loss, mean penalty and firing share of a part."""
+    def _reconstruct(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor | None]:
+        """Reconstruction loss of a part, and the gradient of its logits from what has gone backward already."""
         if self.config.reconstruction.form == "merged":
-            return self._merged(clean, part)
+            return self._merged(clean, part), None
         return self._separate(clean, part)
 
-    def _merged(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor, Tensor]:
+    def _merged(self, clean: Clean, part: Part) -> Float[Tensor, ""]:
         """One pass in which a coin decides each row's kind; twice the mean, so that ½ and ½ is the plain mean."""
         config, rows = self.config.reconstruction, part.adversarial
-        found = self._pass(clean, part, rows, self.config.adversary.searches(True))
+        mixed = Rows(rows, drawn=True, attacked=True)
+        found = self._pass(clean, part, mixed, self.config.adversary.searches(True))
         self._source_scale = 1.0
         per_row, kind = found.divergence.detach().mean(1), rows.flatten()
         self._sums.add_rows(f"{config.divergence}_stochastic", per_row, ~kind)
@@ -316,62 +316,77 @@ class Trainer:
             hidden = (~rows).squeeze(-1) * found.hidden
             self._sums.add("hidden", hidden.mean(1).sum(), len(hidden))
             loss = loss + config.hidden * hidden
-        return 2 * loss.sum() / self._positions(loss), found.penalty, found.firing
+        return 2 * loss.sum() / self._positions(loss)
 
-    def _separate(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor, Tensor]:
-        """One stochastic and one adversarial pass of all rows, after the adversary's ascents."""
+    def _separate(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor | None]:
+        """One stochastic and one adversarial pass of all rows, after the adversary's ascents.
+
+        The stochastic one has gone backward when the other begins, so that one graph is in memory at a time.
+        """
         config, index = self.config.reconstruction, self.config.adversary.searches(False)
-        stochastic = self._pass(clean, part, ~part.adversarial, index)
-        adversarial = self._pass(clean, part, part.adversarial, index + 1)
+        leaf = clean.logits.detach().requires_grad_()
+        stochastic = self._stochastic(clean._replace(logits=leaf), part, index)
+        everyone = Rows(part.adversarial, drawn=False, attacked=True)
+        found = self._pass(clean._replace(hidden=[]), part, everyone, index + 1).divergence
         # The ascents before the step follow the bare divergence; the step's own has to match them in size.
         self._source_scale = config.adversarial or 1.0
-        loss = torch.zeros((), device=self.device)
-        terms = {
-            "stochastic": (stochastic, config.stochastic),
-            "adversarial": (adversarial, config.adversarial),
-        }
-        for name, (found, coefficient) in terms.items():
-            self._sums.add(
-                f"{config.divergence}_{name}", found.divergence.mean(1).sum(), len(found.divergence)
-            )
-            loss = loss + coefficient * found.divergence.sum()
-        self._by_stream(stochastic.divergence.detach().mean(1), part)
-        if stochastic.hidden is not None:
-            self._sums.add("hidden", stochastic.hidden.mean(1).sum(), len(stochastic.hidden))
-            loss = loss + config.hidden * stochastic.hidden.sum()
-        return loss / self._positions(stochastic.divergence), stochastic.penalty, stochastic.firing
+        self._sums.add(f"{config.divergence}_adversarial", found.mean(1).sum(), len(found))
+        return stochastic + config.adversarial * found.sum() / self._positions(found), leaf.grad
 
-    def _pass(self, clean: Clean, part: Part, adversarial: Bool[Tensor, "b 1 1"], index: int) -> Pass:
+    def _stochastic(self, clean: Clean, part: Part, index: int) -> Float[Tensor, ""]:
+        """The stochastic pass of the separate form and its share of the loss, after its backward."""
+        config, nobody = self.config.reconstruction, torch.zeros_like(part.adversarial)
+        found = self._pass(clean, part, Rows(nobody, drawn=True, attacked=False), index)
+        divergence, hidden = found.divergence, found.hidden
+        self._sums.add(f"{config.divergence}_stochastic", divergence.mean(1).sum(), len(divergence))
+        self._by_stream(divergence.detach().mean(1), part)
+        loss = config.stochastic * divergence.sum()
+        if hidden is not None:
+            self._sums.add("hidden", hidden.mean(1).sum(), len(hidden))
+            loss = loss + config.hidden * hidden.sum()
+        loss = loss / self._positions(divergence)
+        loss.backward()
+        return loss.detach()
+
+    def _pass(self, clean: Clean, part: Part, rows: Rows, index: int, search: bool = False) -> Pass:
         """The step's masked forward number `index`: adversarial rows with all sites masked, the others routed."""
-        batch, length = clean.logits.shape[:2]
-        total, sites = self.decomposition.total, len(self.decomposition.sites)
+        masks, delta, route = self._masks(clean.logits, part, rows, index, search)
+        self.model.keep_outputs(bool(clean.hidden))
+        with self._autocast():
+            masked = self.model.masked(part.batch, masks, delta, route)
+            hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
+            return Pass(self.divergence(clean.output, masked), hidden)
+
+    def _masks(
+        self, logits: Float[Tensor, "b t c"], part: Part, rows: Rows, index: int, search: bool
+    ) -> tuple[list[MaskParts], Float[Tensor, "b t sites"], Float[Tensor, "b t sites"]]:
+        """What every site's masks are made of, delta's masks and the routing; what no row uses is not drawn."""
+        batch, length, total = logits.shape
+        counts, sites = self.decomposition.counts, len(self.decomposition.sites)
         config, segments = self.config.reconstruction, self.config.adversary.segments
-        shape = (length, total, sites)
-        drawn = draw_pass(self.draws, part.rows, index, shape, config.routing, config.sources)
-        source = self.adversary.by_slot(self._source, part.own)
         # A row's segments are slots of their own: the same numbers seen as [B · S, T / S, C].
         slots = (batch * segments, length // segments, total)
-        mask, penalty, firing = masks_and_penalty(
-            clean.logits.view(slots),
-            drawn.noise.view(slots),
-            source[..., :total],
-            adversarial.repeat_interleave(segments, 0),
-            self.sharpness,
-            self.config.minimality.kind,
-            self.config.compile,
-            None if drawn.level is None else drawn.level.repeat_interleave(segments, 0),
-        )
-        mask = mask.view(batch, length, total)
-        own_delta = source[..., total:]
-        if segments > 1:
-            own_delta = own_delta.view(batch, segments, sites).repeat_interleave(length // segments, 1)
+        delta = route = torch.ones(batch, length, sites, device=self.device)
+        level, noise, source = None, [None] * sites, [None] * sites
+        if rows.drawn:
+            shape = (length, total, sites)
+            drawn = draw_pass(self.draws, part.rows, index, shape, config.routing, config.sources)
+            noise, delta, route = drawn.noise.view(slots).split(counts, -1), drawn.delta, drawn.route.float()
+            level = None if drawn.level is None else drawn.level.repeat_interleave(segments, 0)
+        if rows.attacked:
+            # One `split`: the backward of each slice would fill a gradient of the whole.
+            *source, own = self.adversary.by_slot(self._source, part.own).split([*counts, sites], -1)
+            if segments > 1:
+                own = own.view(batch, segments, sites).repeat_interleave(length // segments, 1)
+            delta = torch.where(rows.adversarial, own, delta)
+            route = torch.where(rows.adversarial, 1.0, route)
+        adversarial = rows.adversarial.repeat_interleave(segments, 0)
+        masks = [
+            MaskParts(*own, adversarial, level, search)
+            for own in zip(logits.view(slots).split(counts, -1), noise, source, strict=True)
+        ]
         broad = self.broad[part.rows.start : part.rows.stop]
-        delta = torch.where(broad, 1.0, torch.where(adversarial, own_delta, drawn.delta))
-        route = torch.where(adversarial, 1.0, drawn.route.float())
-        self.model.keep_outputs(bool(clean.hidden))
-        masked = self.model.masked(part.batch, mask, delta, route)
-        hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
-        return Pass(self.divergence(clean.output, masked), hidden, penalty, firing)
+        return masks, torch.where(broad, 1.0, delta), route
 
     def _by_stream(self, per_row: Float[Tensor, " b"], part: Part) -> None:
         """A targeted run tells the divergence of its two streams (of the stochastic pass, if there are two)."""
@@ -412,13 +427,6 @@ class Trainer:
                 "lower learning_rate or the loss's coefficient and start again."
             )
 
-    def use_compiled_gate(self) -> None:
-        """Fuse each site's gating with its backward."""
-        if self.config.compile:
-            compiled = torch.compile(gate, dynamic=False)
-            for site in self.model.modules:
-                site.gate = compiled
-
 
 def train(
     trainer: Trainer, run: Path, config_hash: str, stop_after: int | None = None, log_every: int = 10
@@ -427,9 +435,9 @@ def train(
     config, first = trainer.config, trainer.ranks.first
     run.mkdir(parents=True, exist_ok=True)
     last = config.steps if stop_after is None else min(config.steps, stop_after)
+    keep_freed_memory()
     with trainer.installed():
         start = _resume(trainer, run, config_hash)
-        trainer.use_compiled_gate()
         clock = time.monotonic()
         with meter("decompose", config.steps) as bar:
             bar.advance(start)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rankone.decomposition.adversary.sources import Adversary, SourceConfig
 from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.kernels import kernel
 from rankone.schedule import Schedule
 
 ADAM_EPSILON = 1e-8
@@ -36,6 +37,25 @@ class PersistentConfig(SourceConfig):
         return 0 if merged else self.extra_ascents
 
 
+def _climb(
+    source: Tensor,
+    first: Tensor,
+    second: Tensor,
+    gradient: Tensor,
+    ascents: Tensor,
+    keep: Tensor,
+    length: Tensor,
+    betas: tuple[float, float],
+) -> None:
+    """A bias-corrected Adam step up the gradient, in place; `keep` is 0 for sources that stay."""
+    count = ascents.clamp_min(1)
+    first.lerp_(gradient, (1 - betas[0]) * keep)
+    second.lerp_(gradient.square(), (1 - betas[1]) * keep)
+    spread = (second / (1 - betas[1] ** count)).sqrt_().add_(ADAM_EPSILON)
+    step = (first / (1 - betas[0] ** count)).div_(spread).mul_(length)
+    source.add_(step).clamp_(0, 1)
+
+
 class PersistentAdversary(Adversary):
     """Sources with their Adam moments."""
 
@@ -59,14 +79,13 @@ class PersistentAdversary(Adversary):
     ) -> None:
         """One bias-corrected Adam step up the gradient, clamped to [0, 1], for the sources an adversarial slot used."""
         moved = self.used(rows)
-        b1, b2 = self.config.beta1, self.config.beta2
         self.ascents += moved
         keep = moved.float()
-        self.first.lerp_(gradient, (1 - b1) * keep)
-        self.second.lerp_(gradient.square(), (1 - b2) * keep)
-        count = self.ascents.clamp_min(1)
-        step = (self.first / (1 - b1**count)) / ((self.second / (1 - b2**count)).sqrt() + ADAM_EPSILON)
-        self.source = (self.source + rate * keep * step).clamp(0, 1)
+        # The rate as a tensor: a compiled kernel is made anew for every number.
+        length = torch.tensor(rate, device=gradient.device) * keep
+        betas = self.config.beta1, self.config.beta2
+        climb = kernel(_climb, self.compiled)
+        climb(self.source, self.first, self.second, gradient, self.ascents, keep, length, betas)
         self._ascents += 1
         if self.config.lifetime is not None:
             self._renew(self.config.lifetime, moved)

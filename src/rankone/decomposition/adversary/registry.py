@@ -30,6 +30,13 @@ ADVERSARIES: dict[type[Config], type[Adversary]] = {
 }
 
 
-def build_adversary(config: Config, rows: int, length: int, channels: int, draws: RowDraws) -> Adversary:
-    """An adversary for global batches [rows, length]; `channels` are all subcomponents and one delta per site."""
-    return ADVERSARIES[type(config)](config, rows, length, channels, draws)  # pyright: ignore[reportArgumentType]
+def build_adversary(
+    config: Config, rows: int, length: int, channels: int, draws: RowDraws, compiled: bool = False
+) -> Adversary:
+    """An adversary for global batches [rows, length]; `channels` are all subcomponents and one delta per site.
+
+    `compiled` asks for compiled ascents.
+    """
+    found = ADVERSARIES[type(config)](config, rows, length, channels, draws)  # pyright: ignore[reportArgumentType]
+    found.compiled = compiled
+    return found

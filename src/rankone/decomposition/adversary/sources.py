@@ -66,6 +66,7 @@ class Adversary(ABC):
     """
 
     learns: bool
+    compiled = False
 
     def __init__(
         self,

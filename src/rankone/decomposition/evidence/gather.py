@@ -83,6 +83,6 @@ def _remainder(model: DecomposedModel) -> dict[str, float]:
     deltas = [delta_of(w, *pair).detach() for w, pair in zip(weights, pairs, strict=True)]
     norms = torch.stack([w.square().sum() for w in weights]).sum()
     return {
-        "faithfulness": faithfulness(deltas).item(),
+        "faithfulness": faithfulness([d.square().sum() for d in deltas], weights).item(),
         "delta_norm_share": (torch.stack([d.square().sum() for d in deltas]).sum() / norms).item(),
     }
