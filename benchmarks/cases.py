@@ -14,7 +14,6 @@ from torch import nn
 
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
-from rankone.decomposition.memory import keep_freed_memory
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.trainer import Trainer
@@ -154,7 +153,6 @@ def build(case: Case) -> Ready:
         ids = torch.from_numpy(rows).to(device).split(case.rows)
         return Ready(lambda i: trainer.step(ids[i % len(ids)], i), nullcontext(), parameters)
     ours = Trainer(target, decomposition, rows, config)
-    keep_freed_memory()  # as `train` does
     return Ready(ours.step, ours.model, parameters)
 
 

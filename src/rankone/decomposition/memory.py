@@ -1,8 +1,7 @@
-"""Memory of a run: running out of it as an error that says which knob to turn, and keeping what was freed."""
+"""Memory of a run: running out of it as an error that says which knob to turn."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,20 +49,3 @@ def _same_result(config: TrainingConfig) -> str:
     if machine.sharding == "none":
         knobs.append("more GPUs with machine.sharding fsdp")
     return f"These leave the result as it is: {', '.join(knobs)}. " if knobs else ""
-
-
-# mallopt's parameters in glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-
-
-def keep_freed_memory() -> bool:
-    """Have the C library keep freed memory for the rest of the process; whether it does (glibc alone).
-
-    By default every tensor of more than a few MB is mapped anew and returned when freed, and the kernel clears each of
-    its pages at first touch: several times what the arithmetic on it takes. Steps allocate the same sizes over and over.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))

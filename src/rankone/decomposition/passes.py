@@ -37,7 +37,7 @@ class Clean(NamedTuple):
     logits: Tensor
 
 
-def attention(device: torch.device, length: int) -> AbstractContextManager[None]:
+def attention(device: torch.device, length: int) -> AbstractContextManager[object]:
     """The context of a step's forwards and backwards (which may run a forward again): attention with a cheap backward.
 
     On short rows torch's flash attention for the CPU, which computes its scores again in the backward, takes half as long

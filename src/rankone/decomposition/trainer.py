@@ -34,7 +34,6 @@ from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
 from rankone.decomposition.kernels import kernel
 from rankone.decomposition.masks import MaskParts
-from rankone.decomposition.memory import keep_freed_memory
 from rankone.decomposition.minimality import PENALTIES, RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.passes import Clean, Pass, Rows, attention
@@ -435,7 +434,6 @@ def train(
     config, first = trainer.config, trainer.ranks.first
     run.mkdir(parents=True, exist_ok=True)
     last = config.steps if stop_after is None else min(config.steps, stop_after)
-    keep_freed_memory()
     with trainer.installed():
         start = _resume(trainer, run, config_hash)
         clock = time.monotonic()
