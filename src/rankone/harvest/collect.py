@@ -6,16 +6,17 @@ is long it is summed up and written to the part that is being filled (parts.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.firings import Firings, firings
 from rankone.harvest.pairs import joint_counts
 from rankone.harvest.parts import OpenPart
 from rankone.harvest.plan import Batch
@@ -29,36 +30,6 @@ FIRINGS_HELD = 1 << 24
 WINDOWS_HELD = 1 << 20
 
 
-@dataclass(frozen=True)
-class Firings:
-    """Where importances are not zero, sorted by position, then subcomponent.
-
-    cell: index into the flattened batch. position: number among the batch's text tokens.
-    """
-
-    cell: Int[Tensor, " n"]
-    position: Int[Tensor, " n"]
-    component: Int[Tensor, " n"]
-    importance: Float[Tensor, " n"]
-
-    def __getitem__(self, chosen: Bool[Tensor, " n"]) -> Firings:
-        return Firings(
-            self.cell[chosen], self.position[chosen], self.component[chosen], self.importance[chosen]
-        )
-
-    def __len__(self) -> int:
-        return len(self.cell)
-
-
-def firings(importance: Float[Tensor, "b t c"], valid: Bool[Tensor, "b t"]) -> Firings:
-    """The importances above zero at text tokens; those over one count as one. Changes `importance`."""
-    importance[~valid] = 0
-    flat = importance.flatten(0, 1)
-    cell, component = (flat > 0).nonzero().T.contiguous()
-    position = valid.flatten().cumsum(0)[cell] - 1
-    return Firings(cell, position, component, flat[cell, component].clamp(max=1))
-
-
 def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> Lists:
     """Of each position the `top` likeliest next tokens with probability of at least `least`, in units."""
     logits = logits.float()
@@ -67,6 +38,18 @@ def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> L
     kept = probability >= least
     length = kept.sum(1)
     return Lists(length.cumsum(0) - length, length, token[kept], units(probability[kept]))
+
+
+def counts_above(
+    found: Firings, thresholds: Sequence[float], components: int
+) -> Int[Tensor, "thresholds components"]:
+    """How often the importance of each subcomponent is above each threshold."""
+    ordered = torch.tensor(sorted(thresholds), device=found.importance.device)
+    passed = torch.bucketize(found.importance, ordered)
+    levels = len(thresholds) + 1
+    counts = (found.component * levels + passed).bincount(minlength=components * levels).view(-1, levels)
+    above = counts.flip(1).cumsum(1).flip(1)[:, 1:]
+    return above[:, [sorted(thresholds).index(t) for t in thresholds]].T
 
 
 def _same_token(tokens: Int[Tensor, " n"]) -> Lists:
@@ -95,6 +78,7 @@ class Collector:
         decomposition = model.decomposition
         self._sizes = torch.cat([decomposition.factors(s)[1].norm(dim=1) for s in decomposition.sites])
         self.bounds = Bounds(decomposition.total, config.examples)
+        self.windows = Windows(decomposition, config.window)
         self._clear()
 
     def _clear(self) -> None:
@@ -115,10 +99,10 @@ class Collector:
             importance = self.model.decomposition.logits(inputs, batch.blocks.present.to(self.device))
             found = firings(importance, valid)
             self._add_sums(batch.domain, found, inputs, valid)
-            firing = found[found.importance > self.config.firing]
+            fires = (found.importance > self.config.firing).nonzero().squeeze(1)
             likely = likely_tokens(logits[valid], self.config.top_tokens, self.config.least_probability)
-            self._hold(firing, ids[valid], likely)
-            self._add_windows(batch, found, firing, inputs, valid)
+            self._hold(found.take(fires), ids[valid], likely)
+            self._add_windows(batch, found, fires, inputs, valid)
         sizes = batch.blocks.valid.sum(1).numpy()
         tokens = batch.blocks.ids[batch.blocks.valid].to(torch.int32).numpy()
         domain = np.full(len(sizes), batch.domain, dtype=np.int32)
@@ -130,8 +114,7 @@ class Collector:
 
     def _add_sums(self, domain: int, found: Firings, inputs: list[Tensor], valid: Tensor) -> None:
         sums = self._sums[domain]
-        for i, threshold in enumerate(self.config.thresholds):
-            sums[i] += found.component[found.importance > threshold].bincount(minlength=sums.shape[1])
+        sums[:-2] += counts_above(found, self.config.thresholds, sums.shape[1])
         sums[-2].scatter_add_(0, found.component, units(found.importance))
         # Linear in x: the mean activation is that of the mean input.
         decomposition = self.model.decomposition
@@ -148,25 +131,22 @@ class Collector:
         self._marginals[1].scatter_add_(0, likely.column, likely.weight)
 
     def _add_windows(
-        self, batch: Batch, found: Firings, firing: Firings, inputs: list[Tensor], valid: Tensor
+        self, batch: Batch, found: Firings, fires: Int[Tensor, " n"], inputs: list[Tensor], valid: Tensor
     ) -> None:
+        firing = found.take(fires)
         starts = batch.starts.to(self.device)
         length = valid.shape[1]
         # A row's text tokens follow its BOS without a gap.
         row = firing.cell.div(length, rounding_mode="floor")
-        position = starts[row] + firing.cell % length - 1
+        position = starts.index_select(0, row) + firing.cell - row * length - 1
         key = firing_keys(self.config.seed, position, firing.component)
-        admitted = self.bounds.admits(firing.component, key)
-        chosen = firing[admitted]
-        if not len(chosen):
-            return
-        windows = Windows(
-            self.model.decomposition, inputs, valid, chosen.component.unique(), self.config.window
-        )
-        windows.put(found.component, found.cell, found.importance)
-        cut = windows.cut(chosen.component, chosen.cell)
-        plain = (chosen.component.int(), key[admitted], position[admitted])
-        self._windows.append(tuple(t.cpu().numpy() for t in (*plain, *cut)))
+        admitted = self.bounds.admits(firing.component, key).nonzero().squeeze(1)
+        wanted = fires.index_select(0, admitted)
+        for cut in self.windows.around(inputs, valid, found, wanted):
+            chosen = admitted.index_select(0, cut.index)
+            of = (firing.component.int(), key, position)
+            mine = (*(one.index_select(0, chosen) for one in of), cut.importances, cut.activations, cut.step)
+            self._windows.append(tuple(t.cpu().numpy() for t in mine))
 
     def _sum_up(self, part: OpenPart) -> None:
         """Turn the firings held into sums per token and pair, and write them."""

@@ -34,9 +34,12 @@ def joint_counts(
         counts = torch.zeros(shape, dtype=torch.int32, device=kind.device)
         for stretch in stretches:
             stretch.count(counts, low)
-        first, second = counts.triu_(low + 1).nonzero(as_tuple=True)
-        if len(first):
-            yield kinds[first + low], kinds[second], counts[first, second].long()
+        place = counts.triu_(low + 1).view(-1).nonzero().squeeze(1)
+        if len(place):
+            row = place.div(len(kinds), rounding_mode="floor")
+            column = place - row * len(kinds)
+            joint = counts.view(-1).index_select(0, place).long()
+            yield kinds.index_select(0, row + low), kinds.index_select(0, column), joint
 
 
 def _stretches(
@@ -86,10 +89,11 @@ class _Stretch:
         table = counts.view(-1)
         for rare, pool in ((True, self.kind), (False, self.rare_kind)):
             chosen = own[self.held[own] != rare]
-            for part in cuts(self.partners[chosen]):
-                some = chosen[part]
-                owner, partner = ragged(self.first[some], self.partners[some])
-                place = ((self.kind[some] - low) * counts.shape[1])[owner] + pool[partner]
+            first, length = self.first[chosen], self.partners[chosen]
+            rows = (self.kind[chosen] - low) * counts.shape[1]
+            for part in cuts(length):
+                owner, partner = ragged(first[part], length[part])
+                place = rows[part].index_select(0, owner).add_(pool.index_select(0, partner))
                 table.scatter_add_(0, place, torch.ones_like(place, dtype=torch.int32))
 
     def _count_common(self, counts: Int[Tensor, "stripe kinds"], low: int, high: int) -> None:
