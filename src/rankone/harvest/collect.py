@@ -162,7 +162,8 @@ class Collector:
         position = position[order]
         for table, counted in (("inputs", _same_token(tokens)), ("outputs", likely)):
             for found in tally(component, position, counted):
-                part.write(table, dict(zip(("component", "token", "weight"), found, strict=True)))
+                of, token, weight = found
+                part.write(table, {"component": of.int(), "token": token.int(), "weight": weight})
 
     def _write_windows(self, part: OpenPart) -> None:
         """Write the windows that still belong to the sample."""
@@ -189,7 +190,7 @@ class Collector:
         names = [f"above_{i}" for i in range(len(self.config.thresholds))]
         for domain in range(domains):
             values = dict(zip((*names, "importance", "activation"), self._sums[domain], strict=True))
-            keys = {"domain": torch.full((components,), domain), "component": torch.arange(components)}
+            keys = {"component": torch.arange(components), "domain": torch.full((components,), domain)}
             part.write("sums", keys | values)
         token = self._marginals.sum(0).nonzero().squeeze(1)
         inputs, outputs = self._marginals[:, token]

@@ -38,7 +38,7 @@ def joint_counts(
         if len(place):
             row = place.div(len(kinds), rounding_mode="floor")
             column = place - row * len(kinds)
-            joint = counts.view(-1).index_select(0, place).long()
+            joint = counts.view(-1).index_select(0, place)
             yield kinds.index_select(0, row + low), kinds.index_select(0, column), joint
 
 

@@ -116,9 +116,7 @@ class _Tracks:
         """The slot of each firing's track; −1 where the track is not held."""
         return self._slot.index_select(0, self._track(firings))
 
-    def products(
-        self, reads: Float[Tensor, "c d"], x: Float[Tensor, "b t d"]
-    ) -> Float[Tensor, "slots t"]:
+    def products(self, reads: Float[Tensor, "c d"], x: Float[Tensor, "b t d"]) -> Float[Tensor, "slots t"]:
         """reads · x of every slot along its row."""
         _, length, width = x.shape
         found = x.new_empty(len(self._row), BLOCK, length)

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from rankone.decomposition.model import DecomposedModel
 from rankone.errors import RankOneError
 from rankone.harvest.clustering.config import ClusterConfig
-from rankone.harvest.firings import firings
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.firings import firings
 from rankone.harvest.plan import Batch, batches
 from rankone.harvest.sampling import KEY_BITS, firing_keys
 from rankone.progress import meter
