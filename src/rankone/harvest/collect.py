@@ -89,7 +89,7 @@ class Collector:
         self._rows: list[tuple[np.ndarray, ...]] = []
         self._held: list[tuple[Tensor, Tensor, Tensor, Lists]] = []
         self._held_firings = self._held_positions = 0
-        self._windows: list[tuple[np.ndarray, ...]] = []
+        self._windows: list[tuple[Tensor, ...]] = []
 
     def add(self, batch: Batch, part: OpenPart) -> None:
         """Run the model over a batch and count."""
@@ -146,7 +146,7 @@ class Collector:
             chosen = admitted.index_select(0, cut.index)
             of = (firing.component.int(), key, position)
             mine = (*(one.index_select(0, chosen) for one in of), cut.importances, cut.activations, cut.step)
-            self._windows.append(tuple(t.cpu().numpy() for t in mine))
+            self._windows.append(tuple(t.cpu() for t in mine))
 
     def _sum_up(self, part: OpenPart) -> None:
         """Turn the firings held into sums per token and pair, and write them."""
@@ -170,17 +170,16 @@ class Collector:
         if not self._windows:
             return
         component, key, position, importances, activations, step = (
-            np.concatenate([one[i] for one in self._windows]) for i in range(6)
+            torch.cat(column) for column in zip(*self._windows, strict=True)
         )
         self._windows = []
-        self.bounds.tighten(component, key)
-        stands = self.bounds.admits(torch.from_numpy(component).long(), torch.from_numpy(key)).numpy()
-        order = np.flatnonzero(stands)
-        order = order[component[order].argsort(kind="stable")]
-        columns = {"component": component[order], "key": key[order], "position": position[order]}
-        columns["step"] = step[order]
-        columns |= {"importances": _bytes(importances[order]), "activations": _bytes(activations[order])}
-        part.write("examples", columns)
+        self.bounds.tighten(component.numpy(), key.numpy())
+        stands = self.bounds.admits(component.long(), key).nonzero().squeeze(1)
+        order = stands.index_select(0, component.index_select(0, stands).argsort(stable=True))
+        columns = {"component": component, "key": key, "position": position, "step": step}
+        columns |= {"importances": importances, "activations": activations}
+        kept = {name: values.index_select(0, order).numpy() for name, values in columns.items()}
+        part.write("examples", {name: _bytes(v) if v.ndim == 2 else v for name, v in kept.items()})
 
     def flush(self, part: OpenPart) -> None:
         """Write all that is held and start afresh."""
