@@ -22,6 +22,7 @@ class Stretches:
             (number, group, *_range(found.row_group(group)))
             for number, (_, found) in enumerate(self._files)
             for group in range(found.num_row_groups)
+            if found.row_group(group).num_rows
         ]
         self._file, self._group, self._first, self._last = np.array(groups, dtype=np.int64).reshape(-1, 4).T
 

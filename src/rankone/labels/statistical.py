@@ -95,7 +95,9 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
     if one >= _ONE_TOKEN:
         token = shown(ranked[0][0], starts)
         bound = wilson_lower(one, draws)
-        return _Reading("token", [token], bound, f"{one:.0%} of {draws} firings are on “{token}”.")
+        return _Reading(
+            "token", [token], bound, f"{one:.0%} of {draws} firings are on “{token.strip('“”')}”."
+        )
     named = _named_kind(_by_kind(fired, words, starts), _by_kind(around, words, starts))
     if named is not None:
         chosen, share, base = named
