@@ -282,16 +282,11 @@ def _columns(table: pa.Table | None) -> Columns:
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers as they are; fixed-size binary values as bytes, [rows, width]."""
-    if not pa.types.is_fixed_size_binary(column.type):
+    """Numbers as they are; binary values, all of one length, as bytes, [rows, width]."""
+    if not (pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type)):
         return column.to_numpy()
-    width = column.type.byte_width
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * width, chunk.offset * width)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate([np.zeros(0, np.uint8), *chunks]).reshape(-1, width)
+    values = column.to_pylist()
+    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), len(values[0]) if values else 0)
 
 
 def _weighted(means: list[float], sizes: list[int]) -> float:
