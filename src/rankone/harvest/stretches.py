@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# Files kept open between reads.
+OPEN = 16
+
 
 class Stretches:
     """The rows of files of one kind, by their first column: which row groups hold a stretch is known from the footers.
@@ -18,6 +21,7 @@ class Stretches:
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._files = [(file, pq.read_metadata(file)) for file in files]
+        self._open: dict[int, pq.ParquetFile] = {}
         groups = [
             (number, group, *_range(found.row_group(group)))
             for number, (_, found) in enumerate(self._files)
@@ -30,11 +34,11 @@ class Stretches:
         """The rows from `low` up to, not including, `high`; None where there are no files."""
         inside = (self._last >= low) & (self._first < high)
         tables = [
-            _read(*self._files[number], self._group[inside & (self._file == number)].tolist())
+            self._read(number, self._group[inside & (self._file == number)].tolist())
             for number in np.unique(self._file[inside]).tolist()
         ]
         if not tables:
-            return _read(*self._files[0], []) if self._files else None
+            return self._read(0, []) if self._files else None
         table = pa.concat_tables(tables)
         owner = table.column(0).to_numpy()
         found = np.flatnonzero((owner >= low) & (owner < high))
@@ -42,12 +46,15 @@ class Stretches:
             return table.combine_chunks().take(pa.array(found))
         return table.slice(int(found[0]) if len(found) else 0, len(found))
 
+    def _read(self, number: int, groups: list[int]) -> pa.Table:
+        if number not in self._open:
+            if len(self._open) == OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            path, metadata = self._files[number]
+            self._open[number] = pq.ParquetFile(path, metadata=metadata)
+        return self._open[number].read_row_groups(groups, use_threads=False)
+
 
 def _range(group: pq.RowGroupMetaData) -> tuple[int, int]:
     statistics = group.column(0).statistics
     return statistics.min, statistics.max
-
-
-def _read(path: Path, metadata: pq.FileMetaData, groups: list[int]) -> pa.Table:
-    with pq.ParquetFile(path, metadata=metadata) as file:
-        return file.read_row_groups(groups, use_threads=False)
