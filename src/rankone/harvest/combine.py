@@ -275,22 +275,23 @@ def added_up(table: pa.Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def sampled(table: pa.Table | None, examples: int, width: int) -> pa.Table:
     """The windows with the smallest keys, at most `examples` of each subcomponent, numbered by `rank`."""
-    if table is None:
+    found = table
+    if found is None:
         schema = [
             ("component", pa.int32()),
             ("key", pa.int64()),
             ("position", pa.int64()),
             ("step", pa.float32()),
         ]
-        table = pa.schema(
+        found = pa.schema(
             [*schema, *((n, pa.binary(width)) for n in ("importances", "activations"))]
         ).empty_table()
-    component, key, position = (table[name].to_numpy() for name in ("component", "key", "position"))
+    component, key, position = (found[name].to_numpy() for name in ("component", "key", "position"))
     order = np.lexsort((position, key, component))
     component = component[order]
     rank = np.arange(len(order)) - np.searchsorted(component, component)
     kept = rank < examples
-    found = table.combine_chunks().take(pa.array(order[kept]))
+    found = found.combine_chunks().take(pa.array(order[kept]))
     columns = {"component": component[kept], "rank": rank[kept].astype(np.int32)}
     names = ("position", "step", "importances", "activations")
     return pa.table({**columns, **{name: found[name] for name in names}})

@@ -247,15 +247,8 @@ class HarvestStore:
         importances = own["importances"][:limit] / LEVELS
         activations = own["activations"][:limit].view(np.int8) * step[:, None]
         row = np.searchsorted(self._starts, position, side="right") - 1
-        return [
-            self._example(*one, *values)
-            for *one, values in zip(
-                position.tolist(),
-                row.tolist(),
-                zip(importances.tolist(), activations.tolist(), strict=True),
-                strict=True,
-            )
-        ]
+        rows = (position.tolist(), row.tolist(), importances.tolist(), activations.tolist())
+        return [self._example(p, r, g, a) for p, r, g, a in zip(*rows, strict=True)]
 
     def _example(
         self, position: int, row: int, importances: list[float], activations: list[float]
