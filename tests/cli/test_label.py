@@ -21,7 +21,7 @@ class Opened(FakeHarvest):
 
     decomposition: str = "a" * 64
     model: str = "m" * 64
-    pages: dict = field(default_factory=dict)
+    by_name: dict = field(default_factory=dict)
     reads: int = 0
 
     def __post_init__(self):
@@ -29,7 +29,7 @@ class Opened(FakeHarvest):
             ruled("h.0.a:1", lambda d, t: t == " der"),
             ruled("h.0.a:2", lambda d, t: t == "[bold]", size=50),
         ]
-        self.pages = {page.component: page for page in made}
+        self.by_name = {page.component: page for page in made}
         self.config = {"config": {"firing": 0.1}, "decomposition": self.decomposition}
         self.config["model"] = {"name": "m", "hash": self.model}
         self.artifact = SimpleNamespace(fingerprint="f" * 64)

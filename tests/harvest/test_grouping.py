@@ -139,6 +139,14 @@ def test_members_with_their_own_firings(store, dense, grouped, world):
     assert torch.equal(store.grouping(world.decomposition).columns, grouped.columns)
 
 
+def test_all_pages_have_their_members(store, grouped):
+    pages = list(store.pages())
+    assert pages == [store.page(name) for name in grouped.names]
+    assert [sorted(m.component for m in page.members) for page in pages] == [
+        sorted(m) for m in grouped.members
+    ]
+
+
 def test_shards_of_components_merge_to_the_same(store, world, grouped, tmp_path):
     for i in range(2):
         assert world.run(tmp_path / "run", shard=Shard(i, 2), part_tokens=100, grouping=grouped)

@@ -426,3 +426,11 @@ def test_activations_are_the_dense_means(store, dense):
     for i, (name, found) in enumerate(store.activations().items()):
         assert name == DOMAINS[i]
         assert torch.allclose(found, dense.a[dense.domain == i].mean(0), atol=1e-4)
+
+
+def test_all_pages_are_those_read_one_by_one(store, monkeypatch):
+    for at_once in (1, 5, 1000):
+        monkeypatch.setattr("rankone.harvest.store.PAGES_AT_ONCE", at_once)
+        assert list(store.pages()) == [store.page(name) for name in store.components()]
+    first = next(store.pages(examples=2, tokens=3))
+    assert first == store.page(first.component, examples=2, tokens=3)

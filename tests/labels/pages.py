@@ -13,17 +13,20 @@ class FakeHarvest:
     """A dictionary of pages."""
 
     def __init__(self, pages):
-        self.pages = {page.component: page for page in pages}
+        self.by_name = {page.component: page for page in pages}
         self.reads = 0
 
     def components(self):
-        return list(self.pages)
+        return list(self.by_name)
 
     def page(self, name):
         self.reads += 1
-        if name not in self.pages:
+        if name not in self.by_name:
             raise RankOneError(f"no subcomponent '{name}'.")
-        return self.pages[name]
+        return self.by_name[name]
+
+    def pages(self):
+        yield from self.by_name.values()
 
 
 def domain(name, tokens, firings, total=None):

@@ -16,6 +16,7 @@ DOMAINS = ["de", "en", "nl", "code"]
         ("german articles", ["de"]),
         ("German and Dutch suffixes", ["de", "nl"]),
         ("words in all text but German", []),
+        ("suffixes, most in German: -en", []),
         ("suffixes · writes German suffixes", []),
         ("German words · writes Dutch suffixes", ["de"]),
         ("code symbols: (", []),

@@ -14,7 +14,7 @@ def test_each_label_is_made_once_and_when_asked_for():
     pages = FakeHarvest([ruled("a:0", lambda d, t: d == "de"), ruled("a:1", lambda d, t: t == "ing")])
     labels = StatisticalLabels(pages)
     assert pages.reads == 0
-    assert labels.best("a:1") == labels.best("a:1") == statistical_label(pages.pages["a:1"])
+    assert labels.best("a:1") == labels.best("a:1") == statistical_label(pages.by_name["a:1"])
     assert pages.reads == 1
     assert labels.best("a:0").label.startswith("German text")
     with pytest.raises(RankOneError, match="'a:2'"):

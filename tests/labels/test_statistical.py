@@ -73,7 +73,7 @@ def test_code_is_said_once():
 def test_one_token():
     examples = [example("de", [" der", ",", " die"], 1)] * 50
     found = page(domains=[domain("de", 500, 50), domain("en", 500, 40)], examples=examples)
-    assert statistical_label(found).label == "token everywhere: ,"
+    assert statistical_label(found).label == "token everywhere: “,”"
 
 
 def test_almost_every_token_of_a_domain():
@@ -88,6 +88,37 @@ def test_rules_are_read_back():
     assert suffix.label.startswith("suffixes everywhere: -")
     assert function.confidence > 0.9
     assert suffix.confidence > 0.9
+
+
+@pytest.mark.parametrize(("after", "noun"), [("er", "middles of words"), (" Hund", "suffixes")])
+def test_pieces_within_words_are_told_from_suffixes(after, noun):
+    examples = [
+        example("de", [" der", " G", w, after, " die", "."], 2) for w in ("ro", "ra", "ru", "ri") * 20
+    ]
+    found = page(tokens=2000, domains=[domain("de", 1000, 80), domain("en", 1000, 2)], examples=examples)
+    assert statistical_label(found).label.startswith(f"German {noun}: ")
+
+
+@pytest.mark.parametrize(("after", "writes"), [("er", "-ung, -heit, -keit"), (" Hund", "German suffixes")])
+def test_outputs_within_words_are_quoted(after, writes):
+    outputs = [token(t, 10, 50, 80, 2000, i) for i, t in enumerate(("ung", "heit", "keit", "en"))]
+    examples = [example("de", [" der", " Be", "ro", after, "."], 1)] * 80
+    domains = [domain("de", 1000, 80), domain("en", 1000, 2)]
+    found = page(tokens=2000, domains=domains, outputs=outputs, examples=examples)
+    assert statistical_label(found).label.endswith(f" · writes {writes}")
+
+
+def test_a_domain_with_few_of_the_firings_is_only_where_it_fires_most():
+    examples = [example("de", [" Haus", "ung", " der"], 1)] * 80
+    domains = [domain("de", 1000, 40), domain("en", 1000, 19), domain("fr", 1000, 19), domain("it", 1000, 19)]
+    found = page(tokens=4000, domains=domains, examples=examples)
+    assert statistical_label(found).label == "token, most in German: -ung"
+
+
+def test_the_commonest_tokens_of_a_rare_one_come_first():
+    examples = [example("de", [" der", t], 1) for t in (" a", " b", " c", " c")]
+    found = page(tokens=10_000, firings=4, examples=examples)
+    assert statistical_label(found).label == "rare, fires 4 times: c, a, b"
 
 
 def test_rare_and_never():

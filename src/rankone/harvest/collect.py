@@ -6,6 +6,8 @@ is long it is summed up and written to the part that is being filled (parts.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -13,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
+from rankone.harvest.component_windows import ComponentWindows
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.firings import Firings, firings
 from rankone.harvest.grouping import Grouping
@@ -37,6 +40,18 @@ def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> L
     kept = probability >= least
     length = kept.sum(1)
     return Lists(length.cumsum(0) - length, length, token[kept], units(probability[kept]))
+
+
+def counts_above(
+    found: Firings, thresholds: Sequence[float], components: int
+) -> Int[Tensor, "thresholds components"]:
+    """How often the importance of each subcomponent is above each threshold."""
+    ordered = torch.tensor(sorted(thresholds), device=found.importance.device)
+    passed = torch.bucketize(found.importance, ordered)
+    levels = len(thresholds) + 1
+    counts = (found.component * levels + passed).bincount(minlength=components * levels).view(-1, levels)
+    above = counts.flip(1).cumsum(1).flip(1)[:, 1:]
+    return above[:, [sorted(thresholds).index(t) for t in thresholds]].T
 
 
 def _same_token(tokens: Int[Tensor, " n"]) -> Lists:
@@ -68,6 +83,11 @@ class Collector:
         self._sizes = torch.cat([decomposition.factors(s)[1].norm(dim=1) for s in decomposition.sites])
         self.units = decomposition.total if grouping is None else len(grouping.names)
         self.bounds = Bounds(self.units, config.examples)
+        self.windows = (
+            Windows(decomposition, config.window)
+            if grouping is None
+            else ComponentWindows(decomposition, grouping, config.window)
+        )
         self._clear()
 
     def _clear(self) -> None:
@@ -79,7 +99,7 @@ class Collector:
         self._rows: list[tuple[np.ndarray, ...]] = []
         self._held: list[tuple[Tensor, Tensor, Tensor, Lists]] = []
         self._held_firings = self._held_positions = 0
-        self._windows: list[tuple[np.ndarray, ...]] = []
+        self._windows: list[tuple[Tensor, ...]] = []
 
     def add(self, batch: Batch, part: OpenPart) -> None:
         """Run the model over a batch and count."""
@@ -89,10 +109,10 @@ class Collector:
             importance = self.model.decomposition.logits(inputs, batch.blocks.present.to(self.device))
             found = self._counted(firings(importance, valid))
             self._add_sums(batch.domain, found, inputs, valid)
-            firing = found[found.importance > self.config.firing]
+            fires = (found.importance > self.config.firing).nonzero().squeeze(1)
             likely = likely_tokens(logits[valid], self.config.top_tokens, self.config.least_probability)
-            self._hold(firing, ids[valid], likely)
-            self._add_windows(batch, found, firing, inputs, valid)
+            self._hold(found.take(fires), ids[valid], likely)
+            self._add_windows(batch, found, fires, inputs, valid)
         sizes = batch.blocks.valid.sum(1).numpy()
         tokens = batch.blocks.ids[batch.blocks.valid].to(torch.int32).numpy()
         domain = np.full(len(sizes), batch.domain, dtype=np.int32)
@@ -104,8 +124,7 @@ class Collector:
 
     def _add_sums(self, domain: int, found: Firings, inputs: list[Tensor], valid: Tensor) -> None:
         sums = self._sums[domain]
-        for i, threshold in enumerate(self.config.thresholds):
-            sums[i] += found.component[found.importance > threshold].bincount(minlength=sums.shape[1])
+        sums[:-2] += counts_above(found, self.config.thresholds, sums.shape[1])
         sums[-2].scatter_add_(0, found.component, units(found.importance))
         sums[-1] += units(self._activation(inputs, valid))
 
@@ -119,18 +138,14 @@ class Collector:
 
     def _activation(self, inputs: list[Tensor], valid: Tensor) -> Float[Tensor, " units"]:
         """Sum of the activations over the text tokens."""
+        if isinstance(self.windows, ComponentWindows):
+            return self.windows.activations([x[valid] for x in inputs]).sum(0)
+        # Linear in x: the mean activation is that of the mean input.
         decomposition = self.model.decomposition
-        pairs = list(zip(decomposition.sites, inputs, strict=True))
-        if self.grouping is None:
-            # Linear in x: the mean activation is that of the mean input.
-            parts = [x[valid].float().sum(0) @ decomposition.factors(site)[0] for site, x in pairs]
-            return torch.cat(parts) * self._sizes
-        sizes = self._sizes.split(decomposition.counts)
-        each = [
-            (x[valid].float() @ decomposition.factors(s)[0]) * n
-            for (s, x), n in zip(pairs, sizes, strict=True)
-        ]
-        return self.grouping.sizes(each).sum(0)
+        parts = []
+        for site, x in zip(decomposition.sites, inputs, strict=True):
+            parts.append(x[valid].float().sum(0) @ decomposition.factors(site)[0])
+        return torch.cat(parts) * self._sizes
 
     def _hold(self, firing: Firings, tokens: Int[Tensor, " n"], likely: Lists) -> None:
         self._held.append((firing.component.int(), firing.position + self._held_positions, tokens, likely))
@@ -140,24 +155,22 @@ class Collector:
         self._marginals[1].scatter_add_(0, likely.column, likely.weight)
 
     def _add_windows(
-        self, batch: Batch, found: Firings, firing: Firings, inputs: list[Tensor], valid: Tensor
+        self, batch: Batch, found: Firings, fires: Int[Tensor, " n"], inputs: list[Tensor], valid: Tensor
     ) -> None:
+        firing = found.take(fires)
         starts = batch.starts.to(self.device)
         length = valid.shape[1]
         # A row's text tokens follow its BOS without a gap.
         row = firing.cell.div(length, rounding_mode="floor")
-        position = starts[row] + firing.cell % length - 1
+        position = starts.index_select(0, row) + firing.cell - row * length - 1
         key = firing_keys(self.config.seed, position, firing.component)
-        admitted = self.bounds.admits(firing.component, key)
-        chosen = firing[admitted]
-        if not len(chosen):
-            return
-        seen, window = chosen.component.unique(), self.config.window
-        windows = Windows(self.model.decomposition, inputs, valid, seen, window, self.grouping)
-        windows.put(found.component, found.cell, found.importance)
-        cut = windows.cut(chosen.component, chosen.cell)
-        plain = (chosen.component.int(), key[admitted], position[admitted])
-        self._windows.append(tuple(t.cpu().numpy() for t in (*plain, *cut)))
+        admitted = self.bounds.admits(firing.component, key).nonzero().squeeze(1)
+        wanted = fires.index_select(0, admitted)
+        for cut in self.windows.around(inputs, valid, found, wanted):
+            chosen = admitted.index_select(0, cut.index)
+            of = (firing.component.int(), key, position)
+            mine = (*(one.index_select(0, chosen) for one in of), cut.importances, cut.activations, cut.step)
+            self._windows.append(tuple(t.cpu() for t in mine))
 
     def _sum_up(self, part: OpenPart) -> None:
         """Turn the firings held into sums per token and pair, and write them."""
@@ -173,24 +186,24 @@ class Collector:
         position = position[order]
         for table, counted in (("inputs", _same_token(tokens)), ("outputs", likely)):
             for found in tally(component, position, counted):
-                part.write(table, dict(zip(("component", "token", "weight"), found, strict=True)))
+                of, token, weight = found
+                part.write(table, {"component": of.int(), "token": token.int(), "weight": weight})
 
     def _write_windows(self, part: OpenPart) -> None:
         """Write the windows that still belong to the sample."""
         if not self._windows:
             return
         component, key, position, importances, activations, step = (
-            np.concatenate([one[i] for one in self._windows]) for i in range(6)
+            torch.cat(column) for column in zip(*self._windows, strict=True)
         )
         self._windows = []
-        self.bounds.tighten(component, key)
-        stands = self.bounds.admits(torch.from_numpy(component).long(), torch.from_numpy(key)).numpy()
-        order = np.flatnonzero(stands)
-        order = order[component[order].argsort(kind="stable")]
-        columns = {"component": component[order], "key": key[order], "position": position[order]}
-        columns["step"] = step[order]
-        columns |= {"importances": _bytes(importances[order]), "activations": _bytes(activations[order])}
-        part.write("examples", columns)
+        self.bounds.tighten(component.numpy(), key.numpy())
+        stands = self.bounds.admits(component.long(), key).nonzero().squeeze(1)
+        order = stands.index_select(0, component.index_select(0, stands).argsort(stable=True))
+        columns = {"component": component, "key": key, "position": position, "step": step}
+        columns |= {"importances": importances, "activations": activations}
+        kept = {name: values.index_select(0, order).numpy() for name, values in columns.items()}
+        part.write("examples", {name: _bytes(v) if v.ndim == 2 else v for name, v in kept.items()})
 
     def flush(self, part: OpenPart) -> None:
         """Write all that is held and start afresh."""
@@ -200,7 +213,7 @@ class Collector:
         names = [f"above_{i}" for i in range(len(self.config.thresholds))]
         for domain in range(domains):
             values = dict(zip((*names, "importance", "activation"), self._sums[domain], strict=True))
-            keys = {"domain": torch.full((components,), domain), "component": torch.arange(components)}
+            keys = {"component": torch.arange(components), "domain": torch.full((components,), domain)}
             part.write("sums", keys | values)
         if self.grouping is not None:
             column = (self.grouping.columns >= 0).nonzero().squeeze(1)

@@ -5,7 +5,7 @@ All tables are combined a stretch of subcomponents at a time, so memory does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ import torch
 
 from rankone.artifact import Artifact, new_artifact, open_artifact, refuse_existing, write_json
 from rankone.errors import RankOneError
+from rankone.harvest.neighbours import nearest_neighbours
 from rankone.harvest.parts import KIND as PART_KIND
 from rankone.harvest.parts import read_about, table_writer
 from rankone.harvest.sparse import UNITS
+from rankone.harvest.stretches import Stretches
 from rankone.progress import Meter, meter
 
 KIND = "harvest"
@@ -28,7 +30,6 @@ KIND = "harvest"
 STRETCH = 512
 ROW_GROUP = 1 << 14
 EXAMPLE_ROW_GROUP = 1 << 11
-NEIGHBOURS = 64
 # Neighbours look for the second of a pair in the whole table, so they are taken in fewer stretches.
 NEIGHBOUR_STRETCH = 4096
 
@@ -129,10 +130,9 @@ class _Combination:
         with meter("combining", 5 * stretches) as bar:
             self._per_domain(bar)
             self._vocabulary()
-            self._sums("inputs", "component, token", "sum(weight)::BIGINT AS weight", bar)
-            mass = f"(sum(weight)::DOUBLE / {UNITS})::FLOAT AS weight"
-            self._sums("outputs", "component, token", mass, bar)
-            self._sums("cofiring", "first, second", "sum(joint)::BIGINT AS joint", bar)
+            self._sums("inputs", ("component", "token", "weight"), bar)
+            self._sums("outputs", ("component", "token", "weight"), bar, UNITS)
+            self._sums("cofiring", ("first", "second", "joint"), bar)
             self._neighbours()
             self._examples(bar)
         if "clusters" in self.source.about:
@@ -144,19 +144,13 @@ class _Combination:
         paths = [part.path / f"{table}.parquet" for part in self.source.parts]
         return [p for p in paths if p.exists()]
 
-    def _table(self, name: str) -> str:
-        return read_parquet(self._files(name)) if self._files(name) else _empty(name)
-
-    def _written(self, name: str) -> str:
-        return read_parquet([self.staging / f"{name}.parquet"])
-
     def _stretches(
-        self, name: str, query: Callable[[int, int], str], size: int, rows: int, bar: Meter | None = None
+        self, name: str, table: Callable[[int, int], pa.Table], size: int, rows: int, bar: Meter | None = None
     ) -> None:
-        """Write a table from one query per stretch of subcomponents."""
+        """Write a table a stretch of subcomponents at a time."""
         writer: pq.ParquetWriter | None = None
         for low in range(0, self.components, size):
-            found = self.database.sql(query(low, low + size)).to_arrow_table()
+            found = table(low, low + size)
             if writer is None:
                 writer = table_writer(self.staging / f"{name}.parquet", found.schema)
             if len(found):
@@ -166,19 +160,16 @@ class _Combination:
         assert writer is not None
         writer.close()
 
-    def _sums(self, name: str, keys: str, value: str, bar: Meter) -> None:
-        """Add up a table of counts over the parts."""
-        own = keys.split(",")[0]
-        typed = ", ".join(f"{k.strip()}::INTEGER AS {k.strip()}" for k in keys.split(","))
-        table = self._table(name)
+    def _sums(self, name: str, columns: Sequence[str], bar: Meter, units: int | None = None) -> None:
+        """Add up a table of counts over the parts; in `units`, the sums become real numbers."""
+        parts = Stretches(self._files(name))
 
-        def query(low: int, high: int) -> str:
-            return (
-                f"SELECT {typed}, {value} FROM {table} WHERE {own} >= {low} AND {own} < {high} "
-                f"GROUP BY {keys} ORDER BY {keys}"
-            )
+        def table(low: int, high: int) -> pa.Table:
+            first, second, value = added_up(parts.rows(low, high))
+            found = value if units is None else (value / units).astype(np.float32)
+            return pa.table(dict(zip(columns, (first, second, found), strict=True)))
 
-        self._stretches(name, query, STRETCH, ROW_GROUP, bar)
+        self._stretches(name, table, STRETCH, ROW_GROUP, bar)
 
     def _per_domain(self, bar: Meter) -> None:
         """domains.parquet and components.parquet."""
@@ -190,30 +181,32 @@ class _Combination:
             for v in ("importance", "activation")
         ]
 
-        def query(low: int, high: int) -> str:
-            return (
+        def table(low: int, high: int) -> pa.Table:
+            query = (
                 f"SELECT component::INTEGER AS component, domain::INTEGER AS domain, {', '.join(counts + means)} "
-                f"FROM {self._table('sums')} WHERE component >= {low} AND component < {high} "
+                f"FROM {read_parquet(self._files('sums'))} WHERE component >= {low} AND component < {high} "
                 "GROUP BY component, domain ORDER BY component, domain"
             )
+            return self.database.sql(query).to_arrow_table()
 
-        self._stretches("domains", query, STRETCH, ROW_GROUP, bar)
+        self._stretches("domains", table, STRETCH, ROW_GROUP, bar)
         firing = f"above_{self.thresholds.index(self.config['firing'])}"
         totals = self.database.execute(
-            f"SELECT sum({firing})::BIGINT FROM {self._written('domains')} GROUP BY component ORDER BY component"
+            f"SELECT sum({firing})::BIGINT FROM {read_parquet([self.staging / 'domains.parquet'])} "
+            "GROUP BY component ORDER BY component"
         ).fetchnumpy()
-        (firings,) = totals.values()
+        self.firings = np.asarray(next(iter(totals.values())), dtype=np.int64)
         columns = {
             "component": pa.array(np.arange(self.components, dtype=np.int32)),
             "name": self.source.about["components"],
-            "firings": pa.array(np.asarray(firings, dtype=np.int64)),
+            "firings": pa.array(self.firings),
         }
         pq.write_table(pa.table(columns), self.staging / "components.parquet", compression="zstd")
 
     def _vocabulary(self) -> None:
         found = self.database.execute(
             f"SELECT token, sum(inputs)::BIGINT AS inputs, sum(outputs)::DOUBLE / {UNITS} AS outputs "
-            f"FROM {self._table('marginals')} GROUP BY token"
+            f"FROM {read_parquet(self._files('marginals'))} GROUP BY token"
         ).fetchnumpy()
         texts = self.source.about["tokens"]
         inputs, outputs = np.zeros(len(texts), np.int64), np.zeros(len(texts))
@@ -226,7 +219,7 @@ class _Combination:
         """members.parquet: of each component its subcomponents, the one that fires most first."""
         found = self.database.sql(
             f'SELECT component::INTEGER AS component, "column", sum(firings)::BIGINT AS firings '
-            f'FROM {self._table("members")} GROUP BY ALL ORDER BY component, firings DESC, "column"'
+            f'FROM {read_parquet(self._files("members"))} GROUP BY ALL ORDER BY component, firings DESC, "column"'
         ).to_arrow_table()
         names = pa.array(self.source.about["columns"]).take(found["column"])
         made = pa.table({"component": found["component"], "name": names, "firings": found["firings"]})
@@ -234,45 +227,21 @@ class _Combination:
 
     def _neighbours(self) -> None:
         """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""
-        cofiring, components = self._written("cofiring"), self._written("components")
+        cofiring = self.staging / "cofiring.parquet"
 
-        # One number that sorts by overlap, and by the other's number where the overlap is the same: the largest few
-        # of each subcomponent are then found without sorting all pairs.
-        last = (1 << 24) - 1
+        def table(low: int, high: int) -> pa.Table:
+            return nearest_neighbours(cofiring, self.firings, low, high)
 
-        def query(low: int, high: int) -> str:
-            return (
-                "WITH sides AS ("
-                f"SELECT first AS component, second AS other, joint FROM {cofiring} "
-                f"WHERE first >= {low} AND first < {high} UNION ALL "
-                f"SELECT second, first, joint FROM {cofiring} WHERE second >= {low} AND second < {high}), "
-                "keyed AS (SELECT sides.component, joint, "
-                f"(joint::DOUBLE / (a.firings + b.firings - joint) * {1 << 38})::BIGINT * {last + 1} + {last} - other "
-                f"AS key FROM sides JOIN {components} a ON a.component = sides.component "
-                f"JOIN {components} b ON b.component = other), "
-                f"best AS (SELECT component, unnest(max(key, {NEIGHBOURS})) AS key, "
-                f"unnest(max_by(joint, key, {NEIGHBOURS})) AS joint FROM keyed GROUP BY component) "
-                f"SELECT best.component, ({last} - key % {last + 1})::INTEGER AS other, joint, "
-                "(joint::DOUBLE / (a.firings + b.firings - joint))::FLOAT AS jaccard FROM best "
-                f"JOIN {components} a ON a.component = best.component "
-                f"JOIN {components} b ON b.component = {last} - key % {last + 1} ORDER BY best.component, key DESC"
-            )
-
-        self._stretches("neighbours", query, NEIGHBOUR_STRETCH, ROW_GROUP)
+        self._stretches("neighbours", table, NEIGHBOUR_STRETCH, ROW_GROUP)
 
     def _examples(self, bar: Meter) -> None:
         """examples.parquet: per subcomponent the windows with the smallest keys, in that order."""
-        table = self._table("examples")
+        parts = Stretches(self._files("examples"))
 
-        def query(low: int, high: int) -> str:
-            return (
-                "SELECT component::INTEGER AS component, "
-                "(row_number() OVER (PARTITION BY component ORDER BY key, position) - 1)::INTEGER AS rank, "
-                f"position, step, importances, activations FROM {table} WHERE component >= {low} AND component < {high} "
-                f"QUALIFY rank < {self.config['examples']} ORDER BY component, rank"
-            )
+        def table(low: int, high: int) -> pa.Table:
+            return sampled(parts.rows(low, high), self.config["examples"], 2 * self.config["window"] + 1)
 
-        self._stretches("examples", query, STRETCH, EXAMPLE_ROW_GROUP, bar)
+        self._stretches("examples", table, STRETCH, EXAMPLE_ROW_GROUP, bar)
 
     def _text(self) -> None:
         """tokens.npy, all tokens by position, and rows.parquet, where each row begins and its domain."""
@@ -304,15 +273,39 @@ def read_parquet(files: list[Path]) -> str:
     return f"read_parquet([{quoted}])"
 
 
-def _empty(table: str) -> str:
-    """A table without rows, for parts in which nothing fired."""
-    whole = {
-        "inputs": ("component", "token", "weight"),
-        "outputs": ("component", "token", "weight"),
-        "cofiring": ("first", "second", "joint"),
-        "examples": ("component", "key", "position"),
-    }
-    columns = [f"0::BIGINT AS {name}" for name in whole[table]]
-    if table == "examples":
-        columns += ["0::FLOAT AS step", "''::BLOB AS importances", "''::BLOB AS activations"]
-    return f"(SELECT {', '.join(columns)} WHERE false)"
+def added_up(table: pa.Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(first, second, sum) of a table of two numbers under 2^31 and a count, equal pairs added up; sorted."""
+    if table is None:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64)
+    first, second, value = (column.to_numpy() for column in table.columns)
+    key, value = (first.astype(np.int64) << 32) | second, value.astype(np.int64)
+    if (key[1:] <= key[:-1]).any():
+        order = key.argsort(kind="stable")
+        key = key[order]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        key, value = key[starts], np.add.reduceat(value[order], starts)
+    return (key >> 32).astype(np.int32), (key & 0xFFFFFFFF).astype(np.int32), value
+
+
+def sampled(table: pa.Table | None, examples: int, width: int) -> pa.Table:
+    """The windows with the smallest keys, at most `examples` of each subcomponent, numbered by `rank`."""
+    found = table
+    if found is None:
+        schema = [
+            ("component", pa.int32()),
+            ("key", pa.int64()),
+            ("position", pa.int64()),
+            ("step", pa.float32()),
+        ]
+        found = pa.schema(
+            [*schema, *((n, pa.binary(width)) for n in ("importances", "activations"))]
+        ).empty_table()
+    component, key, position = (found[name].to_numpy() for name in ("component", "key", "position"))
+    order = np.lexsort((position, key, component))
+    component = component[order]
+    rank = np.arange(len(order)) - np.searchsorted(component, component)
+    kept = rank < examples
+    found = found.combine_chunks().take(pa.array(order[kept]))
+    columns = {"component": component[kept], "rank": rank[kept].astype(np.int32)}
+    names = ("position", "step", "importances", "activations")
+    return pa.table({**columns, **{name: found[name] for name in names}})

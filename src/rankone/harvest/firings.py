@@ -1,4 +1,4 @@
-"""What fires in a batch: the importances above zero, as a list."""
+"""Where subcomponents fire in a batch, as a list."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ class Firings:
     importance: Float[Tensor, " n"]
 
     def __getitem__(self, chosen: Bool[Tensor, " n"]) -> Firings:
+        return self.take(chosen.nonzero().squeeze(1))
+
+    def take(self, index: Int[Tensor, " m"]) -> Firings:
+        """Those with the given numbers, in that order."""
         return Firings(
-            self.cell[chosen], self.position[chosen], self.component[chosen], self.importance[chosen]
+            self.cell.index_select(0, index),
+            self.position.index_select(0, index),
+            self.component.index_select(0, index),
+            self.importance.index_select(0, index),
         )
 
     def __len__(self) -> int:
@@ -32,7 +39,14 @@ class Firings:
 def firings(importance: Float[Tensor, "b t c"], valid: Bool[Tensor, "b t"]) -> Firings:
     """The importances above zero at text tokens; those over one count as one. Changes `importance`."""
     importance[~valid] = 0
-    flat = importance.flatten(0, 1)
-    cell, component = (flat > 0).nonzero().T.contiguous()
-    position = valid.flatten().cumsum(0)[cell] - 1
-    return Firings(cell, position, component, flat[cell, component].clamp(max=1))
+    components = importance.shape[-1]
+    flat = importance.flatten()
+    place = (flat > 0).nonzero().squeeze(1)
+    cell = place.div(components, rounding_mode="floor")
+    number = valid.flatten().cumsum(0) - 1
+    return Firings(
+        cell,
+        number.index_select(0, cell),
+        place - cell * components,
+        flat.index_select(0, place).clamp_(max=1),
+    )

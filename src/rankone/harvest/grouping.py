@@ -71,24 +71,6 @@ class Grouping:
         best = order[torch.from_numpy(first)]
         return values[best], best
 
-    def columns_of(self, components: Int[Tensor, " some"]) -> Int[Tensor, " n"]:
-        """The subcomponents of some components, in order."""
-        return torch.isin(self.columns, components.cpu()).nonzero().squeeze(1).to(components.device)
-
-    def rows(
-        self,
-        activations: Float[Tensor, "n places"],
-        columns: Int[Tensor, " n"],
-        components: Int[Tensor, " some"],
-    ) -> Float[Tensor, "some places"]:
-        """Activations of some components from those of the subcomponents `columns`, among which all their members are."""
-        slot = torch.full((len(self.names) + 1,), -1, device=components.device)
-        slot[components] = torch.arange(len(components), device=components.device)
-        own = slot[self.columns.to(columns.device)[columns]]
-        kept = own >= 0
-        total = activations.new_zeros(len(components), activations.shape[1])
-        return total.index_add_(0, own[kept], activations[kept].square()).sqrt()
-
     def sizes(self, activations: Sequence[Float[Tensor, "n c"]]) -> Float[Tensor, "n components"]:
         """Activations of components from those of all subcomponents, site by site in the decomposition's order."""
         total = activations[0].new_zeros(len(activations[0]), len(self.names))

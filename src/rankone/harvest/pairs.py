@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from rankone.harvest.sparse import cuts, ragged
+from rankone.harvest.sparse import TERMS, cuts, ragged
 
 STRIPE = 1024
 STRETCH = 8192
@@ -34,9 +34,12 @@ def joint_counts(
         counts = torch.zeros(shape, dtype=torch.int32, device=kind.device)
         for stretch in stretches:
             stretch.count(counts, low)
-        first, second = counts.triu_(low + 1).nonzero(as_tuple=True)
-        if len(first):
-            yield kinds[first + low], kinds[second], counts[first, second].long()
+        place = counts.triu_(low + 1).view(-1).nonzero().squeeze(1)
+        if len(place):
+            row = place.div(len(kinds), rounding_mode="floor")
+            column = place - row * len(kinds)
+            joint = counts.view(-1).index_select(0, place)
+            yield kinds.index_select(0, row + low), kinds.index_select(0, column), joint
 
 
 def _stretches(
@@ -61,19 +64,24 @@ class _Stretch:
         self.common = often.nonzero().squeeze(1)
         column = torch.full((kinds,), -1, device=kind.device)
         column[self.common] = torch.arange(len(self.common), device=kind.device)
-        self.held = often[kind]
-        self.cell = column[kind[self.held]] * length + position[self.held]
+        self.is_common = often.index_select(0, kind)
+        held = self.is_common.nonzero().squeeze(1)
+        self.cell = column.index_select(0, kind.index_select(0, held)) * length + position.index_select(
+            0, held
+        )
         self.length = length
         # Of each firing: its partners are the firings after it at its position; for a common one only the rare ones.
-        rare = ~self.held
-        self.rare_kind = kind[rare]
-        ends = torch.searchsorted(position, position, right=True)
+        rare = ~self.is_common
+        self.rare_kind = kind.index_select(0, rare.nonzero().squeeze(1))
+        count = position.bincount()
+        ends = count.cumsum(0).index_select(0, position)
         passed = torch.cat((rare.new_zeros(1, dtype=torch.long), rare.cumsum(0)))
-        here = torch.arange(len(kind), device=kind.device)
-        self.first = torch.where(rare, here + 1, passed[here + 1])
-        self.partners = torch.where(rare, ends, passed[ends]) - self.first
+        here = torch.arange(1, len(kind) + 1, device=kind.device)
+        self.first = torch.where(rare, here, passed[1:])
+        self.partners = torch.where(rare, ends, passed.index_select(0, ends)) - self.first
         self.order = kind.argsort(stable=True)
-        self.sorted = kind[self.order]
+        self.sorted = kind.index_select(0, self.order)
+        self.ones = torch.ones(TERMS + int(count.max()), dtype=torch.int32, device=kind.device)
 
     def count(self, counts: Int[Tensor, "stripe kinds"], low: int) -> None:
         """Add this stretch's joint firings to the table's rows from `low` on."""
@@ -82,15 +90,16 @@ class _Stretch:
         bounds = torch.tensor([low, high], device=self.kind.device)
         start, stop = torch.searchsorted(self.sorted, bounds).tolist()
         own = self.order[start:stop]
-        own = own[self.partners[own] > 0]
         table = counts.view(-1)
-        for rare, pool in ((True, self.kind), (False, self.rare_kind)):
-            chosen = own[self.held[own] != rare]
-            for part in cuts(self.partners[chosen]):
-                some = chosen[part]
-                owner, partner = ragged(self.first[some], self.partners[some])
-                place = ((self.kind[some] - low) * counts.shape[1])[owner] + pool[partner]
-                table.scatter_add_(0, place, torch.ones_like(place, dtype=torch.int32))
+        common = self.is_common.index_select(0, own)
+        for chosen, pool in ((~common, self.kind), (common, self.rare_kind)):
+            some = own.index_select(0, chosen.nonzero().squeeze(1))
+            first, length = self.first.index_select(0, some), self.partners.index_select(0, some)
+            rows = (self.kind.index_select(0, some) - low) * counts.shape[1]
+            for part in cuts(length):
+                owner, partner = ragged(first[part], length[part])
+                place = rows[part].index_select(0, owner).add_(pool.index_select(0, partner))
+                table.scatter_add_(0, place, self.ones[: len(place)])
 
     def _count_common(self, counts: Int[Tensor, "stripe kinds"], low: int, high: int) -> None:
         bounds = torch.tensor([low, high], device=self.kind.device)

@@ -29,7 +29,7 @@ KIND = "harvest-part"
 ROW_GROUP = 1 << 16
 
 
-def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> pq.ParquetWriter:
+def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A Parquet writer for sorted numbers: differences of integers, bytes of reals side by side, no dictionaries."""
     encodings = {}
     for field in schema:
@@ -37,8 +37,9 @@ def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> pq
             encodings[field.name] = "DELTA_BINARY_PACKED"
         elif pa.types.is_floating(field.type):
             encodings[field.name] = "BYTE_STREAM_SPLIT"
+    # Higher levels take several times as long for a few per cent.
     return pq.ParquetWriter(
-        path, schema, compression=compression, use_dictionary=False, column_encoding=encodings
+        path, schema, compression="zstd", compression_level=1, use_dictionary=False, column_encoding=encodings
     )
 
 
@@ -50,12 +51,17 @@ class OpenPart:
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def write(self, table: str, columns: dict[str, Any]) -> None:
-        """Append rows; tensors become int64 columns, arrays keep their type."""
+        """Append rows; tensors and arrays keep their type."""
         made = pa.table({name: _column(values) for name, values in columns.items()})
         if table not in self._writers:
             path = self.folder / f"{table}.parquet"
+            # Read once and combined: quickly written, not small.
             self._writers[table] = pq.ParquetWriter(
-                path, made.schema, compression="zstd", compression_level=1
+                path,
+                made.schema,
+                compression="lz4",
+                use_dictionary=False,
+                write_statistics=made.column_names[:1],
             )
         self._writers[table].write_table(made, row_group_size=ROW_GROUP)
 
@@ -67,7 +73,7 @@ class OpenPart:
 
 def _column(values: Tensor | np.ndarray | pa.Array) -> pa.Array:
     if isinstance(values, Tensor):
-        values = values.cpu().long().numpy()
+        values = values.cpu().numpy()
     return values if isinstance(values, pa.Array) else pa.array(values)
 
 

@@ -31,7 +31,7 @@ def ragged(
     """(owner, index): for each n, the numbers first[n] … first[n] + length[n] − 1, and n beside each of them."""
     owner = torch.repeat_interleave(length)
     skipped = first - (length.cumsum(0) - length)
-    return owner, torch.arange(len(owner), device=first.device) + skipped[owner]
+    return owner, torch.arange(len(owner), device=first.device).add_(skipped.index_select(0, owner))
 
 
 def cuts(length: Int[Tensor, " n"], terms: int = TERMS) -> Iterator[slice]:
@@ -71,9 +71,13 @@ def tally(
     for low, start, stop in zip(edges.tolist(), ends[:-1], ends[1:], strict=False):
         sums = torch.zeros(stripe * len(columns), dtype=torch.long, device=row.device)
         own, at = (row[start:stop] - low) * len(columns), position[start:stop]
-        for part in cuts(lists.length[at]):
-            owner, entry = ragged(lists.first[at[part]], lists.length[at[part]])
-            sums.scatter_add_(0, own[part][owner] + column[entry], lists.weight[entry])
+        first, length = lists.first.index_select(0, at), lists.length.index_select(0, at)
+        for part in cuts(length):
+            owner, entry = ragged(first[part], length[part])
+            place = own[part].index_select(0, owner).add_(column.index_select(0, entry))
+            sums.scatter_add_(0, place, lists.weight.index_select(0, entry))
         found = sums.nonzero().squeeze(1)
         if len(found):
-            yield rows[low + found // len(columns)], columns[found % len(columns)], sums[found]
+            owner = found.div(len(columns), rounding_mode="floor")
+            token = columns.index_select(0, found - owner * len(columns))
+            yield rows.index_select(0, owner + low), token, sums.index_select(0, found)

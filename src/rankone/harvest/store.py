@@ -7,6 +7,7 @@ with w the weight of a token where the subcomponent fires, W its weight at all p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,7 @@ from rankone.harvest.grouping import Grouping
 from rankone.harvest.names import COMPONENT
 from rankone.harvest.origin import require_origin
 from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
+from rankone.harvest.stretches import Stretches
 from rankone.harvest.summary import Importances
 from rankone.harvest.windows import LEVELS
 
@@ -45,27 +47,11 @@ TABLES = (
 
 
 BY_COMPONENT = ("domains", "inputs", "outputs", "neighbours", "examples")
+# Subcomponents whose rows are read together when all pages are.
+PAGES_AT_ONCE = 64
 
-
-class _Sorted:
-    """A table sorted by subcomponent: which row groups hold one is known from the file's footer."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        groups = [
-            self._file.metadata.row_group(i).column(0).statistics for i in range(self._file.num_row_groups)
-        ]
-        self._first = np.array([g.min for g in groups], dtype=np.int64)
-        self._last = np.array([g.max for g in groups], dtype=np.int64)
-
-    def rows(self, number: int) -> pa.Table:
-        """The rows of one subcomponent."""
-        low = int(np.searchsorted(self._last, number, side="left"))
-        high = int(np.searchsorted(self._first, number, side="right"))
-        table = self._file.read_row_groups(list(range(low, high)))
-        component = table["component"].to_numpy()
-        start, stop = np.searchsorted(component, [number, number + 1])
-        return table.slice(int(start), int(stop - start))
+# Columns by name, those of `examples` that hold windows as [rows, width].
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class HarvestStore:
         for table in (*TABLES, *(["members"] if self.clusters else [])):
             path = artifact.path / f"{table}.parquet"
             self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
-        self._sorted = {table: _Sorted(artifact.path / f"{table}.parquet") for table in BY_COMPONENT}
+        self._stretches = {table: Stretches([artifact.path / f"{table}.parquet"]) for table in BY_COMPONENT}
         components = self._read("components")
         self._names: list[str] = components["name"].to_pylist()
         self._numbers = {name: i for i, name in enumerate(self._names)}
@@ -103,6 +89,7 @@ class HarvestStore:
         self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
         rows = self._read("rows")
         self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
+        self._domains = self.domains()
         self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
 
     @classmethod
@@ -226,12 +213,39 @@ class HarvestStore:
         weight, at most so many each.
         """
         number = self.number(name)
-        columns = self._own("domains", number).to_pydict()
+        return self._page(number, self._read_stretch(number, number + 1), examples, tokens)
+
+    def pages(self, examples: int = 100, tokens: int = 1000) -> Iterator[ComponentPage]:
+        """The pages of all subcomponents in their order: as `page` gives them, each table read once."""
+        for low in range(0, len(self._names), PAGES_AT_ONCE):
+            high = min(low + PAGES_AT_ONCE, len(self._names))
+            read = self._read_stretch(low, high)
+            edges = {
+                table: np.searchsorted(columns["component"], np.arange(low, high + 1)).tolist()
+                for table, columns in read.items()
+            }
+            for i in range(high - low):
+                own = {
+                    table: {
+                        name: values[edges[table][i] : edges[table][i + 1]]
+                        for name, values in columns.items()
+                    }
+                    for table, columns in read.items()
+                }
+                yield self._page(low + i, own, examples, tokens)
+
+    def _read_stretch(self, low: int, high: int) -> dict[str, Columns]:
+        """The rows of some subcomponents in every table, in the order in which they are stored."""
+        return {table: _columns(stretches.rows(low, high)) for table, stretches in self._stretches.items()}
+
+    def _page(self, number: int, own: dict[str, Columns], examples: int, tokens: int) -> ComponentPage:
+        """One page from the rows of one subcomponent."""
+        columns = {column: values.tolist() for column, values in own["domains"].items()}
         sizes = list(self.config["tokens"].values())
         total = sum(sizes)
         thresholds: list[float] = self.config["config"]["thresholds"]
         counts = {t: columns[f"above_{i}"] for i, t in enumerate(thresholds)}
-        firings = int(self._firings[number])
+        name, firings = self._names[number], int(self._firings[number])
         return ComponentPage(
             component=name,
             tokens=total,
@@ -240,16 +254,12 @@ class HarvestStore:
             mean_importance=_weighted(columns["mean_importance"], sizes),
             mean_activation=_weighted(columns["mean_activation"], sizes),
             domains=self._domain_rows(columns, counts[self.config["config"]["firing"]], firings / total),
-            input_tokens=self._token_rows("inputs", number, tokens),
-            output_tokens=self._token_rows("outputs", number, tokens),
-            cofiring=self._cofiring_rows(number),
-            examples=self._examples(number, examples),
+            input_tokens=self._token_rows("inputs", own["inputs"], firings, tokens),
+            output_tokens=self._token_rows("outputs", own["outputs"], firings, tokens),
+            cofiring=self._cofiring_rows(own["neighbours"]),
+            examples=self._examples(own["examples"], examples),
             members=[MemberRow(m, n, n / max(firings, 1)) for m, n in self._members.get(name, [])],
         )
-
-    def _own(self, table: str, number: int) -> pa.Table:
-        """One subcomponent's rows of a table, in the order in which they are stored."""
-        return self._sorted[table].rows(number)
 
     def _domain_rows(self, columns: dict[str, Any], counts: list[int], density: float) -> list[DomainRow]:
         rows = []
@@ -259,12 +269,11 @@ class HarvestStore:
             rows.append(DomainRow(domain, size, counts[i], own, *means, own / density if density else 0.0))
         return rows
 
-    def _token_rows(self, table: str, number: int, limit: int) -> list[TokenRow]:
-        found = self._own(table, number)
-        weight = found["weight"].to_numpy().astype(np.float64)
+    def _token_rows(self, table: str, own: Columns, firings: int, limit: int) -> list[TokenRow]:
+        weight = own["weight"].astype(np.float64)
         heaviest = (-weight).argsort(kind="stable")[:limit]
-        token, weight = found["token"].to_numpy()[heaviest], weight[heaviest]
-        whole, firings = self._totals[table][token], self._firings[number]
+        token, weight = own["token"][heaviest], weight[heaviest]
+        whole = self._totals[table][token]
         lift = weight * self._text.shape[0] / (firings * whole)
         columns = (weight, np.log(lift), weight / firings, weight / whole, lift)
         order = np.lexsort((token, -lift))
@@ -274,37 +283,48 @@ class HarvestStore:
             for t, *rest in zip(token[order].tolist(), *values, strict=True)
         ]
 
-    def _cofiring_rows(self, number: int) -> list[CofiringRow]:
-        found = self._own("neighbours", number)
-        columns = (found[name].to_pylist() for name in ("other", "joint", "jaccard"))
+    def _cofiring_rows(self, own: Columns) -> list[CofiringRow]:
+        columns = (own[name].tolist() for name in ("other", "joint", "jaccard"))
         return [CofiringRow(self._names[o], joint, share) for o, joint, share in zip(*columns, strict=True)]
 
-    def _examples(self, number: int, limit: int) -> list[Example]:
-        found = self._own("examples", number)[:limit]
-        window = int(self.config["config"]["window"])
-        columns = (found[c].to_pylist() for c in ("position", "step", "importances", "activations"))
-        return [
-            self._example(position, step, importances, activations, window)
-            for position, step, importances, activations in zip(*columns, strict=True)
-        ]
+    def _examples(self, own: Columns, limit: int) -> list[Example]:
+        position, step = own["position"][:limit], own["step"][:limit].astype(np.float64)
+        importances = own["importances"][:limit] / LEVELS
+        activations = own["activations"][:limit].view(np.int8) * step[:, None]
+        row = np.searchsorted(self._starts, position, side="right") - 1
+        rows = (position.tolist(), row.tolist(), importances.tolist(), activations.tolist())
+        return [self._example(p, r, g, a) for p, r, g, a in zip(*rows, strict=True)]
 
     def _example(
-        self, position: int, step: float, importances: bytes, activations: bytes, window: int
+        self, position: int, row: int, importances: list[float], activations: list[float]
     ) -> Example:
-        row = int(np.searchsorted(self._starts, position, side="right")) - 1
+        window = len(importances) // 2
         low = int(self._starts[row])
         high = int(self._starts[row + 1]) if row + 1 < len(self._starts) else self._text.shape[0]
         start, stop = max(low, position - window), min(high, position + window + 1)
         own = slice(start - position + window, stop - position + window)
         ids = self._text[start:stop].tolist()
         return Example(
-            domain=self.domains()[self._row_domains[row]],
+            domain=self._domains[self._row_domains[row]],
             tokens=[self._texts[i] for i in ids],
             ids=ids,
-            importances=(np.frombuffer(importances, np.uint8)[own] / LEVELS).tolist(),
-            activations=(np.frombuffer(activations, np.int8)[own] * step).tolist(),
+            importances=importances[own],
+            activations=activations[own],
             centre=position - start,
         )
+
+
+def _columns(table: pa.Table | None) -> Columns:
+    assert table is not None
+    return {name: _array(table[name]) for name in table.column_names}
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers as they are; binary values, all of one length, as bytes, [rows, width]."""
+    if not (pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type)):
+        return column.to_numpy()
+    values = column.to_pylist()
+    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), len(values[0]) if values else 0)
 
 
 def _weighted(means: list[float], sizes: list[int]) -> float:

@@ -1,137 +1,155 @@
-"""Importance and activation of a subcomponent in a window around a firing."""
+"""Importance and activation of a subcomponent in a window around a firing.
+
+A *track* is one subcomponent over one row of text. Windows are cut from the tracks that hold a wanted firing; no other
+activation is computed.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rankone.decomposition.model import Decomposition
-from rankone.harvest.grouping import Grouping
+from rankone.harvest.firings import Firings
 
-# Windows cut out at once.
-WINDOWS = 1 << 16
-# Subcomponents whose activations are computed together.
+# Tracks of one product. A product of always the same shape gives a track the same bits whichever others are wanted.
 BLOCK = 64
+# Numbers of text that are laid out at once, once per block.
+LAID_OUT = 1 << 22
 LEVELS = 255
 STEPS = 127
 
 
-class Windows:
-    """Importances and signed activations ‖u‖ v·x of some subcomponents on one batch, to cut windows from.
+@dataclass(frozen=True)
+class Cut:
+    """Windows of 2 · window + 1 tokens, one row each.
 
-    With `grouping`, of components (activations as in grouping.py). Rows stand side by side with `window` zeros before,
-    between and after them, so that a window never shows another row; BOS and padding are zeros too.
+    index: which of the wanted firings they are around. importances: uint8 in units of 1/255. activations: int8; times the
+    window's step, which is its largest activation / 127, they are what they were up to half a step.
     """
 
-    def __init__(
+    index: Int[Tensor, " n"]
+    importances: Int[Tensor, "n width"]
+    activations: Int[Tensor, "n width"]
+    step: Float[Tensor, " n"]
+
+
+class Windows:
+    """Cuts windows: importances and signed activations ‖u‖ v·x, zero beyond the row and at BOS and padding."""
+
+    def __init__(self, decomposition: Decomposition, window: int) -> None:
+        self.window = window
+        self.edges = [0]
+        self._reads: list[Tensor] = []
+        for site, count in zip(decomposition.sites, decomposition.counts, strict=True):
+            read, write = decomposition.factors(site)
+            self._reads.append((read.detach() * write.detach().norm(dim=1)).T.contiguous())
+            self.edges.append(self.edges[-1] + count)
+
+    def around(
         self,
-        decomposition: Decomposition,
         inputs: list[Float[Tensor, "b t d"]],
         valid: Bool[Tensor, "b t"],
-        components: Int[Tensor, " some"],
-        window: int,
-        grouping: Grouping | None = None,
-    ) -> None:
-        self.window = window
-        self.valid = valid
-        wanted = components if grouping is None else grouping.columns_of(components)
-        blocks = _blocks(decomposition.counts, wanted)
-        chosen = torch.cat([torch.arange(low, high, device=valid.device) for _, low, high in blocks])
-        activations = self._products(decomposition, inputs, blocks)
-        if grouping is None:
-            self.slot = _slots(chosen, decomposition.total)
-            self._activations = activations
-        else:
-            self.slot = _slots(components, len(grouping.names))
-            self._activations = grouping.rows(activations, chosen, components)
-        self._importances = torch.zeros(self._activations.shape, dtype=torch.uint8, device=valid.device)
+        found: Firings,
+        wanted: Int[Tensor, " n"],
+    ) -> Iterator[Cut]:
+        """Windows around the firings of `found` with the numbers `wanted`, site by site."""
+        edges = torch.tensor(self.edges, device=valid.device)
+        owns = _by_site(found.component, edges)
+        centres = _by_site(found.component.index_select(0, wanted), edges)
+        for site, (reads, own, centre) in enumerate(zip(self._reads, owns, centres, strict=True)):
+            if len(centre):
+                wished = found.take(wanted.index_select(0, centre))
+                tracks = _Tracks(wished, self.edges[site], len(reads), valid.shape)
+                products = tracks.products(reads, inputs[site].float() * valid.unsqueeze(-1))
+                yield self._cut(centre, tracks, found.take(own), products)
 
-    def _products(
-        self, decomposition: Decomposition, inputs: list[Tensor], blocks: list[tuple[int, int, int]]
-    ) -> Float[Tensor, "some places"]:
-        """‖u‖ v·x of the subcomponents of all blocks, one below the other."""
-        batch, length = self.valid.shape
-        height = sum(high - low for _, low, high in blocks)
-        places = batch * (length + self.window) + self.window
-        found = torch.empty(height, places, device=self.valid.device)
-        offsets = [sum(decomposition.counts[:i]) for i in range(len(decomposition.counts))]
-        laid_out: dict[int, Tensor] = {}
-        row = 0
-        for site, low, high in blocks:
-            if site not in laid_out:
-                laid_out = {site: _laid_out(inputs[site], self.valid, self.window)}
-            read, write = decomposition.factors(decomposition.sites[site])
-            own = slice(low - offsets[site], high - offsets[site])
-            out = found[row : row + high - low]
-            torch.mm((read[:, own] * write[own].norm(dim=1)).T, laid_out[site].T, out=out)
-            row += high - low
-        return found
+    def _cut(
+        self, index: Int[Tensor, " n"], tracks: _Tracks, found: Firings, products: Float[Tensor, "slots t"]
+    ) -> Cut:
+        window, (slots, length) = self.window, products.shape
+        activations = products.new_zeros(slots, length + 2 * window)
+        activations[:, window : window + length] = products
+        importances = torch.zeros_like(activations, dtype=torch.uint8)
+        slot = tracks.slots(found)
+        mine = (slot >= 0).nonzero().squeeze(1)
+        place = slot * importances.shape[1] + found.cell % length + window
+        values = (found.importance * LEVELS).round_().to(torch.uint8)
+        importances.view(-1)[place.index_select(0, mine)] = values.index_select(0, mine)
+        begin = tracks.slots(tracks.centres) * importances.shape[1] + tracks.centres.cell % length
+        return cut_out(index, importances, activations, begin, 2 * window + 1)
 
-    def _place(self, cell: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Where a window around a cell (index into the flattened batch) begins."""
-        length = self.valid.shape[1]
-        return cell + cell.div(length, rounding_mode="floor") * self.window
 
-    def put(
-        self, component: Int[Tensor, " n"], cell: Int[Tensor, " n"], importance: Float[Tensor, " n"]
-    ) -> None:
-        """Enter importances; those of other subcomponents are passed over."""
-        slot = self.slot[component]
-        mine = slot >= 0
-        place = self._place(cell[mine]) + self.window
-        self._importances[slot[mine], place] = (importance[mine] * LEVELS).round().to(torch.uint8)
+class _Tracks:
+    """The tracks of one site that hold some firings, `centres`. Each has a slot; slots lie in blocks of one row each."""
 
-    def cut(
-        self, component: Int[Tensor, " n"], cell: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, "n width"], Int[Tensor, "n width"], Float[Tensor, " n"]]:
-        """(importances, activations, steps) around each cell, on the CPU.
+    def __init__(self, centres: Firings, first: int, count: int, shape: torch.Size) -> None:
+        self.centres = centres
+        self._first, self._count, (rows, self._length) = first, count, shape
+        wanted = torch.zeros(rows * count, dtype=torch.bool, device=centres.cell.device)
+        wanted[self._track(centres)] = True
+        tracks = wanted.nonzero().squeeze(1)
+        row = tracks.div(count, rounding_mode="floor")
+        held = row.bincount(minlength=rows)
+        blocks = (held + BLOCK - 1).div(BLOCK, rounding_mode="floor")
+        self._row = torch.repeat_interleave(blocks)
+        ahead = (blocks.cumsum(0) - blocks) * BLOCK - (held.cumsum(0) - held)
+        slot = torch.arange(len(tracks), device=tracks.device) + ahead.index_select(0, row)
+        self._slot = torch.full_like(wanted, -1, dtype=torch.long)
+        self._slot[tracks] = slot
+        # A slot without a track repeats the site's first subcomponent.
+        self._column = slot.new_zeros(len(self._row) * BLOCK)
+        self._column[slot] = tracks - row * count
 
-        Importances are uint8 in units of 1/255. Activations are int8; times the window's step, which is its largest
-        activation / 127, they are what they were up to half a step.
-        """
-        width = 2 * self.window + 1
-        parts = []
-        for slot, place in zip(
-            self.slot[component].split(WINDOWS), self._place(cell).split(WINDOWS), strict=True
+    def _track(self, firings: Firings) -> Int[Tensor, " n"]:
+        row = firings.cell.div(self._length, rounding_mode="floor")
+        return row * self._count + firings.component - self._first
+
+    def slots(self, firings: Firings) -> Int[Tensor, " n"]:
+        """The slot of each firing's track; −1 where the track is not held."""
+        return self._slot.index_select(0, self._track(firings))
+
+    def products(self, reads: Float[Tensor, "c d"], x: Float[Tensor, "b t d"]) -> Float[Tensor, "slots t"]:
+        """reads · x of every slot along its row."""
+        _, length, width = x.shape
+        found = x.new_empty(len(self._row), BLOCK, length)
+        some = max(1, LAID_OUT // (length * width))
+        for row, column, out in zip(
+            self._row.split(some), self._column.split(some * BLOCK), found.split(some), strict=True
         ):
-            importances = self._importances.unfold(1, width, 1)[slot, place]
-            activations = self._activations.unfold(1, width, 1)[slot, place]
-            low, high = activations.aminmax(dim=1)
-            step = torch.maximum(-low, high).clamp_min(torch.finfo(torch.float32).tiny) / STEPS
-            steps = activations.div_(step.unsqueeze(1)).round_().to(torch.int8)
-            parts.append((importances.cpu(), steps.cpu(), step.cpu()))
-        importances, activations, step = (torch.cat(column) for column in zip(*parts, strict=True))
-        return importances, activations, step
+            read = reads.index_select(0, column).view(-1, BLOCK, width)
+            torch.bmm(read, x.index_select(0, row).transpose(1, 2), out=out)
+        return found.view(-1, length)
 
 
-def _slots(rows: Int[Tensor, " some"], total: int) -> Int[Tensor, " total"]:
-    """The row of each number, −1 for one that has none."""
-    slot = torch.full((total,), -1, device=rows.device)
-    slot[rows] = torch.arange(len(rows), device=rows.device)
-    return slot
+def cut_out(
+    index: Int[Tensor, " n"],
+    importances: Int[Tensor, "slots t"],
+    activations: Float[Tensor, "slots t"],
+    begin: Int[Tensor, " n"],
+    width: int,
+) -> Cut:
+    """The windows that begin at the given places of the flattened values; index: what they are around."""
+    cut = _stretches(activations, begin, width)
+    step = cut.abs().amax(1).clamp_min_(torch.finfo(torch.float32).tiny) / STEPS
+    steps = cut.div_(step.unsqueeze(1)).round_().to(torch.int8)
+    return Cut(index, _stretches(importances, begin, width), steps, step)
 
 
-def _laid_out(
-    inputs: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"], window: int
-) -> Float[Tensor, "places d"]:
-    """A site's inputs at text tokens, row after row, with zeros elsewhere."""
-    batch, length, width = inputs.shape
-    places = inputs.new_zeros(batch * (length + window) + window, width, dtype=torch.float32)
-    places[window:].view(batch, length + window, width)[:, :length] = inputs * valid.unsqueeze(-1)
-    return places
+def _by_site(component: Int[Tensor, " n"], edges: Int[Tensor, " sites1"]) -> list[Int[Tensor, " m"]]:
+    """Numbers of the entries that belong to each site, in their order."""
+    site = torch.bucketize(component, edges[1:], right=True)
+    order = site.sort(stable=True).indices
+    return list(order.split(site.bincount(minlength=len(edges) - 1).tolist()))
 
 
-def _blocks(counts: list[int], components: Int[Tensor, " some"]) -> list[tuple[int, int, int]]:
-    """(site, from, to) of the blocks of subcomponents that hold any of the given ones.
-
-    A product of always the same shape gives the same bits whichever other subcomponents are asked for.
-    """
-    wanted = components.cpu()
-    found, low = [], 0
-    for site, count in enumerate(counts):
-        own = wanted[(wanted >= low) & (wanted < low + count)] - low
-        for block in own.div(BLOCK, rounding_mode="floor").unique().tolist():
-            found.append((site, low + block * BLOCK, low + min(count, (block + 1) * BLOCK)))
-        low += count
-    return found
+def _stretches(
+    values: Int[Tensor, "slots t"] | Float[Tensor, "slots t"], begin: Int[Tensor, " n"], width: int
+) -> Tensor:
+    """The `width` numbers from each place of the flattened values on, [n, width]."""
+    overlapping = values.view(-1).as_strided((values.numel() - width + 1, width), (1, 1))
+    return overlapping.index_select(0, begin)

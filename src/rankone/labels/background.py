@@ -31,9 +31,11 @@ class Background:
         self._size, self._random = size, np.random.default_rng(seed)
         self._heap: list[tuple[float, int, str, Example]] = []
         self._seen = 0
+        self._ordered: list[tuple[str, Example]] | None = None
 
     def add(self, page: ComponentPage) -> None:
         """Let the windows of one subcomponent take part."""
+        self._ordered = None
         windows = [e for e in page.examples if len(e.tokens) > 1]
         chosen = shuffled(windows, f"background:{page.component}")[:_PER_COMPONENT]
         for example in chosen:
@@ -48,9 +50,9 @@ class Background:
 
     def others(self, component: str) -> list[Example]:
         """The sample without the windows of one subcomponent, in a fixed order."""
-        return [
-            example for _, _, owner, example in sorted(self._heap, key=lambda x: x[1]) if owner != component
-        ]
+        if self._ordered is None:
+            self._ordered = [entry[2:] for entry in sorted(self._heap, key=lambda entry: entry[1])]
+        return [example for owner, example in self._ordered if owner != component]
 
 
 def background_of(pages: Pages) -> Background:

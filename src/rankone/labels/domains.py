@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from rankone.text.domains import domain_name
 
-# "German words in all text but English" is not about English, and what follows the dot is about what comes next.
-_END = re.compile(r" · | but | except | other than ", re.IGNORECASE)
+# "German words in all text but English" is not about English, "suffixes, most in German" is not about German alone, and what
+# follows the dot is about what comes next.
+_END = re.compile(r" · | but | except | other than |, most in ", re.IGNORECASE)
 # A kind of token, not the domain `code`.
 _KINDS = re.compile(r"\bcode symbols?\b", re.IGNORECASE)
 

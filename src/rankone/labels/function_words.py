@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 _WORDS = {
     "de": "der die das den dem des ein eine einen einem einer eines und oder aber nicht kein keine ich du er sie es wir "
@@ -36,5 +37,10 @@ FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in _WOR
 
 def function_words(languages: Iterable[str]) -> frozenset[str]:
     """The words of the given languages together; of all languages here where none of them is known."""
-    known = [language for language in languages if language in FUNCTION_WORDS]
-    return frozenset().union(*(FUNCTION_WORDS[language] for language in known or FUNCTION_WORDS))
+    known = frozenset(FUNCTION_WORDS)
+    return _together(known.intersection(languages) or known)
+
+
+@lru_cache
+def _together(languages: frozenset[str]) -> frozenset[str]:
+    return frozenset().union(*(FUNCTION_WORDS[language] for language in languages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from rankone.harvest.page import ComponentPage
@@ -16,4 +17,8 @@ class Pages(Protocol):
 
     def page(self, name: str) -> ComponentPage:
         """Everything stored about one subcomponent; RankOneError for an unknown name."""
+        ...
+
+    def pages(self) -> Iterator[ComponentPage]:
+        """The pages of all subcomponents in the order of `components`."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,37 +121,33 @@ class _Run:
         self.names = pages.components()
         if not self.names:
             raise RankOneError("the harvest has no subcomponents: harvest a decomposition with live ones.")
-        missing = sorted(set(self.names) - set(held_out.components())) if held_out is not None else []
-        if missing:
-            raise RankOneError(
-                f"the held-out harvest has no page for {missing[0]} and {len(missing) - 1} others: "
-                "make it with the same decomposition."
-            )
+        if held_out is not None:
+            _require_same(self.names, held_out.components())
         self.background = background_of(held_out or pages) if settings.score else None
 
     def read(self) -> None:
         """What needs every page, in one pass: statistical labels, their scores, the size of the questions."""
         with meter("Reading pages", len(self.names)) as bar:
-            for name in self.names:
-                page = self.pages.page(name)
+            tested = self.held_out.pages() if self.held_out is not None else repeat(None)
+            for page, seen in zip(self.pages.pages(), tested, strict=False):
+                name = page.component
                 label = statistical_label(page)
-                self.outcome.statistical[name] = replace(label, scores=self._counted(page))
+                self.outcome.statistical[name] = replace(label, scores=self._counted(page, seen))
                 self.outcome.firings[name] = page.firings
                 if self.client is not None and page.firings:
                     question = label_question(page, self.settings.threshold)
                     self._estimates[name] = self.client.estimate(question, LABEL_TOKENS)
                 bar.advance()
 
-    def _counted(self, page: ComponentPage) -> dict[str, float]:
+    def _counted(self, page: ComponentPage, seen: ComponentPage | None) -> dict[str, float]:
         """AUC and balanced accuracy of the statistical evidence on held-out firings; empty where there is no score."""
         if self.background is None:
             return {}
         others = self.background.others(page.component)
-        if self.held_out is None:
+        if seen is None:
             _, kept = split_examples(page)
             found = detection(FiringPredictor(page, kept), page, kept, others)
         else:
-            seen = self.held_out.page(page.component)
             found = detection(FiringPredictor(page), seen, seen.examples, others)
         return {"firing_auc": found.auc, "firing_accuracy": found.balanced_accuracy} if found else {}
 
@@ -230,6 +227,20 @@ class _Run:
     @staticmethod
     def _add_scores(rows: dict[str, Label], name: str, scores: dict[str, float]) -> None:
         rows[name] = replace(rows[name], scores={**rows[name].scores, **scores})
+
+
+def _require_same(names: list[str], tested: list[str]) -> None:
+    """Raise RankOneError unless the held-out harvest has the same subcomponents in the same order."""
+    missing = sorted(set(names) - set(tested))
+    if missing:
+        raise RankOneError(
+            f"the held-out harvest has no page for {missing[0]} and {len(missing) - 1} others: "
+            "make it with the same decomposition."
+        )
+    if tested != names:
+        raise RankOneError(
+            "the held-out harvest has other subcomponents: make it with the same decomposition."
+        )
 
 
 def _spent(client: ChatClient) -> str:

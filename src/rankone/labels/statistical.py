@@ -29,7 +29,8 @@ _ALMOST_ALL = 0.5
 # Outputs count with PMI above this (nats) and are named when they hold this share of the probability.
 _OUTPUT_PMI, _OUTPUT_SHARE, _OUTPUTS_READ = 0.5, 0.1, 12
 _QUOTED = 3
-_BEGINNINGS = "word beginnings"
+# What pieces of words are called where the next token mostly continues the word.
+_BEGINNINGS, _MIDDLES = "word beginnings", "middles of words"
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,10 @@ def statistical_label(page: ComponentPage) -> Label:
 def _rare(page: ComponentPage) -> Label:
     times = "once" if page.firings == 1 else f"{page.firings} times"
     starts = marks_starts(page)
-    seen = [example.tokens[example.centre] for example in page.examples] or [
-        r.text for r in page.input_tokens
-    ]
-    quoted = distinct(seen, _QUOTED, starts)
+    quoted = distinct(_ranked(_fired(page)), _QUOTED, starts)
     text = f"rare, fires {times}" + (f": {', '.join(quoted)}" if quoted else "")
-    reason = f"Only {page.firings} firings in {page.tokens} tokens: too few to name domains or kinds."
+    firings = "1 firing" if page.firings == 1 else f"{page.firings} firings"
+    reason = f"Only {firings} in {page.tokens} tokens: too few to name domains or kinds."
     # A share of 1 over so few draws: the bound that the best evidence of this size could give.
     return Label(page.component, text, wilson_lower(1.0, page.firings), STATISTICAL, reason)
 
@@ -96,14 +95,15 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
     if one >= _ONE_TOKEN:
         token = shown(ranked[0][0], starts)
         bound = wilson_lower(one, draws)
-        return _Reading("token", [token], bound, f"{one:.0%} of {draws} firings are on “{token}”.")
+        return _Reading(
+            "token", [token], bound, f"{one:.0%} of {draws} firings are on “{token.strip('“”')}”."
+        )
     named = _named_kind(_by_kind(fired, words, starts), _by_kind(around, words, starts))
     if named is not None:
         chosen, share, base = named
         quoted = _quoted(page, fired, starts, lambda text: kind(text, words, starts) == chosen)
         reason = f"{share:.0%} of {draws} firings are on {NOUNS[chosen]}, {base:.0%} of the tokens around them are."
-        noun = _BEGINNINGS if _continued(page, chosen, words, starts) else NOUNS[chosen]
-        return _Reading(noun, quoted, wilson_lower(share, draws), reason)
+        return _Reading(_noun(page, chosen, words, starts), quoted, wilson_lower(share, draws), reason)
     five = _stands_out(ranked[:5], total, around)
     if five >= _FIVE_TOKENS:
         quoted = distinct([text for text, _ in ranked], 5, starts)
@@ -113,13 +113,18 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
     return _no_kind(page, place, fired, starts)
 
 
-def _continued(page: ComponentPage, chosen: str, words: frozenset[str], starts: bool) -> bool:
-    """Whether these words are mostly first pieces: the next token continues them at half of the firings or more."""
-    if chosen not in ("word", "capitalised"):
-        return False
-    pairs = [e.tokens[e.centre : e.centre + 2] for e in page.examples if e.centre + 1 < len(e.tokens)]
-    following = [kind(after, words, starts) for token, after in pairs if kind(token, words, starts) == chosen]
-    return following.count("suffix") * 2 >= max(len(following), 1)
+def _noun(page: ComponentPage, chosen: str, words: frozenset[str], starts: bool, after: int = 0) -> str:
+    """What tokens of a kind are called, `after` tokens behind the firings: pieces of words that are mostly continued there
+    have names of their own."""
+    names = {"word": _BEGINNINGS, "capitalised": _BEGINNINGS, "suffix": _MIDDLES}
+    places = [(example.tokens, example.centre + after) for example in page.examples]
+    following = [
+        kind(tokens[i + 1], words, starts)
+        for tokens, i in places
+        if i + 1 < len(tokens) and kind(tokens[i], words, starts) == chosen
+    ]
+    continued = following.count("suffix") * 2 >= max(len(following), 1)
+    return names.get(chosen, NOUNS[chosen]) if continued else NOUNS[chosen]
 
 
 def _phrase(adjective: str, noun: str) -> str:
@@ -147,6 +152,11 @@ def _fired(page: ComponentPage) -> dict[str, float]:
     if page.examples:
         return dict(Counter(example.tokens[example.centre] for example in page.examples))
     return {row.text: row.weight for row in page.input_tokens}
+
+
+def _ranked(counts: Mapping[str, float]) -> list[str]:
+    """The commonest first."""
+    return sorted(counts, key=lambda text: (-counts[text], text))
 
 
 def _around(page: ComponentPage) -> dict[str, float]:
@@ -188,8 +198,7 @@ def _quoted(
     rows = [row for row in page.input_tokens if row.pmi > 0 and wanted(row.text)]
     if rows:
         return distinct([row.text for row in telling(rows)], _QUOTED, starts)
-    ranked = sorted(fired.items(), key=lambda item: (-item[1], item[0]))
-    return distinct([text for text, _ in ranked if wanted(text)], _QUOTED, starts)
+    return distinct([text for text in _ranked(fired) if wanted(text)], _QUOTED, starts)
 
 
 def _outputs(page: ComponentPage, place: Where) -> tuple[str, str]:
@@ -203,6 +212,8 @@ def _outputs(page: ComponentPage, place: Where) -> tuple[str, str]:
     reason = f"Raised outputs hold {share:.0%} of the model's probability there: {quoted}."
     kinds = _by_kind({row.text: row.weight for row in raised}, function_words(place.domains), starts)
     chosen, part = max(kinds.items(), key=lambda item: (item[1], item[0]))
-    if part < _KIND_SHARE or len(raised) < _QUOTED:
+    noun = _noun(page, chosen, function_words(place.domains), starts, after=1)
+    # A kind says little unless it is that of one domain.
+    if part < _KIND_SHARE or len(raised) < _QUOTED or not place.single or noun == _MIDDLES:
         return f" · writes {quoted}", reason
-    return f" · writes {_phrase(place.adjective if place.single else '', NOUNS[chosen])}", reason
+    return f" · writes {_phrase(place.adjective, noun)}", reason

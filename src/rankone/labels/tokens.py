@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from rankone.harvest.page import ComponentPage
 from rankone.inert import clipped
@@ -34,6 +35,7 @@ def marks_starts(page: ComponentPage) -> bool:
     )
 
 
+@lru_cache(1 << 16)  # The same tokens come up on every page.
 def kind(text: str, words: frozenset[str], starts: bool) -> str:
     """The kind (a key of NOUNS) of one token.
 
@@ -67,7 +69,8 @@ def shown(text: str, starts: bool) -> str:
     if not core:
         return clipped(text.replace(" ", "␣").replace("▁", "␣").replace("Ġ", "␣"), _SHOWN)
     hyphen = "-" if starts and core[0].isalpha() and not text.startswith(_STARTS) else ""
-    return hyphen + clipped(core, _SHOWN)
+    word = hyphen + clipped(core, _SHOWN)
+    return f"“{word}”" if "," in word else word  # Commas part the tokens of a label.
 
 
 def distinct(tokens: Iterable[str], limit: int, starts: bool) -> list[str]:

@@ -12,6 +12,8 @@ from rankone.text.domains import domain_list, domain_name
 
 # A domain counts as named when the density there is at least this share of the largest density.
 NAMED_FROM = 0.5
+# With a smaller share of the firings the named domains are only those in which it fires most.
+_MOSTLY = 0.6
 _MOST_LISTED = 4
 _MOST_LEFT_OUT = 2
 
@@ -20,7 +22,8 @@ _MOST_LEFT_OUT = 2
 class Where:
     """The domains a label names.
 
-    adjective goes before a noun (`German and Dutch`), tail after it (` in all text but English`); one of them is empty.
+    adjective goes before a noun (`German and Dutch`), tail after it (` in all text but English`, `, most in German`); one of
+    them is empty.
     share: the part of the firings, every domain weighted to the same number of tokens, that falls on `domains`.
     confidence: lower end of the 95 % Wilson interval of that share, at Kish's effective number of firings; for `everywhere`
     the normalised entropy of the shares times that bound for a share of 1. 1 where only one domain was harvested:
@@ -55,6 +58,8 @@ def where(rows: Sequence[DomainRow]) -> Where:
         return Where(named, "", " everywhere", 1.0, even * wilson_lower(1.0, draws))
     share = min(1.0, sum(shares[d] for d in named))
     adjective, tail = _words(named, [d for d in shares if d not in named])
+    if adjective and share < _MOSTLY:
+        adjective, tail = "", f", most in {adjective}"
     return Where(named, adjective, tail, share, wilson_lower(share, draws))
 
 
