@@ -91,7 +91,7 @@ def test_a_sweep_prints_its_frontier(pair, tmp_path, monkeypatch):
         "--sweep",
     ]
     refused = rankone(*words, "--keep-dead")
-    assert (refused.code, "leave --keep-dead" in refused.err) == (2, True)
+    assert (refused.code, "leave --stop-after, --keep-dead" in refused.err) == (2, True)
     outcome = rankone(*words)
     assert outcome.code == 0, outcome.err
     assert "L0 against reconstruction" in outcome.out
