@@ -30,6 +30,8 @@ def result(implementation, seconds, cpu, peak, flops):
         "size": "mini",
         "implementation": implementation,
         "compile": True,
+        "device": "cuda",
+        "start_bytes": 5e8,
         "median_seconds": seconds,
         "median_cpu_seconds": cpu,
         "peak_bytes": peak,
@@ -40,8 +42,16 @@ def result(implementation, seconds, cpu, peak, flops):
 def test_ratios_are_to_the_plain_step_of_the_same_size():
     results = [result("plain", 8.0, 6.0, 4e9, 3e12), result("merged", 2.0, 1.0, 1e9, 1e12)]
     plain, merged = step.table(results, {"flops_per_second": 1e12})
-    assert plain == ["mini plain", 8.0, 1.0, 6.0, 1.0, 4.0, 1.0, 3.0, 3 / 8]
-    assert merged == ["mini merged", 2.0, 4.0, 1.0, 6.0, 1.0, 0.25, 1.0, 0.5]
+    assert plain == ["mini plain", 8.0, 1.0, 6.0, 1.0, 4.0, 1.0, 1.0, 3.0, 3 / 8]
+    assert merged == ["mini merged", 2.0, 4.0, 1.0, 6.0, 1.0, 0.25, 1 / 7, 1.0, 0.5]
+
+
+def test_one_thread_is_compared_with_the_ceiling_in_processor_seconds(monkeypatch):
+    monkeypatch.setattr(step.torch, "get_num_threads", lambda: 1)
+    (row,) = step.table(
+        [result("plain", 8.0, 6.0, 4e9, 3e12) | {"device": "cpu"}], {"flops_per_second": 1e12}
+    )
+    assert row[-1] == 0.5
 
 
 def test_a_case_that_failed_is_a_row_and_no_yardstick():
