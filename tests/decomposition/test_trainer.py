@@ -13,7 +13,7 @@ from tests.decomposition.tiny import mask_of, recipe, target, token_rows, traine
 from rankone.checkpoint import load_checkpoint
 from rankone.decomposition import trainer as module
 from rankone.decomposition.start import count_for, new_decomposition
-from rankone.decomposition.state import state_of
+from rankone.decomposition.state import put_state, state_of
 from rankone.decomposition.trainer import train
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
@@ -54,6 +54,16 @@ def test_a_cut_run_goes_on_to_the_bit(tmp_path, form, scope):
     assert not same_state(whole, first)
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
     assert [row["step"] for row in metrics(tmp_path / "cut")] == list(range(6))
+
+
+def test_under_autocast_every_step_runs_on_the_factors_of_the_one_before():
+    """Sites keep copies of their factors in bf16; a trainer that starts from the same state has none yet."""
+    config = recipe(autocast=True, learning_rate={"start": 0.1})
+    first, second = trainer(config), trainer(config)
+    with first.installed(), second.installed():
+        first.step(0)
+        put_state(second, state_of(first, 1))
+        assert first.step(1) == second.step(1)
 
 
 def reconstruction_fails(built, monkeypatch):

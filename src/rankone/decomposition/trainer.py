@@ -174,6 +174,9 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.factors, config.clip)
         torch.nn.utils.clip_grad_norm_(self.decomposition.importance.parameters(), config.importance_clip)
         self.optimizer.step()
+        # Sites know by the version that their copies are stale; fused AdamW leaves it as it was.
+        for factor in self.factors:
+            torch.autograd.graph.increment_version(factor)
         if self.decay is not None:
             self.decay(self.ranks.max_(self._highest), self.optimizer.param_groups[0]["lr"])
         return told
