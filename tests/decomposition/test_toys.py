@@ -99,7 +99,7 @@ def scored(path, tmp_path, change=lambda recipe: recipe):
 
 
 # Importances off the pattern that a site may have where the truth is not reached in full; RESEARCH_LOG.md says what is left.
-ERRORS = {"tms-40-10-id": 8, "resid-mlp-1": 6, "resid-mlp-2": 8}
+ERRORS = {"tms-40-10": 8, "tms-40-10-id": 8, "resid-mlp-1": 6, "resid-mlp-2": 8}
 
 
 def at_truth(row, errors):
