@@ -55,6 +55,11 @@ class Needs(NamedTuple):
     delta: bool
 
 
+def _scale(g: Tensor, r: Tensor, delta: Tensor, route: Tensor) -> Tensor:
+    """(m − m_Δ) ρ."""
+    return (g + (1 - g) * r - delta) * route
+
+
 def _gated(
     activation: Tensor,
     logits: Tensor,
@@ -66,9 +71,8 @@ def _gated(
     route: Tensor,
 ) -> Tensor:
     """(x V) ⊙ (m − m_Δ) ρ."""
-    g = wide(logits).clamp(0, 1)
-    mask = g + (1 - g) * sources(noise, source, adversarial, level)
-    return (wide(activation) * ((mask - delta) * route)).to(activation.dtype)
+    scale = _scale(wide(logits).clamp(0, 1), sources(noise, source, adversarial, level), delta, route)
+    return (wide(activation) * scale).to(activation.dtype)
 
 
 def _gated_backward(
@@ -86,7 +90,7 @@ def _gated_backward(
     """Gradients of x V, the logits, the source and delta's mask, and the gated activations (for U's gradient)."""
     logit, r = wide(logits), sources(noise, source, adversarial, level)
     g, upstream, value = logit.clamp(0, 1), wide(grad), wide(activation)
-    scale = (g + (1 - g) * r - delta) * route
+    scale = _scale(g, r, delta, route)
     to_mask = upstream * value * route
     to_logits = gated = to_source = to_delta = None
     if needs.logits:

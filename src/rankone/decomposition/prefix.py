@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rankone.decomposition.check import same_output
 from rankone.models.blocks import blocks_of
-from rankone.models.modules import replaced
+from rankone.models.modules import StandIn, replaced
 from rankone.progress import console
 
 
@@ -89,12 +89,11 @@ class Prefix:
         return None
 
 
-class PrefixBlock(nn.Module):
+class PrefixBlock(StandIn):
     """Stands for one block of the prefix: runs it without gradients, or gives the kept output back."""
 
     def __init__(self, base: nn.Module, prefix: Prefix, last: bool) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self.prefix, self.last = prefix, last
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -106,13 +105,6 @@ class PrefixBlock(nn.Module):
         if self.last:
             self.prefix.output = output
         return output
-
-    def __getattr__(self, name: str) -> Any:
-        """What the model's forward asks of a block (its attention type, its index)."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base"), name)
 
 
 @contextmanager

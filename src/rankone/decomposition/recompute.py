@@ -19,19 +19,18 @@ from rankone.decomposition.sharding import stacked
 from rankone.decomposition.site import DecomposedSite
 from rankone.errors import RankOneError
 from rankone.models.blocks import blocks_of
-from rankone.models.modules import replaced
+from rankone.models.modules import StandIn, replaced
 
 # No block draws random numbers: targets run without dropout.
 again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 _SET = ("mask", "delta", "route", "grid", "keep_output")
 
 
-class RecomputedBlock(nn.Module):
+class RecomputedBlock(StandIn):
     """Stands for a block of the target whose activations are computed again in the backward."""
 
     def __init__(self, base: nn.Module, sites: Sequence[DecomposedSite]) -> None:
-        super().__init__()
-        self.base = base
+        super().__init__(base)
         self._sites = list(sites)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -50,13 +49,6 @@ class RecomputedBlock(nn.Module):
                 return self.base(*args, **kwargs)
 
         return again(run, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        """What the model's forward asks of a block (its attention type, its index)."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base"), name)
 
 
 @contextmanager

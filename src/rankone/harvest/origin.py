@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedModel
 
+from rankone.artifact import Artifact, open_artifact
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError
 from rankone.models.loading import model_hash
@@ -34,23 +35,48 @@ def same_origin(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return (one["decomposition"], one["model"]["hash"]) == (other["decomposition"], other["model"]["hash"])
 
 
-def require_origin(
-    made: Mapping[str, Any],
-    what: str,
-    decomposition: Decomposition | None = None,
-    target: PreTrainedModel | None = None,
-) -> None:
-    """Raise RankOneError unless `what` (path, for the message) was made from the decomposition and model given.
+class Derived:
+    """An artefact made from a decomposition of a model, opened from disk; beside others of either it is refused.
 
-    made: what `origin` put into its config. The model counts whole: its undecomposed weights too decide what fires.
+    artifact: what was opened. config: its config, with what `origin` put into it.
     """
-    if decomposition is not None and (given := decomposition_hash(decomposition)) != made["decomposition"]:
-        raise RankOneError(
-            f"'{what}' was made from another decomposition (hash {made['decomposition'][:12]}…, the given one has "
-            f"{given[:12]}…). Give the one it was made from, or make it again from this one."
-        )
-    if target is not None and (given := model_hash(target)) != made["model"]["hash"]:
-        raise RankOneError(
-            f"'{what}' was made from another model, '{made['model']['name']}' (hash {made['model']['hash'][:12]}…, the "
-            f"given one has {given[:12]}…). Give the one it was made from, or make it again from this one."
-        )
+
+    kind: ClassVar[str]
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.config: dict[str, Any] = artifact.json()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        decomposition: Decomposition | None = None,
+        target: PreTrainedModel | None = None,
+    ) -> Self:
+        """Verify and open; one of another decomposition or model than those given is refused."""
+        found = cls(open_artifact(path, cls.kind))
+        found.require_origin(decomposition, target)
+        return found
+
+    def require_origin(
+        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
+    ) -> None:
+        """Raise RankOneError unless this was made from the decomposition and model given.
+
+        The model counts whole: its undecomposed weights too decide what fires.
+        """
+        made, what = self.config, str(self.artifact.path)
+        if (
+            decomposition is not None
+            and (given := decomposition_hash(decomposition)) != made["decomposition"]
+        ):
+            raise RankOneError(
+                f"'{what}' was made from another decomposition (hash {made['decomposition'][:12]}…, the given one has "
+                f"{given[:12]}…). Give the one it was made from, or make it again from this one."
+            )
+        if target is not None and (given := model_hash(target)) != made["model"]["hash"]:
+            raise RankOneError(
+                f"'{what}' was made from another model, '{made['model']['name']}' (hash {made['model']['hash'][:12]}…, the "
+                f"given one has {given[:12]}…). Give the one it was made from, or make it again from this one."
+            )

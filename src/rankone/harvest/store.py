@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -19,15 +18,14 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from rankone.artifact import Artifact, open_artifact
+from rankone.artifact import Artifact
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError, nearest
 from rankone.harvest.combine import KIND, read_parquet
 from rankone.harvest.grouping import Grouping
 from rankone.harvest.names import COMPONENT
-from rankone.harvest.origin import require_origin
+from rankone.harvest.origin import Derived
 from rankone.harvest.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
 from rankone.harvest.stretches import Stretches
 from rankone.harvest.summary import Importances
@@ -63,15 +61,16 @@ class Cofiring:
     joint: np.ndarray
 
 
-class HarvestStore:
+class HarvestStore(Derived):
     """A harvest on disk, of subcomponents or of components. Numbers are those of `components()`.
 
     That is the decomposition's order, or the clustering's. clusters: fingerprint of the clustering, None without.
     """
 
+    kind = KIND
+
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact = artifact
-        self.config: dict[str, Any] = artifact.json()
+        super().__init__(artifact)
         self._database = duckdb.connect()
         self.clusters: str | None = self.config.get("clusters")
         for table in (*TABLES, *(["members"] if self.clusters else [])):
@@ -91,24 +90,6 @@ class HarvestStore:
         self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
         self._domains = self.domains()
         self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        decomposition: Decomposition | None = None,
-        target: PreTrainedModel | None = None,
-    ) -> Self:
-        """Verify and open a harvest; one of another decomposition or model than those given is refused."""
-        store = cls(open_artifact(path, KIND))
-        store.require_origin(decomposition, target)
-        return store
-
-    def require_origin(
-        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
-    ) -> None:
-        """Raise RankOneError unless this harvest was made from what is given."""
-        require_origin(self.config, str(self.artifact.path), decomposition, target)
 
     def require_subcomponents(self, what: str) -> None:
         """Raise RankOneError where components are counted; what: what turns single subcomponents."""

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
+
+
+class StandIn(nn.Module):
+    """Takes the place of `base`, and answers as it does what a model asks of a block (its attention type, its index)."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the stand-in, or else of its base."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base"), name)
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:

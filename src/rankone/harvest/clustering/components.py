@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import PreTrainedModel
 
-from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.artifact import Artifact, new_artifact, write_json
 from rankone.decomposition.model import Decomposition
 from rankone.errors import RankOneError, nearest
 from rankone.harvest.clustering.description import description_length
 from rankone.harvest.clustering.merging import Merges
 from rankone.harvest.clustering.sample import Sample
 from rankone.harvest.grouping import Grouping
-from rankone.harvest.origin import require_origin
+from rankone.harvest.origin import Derived
 
 KIND = "components"
 
@@ -103,34 +102,17 @@ def _way(sample: Sample, merges: Merges) -> pa.Table:
     return pa.table({"first": names[0], "second": names[1], "groups": groups, "bits": merges.bits[1:]})
 
 
-class Components:
+class Components(Derived):
     """A partition of a decomposition's living subcomponents, opened from disk."""
 
+    kind = KIND
+
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact = artifact
-        self.config: dict[str, Any] = artifact.json()
+        super().__init__(artifact)
         rows = pq.read_table(artifact.path / "components.parquet").to_pylist()
         self.rows = [Component(**row) for row in rows]
         self._by_name = {c.component: c for c in self.rows}
         self._owner = {member: c.component for c in self.rows for member in c.members}
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        decomposition: Decomposition | None = None,
-        target: PreTrainedModel | None = None,
-    ) -> Self:
-        """Verify and open; components of another decomposition or model than those given are refused."""
-        found = cls(open_artifact(path, KIND))
-        found.require_origin(decomposition, target)
-        return found
-
-    def require_origin(
-        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
-    ) -> None:
-        """Raise RankOneError unless these components were made from what is given."""
-        require_origin(self.config, str(self.artifact.path), decomposition, target)
 
     def names(self) -> list[str]:
         """Names of all components, the one that saves most bits first."""
