@@ -183,3 +183,10 @@ def plain_importance(importance: SharedTransformer) -> PlainImportance:
         for name in ("out", "up", "down"):
             setattr(new, name, old.get_submodule(name))
     return plain
+
+
+def take_back(importance: SharedTransformer, plain: PlainImportance) -> None:
+    """Put the trained q, k, v of `plain_importance(importance)` back; all else is shared already."""
+    for new, own in zip(plain.blocks, importance.blocks, strict=True):
+        trained = torch.cat([new.get_submodule(name).get_parameter("weight") for name in "qkv"])
+        own.get_parameter("qkv.weight").data.copy_(trained)

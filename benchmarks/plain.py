@@ -131,7 +131,7 @@ def upper(x: Tensor) -> Tensor:
 
 
 class PlainTrainer:
-    """The state of the plain run and its step; `recipe` must be of the separate form, scope bsc and lp minimality."""
+    """The state of the plain run and its step; `recipe` must be of the separate form, with a source per row (bc, bsc)."""
 
     def __init__(
         self,
@@ -141,9 +141,8 @@ class PlainTrainer:
         recipe: DecomposeConfig,
         generator: torch.Generator,
     ) -> None:
-        assert recipe.minimality.kind == "lp"
         assert isinstance(recipe.adversary, PersistentConfig)
-        assert recipe.adversary.scope == "bsc"
+        assert recipe.adversary.scope in ("bsc", "bc")
         self._adversary = recipe.adversary
         self.target, self.importance, self.recipe, self.generator = target, importance, recipe, generator
         self.sites: dict[str, PlainSite] = {}
@@ -153,11 +152,10 @@ class PlainTrainer:
             parent, _, leaf = name.rpartition(".")
             setattr(target.get_submodule(parent), leaf, self.sites[name])
         self.factors = [p for pair in factors.values() for p in pair]
-        self.optimizer = torch.optim.AdamW(
-            [*self.factors, *importance.parameters()], lr=recipe.learning_rate.start, weight_decay=0.0
-        )
+        groups = [{"params": self.factors}, {"params": list(importance.parameters())}]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
         self.device = self.factors[0].device
-        shape = (recipe.rows, recipe.context)
+        shape = (recipe.rows, recipe.context if recipe.adversary.scope == "bsc" else 1)
         self.sources = {
             name: torch.rand(*shape, site.V.shape[1] + 1, generator=generator, device=self.device)
             for name, site in self.sites.items()
@@ -169,9 +167,9 @@ class PlainTrainer:
     def step(self, ids: Int[Tensor, "b t"], index: int, draws: Draws | None = None) -> dict[str, float]:
         """One training step on `ids`; the losses. Without `draws` the stochastic pass draws its own."""
         recipe = self.recipe
-        rate = recipe.learning_rate.at(index, recipe.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        schedules = recipe.learning_rate, recipe.importance_learning_rate
+        for group, schedule in zip(self.optimizer.param_groups, schedules, strict=True):
+            group["lr"] = schedule.at(index, recipe.steps)
         deltas = {name: site.form_delta() for name, site in self.sites.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.autocast):
             log_p, inputs = self._clean(ids)
@@ -196,6 +194,7 @@ class PlainTrainer:
         total.backward()
         self._ascend(gradients, index)
         torch.nn.utils.clip_grad_norm_(self.factors, recipe.clip)
+        torch.nn.utils.clip_grad_norm_(self.importance.parameters(), recipe.importance_clip)
         self.optimizer.step()
         values = {
             "kl_stochastic": stochastic,
@@ -256,10 +255,14 @@ class PlainTrainer:
 
     def _minimality(self, high: tuple[Tensor, ...], index: int) -> Float[Tensor, ""]:
         config = self.recipe.minimality
-        p = config.sharpness.at(index, self.recipe.steps)
+        sharpness = config.sharpness.at(index, self.recipe.steps)
         total = torch.zeros((), device=self.device)
         for g in high:
-            share = (g.float() + 1e-12).pow(p).mean((0, 1))
+            if config.kind == "lp":
+                penalty = (g.float() + 1e-12).pow(sharpness)
+            else:
+                penalty = g.float().square() / (g.float().square() + sharpness**2)
+            share = penalty.mean((0, 1))
             rarity = torch.log2(1 + config.reference_count * share)
             total = total + config.activity * share.sum() + config.frequency * (share * rarity).sum()
         return total
