@@ -9,9 +9,9 @@ many steps as it makes in the same processor seconds of one thread, at several m
     separate   RankOne's step of the same form
     merged     RankOne's default form
 
-By default `plain` and `merged`. The seconds count from the first step: kernels compiled are paid for. Schedules end with the run. The evidence is that of
-`rankone evidence` on held-out text, after folding what is dead. Each case runs in a process of its own, and one that is
-finished is not run again. The JSON and the figure go to benchmarks/results/.
+By default `plain` and `merged`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
+the run. The evidence is that of `rankone evidence` on held-out text, after folding what is dead. Each case runs in a
+process of its own, and one that is finished is not run again. The JSON and the figure go to benchmarks/results/.
 """
 
 from __future__ import annotations

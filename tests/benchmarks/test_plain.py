@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmarks.cases import Size, plain_trainer, recipe
+from benchmarks.cases import Size, plain_trainer, recipe, take_back
 from benchmarks.ceiling import count_flops
 from benchmarks.plain import Draws
 from tests.decomposition import tiny
@@ -54,11 +54,20 @@ def draws_of(trainer, step):
     )
 
 
-@pytest.mark.parametrize("ascents", [0, 2])
-def test_the_plain_step_has_the_same_losses(ascents):
+SMOOTH = {
+    "minimality": {"kind": "smooth_l0", "activity": 2e-4, "frequency": 1e-4, "reference_count": 50.0},
+    "importance_learning_rate": {"start": 2e-4},
+    "importance_clip": 0.01,
+}
+
+
+@pytest.mark.parametrize(
+    ("ascents", "scope", "changes"), [(0, "bsc", {}), (2, "bsc", {}), (2, "bc", SMOOTH)], ids=str
+)
+def test_the_plain_step_has_the_same_losses(ascents, scope, changes):
     """Over three steps, so that sources, factors and importance function have moved the same way, too."""
-    adversary = {**config().adversary.model_dump(), "extra_ascents": ascents}
-    trainer, plain = pair(adversary=adversary)
+    adversary = {**config().adversary.model_dump(), "extra_ascents": ascents, "scope": scope}
+    trainer, plain = pair(adversary=adversary, **changes)
     with trainer.model:
         for step in range(3):
             draws = draws_of(trainer, step)
@@ -71,6 +80,24 @@ def test_the_plain_step_has_the_same_losses(ascents):
         start = sum(trainer.decomposition.counts[:i])
         ours = trainer.adversary.source[..., start : start + trainer.decomposition.counts[i]]
         assert (source[..., :-1] - ours).abs().median() < 1e-4
+
+
+def test_what_the_plain_run_trains_comes_back():
+    """After a step both importance functions give the same logits; before taking it back they do not."""
+    trainer, plain = pair()
+    plain.step(trainer.batch(0), 0)
+    importance = new_decomposition(tiny.target(), config()).importance
+    torch.manual_seed(1)
+    inputs = [torch.randn(ROWS, CONTEXT, site.V.shape[0]) for site in plain.sites.values()]
+    for name in ("project", "head"):
+        importance.get_submodule(name).load_state_dict(plain.importance.get_submodule(name).state_dict())
+    for own, new in zip(importance.blocks, plain.importance.blocks, strict=True):
+        for name in ("out", "up", "down"):
+            own.get_submodule(name).load_state_dict(new.get_submodule(name).state_dict())
+    wanted = plain.importance(inputs)
+    assert not torch.allclose(importance(inputs), wanted, atol=1e-7)
+    take_back(importance, plain.importance)
+    assert torch.allclose(importance(inputs), wanted, atol=1e-5)
 
 
 def test_the_draws_matter():
