@@ -115,6 +115,48 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "cut")
 
 
+def spoilt(built, what, value=math.nan):
+    """The middle site's V, or the importance function's bias of its subcomponents, no longer finite."""
+    sites, counts = built.decomposition.sites, built.decomposition.counts
+    middle = len(sites) // 2
+    if what == "V":
+        built.decomposition.factors(sites[middle])[0].data[0, 0] = value
+    else:
+        built.decomposition.importance.head.bias.data[sum(counts[:middle])] = value
+    return sites[middle]
+
+
+@pytest.mark.parametrize("what", ["V", "importance"])
+@pytest.mark.parametrize("form", ["merged", "separate"])
+def test_the_error_names_the_site_at_fault(form, what):
+    built = trainer(recipe(reconstruction={"form": form}))
+    with built.installed():
+        built.step(0)
+        site = spoilt(built, what)
+        with pytest.raises(
+            RankOneError, match=rf"is not finite at step 1, first at the site {site} \({what}"
+        ):
+            built.step(1)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_a_parameter():
+    built = trainer(recipe())
+    sites = built.decomposition.sites
+    factor = built.decomposition.factors(sites[1])[1]
+    with built.installed():
+        built.step(0)
+        before = [p.detach().clone() for p in built.decomposition.parameters()]
+        handle = factor.register_hook(lambda gradient: gradient * math.inf)
+        with pytest.raises(
+            RankOneError,
+            match=rf"^the gradient is not finite at step 1, first at the site {sites[1]} \(U\)\.",
+        ):
+            built.step(1)
+        handle.remove()
+    for old, new in zip(before, built.decomposition.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
 def test_another_recipe_is_refused_on_resume(tmp_path):
     train(trainer(recipe()), tmp_path, "one", stop_after=2)
     other = trainer(recipe(seed=1))

@@ -11,12 +11,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from rankone.checkpoint import (
     append_metrics,
@@ -28,6 +30,7 @@ from rankone.decomposition.adversary.registry import build_adversary
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
+from rankone.decomposition.faults import forward_fault, gradient_fault, not_finite
 from rankone.decomposition.fused_faithfulness import squared_remainder
 from rankone.decomposition.fused_penalty import mean_penalty
 from rankone.decomposition.gathered import gathered
@@ -171,8 +174,7 @@ class Trainer:
         told = self._told(step)
         if self.adversary.learns and self._source.grad is not None:
             self._ascend(self._source.grad.div_(self._source_scale), rows, step)
-        torch.nn.utils.clip_grad_norm_(self.factors, config.clip)
-        torch.nn.utils.clip_grad_norm_(self.decomposition.importance.parameters(), config.importance_clip)
+        self._clip(step)
         self.optimizer.step()
         # Sites know by the version that their copies are stale; fused AdamW leaves it as it was.
         for factor in self.factors:
@@ -180,6 +182,17 @@ class Trainer:
         if self.decay is not None:
             self.decay(self.ranks.max_(self._highest), self.optimizer.param_groups[0]["lr"])
         return told
+
+    def _clip(self, step: int) -> None:
+        """Both norms; an error where one is not finite, before it reaches a parameter."""
+        importance = list(self.decomposition.importance.parameters())
+        groups = [(self.factors, self.config.clip), (importance, self.config.importance_clip)]
+        for parameters, most in groups:
+            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if not math.isfinite(gathered(norm).item()):
+                site = gradient_fault(self.decomposition, self.ranks)
+                raise RankOneError(not_finite(["the gradient"], step, site))
+            clip_grads_with_norm_(parameters, most, norm)
 
     def _schedule(self, step: int) -> None:
         config = self.config
@@ -424,10 +437,18 @@ class Trainer:
     def _check(self, losses: dict[str, float], step: int) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            raise RankOneError(
-                f"{', '.join(bad)} is not finite at step {step}. The last checkpoint is kept; "
-                "lower learning_rate or the loss's coefficient and start again."
-            )
+            raise RankOneError(not_finite(bad, step, self._fault(step)))
+
+    def _fault(self, step: int) -> str | None:
+        """The site at which the first part's rows meet something not finite; sources, which caught it, come last."""
+        part = self.share.split(self.batch(step), self._coins())[0]
+        clean, nobody = self._clean(part, False), torch.zeros_like(part.adversarial)
+        for rows in (Rows(nobody, drawn=True, attacked=False), Rows(~nobody, drawn=False, attacked=True)):
+            masked = partial(self._pass, clean, part, rows, 0)
+            found = forward_fault(self.model, clean.logits, masked, self.ranks)
+            if found is not None:
+                return found
+        return None
 
 
 def train(
