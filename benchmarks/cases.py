@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 
 Implementation = Literal["plain", "separate", "merged"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = ("plain", "separate", "merged")
+# Of the shipped decomposition's first stage.
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "decompose-mini.yaml"
 # Steps of the schedules; only a few are run.
 RUN_STEPS = 1000
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.cases import plain_trainer, take_back
+from benchmarks.cases import RECIPE, plain_trainer, take_back
 from benchmarks.environment import environment
 from benchmarks.plain import PlainImportance
 from torch import Tensor
@@ -53,7 +53,6 @@ from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.theme import PALETTE, figure, svg
 
 RESULTS = Path(__file__).resolve().parent / "results"
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "decompose-mini.yaml"
 IMPLEMENTATIONS = ("plain", "separate", "merged")
 # The rows of a step: short runs want steps rather than large batches.
 ROWS = 8

@@ -54,7 +54,7 @@ def measure(case: Case, profile: bool) -> dict[str, Any]:
     busy: list[float] = []
     losses: dict[str, float] = {}
     with ready.within:
-        start_bytes = _peak_bytes(device)
+        start_bytes = peak_bytes(device)
         for i in range(case.steps + WARM_STEPS):
             synchronize(device)
             start, spent = time.perf_counter(), time.process_time()
@@ -62,7 +62,7 @@ def measure(case: Case, profile: bool) -> dict[str, Any]:
             synchronize(device)
             times.append(time.perf_counter() - start)
             busy.append(time.process_time() - spent)
-        peak = _peak_bytes(device)
+        peak = peak_bytes(device)
         after = case.steps + WARM_STEPS
         profiled = _profile(lambda: ready.step(after), device) if profile else None
         # Last: under the counter's dispatch mode compiled kernels fall back to eager ones, and stay there.
@@ -82,7 +82,7 @@ def measure(case: Case, profile: bool) -> dict[str, Any]:
     }
 
 
-def _peak_bytes(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
     """Peak memory so far: of the GPU's allocator, or the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()

@@ -1,0 +1,118 @@
+"""What a run is estimated to hold and to take before it begins, beside what its steps then do.
+
+    python -m benchmarks.estimates          # a few minutes on one core; writes results/estimates.json
+
+Each case runs in a fresh process on one thread: the estimate that `rankone decompose` prints, then `--steps` steps. Memory is
+the process's peak (resident set), seconds are processor seconds (median). The bytes and traffic per value in
+decomposition/estimate.py were set on `mini`; `wide`, with random weights, has other shapes and tells whether they hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.cases import RECIPE
+from benchmarks.environment import environment
+from benchmarks.step import WARM_STEPS, peak_bytes
+
+from rankone.artifact import write_json
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.estimate import GIB, estimate_on
+from rankone.decomposition.size import run_size
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
+from rankone.models.loading import load_model
+from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+from rankone.progress import console, print_table
+
+OUT = Path(__file__).resolve().parent / "results" / "estimates.json"
+WIDE = {
+    "vocab_size": 16384,
+    "hidden_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 256,
+}
+# Name → (target, changes to the recipe of the shipped decomposition).
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "mini": ("mini", {}),
+    "mini, not compiled": ("mini", {"compile": False}),
+    "mini, h.3.* only": ("mini", {"sites": ["h.3.*"]}),
+    "mini, separate": ("mini", {"reconstruction": {"form": "separate"}}),
+    "wide": ("wide", {"rows": 4, "context": 256}),
+}
+
+
+def measure(name: str, steps: int) -> dict[str, Any]:
+    """The estimate of a case and what it takes, in this process."""
+    torch.set_num_threads(1)
+    kind, changes = CASES[name]
+    target: Any = (
+        load_model("mini") if kind == "mini" else SimpleMLPForCausalLM(SimpleMLPConfig(**WIDE)).eval()
+    )  # pyright: ignore[reportArgumentType]
+    config = DecomposeConfig.from_yaml(RECIPE, **changes)
+    found = estimate_on(run_size(target, config), config, torch.device("cpu"))
+    vocabulary = target.config.vocab_size
+    rows = np.random.default_rng(0).integers(0, vocabulary, (config.rows * 4, config.context))
+    trainer, seconds = Trainer(target, new_decomposition(target, config, rows), rows, config), []
+    with trainer.installed():
+        for step in range(WARM_STEPS + steps):
+            start = time.process_time()
+            trainer.step(step)
+            seconds.append(time.process_time() - start)
+    return {
+        "case": name,
+        "estimated_bytes": found.bytes,
+        "peak_bytes": peak_bytes(torch.device("cpu")),
+        "estimated_seconds": found.seconds,
+        "median_cpu_seconds": statistics.median(seconds[WARM_STEPS:]),
+        "cpu_seconds": seconds[WARM_STEPS:],
+        "memory": found.memory,
+        "flops": found.flops,
+    }
+
+
+def main() -> None:
+    """Run the cases and write their figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.estimates", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--steps", type=int, default=5, help="timed steps")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.case is not None:
+        sys.stdout.write(json.dumps(measure(given.case, given.steps)) + "\n")
+        return
+    before, results = environment(), []
+    for name in CASES:
+        console.print(f"{name} …", markup=False)
+        own = [sys.executable, "-m", "benchmarks.estimates", "--case", name, "--steps", str(given.steps)]
+        done = subprocess.run(own, stdout=subprocess.PIPE, text=True, check=True)
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+        write_json(given.out, {"environment": before, "results": results})
+    columns = ["case", "GiB, estimated", "measured", "s a step, estimated", "measured"]
+    table = [
+        [
+            r["case"],
+            r["estimated_bytes"] / GIB,
+            r["peak_bytes"] / GIB,
+            r["estimated_seconds"],
+            r["median_cpu_seconds"],
+        ]
+        for r in results
+    ]
+    print_table("Estimate and reality", columns, table)
+
+
+if __name__ == "__main__":
+    main()
