@@ -2,8 +2,8 @@
 
     python -m benchmarks.estimates          # a few minutes on one core; writes results/estimates.json
 
-Each case runs in a fresh process on one thread: the estimate that `rankone decompose` prints, then `--steps` steps. Memory is
-the process's peak (resident set), seconds are processor seconds (median). The bytes and traffic per value in
+Each case runs in a fresh process on one thread: the estimate that `rankone decompose` prints, then `--steps` steps. Memory
+is the process's peak (resident set), seconds are processor seconds (median). The bytes and traffic per value in
 decomposition/estimate.py were set on `mini`; `wide`, with random weights, has other shapes and tells whether they hold.
 """
 
@@ -35,7 +35,7 @@ from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.progress import console, print_table
 
 OUT = Path(__file__).resolve().parent / "results" / "estimates.json"
-WIDE = {
+WIDE: dict[str, Any] = {
     "vocab_size": 16384,
     "hidden_size": 512,
     "num_hidden_layers": 2,
@@ -57,9 +57,10 @@ def measure(name: str, steps: int) -> dict[str, Any]:
     """The estimate of a case and what it takes, in this process."""
     torch.set_num_threads(1)
     kind, changes = CASES[name]
-    target: Any = (
-        load_model("mini") if kind == "mini" else SimpleMLPForCausalLM(SimpleMLPConfig(**WIDE)).eval()
-    )  # pyright: ignore[reportArgumentType]
+    if kind == "mini":
+        target: Any = load_model("mini")
+    else:
+        target = SimpleMLPForCausalLM(SimpleMLPConfig(**WIDE)).eval()
     config = DecomposeConfig.from_yaml(RECIPE, **changes)
     found = estimate_on(run_size(target, config), config, torch.device("cpu"))
     vocabulary = target.config.vocab_size
