@@ -1,6 +1,7 @@
 """What a run is estimated to hold and to take before it begins, beside what its steps then do.
 
     python -m benchmarks.estimates          # a few minutes on one core; writes results/estimates.json
+    python -m benchmarks.estimates --large  # in seconds: estimates alone, for a model of 1.24B parameters
 
 Each case runs in a fresh process on one thread: the estimate that `rankone decompose` prints, then `--steps` steps. Memory
 is the process's peak (resident set), seconds are processor seconds (median). The bytes and traffic per value in
@@ -23,10 +24,12 @@ import torch
 from benchmarks.cases import RECIPE
 from benchmarks.environment import environment
 from benchmarks.step import WARM_STEPS, peak_bytes
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from rankone.artifact import write_json
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.estimate import GIB, estimate_on
+from rankone.decomposition.estimate import GIB, estimate, estimate_on
+from rankone.decomposition.rates import Rates
 from rankone.decomposition.size import run_size
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.trainer import Trainer
@@ -51,6 +54,74 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mini, separate": ("mini", {"reconstruction": {"form": "separate"}}),
     "wide": ("wide", {"rows": 4, "context": 256}),
 }
+
+
+# The shape of a Llama with 1.24B parameters, and ways to decompose it or a part of it.
+LLAMA = {
+    "vocab_size": 128256,
+    "hidden_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 8192,
+    "tie_word_embeddings": True,
+}
+_PART = {
+    "initialisation": "principal",
+    "faithfulness": 0,
+    "targeted": {"mixture": {"de": {"weight": 1}}, "contrast": 0.5},
+}
+LARGE: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "last two blocks only": {"sites": ["model.layers.14.*", "model.layers.15.*"]},
+    "targeted, all sites, C = 16": {**_PART, "subcomponents": {"*": 16}},
+    "targeted, down projections, C = 64": {**_PART, "sites": ["*down_proj"], "subcomponents": {"*": 64}},
+}
+# Assumed of a GPU, in FLOP/s and bytes/s; nothing of this size was run.
+ASSUMED = Rates(400e12, 40e12, 3.5e12)
+
+
+def large() -> list[dict[str, Any]]:
+    """Estimates for the large model: bytes by what they hold, and seconds a step at the assumed rates."""
+    with torch.device("meta"):
+        target = LlamaForCausalLM(LlamaConfig(**LLAMA)).to(dtype=torch.bfloat16)
+    found = []
+    for name, changes in LARGE.items():
+        recipe = {
+            "mixture": {"en": {"weight": 1}},
+            "steps": 1000,
+            "rows": 8,
+            "context": 512,
+            "importance": {"kind": "residual_transformer", "width": 1024, "hidden": 4096},
+        }
+        config = DecomposeConfig.model_validate(recipe | changes)
+        size = run_size(target, config)
+        own = estimate(size, config, ASSUMED)
+        totals = {"sites": len(size.sites), "subcomponents": size.subcomponents, "bytes": own.bytes}
+        work = {"tflop": sum(own.flops.values()) / 1e12, "seconds": own.seconds}
+        found.append({"case": name, **totals, **work, "memory": own.memory})
+    return found
+
+
+def print_large() -> None:
+    """The estimates as a table."""
+    columns = ["case", "sites", "C in all", "U, V", "masks", "deltas", "GiB in all", "TFLOP a step", "s"]
+    held = ["U and V with optimiser", "masks and gates", "deltas (faithfulness)"]
+    rows = [
+        [
+            r["case"],
+            r["sites"],
+            r["subcomponents"],
+            *[r["memory"][name] / GIB for name in held],
+            r["bytes"] / GIB,
+            r["tflop"],
+            r["seconds"],
+        ]
+        for r in large()
+    ]
+    print_table(
+        "A Llama of 1.24B parameters in bf16, 8 × 512 tokens a step", columns, rows, f"assumed: {ASSUMED}"
+    )
 
 
 def measure(name: str, steps: int) -> dict[str, Any]:
@@ -89,11 +160,14 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--steps", type=int, default=5, help="timed steps")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--large", action="store_true", help="the table of a large model")
     parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.large:
+        return print_large()
     if given.case is not None:
         sys.stdout.write(json.dumps(measure(given.case, given.steps)) + "\n")
-        return
+        return None
     before, results = environment(), []
     for name in CASES:
         console.print(f"{name} …", markup=False)
@@ -112,7 +186,7 @@ def main() -> None:
         ]
         for r in results
     ]
-    print_table("Estimate and reality", columns, table)
+    return print_table("Estimate and reality", columns, table)
 
 
 if __name__ == "__main__":
