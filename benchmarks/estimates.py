@@ -84,7 +84,7 @@ ASSUMED = Rates(400e12, 40e12, 3.5e12)
 def large() -> list[dict[str, Any]]:
     """Estimates for the large model: bytes by what they hold, and seconds a step at the assumed rates."""
     with torch.device("meta"):
-        target = LlamaForCausalLM(LlamaConfig(**LLAMA)).to(dtype=torch.bfloat16)
+        target = LlamaForCausalLM(LlamaConfig(**LLAMA)).to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
     found = []
     for name, changes in LARGE.items():
         recipe = {
