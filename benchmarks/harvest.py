@@ -13,13 +13,11 @@ import argparse
 import resource
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from benchmarks.environment import environment
+from benchmarks.figures import Clock, store_figures
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.artifact import write_json
@@ -28,29 +26,9 @@ from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.plan import Batch, batches
 from rankone.harvest.run import harvest
-from rankone.harvest.store import HarvestStore
 from rankone.models.loading import ASSETS, load_model, load_tokenizer
 from rankone.text.builtin import BuiltinCorpus
 from rankone.text.corpus import Corpus
-
-PAGES = 50
-
-
-class Clock:
-    """Wall and processor seconds of a block."""
-
-    def __enter__(self) -> Clock:
-        self._start = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.wall, self.processor = time.perf_counter() - self._start[0], time.process_time() - self._start[1]
-
-    def seconds(self) -> dict[str, float]:
-        """Both, rounded."""
-        return {"wall_s": round(self.wall, 3), "processor_s": round(self.processor, 3)}
 
 
 @dataclass(frozen=True)
@@ -102,14 +80,6 @@ def spread(values: list[float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in found.items()}
 
 
-def dense_bytes(components: int, vocabulary: int, examples: int, window: int) -> int:
-    """The dense layout: two tables of fp32 per vocabulary entry, counts of all pairs, and full windows of examples."""
-    tokens = 2 * 4 * components * vocabulary
-    pairs = 4 * components**2
-    windows = components * examples * (2 * window + 1) * 12  # token id, importance, activation
-    return tokens + pairs + windows
-
-
 def main() -> None:
     """Measure and write the figures."""
     options = argparse.ArgumentParser()
@@ -155,29 +125,6 @@ def main() -> None:
     )
     for name, value in figures.items():
         print(f"{name}: {value}")
-
-
-def store_figures(out: Path, vocabulary: int, config: HarvestConfig) -> dict[str, Any]:
-    """Sizes of the tables, the share of the dense layout, and the time of a page."""
-    with Clock() as opening:
-        store = HarvestStore.open(out)
-    sizes = {p.name: p.stat().st_size for p in sorted(out.iterdir())}
-    names = store.components()
-    generator = torch.Generator().manual_seed(0)
-    chosen = [names[i] for i in torch.randperm(len(names), generator=generator)[:PAGES].tolist()]
-    with Clock() as pages:
-        for name in chosen:
-            store.page(name)
-    dense = dense_bytes(len(names), vocabulary, config.examples, config.window)
-    return {
-        "bytes": sum(sizes.values()),
-        "bytes_by_file": sizes,
-        "dense_bytes": dense,
-        "dense_over_store": round(dense / sum(sizes.values()), 1),
-        "opening": opening.seconds(),
-        "page_processor_ms": round(1000 * pages.processor / PAGES, 2),
-        "page_wall_ms": round(1000 * pages.wall / PAGES, 2),
-    }
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from rankone.harvest import neighbours
-from rankone.harvest.combine import added_up, sampled
+from rankone.harvest.combine import added_up, rounded, sampled
 from rankone.harvest.neighbours import nearest_neighbours
+from rankone.harvest.parts import table_writer
 
 
 @pytest.mark.parametrize("runs", [1, 4])
@@ -75,3 +77,35 @@ def test_neighbours_are_the_largest_overlaps(tmp_path, monkeypatch):
                 (c, o, joint[c, o]) for o in sorted(share, key=lambda o: (-np.float32(share[o]), o))[:3]
             ]
         assert [(r["component"], r["other"], r["joint"]) for r in found] == wanted
+
+
+def test_masses_keep_eleven_binary_digits():
+    # 1 + 2^-10 is the next number after 1; 2^-11 lies half way and goes to the even one.
+    assert rounded(np.array([0, 1, 1 + 2**-10, 1 + 2**-11, 1 + 3 * 2**-12, 3e6])).tolist() == [
+        0,
+        1,
+        1 + 2**-10,
+        1,
+        1 + 2**-10,
+        3000320,
+    ]
+    values = 2.0 ** np.random.default_rng(0).uniform(-24, 30, 1000)
+    error = np.abs(rounded(values) / values - 1)
+    assert 2**-13 < error.max() <= 2**-11
+
+
+def test_counts_are_exact_and_small(tmp_path):
+    """One large count among small ones makes the others no larger; a wide range of counts is read back as it was."""
+    random = np.random.default_rng(0)
+    counts = np.where(random.random(20_000) < 0.02, random.integers(0, 1 << 40, 20_000), 1)
+    columns = {"component": np.zeros(20_000, np.int32), "token": np.arange(20_000, dtype=np.int32)}
+    sizes = {}
+    for name in ("weight", "other"):
+        made = pa.table({**columns, name: counts})
+        with table_writer(tmp_path / name, made.schema) as writer:
+            writer.write_table(made)
+        assert pq.read_table(tmp_path / name).equals(made)
+        query = f"SELECT sum({name})::BIGINT FROM read_parquet('{tmp_path / name}')"
+        assert duckdb.connect().execute(query).fetchall() == [(int(counts.sum()),)]
+        sizes[name] = (tmp_path / name).stat().st_size
+    assert 2 * sizes["weight"] < sizes["other"]
