@@ -84,7 +84,7 @@ def measure(
     rows = {p.stem: pq.read_metadata(p).num_rows for p in sorted((folder / "out").glob("*.parquet"))}
     return {
         "tokens": tokens,
-        "different_tokens": int((sum(store.token_counts().values()) > 0).sum()),
+        "different_tokens": int((np.sum(list(store.token_counts().values()), axis=0) > 0).sum()),
         "alive": alive,
         "l0": round(float(firings.sum()) / tokens, 1),
         "sample_full": int((firings >= config.examples).sum()),

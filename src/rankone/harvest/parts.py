@@ -50,7 +50,7 @@ def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         schema,
         compression="zstd",
         compression_level=1,
-        use_dictionary=counts,
+        use_dictionary=counts,  # pyright: ignore[reportArgumentType]
         column_encoding=encodings,
     )
 
