@@ -5,12 +5,9 @@ f_c = mean over positions of ψ(upper(logit)), ψ of minimality.py; beside it th
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rankone.decomposition.kernels import kernel
 from rankone.decomposition.minimality import PENALTIES
@@ -23,35 +20,30 @@ def _penalty(logits: Tensor, sharpness: Tensor, kind: str) -> tuple[Tensor, Tens
     return psi(upper(logit), sharpness).mean((0, 1)), (logit > 0).float().mean((0, 1))
 
 
-def _penalty_backward(logits: Tensor, sharpness: Tensor, grad: Tensor, kind: str) -> Tensor:
+def _add_gradient(total: Tensor, logits: Tensor, sharpness: Tensor, grad: Tensor, kind: str) -> None:
     logit = wide(logits)
     _, slope = PENALTIES[kind]
     # No gradient where the squashing is flat, so ψ'(0) = ∞ of L_p (p < 1) never appears.
     own = torch.where(
         logit <= 0, torch.zeros_like(logit), slope(upper(logit), sharpness) * upper_slope(logit)
     )
-    return (own * (grad / (logits.shape[0] * logits.shape[1]))).to(logits.dtype)
-
-
-class _MeanPenalty(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, sharpness: Tensor, kind: str, compiled: bool
-    ) -> tuple[Tensor, Tensor]:
-        penalty, firing = kernel(_penalty, compiled)(logits, sharpness, kind)
-        ctx.save_for_backward(logits, sharpness)
-        ctx.kind, ctx.compiled = kind, compiled
-        ctx.mark_non_differentiable(firing)
-        return penalty, firing
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return kernel(_penalty_backward, ctx.compiled)(*ctx.saved_tensors, grad, ctx.kind), None, None, None
+    total.copy_(wide(total) + own * (grad / (logits.shape[0] * logits.shape[1])))
 
 
 def mean_penalty(
     logits: Float[Tensor, "b t c"], sharpness: Float[Tensor, ""], kind: str, compiled: bool = False
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-    """Mean penalty f_c of the minimality `kind` and firing share of each subcomponent, in fp32."""
-    return _MeanPenalty.apply(logits, sharpness, kind, compiled)  # pyright: ignore[reportReturnType]
+    """Mean penalty f_c of the minimality `kind` and firing share of each subcomponent, in fp32, without gradients."""
+    return kernel(_penalty, compiled)(logits.detach(), sharpness, kind)
+
+
+def add_gradient(
+    total: Float[Tensor, "b t c"],
+    logits: Float[Tensor, "b t c"],
+    sharpness: Float[Tensor, ""],
+    grad: Float[Tensor, " c"],
+    kind: str,
+    compiled: bool = False,
+) -> None:
+    """Add the logits' gradient to `total`, given the gradient of their mean penalty: no other copy of it is made."""
+    kernel(_add_gradient, compiled)(total, logits.detach(), sharpness, grad, kind)

@@ -7,6 +7,7 @@ With m = g + (1 − g) r, g the lower squashing of the importance logit and ρ t
 which is `DecomposedSite`'s formula. What a backward needs beside its inputs is x V alone: the gated activations are
 computed again in the kernel that reads them. The element-wise work on [positions, subcomponents] is two kernels,
 `_gated` and `_gated_backward`; they read and write bf16 under autocast, compute in fp32, and are compiled on request.
+The second adds the gradients of logits and sources where `MaskParts` says, and leaves autograd nothing to join.
 """
 
 from __future__ import annotations
@@ -47,11 +48,9 @@ class CastFactors:
 
 
 class Needs(NamedTuple):
-    """Which gradients a backward is asked for: of the factors, the logits, the source, delta's mask."""
+    """Which gradients a backward is asked for, beside those of x, the logits and the source."""
 
     factors: bool
-    logits: bool
-    source: bool
     delta: bool
 
 
@@ -85,26 +84,28 @@ def _gated_backward(
     level: Tensor | None,
     delta: Tensor,
     route: Tensor,
+    to_logits: Tensor | None,
+    to_source: Tensor | None,
     needs: Needs,
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of x V, the logits, the source and delta's mask, and the gated activations (for U's gradient)."""
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Gradients of x V and delta's mask, and the gated activations (for U's gradient).
+
+    Those of logits and source are added to `to_logits` and `to_source`.
+    """
     logit, r = wide(logits), sources(noise, source, adversarial, level)
     g, upstream, value = logit.clamp(0, 1), wide(grad), wide(activation)
     scale = _scale(g, r, delta, route)
     to_mask = upstream * value * route
-    to_logits = gated = to_source = to_delta = None
-    if needs.logits:
-        to_logits = lower_gradient(logit, to_mask * (1 - r)).to(logits.dtype)
-    if needs.factors:
-        gated = (value * scale).to(activation.dtype)
-    if needs.source and source is not None:
+    if to_logits is not None:
+        to_logits.copy_(wide(to_logits) + lower_gradient(logit, to_mask * (1 - r)))
+    if to_source is not None:
         own = to_mask * (1 - g)
         # Without noise every slot is adversarial.
         own = own if noise is None else torch.where(adversarial, own, torch.zeros_like(own))
-        to_source = _sum_to(own, source.shape)
-    if needs.delta:
-        to_delta = -to_mask.sum(-1, keepdim=True)
-    return (upstream * scale).to(activation.dtype), to_logits, to_source, to_delta, gated
+        to_source.add_(_sum_to(own, to_source.shape))
+    gated = (value * scale).to(activation.dtype) if needs.factors else None
+    to_delta = -to_mask.sum(-1, keepdim=True) if needs.delta else None
+    return (upstream * scale).to(activation.dtype), to_delta, gated
 
 
 def _sum_to(value: Tensor, shape: torch.Size) -> Tensor:
@@ -126,8 +127,6 @@ class _MaskedSite(torch.autograd.Function):
         x: Tensor,
         read: Tensor,
         write: Tensor,
-        logits: Tensor,
-        source: Tensor | None,
         delta: Tensor,
         route: Tensor,
         parts: MaskParts,
@@ -136,8 +135,8 @@ class _MaskedSite(torch.autograd.Function):
     ) -> Tensor:
         del read, write  # their gradients are asked for; the products take the copies in `factors`
         x = x.to(factors.read.dtype)
-        slots = logits.shape[:2]
-        given = (logits, parts.noise, source, parts.adversarial, parts.level)
+        slots = parts.logits.shape[:2]
+        given = (parts.logits, parts.noise, parts.source, parts.adversarial, parts.level)
         masks = (*given, delta.reshape(*slots, 1), route.reshape(*slots, 1))
         flat = x.flatten(0, -2)
         activation = flat @ factors.read
@@ -146,18 +145,19 @@ class _MaskedSite(torch.autograd.Function):
         out = _add_product((flat @ factors.weight.T).mul_(share), gated.view_as(activation), factors.write)
         ctx.save_for_backward(flat, activation, share, *masks, *factors)
         ctx.compiled, ctx.search = compiled, parts.search
+        ctx.sums = parts.to_logits, parts.to_source
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         flat, activation, share, *masks, read, write, weight = ctx.saved_tensors
-        into_x, into_read, _, into_logits, into_source, into_delta, *_ = ctx.needs_input_grad
-        needs = Needs(into_read and not ctx.search, into_logits, into_source, into_delta)
+        into_x, into_read, _, into_delta, *_ = ctx.needs_input_grad
+        needs = Needs(into_read and not ctx.search, into_delta)
         rows, flat_grad = masks[0].shape[:2], grad.flatten(0, -2)
         up = (flat_grad @ write.T).view(*rows, -1)
-        to_activation, to_logits, to_source, to_delta, gated = kernel(_gated_backward, ctx.compiled)(
-            up, activation.view(*rows, -1), *masks, needs
+        to_activation, to_delta, gated = kernel(_gated_backward, ctx.compiled)(
+            up, activation.view(*rows, -1), *masks, *ctx.sums, needs
         )
         to_activation = to_activation.view_as(activation)
         to_read = to_write = to_x = None
@@ -175,7 +175,7 @@ class _MaskedSite(torch.autograd.Function):
             if into_x:
                 to_x = _add_product(through_weight.mul_(share), to_activation, read.T)
                 to_x = to_x.view(*grad.shape[:-1], -1)
-        return to_x, to_read, to_write, to_logits, to_source, to_delta, None, None, None, None
+        return to_x, to_read, to_write, to_delta, None, None, None, None
 
 
 def masked_site(
@@ -188,10 +188,11 @@ def masked_site(
     factors: Factors,
     compiled: bool = False,
 ) -> Float[Tensor, "b t d_out"]:
-    """The site's output without its bias; gradients go to x, V (`read`), U (`write`), logits, source and delta's mask.
+    """The site's output without its bias; gradients go to x, V (`read`), U (`write`) and delta's mask, and to where
+    `parts` has those of logits and source added.
 
     `factors` holds V, U and W again in the precision of the products, so that they are cast once a step.
     """
     return _MaskedSite.apply(  # pyright: ignore[reportReturnType]
-        x, read, write, parts.logits, parts.source, delta, route, parts, factors, compiled
+        x, read, write, delta, route, parts, factors, compiled
     )

@@ -21,6 +21,10 @@ class MaskParts(NamedTuple):
     logits: [S, T, C]. Slots that are `adversarial` take r from `source` (size 1 broadcasts), the others from `noise` as
     (noise + ½)/256, or, given a `level`, as 1 where that is below the level and 0 elsewhere. Where all slots are
     adversarial there is no noise, where none is there is no source. `search` asks for no gradient of V and U.
+
+    `to_logits` and `to_source`, shaped as logits and source, are where a backward adds their gradients, in place of
+    handing them to autograd: as parts of a tensor over all sites, which autograd would have to join and copy. Without
+    them nobody asks. What else needs a gradient (V, U, delta's mask) makes sure that the backward runs.
     """
 
     logits: Float[Tensor, "s t c"]
@@ -29,6 +33,8 @@ class MaskParts(NamedTuple):
     adversarial: Bool[Tensor, "s 1 1"]
     level: Float[Tensor, "s 1 1"] | None = None
     search: bool = False
+    to_logits: Float[Tensor, "s t c"] | None = None
+    to_source: Float[Tensor, "ss st c"] | None = None
 
 
 def sources(

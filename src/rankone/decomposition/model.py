@@ -150,6 +150,11 @@ class DecomposedModel:
         self._sites = {}
 
     @property
+    def starts_late(self) -> bool:
+        """Whether masked forwards go on from what the clean one left, and so take the same rows."""
+        return self._prefix.blocks > 0
+
+    @property
     def modules(self) -> list[DecomposedSite]:
         """The decomposed sites in sorted order."""
         return [self._sites[s] for s in self.decomposition.sites]

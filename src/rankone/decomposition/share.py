@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,13 @@ class Part(NamedTuple):
     own: slice
     batch: Tensor
     adversarial: Bool[Tensor, "b 1 1"]
+
+    def pieces(self, size: int) -> Iterator[tuple[slice, Part]]:
+        """Pieces of `size` rows (which divides theirs), with their place in the part."""
+        for start in range(0, len(self.batch), size):
+            place = slice(start, start + size)
+            own = slice(self.own.start + start, self.own.start + start + size)
+            yield place, Part(self.rows[place], own, self.batch[place], self.adversarial[place])
 
 
 def check_layout(rows: int, machine: Machine, ranks: Ranks) -> None:

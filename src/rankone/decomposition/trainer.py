@@ -26,20 +26,21 @@ from rankone.checkpoint import (
     save_checkpoint,
     trim_metrics,
 )
+from rankone.decomposition.adversary.attack import Attack
 from rankone.decomposition.adversary.registry import build_adversary
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
 from rankone.decomposition.faults import forward_fault, gradient_fault, not_finite
 from rankone.decomposition.fused_faithfulness import squared_remainder
-from rankone.decomposition.fused_penalty import mean_penalty
+from rankone.decomposition.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
 from rankone.decomposition.kernels import kernel
 from rankone.decomposition.masks import MaskParts
 from rankone.decomposition.minimality import PENALTIES, RunningMean, at_one, minimality_loss
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.passes import Clean, Pass, Rows, attention
+from rankone.decomposition.passes import Clean, Pass, Rows, attention, rows_at_once
 from rankone.decomposition.recompute import recomputed
 from rankone.decomposition.reconstruction import DIVERGENCES, hidden_mse
 from rankone.decomposition.sharding import shard
@@ -172,8 +173,8 @@ class Trainer:
             (config.faithfulness * own).backward()
         self._learn(parts, mean)
         told = self._told(step)
-        if self.adversary.learns and self._source.grad is not None:
-            self._ascend(self._source.grad.div_(self._source_scale), rows, step)
+        if self.adversary.learns:
+            self._ascend(rows, step, self._source_scale)
         self._clip(step)
         self.optimizer.step()
         # Sites know by the version that their copies are stale; fused AdamW leaves it as it was.
@@ -242,19 +243,28 @@ class Trainer:
         if count == 0 or not self.ranks.any(rows):
             return
         for index in range(count):
-            self._new_leaf(True)
-            gradient = torch.zeros_like(self._source)
+            self.adversary.gradient.zero_()
             for part in parts:
-                # Stochastic rows run along with nothing drawn, and count for nothing.
                 clean = self._clean(part, False)._replace(hidden=[])
-                rows_of = Rows(part.adversarial, drawn=False, attacked=True)
-                divergence = self._pass(clean, part, rows_of, index, search=True).divergence
-                loss = (part.adversarial.squeeze(-1) * divergence).sum() / self._positions(divergence)
-                gradient += torch.autograd.grad(loss, [self._source])[0]
-            self._ascend(gradient, rows, step)
+                for own, piece in self._pieces(clean, part):
+                    # Stochastic rows run along with nothing drawn, and count for nothing.
+                    attack = self._attack(piece, True)
+                    rows_of = Rows(piece.adversarial, False, attack)
+                    divergence = self._pass(own, piece, rows_of, index, search=True).divergence
+                    loss = (piece.adversarial.squeeze(-1) * divergence).sum() / self._positions(divergence)
+                    attack.finish(torch.autograd.grad(loss, [attack.delta])[0])
+            self._ascend(rows, step)
 
-    def _new_leaf(self, wanted: bool) -> None:
-        self._source = self.adversary.source.detach().requires_grad_(wanted)
+    def _pieces(self, clean: Clean, part: Part) -> Iterator[tuple[Clean, Part]]:
+        """What goes through a masked pass at a time."""
+        count = len(part.batch)
+        whole = self.model.starts_late or self.config.machine.sharding == "fsdp"
+        size = count if whole else rows_at_once(self.device, count, self.config.context)
+        for place, piece in part.pieces(size):
+            yield clean.of(place), piece
+
+    def _attack(self, part: Part, wanted: bool) -> Attack:
+        return Attack(self.adversary, part.own, self.decomposition.counts, wanted)
 
     def _positions(self, divergence: Float[Tensor, "b t"]) -> int:
         """Positions of the whole batch, on all processes."""
@@ -276,8 +286,8 @@ class Trainer:
         return self.ranks.sum_(found / at_one(self.config.minimality, self.sharpness))
 
     def _learn(self, parts: list[Part], mean: Tensor | None) -> None:
-        """Forward and backward of all parts; the source's leaf gets the gradient of an adversary that learns."""
-        self._new_leaf(self.adversary.learns)
+        """Forward and backward of all parts; an adversary that learns gets its gradient."""
+        self.adversary.gradient.zero_()
         self._firing, self._penalty = torch.zeros_like(self.firing), torch.zeros_like(self.firing)
         self._highest = torch.full_like(self.firing, -math.inf)
         self._mean: Tensor | None = None if mean is None else self.frequency(mean)
@@ -285,42 +295,50 @@ class Trainer:
         for part in parts:
             weight = len(part.batch) / self.share.total
             clean = self._clean(part, True)
-            reconstruction, to_logits = self._reconstruct(clean, part)
+            clean = clean._replace(to_logits=torch.zeros_like(clean.logits))
+            self._reconstruct(clean._replace(logits=clean.logits.detach()), part)
             penalty, firing = mean_penalty(clean.logits, self.sharpness, kind, compiled)
             self._firing += weight * firing
-            torch.maximum(self._highest, clean.logits.detach().amax((0, 1)).float(), out=self._highest)
-            minimality = self._minimality(weight * penalty / at_one(self.config.minimality, self.sharpness))
-            self._sums.add("reconstruction", reconstruction)
+            if self.decay is not None:
+                torch.maximum(self._highest, clean.logits.detach().amax((0, 1)).float(), out=self._highest)
+            scale = weight / at_one(self.config.minimality, self.sharpness)
+            to_penalty = scale * self._to_mean(scale * penalty)
+            add_gradient(clean.to_logits, clean.logits, self.sharpness, to_penalty, kind, compiled)
             if part is parts[-1]:
                 self.gradients.expect()
-            torch.autograd.backward(
-                [reconstruction + minimality, *([] if to_logits is None else [clean.logits])],
-                [None, *([] if to_logits is None else [to_logits])],
-            )
+            clean.logits.backward(clean.to_logits)
         self.gradients.finish()
         self._kept = None
 
-    def _minimality(self, own: Float[Tensor, " c"]) -> Float[Tensor, ""]:
-        """The loss, with the gradient of a part's own share of f_c."""
-        self._penalty += own.detach()
+    def _to_mean(self, own: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
+        """The loss's gradient of a part's own share of f_c."""
+        self._penalty += own
         if self._mean is None and self.share.parts == 1:
-            self._mean = self.frequency(self.ranks.sum_(own.detach().clone()))
+            self._mean = self.frequency(self.ranks.sum_(own.clone()))
         # Without a frequency term a part's gradient does not depend on the others.
-        mean = own if self._mean is None else self._mean + (own - own.detach())
-        return minimality_loss(mean, self.config.minimality)
+        mean = (own if self._mean is None else self._mean).detach().requires_grad_()
+        return torch.autograd.grad(minimality_loss(mean, self.config.minimality), mean)[0]
 
-    def _reconstruct(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor | None]:
-        """Reconstruction loss of a part, and the gradient of its logits from what has gone backward already."""
-        if self.config.reconstruction.form == "merged":
-            return self._merged(clean, part), None
-        return self._separate(clean, part)
+    def _reconstruct(self, clean: Clean, part: Part) -> None:
+        """The reconstruction losses of a part and their backward, a piece at a time: one graph is in memory."""
+        merged = self.config.reconstruction.form == "merged"
+        for run in [self._merged] if merged else [self._stochastic, self._adversarial]:
+            for own, piece in self._pieces(clean, part):
+                run(own, piece)
 
-    def _merged(self, clean: Clean, part: Part) -> Float[Tensor, ""]:
+    def _backward(self, loss: Float[Tensor, ""], attack: Attack | None) -> None:
+        """Gradients of a pass; autograd hands on those of the factors and delta's sources, sites add up the rest."""
+        self._sums.add("reconstruction", loss)
+        loss.backward()
+        if attack is not None and attack.wanted:
+            assert attack.delta.grad is not None
+            attack.finish(attack.delta.grad)
+
+    def _merged(self, clean: Clean, part: Part) -> None:
         """One pass in which a coin decides each row's kind; twice the mean, so that ½ and ½ is the plain mean."""
         config, rows = self.config.reconstruction, part.adversarial
-        mixed = Rows(rows, drawn=True, attacked=True)
+        mixed = Rows(rows, True, self._attack(part, self.adversary.learns))
         found = self._pass(clean, part, mixed, self.config.adversary.searches(True))
-        self._source_scale = 1.0
         per_row, kind = found.divergence.detach().mean(1), rows.flatten()
         self._sums.add_rows(f"{config.divergence}_stochastic", per_row, ~kind)
         self._sums.add_rows(f"{config.divergence}_adversarial", per_row, kind)
@@ -331,27 +349,21 @@ class Trainer:
             hidden = (~rows).squeeze(-1) * found.hidden
             self._sums.add("hidden", hidden.mean(1).sum(), len(hidden))
             loss = loss + config.hidden * hidden
-        return 2 * loss.sum() / self._positions(loss)
+        self._backward(2 * loss.sum() / self._positions(loss), mixed.attack)
 
-    def _separate(self, clean: Clean, part: Part) -> tuple[Tensor, Tensor | None]:
-        """One stochastic and one adversarial pass of all rows, after the adversary's ascents.
-
-        The stochastic one has gone backward when the other begins, so that one graph is in memory at a time.
-        """
-        config, index = self.config.reconstruction, self.config.adversary.searches(False)
-        leaf = clean.logits.detach().requires_grad_()
-        stochastic = self._stochastic(clean._replace(logits=leaf), part, index)
-        everyone = Rows(part.adversarial, drawn=False, attacked=True)
-        found = self._pass(clean._replace(hidden=[]), part, everyone, index + 1).divergence
-        # The ascents before the step follow the bare divergence; the step's own has to match them in size.
-        self._source_scale = config.adversarial or 1.0
+    def _adversarial(self, clean: Clean, part: Part) -> None:
+        """The adversarial pass of the separate form, after the adversary's ascents."""
+        config, index = self.config.reconstruction, self.config.adversary.searches(False) + 1
+        everyone = Rows(part.adversarial, False, self._attack(part, self.adversary.learns))
+        found = self._pass(clean._replace(hidden=[]), part, everyone, index).divergence
         self._sums.add(f"{config.divergence}_adversarial", found.mean(1).sum(), len(found))
-        return stochastic + config.adversarial * found.sum() / self._positions(found), leaf.grad
+        self._backward(config.adversarial * found.sum() / self._positions(found), everyone.attack)
 
-    def _stochastic(self, clean: Clean, part: Part, index: int) -> Float[Tensor, ""]:
-        """The stochastic pass of the separate form and its share of the loss, after its backward."""
+    def _stochastic(self, clean: Clean, part: Part) -> None:
+        """The stochastic pass of the separate form."""
         config, nobody = self.config.reconstruction, torch.zeros_like(part.adversarial)
-        found = self._pass(clean, part, Rows(nobody, drawn=True, attacked=False), index)
+        index = self.config.adversary.searches(False)
+        found = self._pass(clean, part, Rows(nobody, True, None), index)
         divergence, hidden = found.divergence, found.hidden
         self._sums.add(f"{config.divergence}_stochastic", divergence.mean(1).sum(), len(divergence))
         self._by_stream(divergence.detach().mean(1), part)
@@ -359,13 +371,17 @@ class Trainer:
         if hidden is not None:
             self._sums.add("hidden", hidden.mean(1).sum(), len(hidden))
             loss = loss + config.hidden * hidden.sum()
-        loss = loss / self._positions(divergence)
-        loss.backward()
-        return loss.detach()
+        self._backward(loss / self._positions(divergence), None)
+
+    @property
+    def _source_scale(self) -> float:
+        """What the loss multiplies the divergence of adversarial rows by: searches follow the bare one."""
+        config = self.config.reconstruction
+        return 1.0 if config.form == "merged" else config.adversarial or 1.0
 
     def _pass(self, clean: Clean, part: Part, rows: Rows, index: int, search: bool = False) -> Pass:
         """The step's masked forward number `index`: adversarial rows with all sites masked, the others routed."""
-        masks, delta, route = self._masks(clean.logits, part, rows, index, search)
+        masks, delta, route = self._masks(clean, part, rows, index, search)
         self.model.keep_outputs(bool(clean.hidden))
         with self._autocast():
             masked = self.model.masked(part.batch, masks, delta, route)
@@ -373,32 +389,36 @@ class Trainer:
             return Pass(self.divergence(clean.output, masked), hidden)
 
     def _masks(
-        self, logits: Float[Tensor, "b t c"], part: Part, rows: Rows, index: int, search: bool
+        self, clean: Clean, part: Part, rows: Rows, index: int, search: bool
     ) -> tuple[list[MaskParts], Float[Tensor, "b t sites"], Float[Tensor, "b t sites"]]:
         """What every site's masks are made of, delta's masks and the routing; what no row uses is not drawn."""
-        batch, length, total = logits.shape
+        batch, length, total = clean.logits.shape
         counts, sites = self.decomposition.counts, len(self.decomposition.sites)
         config, segments = self.config.reconstruction, self.config.adversary.segments
         # A row's segments are slots of their own: the same numbers seen as [B · S, T / S, C].
         slots = (batch * segments, length // segments, total)
         delta = route = torch.ones(batch, length, sites, device=self.device)
-        level, noise, source = None, [None] * sites, [None] * sites
+        nothing = [None] * sites
+        level, noise, source, to_source = None, nothing, nothing, nothing
         if rows.drawn:
             shape = (length, total, sites)
             drawn = draw_pass(self.draws, part.rows, index, shape, config.routing, config.sources)
             noise, delta, route = drawn.noise.view(slots).split(counts, -1), drawn.delta, drawn.route.float()
             level = None if drawn.level is None else drawn.level.repeat_interleave(segments, 0)
-        if rows.attacked:
-            # One `split`: the backward of each slice would fill a gradient of the whole.
-            *source, own = self.adversary.by_slot(self._source, part.own).split([*counts, sites], -1)
+        if rows.attack is not None:
+            source, to_source, own = rows.attack.sources, rows.attack.sums, rows.attack.delta
             if segments > 1:
                 own = own.view(batch, segments, sites).repeat_interleave(length // segments, 1)
             delta = torch.where(rows.adversarial, own, delta)
             route = torch.where(rows.adversarial, 1.0, route)
         adversarial = rows.adversarial.repeat_interleave(segments, 0)
+        to_logits = nothing if clean.to_logits is None else clean.to_logits.view(slots).split(counts, -1)
+        by_site = zip(
+            clean.logits.view(slots).split(counts, -1), noise, source, to_logits, to_source, strict=True
+        )
         masks = [
-            MaskParts(*own, adversarial, level, search)
-            for own in zip(logits.view(slots).split(counts, -1), noise, source, strict=True)
+            MaskParts(logits, drawn, r, adversarial, level, search, to_own, to_r)
+            for logits, drawn, r, to_own, to_r in by_site
         ]
         broad = self.broad[part.rows.start : part.rows.stop]
         return masks, torch.where(broad, 1.0, delta), route
@@ -411,9 +431,10 @@ class Trainer:
             self._sums.add_rows(f"{name}_narrow", per_row, ~broad)
             self._sums.add_rows(f"{name}_broad", per_row, broad)
 
-    def _ascend(self, gradient: Tensor, rows: Bool[Tensor, "b 1 1"], step: int) -> None:
-        rate = self.adversary.rate(step, self.config.steps)
-        self.adversary.ascend(self.adversary.summed(gradient), rate, rows)
+    def _ascend(self, rows: Bool[Tensor, "b 1 1"], step: int, scale: float = 1.0) -> None:
+        """Up the adversary's gradient, which is `scale` times too large."""
+        gradient, rate = self.adversary.gradient, self.adversary.rate(step, self.config.steps)
+        self.adversary.ascend(self.adversary.summed(gradient).div_(scale), rate, rows)
 
     def _told(self, step: int) -> dict[str, float]:
         """The step's losses and counts, over all parts and processes; an error if a loss is not finite."""

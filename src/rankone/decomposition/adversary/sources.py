@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -62,7 +62,8 @@ class Adversary(ABC):
     their gradient is summed over all.
 
     A trainer calls `begin` at every step, makes the recipe's `searches` passes, each followed by `ascend`, and then the
-    step's own pass, whose gradient goes to `ascend` too if the adversary `learns`.
+    step's own pass, whose gradient goes to `ascend` too if the adversary `learns`. Passes add up in `gradient`, shaped as
+    `source`, which stands through the run: memory of that size costs more to get from the system than to fill.
     """
 
     learns: bool
@@ -93,18 +94,20 @@ class Adversary(ABC):
         self._shape = (pool, length if "s" in config.scope else 1, channels)
         self._ascents = 0
         self.source: Float[Tensor, "sb st channels"] = self._uniform("start")
+        self.gradient = torch.empty_like(self.source)
 
     def _uniform(self, purpose: str) -> Tensor:
         """New sources, each owner's drawn by itself."""
         return self.draws.uniform(self.owners, purpose, self._shape, self._ascents)
 
-    def by_slot(
-        self, source: Float[Tensor, "sb st channels"], rows: slice = slice(None)
-    ) -> Float[Tensor, "b st channels"]:
-        """The source of every slot of `rows` (or one that broadcasts to all); gradients come back summed per source."""
-        slots = self.slots.view(-1, self.segments)[rows].flatten()
-        one_each = self.pool == 1 and len(source) in (1, len(slots))
-        return source if one_each else source[slots]
+    def place(self, rows: slice = slice(None)) -> slice | Int[Tensor, " b"]:
+        """Where the sources of the slots of `rows` are: a slice where they lie in order, or all have the same one."""
+        if len(self.source) == 1:
+            return slice(None)
+        if self.pool == 1 and not self.shared:
+            start, stop, _ = rows.indices(len(self.slots) // self.segments)
+            return slice(start * self.segments, stop * self.segments)
+        return self.slots.view(-1, self.segments)[rows].flatten()
 
     def used(self, rows: Bool[Tensor, "b 1 1"]) -> Bool[Tensor, "sb 1 1"]:
         """Which sources an adversarial slot used in this step, on whichever process."""
