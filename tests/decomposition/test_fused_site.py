@@ -47,11 +47,26 @@ def formula(given, weight, noise, route, adversarial, level=None):
     return torch.where(route > 0.5, out, x @ weight.double().T)
 
 
-def fused(given, weight, noise, route, adversarial, level=None, compiled=False, search=False):
-    x, read, write, logits, source, delta = given
-    parts = MaskParts(logits, noise, source, adversarial, level, search)
+def asked(logits, noise, source, adversarial, level=None, search=False):
+    """Parts that ask for the gradients of logits and source, to be added to 1."""
+    given = [None if value is None else value.detach() for value in (logits, source)]
+    sums = [None if value is None else torch.ones_like(value) for value in given]
+    return MaskParts(given[0], noise, given[1], adversarial, level, search, *sums)
+
+
+def fused(given, weight, parts, route, compiled=False):
+    """The site's output; logits and source of `given` are in `parts`."""
+    x, read, write, *_, delta = given
     factors = Factors(*(t.detach().to(x.dtype) for t in (read, write, weight)))
     return masked_site(x, read, write, parts, delta, route.to(x.dtype), factors, compiled)
+
+
+def all_gradients(out, given, parts, seed=2):
+    """By name: autograd's, and what the backward has added for logits and source."""
+    own = {n: v for n, v in zip(NAMES, given, strict=True) if n not in ("logits", "source")}
+    found = dict(zip(own, gradients(out, list(own.values()), seed), strict=True))
+    sums = {"logits": parts.to_logits, "source": parts.to_source}
+    return found | {n: s - 1 for n, s in sums.items() if s is not None}
 
 
 def gradients(out, given, seed=2):
@@ -68,16 +83,15 @@ def check(adversarial, shape=(B, 1, C), level=None, without=(), dtype=torch.floa
     expected = formula(exact, weight, noise, route, adversarial, level)
     ours = leaves(shape, dtype)
     given = [None if name in without else value for name, value in zip(NAMES, ours, strict=True)]
-    own_noise = None if "noise" in without else noise
-    found = fused(given, weight, own_noise, route, adversarial, level, compiled)
+    parts = asked(given[3], None if "noise" in without else noise, given[4], adversarial, level)
+    found = fused(ours, weight, parts, route, compiled)
     torch.testing.assert_close(found, expected)
-    kept = [i for i, value in enumerate(given) if value is not None]
-    pairs = zip(
-        gradients(found, [ours[i] for i in kept]), gradients(expected, [exact[i] for i in kept]), strict=True
-    )
-    for name, (a, b) in zip([NAMES[i] for i in kept], pairs, strict=True):
-        assert a.shape == b.shape, name
-        torch.testing.assert_close(a, b, msg=lambda m, n=name: f"{n}: {m}")
+    own = all_gradients(found, ours, parts)
+    assert set(own) == set(NAMES) - set(without)
+    for name, b in zip(NAMES, gradients(expected, exact), strict=True):
+        if name in own:
+            assert own[name].shape == b.shape, name
+            torch.testing.assert_close(own[name], b, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -117,15 +131,28 @@ def test_slots_that_are_parts_of_rows():
 def test_a_search_asks_nothing_of_the_factors_and_the_same_of_the_rest():
     weight, _, route = rest()
     given = leaves()
-    usual, search = (
-        gradients(fused(given, weight, None, route, ALL, search=own), given) for own in (False, True)
-    )
-    for name, a, b in zip(NAMES, usual, search, strict=True):
+    kinds = [asked(given[3], None, given[4], ALL, search=own) for own in (False, True)]
+    usual, search = (all_gradients(fused(given, weight, p, route), given, p) for p in kinds)
+    assert usual["logits"].any()
+    for name in NAMES:
         if name in ("read", "write"):
-            assert a.any()
-            assert not b.any()
+            assert usual[name].any()
+            assert not search[name].any()
         else:
-            assert torch.equal(a, b), name
+            assert torch.equal(usual[name], search[name]), name
+
+
+def test_nobody_asks_for_the_gradients_of_logits_and_source():
+    """As in a pass of stochastic rows in a search: the others are what they were."""
+    weight, noise, route = rest()
+    given = leaves()
+    parts = asked(given[3], noise, given[4], MIXED)
+    usual = all_gradients(fused(given, weight, parts, route), given, parts)
+    silent = parts._replace(to_logits=None, to_source=None)
+    found = all_gradients(fused(given, weight, silent, route), given, silent)
+    assert set(found) == {"x", "read", "write", "delta"}
+    for name, value in found.items():
+        assert torch.equal(value, usual[name]), name
 
 
 def test_half_precision_goes_in_and_comes_out():
@@ -134,14 +161,19 @@ def test_half_precision_goes_in_and_comes_out():
     given = leaves(dtype=torch.float32)
     given[3] = given[3].detach().bfloat16().requires_grad_()
     x, read, write, logits, source, delta = given
-    parts = MaskParts(logits, noise, source, MIXED)
+    parts = asked(logits, noise, source, MIXED)
+    # From 0: beside a 1 the small ones would be lost.
+    parts = parts._replace(to_logits=torch.zeros_like(logits), to_source=torch.zeros_like(source))
     factors = Factors(*(t.detach().bfloat16() for t in (read, write, weight)))
     out = masked_site(x, read, write, parts, delta, route, factors)
     assert out.dtype == torch.bfloat16
     exact = leaves()
     expected = formula(exact, weight, noise, route, MIXED)
     assert (out.double() - expected).abs().max() < 0.03 * expected.abs().max()
-    for value, a, b in zip(given, gradients(out, given), gradients(expected, exact), strict=True):
+    own = dict(zip(("x", "read", "write", "delta"), gradients(out, [x, read, write, delta]), strict=True))
+    own |= {"logits": parts.to_logits, "source": parts.to_source}
+    for name, value, b in zip(NAMES, given, gradients(expected, exact), strict=True):
+        a = own[name]
         assert a.dtype == value.dtype
         assert (a.double() - b).norm() < 0.03 * b.norm()
 

@@ -7,6 +7,7 @@ import torch
 from tests.decomposition.oracle import Drawn, Oracle, ascended
 from tests.decomposition.tiny import recipe, trainer
 
+from rankone.decomposition import passes
 from rankone.decomposition import trainer as module
 
 CASES = {
@@ -148,6 +149,29 @@ def check_ascents(run, passes, gradients, moments):
                 second + keep * (1 - config.beta2) * (gradient**2 - second),
                 count + keep,
             ]
+
+
+@pytest.mark.parametrize(
+    "name", ["merged, unfair", "separate, hidden", "merged, averaged", "separate, fresh"]
+)
+def test_a_step_in_pieces_is_the_step(name, monkeypatch):
+    """Losses, gradients and sources, of two rows at a time and of all six."""
+    found = []
+    for at_once in (passes.AT_ONCE, 15):
+        monkeypatch.setattr(passes, "AT_ONCE", at_once)
+        run = built(name, importance_clip=1e9)
+        seen = recorded(run)
+        with run.model:
+            told = [run.step(step) for step in range(2)]
+        gradients = {k: p.grad for k, p in run.decomposition.named_parameters()}
+        found.append((told, gradients, run.adversary.source, len(seen)))
+    (told, gradients, source, count), (ours, pieced, moved, pieces) = found
+    assert pieces == 3 * count
+    for a, b in zip(ours, told, strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-9)
+    for key, value in pieced.items():
+        close(value, gradients[key].double())
+    assert (moved - source).abs().quantile(0.95) < 1e-4
 
 
 def test_the_comparison_tells_a_loss_one_percent_off(monkeypatch):

@@ -434,7 +434,9 @@ class Trainer:
     def _ascend(self, rows: Bool[Tensor, "b 1 1"], step: int, scale: float = 1.0) -> None:
         """Up the adversary's gradient, which is `scale` times too large."""
         gradient, rate = self.adversary.gradient, self.adversary.rate(step, self.config.steps)
-        self.adversary.ascend(self.adversary.summed(gradient).div_(scale), rate, rows)
+        if scale != 1:
+            gradient.div_(scale)
+        self.adversary.ascend(self.adversary.summed(gradient), rate, rows)
 
     def _told(self, step: int) -> dict[str, float]:
         """The step's losses and counts, over all parts and processes; an error if a loss is not finite."""

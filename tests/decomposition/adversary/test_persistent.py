@@ -93,7 +93,7 @@ def test_fewer_sources_than_slots_take_turns(scope):
     found = adversary(scope, start=0.5, sources=2)
     assert found.source.shape == (2, *SHAPES[scope][1:])
     found.source[1] = 0.9
-    assert [row.unique().item() for row in found.by_slot(found.source)] == pytest.approx([0.5, 0.9, 0.5])
+    assert [row.unique().item() for row in found.source[found.place()]] == pytest.approx([0.5, 0.9, 0.5])
     # Slot 2 alone is adversarial: it uses source 0.
     found.ascend(torch.ones_like(found.source), 0.1, torch.tensor([False, False, True]).view(ROWS, 1, 1))
     assert found.ascents.flatten().tolist() == [1, 0]
@@ -101,19 +101,11 @@ def test_fewer_sources_than_slots_take_turns(scope):
     torch.testing.assert_close(found.source[1], torch.full_like(found.source[1], 0.9))
 
 
-def test_slots_that_share_a_source_add_their_gradients():
-    found = adversary("bc", sources=2)
-    leaf = found.source.clone().requires_grad_()
-    weights = torch.tensor([1.0, 10.0, 100.0]).view(ROWS, 1, 1)
-    (gradient,) = torch.autograd.grad((found.by_slot(leaf) * weights).sum(), leaf)
-    assert gradient[:, 0, 0].tolist() == [101.0, 10.0]
-
-
 @pytest.mark.parametrize("sources", [None, ROWS, 100])
 def test_never_more_sources_than_slots(sources):
     found = adversary("bc", sources=sources)
     assert found.source.shape == SHAPES["bc"]
-    assert found.by_slot(found.source) is found.source
+    assert found.place() == slice(0, ROWS)
 
 
 def test_sources_stay_between_zero_and_one():
@@ -187,8 +179,8 @@ def test_every_slot_draws_from_its_own_pool(scope, owners):
     for step in range(60):
         found.draws.begin(step)
         found.begin()
-        assert found.by_slot(found.source).shape == (ROWS, *SHAPES[scope][1:])
-        assert torch.equal(found.by_slot(found.source), found.source[found.slots])
+        assert found.source[found.place()].shape == (ROWS, *SHAPES[scope][1:])
+        assert torch.equal(found.source[found.place()], found.source[found.slots])
         seen |= {(slot, int(drawn)) for slot, drawn in enumerate(found.slots)}
     expected = {(slot, (slot % owners) * 4 + k) for slot in range(ROWS) for k in range(4)}
     assert seen == expected

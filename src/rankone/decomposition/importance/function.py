@@ -55,5 +55,9 @@ class ImportanceFunction(nn.Module):
 
 
 def concatenated(inputs: Sequence[Float[Tensor, "b t _"]]) -> Float[Tensor, "b t d"]:
-    """All tapped tensors side by side."""
+    """All tapped tensors side by side, in the precision of the products that read them."""
+    kind = inputs[0].device.type
+    if torch.is_autocast_enabled(kind):
+        # The layer would cast them too: all at once, from a joined copy of twice the size.
+        inputs = [x.to(torch.get_autocast_dtype(kind)) for x in inputs]
     return torch.cat(list(inputs), dim=-1)
