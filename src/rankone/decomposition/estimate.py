@@ -11,7 +11,8 @@ on, h the hidden width and T the context, one step takes (a product of a positio
     faithfulness             6 Σ d_in C d_out                        in fp32; none at coefficient 0
 
 With activation checkpointing the forward of a masked pass runs twice; a batch in parts with a frequency term goes through
-target and importance function once more.
+target and importance function once more. On the CPU masked passes go a piece of the batch at a time (passes.py) and hold
+less than is counted here for the whole of it.
 
 To this comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
 in the tables below were counted in the code of a step, rounded to what was then measured.
@@ -32,9 +33,7 @@ GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
 STATE_BYTES = 16  # fp32 value, gradient, two moments
 # Bytes held per value at the peak of a step: (compiled, not compiled), in bf16.
-MASK_BYTES = (
-    9  # of [P, ΣC]: logits, their gradient, noise, activations, and the gradient on its way to the head
-)
+MASK_BYTES = 7  # of [P, ΣC]: logits, their gradient, noise, activations
 SITE_BYTES = (6, 40)  # of [P, C] of one site: what its kernels read and write at once
 LOGIT_BYTES = (16, 24)  # of [P, vocabulary]: clean, masked, their log-probabilities, gradient
 MASK_TRAFFIC = (60, 800)  # bytes read and written per value of [P, ΣC] and pass
@@ -130,7 +129,7 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     channels = size.subcomponents + len(size.sites)
     adversary = config.adversary
     # A fresh one has no moments to keep.
-    pool, source_bytes = (adversary.pool, 20.0) if adversary.kind == "persistent" else (1, 12.0)
+    pool, source_bytes = (adversary.pool, 16.0) if adversary.kind == "persistent" else (1, 12.0)
     positions = size.context if "s" in adversary.scope else 1
     slots = config.rows * adversary.segments
     owners = adversary.owners(slots)
