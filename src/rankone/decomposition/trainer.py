@@ -33,6 +33,7 @@ from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
 from rankone.decomposition.faults import forward_fault, gradient_fault, not_finite
 from rankone.decomposition.fused_faithfulness import squared_remainder
+from rankone.decomposition.fused_kl import fused_kl
 from rankone.decomposition.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
@@ -101,7 +102,12 @@ class Trainer:
         )
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
-        self.divergence = kernel(DIVERGENCES[config.reconstruction.divergence], config.compile)
+        kind = config.reconstruction.divergence
+        self.divergence = (
+            partial(fused_kl, compiled=config.compile)
+            if kind == "kl"
+            else kernel(DIVERGENCES[kind], config.compile)
+        )
         self._target_rows(targeted_of(config))
 
     def _optimise(self) -> None:
