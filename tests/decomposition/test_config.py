@@ -309,7 +309,7 @@ def test_checkpoints_are_written_as_often_as_asked(outcome):
 
 def test_compile_compiles_the_kernels(outcome):
     assert outcome(base())["compiled"] == []
-    expected = ["_add_gradient", "_climb", "_gated", "_gated_backward", "_kl", "_kl_backward", "_penalty"]
+    expected = ["_add_gradient", "_climb", "_gated", "_gated_backward", "_penalty", "kl_per_position"]
     assert outcome(base(compile=True))["compiled"] == expected
 
 

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,6 @@ from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
 from rankone.decomposition.faults import forward_fault, gradient_fault, not_finite
 from rankone.decomposition.fused_faithfulness import squared_remainder
-from rankone.decomposition.fused_kl import fused_kl
 from rankone.decomposition.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
@@ -102,12 +100,7 @@ class Trainer:
         )
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
-        kind = config.reconstruction.divergence
-        self.divergence = (
-            partial(fused_kl, compiled=config.compile)
-            if kind == "kl"
-            else kernel(DIVERGENCES[kind], config.compile)
-        )
+        self.divergence = kernel(DIVERGENCES[config.reconstruction.divergence], config.compile)
         self._target_rows(targeted_of(config))
 
     def _optimise(self) -> None:
