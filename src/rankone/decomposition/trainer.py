@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from rankone.checkpoint import (
     append_metrics,
@@ -27,10 +26,11 @@ from rankone.checkpoint import (
 )
 from rankone.decomposition.adversary.attack import Attack
 from rankone.decomposition.adversary.registry import build_adversary
+from rankone.decomposition.clipping import clip
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.decay import ImportanceDecay
 from rankone.decomposition.draws import RowDraws, draw_pass
-from rankone.decomposition.faults import forward_fault, gradient_fault, not_finite
+from rankone.decomposition.faults import forward_fault, not_finite
 from rankone.decomposition.fused_faithfulness import squared_remainder
 from rankone.decomposition.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.gathered import gathered
@@ -174,7 +174,9 @@ class Trainer:
         told = self._told(step)
         if self.adversary.learns:
             self._ascend(rows, step, self._source_scale)
-        self._clip(step)
+        clip(self.decomposition, self.factors, config.clip, self.ranks, step)
+        importance = list(self.decomposition.importance.parameters())
+        clip(self.decomposition, importance, config.importance_clip, self.ranks, step)
         self.optimizer.step()
         # Sites know by the version that their copies are stale; fused AdamW leaves it as it was.
         for factor in self.factors:
@@ -182,17 +184,6 @@ class Trainer:
         if self.decay is not None:
             self.decay(self.ranks.max_(self._highest), self.optimizer.param_groups[0]["lr"])
         return told
-
-    def _clip(self, step: int) -> None:
-        """Both norms; an error where one is not finite, before it reaches a parameter."""
-        importance = list(self.decomposition.importance.parameters())
-        groups = [(self.factors, self.config.clip), (importance, self.config.importance_clip)]
-        for parameters, most in groups:
-            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-            if not math.isfinite(gathered(norm).item()):
-                site = gradient_fault(self.decomposition, self.ranks)
-                raise RankOneError(not_finite(["the gradient"], step, site))
-            clip_grads_with_norm_(parameters, most, norm)
 
     def _schedule(self, step: int) -> None:
         config = self.config
@@ -465,7 +456,7 @@ class Trainer:
         """The site at which the first part's rows meet something not finite; sources, which caught it, come last."""
         part = self.share.split(self.batch(step), self._coins())[0]
         clean, nobody = self._clean(part, False), torch.zeros_like(part.adversarial)
-        for rows in (Rows(nobody, drawn=True, attacked=False), Rows(~nobody, drawn=False, attacked=True)):
+        for rows in (Rows(nobody, True, None), Rows(~nobody, False, self._attack(part, False))):
             masked = partial(self._pass, clean, part, rows, 0)
             found = forward_fault(self.model, clean.logits, masked, self.ranks)
             if found is not None:
