@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -353,8 +354,7 @@ class Trainer:
         """The stochastic pass of the separate form."""
         config, nobody = self.config.reconstruction, torch.zeros_like(part.adversarial)
         index = self.config.adversary.searches(False)
-        found = self._pass(clean, part, Rows(nobody, True, None), index)
-        divergence, hidden = found.divergence, found.hidden
+        divergence, hidden = self._pass(clean, part, Rows(nobody, True, None), index)
         self._sums.add(f"{config.divergence}_stochastic", divergence.mean(1).sum(), len(divergence))
         self._by_stream(divergence.detach().mean(1), part)
         loss = config.stochastic * divergence.sum()
