@@ -103,7 +103,7 @@ def test_memory_of_what_outlives_a_step_is_exact():
     named = held["U and V with optimiser"] + held["importance function with optimiser"]
     assert named == state + own == STATE_BYTES * (size.factors + size.importance)
     moments = sum(t.numel() * 4 for k, t in trainer.adversary.tensors().items() if k != "ascents")
-    assert held["adversary's sources"] == moments / 12 * 20
+    assert held["adversary's sources"] == moments / 12 * 16
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vector_mlp", "shared_mlp", "global_shared_mlp"])
@@ -117,7 +117,7 @@ def test_parameters_of_every_importance_function_are_counted(kind):
 def test_sources_of_other_adversaries_are_counted():
     rows, channels = recipe().rows, run_size(target(), recipe()).subcomponents + 6
     for adversary, expected in (
-        ({"pool": 3, "sources": 2}, 20.0 * 6 * channels),
+        ({"pool": 3, "sources": 2}, 16.0 * 6 * channels),
         ({"kind": "fresh", "scope": "bsc"}, 12.0 * rows * recipe().context * channels),
     ):
         config = recipe(adversary=adversary)

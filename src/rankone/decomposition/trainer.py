@@ -286,18 +286,18 @@ class Trainer:
         for part in parts:
             weight = len(part.batch) / self.share.total
             clean = self._clean(part, True)
-            clean = clean._replace(to_logits=torch.zeros_like(clean.logits))
-            self._reconstruct(clean._replace(logits=clean.logits.detach()), part)
+            to_logits = torch.zeros_like(clean.logits)
+            self._reconstruct(clean._replace(logits=clean.logits.detach(), to_logits=to_logits), part)
             penalty, firing = mean_penalty(clean.logits, self.sharpness, kind, compiled)
             self._firing += weight * firing
             if self.decay is not None:
                 torch.maximum(self._highest, clean.logits.detach().amax((0, 1)).float(), out=self._highest)
             scale = weight / at_one(self.config.minimality, self.sharpness)
             to_penalty = scale * self._to_mean(scale * penalty)
-            add_gradient(clean.to_logits, clean.logits, self.sharpness, to_penalty, kind, compiled)
+            add_gradient(to_logits, clean.logits, self.sharpness, to_penalty, kind, compiled)
             if part is parts[-1]:
                 self.gradients.expect()
-            clean.logits.backward(clean.to_logits)
+            clean.logits.backward(to_logits)
         self.gradients.finish()
         self._kept = None
 
