@@ -8,11 +8,11 @@ on, h the hidden width and T the context, one step takes (a product of a positio
     importance               6 P N_Γ                                 forward, and backward to weights and inputs
     each masked pass         P (6 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
     each extra ascent        P (4 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
-    faithfulness             6 Σ d_in C d_out                        in fp32; none at coefficient 0
+    faithfulness             6 Σ d_in C d_out                        a third in fp32; none at coefficient 0
 
 With activation checkpointing the forward of a masked pass runs twice; a batch in parts with a frequency term goes through
-target and importance function once more. On the CPU masked passes go a piece of the batch at a time (passes.py) and hold
-less than is counted here for the whole of it.
+target and importance function once more. On the CPU masked passes go a piece of the batch at a time (passes.py), and hold
+what is theirs for a piece alone.
 
 To this comes what is bound by memory traffic: arithmetic on [P, ΣC], the logits, the optimiser. Bytes per value
 in the tables below were counted in the code of a step, rounded to what was then measured.
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.passes import rows_at_once
 from rankone.decomposition.rates import Rates, measure_rates
 from rankone.decomposition.size import RunSize
 from rankone.progress import console, print_table
@@ -32,10 +33,16 @@ from rankone.progress import console, print_table
 GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
 STATE_BYTES = 16  # fp32 value, gradient, two moments
-# Bytes held per value at the peak of a step: (compiled, not compiled), in bf16.
-MASK_BYTES = 7  # of [P, ΣC]: logits, their gradient, noise, activations
-SITE_BYTES = (6, 40)  # of [P, C] of one site: what its kernels read and write at once
-LOGIT_BYTES = (16, 24)  # of [P, vocabulary]: clean, masked, their log-probabilities, gradient
+# Bytes held per value at the peak of a step, in bf16: (compiled, not compiled) where these differ.
+MASK_BYTES = (
+    4,
+    20,
+)  # of [P, ΣC]: logits and their gradient; without kernels what the penalty's gradient is made of
+PIECE_BYTES = 3  # of [Q, ΣC], Q positions of a masked pass at a time: noise, activations
+SITE_BYTES = (6, 40)  # of [Q, C] of one site: what its kernels read and write at once
+INPUT_BYTES = (8, 2)  # of [P, Σ d_in] for the importance function, and of [Q, Σ d_in] for the masked pass
+CLEAN_BYTES = 4  # of [P, vocabulary]
+LOGIT_BYTES = (12, 20)  # of [Q, vocabulary]: masked, log-probabilities, gradient
 MASK_TRAFFIC = (60, 800)  # bytes read and written per value of [P, ΣC] and pass
 LOGIT_TRAFFIC = (30, 80)
 TOUCHES = 4  # times what a pass keeps for its backward is read or written
@@ -57,19 +64,28 @@ class Estimate:
         return sum(self.memory.values())
 
 
-def estimate(size: RunSize, config: DecomposeConfig, rates: Rates) -> Estimate:
-    """Memory, work and time of a run of this size."""
-    flops, fp32 = step_flops(size, config), faithfulness_flops(size) if config.faithfulness else 0.0
-    seconds = sum(flops.values()) / rates.matmul + fp32 / rates.matmul_fp32
+def estimate(size: RunSize, config: DecomposeConfig, rates: Rates, at_once: int | None = None) -> Estimate:
+    """Memory, work and time of a run of this size; a masked pass takes `at_once` positions (None: all)."""
+    flops, faithful = step_flops(size, config), faithfulness_flops(size) if config.faithfulness else 0.0
+    seconds = sum(flops.values()) / rates.matmul
+    seconds += faithful / 3 / rates.matmul_fp32 + faithful * 2 / 3 / rates.matmul
     seconds += traffic_bytes(size, config) / rates.bandwidth
-    return Estimate(step_memory(size, config), {**flops, "faithfulness": fp32}, seconds, config.steps)
+    held = step_memory(size, config, at_once)
+    return Estimate(held, {**flops, "faithfulness": faithful}, seconds, config.steps)
 
 
 def estimate_on(size: RunSize, config: DecomposeConfig, device: torch.device) -> Estimate:
     """The estimate with the rates of `device`, measured at this run's shapes."""
     middle = sorted(size.sites, key=lambda s: s[0] * s[2])[len(size.sites) // 2]
     rates = measure_rates(device, size.positions, middle[0], middle[2], config.autocast)
-    return estimate(size, config, rates)
+    return estimate(size, config, rates, positions_at_once(size, config, device))
+
+
+def positions_at_once(size: RunSize, config: DecomposeConfig, device: torch.device) -> int:
+    """Positions that a masked pass takes at a time, as `Trainer` cuts a batch."""
+    rows = size.positions // size.context // config.machine.accumulation
+    whole = size.first_block > 0 or config.machine.sharding == "fsdp"
+    return size.context * (rows if whole else rows_at_once(device, rows, size.context))
 
 
 def passes(config: DecomposeConfig) -> tuple[int, int]:
@@ -99,7 +115,7 @@ def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
 
 
 def faithfulness_flops(size: RunSize) -> float:
-    """V U and its two gradients, in fp32."""
+    """V U in fp32 and its two gradients in the precision of the passes."""
     return 6.0 * size.products / size.processes
 
 
@@ -116,9 +132,10 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
     return masks + logits + kept + optimiser + deltas
 
 
-def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
-    """Bytes one process holds at the peak of a step, by what they are."""
+def step_memory(size: RunSize, config: DecomposeConfig, at_once: int | None = None) -> dict[str, float]:
+    """Bytes one process holds at the peak of a step, by what they are; a masked pass takes `at_once` positions."""
     p, eager = size.positions / config.machine.accumulation, not config.compile
+    q = p if at_once is None else float(at_once)
     state = STATE_BYTES / _holders(size, config)
     wide = 1 if config.autocast else 2
     late = size.blocks - size.first_block
@@ -146,12 +163,14 @@ def step_memory(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
         "deltas (faithfulness)": 8.0 * weights,
         "adversary's sources": source_bytes * sources * channels,
         "masks and gates": wide
-        * float(p)
-        * (MASK_BYTES * size.subcomponents + SITE_BYTES[eager] * max(count for _, _, count in size.sites)),
-        "site inputs": p * 10.0 * size.inputs,
-        "target activations": p * (per_site + 4.0 * blocks * size.width)
+        * (
+            (MASK_BYTES[eager] * p + PIECE_BYTES * q) * size.subcomponents
+            + SITE_BYTES[eager] * q * max(count for _, _, count in size.sites)
+        ),
+        "site inputs": (INPUT_BYTES[0] * p + INPUT_BYTES[1] * q) * size.inputs,
+        "target activations": q * (per_site + 4.0 * blocks * size.width)
         + (4.0 * p * size.width if size.first_block else 0.0),
-        "logits": LOGIT_BYTES[eager] * float(p) * size.vocabulary,
+        "logits": (CLEAN_BYTES * p + LOGIT_BYTES[eager] * q) * size.vocabulary,
     }
 
 
