@@ -8,8 +8,9 @@ many steps as it makes in the same processor seconds of one thread, at several m
     plain      benchmarks/plain.py: the separate form with two extra ascents, straightforward
     separate   RankOne's step of the same form
     merged     RankOne's default form
+    climbing   the same with an adversary that climbs four times as fast
 
-By default `plain` and `merged`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
+By default all but `separate`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
 the run. The evidence is that of `rankone evidence` on held-out text, after folding what is dead. Each case runs in a
 process of its own, and one that is finished is not run again. The JSON and the figure go to benchmarks/results/.
 """
@@ -34,6 +35,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.artifact import read_json, write_json, write_text
+from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.attack import adversarial_rows
 from rankone.decomposition.evidence.maskings import masking_rows
@@ -53,7 +55,8 @@ from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.theme import PALETTE, figure, svg
 
 RESULTS = Path(__file__).resolve().parent / "results"
-IMPLEMENTATIONS = ("plain", "separate", "merged")
+IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing")
+CLIMBING_RATE = 0.2
 # The rows of a step: short runs want steps rather than large batches.
 ROWS = 8
 LADDER = (20, 80)
@@ -68,8 +71,12 @@ def recipe_of(path: Path, implementation: str, factor: float, steps: int) -> Dec
     """The recipe in the implementation's form, its importance coefficients times `factor`."""
     config = DecomposeConfig.from_yaml(path)
     config = config.model_copy(update={"steps": steps, "rows": ROWS})
-    form = "merged" if implementation == "merged" else "separate"
-    changed = {"reconstruction": config.reconstruction.model_copy(update={"form": form})}
+    form = "merged" if implementation in ("merged", "climbing") else "separate"
+    changed: dict[str, Any] = {"reconstruction": config.reconstruction.model_copy(update={"form": form})}
+    if implementation == "climbing":
+        assert isinstance(config.adversary, PersistentConfig)
+        rate = config.adversary.learning_rate.model_copy(update={"start": CLIMBING_RATE})
+        changed["adversary"] = config.adversary.model_copy(update={"learning_rate": rate})
     return scaled(config.model_copy(update=changed), factor)
 
 
@@ -198,7 +205,7 @@ def frontier(rows: list[dict[str, Any]]) -> str:
     """The figure: L0 against KL, a line per implementation, one panel per kind of ablation."""
     fig = figure(10, 4.5, "Equal processor time", "L0 against KL to the target, validation text")
     for axes, (key, title) in zip(fig.subplots(1, len(KL)), KL.items(), strict=True):
-        for name, colour in zip(IMPLEMENTATIONS, (PALETTE[0], PALETTE[1], PALETTE[2]), strict=True):
+        for name, colour in zip(IMPLEMENTATIONS, PALETTE, strict=False):
             own = sorted((r for r in rows if r["implementation"] == name), key=lambda r: r["l0"])
             axes.plot(
                 [r["l0"] for r in own], [r[key] for r in own], "o-", color=colour, label=name, markersize=4
@@ -253,7 +260,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--factors", type=float, nargs="+", default=[1.0, 0.5, 2.0], help="times the coefficients"
     )
-    parser.add_argument("--implementations", nargs="+", choices=IMPLEMENTATIONS, default=["plain", "merged"])
+    parser.add_argument(
+        "--implementations", nargs="+", choices=IMPLEMENTATIONS, default=["plain", "merged", "climbing"]
+    )
     parser.add_argument(
         "--run", type=Path, default=Path("runs/quality"), help="where finished cases are kept"
     )
