@@ -31,6 +31,8 @@ import torch
 from benchmarks.cases import RECIPE, plain_trainer, take_back
 from benchmarks.environment import environment
 from benchmarks.plain import PlainImportance
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -52,7 +54,7 @@ from rankone.models.loading import load_model, load_tokenizer
 from rankone.progress import console, print_table
 from rankone.text.corpus import Corpus, open_corpus
 from rankone.text.mixture import mixture_pieces, mixture_rows
-from rankone.theme import PALETTE, figure, svg
+from rankone.theme import PALETTE, figure, svg, themed
 
 RESULTS = Path(__file__).resolve().parent / "results"
 IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing")
@@ -201,19 +203,24 @@ def case(implementation: str, factor: float, given: argparse.Namespace) -> dict[
     }
 
 
-def frontier(rows: list[dict[str, Any]]) -> str:
+@themed
+def frontier(rows: list[dict[str, Any]]) -> Figure:
     """The figure: L0 against KL, a line per implementation, one panel per kind of ablation."""
     fig = figure(10, 4.5, "Equal processor time", "L0 against KL to the target, validation text")
     for axes, (key, title) in zip(fig.subplots(1, len(KL)), KL.items(), strict=True):
         for name, colour in zip(IMPLEMENTATIONS, PALETTE, strict=False):
             own = sorted((r for r in rows if r["implementation"] == name), key=lambda r: r["l0"])
-            axes.plot(
-                [r["l0"] for r in own], [r[key] for r in own], "o-", color=colour, label=name, markersize=4
-            )
+            points = [r["l0"] for r in own], [r[key] for r in own]
+            if own:
+                axes.plot(*points, "o-", color=colour, label=name, markersize=4)
         axes.set(xscale="log", yscale="log", xlabel="L0", title=title)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
     fig.axes[0].set_ylabel("KL, nats")
     fig.axes[0].legend(fontsize=8)
-    return svg(fig, "quality")
+    return fig
 
 
 def main() -> None:
@@ -235,7 +242,7 @@ def main() -> None:
                 subprocess.run([sys.executable, "-m", "benchmarks.quality", *own], check=True)
             rows.append(read_json(finished))
             write_json(given.out, {"environment": before, "recipe": given.recipe.name, "results": rows})
-    write_text(given.out.with_suffix(".svg"), frontier(rows))
+    write_text(given.out.with_suffix(".svg"), svg(frontier(rows), "quality"))
     keys = [
         "implementation",
         "factor",
