@@ -32,7 +32,6 @@ from benchmarks.cases import RECIPE, plain_trainer, take_back
 from benchmarks.environment import environment
 from benchmarks.plain import PlainImportance
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -54,7 +53,7 @@ from rankone.models.loading import load_model, load_tokenizer
 from rankone.progress import console, print_table
 from rankone.text.corpus import Corpus, open_corpus
 from rankone.text.mixture import mixture_pieces, mixture_rows
-from rankone.theme import PALETTE, figure, svg, themed
+from rankone.theme import PALETTE, figure, log_axes, svg, themed
 
 RESULTS = Path(__file__).resolve().parent / "results"
 IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing")
@@ -213,11 +212,8 @@ def frontier(rows: list[dict[str, Any]]) -> Figure:
             points = [r["l0"] for r in own], [r[key] for r in own]
             if own:
                 axes.plot(*points, "o-", color=colour, label=name, markersize=4)
-        axes.set(xscale="log", yscale="log", xlabel="L0", title=title)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_locator(NullLocator())
+        axes.set(xlabel="L0", title=title)
+        log_axes(axes)
     fig.axes[0].set_ylabel("KL, nats")
     fig.axes[0].legend(fontsize=8)
     return fig

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.evidence.spectrum import widest_gap
-from rankone.theme import INK, MUTED, PALETTE, figure, themed
+from rankone.theme import INK, MUTED, PALETTE, figure, log_axes, themed
 
 _SIZE = (6.4, 4.0)
 _LINES = {"kl_ci": "CI as mask", "kl_stochastic": "stochastic", "kl_adversarial": "longest attack"}
@@ -48,8 +48,7 @@ def frontier_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     axes = fig.subplots()
     axes.set_xlabel("L0, subcomponents needed at a position")
     axes.set_ylabel("KL to the target, nats")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    log_axes(axes)
     for (key, label), colour in zip(_LINES.items(), (PALETTE[1], PALETTE[2], PALETTE[0]), strict=True):
         points = [row for row in order if row[key] > 0]
         x, y = [row["l0"] for row in points], [row[key] for row in points]
