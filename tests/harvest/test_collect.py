@@ -1,11 +1,13 @@
-"""Counts above thresholds against brute force."""
+"""Counts above thresholds and likely tokens against brute force."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from rankone.harvest.collect import counts_above
+from rankone.harvest.collect import counts_above, likely_tokens
 from rankone.harvest.firings import firings
+from rankone.harvest.sparse import units
 
 
 def test_counts_above_thresholds_in_any_order():
@@ -16,3 +18,22 @@ def test_counts_above_thresholds_in_any_order():
     thresholds = (0.5, 0.0, 0.1)
     found = counts_above(firings(importance, valid), thresholds, 5)
     assert found.tolist() == [(inside > t).sum(0).tolist() for t in thresholds]
+
+
+@pytest.mark.parametrize(
+    "spread", [0.1, 1.0, 6.0], ids=["flat: more than top are likely", "between", "peaked"]
+)
+@pytest.mark.parametrize("least", [0.0, 0.01, 0.3])
+def test_likely_tokens_are_the_best_of_at_least_the_probability(spread, least):
+    """As a plain sort of the softmax gives them, whichever way they are found."""
+    logits = torch.randn(9, 40, generator=torch.Generator().manual_seed(3)) * spread
+    found = likely_tokens(logits, 5, least)
+    probability = logits.softmax(1)
+    for row, (first, length) in enumerate(zip(found.first.tolist(), found.length.tolist(), strict=True)):
+        own = slice(first, first + length)
+        best = probability[row].argsort(descending=True)[:5].tolist()
+        wanted = {t: probability[row, t].item() for t in best if probability[row, t] >= least}
+        told = dict(zip(found.column[own].tolist(), found.weight[own].tolist(), strict=True))
+        assert told.keys() == wanted.keys()
+        for token, weight in told.items():
+            assert weight == pytest.approx(units(torch.tensor(wanted[token])).item(), rel=1e-5, abs=1)

@@ -6,6 +6,7 @@ is long it is summed up and written to the part that is being filled (parts.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,13 +31,24 @@ from rankone.models.output import vocabulary_size
 # Firings and windows held before they are summed up or written.
 FIRINGS_HELD = 1 << 24
 WINDOWS_HELD = 1 << 20
+ROOM = 1e-3
 
 
 def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> Lists:
     """Of each position the `top` likeliest next tokens with probability of at least `least`, in units."""
     logits = logits.float()
+    scale = logits.logsumexp(1, keepdim=True)
+    if least > 0:
+        # Few tokens are likely enough; a little room, since a logarithm rounds otherwise than its exponential.
+        row, token = (logits > scale + (math.log(least) - ROOM)).nonzero().unbind(1)
+        probability = (logits[row, token] - scale[row, 0]).exp()
+        kept = (probability >= least).nonzero().squeeze(1)
+        length = row.index_select(0, kept).bincount(minlength=len(logits))
+        if length.max() <= top:
+            first = length.cumsum(0) - length
+            return Lists(first, length, token.index_select(0, kept), units(probability.index_select(0, kept)))
     best, token = logits.topk(min(top, logits.shape[1]))
-    probability = (best - logits.logsumexp(1, keepdim=True)).exp()
+    probability = (best - scale).exp()
     kept = probability >= least
     length = kept.sum(1)
     return Lists(length.cumsum(0) - length, length, token[kept], units(probability[kept]))

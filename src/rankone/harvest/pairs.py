@@ -17,7 +17,7 @@ from rankone.harvest.sparse import TERMS, cuts, ragged
 STRIPE = 1024
 STRETCH = 8192
 # A product costs the same for every pair, an occurrence about this much more than one of the product's terms.
-OFTEN = 1 / 32
+OFTEN = 1 / 16
 
 
 def joint_counts(

@@ -18,8 +18,6 @@ from rankone.harvest.firings import Firings
 
 # Tracks of one product. A product of always the same shape gives a track the same bits whichever others are wanted.
 BLOCK = 64
-# Numbers of text that are laid out at once, once per block.
-LAID_OUT = 1 << 22
 LEVELS = 255
 STEPS = 127
 
@@ -96,13 +94,13 @@ class _Tracks:
         row = tracks.div(count, rounding_mode="floor")
         held = row.bincount(minlength=rows)
         blocks = (held + BLOCK - 1).div(BLOCK, rounding_mode="floor")
-        self._row = torch.repeat_interleave(blocks)
+        self._blocks: list[int] = blocks.tolist()
         ahead = (blocks.cumsum(0) - blocks) * BLOCK - (held.cumsum(0) - held)
         slot = torch.arange(len(tracks), device=tracks.device) + ahead.index_select(0, row)
         self._slot = torch.full_like(wanted, -1, dtype=torch.long)
         self._slot[tracks] = slot
         # A slot without a track repeats the site's first subcomponent.
-        self._column = slot.new_zeros(len(self._row) * BLOCK)
+        self._column = slot.new_zeros(sum(self._blocks) * BLOCK)
         self._column[slot] = tracks - row * count
 
     def _track(self, firings: Firings) -> Int[Tensor, " n"]:
@@ -116,13 +114,13 @@ class _Tracks:
     def products(self, reads: Float[Tensor, "c d"], x: Float[Tensor, "b t d"]) -> Float[Tensor, "slots t"]:
         """reads · x of every slot along its row."""
         _, length, width = x.shape
-        found = x.new_empty(len(self._row), BLOCK, length)
-        some = max(1, LAID_OUT // (length * width))
-        for row, column, out in zip(
-            self._row.split(some), self._column.split(some * BLOCK), found.split(some), strict=True
-        ):
-            read = reads.index_select(0, column).view(-1, BLOCK, width)
-            torch.bmm(read, x.index_select(0, row).transpose(1, 2), out=out)
+        found = x.new_empty(sum(self._blocks), BLOCK, length)
+        columns = self._column.split([count * BLOCK for count in self._blocks])
+        for text, count, column, out in zip(x, self._blocks, columns, found.split(self._blocks), strict=True):
+            if count:
+                # The row's text is not laid out once per block: that took as long as the product.
+                read = reads.index_select(0, column).view(count, BLOCK, width)
+                torch.bmm(read, text.T.expand(count, width, length), out=out)
         return found.view(-1, length)
 
 
