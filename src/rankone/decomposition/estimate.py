@@ -34,10 +34,7 @@ GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
 STATE_BYTES = 16  # fp32 value, gradient, two moments
 # Bytes held per value at the peak of a step, in bf16: (compiled, not compiled) where these differ.
-MASK_BYTES = (
-    4,
-    20,
-)  # of [P, ΣC]: logits and their gradient; without kernels what the penalty's gradient is made of
+MASK_BYTES = (4, 20)  # of [P, ΣC]: logits, their gradient; uncompiled also what the penalty's is made of
 PIECE_BYTES = 3  # of [Q, ΣC], Q positions of a masked pass at a time: noise, activations
 SITE_BYTES = (6, 40)  # of [Q, C] of one site: what its kernels read and write at once
 INPUT_BYTES = (8, 2)  # of [P, Σ d_in] for the importance function, and of [Q, Σ d_in] for the masked pass
