@@ -156,7 +156,7 @@ def build(case: Case) -> Ready:
         ids = torch.from_numpy(rows).to(device).split(case.rows)
         return Ready(lambda i: trainer.step(ids[i % len(ids)], i), nullcontext(), parameters)
     ours = Trainer(target, decomposition, rows, config)
-    return Ready(ours.step, ours.model, parameters)
+    return Ready(ours.step, ours.installed(), parameters)
 
 
 def plain_trainer(

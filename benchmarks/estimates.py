@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rankone.artifact import write_json
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.estimate import GIB, estimate, estimate_on
+from rankone.decomposition.estimate import GIB, estimate, estimate_on, positions_at_once
 from rankone.decomposition.rates import Rates
 from rankone.decomposition.size import run_size
 from rankone.decomposition.start import new_decomposition
@@ -46,6 +46,7 @@ WIDE: dict[str, Any] = {
     "intermediate_size": 1536,
     "max_position_embeddings": 256,
 }
+TARGETS = {"wide": WIDE, "large vocabulary": WIDE | {"vocab_size": 98304, "hidden_size": 256}}
 # Name → (target, changes to the recipe of the shipped decomposition).
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mini": ("mini", {}),
@@ -53,6 +54,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mini, h.3.* only": ("mini", {"sites": ["h.3.*"]}),
     "mini, separate": ("mini", {"reconstruction": {"form": "separate"}}),
     "wide": ("wide", {"rows": 4, "context": 256}),
+    "large vocabulary": ("large vocabulary", {"rows": 4, "context": 256}),
 }
 
 
@@ -96,7 +98,7 @@ def large() -> list[dict[str, Any]]:
         }
         config = DecomposeConfig.model_validate(recipe | changes)
         size = run_size(target, config)
-        own = estimate(size, config, ASSUMED)
+        own = estimate(size, config, ASSUMED, positions_at_once(size, config, torch.device("cuda")))
         totals = {"sites": len(size.sites), "subcomponents": size.subcomponents, "bytes": own.bytes}
         work = {"tflop": sum(own.flops.values()) / 1e12, "seconds": own.seconds}
         found.append({"case": name, **totals, **work, "memory": own.memory})
@@ -131,7 +133,7 @@ def measure(name: str, steps: int) -> dict[str, Any]:
     if kind == "mini":
         target: Any = load_model("mini")
     else:
-        target = SimpleMLPForCausalLM(SimpleMLPConfig(**WIDE)).eval()
+        target = SimpleMLPForCausalLM(SimpleMLPConfig(**TARGETS[kind])).eval()
     config = DecomposeConfig.from_yaml(RECIPE, **changes)
     found = estimate_on(run_size(target, config), config, torch.device("cpu"))
     vocabulary = target.config.vocab_size

@@ -68,7 +68,7 @@ def test_the_plain_step_has_the_same_losses(ascents, scope, changes):
     """Over three steps, so that sources, factors and importance function have moved the same way, too."""
     adversary = {**config().adversary.model_dump(), "extra_ascents": ascents, "scope": scope}
     trainer, plain = pair(adversary=adversary, **changes)
-    with trainer.model:
+    with trainer.installed():
         for step in range(3):
             draws = draws_of(trainer, step)
             expected = trainer.step(step)
@@ -103,7 +103,7 @@ def test_what_the_plain_run_trains_comes_back():
 def test_the_draws_matter():
     """The comparison above is not blind: with other draws the stochastic loss is another."""
     trainer, plain = pair()
-    with trainer.model:
+    with trainer.installed():
         expected = trainer.step(0)["kl_stochastic"]
     found = plain.step(trainer.batch(0), 0, draws_of(trainer, 1))["kl_stochastic"]
     assert found != pytest.approx(expected, rel=1e-2)

@@ -16,12 +16,13 @@ from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.artifact import tensor_hash
 from rankone.decomposition import kernels, recompute
-from rankone.decomposition import trainer as module
+from rankone.decomposition import loop as module
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.loop import train
 from rankone.decomposition.run import training_rows
 from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.state import state_of
-from rankone.decomposition.trainer import Trainer, train
+from rankone.decomposition.trainer import Trainer
 from rankone.errors import RankOneError
 from rankone.text.directory import DirectoryCorpus
 

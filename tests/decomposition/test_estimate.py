@@ -76,7 +76,7 @@ def test_the_flops_of_a_step_are_those_counted(form, sites):
     config = recipe(sites=sites, reconstruction__form=form)
     model = simple_mlp(vocab_size=30)
     trainer = Trainer(model, new_decomposition(model, config), _rows(config), config)
-    with trainer.model:
+    with trainer.installed():
         trainer.step(0)  # the late start is tried once
         with FlopCounterMode(display=False) as counter:
             trainer.step(1)
@@ -95,7 +95,7 @@ def test_memory_of_what_outlives_a_step_is_exact():
     config = recipe()
     size, model = run_size(target(), config), target()
     trainer = Trainer(model, new_decomposition(model, config), _rows(config), config)
-    with trainer.model:
+    with trainer.installed():
         trainer.step(0)
     held = step_memory(size, config)
     state = sum(v.numel() * 4 for s in trainer.optimizer.state.values() for v in s.values() if v.ndim)

@@ -121,7 +121,7 @@ def test_a_trainer_on_late_sites_steps_as_without_a_late_start(monkeypatch):
         config = recipe(sites=["h.1.*"])
         target = simple_mlp(vocab_size=TINY_VOCAB)
         trainer = Trainer(target, new_decomposition(target, config), token_rows(config), config)
-        with trainer.model:
+        with trainer.installed():
             return [trainer.step(s) for s in range(2)]
 
     late = run()

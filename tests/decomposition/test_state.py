@@ -15,9 +15,9 @@ from tests.processes import Failed, together
 from rankone import checkpoint
 from rankone.artifact import open_artifact
 from rankone.checkpoint import SavedTensors, Split, load_checkpoint
-from rankone.decomposition import trainer as module
+from rankone.decomposition import loop as module
+from rankone.decomposition.loop import train
 from rankone.decomposition.sharding import consolidated
-from rankone.decomposition.trainer import train
 
 KILLED_AT = 4
 

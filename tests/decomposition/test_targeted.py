@@ -17,6 +17,7 @@ from tests.tiny import rankone
 from rankone.decomposition import run as run_module
 from rankone.decomposition.decay import MEMORY, ImportanceDecay
 from rankone.decomposition.estimate import step_memory
+from rankone.decomposition.loop import train
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.principal import principal_factors
 from rankone.decomposition.run import decompose, evidence_text, training_rows
@@ -26,7 +27,6 @@ from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.state import state_of
 from rankone.decomposition.targeted import Targeted, in_batches, streams
 from rankone.decomposition.targeted_evidence import DeltaOn
-from rankone.decomposition.trainer import train
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
 from rankone.text.builtin import BuiltinCorpus

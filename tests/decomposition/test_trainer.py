@@ -12,9 +12,9 @@ from tests.decomposition.tiny import mask_of, recipe, target, token_rows, traine
 
 from rankone.checkpoint import load_checkpoint
 from rankone.decomposition import trainer as module
+from rankone.decomposition.loop import train
 from rankone.decomposition.start import count_for, new_decomposition
 from rankone.decomposition.state import put_state, state_of
-from rankone.decomposition.trainer import train
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
 

@@ -4,10 +4,11 @@ With P positions a step (of one process), ΣC subcomponents, N_V entries of V an
 parameters of the importance function, N_u and N_d entries of the other matrices before and from the first decomposed block
 on, h the hidden width and T the context, one step takes (a product of a position with an m × n matrix is 2 m n):
 
-    clean forward            2 P (N_u + N_d + N_W) + 4 P T h · blocks
+    clean forward            2 P (N_u + N_d + N_W) + 4 P T h · blocks, without the unembedding where it is held back
     importance               6 P N_Γ                                 forward, and backward to weights and inputs
     each masked pass         P (6 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
     each extra ascent        P (4 N_V + 4 N_W + 4 N_d) + 12 P T h · blocks downstream
+    clean logits             2 P vocabulary h for each of these      where the unembedding is held back
     faithfulness             6 Σ d_in C d_out                        a third in fp32; none at coefficient 0
 
 With activation checkpointing the forward of a masked pass runs twice; a batch in parts with a frequency term goes through
@@ -21,10 +22,12 @@ in the tables below were counted in the code of a step, rounded to what was then
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.head import logits_at_once
 from rankone.decomposition.passes import rows_at_once
 from rankone.decomposition.rates import Rates, measure_rates
 from rankone.decomposition.size import RunSize
@@ -38,8 +41,11 @@ MASK_BYTES = (4, 20)  # of [P, ΣC]: logits, their gradient; uncompiled also wha
 PIECE_BYTES = 3  # of [Q, ΣC], Q positions of a masked pass at a time: noise, activations
 SITE_BYTES = (6, 40)  # of [Q, C] of one site: what its kernels read and write at once
 INPUT_BYTES = (8, 2)  # of [P, Σ d_in] for the importance function, and of [Q, Σ d_in] for the masked pass
-CLEAN_BYTES = 4  # of [P, vocabulary]
-LOGIT_BYTES = (12, 20)  # of [Q, vocabulary]: masked, log-probabilities, gradient
+CLEAN_BYTES = 4  # of [P, vocabulary] where logits are whole
+LOGIT_BYTES = (
+    12,
+    20,
+)  # of [Q, vocabulary], or of the positions whose logits are formed together: masked, their gradient
 MASK_TRAFFIC = (60, 520)  # bytes read and written per value of [P, ΣC] and pass
 LOGIT_TRAFFIC = (30, 80)
 TOUCHES = 4  # times what a pass keeps for its backward is read or written
@@ -61,8 +67,15 @@ class Estimate:
         return sum(self.memory.values())
 
 
-def estimate(size: RunSize, config: DecomposeConfig, rates: Rates, at_once: int | None = None) -> Estimate:
-    """Memory, work and time of a run of this size; a masked pass takes `at_once` positions (None: all)."""
+class AtOnce(NamedTuple):
+    """How many positions a masked pass takes, and for how many of them logits are formed, where that is not all."""
+
+    masked: int
+    logits: int
+
+
+def estimate(size: RunSize, config: DecomposeConfig, rates: Rates, at_once: AtOnce | None = None) -> Estimate:
+    """Memory, work and time of a run of this size (`at_once` None: all positions)."""
     flops, faithful = step_flops(size, config), faithfulness_flops(size) if config.faithfulness else 0.0
     seconds = sum(flops.values()) / rates.matmul
     seconds += faithful / 3 / rates.matmul_fp32 + faithful * 2 / 3 / rates.matmul
@@ -78,11 +91,12 @@ def estimate_on(size: RunSize, config: DecomposeConfig, device: torch.device) ->
     return estimate(size, config, rates, positions_at_once(size, config, device))
 
 
-def positions_at_once(size: RunSize, config: DecomposeConfig, device: torch.device) -> int:
-    """Positions that a masked pass takes at a time, as `Trainer` cuts a batch."""
+def positions_at_once(size: RunSize, config: DecomposeConfig, device: torch.device) -> AtOnce:
+    """As `Trainer` cuts a batch."""
     rows = size.positions // size.context // config.machine.accumulation
     whole = size.first_block > 0 or config.machine.sharding == "fsdp"
-    return size.context * (rows if whole else rows_at_once(device, rows, size.context))
+    taken = size.context * (rows if whole else rows_at_once(device, rows, size.context))
+    return AtOnce(taken, logits_at_once(device, size.vocabulary) if size.held_back else taken)
 
 
 def passes(config: DecomposeConfig) -> tuple[int, int]:
@@ -102,12 +116,14 @@ def step_flops(size: RunSize, config: DecomposeConfig) -> dict[str, float]:
     again = (
         p * (2.0 * size.factors + fixed / 2) + attention * late if machine.activation_checkpointing else 0.0
     )
-    clean = 2.0 * p * (size.upstream + size.downstream + size.weights) + attention * size.blocks
+    matrices = size.upstream + size.downstream + size.weights - size.head
+    clean = 2.0 * p * matrices + attention * size.blocks
+    logits = 2.0 * p * size.head
     return {
         "clean forward": clean * (1 + counted),
         "importance": (6.0 + 2.0 * counted) * p * size.importance,
-        "masked passes": full[0] * (p * (6.0 * size.factors + fixed) + 3 * attention * late + again)
-        + full[1] * (p * (4.0 * size.factors + fixed) + 3 * attention * late),
+        "masked passes": full[0] * (p * (6.0 * size.factors + fixed) + 3 * attention * late + again + logits)
+        + full[1] * (p * (4.0 * size.factors + fixed) + 3 * attention * late + logits),
     }
 
 
@@ -129,10 +145,10 @@ def traffic_bytes(size: RunSize, config: DecomposeConfig) -> float:
     return masks + logits + kept + optimiser + deltas
 
 
-def step_memory(size: RunSize, config: DecomposeConfig, at_once: int | None = None) -> dict[str, float]:
-    """Bytes one process holds at the peak of a step, by what they are; a masked pass takes `at_once` positions."""
+def step_memory(size: RunSize, config: DecomposeConfig, at_once: AtOnce | None = None) -> dict[str, float]:
+    """Bytes one process holds at the peak of a step, by what they are (`at_once` None: all positions)."""
     p, eager = size.positions / config.machine.accumulation, not config.compile
-    q = p if at_once is None else float(at_once)
+    q, together = (p, p) if at_once is None else at_once
     state = STATE_BYTES / _holders(size, config)
     wide = 1 if config.autocast else 2
     late = size.blocks - size.first_block
@@ -148,6 +164,7 @@ def step_memory(size: RunSize, config: DecomposeConfig, at_once: int | None = No
     slots = config.rows * adversary.segments
     owners = adversary.owners(slots)
     sources = (owners / size.processes if owners == slots else owners) * pool * positions
+    logits = LOGIT_BYTES[eager] * min(q, together) + (0 if size.held_back else CLEAN_BYTES * p)
     blocks, per_site = BLOCK_VALUES * late, wide * 2.0 * (size.inputs + 2 * size.outputs)
     if config.machine.activation_checkpointing:
         # The inputs of all blocks, and all of one of them.
@@ -167,7 +184,7 @@ def step_memory(size: RunSize, config: DecomposeConfig, at_once: int | None = No
         "site inputs": (INPUT_BYTES[0] * p + INPUT_BYTES[1] * q) * size.inputs,
         "target activations": q * (per_site + 4.0 * blocks * size.width)
         + (4.0 * p * size.width if size.first_block else 0.0),
-        "logits": (CLEAN_BYTES * p + LOGIT_BYTES[eager] * q) * size.vocabulary,
+        "logits": logits * size.vocabulary,
     }
 
 

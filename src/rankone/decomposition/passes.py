@@ -34,7 +34,8 @@ class Rows(NamedTuple):
 
 
 class Clean(NamedTuple):
-    """One clean forward: the output, the site outputs if the recipe holds them, importance logits.
+    """One clean forward: the output (hidden states, if the head is held back), the site outputs if the recipe holds them,
+    importance logits.
 
     Masked passes add the gradient of the logits to `to_logits` [B, T, C], where that is wanted.
     """

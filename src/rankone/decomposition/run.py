@@ -18,6 +18,7 @@ from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.gather import gather_evidence, work
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
+from rankone.decomposition.loop import train
 from rankone.decomposition.memory import memory_advice
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
 from rankone.decomposition.sharding import consolidated
@@ -26,7 +27,7 @@ from rankone.decomposition.start import new_decomposition
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.targeted import in_batches
 from rankone.decomposition.targeted_evidence import DeltaOn, broad_evidence
-from rankone.decomposition.trainer import Trainer, train
+from rankone.decomposition.trainer import Trainer
 from rankone.errors import RankOneError
 from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash

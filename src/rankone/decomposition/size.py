@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.head import head_of
 from rankone.decomposition.importance.registry import build_importance, importance_class
 from rankone.decomposition.start import count_for
 from rankone.decomposition.taps import tap_widths
@@ -42,6 +43,12 @@ class RunSize:
     downstream: int
     blocks: int
     first_block: int
+    held_back: bool  # the unembedding, from a run's passes
+
+    @property
+    def head(self) -> int:
+        """Entries of the unembedding, if it is held back."""
+        return self.width * self.vocabulary if self.held_back else 0
 
     @property
     def weights(self) -> int:
@@ -97,6 +104,7 @@ def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
         downstream=downstream,
         blocks=int(text.num_hidden_layers),
         first_block=first,
+        held_back=head_of(target, [s.name for s in sites]) is not None,
     )
 
 

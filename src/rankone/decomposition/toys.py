@@ -16,8 +16,9 @@ from rankone.artifact import new_artifact, refuse_existing, write_json
 from rankone.config import Config
 from rankone.decomposition.config import TrainingConfig
 from rankone.decomposition.ground_truth import score, truth_of
+from rankone.decomposition.loop import train
 from rankone.decomposition.start import new_decomposition
-from rankone.decomposition.trainer import Trainer, train
+from rankone.decomposition.trainer import Trainer
 from rankone.errors import RankOneError
 from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train_toy
 

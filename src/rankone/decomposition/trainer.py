@@ -8,23 +8,15 @@ step does one pass of each kind plus the adversary's extra ascents, as the origi
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rankone.checkpoint import (
-    append_metrics,
-    load_checkpoint,
-    save_checkpoint,
-    trim_metrics,
-)
 from rankone.decomposition.adversary.attack import Attack
 from rankone.decomposition.adversary.registry import build_adversary
 from rankone.decomposition.clipping import clip
@@ -36,6 +28,7 @@ from rankone.decomposition.fused_faithfulness import squared_remainder
 from rankone.decomposition.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.gathered import gathered
 from rankone.decomposition.gradient_sum import GradientSum
+from rankone.decomposition.head import Head, held_back
 from rankone.decomposition.kernels import kernel
 from rankone.decomposition.masks import MaskParts
 from rankone.decomposition.minimality import PENALTIES, RunningMean, at_one, minimality_loss
@@ -48,12 +41,10 @@ from rankone.decomposition.share import Part, Share, in_order
 from rankone.decomposition.site import faithfulness, relative_faithfulness, site_weight
 from rankone.decomposition.squash import upper
 from rankone.decomposition.start import targeted_of
-from rankone.decomposition.state import put_state, state_of
 from rankone.decomposition.sums import Sums
 from rankone.decomposition.targeted import Targeted
 from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
-from rankone.progress import console, format_values, meter
 from rankone.ranks import current
 
 # A subcomponent counts as alive in the progress line while it fires at more than one position in this many.
@@ -102,6 +93,7 @@ class Trainer:
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
         self.divergence = kernel(DIVERGENCES[config.reconstruction.divergence], config.compile)
+        self._head: Head | None = None
         self._target_rows(targeted_of(config))
 
     def _optimise(self) -> None:
@@ -126,13 +118,17 @@ class Trainer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """The target with its decomposed sites in place, laid out as the recipe's `machine` says."""
-        machine = self.config.machine
-        with self.model, recomputed(self.model) if machine.activation_checkpointing else nullcontext():
+        """The target with its decomposed sites in place and its unembedding held back, laid out as `machine` says."""
+        machine, model = self.config.machine, self.model
+        with model, recomputed(model) if machine.activation_checkpointing else nullcontext():
             if machine.sharding == "fsdp":
-                shard(self.model, self.device, self.ranks.size)
+                shard(model, self.device, self.ranks.size)
                 self._optimise()
-            yield
+            with held_back(model.target, self.decomposition.sites, partial(self.batch, 0)) as self._head:
+                try:
+                    yield
+                finally:
+                    self._head = None
 
     def warm_up(self, steps: int) -> None:
         """AdamW on faithfulness alone, with an optimiser that is thrown away."""
@@ -376,7 +372,9 @@ class Trainer:
         with self._autocast():
             masked = self.model.masked(part.batch, masks, delta, route)
             hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
-            return Pass(self.divergence(clean.output, masked), hidden)
+            if self._head is None:
+                return Pass(self.divergence(clean.output, masked), hidden)
+            return Pass(self._head.divergence(self.divergence, clean.output, masked), hidden)
 
     def _masks(
         self, clean: Clean, part: Part, rows: Rows, index: int, search: bool
@@ -462,39 +460,3 @@ class Trainer:
             if found is not None:
                 return found
         return None
-
-
-def train(
-    trainer: Trainer, run: Path, config_hash: str, stop_after: int | None = None, log_every: int = 10
-) -> bool:
-    """Train to the end of the recipe (True) or to `stop_after` steps (False), from the run's last checkpoint."""
-    config, first = trainer.config, trainer.ranks.first
-    run.mkdir(parents=True, exist_ok=True)
-    last = config.steps if stop_after is None else min(config.steps, stop_after)
-    with trainer.installed():
-        start = _resume(trainer, run, config_hash)
-        clock = time.monotonic()
-        with meter("decompose", config.steps) as bar:
-            bar.advance(start)
-            for step in range(start, last):
-                metrics = trainer.step(step)
-                metrics["it/s"] = (step + 1 - start) / (time.monotonic() - clock)
-                if first and (step % log_every == 0 or step + 1 == last):
-                    append_metrics(run, {"step": step, **metrics})
-                bar.advance(1, format_values(metrics))
-                if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
-                    save_checkpoint(run, state_of(trainer, step + 1), config_hash)
-    return last == config.steps
-
-
-def _resume(trainer: Trainer, run: Path, config_hash: str) -> int:
-    state = load_checkpoint(run, config_hash)
-    step = -1 if state is None else state.step - 1
-    if trainer.ranks.first:
-        trim_metrics(run, step)
-    if state is None:
-        trainer.warm_up(trainer.config.warmup_steps)
-        return 0
-    put_state(trainer, state)
-    console.print(f"resuming at step {state.step}")
-    return state.step
