@@ -58,6 +58,15 @@ def test_what_is_kept_has_the_logits_it_had(kind, dead):
     torch.testing.assert_close(small(left), gamma(read)[..., keep])
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_is_kept_stays_on_its_device(kind):
+    """Else a run on a GPU would end in an error after its last step: folding the dead comes before the evidence."""
+    keep = torch.ones(sum(COUNTS), dtype=torch.bool)
+    keep[0] = False
+    small = built(kind).to("meta").kept(keep)
+    assert {p.device.type for p in small.parameters()} == {"meta"}
+
+
 @pytest.mark.parametrize("kind", POSITIONWISE)
 def test_positions_are_read_one_by_one(kind):
     gamma, read = built(kind), inputs(kind)

@@ -41,7 +41,7 @@ class ImportanceFunction(nn.Module):
         """Whose subcomponents lie along the first axis of a parameter: those of one site, of all sites, or nobody's."""
 
     def kept(self, keep: Bool[Tensor, " c"]) -> Self:
-        """The same function without the logits of the subcomponents that are not kept."""
+        """The same function, on the same device, without the logits of the subcomponents that are not kept."""
         own = keep.split(self.counts)
         counts = [int(k.sum()) for k in own]
         small = type(self)(self.config, counts if self.taps == "activations" else self.widths, counts)
@@ -49,8 +49,8 @@ class ImportanceFunction(nn.Module):
         for name, value in self.state_dict().items():
             axis = self.axis(name)
             chosen = None if axis is None else keep if axis == "all" else own[axis]
-            state[name] = value if chosen is None else value[chosen.to(value.device)]
-        small.load_state_dict(state)
+            state[name] = value if chosen is None else value[chosen.nonzero().squeeze(1).to(value.device)]
+        small.to(next(self.parameters()).device).load_state_dict(state)
         return small
 
 
