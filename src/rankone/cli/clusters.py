@@ -45,7 +45,7 @@ def cluster(
 
     refuse_existing(out)
     corpus = open_corpus(text)
-    target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    target, tokenizer, loaded, _ = load_pair(model, decomposition, placed=True)
     config = ClusterConfig.checked(
         {
             "domains": tuple(domains or corpus.domains()),

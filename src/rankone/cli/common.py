@@ -17,14 +17,18 @@ Split = Annotated[str, typer.Option(help="train, validation or test")]
 Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist")]
 
 
-def load_pair(model: str, decomposition: str) -> tuple[Any, Any, Any, Any]:
-    """Model, tokenizer, decomposition and its artefact."""
+def load_pair(model: str, decomposition: str, placed: bool = False) -> tuple[Any, Any, Any, Any]:
+    """Model, tokenizer, decomposition and its artefact; with `placed` on the GPU, where there is one."""
     from rankone.decomposition.model import load_decomposition
+    from rankone.device import run_device
     from rankone.models.loading import ASSETS, load_model, load_tokenizer
 
     target = load_model(model)
     path = ASSETS / decomposition if decomposition == "mini-decomposition" else Path(decomposition)
     loaded, artifact = load_decomposition(path, target)
+    if placed:
+        target.to(run_device())  # pyright: ignore[reportArgumentType]
+        loaded.to(run_device())
     return target, load_tokenizer(model), loaded, artifact
 
 

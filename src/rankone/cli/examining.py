@@ -36,16 +36,12 @@ def evidence(
     from rankone.decomposition.evidence.save import save_evidence
     from rankone.decomposition.evidence.tables import print_evidence
     from rankone.decomposition.run import account_on, broad_of, mixture_of
-    from rankone.device import run_device
     from rankone.text.corpus import open_corpus
 
     for path in (out, tables):
         if path is not None:
             refuse_existing(path)
-    target, tokenizer, loaded, artifact = load_pair(model, decomposition)
-    device = run_device()
-    target.to(device)
-    loaded.to(device)
+    target, tokenizer, loaded, artifact = load_pair(model, decomposition, placed=True)
     corpus = open_corpus(text)
     original = artifact.manifest["provenance"]["original_subcomponents"]
     mixture = mixture_of(artifact, corpus)

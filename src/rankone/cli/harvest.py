@@ -50,7 +50,7 @@ def harvest(
     refuse_existing(out)
     own = Shard.parse(shard)
     corpus = open_corpus(text)
-    target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    target, tokenizer, loaded, _ = load_pair(model, decomposition, placed=True)
     config = HarvestConfig.checked(
         {
             "domains": tuple(domains or corpus.domains()),

@@ -1,0 +1,129 @@
+"""What is run on the stand-in GPU, in a process of its own: prints 'JOB: ok', or 'JOB: ' and the error."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+
+import torch
+from tests.decomposition.tiny import decomposed, recipe, target, token_rows
+from tests.helpers import VOCAB, llama, simple_mlp
+from tests.helpers import tokenizer as small_tokenizer
+from tests.standin.tensors import TwoDevicesError, install
+
+from rankone.decomposition import run
+from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.trainer import Trainer
+from rankone.harvest.clustering.config import ClusterConfig
+from rankone.harvest.clustering.run import cluster
+from rankone.harvest.combine import combine
+from rankone.harvest.config import HarvestConfig
+from rankone.harvest.run import harvest
+from rankone.text.builtin import BuiltinCorpus
+
+SEPARATE = {"reconstruction__form": "separate"}
+RECIPES = {
+    "merged": {},
+    "separate": {**SEPARATE, "reconstruction__hidden": 1.0, "adversary__scope": "bsc"},
+    "pool": {"adversary__pool": 3, "adversary__lifetime": 2.0, "adversary__segments": 7},
+    "corners": {
+        "reconstruction__sources": "corners",
+        "reconstruction__routing": "mixed",
+        "adversary__scope": "c",
+    },
+    "fresh": {"adversary": {"kind": "fresh", "scope": "sc"}, **SEPARATE},
+    "parts": {
+        "machine__accumulation": 2,
+        "machine__activation_checkpointing": True,
+        "minimality__frequency": 0.1,
+    },
+    "L_p": {"minimality": {"kind": "lp", "sharpness": {"start": 0.7}, "half_life": 2.0, "frequency": 0.1}},
+    "residual": {"importance": {"kind": "residual_transformer", "width": 8, "blocks": 1, "heads": 2}},
+    **{kind: {"importance": {"kind": kind, "hidden": [5]}} for kind in ("mlp", "vector_mlp", "shared_mlp")},
+}
+
+
+def steps(model, **changes):
+    """Warm-up and two steps of a recipe."""
+    config = recipe(autocast=True, initialisation="random", **changes)
+    model.to("cuda")
+    trainer = Trainer(model, new_decomposition(model, config), token_rows(config), config)
+    with trainer.installed():
+        assert trainer._head is not None
+        trainer.warm_up(1)
+        told = [trainer.step(step) for step in range(2)]
+    assert all(value == value for losses in told for value in losses.values())
+
+
+def whole_run(folder):
+    """Decompose, killed once; then the dead folded, the evidence and the artefact."""
+    run.evidence_text = partial(run.evidence_text, tokens=40)
+    run.account_on = partial(run.account_on, ladder=(1, 2))
+    config, model = recipe(steps=4, context=16), target(vocab_size=VOCAB).to("cuda")
+    given = config, model, small_tokenizer(), BuiltinCorpus(), folder / "run", folder / "out"
+    assert run.decompose(*given, stop_after=2) is None
+    assert run.decompose(*given) == folder / "out"
+
+
+def harvested(folder):
+    model = target(vocab_size=VOCAB)
+    own = decomposed(model).to("cuda")
+    config = HarvestConfig(domains=("de", "en"), tokens=120, context=16, examples=4, batch_tokens=64)
+    assert harvest(model.to("cuda"), small_tokenizer(), own, BuiltinCorpus(), config, folder / "harvest")
+    combine([folder / "harvest"], folder / "table")
+
+
+def clustered(folder):
+    model = target(vocab_size=VOCAB)
+    own = decomposed(model).to("cuda")
+    config = ClusterConfig(domains=("de", "en"), tokens=120, context=16)
+    cluster(model.to("cuda"), small_tokenizer(), own, BuiltinCorpus(), config, folder / "clusters")
+
+
+def refusal(folder):
+    """The stand-in can say no."""
+    for clash in (
+        lambda x: x + torch.ones(3),
+        lambda x: x @ torch.ones(3),
+        lambda x: torch.stack([x, torch.ones(3)]),
+    ):
+        try:
+            clash(torch.ones(3, device="cuda"))
+        except TwoDevicesError:
+            continue
+        raise AssertionError("a tensor of the CPU went through")
+    try:
+        torch.ones(3, device="cuda").numpy()
+    except TypeError:
+        return
+    raise AssertionError("values were read without being fetched")
+
+
+JOBS = {
+    "refusal": refusal,
+    **{name: lambda _, own=own: steps(target(), **own) for name, own in RECIPES.items()},
+    "late": lambda _: steps(simple_mlp(vocab_size=30), sites=["h.1.*"]),
+    "llama": lambda _: steps(llama()),
+    "whole run": whole_run,
+    "harvest": harvested,
+    "cluster": clustered,
+}
+
+
+def main(folder: Path) -> None:
+    """Run all jobs, whatever becomes of each."""
+    install()
+    for name, job in JOBS.items():
+        try:
+            job(folder)
+        except Exception as error:
+            traceback.print_exc()
+            sys.stdout.write(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}\n")
+        else:
+            sys.stdout.write(f"{name}: ok\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,141 @@
+"""A stand-in for a GPU: tensors that say they are on cuda:0, hold their values on the CPU, and refuse to meet CPU tensors.
+
+`install` makes it the device of this process. What it finds is what a machine without a GPU hides: operations between two
+devices, values read without being fetched, code that makes its tensors on the wrong one. It says nothing of kernels,
+precision or speed. device.cpp has to be preloaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+# Operations that go from one device to another by their nature.
+CROSSING = {"aten::copy_", "aten::_to_copy", "aten::_local_scalar_dense"}
+INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+
+
+class TwoDevicesError(RuntimeError):
+    """An operation on tensors of two devices."""
+
+
+class OnGPU(Tensor):
+    """A tensor whose `values` are on the CPU."""
+
+    values: Tensor
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> OnGPU:
+        layout = {"strides": values.stride(), "storage_offset": values.storage_offset()}
+        made = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device=GPU, **layout)
+        made.values = values
+        return made
+
+    def data_ptr(self) -> int:
+        return self.values.data_ptr()
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def numpy(self, *given: Any, **named: Any) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    __array__ = numpy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        copy: Tensor = OnGPU(self.values.detach().clone())
+        memo[id(self)] = (
+            torch.nn.Parameter(copy, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copy
+        )
+        return memo[id(self)]
+
+    def __getitem__(self, key: Any) -> Tensor:
+        # Lists become tensors below Python, where no stand-in is known.
+        keys = key if isinstance(key, tuple) else (key,)
+        return super().__getitem__(tuple(torch.tensor(k) if isinstance(k, list) else k for k in keys))
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        return _run(function, given, named or {})
+
+
+class _Factories(TorchDispatchMode):
+    """Sees also what is made on the device from nothing."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        return _run(function, given, named or {})
+
+
+def _refuse_two_devices(name: str, given: list[Any]) -> None:
+    met = [t for t in given if isinstance(t, Tensor) and not isinstance(t, OnGPU) and t.ndim > 0]
+    if name in INDEXING:
+        met = [t for t in met if t.is_floating_point()]  # indices may lie on the CPU
+    if met and name not in CROSSING:
+        raise TwoDevicesError(f"{name} on cuda:0 meets a CPU tensor of shape {tuple(met[0].shape)}")
+
+
+def _run(function: Any, given: Any, named: dict[str, Any]) -> Any:
+    """An operation on the values; what comes out is on the device if what went in is, or if it was asked for."""
+    name, flat = function._schema.name, pytree.tree_leaves((given, named))
+    if name == "aten::_fused_sdp_choice":
+        return 0  # attention of plain operations
+    ours = [t for t in flat if isinstance(t, OnGPU)]
+    asked = named.get("device")
+    if asked is not None:
+        named = {**named, "device": CPU if torch.device(asked).type == "cuda" else asked, "pin_memory": False}
+        named = {k: v for k, v in named.items() if k != "pin_memory" or v is not None}
+    if ours:
+        _refuse_two_devices(name, flat)
+    plain = pytree.tree_map(lambda t: t.values if isinstance(t, OnGPU) else t, (given, named))
+    with torch._C.DisableTorchFunctionSubclass():
+        out = function(*plain[0], **plain[1])
+    if name == "aten::copy_":
+        return given[0]
+    if not (ours if asked is None else torch.device(asked).type == "cuda"):
+        return out
+    known = {id(t.values): t for t in ours}
+    wrapped = pytree.tree_map(lambda t: known.get(id(t), OnGPU(t)) if isinstance(t, Tensor) else t, out)
+    written = [a for a in function._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    return wrapped if written or not ours else return_and_correct_aliasing(function, given, named, wrapped)
+
+
+class _Generator(torch.Generator):
+    """A CPU generator that says where it was asked for."""
+
+    def __new__(cls, device: Any = "cpu") -> _Generator:
+        made = super().__new__(cls)
+        made.asked = torch.device(device)
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        return GPU if self.asked.type == "cuda" else self.asked
+
+    def manual_seed(self, seed: int) -> _Generator:
+        super().manual_seed(seed)
+        return self
+
+
+def _then_moved(make: Any) -> Any:
+    def made(*given: Any, device: Any = None, **named: Any) -> Tensor:
+        own = make(*given, **named)
+        return own if device is None else own.to(device)
+
+    return made
+
+
+def install() -> None:
+    """Make cuda:0 a device of this process, from here to its end."""
+    torch.Generator = _Generator  # pyright: ignore[reportAttributeAccessIssue]
+    torch.tensor, torch.as_tensor = _then_moved(torch.tensor), _then_moved(torch.as_tensor)
+    known = {"device_count": 1, "is_available": True, "is_bf16_supported": True, "_lazy_init": None}
+    for name, value in (known | {"mem_get_info": (10**11, 10**11), "synchronize": None}).items():
+        setattr(torch.cuda, name, lambda *_, value=value, **__: value)
+    torch.cuda.amp.common.amp_definitely_not_available = lambda: False
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    _Factories().__enter__()
