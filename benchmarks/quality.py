@@ -2,13 +2,14 @@
 
     python -m benchmarks.quality --text ../shared/data --minutes 9 --run runs/quality
 
-Three implementations of one recipe (`--recipe`, that of the shipped decomposition's first stage by default), each for as
+Implementations of one recipe (`--recipe`, that of the shipped decomposition's first stage by default), each for as
 many steps as it makes in the same processor seconds of one thread, at several multiples of the importance coefficient:
 
     plain      benchmarks/plain.py: the separate form with two extra ascents, straightforward
     separate   RankOne's step of the same form
     merged     RankOne's default form
     climbing   the same with an adversary that climbs four times as fast
+    renewed    climbing, with sources drawn anew after some 40 ascents and stochastic rows that reach the corners
 
 By default all but `separate`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
 the run. The evidence is that of `rankone evidence` on held-out text, after folding what is dead. Each case runs in a
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +58,13 @@ from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.theme import PALETTE, figure, log_axes, svg, themed
 
 RESULTS = Path(__file__).resolve().parent / "results"
-IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing")
+IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing", "renewed")
 CLIMBING_RATE = 0.2
+LIFETIME = 40
 # The rows of a step: short runs want steps rather than large batches.
 ROWS = 8
 LADDER = (20, 80)
+RESTARTS = 3
 # Steps that are timed to know how many fit, after two that compile and allocate.
 TRIAL = 5
 FOLD_ROWS = 256
@@ -68,16 +72,24 @@ EVIDENCE_TOKENS = 1536
 KL = {"kl_ci": "CI as mask", "kl_20": "attacked, 20 steps", "kl_80": "attacked, 80 steps"}
 
 
-def recipe_of(path: Path, implementation: str, factor: float, steps: int) -> DecomposeConfig:
+def recipe_of(path: Path, implementation: str, factor: float, steps: int, seed: int) -> DecomposeConfig:
     """The recipe in the implementation's form, its importance coefficients times `factor`."""
     config = DecomposeConfig.from_yaml(path)
-    config = config.model_copy(update={"steps": steps, "rows": ROWS})
-    form = "merged" if implementation in ("merged", "climbing") else "separate"
-    changed: dict[str, Any] = {"reconstruction": config.reconstruction.model_copy(update={"form": form})}
-    if implementation == "climbing":
-        assert isinstance(config.adversary, PersistentConfig)
-        rate = config.adversary.learning_rate.model_copy(update={"start": CLIMBING_RATE})
-        changed["adversary"] = config.adversary.model_copy(update={"learning_rate": rate})
+    config = config.model_copy(update={"steps": steps, "rows": ROWS, "seed": seed})
+    form = {"form": "separate" if implementation in ("plain", "separate") else "merged"}
+    adversary: dict[str, Any] = {}
+    assert isinstance(config.adversary, PersistentConfig)
+    if implementation in ("climbing", "renewed"):
+        adversary["learning_rate"] = config.adversary.learning_rate.model_copy(
+            update={"start": CLIMBING_RATE}
+        )
+    if implementation == "renewed":
+        adversary["lifetime"] = LIFETIME
+        form |= {"routing": "mixed", "sources": "corners"}
+    changed = {
+        "reconstruction": config.reconstruction.model_copy(update=form),
+        "adversary": config.adversary.model_copy(update=adversary),
+    }
     return scaled(config.model_copy(update=changed), factor)
 
 
@@ -125,14 +137,15 @@ def trained(
     path: Path,
     factor: float,
     seconds: float,
+    seed: int,
     tokenizer: PreTrainedTokenizerBase,
     corpus: Corpus,
 ) -> tuple[Decomposition, DecomposeConfig, np.ndarray, dict[str, float]]:
     """A decomposition after `seconds` of processor time, and how they went."""
-    trial = recipe_of(path, implementation, factor, 1000)
+    trial = recipe_of(path, implementation, factor, 1000, seed)
     rows = drawn_rows(trial.model_copy(update={"steps": TRIAL + 2}), tokenizer, corpus)
     warm, step = _trial(implementation, trial, rows)
-    config = recipe_of(path, implementation, factor, max(1, round((seconds - warm) / step)))
+    config = recipe_of(path, implementation, factor, max(1, round((seconds - warm) / step)), seed)
     rows = drawn_rows(config, tokenizer, corpus)
     run = Run(implementation, load_model("mini"), config, rows)
     start = time.process_time()
@@ -171,7 +184,7 @@ def measured(
     ):
         text = EvidenceText(model, blocks)
         kl = {row["masking"]: row["kl"] for row in masking_rows(text) if row["delta"] is False}
-        attacked = adversarial_rows(text, LADDER, delta=False)
+        attacked = adversarial_rows(text, LADDER, delta=False, restarts=RESTARTS)
         found = sparsity(text)
     return {
         "tokens": int(blocks.present.sum()),
@@ -180,22 +193,24 @@ def measured(
         "kl_unmasked": kl["unmasked"],
         "kl_stochastic": kl["stochastic"],
         "kl_ci": kl["CI as mask"],
-        **{f"kl_{n}": row["kl"] for n, row in zip(LADDER, attacked, strict=True)},
+        **{f"kl_{n}": float(np.mean(row["kl_restarts"])) for n, row in zip(LADDER, attacked, strict=True)},
+        **{f"kl_{n}_restarts": row["kl_restarts"] for n, row in zip(LADDER, attacked, strict=True)},
     }
 
 
-def case(implementation: str, factor: float, given: argparse.Namespace) -> dict[str, Any]:
+def case(implementation: str, factor: float, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """One run and its evidence, in this process on one thread."""
     torch.set_num_threads(1)
     tokenizer, corpus = load_tokenizer("mini"), open_corpus(given.text)
     decomposition, config, rows, time_spent = trained(
-        implementation, given.recipe, factor, 60 * given.minutes, tokenizer, corpus
+        implementation, given.recipe, factor, 60 * given.minutes, seed, tokenizer, corpus
     )
     importance = dead_free_importance(load_model("mini"), decomposition, rows, FOLD_ROWS)
     folded = fold_dead(decomposition, importance)
     return {
         "implementation": implementation,
         "factor": factor,
+        "seed": seed,
         "minutes": given.minutes,
         **time_spent,
         **measured(folded, config, tokenizer, corpus),
@@ -223,25 +238,25 @@ def main() -> None:
     """Run what is not finished, and write table, JSON and figure."""
     given = _options()
     if given.case is not None:
-        implementation, factor = given.case
-        write_json(given.out, case(implementation, float(factor), given))
+        implementation, factor, seed = given.case
+        write_json(given.out, case(implementation, float(factor), int(seed), given))
         return
     before, rows = environment(), []
     given.run.mkdir(parents=True, exist_ok=True)
-    for factor in given.factors:
-        for implementation in given.implementations:
-            finished = given.run / f"{implementation}-{factor:g}-{given.minutes:g}.json"
-            if not finished.exists():
-                console.print(f"{implementation} × {factor:g} …", markup=False)
-                own = ["--case", implementation, str(factor), "--out", str(finished), "--text", given.text]
-                own += ["--minutes", str(given.minutes), "--recipe", str(given.recipe)]
-                subprocess.run([sys.executable, "-m", "benchmarks.quality", *own], check=True)
-            rows.append(read_json(finished))
-            write_json(given.out, {"environment": before, "recipe": given.recipe.name, "results": rows})
+    for seed, factor, implementation in product(given.seeds, given.factors, given.implementations):
+        finished = given.run / f"{implementation}-{factor:g}-{given.minutes:g}-seed{seed}.json"
+        if not finished.exists():
+            console.print(f"{implementation} × {factor:g}, seed {seed} …", markup=False)
+            own = ["--case", implementation, str(factor), str(seed), "--out", str(finished)]
+            own += ["--text", given.text, "--minutes", str(given.minutes), "--recipe", str(given.recipe)]
+            subprocess.run([sys.executable, "-m", "benchmarks.quality", *own], check=True)
+        rows.append(read_json(finished))
+        write_json(given.out, {"environment": before, "recipe": given.recipe.name, "results": rows})
     write_text(given.out.with_suffix(".svg"), svg(frontier(rows), "quality"))
     keys = [
         "implementation",
         "factor",
+        "seed",
         "steps",
         "l0",
         "alive",
@@ -264,13 +279,17 @@ def _options() -> argparse.Namespace:
         "--factors", type=float, nargs="+", default=[1.0, 0.5, 2.0], help="times the coefficients"
     )
     parser.add_argument(
-        "--implementations", nargs="+", choices=IMPLEMENTATIONS, default=["plain", "merged", "climbing"]
+        "--implementations",
+        nargs="+",
+        choices=IMPLEMENTATIONS,
+        default=["plain", "merged", "climbing", "renewed"],
     )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument(
         "--run", type=Path, default=Path("runs/quality"), help="where finished cases are kept"
     )
     parser.add_argument("--out", type=Path, default=RESULTS / "quality.json")
-    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -14,17 +14,19 @@ from rankone.theme import svg
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_implementations_differ_in_form_and_climbing_alone(implementation):
-    config, base = recipe_of(RECIPE, implementation, 0.5, 70), DecomposeConfig.from_yaml(RECIPE)
-    assert (config.steps, config.rows) == (70, ROWS)
+def test_implementations_differ_in_form_and_adversary_alone(implementation):
+    config, base = recipe_of(RECIPE, implementation, 0.5, 70, 3), DecomposeConfig.from_yaml(RECIPE)
+    assert (config.steps, config.rows, config.seed) == (70, ROWS, 3)
     assert config.minimality.activity == base.minimality.activity / 2
     assert config.minimality.frequency == base.minimality.frequency / 2
     assert config.reconstruction.form == (
-        "merged" if implementation in ("merged", "climbing") else "separate"
+        "separate" if implementation in ("plain", "separate") else "merged"
     )
-    faster = CLIMBING_RATE if implementation == "climbing" else base.adversary.learning_rate.start
+    climbs = implementation in ("climbing", "renewed")
+    faster = CLIMBING_RATE if climbs else base.adversary.learning_rate.start
     assert config.adversary.learning_rate.start == faster
-    same = {"steps", "rows", "minimality", "reconstruction", "adversary"}
+    assert (config.adversary.lifetime is not None) == (implementation == "renewed")
+    same = {"steps", "rows", "seed", "minimality", "reconstruction", "adversary"}
     assert config.model_dump(exclude=same) == base.model_dump(exclude=same)
 
 
