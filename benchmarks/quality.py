@@ -9,7 +9,8 @@ many steps as it makes in the same processor seconds of one thread, at several m
     separate   RankOne's step of the same form
     merged     RankOne's default form
     climbing   the same with an adversary that climbs four times as fast
-    renewed    climbing, with sources drawn anew after some 40 ascents and stochastic rows that reach the corners
+    renewed    climbing, three rows in four adversarial, with sources drawn anew after some 40 ascents and stochastic rows
+               that reach the corners
 
 By default all but `separate`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
 the run. The evidence is that of `rankone evidence` on held-out text, after folding what is dead. Each case runs in a
@@ -60,7 +61,7 @@ from rankone.theme import PALETTE, figure, log_axes, svg, themed
 RESULTS = Path(__file__).resolve().parent / "results"
 IMPLEMENTATIONS = ("plain", "separate", "merged", "climbing", "renewed")
 CLIMBING_RATE = 0.2
-LIFETIME = 40
+LIFETIME, FRACTION = 40, 0.75
 # The rows of a step: short runs want steps rather than large batches.
 ROWS = 8
 LADDER = (20, 80)
@@ -84,7 +85,7 @@ def recipe_of(path: Path, implementation: str, factor: float, steps: int, seed: 
             update={"start": CLIMBING_RATE}
         )
     if implementation == "renewed":
-        adversary["lifetime"] = LIFETIME
+        adversary |= {"lifetime": LIFETIME, "fraction": FRACTION}
         form |= {"routing": "mixed", "sources": "corners"}
     changed = {
         "reconstruction": config.reconstruction.model_copy(update=form),
