@@ -14,7 +14,8 @@ many steps as it makes in the same processor seconds of one thread, at several m
 
 By default all but `separate`. The seconds count from the first step: kernels compiled are paid for. Schedules end with
 the run. The evidence is that of `rankone evidence` on held-out text, after folding what is dead. Each case runs in a
-process of its own, and one that is finished is not run again. The JSON and the figure go to benchmarks/results/.
+process of its own, and one that is finished is not run again. The JSON and the figure, of all that are finished, go to
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def main() -> None:
         implementation, factor, seed = given.case
         write_json(given.out, case(implementation, float(factor), int(seed), given))
         return
-    before, rows = environment(), []
+    before = environment()
     given.run.mkdir(parents=True, exist_ok=True)
     for seed, factor, implementation in product(given.seeds, given.factors, given.implementations):
         finished = given.run / f"{implementation}-{factor:g}-{given.minutes:g}-seed{seed}.json"
@@ -251,8 +252,8 @@ def main() -> None:
             own = ["--case", implementation, str(factor), str(seed), "--out", str(finished)]
             own += ["--text", given.text, "--minutes", str(given.minutes), "--recipe", str(given.recipe)]
             subprocess.run([sys.executable, "-m", "benchmarks.quality", *own], check=True)
-        rows.append(read_json(finished))
-        write_json(given.out, {"environment": before, "recipe": given.recipe.name, "results": rows})
+    rows = [read_json(path) for path in sorted(given.run.glob(f"*-{given.minutes:g}-seed*.json"))]
+    write_json(given.out, {"environment": before, "recipe": given.recipe.name, "results": rows})
     write_text(given.out.with_suffix(".svg"), svg(frontier(rows), "quality"))
     keys = [
         "implementation",
