@@ -19,9 +19,7 @@ def test_implementations_differ_in_form_and_adversary_alone(implementation):
     assert (config.steps, config.rows, config.seed) == (70, ROWS, 3)
     assert config.minimality.activity == base.minimality.activity / 2
     assert config.minimality.frequency == base.minimality.frequency / 2
-    assert config.reconstruction.form == (
-        "separate" if implementation in ("plain", "separate") else "merged"
-    )
+    assert config.reconstruction.form == ("separate" if implementation in ("plain", "separate") else "merged")
     climbs = implementation in ("climbing", "renewed")
     faster = CLIMBING_RATE if climbs else base.adversary.learning_rate.start
     assert config.adversary.learning_rate.start == faster
