@@ -284,7 +284,7 @@ def _options() -> argparse.Namespace:
         "--implementations",
         nargs="+",
         choices=IMPLEMENTATIONS,
-        default=["plain", "merged", "climbing", "renewed"],
+        default=[name for name in IMPLEMENTATIONS if name != "separate"],
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument(

@@ -49,9 +49,8 @@ class OnGPU(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         copy: Tensor = OnGPU(self.values.detach().clone())
-        memo[id(self)] = (
-            torch.nn.Parameter(copy, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copy
-        )
+        parameter = isinstance(self, torch.nn.Parameter)
+        memo[id(self)] = torch.nn.Parameter(copy, self.requires_grad) if parameter else copy
         return memo[id(self)]
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -87,8 +86,7 @@ def _run(function: Any, given: Any, named: dict[str, Any]) -> Any:
     ours = [t for t in flat if isinstance(t, OnGPU)]
     asked = named.get("device")
     if asked is not None:
-        named = {**named, "device": CPU if torch.device(asked).type == "cuda" else asked, "pin_memory": False}
-        named = {k: v for k, v in named.items() if k != "pin_memory" or v is not None}
+        named = {**named, "device": CPU if torch.device(asked).type == "cuda" else asked}
     if ours:
         _refuse_two_devices(name, flat)
     plain = pytree.tree_map(lambda t: t.values if isinstance(t, OnGPU) else t, (given, named))

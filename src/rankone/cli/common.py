@@ -27,8 +27,9 @@ def load_pair(model: str, decomposition: str, placed: bool = False) -> tuple[Any
     path = ASSETS / decomposition if decomposition == "mini-decomposition" else Path(decomposition)
     loaded, artifact = load_decomposition(path, target)
     if placed:
-        target.to(run_device())  # pyright: ignore[reportArgumentType]
-        loaded.to(run_device())
+        device = run_device()
+        target.to(device)  # pyright: ignore[reportArgumentType]
+        loaded.to(device)
     return target, load_tokenizer(model), loaded, artifact
 
 

@@ -42,10 +42,7 @@ PIECE_BYTES = 3  # of [Q, ΣC], Q positions of a masked pass at a time: noise, a
 SITE_BYTES = (6, 40)  # of [Q, C] of one site: what its kernels read and write at once
 INPUT_BYTES = (8, 2)  # of [P, Σ d_in] for the importance function, and of [Q, Σ d_in] for the masked pass
 CLEAN_BYTES = 4  # of [P, vocabulary] where logits are whole
-LOGIT_BYTES = (
-    12,
-    20,
-)  # of [Q, vocabulary], or of the positions whose logits are formed together: masked, their gradient
+LOGIT_BYTES = (12, 20)  # of [positions whose logits are formed together, vocabulary]: masked, their gradient
 MASK_TRAFFIC = (60, 520)  # bytes read and written per value of [P, ΣC] and pass
 LOGIT_TRAFFIC = (30, 80)
 TOUCHES = 4  # times what a pass keeps for its backward is read or written

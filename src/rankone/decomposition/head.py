@@ -42,12 +42,12 @@ def logits_at_once(device: torch.device, vocabulary: int) -> int:
 
 def head_of(target: nn.Module, sites: Sequence[str]) -> str | None:
     """The path of the linear layer that gives the model's logits; None where it is a site or something comes after it."""
-    if not isinstance(target, PreTrainedModel) or type(target.get_output_embeddings()) is not nn.Linear:
+    head = target.get_output_embeddings() if isinstance(target, PreTrainedModel) else None
+    if not isinstance(target, PreTrainedModel) or type(head) is not nn.Linear:
         return None
     config = target.config.get_text_config()
     if any(getattr(config, name, None) not in (None, 1) for name in _LATER):
         return None
-    head = target.get_output_embeddings()
     return next((name for name, m in target.named_modules() if m is head and name not in sites), None)
 
 
@@ -90,6 +90,7 @@ class _InPieces(torch.autograd.Function):
         divergence: Divergence,
         size: int,
     ) -> Tensor:
+        """The divergence at every position, and at once what the backward needs of it: its gradient of `masked`."""
         wanted = ctx.needs_input_grad[0]
         values, gradients = [], []
         for ours, theirs in zip(
@@ -120,22 +121,31 @@ def held_back(target: nn.Module, sites: Sequence[str], batch: Callable[[], Tenso
     It is tried on a few tokens of the batch [B, T]: hidden states and unembedding must give the model's own logits.
     """
     name = head_of(target, sites)
-    if name is None:
-        yield None
-        return
-    layer = target.get_submodule(name)
-    assert isinstance(layer, nn.Linear)
-    few = batch()[:1, :FEW]
-    with torch.no_grad():
-        logits = output_of(target, few)
-    with replaced(target, {name: _Held(layer)}):
-        with torch.no_grad():
-            found = layer(output_of(target, few))
-        same = found.shape == logits.shape and same_output(found.float(), logits.float())
-        if same:
-            yield Head(layer)
-    if not same:
+    if name is not None and not _is_last(target, name, batch()[:1, :FEW]):
         console.print(
             "the model does more to its logits than unembed: they are held whole, which takes memory."
         )
+        name = None
+    if name is None:
         yield None
+        return
+    with _without(target, name) as layer:
+        yield Head(layer)
+
+
+@contextmanager
+def _without(target: nn.Module, name: str) -> Iterator[nn.Linear]:
+    """The target gives what its layer `name` is given, while the block runs."""
+    layer = target.get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    with replaced(target, {name: _Held(layer)}):
+        yield layer
+
+
+@torch.no_grad()
+def _is_last(target: nn.Module, name: str, few: Tensor) -> bool:
+    """Whether the layer makes the model's logits of what the model gives without it."""
+    logits = output_of(target, few)
+    with _without(target, name) as layer:
+        found = layer(output_of(target, few))
+    return found.shape == logits.shape and same_output(found.float(), logits.float())

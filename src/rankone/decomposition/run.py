@@ -129,6 +129,7 @@ def training_rows(
     folder = run / "rows"
 
     def make() -> None:
+        """Draw the rows and keep them, unless an earlier start of the run did; refuse those of another run."""
         if not folder.exists():
             rows = _new_rows(config, tokenizer, corpus)
             with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:

@@ -372,9 +372,9 @@ class Trainer:
         with self._autocast():
             masked = self.model.masked(part.batch, masks, delta, route)
             hidden = hidden_mse(clean.hidden, self.model.take_outputs()) if clean.hidden else None
-            if self._head is None:
-                return Pass(self.divergence(clean.output, masked), hidden)
-            return Pass(self._head.divergence(self.divergence, clean.output, masked), hidden)
+            head, measure = self._head, self.divergence
+            measure = measure if head is None else partial(head.divergence, measure)
+            return Pass(measure(clean.output, masked), hidden)
 
     def _masks(
         self, clean: Clean, part: Part, rows: Rows, index: int, search: bool
