@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.rankone-runtime
 DEV := $(VENV)/.rankone-dev
 
 # Folders with Python in them that this checkout has.
-CODE := $(wildcard src tests benchmarks)
+CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

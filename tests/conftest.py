@@ -12,7 +12,7 @@ from hypothesis import settings
 from transformers import PreTrainedTokenizerFast
 
 from rankone.models.tokenizer import train_tokenizer
-from rankone.text.builtin import BuiltinCorpus
+from rankone.text.sources.builtin import BuiltinCorpus
 
 settings.register_profile("rankone", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("rankone")

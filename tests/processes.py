@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from rankone import ranks
+from rankone.runtime import distributed as ranks
 
 # One server imports torch and the package; the processes are forked from it.
 _PRELOADED = ["rankone.decomposition.run", "tests.processes", "tests.decomposition.tiny"]

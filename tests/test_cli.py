@@ -11,7 +11,7 @@ import torch
 import yaml
 from tests.tiny import RECIPE, rankone, write_pair
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
 from rankone.edits.lowrank import LowRankEdit
 from rankone.models.loading import load_model
 

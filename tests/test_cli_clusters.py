@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.tiny import RECIPE, rankone, write_pair
 
-from rankone.artifact import open_artifact
+from rankone.clustering.components import Components
+from rankone.core.artifact import open_artifact
 from rankone.edits.lowrank import LowRankEdit
-from rankone.harvest.clustering.components import Components
 
 TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--alpha", 2]
 

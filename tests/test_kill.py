@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 from tests.tiny import RECIPE, rankone, write_pair
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
 from rankone.decomposition import run as decomposition_run
 
 PRETRAIN = {

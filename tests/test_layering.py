@@ -11,19 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
-FOUNDATION = (
-    "artifact",
-    "checkpoint",
-    "config",
-    "device",
-    "errors",
-    "inert",
-    "progress",
-    "ranks",
-    "schedule",
-    "theme",
+# In this order: a room imports only from itself and from rooms before it.
+ROOMS = (
+    "core",
+    "runtime",
+    "render",
+    "text",
+    "models",
+    "decomposition",
+    "harvest",
+    "clustering",
+    "labels",
+    "edits",
+    "experiments",
+    "show",
+    "cli",
 )
-ROOMS = ("text", "models", "decomposition", "harvest", "labels", "edits", "benchmark", "show", "cli")
 # rankone/__init__.py and __main__.py stand at the door: they may import what they like, nothing imports them.
 DOOR = ("__init__", "__main__")
 UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -32,15 +35,13 @@ UNSAFE_NAMES = {"torch.load", "torch.save"}
 FOREIGN = Path("decomposition/importers/foreign.py")
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 100
+# Files and sub-rooms of one folder, without its __init__.py.
+MAX_FLOOR = 15
 
 
 def level(name: str) -> int:
     """How high a top-level name of the package stands; it may import what is lower, or itself."""
-    if name in FOUNDATION:
-        return 0
-    if name in DOOR:
-        return len(ROOMS) + 1
-    return 1 + ROOMS.index(name)
+    return len(ROOMS) if name in DOOR else ROOMS.index(name)
 
 
 def sources() -> list[Path]:
@@ -49,7 +50,7 @@ def sources() -> list[Path]:
 
 
 def place(path: Path) -> str:
-    """The foundation file or the room that a path relative to src/rankone belongs to."""
+    """The room that a path relative to src/rankone belongs to."""
     return path.parts[0].removesuffix(".py")
 
 
@@ -95,16 +96,14 @@ def _refusal(own: str, name: str) -> str | None:
     if top != "rankone" or not rest:
         return None
     other = rest.partition(".")[0]
-    if other not in FOUNDATION + ROOMS + DOOR:
-        return f"'{other}' has no place in the order; add it to FOUNDATION or ROOMS in {Path(__file__).name}"
+    if other not in ROOMS + DOOR:
+        return f"'{other}' has no place in the order; add it to ROOMS in {Path(__file__).name}"
     if other == own:
         return None
-    if level(own) == 0 and level(other) > 0:
-        return "a foundation file may not import a room"
     if other == "cli" and own not in DOOR:
         return "nothing imports the command line"
     if level(other) > level(own) or other in DOOR:
-        return f"'{own}' may import only the foundation and rooms before it ({', '.join(ROOMS)})"
+        return f"'{own}' may import only rooms before it ({', '.join(ROOMS)})"
     return None
 
 
@@ -147,6 +146,64 @@ def length_problems(source: str, path: Path) -> list[str]:
     return problems
 
 
+def module_name(path: Path) -> str:
+    """Dotted name, without `rankone.`, of a path relative to src/rankone; a package is its folder."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file_graph(files: dict[Path, str]) -> dict[str, set[str]]:
+    """Module → modules of the package that it imports, anywhere in the file; paths are relative to src/rankone."""
+    names = {module_name(path) for path in files}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for path, source in files.items():
+        own = module_name(path)
+        for _, name in imports(ast.parse(source), path):
+            inside = name.removeprefix("rankone.") if name.startswith("rankone.") else ""
+            while inside and inside not in names:
+                inside = inside.rpartition(".")[0]
+            if inside and inside != own:
+                graph[own].add(inside)
+    return graph
+
+
+def folder_graph(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Sub-room → sub-rooms of the same room that it imports. What lies on a room's ground floor joins them: not counted."""
+    folders: dict[str, set[str]] = {}
+    for own, others in graph.items():
+        home = own.rpartition(".")[0]
+        if "." not in home:
+            continue
+        for other in others:
+            away = other.rpartition(".")[0]
+            if "." in away and away != home and away.split(".")[0] == home.split(".")[0]:
+                folders.setdefault(home, set()).add(away)
+    return folders
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """One line for each circle of imports: `a → b → a`."""
+    left = {name: set(others) & graph.keys() for name, others in graph.items()}
+    while free := [name for name, others in left.items() if not others]:
+        left = {name: others - set(free) for name, others in left.items() if name not in free}
+    found = []
+    while left:
+        walk = [min(left)]
+        while (step := min(left[walk[-1]])) not in walk:
+            walk.append(step)
+        circle = walk[walk.index(step) :]
+        found.append(" → ".join([*circle, step]))
+        left = {name: others - set(circle) for name, others in left.items() if name not in circle}
+        while free := [name for name, others in left.items() if not others]:
+            left = {name: others - set(free) for name, others in left.items() if name not in free}
+    return found
+
+
+def whole_graph() -> dict[str, set[str]]:
+    """The imports of the whole package, file by file."""
+    return file_graph({f.relative_to(ROOT): f.read_text("utf8") for f in sources()})
+
+
 def over_the_tree(check) -> list[str]:
     """What `check` finds in all files of the package."""
     files = sources()
@@ -155,13 +212,32 @@ def over_the_tree(check) -> list[str]:
 
 
 def test_every_file_has_a_place():
-    known = {*FOUNDATION, *ROOMS, *DOOR}
+    known = {*ROOMS, *DOOR}
     lost = sorted({place(f.relative_to(ROOT)) for f in sources()} - known)
-    assert not lost, f"not in the order of the house (FOUNDATION, ROOMS in this file): {lost}"
+    assert not lost, f"not in the order of the house (ROOMS in this file): {lost}"
 
 
 def test_imports_go_one_way():
     assert over_the_tree(import_problems) == []
+
+
+def test_no_circle_of_files():
+    assert circles(whole_graph()) == []
+
+
+def test_no_circle_of_subrooms():
+    assert circles(folder_graph(whole_graph())) == []
+
+
+def test_no_floor_is_crowded():
+    floors: dict[Path, set[str]] = {}
+    for file in sources():
+        if file.name != "__init__.py":
+            floors.setdefault(file.parent, set()).add(file.name)
+    crowded = {
+        str(floor.relative_to(ROOT)): len(files) for floor, files in floors.items() if len(files) > MAX_FLOOR
+    }
+    assert crowded == {}, f"more than {MAX_FLOOR} files on one floor: their ideas want rooms of their own"
 
 
 def test_nothing_is_unpickled():
@@ -177,13 +253,17 @@ def test_files_and_functions_are_short():
     [
         ("text/a.py", "from rankone.models.sites import Site", "rankone.models.sites.Site"),
         ("text/a.py", "def f():\n    import rankone.edits.lowrank", "rankone.edits.lowrank"),
-        ("text/a.py", "from rankone import benchmark", "rankone.benchmark"),
+        ("text/a.py", "from rankone import experiments", "rankone.experiments"),
         ("text/a.py", "from ..models import sites", "rankone.models.sites"),
         ("text/deep/a.py", "from ...edits.lowrank import X", "rankone.edits.lowrank.X"),
-        ("edits/a.py", "import importlib\nimportlib.import_module('rankone.benchmark')", "rankone.benchmark"),
-        ("benchmark/a.py", "from rankone.cli import app", "nothing imports the command line"),
+        (
+            "edits/a.py",
+            "import importlib\nimportlib.import_module('rankone.experiments')",
+            "rankone.experiments",
+        ),
+        ("experiments/a.py", "from rankone.cli import app", "nothing imports the command line"),
         ("cli.py", "import rankone.__main__", "rankone.__main__"),
-        ("config.py", "from rankone.text.blocks import Blocks", "a foundation file may not import a room"),
+        ("core/a.py", "from rankone.text.blocks import Blocks", "rankone.text.blocks"),
         ("edits/a.py", "from tests.helpers import probe", "does not import its tests"),
         ("edits/a.py", "import pickle", "pickle"),
         ("edits/a.py", "from torch import load", "torch.load"),
@@ -199,11 +279,14 @@ def test_wrong_imports_are_named(file, source, named):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("edits/a.py", "from rankone.decomposition.model import Decomposition\nfrom rankone.errors import x"),
-        ("edits/a.py", "from . import lowrank\nfrom .baselines.lora import LoRA\nfrom ..text import blocks"),
-        ("checkpoint.py", "from rankone.artifact import new_artifact"),
+        (
+            "edits/a.py",
+            "from rankone.decomposition.model import Decomposition\nfrom rankone.core.errors import x",
+        ),
+        ("edits/a.py", "from . import lowrank\nfrom .methods.lora import LoRA\nfrom ..text import blocks"),
+        ("runtime/checkpoint.py", "from rankone.core.artifact import new_artifact"),
         ("__main__.py", "from rankone.cli import main"),
-        ("cli.py", "from rankone.benchmark.report import write_report\nimport torch"),
+        ("cli.py", "from rankone.experiments.report import write_report\nimport torch"),
     ],
 )
 def test_right_imports_pass(file, source):
@@ -240,3 +323,18 @@ def test_long_files_and_functions_are_found():
     (long,) = length_problems("def f():\n" + body * 100, Path("a.py"))
     assert "f has 101 lines" in long
     assert "501 lines" in length_problems("x = 1\n" * 501, Path("a.py"))[0]
+
+
+def test_circles_are_found():
+    files = {
+        Path("text/a.py"): "from rankone.text.b import x",
+        Path("text/b.py"): "def f():\n    from rankone.text.deep import c",
+        Path("text/deep/__init__.py"): "",
+        Path("text/deep/c.py"): "from rankone.text import a",
+        Path("text/deep/d.py"): "from rankone.text.wide.e import y",
+        Path("text/wide/e.py"): "from rankone.text.deep.f import z",
+        Path("text/deep/f.py"): "",
+    }
+    graph = file_graph(files)
+    assert circles(graph) == ["text.a → text.b → text.deep.c → text.a"]
+    assert circles(folder_graph(graph)) == ["text.deep → text.wide → text.deep"]

@@ -13,10 +13,10 @@ from tests.helpers import simple_mlp
 
 from rankone.cli import main
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
-from rankone.decomposition.start import new_decomposition
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
-from rankone.progress import console
+from rankone.runtime.progress import console
 
 RECIPE = {
     "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},

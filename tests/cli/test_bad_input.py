@@ -12,10 +12,10 @@ from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.scales import scale_edit
-from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.harvest.store import HarvestStore
 from rankone.labels.run import LabelSettings, label_harvest
 from rankone.models.loading import load_model
 

@@ -6,15 +6,15 @@ import pytest
 from tests.cli.test_reading import refused, shown
 from tests.tiny import RECIPE, rankone, write_pair
 
+from rankone.clustering.components import Components
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.gradients import scale_gradients
-from rankone.harvest.clustering.components import Components
-from rankone.harvest.store import HarvestStore
+from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model
 from rankone.text.blocks import passage_blocks
-from rankone.text.corpus import open_corpus
+from rankone.text.opening import open_corpus
 
 DOMAINS = ["--domains", "de", "--domains", "en"]
 

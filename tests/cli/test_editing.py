@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.tiny import rankone, write_pair
 
-from rankone.benchmark import measure
+from rankone.experiments import measure
 
 
 @pytest.fixture(scope="module")

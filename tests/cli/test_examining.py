@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tests.tiny import RECIPE, rankone, write_pair
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
 from rankone.decomposition import run as run_module
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.tiny import rankone, write_pair
 
-from rankone.artifact import open_artifact
-from rankone.harvest.store import HarvestStore
+from rankone.core.artifact import open_artifact
+from rankone.harvest.reading.store import HarvestStore
 
 
 @pytest.fixture(scope="module")

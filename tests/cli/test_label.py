@@ -11,7 +11,7 @@ from tests.labels.server import ok, serving
 from tests.tiny import rankone, write_pair
 
 from rankone.cli import label
-from rankone.harvest.store import HarvestStore
+from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 
 

@@ -8,12 +8,12 @@ import pytest
 from tests.decomposition.tiny import elsewhere
 from tests.tiny import rankone, write_pair
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
 from rankone.decomposition.model import load_decomposition, save_decomposition
-from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.harvest.store import HarvestStore
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
 from rankone.models.loading import load_model, load_tokenizer

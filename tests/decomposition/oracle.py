@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rankone.decomposition.squash import lower, upper
+from rankone.decomposition.masking.squash import lower, upper
 from rankone.decomposition.taps import SiteInputs
 
 

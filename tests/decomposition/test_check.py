@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from tests.helpers import llama, same, simple_mlp, snapshot
 from torch import nn
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.check import check_wrap
-from rankone.errors import RankOneError
 from rankone.models.sites import find_sites
 
 

@@ -14,17 +14,18 @@ from tests.decomposition.tiny import SIZES, put, target
 from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 
-from rankone.artifact import tensor_hash
-from rankone.decomposition import kernels, recompute
-from rankone.decomposition import loop as module
+from rankone.core.artifact import tensor_hash
+from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.loop import train
+from rankone.decomposition.init.start import new_decomposition
+from rankone.decomposition.masking import kernels
 from rankone.decomposition.run import training_rows
-from rankone.decomposition.start import new_decomposition
-from rankone.decomposition.state import state_of
-from rankone.decomposition.trainer import Trainer
-from rankone.errors import RankOneError
-from rankone.text.directory import DirectoryCorpus
+from rankone.decomposition.training import loop as module
+from rankone.decomposition.training import recompute
+from rankone.decomposition.training.loop import train
+from rankone.decomposition.training.state import state_of
+from rankone.decomposition.training.trainer import Trainer
+from rankone.text.sources.directory import DirectoryCorpus
 
 SEPARATE = {"reconstruction.form": "separate"}
 TRANSFORMERS = ("shared_transformer", "residual_transformer")

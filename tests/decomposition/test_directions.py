@@ -6,8 +6,8 @@ import pytest
 import torch
 from tests.decomposition.tiny import decomposed, numbered, target
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.directions import direction_neighbours
-from rankone.errors import RankOneError
 
 
 def cosine(a, b):

@@ -7,9 +7,9 @@ import torch
 from tests.decomposition.tiny import decomposed, numbered, recipe, target, trainer
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition, site_key
 from rankone.decomposition.storage import restored, stored
-from rankone.errors import RankOneError
 
 INDICES = {"h.0.attn.q_proj": [2, 5, 700], "h.0.mlp.c_fc": [0, 9], "h.0.mlp.down_proj": []}
 MODELS = {"simple_mlp": simple_mlp, "gpt2": gpt2, "llama": llama}

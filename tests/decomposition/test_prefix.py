@@ -9,7 +9,7 @@ from tests.helpers import llama, probe, simple_mlp
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.prefix import PrefixBlock, late_start
-from rankone.decomposition.trainer import Trainer
+from rankone.decomposition.training.trainer import Trainer
 
 
 def stand_ins(model):
@@ -114,7 +114,7 @@ def test_a_trainer_on_late_sites_steps_as_without_a_late_start(monkeypatch):
     from tests.decomposition.tiny import TINY_VOCAB, recipe, token_rows
 
     from rankone.decomposition import model as room
-    from rankone.decomposition.start import new_decomposition
+    from rankone.decomposition.init.start import new_decomposition
 
     def run():
         torch.manual_seed(0)

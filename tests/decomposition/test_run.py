@@ -11,6 +11,7 @@ from tests.decomposition.tiny import decomposed, recipe, target
 from tests.helpers import VOCAB, probe
 from tests.helpers import tokenizer as small_tokenizer
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition import run as module
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 from rankone.decomposition.run import (
@@ -20,9 +21,8 @@ from rankone.decomposition.run import (
     fold_dead,
     training_rows,
 )
-from rankone.errors import RankOneError
 from rankone.text.blocks import bos_id
-from rankone.text.builtin import BuiltinCorpus
+from rankone.text.sources.builtin import BuiltinCorpus
 
 DEAD = [3, 10, 40]  # columns
 

@@ -14,11 +14,11 @@ from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 from tests.processes import Failed, together
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
 from rankone.decomposition import run as module
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
-from rankone.text.directory import DirectoryCorpus
+from rankone.text.sources.directory import DirectoryCorpus
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import TINY_VOCAB, decomposed, recipe, target
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.stability import alive_on, alive_pairs, best_matches, compare, initial_pairs
-from rankone.errors import RankOneError
 from rankone.text.blocks import Blocks
 
 ONES = torch.ones(56, dtype=torch.bool)

@@ -7,8 +7,8 @@ import torch
 from tests.decomposition.oracle import Drawn, Oracle, ascended
 from tests.decomposition.tiny import recipe, trainer
 
-from rankone.decomposition import passes
-from rankone.decomposition import trainer as module
+from rankone.decomposition.training import passes
+from rankone.decomposition.training import trainer as module
 
 CASES = {
     "merged": {},

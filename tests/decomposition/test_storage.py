@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.storage import SCALE, quantise, restored, stored
-from rankone.errors import RankOneError
 
 
 def test_quantise_is_within_half_a_scale_of_each_row():

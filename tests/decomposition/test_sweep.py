@@ -10,12 +10,12 @@ from tests.decomposition.tiny import recipe, target
 from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
 from rankone.decomposition import run as run_module
 from rankone.decomposition import sweep as module
 from rankone.decomposition.sweep import FACTORS, point, scaled, sweep
-from rankone.errors import RankOneError
-from rankone.text.builtin import BuiltinCorpus
+from rankone.text.sources.builtin import BuiltinCorpus
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from tests.helpers import simple_mlp
 
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformer
-from rankone.decomposition.masks import sources
+from rankone.decomposition.init.start import new_decomposition
+from rankone.decomposition.masking.masks import sources
 from rankone.decomposition.model import Decomposition
-from rankone.decomposition.start import new_decomposition
-from rankone.decomposition.trainer import Trainer
+from rankone.decomposition.training.trainer import Trainer
 from rankone.models.sites import find_sites
 
 TINY_VOCAB = 30

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
 from rankone.edits import export, verify
 from rankone.edits.export import export_adapter, export_checkpoint
 from rankone.edits.lowrank import Factors, LowRankEdit, Merged
-from rankone.errors import RankOneError
 from rankone.models.loading import load_model
 
 

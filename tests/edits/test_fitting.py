@@ -15,12 +15,12 @@ from tests.helpers import same, simple_mlp, snapshot
 from torch import nn
 from torch.func import functional_call
 
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
-from rankone.edits.baselines.lora import Lora
 from rankone.edits.fitting import FitConfig, RetainText, Run, describe, fit_many
 from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
-from rankone.errors import RankOneError
 from rankone.text.blocks import Blocks
 
 COMPONENTS = ["h.0.attn.v_proj:3", "h.1.mlp.c_fc:30", "h.1.mlp.c_fc:7"]

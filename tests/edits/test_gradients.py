@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from tests.decomposition.tiny import decomposed, target
 from tests.helpers import gpt2, same, snapshot
 
+from rankone.core.errors import RankOneError
 from rankone.edits.gradients import scale_gradients
 from rankone.edits.scales import scale_edit
-from rankone.errors import RankOneError
 from rankone.text.blocks import Blocks
 
 STEP = 1e-2

@@ -9,9 +9,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tests.helpers import gpt2, llama, probe, simple_mlp
 
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
-from rankone.edits.baselines.lora import Lora
-from rankone.errors import RankOneError
+from rankone.edits.methods.lora import Lora
 
 PATTERNS = {
     simple_mlp: ["h.1.mlp.*", "h.0.attn.q_proj"],

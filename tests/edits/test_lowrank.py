@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot
 from torch import nn
 
+from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import Factors, LowRankEdit
-from rankone.errors import RankOneError
 from rankone.models.sites import site_named, weight_of
 
 C_FC, Q = "h.0.mlp.c_fc", "h.1.attn.q_proj"
@@ -316,7 +316,7 @@ def test_an_altered_file_is_refused(tmp_path, name):
 
 
 def test_files_that_do_not_fit_together_are_refused(tmp_path):
-    from rankone.artifact import new_artifact, save_tensors, write_json
+    from rankone.core.artifact import new_artifact, save_tensors, write_json
 
     def write(where, entry, tensors):
         with new_artifact(where, "edit") as staging:

@@ -10,9 +10,9 @@ from tests.decomposition.tiny import decomposed, target
 from tests.harvest.counted import Counted
 from tests.labels.written import written
 
+from rankone.core.errors import RankOneError
 from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking import Asked, Sources, rank
-from rankone.errors import RankOneError
 from rankone.text.blocks import Blocks
 
 SIZES = {"de": 100, "en": 100, "fr": 100}

@@ -7,10 +7,10 @@ import torch
 from tests.decomposition.tiny import decomposed, numbered
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
 from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales, scale_edit
-from rankone.errors import RankOneError
 
 CHOSEN = {
     simple_mlp: {"h.0.mlp.c_fc:3": -2.0, "h.0.mlp.c_fc:7": 0.0, "h.1.attn.v_proj:5": 4.0},

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.labels.written import written
 
+from rankone.core.errors import RankOneError
 from rankone.edits.selection import (
     contrast,
     pick_labelled,
@@ -14,8 +15,7 @@ from rankone.edits.selection import (
     specificity,
     top_names,
 )
-from rankone.errors import RankOneError
-from rankone.harvest.summary import Importances
+from rankone.harvest.reading.summary import Importances
 
 NAMES = ["a:0", "a:1", "b:0", "b:1", "b:2"]
 # Rows: de, en, fr.

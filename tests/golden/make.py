@@ -11,28 +11,28 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.benchmark import factory
 from tests.decomposition.tiny import recipe
+from tests.experiments import factory
 from tests.golden.reading import read_all
 from tests.helpers import simple_mlp
 from tests.helpers import tokenizer as small_tokenizer
 
-from rankone.artifact import new_artifact, refuse_existing, save_tensors, write_json
-from rankone.benchmark import tables
-from rankone.checkpoint import State, save_checkpoint
+from rankone.clustering.config import ClusterConfig
+from rankone.clustering.run import cluster
+from rankone.core.artifact import new_artifact, refuse_existing, save_tensors, write_json
 from rankone.decomposition.evidence.save import save_evidence
+from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import load_decomposition, save_decomposition
-from rankone.decomposition.start import new_decomposition
 from rankone.edits.scales import scale_edit
-from rankone.harvest.clustering.config import ClusterConfig
-from rankone.harvest.clustering.run import cluster
-from rankone.harvest.combine import combine
+from rankone.experiments import tables
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.harvest.store import HarvestStore
 from rankone.labels.run import LabelSettings, label_harvest
 from rankone.models.loading import load_model
-from rankone.text.builtin import BuiltinCorpus
+from rankone.runtime.checkpoint import State, save_checkpoint
+from rankone.text.sources.builtin import BuiltinCorpus
 
 HERE = Path(__file__).parent
 SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}

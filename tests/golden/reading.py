@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rankone.artifact import open_artifact, tensor_hash
-from rankone.benchmark import tables
-from rankone.checkpoint import load_checkpoint
+from rankone.clustering.components import Components
+from rankone.core.artifact import open_artifact, tensor_hash
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.lowrank import LowRankEdit
-from rankone.harvest.clustering.components import Components
-from rankone.harvest.store import HarvestStore
+from rankone.experiments import tables
+from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer, model_hash
+from rankone.runtime.checkpoint import load_checkpoint
 
 NAME = "h.0.mlp.c_fc:3"
 

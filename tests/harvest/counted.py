@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import torch
 
-from rankone.harvest.summary import Importances
+from rankone.harvest.reading.summary import Importances
 
 
 class Counted:

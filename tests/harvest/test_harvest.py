@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 from tests.decomposition.tiny import elsewhere
-from tests.harvest.test_plan import Texts
+from tests.harvest.counting.test_plan import Texts
 from tests.tiny import RECIPE, tiny_model
 
-from rankone.artifact import open_artifact
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel
-from rankone.decomposition.start import new_decomposition
-from rankone.errors import RankOneError
-from rankone.harvest import collect
-from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
-from rankone.harvest.parts import Shard
-from rankone.harvest.plan import batches
+from rankone.harvest.counting import collect
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.counting.parts import Shard
+from rankone.harvest.counting.plan import batches
+from rankone.harvest.counting.sampling import firing_keys
+from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.harvest.sampling import firing_keys
-from rankone.harvest.store import HarvestStore
 
 DOMAINS = ("de", "en", "code")
 CONFIG = HarvestConfig(
@@ -430,7 +430,7 @@ def test_activations_are_the_dense_means(store, dense):
 
 def test_all_pages_are_those_read_one_by_one(store, monkeypatch):
     for at_once in (1, 5, 1000):
-        monkeypatch.setattr("rankone.harvest.store.PAGES_AT_ONCE", at_once)
+        monkeypatch.setattr("rankone.harvest.reading.store.PAGES_AT_ONCE", at_once)
         assert list(store.pages()) == [store.page(name) for name in store.components()]
     first = next(store.pages(examples=2, tokens=3))
     assert first == store.page(first.component, examples=2, tokens=3)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from rankone.errors import RankOneError
-from rankone.harvest.page import ComponentPage, DomainRow, Example, TokenRow
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.page import ComponentPage, DomainRow, Example, TokenRow
 
 
 class FakeHarvest:

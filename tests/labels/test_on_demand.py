@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.labels.pages import FakeHarvest, ruled
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.labels.on_demand import StatisticalLabels
-from rankone.labels.statistical import statistical_label
+from rankone.labels.statistics.statistical import statistical_label
 
 
 def test_each_label_is_made_once_and_when_asked_for():

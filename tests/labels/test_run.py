@@ -10,12 +10,12 @@ import pytest
 from tests.labels.pages import FakeHarvest, page, ruled
 from tests.labels.server import GOOD, ok, says, serving
 
-from rankone.artifact import open_artifact
-from rankone.errors import RankOneError
-from rankone.labels.budget import Caps
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
 from rankone.labels.label import Label
+from rankone.labels.model.budget import Caps
+from rankone.labels.model.server import Server
 from rankone.labels.run import LabelSettings, label_harvest, open_client
-from rankone.labels.server import Server
 from rankone.labels.store import open_labels, save_labels
 
 NAMES = [f"h.0.a:{i}" for i in range(6)]

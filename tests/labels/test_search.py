@@ -6,7 +6,7 @@ import pytest
 from tests.harvest.counted import Counted
 from tests.labels.written import written
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.labels.search import label_match, search
 
 VOCABULARY = [("der", 40, 30.0), (" der", 60, 50.0), (" the", 100, 90.0), ("[/red]", 5, 5.0)]

@@ -6,7 +6,7 @@ import pytest
 from tests.helpers import gpt2, simple_mlp
 from tests.models.families import FAMILIES
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.models.context import context_length, require_context, usual_context
 
 

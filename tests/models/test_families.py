@@ -9,7 +9,7 @@ import torch
 from tests.helpers import VOCAB, gpt2, llama, probe, simple_mlp
 from tests.models.families import FAMILIES, sites_of
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model, load_skeleton
 from rankone.models.sites import find_sites
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rankone.artifact import open_artifact
-from rankone.benchmark.measure import cross_entropy
-from rankone.errors import RankOneError
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
+from rankone.experiments.measure import cross_entropy
 from rankone.models import pretraining
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.pretraining import VALIDATION_TOKENS, Preset, PretrainConfig, prepare_tokens, pretrain
 from rankone.models.tokenizer import train_tokenizer
 from rankone.text.blocks import chunk_documents, passage_blocks
-from rankone.text.builtin import BuiltinCorpus
 from rankone.text.mixture import CHUNK_CHARS
+from rankone.text.sources.builtin import BuiltinCorpus
 
 SIZE = {
     "hidden_size": 16,

@@ -12,7 +12,7 @@ import torch
 from tests.helpers import probe, simple_mlp, snapshot, tokenizer
 from transformers import AutoModelForCausalLM
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model, load_tokenizer, model_hash, resolve
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 
@@ -151,7 +151,7 @@ def test_a_saved_directory_loads_without_rankone(tmp_path):
 def test_load_model_refuses_what_is_missing_altered_or_incomplete(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from rankone.artifact import new_artifact
+    from rankone.core.artifact import new_artifact
 
     with pytest.raises(RankOneError, match=r"no model directory at '.*nowhere'"):
         load_model(tmp_path / "nowhere")
@@ -174,7 +174,7 @@ def test_load_model_refuses_what_is_missing_altered_or_incomplete(tmp_path):
 
 
 def test_load_model_refuses_another_kind_of_artefact(tmp_path):
-    from rankone.artifact import new_artifact
+    from rankone.core.artifact import new_artifact
 
     with new_artifact(tmp_path / "m", "adapter") as staging:
         simple_mlp().save_pretrained(staging)

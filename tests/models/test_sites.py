@@ -7,7 +7,7 @@ import torch
 from tests.helpers import gpt2, llama, probe, simple_mlp
 from torch import nn
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.models.sites import find_sites, left_out, shares_memory, site_named, weight_of
 
 

@@ -7,7 +7,7 @@ import torch
 from tests.helpers import gpt2, llama, simple_mlp
 from torch import nn
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.models.unembedding import unembedding_of
 
 

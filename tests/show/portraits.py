@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.labels.pages import domain, example, page, token
 
 from rankone.decomposition.directions import DirectionRow
-from rankone.harvest.page import CofiringRow
+from rankone.harvest.reading.page import CofiringRow
 from rankone.labels.label import STATISTICAL, Label
 from rankone.show.portrait import Portrait, Response
 

@@ -8,9 +8,9 @@ import pytest
 from tests.pages import Page
 from tests.show.portraits import HOSTILE, portrait
 
-from rankone.errors import RankOneError
-from rankone.harvest.clustering.components import Component
-from rankone.harvest.page import MemberRow
+from rankone.clustering.components import Component
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.page import MemberRow
 from rankone.show.web import portrait_page, write_portrait
 
 

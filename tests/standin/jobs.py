@@ -14,15 +14,15 @@ from tests.helpers import VOCAB, llama, simple_mlp
 from tests.helpers import tokenizer as small_tokenizer
 from tests.standin.tensors import TwoDevicesError, install
 
+from rankone.clustering.config import ClusterConfig
+from rankone.clustering.run import cluster
 from rankone.decomposition import run
-from rankone.decomposition.start import new_decomposition
-from rankone.decomposition.trainer import Trainer
-from rankone.harvest.clustering.config import ClusterConfig
-from rankone.harvest.clustering.run import cluster
-from rankone.harvest.combine import combine
+from rankone.decomposition.init.start import new_decomposition
+from rankone.decomposition.training.trainer import Trainer
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
-from rankone.text.builtin import BuiltinCorpus
+from rankone.text.sources.builtin import BuiltinCorpus
 
 SEPARATE = {"reconstruction__form": "separate"}
 RECIPES = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks, bos_id, chunk_documents, encode, packed_stream, passage_blocks
 
 texts = st.lists(st.text(alphabet="abcä \n", max_size=60), max_size=8)

@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rankone.errors import RankOneError
-from rankone.text.directory import DirectoryCorpus
+from rankone.core.errors import RankOneError
 from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, DomainMix, mixture_pieces, mixture_rows
+from rankone.text.sources.directory import DirectoryCorpus
 
 WORDS = {"en": "alpha", "de": "beta", "fr": "gamma"}
 MIXTURE = {"en": DomainMix(weight=3), "de": DomainMix(weight=1), "fr": DomainMix(weight=2)}

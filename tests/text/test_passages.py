@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rankone.errors import RankOneError
-from rankone.text.directory import DirectoryCorpus
+from rankone.core.errors import RankOneError
 from rankone.text.passages import domain_blocks, domain_passages
+from rankone.text.sources.directory import DirectoryCorpus
 
 
 def test_exactly_the_tokens_asked_for_or_all_there_are(tokenizer, corpus):

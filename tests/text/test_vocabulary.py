@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.text.vocabulary import require_tokens, spelled
 
 TEXTS = ["der", " der", "▁die", "Der", "", " ", "ung", "\n"]

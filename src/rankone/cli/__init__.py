@@ -23,9 +23,9 @@ from rankone.cli import (
     toys,
     training,
 )
-from rankone.errors import RankOneError
-from rankone.inert import visible
-from rankone.ranks import ToldError
+from rankone.core.errors import RankOneError
+from rankone.core.escaping import visible
+from rankone.runtime.distributed import ToldError
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankone.cli.common import Out, Split, Text, load_pair
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 if TYPE_CHECKING:
-    from rankone.harvest.clustering.components import Component, Components
+    from rankone.clustering.components import Component, Components
 
 commands = typer.Typer()
 
@@ -37,11 +37,11 @@ def cluster(
     top: Annotated[int, typer.Option(min=1, help="components to show")] = 20,
 ) -> None:
     """Merge subcomponents that fire together into components, by description length."""
-    from rankone.artifact import refuse_existing
-    from rankone.harvest.clustering.config import ClusterConfig
-    from rankone.harvest.clustering.run import cluster as run_cluster
+    from rankone.clustering.config import ClusterConfig
+    from rankone.clustering.run import cluster as run_cluster
+    from rankone.core.artifact import refuse_existing
     from rankone.models.context import usual_context
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     refuse_existing(out)
     corpus = open_corpus(text)
@@ -109,8 +109,8 @@ def cluster_distance(
     top: Annotated[int, typer.Option(min=1, help="components to show")] = 20,
 ) -> None:
     """How far apart two clusterings of one decomposition are, and which components are found again."""
-    from rankone.harvest.clustering.components import Components
-    from rankone.harvest.clustering.distance import FOUND, distance
+    from rankone.clustering.components import Components
+    from rankone.clustering.distance import FOUND, distance
     from rankone.harvest.origin import same_origin
 
     a, b = Components.open(first), Components.open(second)

@@ -20,8 +20,8 @@ Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist
 def load_pair(model: str, decomposition: str, placed: bool = False) -> tuple[Any, Any, Any, Any]:
     """Model, tokenizer, decomposition and its artefact; with `placed` on the GPU, where there is one."""
     from rankone.decomposition.model import load_decomposition
-    from rankone.device import run_device
     from rankone.models.loading import ASSETS, load_model, load_tokenizer
+    from rankone.runtime.device import run_device
 
     target = load_model(model)
     path = ASSETS / decomposition if decomposition == "mini-decomposition" else Path(decomposition)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from rankone.cli.common import Clusters, DecompositionPath, Out, Text, load_pair
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 commands = typer.Typer()
 
@@ -33,10 +33,10 @@ def tune(
     save: Annotated[Path | None, typer.Option(help="save the edit here; must not exist")] = None,
 ) -> None:
     """Fit the scales α of chosen subcomponents on any text and show what changed on held-out text of every domain."""
-    from rankone.benchmark.tuning import tune as run_tune
-    from rankone.harvest.clustering.components import Components
-    from rankone.harvest.names import expand
-    from rankone.text.corpus import open_corpus
+    from rankone.clustering.components import Components
+    from rankone.experiments.tuning import tune as run_tune
+    from rankone.harvest.reading.names import expand
+    from rankone.text.opening import open_corpus
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
     opened = Components.open(clusters, loaded, target) if clusters is not None else None
@@ -98,9 +98,9 @@ def generate(
     """Continue a prompt greedily, with an edit applied if one is given."""
     from contextlib import nullcontext
 
-    from rankone.benchmark.measure import rollout
+    from rankone.core.escaping import visible
     from rankone.edits.lowrank import LowRankEdit
-    from rankone.inert import visible
+    from rankone.experiments.measure import rollout
     from rankone.models.loading import load_model, load_tokenizer
 
     target, tokenizer = load_model(model), load_tokenizer(model)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import Split, Text, load_pair
-from rankone.progress import console, meter, print_table
+from rankone.runtime.progress import console, meter, print_table
 
 commands = typer.Typer()
 
@@ -31,12 +31,12 @@ def evidence(
     ] = None,
 ) -> None:
     """The full account of a decomposition on held-out text: maskings, attack, spectrum, where error arises, verdict."""
-    from rankone.artifact import refuse_existing, write_json
+    from rankone.core.artifact import refuse_existing, write_json
     from rankone.decomposition.evidence.attack import ladder_to
     from rankone.decomposition.evidence.save import save_evidence
     from rankone.decomposition.evidence.tables import print_evidence
     from rankone.decomposition.run import account_on, broad_of, mixture_of
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     for path in (out, tables):
         if path is not None:
@@ -74,7 +74,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="also write the comparison as JSON")] = None,
 ) -> None:
     """How alike two decompositions are: mean best cosine of u, v and rank-1 matrices over alive subcomponents."""
-    from rankone.artifact import refuse_existing, write_json
+    from rankone.core.artifact import refuse_existing, write_json
     from rankone.decomposition.stability import compare as run_compare
 
     if out is not None:
@@ -94,7 +94,7 @@ def _alive_and_start(path: str, model: str, text: str, split: str) -> tuple[Any,
     from rankone.decomposition.run import evidence_text, mixture_of
     from rankone.decomposition.stability import alive_on, alive_pairs, initial_pairs
     from rankone.models.context import usual_context
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     target, tokenizer, loaded, artifact = load_pair(model, path)
     corpus = open_corpus(text)

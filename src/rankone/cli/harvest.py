@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankone.cli.common import Clusters, Out, Split, Text, load_pair, run_dir
-from rankone.progress import console, print_table
+from rankone.runtime.progress import console, print_table
 
 commands = typer.Typer()
 
@@ -38,14 +38,14 @@ def harvest(
 
     With --clusters, what every component does: it fires where any of its members does.
     """
-    from rankone.artifact import refuse_existing
-    from rankone.harvest.clustering.components import Components
-    from rankone.harvest.combine import combine
+    from rankone.clustering.components import Components
+    from rankone.core.artifact import refuse_existing
     from rankone.harvest.config import HarvestConfig
-    from rankone.harvest.parts import Shard
+    from rankone.harvest.counting.combine import combine
+    from rankone.harvest.counting.parts import Shard
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     refuse_existing(out)
     own = Shard.parse(shard)
@@ -82,14 +82,14 @@ def merge_harvest(
     out: Out,
 ) -> None:
     """Join the shards of a harvest; the result is that of one process."""
-    from rankone.harvest.combine import combine
+    from rankone.harvest.counting.combine import combine
 
     combine(runs, out)
     _print_harvest(out)
 
 
 def _print_harvest(out: Path) -> None:
-    from rankone.harvest.store import HarvestStore
+    from rankone.harvest.reading.store import HarvestStore
 
     store = HarvestStore.open(out)
     firing = store.config["config"]["firing"]

@@ -7,8 +7,8 @@ from typing import Annotated, cast, get_args
 import typer
 
 from rankone.cli.common import Out
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 commands = typer.Typer()
 
@@ -24,7 +24,7 @@ def import_(
     storage: Annotated[str, typer.Option(help="float32 (exact), bfloat16 or int8")] = "float32",
 ) -> None:
     """Read a published target and its decomposition and write them as OUT/model and OUT/decomposition."""
-    from rankone.artifact import refuse_existing
+    from rankone.core.artifact import refuse_existing
     from rankone.decomposition.importers.published import import_published
     from rankone.decomposition.importers.source import open_source
     from rankone.decomposition.storage import Storage

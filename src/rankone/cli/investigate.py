@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankone.cli.common import DecompositionPath, Split, Text, load_pair
-from rankone.progress import console
+from rankone.runtime.progress import console
 
 commands = typer.Typer()
 
@@ -35,14 +35,15 @@ def investigate(
     ] = None,
 ) -> None:
     """Which other text suffers when a subcomponent (or component) is turned, and why? Measured on held-out text."""
-    from rankone.artifact import refuse_existing
-    from rankone.benchmark.investigation.study import StudyConfig
-    from rankone.benchmark.investigation.study import investigate as study
-    from rankone.benchmark.investigation.terminal import print_investigation
-    from rankone.benchmark.investigation.web import write_investigation
-    from rankone.harvest.store import HarvestStore
+    from rankone.core.artifact import refuse_existing
+    from rankone.experiments.investigation.study import StudyConfig
+    from rankone.experiments.investigation.study import investigate as study
+    from rankone.experiments.investigation.terminal import print_investigation
+    from rankone.experiments.investigation.web import write_investigation
+    from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import open_labels
-    from rankone.text.corpus import open_corpus, require_split
+    from rankone.text.corpus import require_split
+    from rankone.text.opening import open_corpus
 
     if html is not None:
         refuse_existing(html)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import DecompositionPath, Model, Out, Split, Text, listed, load_pair
-from rankone.progress import console
+from rankone.runtime.progress import console
 
 commands = typer.Typer()
 
@@ -25,7 +25,7 @@ def demo(
     labels: Annotated[Path | None, typer.Option("--labels", help="and by its labels")] = None,
 ) -> None:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
-    from rankone.benchmark.demo import run_demo
+    from rankone.experiments.demo import run_demo
 
     run_demo(_job(recipe, text, harvest=harvest, labels=labels), out, replace)
 
@@ -44,11 +44,11 @@ def picks(
     out: Annotated[Path | None, typer.Option("--out", help="also write all trade-offs as JSON")] = None,
 ) -> None:
     """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""
-    from rankone.artifact import refuse_existing
-    from rankone.benchmark.picks import PicksConfig, compare_picks, report_picks
-    from rankone.harvest.store import HarvestStore
+    from rankone.core.artifact import refuse_existing
+    from rankone.experiments.picks import PicksConfig, compare_picks, report_picks
+    from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import open_labels
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     if out is not None:
         refuse_existing(out)
@@ -77,9 +77,9 @@ def measure(
     out: Annotated[Path | None, typer.Option("--out", help="also write the figures as JSON")] = None,
 ) -> None:
     """Cross-entropy of a model on every domain of some text."""
-    from rankone.artifact import refuse_existing
-    from rankone.benchmark.measuring import measure_model
-    from rankone.text.corpus import open_corpus
+    from rankone.core.artifact import refuse_existing
+    from rankone.experiments.measuring import measure_model
+    from rankone.text.opening import open_corpus
 
     if out is not None:
         refuse_existing(out)
@@ -94,7 +94,7 @@ def select_rates(
     seeds: Annotated[int, typer.Option(min=1, help="seeds per setting")] = 2,
 ) -> None:
     """Choose each method's learning rate and λ per budget on validation text."""
-    from rankone.benchmark.rates import select
+    from rankone.experiments.rates import select
 
     select(_job(recipe, text, rates=False), out, seeds)
 
@@ -106,10 +106,10 @@ def _job(
     harvest: Path | None = None,
     labels: Path | None = None,
 ) -> Any:
-    from rankone.benchmark.config import JobConfig, resolved
-    from rankone.benchmark.job import Job
+    from rankone.experiments.config import JobConfig, resolved
+    from rankone.experiments.job import Job
     from rankone.models.loading import ASSETS
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     path = recipe or ASSETS / "demo.yaml"
     # Paths on the command line are from here, those in a recipe from the recipe.

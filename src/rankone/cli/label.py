@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankone.cli.common import Out, run_dir
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 if TYPE_CHECKING:
-    from rankone.harvest.store import HarvestStore
-    from rankone.labels.client import ChatClient
+    from rankone.harvest.reading.store import HarvestStore
+    from rankone.labels.model.client import ChatClient
     from rankone.labels.run import Outcome
 
 commands = typer.Typer()
@@ -47,9 +47,9 @@ def label(
     """Label every subcomponent of a harvest: by statistics, and by a language model if a server is given."""
     from contextlib import nullcontext
 
-    from rankone.labels.budget import Caps
+    from rankone.labels.model.budget import Caps
+    from rankone.labels.model.server import Server, read_key
     from rankone.labels.run import LabelSettings, label_harvest, open_client
-    from rankone.labels.server import Server, read_key
 
     if (base_url is None) != (model is None):
         raise RankOneError("--base-url and --model belong together: give both, or neither.")
@@ -89,7 +89,7 @@ def label(
 
 
 def _open(path: Path) -> HarvestStore:
-    from rankone.harvest.store import HarvestStore
+    from rankone.harvest.reading.store import HarvestStore
 
     return HarvestStore.open(path)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rankone.cli.common import Clusters, Text, listed, load_pair
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 if TYPE_CHECKING:
-    from rankone.harvest.clustering.components import Component, Components
-    from rankone.harvest.store import HarvestStore
+    from rankone.clustering.components import Component, Components
+    from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import Labels
     from rankone.text.blocks import Blocks
 
@@ -97,7 +97,7 @@ def search(
 ) -> None:
     """Find subcomponents by label, token or domain."""
     from rankone.labels.search import search as find
-    from rankone.show.bars import level
+    from rankone.render.bars import level
 
     store, found = _open(harvest, labels)
     if store is None or found is None:
@@ -135,12 +135,12 @@ def show(
     """Show all that is known of one subcomponent or component; --decomposition adds its neighbours by direction."""
     from dataclasses import replace
 
-    from rankone.artifact import refuse_existing
-    from rankone.benchmark.response import ALPHAS
+    from rankone.core.artifact import refuse_existing
+    from rankone.experiments.response import ALPHAS
     from rankone.show.portrait import portrait, respond
     from rankone.show.terminal import print_portrait
     from rankone.show.web import write_portrait
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     if html is not None:
         refuse_existing(html)
@@ -170,7 +170,7 @@ def show(
 
 def _open(harvest: Path | None, labels: Path | None) -> tuple[HarvestStore | None, Labels | None]:
     """The harvest and the labels that were named; labels of another harvest are refused."""
-    from rankone.harvest.store import HarvestStore
+    from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import open_labels
 
     store = None if harvest is None else HarvestStore.open(harvest)
@@ -181,7 +181,7 @@ def _open(harvest: Path | None, labels: Path | None) -> tuple[HarvestStore | Non
 
 def _cluster_of(name: str, store: HarvestStore, path: Path | None) -> Component | None:
     """The component that is named, or that a subcomponent belongs to, in the clustering at `path`."""
-    from rankone.harvest.clustering.components import Components
+    from rankone.clustering.components import Components
 
     if path is None:
         return None
@@ -196,7 +196,7 @@ def _cluster_of(name: str, store: HarvestStore, path: Path | None) -> Component 
 
 def _open_clusters(path: Path | None, store: HarvestStore | None) -> Components | None:
     """The clustering that was named; a harvest that does not count its components is refused."""
-    from rankone.harvest.clustering.components import Components
+    from rankone.clustering.components import Components
 
     if path is None:
         return None
@@ -207,7 +207,7 @@ def _open_clusters(path: Path | None, store: HarvestStore | None) -> Components 
 
 
 def _domains(store: HarvestStore | None, text: str) -> list[str]:
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     return open_corpus(text).domains() if store is None else store.domains()
 
@@ -238,7 +238,8 @@ def _training_text(
 ) -> Callable[[Sequence[str]], dict[str, Blocks]]:
     def made(names: Sequence[str]) -> dict[str, Blocks]:
         from rankone.models.context import usual_context
-        from rankone.text.corpus import open_corpus, require_domain
+        from rankone.text.corpus import require_domain
+        from rankone.text.opening import open_corpus
         from rankone.text.passages import domain_blocks
 
         corpus = open_corpus(text)

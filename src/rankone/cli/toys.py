@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import Out
-from rankone.progress import print_table
+from rankone.runtime.progress import print_table
 
 commands = typer.Typer()
 
@@ -21,7 +21,7 @@ def toys(
     steps: Annotated[int | None, typer.Option(min=1, help="override the decomposition's steps")] = None,
 ) -> None:
     """Decompose a toy whose mechanisms are known and measure how near the decomposition comes to them."""
-    from rankone.decomposition.toys import ToyRecipe, run_toys
+    from rankone.decomposition.ground_truth.run import ToyRecipe, run_toys
 
     config = ToyRecipe.from_yaml(recipe)
     if steps is not None:

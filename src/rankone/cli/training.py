@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from rankone.cli.common import Model, Out, Text, run_dir
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
+from rankone.core.errors import RankOneError
+from rankone.runtime.progress import console, print_table
 
 if TYPE_CHECKING:
     from rankone.decomposition.storage import Storage
@@ -30,10 +30,10 @@ def pretrain(
     ] = None,
 ) -> None:
     """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
-    from rankone.artifact import read_json
+    from rankone.core.artifact import read_json
     from rankone.models.pretraining import PretrainConfig
     from rankone.models.pretraining import pretrain as train
-    from rankone.text.corpus import open_corpus
+    from rankone.text.opening import open_corpus
 
     config = PretrainConfig.from_yaml(recipe, without=without or None, tokenizer_from=tokenizer_from)
     train(config, preset, open_corpus(text), run or run_dir(out), out)
@@ -98,7 +98,7 @@ def decompose(
 ) -> None:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill, runs under torchrun."""
     from rankone.decomposition.storage import Storage
-    from rankone.ranks import joined
+    from rankone.runtime.distributed import joined
 
     if storage not in get_args(Storage):
         raise RankOneError(f"unknown storage '{storage}'; choose one of {', '.join(get_args(Storage))}.")
@@ -132,17 +132,17 @@ def _decompose(
     sweep: bool,
 ) -> None:
     """What every process of a `decompose` does."""
-    from rankone.artifact import read_json, refuse_existing
+    from rankone.core.artifact import read_json, refuse_existing
     from rankone.decomposition.config import DecomposeConfig
     from rankone.decomposition.evidence.tables import print_evidence
-    from rankone.decomposition.memory import memory_advice
+    from rankone.decomposition.planning.memory import memory_advice
     from rankone.decomposition.run import decompose as run_decompose
     from rankone.decomposition.sweep import SHORTER, print_sweep
     from rankone.decomposition.sweep import sweep as run_sweep
-    from rankone.device import run_device
     from rankone.models.loading import load_model, load_skeleton, load_tokenizer
-    from rankone.ranks import current
-    from rankone.text.corpus import open_corpus
+    from rankone.runtime.device import run_device
+    from rankone.runtime.distributed import current
+    from rankone.text.opening import open_corpus
 
     config = DecomposeConfig.from_yaml(recipe, steps=steps)
     if sweep and steps is None:
@@ -172,10 +172,10 @@ def _decompose(
 
 def _print_estimate(target: Any, config: Any) -> None:
     """Memory and time of a run on the device it will use."""
-    from rankone.decomposition.estimate import estimate_on, print_estimate
-    from rankone.decomposition.size import run_size
-    from rankone.device import run_device
+    from rankone.decomposition.planning.estimate import estimate_on, print_estimate
+    from rankone.decomposition.planning.size import run_size
     from rankone.models.context import require_context
+    from rankone.runtime.device import run_device
 
     require_context(target, config.context)
     size, device = run_size(target, config), target.device

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.site import DecomposedSite, installed
-from rankone.errors import RankOneError
 from rankone.models.context import context_length
 from rankone.models.sites import Site
 

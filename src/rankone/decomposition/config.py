@@ -6,15 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rankone.config import Config
+from rankone.core.config import Config
+from rankone.core.schedule import Schedule
 from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.adversary.registry import AdversaryConfig
 from rankone.decomposition.importance.registry import ImportanceConfig
 from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
-from rankone.decomposition.machine import Machine
-from rankone.decomposition.minimality import Minimality
-from rankone.decomposition.targeted import Targeted
-from rankone.schedule import Schedule
+from rankone.decomposition.objective.minimality import Minimality
+from rankone.decomposition.parallel.machine import Machine
+from rankone.decomposition.targeted.config import Targeted
 from rankone.text.mixture import Mixture
 
 

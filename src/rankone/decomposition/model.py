@@ -13,20 +13,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
-from rankone.decomposition.gathered import gathered
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
+from rankone.core.errors import RankOneError, nearest
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,
     importance_class,
     read_importance_config,
 )
-from rankone.decomposition.masks import MaskParts
+from rankone.decomposition.masking.masks import MaskParts
+from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.prefix import late_start
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
-from rankone.errors import RankOneError, nearest
 from rankone.models.output import output_of
 from rankone.models.sites import Site, find_sites, weight_of
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rankone.decomposition.check import same_output
 from rankone.models.blocks import blocks_of
 from rankone.models.modules import StandIn, replaced
-from rankone.progress import console
+from rankone.runtime.progress import console
 
 
 class Prefix:

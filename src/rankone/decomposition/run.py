@@ -13,27 +13,27 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import Artifact, new_artifact, open_artifact, refuse_existing
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, refuse_existing
+from rankone.core.errors import RankOneError
 from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.gather import gather_evidence, work
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
-from rankone.decomposition.loop import train
-from rankone.decomposition.memory import memory_advice
+from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
-from rankone.decomposition.sharding import consolidated
-from rankone.decomposition.share import check_layout
-from rankone.decomposition.start import new_decomposition
+from rankone.decomposition.parallel.sharding import consolidated
+from rankone.decomposition.parallel.share import check_layout
+from rankone.decomposition.planning.memory import memory_advice
 from rankone.decomposition.storage import Storage, restored, stored
-from rankone.decomposition.targeted import in_batches
-from rankone.decomposition.targeted_evidence import DeltaOn, broad_evidence
-from rankone.decomposition.trainer import Trainer
-from rankone.errors import RankOneError
+from rankone.decomposition.targeted.config import in_batches
+from rankone.decomposition.targeted.evidence import DeltaOn, broad_evidence
+from rankone.decomposition.training.loop import train
+from rankone.decomposition.training.trainer import Trainer
 from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash
 from rankone.models.sites import find_sites
-from rankone.progress import console, meter
-from rankone.ranks import current
+from rankone.runtime.distributed import current
+from rankone.runtime.progress import console, meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rankone.decomposition.fused_site import CastFactors, masked_site
-from rankone.decomposition.masks import MaskParts
+from rankone.decomposition.masking.fused_site import CastFactors, masked_site
+from rankone.decomposition.masking.masks import MaskParts
 from rankone.models.modules import replaced
 from rankone.models.sites import Site, find_sites, weight_of
 

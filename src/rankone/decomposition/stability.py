@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
+from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.start import new_decomposition
-from rankone.errors import RankOneError
-from rankone.progress import Meter
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 BLOCK = 1024

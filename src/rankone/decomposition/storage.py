@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 Storage = Literal["float32", "bfloat16", "int8"]
 SCALE = ".scale"

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import new_artifact, open_artifact, refuse_existing, write_text
+from rankone.core.artifact import new_artifact, open_artifact, refuse_existing, write_text
+from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.figures import frontier_figure
 from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
-from rankone.errors import RankOneError
-from rankone.progress import console, print_table
-from rankone.ranks import current
+from rankone.render.theme import svg
+from rankone.runtime.distributed import current
+from rankone.runtime.progress import console, print_table
 from rankone.text.corpus import Corpus
-from rankone.theme import svg
 
 KIND = "sweep"
 FACTORS = tuple(4.0 ** (i / 2 - 1) for i in range(5))  # ¼, ½, 1, 2, 4

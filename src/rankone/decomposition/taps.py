@@ -9,8 +9,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importance.function import Taps
-from rankone.errors import RankOneError
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site
 

@@ -21,7 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import new_artifact, save_tensors, write_json
+from rankone.core.artifact import new_artifact, save_tensors, write_json
+from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit, cast_parameters, refuse_attached
 from rankone.edits.verify import (
     ADAPTER_CONFIG,
@@ -31,7 +32,6 @@ from rankone.edits.verify import (
     kl_per_token,
     logits_of,
 )
-from rankone.errors import RankOneError
 from rankone.models.context import usual_context
 from rankone.models.loading import resolve
 from rankone.models.sites import sites_named

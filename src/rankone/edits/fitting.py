@@ -21,11 +21,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.config import Config
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method, adapted
 from rankone.edits.lowrank import LowRankEdit
-from rankone.errors import RankOneError
-from rankone.progress import Meter
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 LOSS_DECAY = 0.95

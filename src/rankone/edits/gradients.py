@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
-from rankone.errors import RankOneError
 from rankone.models.modules import replaced
-from rankone.progress import Meter
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 ROWS_AT_ONCE = 4

@@ -19,9 +19,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rankone.artifact import new_artifact, open_artifact, read_tensors, save_tensors, tensor_hash, write_json
-from rankone.config import Config
-from rankone.errors import RankOneError, nearest
+from rankone.core.artifact import (
+    new_artifact,
+    open_artifact,
+    read_tensors,
+    save_tensors,
+    tensor_hash,
+    write_json,
+)
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
 from rankone.models.sites import Site, sites_named, weight_of
 
 KIND = "edit"

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
 from rankone.edits.lowrank import LowRankEdit
-from rankone.errors import RankOneError
 
 
 def scale_edit(decomposition: Decomposition, scales: dict[str, float], description: str = "") -> LowRankEdit:

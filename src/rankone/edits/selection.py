@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankone.errors import RankOneError
-from rankone.harvest.summary import Importances
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.summary import Importances
 from rankone.labels.domains import names_only
 from rankone.labels.label import Labelled
 from rankone.text.domains import domain_name

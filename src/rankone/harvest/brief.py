@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.decomposition.model import Decomposition
-from rankone.harvest.combine import combine
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.harvest.store import HarvestStore
 from rankone.models.context import usual_context
 from rankone.text.corpus import Corpus
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from rankone.config import Config
-from rankone.harvest.summary import FIRING
+from rankone.core.config import Config
+from rankone.harvest.reading.summary import FIRING
 
 
 class HarvestConfig(Config):

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedModel
 
-from rankone.artifact import Artifact, open_artifact
+from rankone.core.artifact import Artifact, open_artifact
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
-from rankone.errors import RankOneError
 from rankone.models.loading import model_hash
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.artifact import Artifact
+from rankone.core.artifact import Artifact
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.harvest.collect import Collector
 from rankone.harvest.config import HarvestConfig
-from rankone.harvest.grouping import Grouping
+from rankone.harvest.counting.collect import Collector
+from rankone.harvest.counting.grouping import Grouping
+from rankone.harvest.counting.parts import Shard, ShardFolder
+from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.origin import origin
-from rankone.harvest.parts import Shard, ShardFolder
-from rankone.harvest.plan import Batch, batches
-from rankone.progress import Meter, console, meter
+from rankone.runtime.progress import Meter, console, meter
 from rankone.text.corpus import Corpus
 from rankone.text.vocabulary import spelled
 

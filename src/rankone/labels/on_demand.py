@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rankone.labels.label import Label
 from rankone.labels.pages import Pages
-from rankone.labels.statistical import statistical_label
+from rankone.labels.statistics.statistical import statistical_label
 
 
 class StatisticalLabels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from rankone.harvest.page import ComponentPage
+from rankone.harvest.reading.page import ComponentPage
 
 
 class Pages(Protocol):

@@ -10,26 +10,26 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from rankone.artifact import refuse_existing
-from rankone.config import Config
-from rankone.errors import RankOneError
-from rankone.harvest.page import ComponentPage
-from rankone.harvest.summary import FIRING
-from rankone.inert import visible
-from rankone.labels.background import alike, background_of
-from rankone.labels.budget import Budget, Caps, Estimate
-from rankone.labels.client import ChatClient, Question, Unanswered
-from rankone.labels.firing import FiringPredictor, detection
-from rankone.labels.judging import JUDGEMENT_TOKENS, NEIGHBOURS, Judgement, Trial, trials
+from rankone.core.artifact import refuse_existing
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.core.escaping import visible
+from rankone.harvest.reading.page import ComponentPage
+from rankone.harvest.reading.summary import FIRING
 from rankone.labels.label import Label
-from rankone.labels.llm import LABEL_TOKENS, LabelReply, label_question
+from rankone.labels.model.budget import Budget, Caps, Estimate
+from rankone.labels.model.client import ChatClient, Question, Unanswered
+from rankone.labels.model.judging import JUDGEMENT_TOKENS, NEIGHBOURS, Judgement, Trial, trials
+from rankone.labels.model.llm import LABEL_TOKENS, LabelReply, label_question
+from rankone.labels.model.replies import Replies
+from rankone.labels.model.server import Server
 from rankone.labels.pages import Pages
-from rankone.labels.replies import Replies
 from rankone.labels.samples import shuffled, split_examples
-from rankone.labels.server import Server
-from rankone.labels.statistical import statistical_label
+from rankone.labels.statistics.background import alike, background_of
+from rankone.labels.statistics.firing import FiringPredictor, detection
+from rankone.labels.statistics.statistical import statistical_label
 from rankone.labels.store import save_labels
-from rankone.progress import console, meter
+from rankone.runtime.progress import console, meter
 
 
 class LabelSettings(Config):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from rankone.harvest.page import ComponentPage, Example
+from rankone.harvest.reading.page import ComponentPage, Example
 
 T = TypeVar("T")
 SHOWN = 30

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from rankone.errors import RankOneError
-from rankone.harvest.store import HarvestStore
-from rankone.harvest.tokens import token_shares
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.store import HarvestStore
+from rankone.harvest.reading.tokens import token_shares
 from rankone.labels.label import Label
+from rankone.labels.statistics.where import NAMED_FROM
 from rankone.labels.store import Labels
-from rankone.labels.where import NAMED_FROM
 from rankone.text.domains import domain_name
 from rankone.text.vocabulary import SPACES
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rankone.artifact import Artifact, new_artifact, open_artifact, write_json
-from rankone.errors import RankOneError, nearest
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.errors import RankOneError, nearest
 from rankone.labels.label import STATISTICAL, Label
 
 KIND, TABLE, CONFIG = "labels", "labels.parquet", "config.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 # Configuration keys of different architectures, asked in this order.
 _KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")

@@ -9,7 +9,7 @@ from torch import nn
 
 from rankone.models.kinds import fused_note, kind_of
 from rankone.models.sites import Site, left_out
-from rankone.progress import console, print_table
+from rankone.runtime.progress import console, print_table
 
 COLUMNS = ["site", "d_out", "d_in", "suggested C", "U and V", "layer", "note"]
 

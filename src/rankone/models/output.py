@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 
 def output_of(target: nn.Module, batch: Tensor) -> Float[Tensor, "b t out"]:

@@ -16,8 +16,13 @@ from pydantic import Field
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from rankone.artifact import new_artifact, open_artifact, write_json
-from rankone.checkpoint import (
+from rankone.core.artifact import new_artifact, open_artifact, write_json
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.models.loading import load_tokenizer
+from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+from rankone.models.tokenizer import train_tokenizer
+from rankone.runtime.checkpoint import (
     State,
     append_metrics,
     load_checkpoint,
@@ -28,12 +33,7 @@ from rankone.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
-from rankone.config import Config
-from rankone.errors import RankOneError
-from rankone.models.loading import load_tokenizer
-from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
-from rankone.models.tokenizer import train_tokenizer
-from rankone.progress import console, format_values, meter
+from rankone.runtime.progress import console, format_values, meter
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from rankone.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError, nearest
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rankone.config import Config
-from rankone.progress import meter
+from rankone.core.config import Config
+from rankone.runtime.progress import meter
 
 
 class ToyTraining(Config):

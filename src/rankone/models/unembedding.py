@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.benchmark.response import scale_response
+from rankone.clustering.components import Component
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import Decomposition
-from rankone.harvest.clustering.components import Component
-from rankone.harvest.page import ComponentPage, DomainRow, Example
-from rankone.harvest.store import HarvestStore
+from rankone.experiments.response import scale_response
+from rankone.harvest.reading.page import ComponentPage, DomainRow, Example
+from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
 from rankone.models.context import usual_context
-from rankone.progress import meter
+from rankone.runtime.progress import meter
 from rankone.text.corpus import Corpus
 from rankone.text.passages import domain_blocks
 

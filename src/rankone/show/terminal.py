@@ -11,9 +11,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from rankone.harvest.page import Example, TokenRow, telling
-from rankone.inert import visible
-from rankone.show.bars import bar
+from rankone.core.escaping import visible
+from rankone.harvest.reading.page import Example, TokenRow, telling
+from rankone.render.bars import bar
 from rankone.show.portrait import DIRECTIONS, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rankone.artifact import refuse_existing, write_text
-from rankone.benchmark.component_figures import scale_response
-from rankone.benchmark.page import Section, drawing, page, paragraph, table, token
-from rankone.benchmark.page import text as inert
+from rankone.core.artifact import refuse_existing, write_text
 from rankone.decomposition.directions import DirectionRow
-from rankone.harvest.page import Example, TokenRow, telling
+from rankone.experiments.component_figures import scale_response
+from rankone.harvest.reading.page import Example, TokenRow, telling
+from rankone.render.page import Section, drawing, page, paragraph, table, token
+from rankone.render.page import text as inert
+from rankone.render.theme import number, signed, svg
 from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
-from rankone.theme import number, signed, svg
 
 STYLE = """
 :root { --plus: 232 116 42; --minus: 61 132 198; --depth: .8; }

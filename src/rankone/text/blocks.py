@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks, encode
 
 # An opening has no context yet, so its predictions say little about the language: windows start this far in.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Protocol
 
-from rankone.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError, nearest
 
 SPLITS = ("train", "validation", "test")
 
@@ -27,27 +26,6 @@ class Corpus(Protocol):
     def fingerprint(self) -> str:
         """A hash that changes when the text does, for provenance."""
         ...
-
-
-def open_corpus(spec: str) -> Corpus:
-    """Open the text that `--text` names.
-
-    `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]`
-    files; anything else, or `hf:` with an id or a local data set folder, is streamed (text/hub.py).
-    """
-    from rankone.text.builtin import BuiltinCorpus
-    from rankone.text.directory import DirectoryCorpus
-    from rankone.text.hub import HubCorpus
-
-    if spec == "builtin":
-        return BuiltinCorpus()
-    if spec.startswith("hf:"):
-        return HubCorpus(spec)
-    if Path(spec).is_dir():
-        return DirectoryCorpus(Path(spec))
-    if Path(spec).exists() or spec.startswith((".", "/", "~")):
-        raise RankOneError(f"--text '{spec}' is no directory. Give a directory with one folder per domain.")
-    return HubCorpus(spec)
 
 
 def require_domain(corpus: Corpus, domain: str) -> None:

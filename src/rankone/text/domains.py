@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rankone.inert import visible
+from rankone.core.escaping import visible
 
 NAMES = {
     "ar": "Arabic",

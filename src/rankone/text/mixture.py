@@ -7,12 +7,12 @@ from jaxtyping import Int
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from rankone.config import Config
-from rankone.errors import RankOneError, nearest
-from rankone.progress import console
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
+from rankone.runtime.progress import console
 from rankone.text.blocks import chunk_documents, packed_stream
 from rankone.text.corpus import Corpus, require_domain
-from rankone.text.directory import DirectoryCorpus
+from rankone.text.sources.directory import DirectoryCorpus
 
 CHUNK_CHARS = 1500
 # More characters than any of our languages needs per token, so that a draw of text is never too short.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks, chunk_documents, passage_blocks
 from rankone.text.corpus import Corpus, require_domain, require_split
 from rankone.text.mixture import CHUNK_CHARS

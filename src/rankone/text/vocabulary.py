@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from rankone.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError, nearest
 
 # How tokenizers write the space before a word where they do not decode it.
 SPACES = " ▁Ġ"

@@ -7,7 +7,7 @@ import torch
 
 from rankone.decomposition.adversary.attack import Attack
 from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
-from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, COUNTS, SITES = 4, 6, [2, 3], 2
 CHANNELS = sum(COUNTS) + SITES

@@ -8,7 +8,7 @@ import torch
 from tests.decomposition.tiny import recipe, trainer
 
 from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
-from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2
 ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
-from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2
 ALL = torch.ones(ROWS, 1, 1, dtype=torch.bool)

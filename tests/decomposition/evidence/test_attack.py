@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from tests.decomposition.evidence.texts import LONGEST, evidence_text
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.attack import adversarial_rows, ladder_to, restricted_attack
-from rankone.errors import RankOneError
 
 
 def plain_pgd(text, steps, delta):

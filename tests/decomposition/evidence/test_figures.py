@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import to_rgba
 
 from rankone.decomposition.evidence.figures import frontier_figure, spectrum_figure
-from rankone.theme import INK, svg
+from rankone.render.theme import INK, svg
 
 
 def lines(axes):

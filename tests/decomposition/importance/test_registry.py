@@ -7,9 +7,9 @@ import torch
 from tests.decomposition.tiny import SIZES, decomposed, recipe, trainer
 from tests.helpers import gpt2, llama, probe, simple_mlp
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importance.registry import IMPORTANCE, build_importance, read_importance_config
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
-from rankone.errors import RankOneError
 
 WIDTHS, COUNTS = [4, 6], [3, 5]
 CONFIGS = {

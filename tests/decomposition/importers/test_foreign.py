@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers.foreign import read_foreign
-from rankone.errors import RankOneError
 
 
 class Hostile:

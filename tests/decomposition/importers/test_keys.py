@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers.keys import check_tensors, modern_key
-from rankone.errors import RankOneError
 
 
 @pytest.mark.parametrize(

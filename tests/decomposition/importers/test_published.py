@@ -10,10 +10,10 @@ import yaml
 from tests.decomposition import published as pub
 from tests.helpers import tokenizer
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers.files import locate
 from rankone.decomposition.importers.published import import_published
 from rankone.decomposition.model import DecomposedModel, load_decomposition
-from rankone.errors import RankOneError
 from rankone.models.loading import load_model, load_tokenizer
 
 IDS = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(5))
@@ -151,7 +151,7 @@ def test_the_run_s_tokenizer_comes_along(tmp_path):
 
 
 def test_provenance_names_files_and_configurations(tmp_path):
-    from rankone.artifact import open_artifact
+    from rankone.core.artifact import open_artifact
 
     import_published(locate(pub.write_run(tmp_path / "run")), tmp_path / "out")
     provenance = open_artifact(tmp_path / "out/decomposition").manifest["provenance"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.decomposition import published as pub
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers import source
 from rankone.decomposition.importers.files import locate
-from rankone.errors import RankOneError
 
 
 def names(files):

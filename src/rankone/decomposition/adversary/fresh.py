@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rankone.decomposition.adversary.sources import Adversary, SourceConfig
-from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.masking.draws import RowDraws
 
 
 class FreshConfig(SourceConfig):

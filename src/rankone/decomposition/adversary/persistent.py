@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
+from rankone.core.schedule import Schedule
 from rankone.decomposition.adversary.sources import Adversary, SourceConfig
-from rankone.decomposition.draws import RowDraws
-from rankone.decomposition.kernels import kernel
-from rankone.schedule import Schedule
+from rankone.decomposition.masking.draws import RowDraws
+from rankone.decomposition.masking.kernels import kernel
 
 ADAM_EPSILON = 1e-8
 

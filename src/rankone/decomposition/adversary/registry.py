@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from rankone.config import Config
+from rankone.core.config import Config
 from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
 from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
 from rankone.decomposition.adversary.sources import Adversary
-from rankone.decomposition.draws import RowDraws
+from rankone.decomposition.masking.draws import RowDraws
 
 DEFAULT = "persistent"  # of recipes that do not say
 

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from rankone.config import Config
-from rankone.decomposition.draws import RowDraws
-from rankone.ranks import Ranks, current
+from rankone.core.config import Config
+from rankone.decomposition.masking.draws import RowDraws
+from rankone.runtime.distributed import Ranks, current
 
 
 class SourceConfig(Config, ABC):

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.text import EvidenceText
-from rankone.decomposition.reconstruction import kl_per_position
-from rankone.errors import RankOneError
-from rankone.progress import Meter
+from rankone.decomposition.objective.reconstruction import kl_per_position
+from rankone.runtime.progress import Meter
 
 PGD_STEP = 0.1
 FIRST_RUNG = 10

@@ -10,7 +10,7 @@ from torch import Tensor
 from rankone.decomposition.evidence.attack import restricted_attack
 from rankone.decomposition.evidence.groups import channels_of, groups, kind_of_site, layer_of
 from rankone.decomposition.evidence.text import EvidenceText
-from rankone.progress import Meter
+from rankone.runtime.progress import Meter
 
 ATTACK_STEPS = 20
 ATTACK_TOKENS = 512

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.evidence.spectrum import widest_gap
-from rankone.theme import INK, MUTED, PALETTE, figure, log_axes, themed
+from rankone.render.theme import INK, MUTED, PALETTE, figure, log_axes, themed
 
 _SIZE = (6.4, 4.0)
 _LINES = {"kl_ci": "CI as mask", "kl_stochastic": "stochastic", "kl_adversarial": "longest attack"}

@@ -26,7 +26,7 @@ from rankone.decomposition.evidence.text import EvidenceText
 from rankone.decomposition.evidence.verdict import verdict
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.site import delta_of, faithfulness
-from rankone.progress import Meter
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rankone.artifact import new_artifact, write_json, write_text
+from rankone.core.artifact import new_artifact, write_json, write_text
 from rankone.decomposition.evidence.figures import spectrum_figure
-from rankone.theme import svg
+from rankone.render.theme import svg
 
 KIND = "evidence"
 TABLE = "subcomponents.parquet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankone.progress import print_table
+from rankone.runtime.progress import print_table
 
 CLEAR_GAP = 1.0  # decades
 _DELTA = {None: "", True: "on", False: "off"}

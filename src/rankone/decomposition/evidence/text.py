@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
-from rankone.decomposition.reconstruction import kl_per_position
+from rankone.decomposition.objective.reconstruction import kl_per_position
 from rankone.text.blocks import Blocks
 
 ROWS_AT_ONCE = 8

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rankone.config import Config
+from rankone.core.config import Config
 
 # Where an importance function reads the clean forward: the input x of every site, the activations v_c · x of every
 # site's subcomponents, or the input of every block (the residual stream).

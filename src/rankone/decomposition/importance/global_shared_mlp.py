@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from rankone.config import Config
+from rankone.core.config import Config
 from rankone.decomposition.importance.function import ImportanceFunction, concatenated
 from rankone.decomposition.importance.layers import Perceptron
 

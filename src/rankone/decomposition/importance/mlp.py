@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from rankone.config import Config
+from rankone.core.config import Config
 from rankone.decomposition.importance.function import ImportanceFunction, Taps
 from rankone.decomposition.importance.layers import StackedPerceptron
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
-from rankone.config import Config
+from rankone.core.config import Config
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.global_shared_mlp import GlobalSharedMLP, GlobalSharedMLPConfig
 from rankone.decomposition.importance.mlp import MLPConfig, SubcomponentMLP

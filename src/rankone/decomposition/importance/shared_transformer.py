@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rankone.config import Config
+from rankone.core.config import Config
 from rankone.decomposition.importance.function import ImportanceFunction, concatenated
 from rankone.decomposition.importance.layers import scaled_linear
 from rankone.models.simple_mlp import rotary_tables, rotate

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 CONFIG = "final_config.yaml"
 MODEL_CONFIG = "model_config.yaml"

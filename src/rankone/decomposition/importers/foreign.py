@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rankone.artifact import read_tensors
-from rankone.errors import RankOneError
+from rankone.core.artifact import read_tensors
+from rankone.core.errors import RankOneError
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:

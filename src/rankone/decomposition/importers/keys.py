@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rankone.errors import RankOneError
+from rankone.core.errors import RankOneError
 
 Shape = tuple[int, ...]
 # So many names of each kind of fault are listed; the rest is counted.

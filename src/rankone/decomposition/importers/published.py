@@ -19,7 +19,8 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rankone.artifact import file_hash, new_artifact, refuse_existing
+from rankone.core.artifact import file_hash, new_artifact, refuse_existing
+from rankone.core.errors import RankOneError, nearest
 from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
 from rankone.decomposition.importers.files import RunFiles, read_yaml
 from rankone.decomposition.importers.foreign import read_foreign
@@ -40,10 +41,9 @@ from rankone.decomposition.importers.target import (
 from rankone.decomposition.model import Decomposition, save_decomposition, site_key
 from rankone.decomposition.site import delta_of, site_weight
 from rankone.decomposition.storage import Storage
-from rankone.errors import RankOneError, nearest
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import Site, find_sites
-from rankone.progress import Meter, meter
+from rankone.runtime.progress import Meter, meter
 
 TARGET_PREFIX = "target_model."
 STAGES = 4

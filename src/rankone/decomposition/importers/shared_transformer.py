@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rankone.config import Config
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
 from rankone.decomposition.importers.keys import Shape
-from rankone.errors import RankOneError
 
 PREFIX = "ci_fn._global_ci_fn."
 ROPE_BASE = 10000.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers.files import (
     CONFIG,
     DECOMPOSITION,
@@ -19,8 +20,7 @@ from rankone.decomposition.importers.files import (
     locate,
     read_yaml,
 )
-from rankone.errors import RankOneError
-from rankone.progress import console
+from rankone.runtime.progress import console
 
 WANDB = re.compile(
     r"(?:wandb:|https://(?:www\.)?wandb\.ai/)([\w.-]+)/([\w.-]+)/(?:runs/)?([\w-]+)(?:[/?].*)?"

@@ -16,10 +16,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from rankone.config import Config
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importers.files import read_yaml
 from rankone.decomposition.importers.keys import Shape, check_tensors
-from rankone.errors import RankOneError
 from rankone.models.loading import load_tokenizer
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 

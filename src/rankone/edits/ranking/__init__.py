@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rankone.core.errors import RankOneError, nearest
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
 from rankone.edits.ranking.gradient import by_gradient
 from rankone.edits.ranking.importance import by_contrast, by_specificity
 from rankone.edits.ranking.label import by_label
 from rankone.edits.ranking.token import by_token, by_unembedding
-from rankone.errors import RankOneError, nearest
 
 __all__ = ["CRITERIA", "Asked", "Criterion", "Ranking", "Sources", "criterion_for", "rank"]
 

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rankone.clustering.components import Components
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.errors import RankOneError
-from rankone.harvest.clustering.components import Components
-from rankone.harvest.grouping import Grouping
-from rankone.harvest.store import HarvestStore
-from rankone.harvest.summary import Importances, mean_importances
+from rankone.harvest.counting.grouping import Grouping
+from rankone.harvest.reading.store import HarvestStore
+from rankone.harvest.reading.summary import Importances, mean_importances
 from rankone.labels.store import Labels
 from rankone.text.blocks import Blocks
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
-from rankone.progress import meter
+from rankone.runtime.progress import meter
 
 PENALTY = 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
 from rankone.edits.selection import contrast, specificity
-from rankone.harvest.summary import Importances
+from rankone.harvest.reading.summary import Importances
 
 
 def by_specificity(asked: Asked, sources: Sources) -> Ranking:

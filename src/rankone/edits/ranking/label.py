@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from rankone.core.errors import RankOneError
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
-from rankone.errors import RankOneError
 from rankone.labels.search import label_match
 
 

@@ -1,0 +1,154 @@
+"""Components: clusters of subcomponents on disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rankone.clustering.description import description_length
+from rankone.clustering.merging import Merges
+from rankone.clustering.sample import Sample
+from rankone.core.artifact import Artifact, new_artifact, write_json
+from rankone.core.errors import RankOneError, nearest
+from rankone.decomposition.model import Decomposition
+from rankone.harvest.counting.grouping import Grouping
+from rankone.harvest.origin import Derived
+
+KIND = "components"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A cluster of subcomponents.
+
+    firings: sampled positions at which at least one member fires. overlap: the mean share of its members that fire
+    there, Σ s_m / (s r), from 1/r (never two at once) to 1 (always all). bits_saved: by naming the component instead of
+    each member, Σ s_m (log2 k + α) − s (log2 k + α r) with the final k; below zero where the merge only served to
+    have fewer groups. domain_firings: firings per domain.
+    """
+
+    component: str
+    members: list[str]
+    firings: int
+    overlap: float
+    bits_saved: float
+    domain_firings: list[int]
+
+
+def describe(sample: Sample, group: np.ndarray, alpha: float) -> list[Component]:
+    """The components of a partition (a number per subcomponent), the one that saves most bits first.
+
+    Those that save equally (the single ones) are in the order of their firings, then of their first members.
+    """
+    _, group = np.unique(group, return_inverse=True)
+    members = [[sample.names[i] for i in own] for own in _split(np.arange(len(group)), group)]
+    owner = group[sample.unit]
+    positions = [np.unique(own) for own in _split(sample.position, owner)]
+    fired, bits = np.bincount(owner).tolist(), math.log2(len(members))
+    found = []
+    for own, at, count in zip(members, positions, fired, strict=True):
+        size, rank = len(at), len(own)
+        found.append(
+            Component(
+                component="",
+                members=own,
+                firings=size,
+                overlap=count / (size * rank),
+                bits_saved=(count - size) * bits + alpha * (count - size * rank),
+                domain_firings=np.bincount(sample.domain[at], minlength=len(sample.domains)).tolist(),
+            )
+        )
+    found.sort(key=lambda c: (-c.bits_saved, -c.firings))
+    return [replace(c, component=f"c{number}") for number, c in enumerate(found)]
+
+
+def _split(values: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
+    """Values by group, in order."""
+    ordered = values[np.argsort(group, kind="stable")]
+    return np.split(ordered, np.cumsum(np.bincount(group))[:-1])
+
+
+def save_components(
+    out: Path, sample: Sample, merges: Merges, about: dict[str, Any], alpha: float, provenance: dict[str, Any]
+) -> Components:
+    """Write the partition of the shortest description, with the way there; `about` goes into its config."""
+    found = describe(sample, merges.groups(), alpha)
+    sizes, members = (
+        np.array([one(c) for c in found]) for one in (lambda c: c.firings, lambda c: len(c.members))
+    )
+    config = about | {
+        "domains": dict(zip(sample.domains, np.bincount(sample.domain).tolist(), strict=True)),
+        "positions": sample.positions,
+        "bits_before": float(merges.bits[0]),
+        "bits_after": description_length(sizes, members, alpha),
+        "merges": merges.best,
+    }
+    with new_artifact(out, KIND, provenance) as staging:
+        write_json(staging / "config.json", config)
+        pq.write_table(pa.Table.from_pylist([asdict(c) for c in found]), staging / "components.parquet")
+        pq.write_table(_way(sample, merges), staging / "merges.parquet")
+    return Components.open(out)
+
+
+def _way(sample: Sample, merges: Merges) -> pa.Table:
+    names = [[sample.names[i] for i in side] for side in (merges.first, merges.second)]
+    groups = merges.units - 1 - np.arange(len(merges.first))
+    return pa.table({"first": names[0], "second": names[1], "groups": groups, "bits": merges.bits[1:]})
+
+
+class Components(Derived):
+    """A partition of a decomposition's living subcomponents, opened from disk."""
+
+    kind = KIND
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
+        rows = pq.read_table(artifact.path / "components.parquet").to_pylist()
+        self.rows = [Component(**row) for row in rows]
+        self._by_name = {c.component: c for c in self.rows}
+        self._owner = {member: c.component for c in self.rows for member in c.members}
+
+    def names(self) -> list[str]:
+        """Names of all components, the one that saves most bits first."""
+        return list(self._by_name)
+
+    def component(self, name: str) -> Component:
+        """One component; an unknown name is an error."""
+        if name not in self._by_name:
+            raise RankOneError(
+                f"no component '{name}' in '{self.artifact.path}': it has c0 to c{len(self.rows) - 1}."
+                f"{nearest(name, self.names())}"
+            )
+        return self._by_name[name]
+
+    def members(self, name: str) -> list[str]:
+        """Names of a component's subcomponents, in the decomposition's order."""
+        return list(self.component(name).members)
+
+    def grouping(self, decomposition: Decomposition) -> Grouping:
+        """The components, to be counted in place of the decomposition's subcomponents."""
+        members = {c.component: c.members for c in self.rows}
+        return Grouping.of(members, decomposition, self.artifact.fingerprint)
+
+    def require_same(self, clusters: str | None, path: Path) -> None:
+        """Raise RankOneError unless the harvest at `path`, of the clustering `clusters`, counts these components."""
+        if clusters is None:
+            raise RankOneError(
+                f"'{path}' counts subcomponents; what its components do is not in it. Make a harvest of them: "
+                f"rankone harvest --clusters {self.artifact.path} --out DIR."
+            )
+        if clusters != self.artifact.fingerprint:
+            raise RankOneError(
+                f"'{path}' counts the components of another clustering than '{self.artifact.path}'. Give the one it was "
+                "made with, or harvest these components."
+            )
+
+    def owner(self, subcomponent: str) -> str | None:
+        """The component a subcomponent belongs to; None for one that was dead in the sample."""
+        return self._owner.get(subcomponent)

@@ -1,0 +1,89 @@
+"""A toy from its recipe: train the target, decompose it with the trainer of every other model, compare with the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from rankone.core.artifact import new_artifact, refuse_existing, write_json
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.decomposition.config import TrainingConfig
+from rankone.decomposition.ground_truth.recovery import score, truth_of
+from rankone.decomposition.init.start import new_decomposition
+from rankone.decomposition.training.loop import train
+from rankone.decomposition.training.trainer import Trainer
+from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train_toy
+
+KIND = "toy"
+
+
+class ToyRecipe(Config):
+    """A target and how it is decomposed; `decomposition.seed` is replaced by the seed of each run."""
+
+    target: ToyConfig
+    decomposition: TrainingConfig
+
+    @model_validator(mode="after")
+    def _starts_without_text(self) -> ToyRecipe:
+        if self.decomposition.initialisation == "principal":
+            raise ValueError(
+                "decomposition.initialisation principal starts from narrow text, which a toy has not"
+            )
+        return self
+
+
+def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
+    """Scores per site for one seed; a decomposition cut off goes on from its last checkpoint in `run`."""
+    config = recipe.decomposition.model_copy(update={"seed": seed})
+    target = train_toy(recipe.target, seed)
+    decomposition = new_decomposition(target, config)
+    _refuse_few(
+        dict(zip(decomposition.sites, decomposition.counts, strict=True)), target, recipe.target.features
+    )
+    trainer = Trainer(target, decomposition, _batches(recipe, seed), config)
+    key = json.dumps([recipe.model_dump(), seed], sort_keys=True)
+    train(trainer, run, hashlib.sha256(key.encode()).hexdigest(), log_every=100)
+    decomposition.eval().requires_grad_(False)
+    return score(target, decomposition, recipe.target.features)
+
+
+def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[dict[str, Any]]:
+    """Scores of seeds 0 … seeds − 1, written with the recipe as an artefact to `out`; runs are kept in OUT.run."""
+    refuse_existing(out)
+    rows = []
+    for seed in range(seeds):
+        found = run_toy(recipe, seed, out.with_name(out.name + ".run") / f"seed-{seed}")
+        rows += [{"seed": seed, **row} for row in found]
+    with new_artifact(out, KIND, {"recipe": recipe.model_dump()}) as staging:
+        write_json(staging / "scores.json", {"rows": rows})
+    return rows
+
+
+def _batches(recipe: ToyRecipe, seed: int) -> Callable[[int], Tensor]:
+    """Features [rows, context, n] of a step; drawn from the step, so that a resumed run sees the same."""
+    config = recipe.decomposition
+
+    def batch(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed((seed + 1) * 7_654_321 + step)
+        return sparse_features(recipe.target, (config.rows, config.context), generator)
+
+    return batch
+
+
+def _refuse_few(counts: dict[str, int], target: TMS | ResidMLP, features: int) -> None:
+    """Refuse a site with fewer subcomponents than it has true mechanisms."""
+    for site, truth in truth_of(target).items():
+        needed, what = (features, "features") if truth.dense is None else (truth.dense, "dense dimensions")
+        if counts.get(site, needed) < needed:
+            raise RankOneError(
+                f"'{site}' has {counts[site]} subcomponents for {needed} {what}: the truth does not fit. "
+                f"Set subcomponents['{site}'] to at least {needed}."
+            )

@@ -1,0 +1,144 @@
+"""What the job runs: target, text, methods, budgets, seeds and the rates a committed run selected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rankone.core.artifact import read_json
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.edits.fitting import FitConfig
+from rankone.experiments.response import ALPHAS
+
+MethodName = Literal["scalar", "top16", "lora_r1", "lora_r1_local"]
+Budget = Annotated[int, Field(gt=0)]
+
+
+class Rate(Config):
+    """Learning rate, retain weight λ and cap (in units of ln V) of a method at a budget."""
+
+    learning_rate: float = Field(gt=0)
+    retain_weight: float = Field(ge=0)
+    margin: float = Field(default=1.0, gt=0)
+
+
+class JobConfig(Config):
+    """One run of the main job: forget a domain, hold another, measure them all."""
+
+    model: str = "mini"
+    decomposition: str = "mini-decomposition"
+    reference: str | None = Field(
+        default=None,
+        description="model trained without the forget domain, or beside the recipe its `measure` file",
+    )
+    text: str = "builtin"
+    forget: str = "de"
+    retain: str = "en"
+    trained: list[str] = Field(description="domains the ranking and the choice of the component look at")
+    evaluated: list[str] = Field(description="domains the results are measured on")
+    budgets: dict[MethodName, Annotated[list[Budget], Field(min_length=1)]] = Field(
+        min_length=1, description="forget tokens per method"
+    )
+    seeds: int = Field(default=9, gt=0)
+    fit: FitConfig = FitConfig()
+    rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
+    rates_from: str | None = Field(
+        default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
+    )
+    probe_scale: float = Field(default=-8.0, description="α of the picked one, set without fitting")
+    selection_tokens: int = Field(
+        default=3000, gt=0, description="training tokens per domain that are harvested"
+    )
+    retain_tokens: int = Field(default=6000, gt=0)
+    retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
+    test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
+    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
+    harvest: str | None = Field(
+        default=None,
+        description="harvest to pick by, in place of a small one made on training text; needs `labels`",
+    )
+    labels: str | None = Field(default=None, description="labels of `harvest`, in place of statistical ones")
+    prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
+
+    @model_validator(mode="after")
+    def _harvest_and_labels(self) -> JobConfig:
+        if (self.harvest is None) != (self.labels is None):
+            raise ValueError("harvest and labels belong together: give both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _two_domains_looked_at(self) -> JobConfig:
+        if self.forget == self.retain:
+            raise ValueError(f"forget and retain are both '{self.forget}': name another domain to hold")
+        for key in ("trained", "evaluated"):
+            lacking = {self.forget, self.retain} - set(getattr(self, key))
+            if lacking:
+                raise ValueError(f"{key} lacks {', '.join(sorted(lacking))}: it must name forget and retain")
+        return self
+
+    @model_validator(mode="after")
+    def _no_run_twice(self) -> JobConfig:
+        for method, budgets in self.budgets.items():
+            if len(set(budgets)) < len(budgets):
+                raise ValueError(f"budgets of {method} name one twice: {budgets}")
+        return self
+
+    def rate(self, method: str, budget: int) -> Rate:
+        """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
+        known = self.rates.get(method, {})
+        if not known:
+            return Rate(learning_rate=0.1 if method in {"scalar", "top16"} else 0.01, retain_weight=1.0)
+        below = [b for b in known if b <= budget]
+        return known[max(below) if below else min(known)]
+
+    def on_domains(self, available: list[str]) -> JobConfig:
+        """The same job without the off-target domains, and prompts, that a corpus has no text for."""
+        needed = {self.forget, self.retain}
+        kept = {
+            key: [d for d in getattr(self, key) if d in available or d in needed]
+            for key in ("trained", "evaluated")
+        }
+        return self.model_copy(update=kept)
+
+
+class Measured(Config):
+    """What `rankone measure` writes: cross-entropies of a model on stated text."""
+
+    model: str
+    text: dict[str, str]
+    split: str
+    tokens: int
+    ce: dict[str, float]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def resolved(config: JobConfig, folder: Path) -> JobConfig:
+    """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
+    update: dict[str, Any] = {}
+    if config.rates_from is not None:
+        update |= {
+            "rates": _json(folder / config.rates_from, "select-rates").get("rates"),
+            "rates_from": None,
+        }
+    if config.reference is not None and config.reference.endswith(".json"):
+        update["reference"] = str(folder / config.reference)
+    update |= {
+        key: str(folder / value)
+        for key in ("harvest", "labels")
+        if (value := getattr(config, key)) is not None
+    }
+    return JobConfig.checked({**config.model_dump(), **update}, str(folder))
+
+
+def read_measured(path: Path) -> Measured:
+    """Read a file of `rankone measure`."""
+    return Measured.checked(_json(path, "measure"), str(path))
+
+
+def _json(path: Path, verb: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
+    return read_json(path)

@@ -1,0 +1,208 @@
+"""The demo: the whole job on the built-in model with progress, saved tables, a summary and the report."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rankone.core.artifact import environment, refuse_existing, write_json
+from rankone.edits.fitting import Fit, Run, describe
+from rankone.experiments.config import read_measured
+from rankone.experiments.job import Job
+from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.report import write_report
+from rankone.experiments.response import rises, scale_response
+from rankone.experiments.tables import (
+    RESPONSE,
+    RUNS,
+    ZERO_TOKEN,
+    components_schema,
+    smallest_budget,
+    summarise_runs,
+    write_table,
+)
+from rankone.models.loading import load_model
+from rankone.runtime.progress import console, meter, print_table
+from rankone.text.blocks import Blocks
+
+
+def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
+    """Run the job, write all tables and the report into `out`, and return the summary.
+
+    Text, harvest and whatever else is named are read first, so that what is lacking is said before `out` is made.
+    """
+    if not replace:
+        refuse_existing(out)
+    clock = time.monotonic()
+    runs = {method: job.runs(method) for method in job.config.budgets}
+    test = job.text("test", job.config.test_tokens)
+    reference = _reference(job, test)
+    _rank(job, out)
+    base = cross_entropies(job.model, test)
+    rows, fits = _fit_and_measure(job, runs, test, base)
+    write_table(out / "runs.parquet", rows, RUNS)
+    _response(job, test, base, out)
+    _zero_token(job, test, base, reference, out)
+    if job.evidence is not None:
+        write_json(out / "evidence.json", job.evidence)
+    write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
+    summary = _summary(job, rows, base)
+    summary["seconds"] = time.monotonic() - clock
+    summary["peak_memory_bytes"] = peak_memory_bytes()
+    write_json(out / "summary.json", summary)
+    print_summary(job, summary)
+    page = write_report(out)
+    console.print(f"report: {page}", markup=False)
+    return summary
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _rank(job: Job, out: Path) -> None:
+    console.print(f"looking into {job.decomposition.total:,} subcomponents on training text", markup=False)
+    rows = job.component_rows()
+    write_table(out / "components.parquet", rows, components_schema(job.importances.domains))
+    columns = ["label", "component", *job.importances.domains]
+    shown = [
+        [
+            ("→ " if r["picked"] else "  ") + r["label"],
+            r["component"],
+            *(f"{r[f'importance_{d}']:.2f}" for d in job.importances.domains),
+        ]
+        for r in rows[:12]
+    ]
+    caption = f"mean causal importance per domain; picked by label and specificity: {job.choice[0].name}"
+    print_table(f"Most specific to {job.config.forget}", columns, shown, caption)
+
+
+def _fit_and_measure(
+    job: Job, runs: dict[str, list[Run]], test: dict[str, Blocks], base: dict[str, float]
+) -> tuple[list[dict[str, Any]], dict[str, list[Fit]]]:
+    rows, fitted = [], {}
+    for method, own in runs.items():
+        with meter(f"fit {method}", job.fit_steps(method, own)) as bar:
+            fitted[method] = job.fit(method, own, bar)
+        with meter(f"measure {method}", len(own)) as bar:
+            for fit in fitted[method]:
+                rows += fit_rows(job, method, fit, base, edited_cross_entropies(job.model, fit.edit, test))
+                bar.advance(1)
+    return rows, fitted
+
+
+def fit_rows(
+    job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Rows of `runs.parquet` for one fit."""
+    alpha = float(fit.parameters["alpha"][0]) if method == "scalar" else None
+    return [
+        {"method": method, **describe(fit), "alpha": alpha, "role": job.role(row["domain"]), **row}
+        for row in rises(base, edited)
+    ]
+
+
+def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Path) -> None:
+    name, alphas = job.choice[0].name, job.config.alphas
+    with meter("scale response", len(alphas)) as bar:
+        rows = scale_response(job.model, job.decomposition, [name], alphas, test, base, bar)
+    rows = [{"component": name, **row} for row in rows]
+    write_table(out / "response.parquet", rows, RESPONSE)
+
+
+def _zero_token(
+    job: Job, test: dict[str, Blocks], base: dict[str, float], reference: dict[str, float], out: Path
+) -> None:
+    rows = []
+    for label, edit in job.zero_token_edits().items():
+        rows += [{"edit": label, **row} for row in rises(base, edited_cross_entropies(job.model, edit, test))]
+    if reference:
+        rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
+    write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
+    columns = ["edit", *base]
+    found = {(row["edit"], row["domain"]): f"{row['rise']:+.2f}" for row in rows}
+    printed = [[label, *(found.get((label, d)) for d in base)] for label in _labels(rows)]
+    print_table("No forget token used: rise of cross-entropy (nats per token)", columns, printed)
+
+
+def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
+    """CE of the model trained without the forget domain: measured now, or read if it was measured on this very text."""
+    name = job.config.reference
+    if name is None:
+        return {}
+    if not name.endswith(".json"):
+        return cross_entropies(load_model(name), test)
+    measured = read_measured(Path(name))
+    here = (job.corpus.fingerprint(), "test", job.config.test_tokens)
+    if (measured.text["fingerprint"], measured.split, measured.tokens) != here:
+        console.print(
+            f"the reference was measured on other text ('{measured.text['name']}'): left out", markup=False
+        )
+        return {}
+    return {d: measured.ce[d] for d in test if d in measured.ce}
+
+
+def _labels(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["edit"] for row in rows))
+
+
+def _shown(fits: dict[str, list[Fit]]) -> Fit:
+    """The fit that rollouts show: the first seed of the single scalar at the smallest budget of at least 4 tokens."""
+    method = "scalar" if "scalar" in fits else next(iter(fits))
+    budgets = sorted({fit.run.forget.tokens for fit in fits[method]})
+    budget = next((b for b in budgets if b >= 4), budgets[-1])
+    return next(fit for fit in fits[method] if fit.run.forget.tokens == budget)
+
+
+def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> dict[str, Any]:
+    config = job.config
+    tallies = summarise_runs(rows, job.chance, config.forget, config.retain)
+    return {
+        "chance": job.chance,
+        "forget": config.forget,
+        "retain": config.retain,
+        "base": base,
+        "component": job.choice[0].name,
+        "label": job.labels.best(job.choice[0].name).label,
+        "methods": {m: {str(b): dict(t) for b, t in own.items()} for m, own in tallies.items()},
+        "smallest_budget": smallest_budget(tallies),
+        "provenance": {
+            **environment(),
+            "text": {"name": job.corpus.name, "fingerprint": job.corpus.fingerprint()},
+            "config": config.model_dump(),
+        },
+    }
+
+
+def print_summary(job: Job, summary: dict[str, Any]) -> None:
+    """The table one reads at a glance."""
+    others = [d for d in summary["base"] if d != job.config.forget]
+    rows = []
+    for method, budgets in summary["methods"].items():
+        for budget, tally in budgets.items():
+            rows.append(
+                [
+                    method,
+                    budget,
+                    f"{tally['successes']}/{tally['seeds']}",
+                    f"{tally['forget_ce']:.2f}",
+                    *(f"{tally['damage'][d]:+.2f}" for d in others),
+                ]
+            )
+    base = summary["base"]
+    caption = (
+        f"success: {job.config.forget} CE ≥ 0.98 chance ({summary['chance']:.2f}) and {job.config.retain} damage < 0.1; "
+        f"damage: mean rise of CE on test text; base CE " + " ".join(f"{d} {v:.2f}" for d, v in base.items())
+    )
+    columns = ["method", "budget", "success", f"{job.config.forget} CE", *others]
+    print_table(
+        f"Forgetting {job.config.forget} by {summary['component']} ({summary['label']})",
+        columns,
+        rows,
+        caption,
+    )

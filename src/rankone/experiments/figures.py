@@ -1,0 +1,272 @@
+"""Figures of the fitted edits, drawn from `runs.parquet`: trade-off, off-target damage, success by budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+from rankone.experiments.names import method_name, method_order, method_styles
+from rankone.experiments.tables import (
+    CHANCE_SHARE,
+    DAMAGE_BAR,
+    Fit,
+    Row,
+    best_fits,
+    compared_budgets,
+    domains_of,
+    fits,
+    summarise_runs,
+)
+from rankone.render.theme import FAINT, MUTED, SUCCESS, end_labels, figure, rise_axis, themed
+from rankone.text.domains import domain_name
+
+_SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "full"}
+
+
+@themed
+def trade_off(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
+    """One panel per budget, one point per run: forget CE rise (x) against retain CE rise (y), nats per token.
+
+    `chance` is ln V in nats. Runs more than 1.8 times as far as chance are counted and marked at the right
+    edge. Scalar runs are filled where α < 0, pale where 0 ≤ α ≤ 1, hollow where α > 1.
+    """
+    every = fits(rows, forget, retain)
+    budgets = sorted({fit.budget for fit in every})
+    columns = _columns(len(budgets))
+    lines = math.ceil(len(budgets) / columns)
+    title = f"Removing {domain_name(forget)} against damage to {domain_name(retain)}: every run, by budget"
+    note = "y is linear up to 0.1 and logarithmic beyond; shaded: counted as success"
+    fig = figure(3.3 * columns + 0.4, 2.6 * lines + 1.3, title, note, list(_method_keys(every)))
+    grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    target = chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
+    for axes, budget in zip(grid, budgets, strict=False):
+        _trade_off_panel(axes, [fit for fit in every if fit.budget == budget], target, chance, forget, retain)
+        axes.set_title(f"{budget:,} {domain_name(forget)} tokens")
+    _trade_off_axes(grid, len(budgets), columns, every, target, (forget, retain))
+    return fig
+
+
+def _columns(panels: int) -> int:
+    """Columns of a grid: at most four, as few empty places as can be."""
+    if panels <= 4:
+        return 2 if panels == 4 else panels
+    return min((3, 4), key=lambda columns: -panels % columns)
+
+
+def _trade_off_panel(
+    axes: Axes, group: list[Fit], target: float, chance: float, forget: str, retain: str
+) -> None:
+    needed = target - (1 - CHANCE_SHARE) * chance
+    axes.add_patch(Rectangle((needed, -100), 1e3, 100 + DAMAGE_BAR, facecolor=SUCCESS, zorder=0))
+    axes.axvline(target, color=MUTED, linestyle=":", linewidth=1.2, label="chance")
+    for (method, sign), fitted in _by_sign(group).items():
+        points = [(fit.rise[forget], fit.rise[retain]) for fit in fitted]
+        _scatter(axes, points, method, sign, method_styles([f.method for f in group])[method])
+    beyond = sum(fit.rise[forget] > 1.8 * target for fit in group)
+    if beyond:
+        axes.text(
+            0.99, 0.97, f"{beyond} beyond ▸", transform=axes.transAxes, ha="right", va="top", color=MUTED
+        )
+
+
+def _by_sign(group: Sequence[Fit]) -> dict[tuple[str, str], list[Fit]]:
+    """Fits by method and by which way their scale went; methods without one scale have no sign."""
+    found: dict[tuple[str, str], list[Fit]] = {}
+    for fit in group:
+        found.setdefault((fit.method, _sign(fit.alpha)), []).append(fit)
+    order = method_order([fit.method for fit in group])
+    return dict(sorted(found.items(), key=lambda item: (-order.index(item[0][0]), item[0][1])))
+
+
+def _sign(alpha: float | None) -> str:
+    if alpha is None:
+        return ""
+    return "α < 0" if alpha < 0 else "α > 1" if alpha > 1 else "0 ≤ α ≤ 1"
+
+
+def _fill(sign: str, colour: str) -> str:
+    return {"full": colour, "pale": colour + "55", "hollow": "none"}[_SIGNS[sign]]
+
+
+def _scatter(
+    axes: Axes, points: list[tuple[float, float]], method: str, sign: str, style: tuple[str, str]
+) -> None:
+    colour, marker = style
+    x, y = zip(*points, strict=True)
+    edge = "white" if _SIGNS[sign] == "full" else colour
+    label = f"{method} {sign}".strip()
+    width = 0.4 if edge == "white" else 1.1
+    face = _fill(sign, colour)
+    axes.scatter(
+        x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, linewidths=width, label=label, zorder=3
+    )
+
+
+def _trade_off_axes(
+    grid: Sequence[Axes], used: int, columns: int, every: list[Fit], target: float, names: tuple[str, str]
+) -> None:
+    forget, retain = names
+    rises = [fit.rise[retain] for fit in every]
+    right = max([target, *(fit.rise[forget] for fit in every if fit.rise[forget] <= 1.8 * target)])
+    left = min(0.0, *(fit.rise[forget] for fit in every))
+    for i, axes in enumerate(grid):
+        if i >= used:
+            axes.set_visible(False)
+            continue
+        rise_axis(axes, min(rises), max(rises))
+        axes.set_xlim(left - 0.03 * target, 1.06 * right)
+        if i % columns == 0:
+            axes.set_ylabel(f"{domain_name(retain)} CE rise\n(nats per token)")
+        if i + columns >= used:
+            axes.set_xlabel(f"{domain_name(forget)} CE rise (nats per token)")
+            axes.tick_params(labelbottom=True)
+    grid[0].text(
+        target, 0.98, "chance ", ha="right", va="top", color=MUTED, transform=grid[0].get_xaxis_transform()
+    )
+
+
+def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
+    styles = method_styles([fit.method for fit in every])
+    keys = _by_sign(every)
+    for method in styles:
+        for sign in (s for m, s in keys if m == method):
+            name = f"{method_name(method)}, {sign}" if sign else method_name(method)
+            yield _key(method, styles[method], _fill(sign, styles[method][0]), name)
+
+
+@themed
+def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
+    """CE rise (nats per token) of every domain but `forget`: a dot per seed and method, a bar at the mean.
+
+    One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
+    (`tables.best_fits`).
+    """
+    summary = summarise_runs(rows, chance, forget, retain)
+    compared = compared_budgets(summary)
+    methods = method_order(list(summary))
+    domains = [name for name in domains_of(rows, forget, retain) if name != forget]
+    best = best_fits(rows, chance, forget, retain)
+    title = f"What else changed: CE rise outside {domain_name(forget)}, a dot per seed, a bar at the mean"
+    note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
+    width = max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4)
+    keys = [_key(method, style) for method, style in method_styles(methods).items()]
+    fig = figure(width, 2.5 * len(compared) + 1.3, title, note, keys)
+    grid = fig.subplots(len(compared), 1, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    rises: list[float] = []
+    for axes, budgets in zip(grid, compared, strict=True):
+        groups = {m: best[m, budgets[m]] for m in methods}
+        _off_target_panel(axes, groups, domains)
+        share = ", ".join(_count(summary, m, budgets[m]) for m in methods)
+        axes.set_title(f"{budgets_named(budgets)} {domain_name(forget)} tokens")
+        axes.set_title(f"succeeded: {share}", loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
+        rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
+    _off_target_axes(grid, rises, domains)
+    return fig
+
+
+def budgets_named(budgets: Mapping[str, int]) -> str:
+    """The one budget of a comparison, or each method's own."""
+    shared = set(budgets.values())
+    if len(shared) == 1:
+        return f"{shared.pop():,}"
+    return ", ".join(f"{method_name(m)} {budgets[m]:,}" for m in method_order(list(budgets)))
+
+
+def _key(method: str, style: tuple[str, str], face: str | None = None, name: str = "") -> Line2D:
+    colour, marker = style
+    label = name or method_name(method)
+    return Line2D(
+        [], [], color=colour, marker=marker, linestyle="", markerfacecolor=face or colour, label=label
+    )
+
+
+def _count(summary: dict, method: str, budget: int) -> str:
+    tally = summary[method][budget]
+    return f"{method_name(method)} {tally['successes']}/{tally['seeds']}"
+
+
+def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str]) -> None:
+    step = 0.8 / len(groups)
+    for i, (method, (colour, marker)) in enumerate(method_styles(list(groups)).items()):
+        for j, domain in enumerate(domains):
+            rises = [fit.rise[domain] for fit in groups[method] if domain in fit.rise]
+            if not rises:
+                continue
+            centre = j + (i - (len(groups) - 1) / 2) * step
+            x = [centre + step * _jitter(k) for k in range(len(rises))]
+            axes.scatter(
+                x,
+                rises,
+                s=15,
+                marker=marker,
+                color=colour,
+                alpha=0.6,
+                linewidths=0,
+                label=f"{method} {domain}",
+            )
+            mean = sum(rises) / len(rises)
+            span = [centre - 0.38 * step, centre + 0.38 * step]
+            axes.plot(span, [mean, mean], color=colour, linewidth=2, label=f"mean {method} {domain}")
+
+
+def _jitter(k: int) -> float:
+    """A repeatable offset in [-0.3, 0.3): the golden-ratio sequence, evenly spread for any count."""
+    return 0.6 * ((0.5 + 0.618034 * k) % 1.0) - 0.3
+
+
+def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequence[str]) -> None:
+    for axes in grid:
+        rise_axis(axes, min(rises), max(rises))
+        axes.set_ylabel("CE rise\n(nats per token)")
+        axes.axhline(DAMAGE_BAR, color=MUTED, linestyle=":", linewidth=1.2)
+        for j in range(1, len(domains)):
+            axes.axvline(j - 0.5, color=FAINT, linewidth=0.6)
+        axes.set_xlim(-0.5, len(domains) - 0.5)
+        names = [domain_name(d) + ("\n(retain)" if j == 0 else "") for j, d in enumerate(domains)]
+        axes.set_xticks(range(len(domains)), names)
+        axes.tick_params(axis="x", length=0)
+
+
+@themed
+def success_by_budget(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
+    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic)."""
+    summary = summarise_runs(rows, chance, forget, retain)
+    budgets = sorted({budget for tallies in summary.values() for budget in tallies})
+    title = f"How many {domain_name(forget)} tokens each method needs"
+    note = (
+        f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_name(retain)} rise "
+        f"< {DAMAGE_BAR} nats; dotted: 8 of 9 seeds"
+    )
+    fig = figure(7.4, 3.8, title, note)
+    axes = fig.subplots()
+    axes.set_xscale("log", base=2)
+    axes.axhline(8 / 9, color=MUTED, linestyle=":", linewidth=1.2, label="8 of 9")
+    ends, texts = [], []
+    for i, (method, (colour, marker)) in enumerate(method_styles(list(summary)).items()):
+        shares = {b: t["successes"] / t["seeds"] for b, t in summary[method].items()}
+        x, y = list(shares), list(shares.values())
+        width = max(1.2, 5.0 - 1.2 * i)  # later lines are thinner, so that lines that coincide all show
+        axes.plot(x, y, color=colour, marker=marker, markersize=4 + width, linewidth=width, label=method)
+        ends.append((x[-1], y[-1]))
+        texts.append((method_name(method), colour))
+    _share_axes(axes, budgets, forget)
+    end_labels(axes, ends, texts)
+    return fig
+
+
+def _share_axes(axes: Axes, budgets: Sequence[int], forget: str) -> None:
+    axes.set_ylim(-0.04, 1.06)
+    axes.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
+    axes.xaxis.set_major_locator(FixedLocator(budgets))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.set_xlabel(f"budget ({domain_name(forget)} tokens)")
+    axes.set_ylabel("seeds that succeed")

@@ -1,0 +1,188 @@
+"""How well is the damage foretold? Predicted beside measured rises over many subcomponents and all domains.
+
+The best predictor is chosen on validation text and reported on test text, where a perfect one would still be limited by
+the noise of the measurement; what the rises measured on validation text say of those on test text is given beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.decomposition.model import Decomposition
+from rankone.edits.selection import specificity, top_names
+from rankone.experiments.investigation.effects import token_losses
+from rankone.experiments.investigation.prediction import PREDICTORS, Statistics, spearman, statistics
+from rankone.experiments.investigation.study import study_text
+from rankone.experiments.investigation.traces import traces
+from rankone.harvest.reading.store import HarvestStore
+from rankone.harvest.reading.summary import Importances
+from rankone.runtime.progress import meter, print_table
+from rankone.text.corpus import Corpus
+
+REPEATED = "measured on validation text"
+# A subcomponent of less mean importance in every domain changes too little to be ranked.
+ALIVE = 0.005
+
+
+class CheckConfig(Config):
+    """Subcomponents, scales, tokens per domain and split, label draws, seed of the choice."""
+
+    components: int = Field(default=24, ge=2)
+    alphas: tuple[float, ...] = Field(default=(-1.0, -8.0), min_length=1)
+    tokens: int = Field(default=600, gt=0)
+    draws: int = Field(default=4, gt=0)
+    seed: int = 0
+
+
+def chosen_components(importances: Importances, count: int, seed: int = 0) -> list[str]:
+    """Half of them specific to one domain or another, taken in turns, half drawn from the others that are alive."""
+    alive = (importances.mean.max(0).values > ALIVE).nonzero().flatten().tolist()
+    if len(alive) < count:
+        raise RankOneError(
+            f"only {len(alive)} subcomponents of the harvest have a mean importance over {ALIVE} in some domain, but "
+            f"{count} are to be checked. Ask for fewer."
+        )
+    living = {importances.names[i] for i in alive}
+    ranked = [
+        [n for n in top_names(importances, specificity(importances, d), count) if n in living]
+        for d in importances.domains
+    ]
+    turns = [own[i] for i in range(count) for own in ranked if i < len(own)]
+    specific = list(dict.fromkeys(turns))[: count // 2]
+    others = [importances.names[i] for i in alive if importances.names[i] not in specific]
+    order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed)).tolist()
+    return specific + [others[i] for i in order[: count - len(specific)]]
+
+
+def check(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    decomposition: Decomposition,
+    store: HarvestStore,
+    corpus: Corpus,
+    config: CheckConfig,
+) -> dict[str, Any]:
+    """Measure and predict on validation and test text; returns plain values: scores by predictor and α, and every rise."""
+    store.require_subcomponents("the check")
+    importances = store.importances()
+    names = chosen_components(importances, config.components, config.seed)
+    columns = [importances.names.index(n) for n in names]
+    splits = {}
+    for split in ("validation", "test"):
+        text = study_text(tokenizer, model, corpus, store.domains(), split, config.tokens)
+        settings = [{}, *({name: alpha} for alpha in config.alphas for name in names)]
+        measured, traced, base = [], [], []
+        with meter(
+            f"{split}: turning {len(names)}", sum(b.tokens for b in text.values()) * len(settings)
+        ) as bar:
+            for blocks in text.values():
+                losses = token_losses(model, decomposition, settings, blocks, bar.advance)
+                rises = (losses[1:] - losses[0]).sum((1, 2)) / blocks.tokens
+                measured.append(rises.view(len(config.alphas), len(names)))
+                traced.append(traces(model, decomposition, names, blocks, config.draws, config.seed))
+                base.append(losses[0])
+        vocabulary = int(model.config.get_text_config().vocab_size)
+        found = statistics(traced, importances.mean[:, columns], base, vocabulary)
+        splits[split] = torch.stack(measured, dim=-1), found
+    return _report(config, names, store.domains(), splits)
+
+
+Split = tuple[Float[Tensor, "alphas components domains"], Statistics]
+
+
+def _report(
+    config: CheckConfig, names: Sequence[str], domains: Sequence[str], splits: Mapping[str, Split]
+) -> dict[str, Any]:
+    scores = {
+        split: {
+            name: _scores(config, measured, predicted)
+            for name, predicted in _predictions(config, found).items()
+        }
+        for split, (measured, found) in splits.items()
+    }
+    scores["test"][REPEATED] = _scores(config, splits["test"][0], splits["validation"][0])
+    validation = scores["validation"]
+    best = max(validation, key=lambda name: _mean(validation[name]))
+    rows = [
+        {
+            "split": split,
+            "alpha": alpha,
+            "component": name,
+            "domain": domain,
+            "rise": float(measured[a, c, d]),
+        }
+        for split, (measured, _) in splits.items()
+        for a, alpha in enumerate(config.alphas)
+        for c, name in enumerate(names)
+        for d, domain in enumerate(domains)
+    ]
+    return {
+        "config": config.model_dump(),
+        "components": list(names),
+        "domains": list(domains),
+        "best": best,
+        "scores": scores,
+        "rises": rows,
+    }
+
+
+def _predictions(
+    config: CheckConfig, found: Statistics
+) -> dict[str, Float[Tensor, "alphas components domains"]]:
+    return {
+        name: torch.stack([predict(found, a).T for a in config.alphas])
+        for name, predict in PREDICTORS.items()
+    }
+
+
+def _scores(
+    config: CheckConfig,
+    measured: Float[Tensor, "alphas components domains"],
+    predicted: Float[Tensor, "alphas components domains"],
+) -> dict[str, dict[str, float | int | None]]:
+    """By α: Spearman over the domains, mean and median over the subcomponents; and over all pairs at once."""
+    found = {}
+    for i, alpha in enumerate(config.alphas):
+        each = [spearman(p, m) for p, m in zip(predicted[i], measured[i], strict=True)]
+        known = torch.tensor([r for r in each if r is not None], dtype=torch.float64)
+        found[f"{alpha:g}"] = {
+            "domains_mean": float(known.mean()) if len(known) else None,
+            "domains_median": float(known.median()) if len(known) else None,
+            "components": len(known),
+            "pooled": spearman(predicted[i].flatten(), measured[i].flatten()),
+        }
+    return found
+
+
+def _mean(scores: Mapping[str, Mapping[str, float | int | None]]) -> float:
+    """What the best is chosen by: the correlation over the domains, mean over subcomponents and scales."""
+    values = [own["domains_mean"] for own in scores.values()]
+    return sum(0.0 if v is None else float(v) for v in values) / len(values)
+
+
+def print_check(found: Mapping[str, Any]) -> None:
+    """The scores as a table, test text, the predictor that was best on validation text marked."""
+    alphas = [f"{a:g}" for a in found["config"]["alphas"]]
+    columns = ["predictor", *(f"{split} α = {a}" for split in ("validation", "test") for a in alphas)]
+    columns += [f"test, all pairs α = {a}" for a in alphas]
+    rows = []
+    for name, test in found["scores"]["test"].items():
+        validation = found["scores"]["validation"].get(name)
+        row: list[object] = [("▸ " if name == found["best"] else "") + name]
+        row += [None if validation is None else validation[a]["domains_mean"] for a in alphas]
+        row += [test[a]["domains_mean"] for a in alphas] + [test[a]["pooled"] for a in alphas]
+        rows.append(row)
+    caption = (
+        f"Spearman over {len(found['domains'])} domains, mean over {len(found['components'])} subcomponents; ▸ best on "
+        "validation text"
+    )
+    print_table("Foretold against measured damage", columns, rows, caption)

@@ -1,0 +1,83 @@
+"""Figures of an investigation: rises by domain and α, and where the subcomponent is active beside where the damage falls."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from rankone.core.escaping import visible
+from rankone.experiments.component_figures import zero_token
+from rankone.experiments.investigation.study import SUFFERS, Investigation
+from rankone.render.theme import FAINT, MUTED, PALETTE, figure, number, themed
+from rankone.text.domains import domain_name
+
+_AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT
+
+
+def rises(found: Investigation) -> Figure:
+    """One panel per α, one bar per domain: measured rise of cross-entropy (nats per token)."""
+    rows = [
+        {
+            "edit": f"α = {alpha:g}".replace("-", "−"),
+            "domain": f.domain,
+            "ce_base": f.ce,
+            "rise": f.rises[alpha],
+        }
+        for alpha in sorted(found.config.alphas, key=lambda a: abs(a - 1))
+        for f in found.findings
+    ]
+    first = found.findings[0].domain
+    title = f"Turning {visible(found.page.component)}: CE rise by domain"
+    return zero_token(rows, found.chance, first, "", title)
+
+
+@themed
+def activity(found: Investigation) -> Figure:
+    """Left: share of tokens where it is strongly active. Right: how the damage splits over at, near and far from there."""
+    names = [domain_name(f.domain) for f in found.findings]
+    keys = [
+        Patch(color=_AT, label="at a strong activation"),
+        Patch(color=_NEAR, label="up to five later"),
+        Patch(color=_FAR, label="elsewhere"),
+    ]
+    note = "strong: |a| above its root mean square over all domains"
+    fig = figure(8.4, 0.3 * len(names) + 1.6, "Where it is active, and where its damage falls", note, keys)
+    left, right = fig.subplots(1, 2, sharey=True)
+    _active(left, [f.strong for f in found.findings])
+    _split(right, found)
+    left.set_yticks(range(len(names)), names)
+    left.set_ylim(len(names) - 0.4, -0.6)
+    for axes in (left, right):
+        axes.tick_params(axis="y", length=0)
+    return fig
+
+
+def _active(axes: Axes, shares: list[float]) -> None:
+    axes.barh(range(len(shares)), shares, height=0.72, color=_AT)
+    for place, share in enumerate(shares):
+        axes.annotate(
+            number(share, 3),
+            (share, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+        )
+    axes.set_xlim(0, 1.15 * max(1e-3, *shares))
+    axes.set_xlabel("share of tokens strongly active")
+
+
+def _split(axes: Axes, found: Investigation) -> None:
+    """Shares of the summed rise; a part whose loss fell has none, and the others are scaled to the whole."""
+    for place, f in enumerate(found.findings):
+        if f.where is None:
+            axes.text(0.02, place, f"rises by under {SUFFERS}", va="center", fontsize=7.5, color=MUTED)
+            continue
+        parts = [max(0.0, p) for p in (f.where.at, f.where.near, f.where.far)]
+        start = 0.0
+        for part, colour in zip(parts, (_AT, _NEAR, _FAR), strict=True):
+            axes.barh(place, part / sum(parts), left=start, height=0.72, color=colour)
+            start += part / sum(parts)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"share of the damage at α = {found.strongest:g}".replace("-", "−"))

@@ -1,0 +1,134 @@
+"""What each position of some text does to chosen subcomponents and they to it: activations and gradients of their scales.
+
+One scale per position and subcomponent, all at 1, in the base model: with y = W x + Σ_c (α_pc − 1) u_c (v_c · x_p) at
+position p, ∂L/∂α_pc = (v_c · x_p)(u_c · ∂L/∂y_p). Summed over positions it is the gradient of the one scale α_c. No
+edited model is run: one pass forwards and one backwards per set of labels gives all chosen subcomponents at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.core.errors import RankOneError
+from rankone.decomposition.model import Decomposition
+from rankone.edits.adapters import adapted
+from rankone.edits.scales import Scales
+from rankone.text.blocks import Blocks
+
+ROWS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Chosen subcomponents on the text of one domain, by row and position.
+
+    activation: ‖u‖ v·x. gradient: ∂/∂α of the summed cross-entropy of the row (nats). drawn: the same, with the
+    labels drawn from the model itself instead of the text's, `draws` times. valid: text tokens, as in `Blocks`.
+    """
+
+    activation: Float[Tensor, "rows length k"]
+    gradient: Float[Tensor, "rows length k"]
+    drawn: Float[Tensor, "draws rows length k"]
+    valid: Bool[Tensor, "rows length"]
+
+    @property
+    def tokens(self) -> int:
+        """Number of text tokens."""
+        return int(self.valid.sum())
+
+    def together(self) -> Traces:
+        """All traced subcomponents as one component: gradients add up, the activation is the root of the sum of squares.
+
+        A single one stays as it is, with the sign of its activation.
+        """
+        if self.activation.shape[-1] == 1:
+            return self
+        size = self.activation.square().sum(-1, keepdim=True).sqrt()
+        gradient, drawn = (own.sum(-1, keepdim=True) for own in (self.gradient, self.drawn))
+        return Traces(size, gradient, drawn, self.valid)
+
+
+class _Watched(Scales):
+    """Scales that keep the activations v·x of the last forward, [positions, components]."""
+
+    activations: Tensor
+
+    def change(
+        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs 1 d_in"]
+    ) -> Float[Tensor, "runs 1 d_out"]:
+        read, _ = self._factors[site]
+        self.activations[:, self._owners[site]] = (x.detach() @ read.to(x.dtype)).squeeze(1).float()
+        return super().change(site, parameters, x)
+
+
+def traces(
+    model: PreTrainedModel,
+    decomposition: Decomposition,
+    components: Sequence[str],
+    blocks: Blocks,
+    draws: int = 0,
+    seed: int = 0,
+) -> Traces:
+    """Trace some subcomponents through the base model on the text of one domain.
+
+    draws: sets of labels drawn from the model at every position, for the Fisher information. Raises RankOneError for
+    empty text and for gradients that are not finite.
+    """
+    if blocks.tokens == 0:
+        raise RankOneError("the text to trace is empty. Give more text.")
+    watched = _Watched(decomposition, list(components))
+    generator = torch.Generator().manual_seed(seed)
+    parts = [
+        _traced(model, watched, blocks.rows(i, i + ROWS_AT_ONCE), draws, generator)
+        for i in range(0, len(blocks.ids), ROWS_AT_ONCE)
+    ]
+    activation, gradient = (torch.cat(own) for own in list(zip(*parts, strict=True))[:2])
+    drawn = torch.cat([part[2] for part in parts], dim=1)
+    if not torch.isfinite(gradient).all():
+        raise RankOneError("a gradient of the cross-entropy is not finite on this text.")
+    sizes = torch.stack([decomposition.vectors(name)[1].float().norm() for name in components])
+    return Traces(activation * sizes, gradient, drawn, blocks.valid)
+
+
+def _traced(
+    model: PreTrainedModel, watched: _Watched, blocks: Blocks, draws: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(activation, gradient, drawn) of some rows; the activation is v·x."""
+    shape = (*blocks.ids.shape, len(watched.components))
+    positions = blocks.ids.numel()
+    # Every position is a run of its own, so each has its own scale.
+    parameters = watched.start(positions, [])
+    watched.activations = torch.zeros(positions, shape[-1])
+    with adapted(model, watched, parameters, positions), torch.enable_grad():
+        logits = model(input_ids=blocks.ids, use_cache=False).logits[:, :-1].float()
+        labels = [blocks.ids[:, 1:], *_drawn(logits.detach(), draws, generator)]
+        found = [
+            torch.autograd.grad(_summed(logits, own, blocks.valid), parameters["alpha"], retain_graph=True)[0]
+            for own in labels
+        ]
+    gradient, *drawn = (g.view(shape) for g in found)
+    stacked = torch.stack(drawn) if drawn else torch.zeros(0, *shape)
+    return watched.activations.view(shape), gradient, stacked
+
+
+def _drawn(
+    logits: Float[Tensor, "rows t vocab"], draws: int, generator: torch.Generator
+) -> list[Int[Tensor, "rows t"]]:
+    if not draws:
+        return []
+    chosen = torch.multinomial(logits.softmax(-1).flatten(0, 1), draws, replacement=True, generator=generator)
+    return list(chosen.T.reshape(draws, *logits.shape[:-1]))
+
+
+def _summed(
+    logits: Float[Tensor, "rows t vocab"], labels: Int[Tensor, "rows t"], valid: Bool[Tensor, "rows length"]
+) -> Float[Tensor, ""]:
+    keep = valid[:, 1:]
+    return F.cross_entropy(logits[keep], labels[keep], reduction="sum")

@@ -1,0 +1,263 @@
+"""The main job on one target: rank, pick, fit every method at every budget and seed, measure on test text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.core.errors import RankOneError
+from rankone.decomposition.model import Decomposition
+from rankone.edits.adapters import Method
+from rankone.edits.fitting import Fit, RetainText, Run, fit_many
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.lora import Lora
+from rankone.edits.scales import Scales, scale_edit
+from rankone.edits.selection import (
+    Candidate,
+    contrast,
+    pick_labelled,
+    specific_names,
+    specificity,
+    top_names,
+)
+from rankone.experiments.config import JobConfig, MethodName
+from rankone.experiments.measure import rollout
+from rankone.harvest.brief import brief_harvest
+from rankone.harvest.reading.page import telling
+from rankone.harvest.reading.store import HarvestStore
+from rankone.harvest.reading.summary import Importances
+from rankone.labels.label import Labelled
+from rankone.labels.on_demand import StatisticalLabels
+from rankone.labels.store import open_labels
+from rankone.models.context import usual_context
+from rankone.runtime.progress import Meter
+from rankone.text.blocks import Blocks
+from rankone.text.budgets import budget_windows
+from rankone.text.corpus import Corpus, require_domain
+from rankone.text.passages import domain_blocks, domain_passages
+
+# Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
+WIDTH_STEP = 2.5
+# Passages between the starts of two seeds; prime, so that seeds stay apart when the order wraps round.
+SEED_STRIDE = 7
+SCALAR_STARTS = (-2.0, 4.0)
+
+
+@dataclass
+class Job:
+    """A target, its decomposition and text, and everything computed from them once."""
+
+    config: JobConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    decomposition: Decomposition
+    corpus: Corpus
+    evidence: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.tokenizer) > self.model.config.vocab_size:
+            raise RankOneError(
+                f"vocabulary mismatch: the tokenizer has {len(self.tokenizer)} entries, the model "
+                f"{self.model.config.vocab_size}. Load the tokenizer the model was trained with."
+            )
+        for domain in {self.config.forget, self.config.retain, *self.config.trained, *self.config.evaluated}:
+            require_domain(self.corpus, domain)
+
+    @property
+    def chance(self) -> float:
+        """ln V, in nats."""
+        return math.log(self.model.config.vocab_size)
+
+    @property
+    def context(self) -> int:
+        """Row length: the model's context, at most 512."""
+        return usual_context(self.model)
+
+    def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
+        """The first `tokens` tokens of a domain's split, or all it has; no text is an error."""
+        return domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
+
+    @cached_property
+    def store(self) -> HarvestStore:
+        """The harvest that the selection reads: the one that is named, or one made now on training text."""
+        if self.config.harvest is None:
+            parts = (self.model, self.tokenizer, self.decomposition, self.corpus)
+            return brief_harvest(*parts, self.config.trained, self.config.selection_tokens)
+        store = HarvestStore.open(self.config.harvest, self.decomposition, self.model)
+        store.require_subcomponents("this job")
+        return store
+
+    @cached_property
+    def importances(self) -> Importances:
+        """Mean importance of every subcomponent per trained domain."""
+        return self.store.importances().only(self.config.trained)
+
+    @cached_property
+    def labels(self) -> Labelled:
+        """Labels of the harvest: those that are named, or statistical ones made when they are asked for."""
+        if self.config.labels is None:
+            return StatisticalLabels(self.store)
+        return open_labels(self.config.labels, self.store.artifact.fingerprint)
+
+    @cached_property
+    def top(self) -> list[str]:
+        """The 16 subcomponents with the largest importance contrast forget − retain."""
+        score = contrast(self.importances, [self.config.forget], [self.config.retain])
+        return top_names(self.importances, score, 16)
+
+    @cached_property
+    def choice(self) -> tuple[Candidate, list[Candidate]]:
+        """The single picked subcomponent and the shortlist it came from: by harvest and labels, nothing measured."""
+        return pick_labelled(self.importances, self.store.activations(), self.labels, self.config.forget)
+
+    def forget_text(self, budget: int, seed: int) -> Blocks:
+        """Exactly `budget` forget tokens of training text; every seed takes other passages."""
+        documents = domain_passages(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
+        if not documents:
+            raise RankOneError(
+                f"the training text of '{self.config.forget}' in '{self.corpus.name}' is empty. Give text to forget."
+            )
+        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
+        # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
+        start = seed * SEED_STRIDE % len(order)
+        chosen = [documents[i] for i in order[start:] + order[:start]]
+        what = f"the training text of '{self.config.forget}'"
+        return budget_windows(self.tokenizer, chosen, budget, self.context, what)
+
+    @cached_property
+    def retain_text(self) -> RetainText:
+        """Retain rows with base log-probabilities."""
+        blocks = self.blocks(
+            self.config.retain, "train", self.config.retain_tokens, self.config.retain_length
+        )
+        return RetainText(self.model, blocks)
+
+    def starts(self, name: str) -> list[Method]:
+        """Where fits of a method start; of several, the fit with the lowest loss is kept.
+
+        Fits of one scalar fall on two lines, inverting and amplifying, and the first gradient of a few tokens decides
+        which: so they start on both sides of 1. This takes time, but no further token.
+        """
+        if name == "scalar":
+            return [Scales(self.decomposition, [self.choice[0].name], name, start) for start in SCALAR_STARTS]
+        return [self.method(name)]
+
+    def method(self, name: str) -> Method:
+        """A fitting method by name, from its ordinary start."""
+        single = self.choice[0].name
+        if name == "scalar":
+            return Scales(self.decomposition, [single], name)
+        if name == "top16":
+            return Scales(self.decomposition, self.top, name)
+        if name == "lora_r1":
+            return Lora(self.model, ["*"], rank=1, name=name)
+        if name == "lora_r1_local":
+            return Lora(self.model, [self.decomposition.locate(single)[0]], rank=1, name=name)
+        raise RankOneError(f"unknown method '{name}'; there are scalar, top16, lora_r1, lora_r1_local.")
+
+    def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
+        """Fit runs of one method, those of similar row width together; results in the order of `runs`."""
+        results: dict[int, Fit] = {}
+        for start in self.starts(method):
+            for group in width_groups(runs):
+                chosen = [runs[i] for i in group]
+                fits = fit_many(self.model, start, chosen, self.retain_text, self.config.fit, bar)
+                for i, fit in zip(group, fits, strict=True):
+                    if i not in results or fit.loss < results[i].loss:
+                        results[i] = fit
+        return [results[i] for i in range(len(runs))]
+
+    def fit_steps(self, method: str, runs: Sequence[Run]) -> int:
+        """Most steps that `fit` takes, for a progress bar."""
+        return self.config.fit.steps * len(width_groups(runs)) * len(self.starts(method))
+
+    def runs(self, method: MethodName) -> list[Run]:
+        """All budgets and seeds of a method at its selected rates."""
+        made = []
+        for budget in self.config.budgets[method]:
+            rate = self.config.rate(method, budget)
+            for seed in range(self.config.seeds):
+                text = self.forget_text(budget, seed)
+                made.append(Run(text, seed, rate.retain_weight, rate.learning_rate, rate.margin))
+        return made
+
+    def text(self, split: str, tokens: int) -> dict[str, Blocks]:
+        """Text of every evaluated domain in one split."""
+        return {d: self.blocks(d, split, tokens) for d in self.config.evaluated}
+
+    def role(self, domain: str) -> str:
+        """What a domain is in this job."""
+        roles = {self.config.forget: "forget", self.config.retain: "retain"}
+        return roles.get(domain, "off-target")
+
+    def component_rows(self, count: int = 20) -> list[dict[str, Any]]:
+        """The table of the most forget-specific subcomponents: label, importance per domain, firing and output tokens."""
+        importances, single = self.importances, self.choice[0].name
+        score = specificity(importances, self.config.forget)
+        names = top_names(importances, score, count)
+        if single not in names:
+            names = [*names[:-1], single]
+        columns = {name: i for i, name in enumerate(importances.names)}
+        return [
+            {
+                "rank": rank + 1,
+                "component": name,
+                "label": self.labels.best(name).label,
+                "score": float(score[columns[name]]),
+                **{f"importance_{d}": float(importances.of(d)[columns[name]]) for d in importances.domains},
+                **self._tokens(name),
+                "picked": name == single,
+            }
+            for rank, name in enumerate(names)
+        ]
+
+    def _tokens(self, name: str, top: int = 8) -> dict[str, list[str]]:
+        """The most telling tokens of one subcomponent."""
+        page = self.store.page(name, examples=0)
+        sides = {"firing_tokens": page.input_tokens, "output_tokens": page.output_tokens}
+        return {side: [row.text for row in telling(rows, top) if row.pmi > 0] for side, rows in sides.items()}
+
+    def zero_token_edits(self) -> dict[str, LowRankEdit]:
+        """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""
+        edits = {}
+        for ratio in (100.0, 10.0):
+            names = specific_names(self.importances, self.config.forget, ratio)
+            if names:
+                label = (
+                    f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {self.config.forget}"
+                )
+                edits[label] = scale_edit(self.decomposition, dict.fromkeys(names, 0.0))
+        single, probe = self.choice[0].name, self.config.probe_scale
+        edits[f"α = 0 on {single}"] = scale_edit(self.decomposition, {single: 0.0})
+        edits[f"α = {probe:g} on {single}"] = scale_edit(self.decomposition, {single: probe})
+        return edits
+
+    def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[dict[str, str]]:
+        """Greedy continuations before and after an edit."""
+        prompts = [(d, p) for d, own in self.config.prompts.items() for p in own]
+        before = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
+        with edit.apply(self.model):
+            after = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
+        return [
+            {"prompt": p, "domain": d, "before": b, "after": a}
+            for (d, p), b, a in zip(prompts, before, after, strict=True)
+        ]
+
+
+def width_groups(runs: Sequence[Run]) -> list[list[int]]:
+    """Indices of runs in groups whose row widths are within a factor of each other, narrowest first."""
+    order = sorted(range(len(runs)), key=lambda i: runs[i].forget.ids.shape[1])
+    groups: list[list[int]] = []
+    for i in order:
+        width = runs[i].forget.ids.shape[1]
+        if groups and width <= WIDTH_STEP * max(8, runs[groups[-1][0]].forget.ids.shape[1]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups

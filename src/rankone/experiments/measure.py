@@ -1,0 +1,56 @@
+"""Cross-entropy of a model on labelled text, before and after edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rankone.core.errors import RankOneError
+from rankone.edits.lowrank import LowRankEdit
+from rankone.models.context import context_length
+from rankone.text.blocks import Blocks, bos_id
+
+ROWS_AT_ONCE = 16
+
+
+def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
+    """Mean next-token cross-entropy in nats over the text tokens (the prediction of BOS never counts)."""
+    total = 0.0
+    for ids, valid in zip(blocks.ids.split(ROWS_AT_ONCE), blocks.valid.split(ROWS_AT_ONCE), strict=True):
+        with torch.no_grad():
+            logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        keep = valid[:, 1:]
+        total += F.cross_entropy(logits[keep].float(), ids[:, 1:][keep], reduction="sum").item()
+    return total / blocks.tokens
+
+
+def cross_entropies(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, float]:
+    """Cross-entropy per domain."""
+    return {domain: cross_entropy(model, blocks) for domain, blocks in text.items()}
+
+
+def edited_cross_entropies(
+    model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Blocks]
+) -> dict[str, float]:
+    """Cross-entropy per domain with the edit in the weights; the model is put back bit for bit."""
+    with edit.apply(model):
+        return cross_entropies(model, text)
+
+
+def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int = 40) -> str:
+    """Greedy continuation of a prompt (without it); RankOneError where both do not fit the model's context."""
+    if tokens < 1:
+        raise RankOneError(f"{tokens} tokens are asked for; ask for at least 1.")
+    ids = [bos_id(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues]
+    longest = context_length(model)
+    if longest is not None and len(ids) + tokens > longest:
+        raise RankOneError(
+            f"a prompt of {len(ids)} tokens and {tokens} more are longer than the {longest} positions the model reads. "
+            "Shorten the prompt, or ask for fewer tokens."
+        )
+    with torch.no_grad():
+        out = model.generate(torch.tensor([ids]), max_new_tokens=tokens, do_sample=False)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)  # pyright: ignore[reportReturnType]

@@ -1,0 +1,114 @@
+"""Choosing each method's learning rate and retain weight per budget, on validation text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rankone.core.artifact import environment, refuse_existing, write_json
+from rankone.edits.fitting import Fit, Run
+from rankone.experiments.job import Job
+from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.tables import DAMAGE_BAR
+from rankone.runtime.progress import meter, print_table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried of one method: learning rates, retain weights λ, caps in units of ln V."""
+
+    learning_rates: tuple[float, ...]
+    retain_weights: tuple[float, ...] = (1.0, 4.0)
+    margins: tuple[float, ...] = (1.0, 1.05, 1.1)
+
+    def settings(self) -> Iterator[tuple[float, float, float]]:
+        """All (learning rate, λ, cap)."""
+        return product(self.learning_rates, self.retain_weights, self.margins)
+
+
+GRIDS = {
+    # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones.
+    "scalar": Grid((0.5,), retain_weights=(1.0, 4.0, 16.0)),
+    "top16": Grid((0.03, 0.1)),
+    "lora_r1": Grid((0.001, 0.003)),
+    "lora_r1_local": Grid((0.003, 0.01, 0.03)),
+}
+VALIDATION_TOKENS = 700
+
+
+def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
+    """Fit every (rate, λ, cap) of the grids at every budget and seed, score on validation text, write the best to `out`.
+
+    Score of a setting: mean over seeds of min(CE_forget, chance) − CE_base,forget − 10 · max(0, rise_retain − 0.1)
+    − rise_retain: removal up to chance, damage counted once, and damage beyond the bar counted ten times more.
+    Only the forget and the retain domain are looked at.
+    """
+    refuse_existing(out)
+    config = job.config
+    text = {d: job.blocks(d, "validation", VALIDATION_TOKENS) for d in (config.forget, config.retain)}
+    base = cross_entropies(job.model, text)
+    rows: list[dict[str, Any]] = []
+    for method, budgets in config.budgets.items():
+        runs = [
+            Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate, margin)
+            for budget in budgets
+            for seed in range(seeds)
+            for rate, weight, margin in GRIDS[method].settings()
+        ]
+        with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
+            fits = job.fit(method, runs, bar)
+        with meter(f"score {method}", len(fits)) as bar:
+            for fit in fits:
+                edited = edited_cross_entropies(job.model, fit.edit, text)
+                rows.append(_row(job, method, fit, base, edited))
+                bar.advance(1)
+    chosen = _choose(rows)
+    write_json(out, {"rates": chosen, "settings": rows, "provenance": environment()})
+    _show(chosen)
+    return chosen
+
+
+def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> dict[str, Any]:
+    forget, retain = job.config.forget, job.config.retain
+    damage = edited[retain] - base[retain]
+    removal = min(edited[forget], job.chance) - base[forget]
+    return {
+        "method": method,
+        "budget": fit.run.forget.tokens,
+        "seed": fit.run.seed,
+        "learning_rate": fit.run.learning_rate,
+        "retain_weight": fit.run.retain_weight,
+        "margin": fit.run.margin,
+        "forget_ce": edited[forget],
+        "retain_rise": damage,
+        "steps": fit.steps,
+        "score": removal - damage - 10 * max(0.0, damage - DAMAGE_BAR),
+    }
+
+
+def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    scores: dict[tuple[str, int], dict[tuple[float, float, float], list[float]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for row in rows:
+        scores[row["method"], row["budget"]][
+            row["learning_rate"], row["retain_weight"], row["margin"]
+        ].append(row["score"])
+    chosen: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for (method, budget), settings in scores.items():
+        rate, weight, margin = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
+        chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight, "margin": margin}
+    return dict(chosen)
+
+
+def _show(chosen: dict[str, dict[str, dict[str, float]]]) -> None:
+    rows = [
+        [method, budget, rate["learning_rate"], rate["retain_weight"], rate["margin"]]
+        for method, own in chosen.items()
+        for budget, rate in own.items()
+    ]
+    print_table("Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows)

@@ -1,0 +1,46 @@
+"""Scale response: cross-entropy of every domain as the scale of some subcomponents moves together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from rankone.decomposition.model import Decomposition
+from rankone.edits.scales import scale_edit
+from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.runtime.progress import Meter
+from rankone.text.blocks import Blocks
+
+# Close about 1, and as far as fits of a clean subcomponent go.
+ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
+
+
+def scale_response(
+    model: PreTrainedModel,
+    decomposition: Decomposition,
+    members: Sequence[str],
+    alphas: Sequence[float],
+    text: Mapping[str, Blocks],
+    base: Mapping[str, float] | None = None,
+    bar: Meter | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of alpha, domain, ce_base, ce and rise (nats per token) with all `members` at each α of `alphas`.
+
+    members: one subcomponent, or those of a component. base: cross-entropies of the unedited model, if known.
+    """
+    before = cross_entropies(model, text) if base is None else base
+    rows: list[dict[str, Any]] = []
+    for alpha in alphas:
+        edit = scale_edit(decomposition, dict.fromkeys(members, alpha))
+        after = before if alpha == 1 else edited_cross_entropies(model, edit, text)
+        rows += [{"alpha": alpha, **row} for row in rises(before, after)]
+        if bar is not None:
+            bar.advance()
+    return rows
+
+
+def rises(base: Mapping[str, float], edited: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row per domain: CE before, after, difference."""
+    return [{"domain": d, "ce_base": base[d], "ce": edited[d], "rise": edited[d] - base[d]} for d in edited]

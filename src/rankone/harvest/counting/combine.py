@@ -1,0 +1,325 @@
+"""From the parts of all shards to one harvest: sums added, samples cut, tables sorted by subcomponent.
+
+All tables are combined a stretch of subcomponents at a time, so memory does not grow with the harvest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, refuse_existing, write_json
+from rankone.core.errors import RankOneError
+from rankone.harvest.counting.neighbours import nearest_neighbours
+from rankone.harvest.counting.parts import KIND as PART_KIND
+from rankone.harvest.counting.parts import read_about, table_writer
+from rankone.harvest.counting.sparse import UNITS
+from rankone.harvest.counting.stretches import Stretches
+from rankone.runtime.progress import Meter, meter
+
+KIND = "harvest"
+# Subcomponents combined at once, and rows of a row group: what a page must read at least of each table.
+STRETCH = 512
+ROW_GROUP = 1 << 14
+EXAMPLE_ROW_GROUP = 1 << 11
+# Binary digits of a probability mass.
+SIGNIFICANT = 11
+# Neighbours look for the second of a pair in the whole table, so they are taken in fewer stretches.
+NEIGHBOUR_STRETCH = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts of a complete harvest."""
+
+    about: dict[str, Any]
+    tokens: dict[str, int]
+    parts: list[Artifact]
+
+    @property
+    def total(self) -> int:
+        """Number of text tokens."""
+        return sum(self.tokens.values())
+
+
+def shard_folders(runs: list[Path]) -> list[Path]:
+    """The shards' folders in run directories."""
+    for run in runs:
+        if not run.is_dir():
+            raise RankOneError(f"no run directory at '{run}'. Check the path.")
+    return sorted(f for run in runs for f in run.glob("shard-*-of-*") if f.is_dir())
+
+
+def gather(runs: list[Path]) -> Source:
+    """Verify that the runs hold every shard of one harvest, finished, and return their parts."""
+    folders = shard_folders(runs)
+    if not folders:
+        raise RankOneError(
+            f"no shards in {', '.join(map(str, runs))}. Give the run directories of a harvest."
+        )
+    abouts = [read_about(folder) for folder in folders]
+    first = abouts[0]
+    for folder, about in zip(folders, abouts, strict=True):
+        if first is None or about is None or about["hash"] != first["hash"]:
+            raise RankOneError(
+                f"'{folder}' is of another harvest than '{folders[0]}': settings, text, model or decomposition "
+                "differ. Merge shards of one harvest."
+            )
+    assert first is not None
+    _refuse_gaps(folders)
+    finished = [Artifact(folder, {}).json("finished.json") for folder in folders]
+    parts = [open_artifact(p, PART_KIND) for f in folders for p in sorted(f.glob("part-*"))]
+    return Source(first, finished[0]["tokens"], parts)
+
+
+def _refuse_gaps(folders: list[Path]) -> None:
+    names = [folder.name for folder in folders]
+    count = int(names[0].rpartition("-")[2])
+    wanted = [f"shard-{i:03d}-of-{count:03d}" for i in range(count)]
+    missing = sorted(set(wanted) - set(names)) + [
+        f.name for f in folders if not (f / "finished.json").exists()
+    ]
+    if missing:
+        raise RankOneError(
+            f"the harvest is not complete: {', '.join(missing)} missing or unfinished. Run the same command for "
+            "each shard; one that was cut off goes on."
+        )
+    if sorted(names) != wanted:
+        raise RankOneError(
+            f"shards do not fit together: found {', '.join(names)}, need {', '.join(wanted)} once."
+        )
+
+
+def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = None) -> Path:
+    """Write the harvest that the shards in `runs` make up to `out`.
+
+    Raises RankOneError when shards are missing, unfinished, damaged or of different harvests, and when `out` exists.
+    """
+    refuse_existing(out)
+    source = gather(runs)
+    about = source.about
+    kept = {k: about[k] for k in ("config", "decomposition", "model", "text")}
+    kept |= {"tokens": source.tokens, "components": len(about["components"])}
+    if "clusters" in about:
+        kept["clusters"] = about["clusters"]
+    with new_artifact(out, KIND, {**(provenance or {}), "shards": len(shard_folders(runs))}) as staging:
+        write_json(staging / "config.json", kept)
+        _Combination(source, staging).write()
+    return out
+
+
+class _Combination:
+    def __init__(self, source: Source, staging: Path) -> None:
+        self.source, self.staging = source, staging
+        self.components = len(source.about["components"])
+        self.config = source.about["config"]
+        self.thresholds: list[float] = self.config["thresholds"]
+        self.database = duckdb.connect()
+        self.database.execute(f"SET threads = {torch.get_num_threads()}")
+        self.database.execute("SET temp_directory = ''")
+
+    def write(self) -> None:
+        """All tables, one after the other."""
+        stretches = -(-self.components // STRETCH)
+        with meter("combining", 5 * stretches) as bar:
+            self._per_domain(bar)
+            self._vocabulary()
+            self._sums("inputs", ("component", "token", "weight"), bar)
+            self._sums("outputs", ("component", "token", "weight"), bar, UNITS)
+            self._sums("cofiring", ("first", "second", "joint"), bar)
+            self._neighbours()
+            self._examples(bar)
+        if "clusters" in self.source.about:
+            self._members()
+        self._text()
+        self.database.close()
+
+    def _files(self, table: str) -> list[Path]:
+        paths = [part.path / f"{table}.parquet" for part in self.source.parts]
+        return [p for p in paths if p.exists()]
+
+    def _stretches(
+        self, name: str, table: Callable[[int, int], pa.Table], size: int, rows: int, bar: Meter | None = None
+    ) -> None:
+        """Write a table a stretch of subcomponents at a time."""
+        writer: pq.ParquetWriter | None = None
+        for low in range(0, self.components, size):
+            found = table(low, low + size)
+            if writer is None:
+                writer = table_writer(self.staging / f"{name}.parquet", found.schema)
+            if len(found):
+                writer.write_table(found, row_group_size=rows)
+            if bar is not None:
+                bar.advance()
+        assert writer is not None
+        writer.close()
+
+    def _sums(self, name: str, columns: Sequence[str], bar: Meter, units: int | None = None) -> None:
+        """Add up a table of counts over the parts; in `units`, the sums become real numbers, rounded."""
+        parts = Stretches(self._files(name))
+
+        def table(low: int, high: int) -> pa.Table:
+            first, second, value = added_up(parts.rows(low, high))
+            found = value if units is None else rounded(value / units)
+            return pa.table(dict(zip(columns, (first, second, found), strict=True)))
+
+        self._stretches(name, table, STRETCH, ROW_GROUP, bar)
+
+    def _per_domain(self, bar: Meter) -> None:
+        """domains.parquet and components.parquet."""
+        domains = list(self.source.tokens)
+        counts = [f"sum(above_{i})::BIGINT AS above_{i}" for i in range(len(self.thresholds))]
+        sizes = " ".join(f"WHEN {i} THEN {self.source.tokens[d]}" for i, d in enumerate(domains))
+        means = [
+            f"sum({v})::DOUBLE / {UNITS} / (CASE domain {sizes} END) AS mean_{v}"
+            for v in ("importance", "activation")
+        ]
+
+        def table(low: int, high: int) -> pa.Table:
+            query = (
+                f"SELECT component::INTEGER AS component, domain::INTEGER AS domain, {', '.join(counts + means)} "
+                f"FROM {read_parquet(self._files('sums'))} WHERE component >= {low} AND component < {high} "
+                "GROUP BY component, domain ORDER BY component, domain"
+            )
+            return self.database.sql(query).to_arrow_table()
+
+        self._stretches("domains", table, STRETCH, ROW_GROUP, bar)
+        firing = f"above_{self.thresholds.index(self.config['firing'])}"
+        totals = self.database.execute(
+            f"SELECT sum({firing})::BIGINT FROM {read_parquet([self.staging / 'domains.parquet'])} "
+            "GROUP BY component ORDER BY component"
+        ).fetchnumpy()
+        self.firings = np.asarray(next(iter(totals.values())), dtype=np.int64)
+        columns = {
+            "component": pa.array(np.arange(self.components, dtype=np.int32)),
+            "name": self.source.about["components"],
+            "firings": pa.array(self.firings),
+        }
+        pq.write_table(pa.table(columns), self.staging / "components.parquet", compression="zstd")
+
+    def _vocabulary(self) -> None:
+        found = self.database.execute(
+            f"SELECT token, sum(inputs)::BIGINT AS inputs, sum(outputs)::DOUBLE / {UNITS} AS outputs "
+            f"FROM {read_parquet(self._files('marginals'))} GROUP BY token"
+        ).fetchnumpy()
+        texts = self.source.about["tokens"]
+        inputs, outputs = np.zeros(len(texts), np.int64), np.zeros(len(texts))
+        inputs[found["token"]], outputs[found["token"]] = found["inputs"], found["outputs"]
+        token = np.arange(len(texts), dtype=np.int32)
+        columns = {"token": token, "text": texts, "inputs": inputs, "outputs": outputs}
+        pq.write_table(pa.table(columns), self.staging / "vocabulary.parquet", compression="zstd")
+
+    def _members(self) -> None:
+        """members.parquet: of each component its subcomponents, the one that fires most first."""
+        found = self.database.sql(
+            f'SELECT component::INTEGER AS component, "column", sum(firings)::BIGINT AS firings '
+            f'FROM {read_parquet(self._files("members"))} GROUP BY ALL ORDER BY component, firings DESC, "column"'
+        ).to_arrow_table()
+        names = pa.array(self.source.about["columns"]).take(found["column"])
+        made = pa.table({"component": found["component"], "name": names, "firings": found["firings"]})
+        pq.write_table(made, self.staging / "members.parquet", compression="zstd")
+
+    def _neighbours(self) -> None:
+        """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""
+        cofiring = self.staging / "cofiring.parquet"
+
+        def table(low: int, high: int) -> pa.Table:
+            return nearest_neighbours(cofiring, self.firings, low, high)
+
+        self._stretches("neighbours", table, NEIGHBOUR_STRETCH, ROW_GROUP)
+
+    def _examples(self, bar: Meter) -> None:
+        """examples.parquet: per subcomponent the windows with the smallest keys, in that order."""
+        parts = Stretches(self._files("examples"))
+
+        def table(low: int, high: int) -> pa.Table:
+            return sampled(parts.rows(low, high), self.config["examples"], 2 * self.config["window"] + 1)
+
+        self._stretches("examples", table, STRETCH, EXAMPLE_ROW_GROUP, bar)
+
+    def _text(self) -> None:
+        """tokens.npy, all tokens by position, and rows.parquet, where each row begins and its domain."""
+        kind = np.uint16 if len(self.source.about["tokens"]) <= 1 << 16 else np.int32
+        tokens = np.lib.format.open_memmap(
+            self.staging / "tokens.npy", mode="w+", dtype=kind, shape=(self.source.total,)
+        )
+        starts, domains = [], []
+        for start, domain, lists in self._rows():
+            sizes = np.diff(lists.offsets.to_numpy())
+            before = np.repeat(np.cumsum(sizes) - sizes, sizes)
+            tokens[np.repeat(start, sizes) + np.arange(len(before)) - before] = lists.flatten().to_numpy()
+            starts.append(start)
+            domains.append(domain)
+        tokens.flush()
+        start, domain = np.concatenate(starts), np.concatenate(domains)
+        order = start.argsort()
+        columns = {"start": start[order], "domain": domain[order]}
+        pq.write_table(pa.table(columns), self.staging / "rows.parquet", compression="zstd")
+
+    def _rows(self) -> Iterator[tuple[np.ndarray, np.ndarray, pa.ListArray]]:
+        for file in self._files("rows"):
+            for batch in pq.ParquetFile(file).iter_batches():
+                yield batch["start"].to_numpy(), batch["domain"].to_numpy(), batch["tokens"]
+
+
+def read_parquet(files: list[Path]) -> str:
+    """The rows of Parquet files, for a FROM clause."""
+    quoted = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{quoted}])"
+
+
+def added_up(table: pa.Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(first, second, sum) of a table of two numbers under 2^31 and a count, equal pairs added up; sorted."""
+    if table is None:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64)
+    first, second, value = (column.to_numpy() for column in table.columns)
+    key, value = (first.astype(np.int64) << 32) | second, value.astype(np.int64)
+    if (key[1:] <= key[:-1]).any():
+        order = key.argsort(kind="stable")
+        key = key[order]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        key, value = key[starts], np.add.reduceat(value[order], starts)
+    return (key >> 32).astype(np.int32), (key & 0xFFFFFFFF).astype(np.int32), value
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Real numbers to SIGNIFICANT binary digits, half of 2^−10 of their size off at most, as fp32.
+
+    The sums before are exact, so it does not matter in which order parts come; what is left out would take a third of
+    the table.
+    """
+    fraction, exponent = np.frexp(values)
+    scale = 1 << SIGNIFICANT
+    return np.ldexp(np.rint(fraction * scale) / scale, exponent).astype(np.float32)
+
+
+def sampled(table: pa.Table | None, examples: int, width: int) -> pa.Table:
+    """The windows with the smallest keys, at most `examples` of each subcomponent, numbered by `rank`."""
+    found = table
+    if found is None:
+        schema = [
+            ("component", pa.int32()),
+            ("key", pa.int64()),
+            ("position", pa.int64()),
+            ("step", pa.float32()),
+        ]
+        found = pa.schema(
+            [*schema, *((n, pa.binary(width)) for n in ("importances", "activations"))]
+        ).empty_table()
+    component, key, position = (found[name].to_numpy() for name in ("component", "key", "position"))
+    order = np.lexsort((position, key, component))
+    component = component[order]
+    rank = np.arange(len(order)) - np.searchsorted(component, component)
+    kept = rank < examples
+    found = found.combine_chunks().take(pa.array(order[kept]))
+    columns = {"component": component[kept], "rank": rank[kept].astype(np.int32)}
+    names = ("position", "step", "importances", "activations")
+    return pa.table({**columns, **{name: found[name] for name in names}})

@@ -1,0 +1,312 @@
+"""Reading a harvest: one subcomponent's page in milliseconds, the tables as a whole, and SQL over them.
+
+    PMI = log(w · N / (firings · W))    precision = w / firings    recall = w / W    lift = exp(PMI)
+
+with w the weight of a token where the subcomponent fires, W its weight at all positions, N the number of positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.core.artifact import Artifact
+from rankone.core.errors import RankOneError, nearest
+from rankone.decomposition.model import Decomposition
+from rankone.harvest.counting.combine import KIND, read_parquet
+from rankone.harvest.counting.grouping import Grouping
+from rankone.harvest.counting.stretches import Stretches
+from rankone.harvest.counting.windows import LEVELS
+from rankone.harvest.origin import Derived
+from rankone.harvest.reading.names import COMPONENT
+from rankone.harvest.reading.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
+from rankone.harvest.reading.summary import Importances
+
+TABLES = (
+    "components",
+    "domains",
+    "vocabulary",
+    "inputs",
+    "outputs",
+    "cofiring",
+    "neighbours",
+    "examples",
+    "rows",
+)
+
+
+BY_COMPONENT = ("domains", "inputs", "outputs", "neighbours", "examples")
+# Subcomponents whose rows are read together when all pages are.
+PAGES_AT_ONCE = 64
+
+# Columns by name, those of `examples` that hold windows as [rows, width].
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Cofiring:
+    """Joint firings of all pairs that ever fire together: first < second, numbers of subcomponents, sorted."""
+
+    first: np.ndarray
+    second: np.ndarray
+    joint: np.ndarray
+
+
+class HarvestStore(Derived):
+    """A harvest on disk, of subcomponents or of components. Numbers are those of `components()`.
+
+    That is the decomposition's order, or the clustering's. clusters: fingerprint of the clustering, None without.
+    """
+
+    kind = KIND
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
+        self._database = duckdb.connect()
+        self.clusters: str | None = self.config.get("clusters")
+        for table in (*TABLES, *(["members"] if self.clusters else [])):
+            path = artifact.path / f"{table}.parquet"
+            self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
+        self._stretches = {table: Stretches([artifact.path / f"{table}.parquet"]) for table in BY_COMPONENT}
+        components = self._read("components")
+        self._names: list[str] = components["name"].to_pylist()
+        self._numbers = {name: i for i, name in enumerate(self._names)}
+        self._firings = components["firings"].to_numpy()
+        self._members = self._read_members() if self.clusters else {}
+        self._owner = {member: c for c, own in self._members.items() for member, _ in own}
+        vocabulary = self._read("vocabulary")
+        self._texts: list[str] = vocabulary["text"].to_pylist()
+        self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
+        rows = self._read("rows")
+        self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
+        self._domains = self.domains()
+        self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
+
+    def require_subcomponents(self, what: str) -> None:
+        """Raise RankOneError where components are counted; what: what turns single subcomponents."""
+        if self.clusters is not None:
+            raise RankOneError(
+                f"'{self.artifact.path}' counts components, but {what} turns single subcomponents. Give a harvest made "
+                "without --clusters."
+            )
+
+    def _read(self, table: str) -> pa.Table:
+        return pq.read_table(self.artifact.path / f"{table}.parquet")
+
+    def _read_members(self) -> dict[str, list[tuple[str, int]]]:
+        """By component its subcomponents with their own firings."""
+        found: dict[str, list[tuple[str, int]]] = {name: [] for name in self._names}
+        for number, name, firings in zip(*self._read("members").to_pydict().values(), strict=True):
+            found[self._names[number]].append((name, firings))
+        return found
+
+    def members(self, name: str) -> list[str]:
+        """The subcomponents that a name stands for: of a component its members, of a subcomponent itself."""
+        self.number(name)
+        return [member for member, _ in self._members[name]] if self.clusters else [name]
+
+    def owner(self, subcomponent: str) -> str:
+        """The name under which a subcomponent is counted: its component's, or its own."""
+        return self._owner.get(subcomponent, subcomponent)
+
+    def grouping(self, decomposition: Decomposition) -> Grouping | None:
+        """The components that are counted; None where it is subcomponents."""
+        if self.clusters is None:
+            return None
+        return Grouping.of({name: self.members(name) for name in self._names}, decomposition, self.clusters)
+
+    def components(self) -> list[str]:
+        """Names of all that is counted, in its order."""
+        return list(self._names)
+
+    def firings(self) -> np.ndarray:
+        """Firings of every subcomponent, [subcomponents]."""
+        return self._firings.copy()
+
+    def domains(self) -> list[str]:
+        """Names of the domains."""
+        return list(self.config["tokens"])
+
+    def tokens(self) -> dict[str, int]:
+        """Number of text tokens per domain."""
+        return dict(self.config["tokens"])
+
+    def token_counts(self) -> dict[str, np.ndarray]:
+        """Occurrences of every vocabulary entry in the text of each domain, [vocabulary]."""
+        lengths = np.diff(self._starts, append=self._text.shape[0])
+        owner = np.repeat(self._row_domains, lengths)
+        return {
+            domain: np.bincount(self._text[owner == i], minlength=len(self._texts))
+            for i, domain in enumerate(self.domains())
+        }
+
+    def importances(self) -> Importances:
+        """Mean importance of every subcomponent per domain, as `mean_importances` gives it."""
+        mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)
+        return Importances(
+            self.domains(), self.components(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
+        )
+
+    def activations(self) -> dict[str, Float[Tensor, " subcomponents"]]:
+        """Mean signed activation ‖u‖ v·x of every subcomponent over all tokens of each domain."""
+        mean = self._read("domains")["mean_activation"].to_numpy().reshape(len(self._names), -1)
+        return dict(zip(self.domains(), torch.from_numpy(mean.T.copy()).float(), strict=True))
+
+    def cofiring(self) -> Cofiring:
+        """All pairs that fire together at least once."""
+        table = self._read("cofiring")
+        return Cofiring(*(table[name].to_numpy() for name in ("first", "second", "joint")))
+
+    def table(self, sql: str) -> pa.Table:
+        """The answer to a SQL query over the tables of docs/artifacts.md."""
+        try:
+            return self._database.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise RankOneError(f"the query failed: {error}") from error
+
+    def number(self, name: str) -> int:
+        """A subcomponent's number; an unknown name is an error that offers others."""
+        if name not in self._numbers:
+            raise RankOneError(f"'{name}' is not in the harvest '{self.artifact.path}'{self._hint(name)}")
+        return self._numbers[name]
+
+    def _hint(self, name: str) -> str:
+        """What to do about a name that is not there."""
+        if name in self._owner:
+            return f": it counts components, and '{name}' is a member of {self._owner[name]}."
+        if self.clusters is None and COMPONENT.fullmatch(name):
+            return ": it counts subcomponents. Count components with `rankone harvest --clusters DIR`."
+        return f".{nearest(name, self._names)}"
+
+    def page(self, name: str, examples: int = 100, tokens: int = 1000) -> ComponentPage:
+        """All that is stored about one subcomponent.
+
+        examples: at most so many, themselves a uniform sample. tokens: input and output tokens, those of the largest
+        weight, at most so many each.
+        """
+        number = self.number(name)
+        return self._page(number, self._read_stretch(number, number + 1), examples, tokens)
+
+    def pages(self, examples: int = 100, tokens: int = 1000) -> Iterator[ComponentPage]:
+        """The pages of all subcomponents in their order: as `page` gives them, each table read once."""
+        for low in range(0, len(self._names), PAGES_AT_ONCE):
+            high = min(low + PAGES_AT_ONCE, len(self._names))
+            read = self._read_stretch(low, high)
+            edges = {
+                table: np.searchsorted(columns["component"], np.arange(low, high + 1)).tolist()
+                for table, columns in read.items()
+            }
+            for i in range(high - low):
+                own = {
+                    table: {
+                        name: values[edges[table][i] : edges[table][i + 1]]
+                        for name, values in columns.items()
+                    }
+                    for table, columns in read.items()
+                }
+                yield self._page(low + i, own, examples, tokens)
+
+    def _read_stretch(self, low: int, high: int) -> dict[str, Columns]:
+        """The rows of some subcomponents in every table, in the order in which they are stored."""
+        return {table: _columns(stretches.rows(low, high)) for table, stretches in self._stretches.items()}
+
+    def _page(self, number: int, own: dict[str, Columns], examples: int, tokens: int) -> ComponentPage:
+        """One page from the rows of one subcomponent."""
+        columns = {column: values.tolist() for column, values in own["domains"].items()}
+        sizes = list(self.config["tokens"].values())
+        total = sum(sizes)
+        thresholds: list[float] = self.config["config"]["thresholds"]
+        counts = {t: columns[f"above_{i}"] for i, t in enumerate(thresholds)}
+        name, firings = self._names[number], int(self._firings[number])
+        return ComponentPage(
+            component=name,
+            tokens=total,
+            firings=firings,
+            densities={t: sum(count) / total for t, count in counts.items()},
+            mean_importance=_weighted(columns["mean_importance"], sizes),
+            mean_activation=_weighted(columns["mean_activation"], sizes),
+            domains=self._domain_rows(columns, counts[self.config["config"]["firing"]], firings / total),
+            input_tokens=self._token_rows("inputs", own["inputs"], firings, tokens),
+            output_tokens=self._token_rows("outputs", own["outputs"], firings, tokens),
+            cofiring=self._cofiring_rows(own["neighbours"]),
+            examples=self._examples(own["examples"], examples),
+            members=[MemberRow(m, n, n / max(firings, 1)) for m, n in self._members.get(name, [])],
+        )
+
+    def _domain_rows(self, columns: dict[str, Any], counts: list[int], density: float) -> list[DomainRow]:
+        rows = []
+        for i, (domain, size) in enumerate(self.config["tokens"].items()):
+            own = counts[i] / size
+            means = columns["mean_importance"][i], columns["mean_activation"][i]
+            rows.append(DomainRow(domain, size, counts[i], own, *means, own / density if density else 0.0))
+        return rows
+
+    def _token_rows(self, table: str, own: Columns, firings: int, limit: int) -> list[TokenRow]:
+        weight = own["weight"].astype(np.float64)
+        heaviest = (-weight).argsort(kind="stable")[:limit]
+        token, weight = own["token"][heaviest], weight[heaviest]
+        whole = self._totals[table][token]
+        lift = weight * self._text.shape[0] / (firings * whole)
+        columns = (weight, np.log(lift), weight / firings, weight / whole, lift)
+        order = np.lexsort((token, -lift))
+        values = [column[order].tolist() for column in columns]
+        return [
+            TokenRow(t, self._texts[t], *rest)
+            for t, *rest in zip(token[order].tolist(), *values, strict=True)
+        ]
+
+    def _cofiring_rows(self, own: Columns) -> list[CofiringRow]:
+        columns = (own[name].tolist() for name in ("other", "joint", "jaccard"))
+        return [CofiringRow(self._names[o], joint, share) for o, joint, share in zip(*columns, strict=True)]
+
+    def _examples(self, own: Columns, limit: int) -> list[Example]:
+        position, step = own["position"][:limit], own["step"][:limit].astype(np.float64)
+        importances = own["importances"][:limit] / LEVELS
+        activations = own["activations"][:limit].view(np.int8) * step[:, None]
+        row = np.searchsorted(self._starts, position, side="right") - 1
+        rows = (position.tolist(), row.tolist(), importances.tolist(), activations.tolist())
+        return [self._example(p, r, g, a) for p, r, g, a in zip(*rows, strict=True)]
+
+    def _example(
+        self, position: int, row: int, importances: list[float], activations: list[float]
+    ) -> Example:
+        window = len(importances) // 2
+        low = int(self._starts[row])
+        high = int(self._starts[row + 1]) if row + 1 < len(self._starts) else self._text.shape[0]
+        start, stop = max(low, position - window), min(high, position + window + 1)
+        own = slice(start - position + window, stop - position + window)
+        ids = self._text[start:stop].tolist()
+        return Example(
+            domain=self._domains[self._row_domains[row]],
+            tokens=[self._texts[i] for i in ids],
+            ids=ids,
+            importances=importances[own],
+            activations=activations[own],
+            centre=position - start,
+        )
+
+
+def _columns(table: pa.Table | None) -> Columns:
+    assert table is not None
+    return {name: _array(table[name]) for name in table.column_names}
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers as they are; binary values, all of one length, as bytes, [rows, width]."""
+    if not (pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type)):
+        return column.to_numpy()
+    values = column.to_pylist()
+    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), len(values[0]) if values else 0)
+
+
+def _weighted(means: list[float], sizes: list[int]) -> float:
+    return float(np.average(means, weights=sizes))

@@ -1,0 +1,77 @@
+"""Mean causal importance per domain: from a harvest, or from one pass over labelled text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.core.errors import RankOneError
+from rankone.decomposition.model import DecomposedModel
+from rankone.harvest.counting.firings import firings
+from rankone.harvest.counting.grouping import Grouping
+from rankone.text.blocks import Blocks
+
+FIRING = 0.1
+ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Mean causal importance of every subcomponent (or component) on every domain.
+
+    mean: [domains, subcomponents], over the text tokens (BOS left out), in the decomposition's order.
+    """
+
+    domains: list[str]
+    names: list[str]
+    mean: Float[Tensor, "domains subcomponents"]
+    tokens: dict[str, int]
+
+    def of(self, domain: str) -> Float[Tensor, " subcomponents"]:
+        """Mean importances on one domain."""
+        if domain not in self.domains:
+            raise RankOneError(f"no importances for '{domain}'; there are {', '.join(self.domains)}.")
+        return self.mean[self.domains.index(domain)]
+
+    def others(self, *domains: str) -> Float[Tensor, " subcomponents"]:
+        """The largest mean importance on any other domain than these."""
+        kept = [i for i, name in enumerate(self.domains) if name not in domains]
+        if not kept:
+            said = ", ".join(domains)
+            raise RankOneError(f"there is no domain but '{said}': give another one to compare it with.")
+        return self.mean[kept].max(0).values
+
+    def only(self, domains: Sequence[str]) -> Importances:
+        """The same on some of the domains, in the order asked for."""
+        mean = torch.stack([self.of(domain) for domain in domains])
+        return Importances(list(domains), self.names, mean, {d: self.tokens[d] for d in domains})
+
+
+def mean_importances(
+    model: DecomposedModel, text: dict[str, Blocks], grouping: Grouping | None = None
+) -> Importances:
+    """Mean causal importance per domain over the given blocks; with `grouping`, of components (the largest member's)."""
+    names = model.decomposition.names() if grouping is None else grouping.names
+    rows, tokens = [], {}
+    for domain, blocks in text.items():
+        total = torch.zeros(len(names))
+        for ids, valid, present in _parts(blocks):
+            found = firings(model.importance(ids, present), valid)
+            found = found if grouping is None else grouping.joined(found)
+            total.index_add_(0, found.component.cpu(), found.importance.cpu())
+        rows.append(total / max(blocks.tokens, 1))
+        tokens[domain] = blocks.tokens
+    return Importances(list(text), names, torch.stack(rows), tokens)
+
+
+def _parts(blocks: Blocks) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+    return zip(
+        blocks.ids.split(ROWS_AT_ONCE),
+        blocks.valid.split(ROWS_AT_ONCE),
+        blocks.present.split(ROWS_AT_ONCE),
+        strict=True,
+    )

@@ -1,0 +1,111 @@
+"""From what a server sent to a checked reply: the body, the JSON inside the message, the schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rankone.core.escaping import clipped
+
+R = TypeVar("R", bound="Reply")
+# Not sent: notes for people, and keywords that some strict modes refuse (pydantic checks them when the reply is here).
+_UNSENT = (
+    "title",
+    "description",
+    "default",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+)
+
+
+class Reply(BaseModel):
+    """Base of every reply: nothing but its fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BadReply(Exception):
+    """The server answered, but not with what was asked for; worded for a person and for the model."""
+
+
+def json_schema(kind: type[Reply]) -> dict[str, Any]:
+    """The JSON schema to send: types and names, without the keywords that some strict modes refuse."""
+    return _stripped(kind.model_json_schema())
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        k: {name: _stripped(v) for name, v in field.items()} if k == "properties" else _stripped(field)
+        for k, field in value.items()
+        if k not in _UNSENT
+    }
+
+
+def read_body(body: bytes) -> tuple[str, str, tuple[int, int] | None]:
+    """Message text, finish reason, and tokens (in, out) if the server reports them, from a chat completion."""
+    value = _json(body.decode("utf8", "replace"), "the body")
+    try:
+        choice = value["choices"][0]
+        content = choice["message"]["content"]
+        finish = choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise BadReply("the body is no chat completion") from None
+    if not isinstance(content, str) or not content.strip():
+        raise BadReply(f"the message is empty (finish reason {clipped(finish, 40)})")
+    return content, str(finish), usage(value)
+
+
+def usage(value: Any) -> tuple[int, int] | None:
+    """Tokens in and out as a body reports them; None if it does not, or not with whole numbers ≥ 0."""
+    found = value.get("usage") if isinstance(value, dict) else None
+    if not isinstance(found, dict):
+        return None
+    counts = found.get("prompt_tokens"), found.get("completion_tokens")
+    if all(type(n) is int and n >= 0 for n in counts):
+        return counts  # pyright: ignore[reportReturnType]
+    return None
+
+
+def parse(content: str, kind: type[R]) -> R:
+    """The first JSON object of a message, checked; text before and after it (thoughts, fences) is passed over."""
+    answer = content.rpartition("</think>")[2]
+    start = answer.find("{")
+    if start < 0:
+        raise BadReply("it holds no JSON object")
+    value = _json(answer[start:], "the message")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'object'}: {e['msg']}" for e in error.errors()[:4]
+        )
+        raise BadReply(f"it does not fit the schema ({clipped(wrong, 200)})") from None
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.JSONDecoder().raw_decode(text.lstrip())[0]
+    except (ValueError, RecursionError):
+        raise BadReply(f"{what} is no valid JSON") from None
+
+
+def server_message(body: bytes, key: str | None) -> str:
+    """What an error body says, short, inert, and without the key should the server repeat it."""
+    text = body[:4000].decode("utf8", "replace")
+    try:
+        value = json.loads(text)
+        error = value.get("error", value) if isinstance(value, dict) else value
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, RecursionError):
+        pass
+    return clipped(text.replace(key, "(key)") if key else text, 200)

@@ -1,0 +1,234 @@
+"""Artefacts appear whole or not at all, and are checked before use."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rankone.core.artifact import (
+    MANIFEST,
+    atomic_file,
+    file_hash,
+    new_artifact,
+    open_artifact,
+    read_json,
+    read_tensors,
+    refuse_existing,
+    save_tensors,
+    tensor_hash,
+    write_json,
+    write_text,
+)
+from rankone.core.errors import RankOneError
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from rankone.core.artifact import new_artifact
+with new_artifact(sys.argv[1], "thing", replace=sys.argv[2] == "replace") as staging:
+    (staging / "a.txt").write_text("half of the new one")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def make(path, text="old", kind="thing", replace=False):
+    with new_artifact(path, kind, {"seed": 3}, replace) as staging:
+        (staging / "a.txt").write_text(text, "utf8")
+        (staging / "sub").mkdir()
+        save_tensors(staging / "sub/t.safetensors", {"w": torch.arange(6.0).view(2, 3).T})
+    return path
+
+
+def kill_in_the_middle_of_writing(path, mode):
+    """Start a real process that writes an artefact, and SIGKILL it inside the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), mode], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+
+
+def test_round_trip(tmp_path):
+    artifact = open_artifact(make(tmp_path / "x"), "thing")
+    assert (artifact.path / "a.txt").read_text("utf8") == "old"
+    assert torch.equal(artifact.tensors("sub/t.safetensors")["w"], torch.arange(6.0).view(2, 3).T)
+    assert artifact.json(MANIFEST) == artifact.manifest
+    assert set(artifact.manifest["files"]) == {"a.txt", "sub/t.safetensors"}
+    provenance = artifact.manifest["provenance"]
+    assert provenance["seed"] == 3
+    assert provenance["versions"]["torch"] == torch.__version__
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_fingerprint_is_equal_exactly_when_contents_are(tmp_path):
+    a, b, c = (
+        open_artifact(make(tmp_path / n, t)) for n, t in (("a", "same"), ("b", "same"), ("c", "other"))
+    )
+    assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_a_kill_leaves_nothing_under_a_new_name(tmp_path):
+    kill_in_the_middle_of_writing(tmp_path / "x", "new")
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(RankOneError, match=r"no artefact at '.*/x': not a directory"):
+        open_artifact(tmp_path / "x")
+    assert make(tmp_path / "x", "second try").is_dir()
+
+
+def test_a_kill_leaves_the_old_artefact_whole(tmp_path):
+    make(tmp_path / "x")
+    kill_in_the_middle_of_writing(tmp_path / "x", "replace")
+    assert (open_artifact(tmp_path / "x", "thing").path / "a.txt").read_text("utf8") == "old"
+    make(tmp_path / "x", "new", replace=True)
+    assert (open_artifact(tmp_path / "x").path / "a.txt").read_text("utf8") == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_nothing_behind(tmp_path, error):
+    def write_half():
+        with new_artifact(tmp_path / "x", "thing") as staging:
+            (staging / "a.txt").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replace_exchanges_only_the_same_kind(tmp_path):
+    make(tmp_path / "x")
+    make(tmp_path / "x", "new", replace=True)
+    assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'model' is needed here"):
+        make(tmp_path / "x", kind="model", replace=True)
+    assert (tmp_path / "x/a.txt").read_text("utf8") == "new"
+
+
+def test_existing_output_is_refused(tmp_path):
+    make(tmp_path / "x")
+    with pytest.raises(RankOneError, match=r"output '.*/x' already exists\. Choose another name"):
+        make(tmp_path / "x", "new")
+    assert (tmp_path / "x/a.txt").read_text("utf8") == "old"
+    with pytest.raises(RankOneError, match="already exists"):
+        refuse_existing(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "sub/t.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_damage_to_any_file_is_found_and_named(tmp_path, name, damage):
+    file = make(tmp_path / "x") / name
+    data = bytearray(file.read_bytes())
+    if damage == "altered":
+        data[-1] ^= 1
+    file.write_bytes(data if damage == "altered" else data[:-1])
+    with pytest.raises(
+        RankOneError, match=rf"{name}' was altered or truncated: its hash is .*, the manifest says"
+    ):
+        open_artifact(tmp_path / "x")
+
+
+def test_a_lacking_file_is_named(tmp_path):
+    (make(tmp_path / "x") / "a.txt").unlink()
+    with pytest.raises(RankOneError, match=r"x' lacks its file 'a\.txt'\. Restore"):
+        open_artifact(tmp_path / "x")
+
+
+def test_wrong_kind(tmp_path):
+    with pytest.raises(RankOneError, match=r"x' is of kind 'thing', but 'harvest' is needed here"):
+        open_artifact(make(tmp_path / "x"), "harvest")
+
+
+def test_wrong_schema(tmp_path):
+    path = make(tmp_path / "x") / MANIFEST
+    write_json(path, {**json.loads(path.read_text("utf8")), "schema_version": 99})
+    with pytest.raises(
+        RankOneError, match=r"has schema version 99; this RankOne reads 1\. Use the matching release"
+    ):
+        open_artifact(tmp_path / "x")
+
+
+def test_missing_manifest(tmp_path):
+    (make(tmp_path / "x") / MANIFEST).unlink()
+    with pytest.raises(RankOneError, match=r"x' has no manifest\.json: it is no RankOne artefact"):
+        open_artifact(tmp_path / "x")
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b"{}", b"\xff\xfe", b'{"kind": "thing", "files": {}}'])
+def test_damaged_manifest(tmp_path, data):
+    (make(tmp_path / "x") / MANIFEST).write_bytes(data)
+    with pytest.raises(RankOneError, match=r"x/manifest\.json' is damaged .*Restore the artefact"):
+        open_artifact(tmp_path / "x")
+
+
+def test_damaged_tensors_are_named(tmp_path):
+    (tmp_path / "t.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(RankOneError, match=r"cannot read tensors from '.*t\.safetensors'"):
+        read_tensors(tmp_path / "t.safetensors")
+    with pytest.raises(RankOneError, match=r"cannot read tensors from '.*none\.safetensors'"):
+        read_tensors(tmp_path / "none.safetensors")
+
+
+def test_hashes_of_known_bytes(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert file_hash(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_tensor_hash_sees_dtype_shape_and_values_but_not_strides():
+    base = torch.arange(6.0).view(2, 3)
+    assert tensor_hash(base) == tensor_hash(base.T.contiguous().T)
+    others = [base.view(3, 2), base.double(), base.bfloat16(), base + 1, torch.tensor(1.0), torch.empty(0)]
+    hashes = [tensor_hash(t) for t in [base, *others]]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path):
+    write_text(tmp_path / "new/a.txt", "ä")
+    assert (tmp_path / "new/a.txt").read_bytes() == "ä".encode()
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "new/a.txt", "half \ud800")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+    assert (tmp_path / "new/a.txt").read_text("utf8") == "ä"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x", "utf8")
+    with pytest.raises(RankOneError, match="file' is a file: nothing can be written below it"):
+        refuse_existing(tmp_path / "file" / "deep" / "out")
+    refuse_existing(tmp_path / "new" / "deep" / "out")
+    monkeypatch.setattr("rankone.core.artifact.os.access", lambda *_: False)
+    with pytest.raises(RankOneError, match=f"'{tmp_path}' cannot be written in"):
+        refuse_existing(tmp_path / "new" / "deep" / "out")
+
+
+def test_json_is_read_or_named(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    (tmp_path / "cut.json").write_text('{"a": ', "utf8")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    for name, complaint in (("none", "no file"), ("cut", "cannot read JSON"), ("bytes", "cannot read JSON")):
+        with pytest.raises(RankOneError, match=f"{complaint}.*{name}.json"):
+            read_json(tmp_path / f"{name}.json")
+    with pytest.raises(RankOneError, match=r"a.json' must hold a JSON list"):
+        read_json(tmp_path / "a.json", list)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    def cut_off():
+        with atomic_file(tmp_path / "a") as stream:
+            stream.write(b"new")
+            raise KeyboardInterrupt
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"

@@ -1,0 +1,108 @@
+"""Recipes: read from YAML, immutable, and wrong keys or values are named."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field, ValidationError
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
+
+
+class Inner(Config):
+    rate: float = Field(gt=0)
+
+
+class Outer(Config):
+    steps: int = 3
+    inner: Inner = Inner(rate=1.0)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, "utf8")
+        return path
+
+    return write
+
+
+def test_yaml_values_and_defaults(recipe):
+    assert Outer.from_yaml(recipe("inner: {rate: 0.5}\n")) == Outer(steps=3, inner=Inner(rate=0.5))
+
+
+def test_an_empty_recipe_is_all_defaults(recipe):
+    assert Outer.from_yaml(recipe("")) == Outer()
+
+
+def test_overrides_win_unless_none(recipe):
+    path = recipe("steps: 5\n")
+    assert Outer.from_yaml(path, steps=7).steps == 7
+    assert Outer.from_yaml(path, steps=None).steps == 5
+
+
+def test_unknown_key_is_named_with_its_place_and_value(recipe):
+    path = recipe("stepz: 5\n")
+    with pytest.raises(
+        RankOneError, match=rf"^{path}: stepz: Extra inputs are not permitted \(got 5\)\. Nearest: steps\.$"
+    ):
+        Outer.from_yaml(path)
+
+
+def test_nested_errors_are_all_named(recipe):
+    with pytest.raises(RankOneError, match=r"inner\.rate: .*greater than 0 \(got -1\)") as caught:
+        Outer.from_yaml(recipe("steps: many\ninner: {rate: -1}\n"))
+    assert "steps: " in str(caught.value)
+    assert "(got 'many')" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_nan_and_infinity_are_refused(recipe, value):
+    with pytest.raises(RankOneError, match=r"inner\.rate: .*\(got -?(nan|inf)\)"):
+        Outer.from_yaml(recipe(f"inner: {{rate: {value}}}\n"))
+
+
+def test_long_values_are_cut(recipe):
+    with pytest.raises(RankOneError) as caught:
+        Outer.from_yaml(recipe(f"steps: {'x' * 5000}\n"))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("bytes.yaml", "folder.yaml"):
+        with pytest.raises(RankOneError, match=rf"cannot read the recipe '.*{name}' .*YAML in UTF-8"):
+            Outer.from_yaml(tmp_path / name)
+
+
+def test_unknown_override_is_refused(recipe):
+    with pytest.raises(RankOneError, match=r"setps: Extra inputs are not permitted \(got 4\)"):
+        Outer.from_yaml(recipe(""), setps=4)
+
+
+def test_missing_recipe(tmp_path):
+    with pytest.raises(RankOneError, match=r"no recipe at '.*none\.yaml'\. Check the path"):
+        Outer.from_yaml(tmp_path / "none.yaml")
+
+
+def test_broken_yaml(recipe):
+    with pytest.raises(RankOneError, match=r"recipe '.*recipe\.yaml' is no valid YAML"):
+        Outer.from_yaml(recipe("steps: [1\n"))
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "3\n"])
+def test_yaml_that_is_no_mapping(recipe, text):
+    with pytest.raises(RankOneError, match=r"recipe '.*recipe\.yaml' holds no `key: value` pairs"):
+        Outer.from_yaml(recipe(text))
+
+
+def test_configs_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Outer().steps = 4  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_nearest_names():
+    assert nearest("germn", ["german", "french"]) == " Nearest: german."
+    assert nearest("zzz", ["german", "french"]) == ""

@@ -1,0 +1,75 @@
+"""Checking the predictors on a tiny model: what is chosen, and scores that are those of the rises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.experiments.investigation.world import DOMAINS
+
+from rankone.core.errors import RankOneError
+from rankone.experiments.investigation.check import (
+    REPEATED,
+    CheckConfig,
+    check,
+    chosen_components,
+    print_check,
+)
+from rankone.experiments.investigation.prediction import PREDICTORS, spearman
+from rankone.harvest.reading.summary import Importances
+from rankone.runtime.progress import console
+
+CONFIG = CheckConfig(components=6, alphas=(-1.0, -30.0), tokens=50, draws=1)
+
+
+@pytest.fixture(scope="module")
+def found(world):
+    return check(*world.parts, CONFIG)
+
+
+def test_scores_are_those_of_the_rises(found):
+    def rise(split, alpha, component):
+        rows = [
+            r for r in found["rises"] if (r["split"], r["alpha"], r["component"]) == (split, alpha, component)
+        ]
+        assert [r["domain"] for r in rows] == list(DOMAINS)
+        return torch.tensor([r["rise"] for r in rows])
+
+    assert len(found["components"]) == 6
+    for alpha in CONFIG.alphas:
+        each = [
+            spearman(*(rise(split, alpha, c) for split in ("validation", "test")))
+            for c in found["components"]
+        ]
+        assert None not in each
+        own = found["scores"]["test"][REPEATED][f"{alpha:g}"]
+        assert own["components"] == 6
+        assert own["domains_mean"] == pytest.approx(sum(each) / 6)
+    # The tiny corpus gives the same text for every split, so what was measured repeats itself.
+    assert own["pooled"] == pytest.approx(1.0)
+
+
+def test_the_best_is_best_on_validation_text(found):
+    scores = {
+        name: sum(own["domains_mean"] or 0.0 for own in by_alpha.values())
+        for name, by_alpha in found["scores"]["validation"].items()
+    }
+    assert list(scores) == list(PREDICTORS)
+    assert scores[found["best"]] == max(scores.values())
+    with console.capture() as captured:
+        print_check(found)
+    assert f"▸ {found['best']}" in captured.get()
+
+
+def test_half_are_specific_and_all_are_alive():
+    mean = torch.zeros(2, 8)
+    mean[0] = torch.tensor([0.9, 0.0, 0.5, 0.2, 0.2, 0.001, 0.0, 0.1])
+    mean[1] = torch.tensor([0.0, 0.8, 0.0, 0.2, 0.1, 0.001, 0.0, 0.6])
+    importances = Importances(["a", "b"], [f"s:{i}" for i in range(8)], mean, {"a": 10, "b": 10})
+    chosen = chosen_components(importances, 5)
+    assert chosen[:2] == ["s:0", "s:1"]
+    assert len(set(chosen)) == 5
+    assert not {"s:5", "s:6"} & set(chosen)
+    assert chosen_components(importances, 5) == chosen
+    assert len({tuple(chosen_components(importances, 5, seed)) for seed in range(8)}) > 1
+    with pytest.raises(RankOneError, match="only 6 subcomponents"):
+        chosen_components(importances, 7)

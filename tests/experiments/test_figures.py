@@ -1,0 +1,170 @@
+"""What is drawn is what the tables say: offsets, heights and lines are read back from the figures."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.colors import to_rgba
+from tests.experiments import factory
+
+from rankone.core.errors import RankOneError
+from rankone.experiments import component_figures, figures, tables
+from rankone.render import theme
+
+ARGS = (factory.CHANCE, "de", "en")
+
+
+def _points(axes):
+    """Scatter offsets by label."""
+    return {
+        c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)
+    }
+
+
+def _lines(axes):
+    return {line.get_label(): np.column_stack(line.get_data()) for line in axes.lines}
+
+
+def _sorted(pairs):
+    return sorted(map(tuple, np.asarray(pairs, dtype=float).tolist()))
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return factory.runs(seeds=5, weights=(1.0, 10.0))
+
+
+def test_trade_off_has_one_point_per_run_at_its_rises(runs):
+    fig = figures.trade_off(runs, *ARGS)
+    every = tables.fits(runs, "de", "en")
+    panels = [axes for axes in fig.axes if axes.get_visible()]
+    for axes, budget in zip(panels, (2, 4, 16, 128), strict=True):
+        assert axes.get_title(loc="left") == f"{budget} German tokens"
+        drawn = _points(axes)
+        for method in factory.METHODS:
+            got = np.concatenate([xy for name, xy in drawn.items() if name.split(" ")[0] == method])
+            want = [(f.rise["de"], f.rise["en"]) for f in every if (f.method, f.budget) == (method, budget)]
+            np.testing.assert_allclose(_sorted(got), _sorted(want))
+        np.testing.assert_allclose(_lines(axes)["chance"][:, 0], factory.CHANCE - factory.BASE["de"])
+
+
+def test_trade_off_fills_inverting_scales_and_leaves_amplifying_ones_hollow(runs):
+    axes = figures.trade_off(runs, *ARGS).axes[0]
+    kinds = {c.get_label(): c for c in axes.collections if isinstance(c, PathCollection)}
+    scalar = [f for f in tables.fits(runs, "de", "en") if f.method == "scalar" and f.budget == 2]
+    inverted = [(f.rise["de"], f.rise["en"]) for f in scalar if f.alpha < 0]
+    amplified = [(f.rise["de"], f.rise["en"]) for f in scalar if f.alpha > 1]
+    assert inverted
+    assert amplified
+    np.testing.assert_allclose(_sorted(kinds["scalar α < 0"].get_offsets()), _sorted(inverted))
+    np.testing.assert_allclose(_sorted(kinds["scalar α > 1"].get_offsets()), _sorted(amplified))
+    assert tuple(kinds["scalar α < 0"].get_facecolor()[0]) == to_rgba(theme.PALETTE[0])
+    assert not len(kinds["scalar α > 1"].get_facecolor())
+
+
+def test_trade_off_counts_the_runs_beyond_its_right_edge(runs):
+    far = [dict(row) for row in runs]
+    for row in far:
+        if row["domain"] == "de" and row["method"] == "lora_r1" and row["budget"] == 4 and row["seed"] == 1:
+            row.update(ce=60.0, rise=60.0 - row["ce_base"])
+    axes = figures.trade_off(far, *ARGS).axes[1]
+    assert "2 beyond ▸" in [text.get_text() for text in axes.texts]
+    assert axes.get_xlim()[1] < 20
+
+
+def test_off_target_dots_and_means_are_those_of_the_best_setting(runs):
+    fig = figures.off_target(runs, *ARGS)
+    best = tables.best_fits(runs, *ARGS)
+    domains = [d for d in factory.BASE if d != "de"]
+    for axes, budget in zip(fig.axes, (2, 128), strict=True):
+        points, lines = _points(axes), _lines(axes)
+        assert len(points) == len(factory.METHODS) * len(domains)
+        for method in factory.METHODS:
+            for j, domain in enumerate(domains):
+                want = [fit.rise[domain] for fit in best[method, budget]]
+                xy = points[f"{method} {domain}"]
+                np.testing.assert_allclose(xy[:, 1], want)
+                assert (abs(xy[:, 0] - j) < 0.5).all()
+                np.testing.assert_allclose(lines[f"mean {method} {domain}"][:, 1], np.mean(want))
+
+
+def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
+    """A job may give every method its own budgets: each is shown at its largest."""
+    largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}
+    own = [row for row in runs if row["budget"] == largest[row["method"]]]
+    (axes,) = figures.off_target(own, *ARGS).axes
+    assert axes.get_title(loc="left").endswith("LoRA rank 1, one matrix 16 German tokens")
+    assert "one scalar 4" in axes.get_title(loc="left")
+    best = tables.best_fits(own, *ARGS)
+    for method, budget in largest.items():
+        want = [fit.rise["fr"] for fit in best[method, budget]]
+        np.testing.assert_allclose(_points(axes)[f"{method} fr"][:, 1], want)
+
+
+def test_success_lines_are_the_shares_of_the_summary(runs):
+    axes = figures.success_by_budget(runs, *ARGS).axes[0]
+    lines = _lines(axes)
+    for method, tallies in tables.summarise_runs(runs, *ARGS).items():
+        want = [(budget, t["successes"] / t["seeds"]) for budget, t in tallies.items()]
+        np.testing.assert_allclose(lines[method], want)
+    assert axes.get_xscale() == "log"
+
+
+def test_scale_response_lines_are_the_table_for_the_picked_component_only():
+    rows = factory.response()
+    other = [{**row, "component": "h.1.attn.q_proj:7", "ce": 1.0, "rise": 1 - row["ce_base"]} for row in rows]
+    axes = component_figures.scale_response(rows + other, factory.PICKED, *ARGS).axes[0]
+    lines = _lines(axes)
+    for domain in factory.BASE:
+        want = [(row["alpha"], row["ce"]) for row in rows if row["domain"] == domain]
+        np.testing.assert_allclose(lines[domain], want)
+    np.testing.assert_allclose(lines["chance"][:, 1], factory.CHANCE)
+    with pytest.raises(RankOneError, match="no row for component"):
+        component_figures.scale_response(rows, "h.9.attn.q_proj:7", *ARGS)
+
+
+def test_zero_token_bars_are_the_rises():
+    rows = factory.zero_token()
+    fig = component_figures.zero_token(rows, *ARGS)
+    panels = [axes for axes in fig.axes if axes.get_visible()]
+    edits = list(dict.fromkeys(row["edit"] for row in rows))
+    for axes, edit in zip(panels, edits, strict=True):
+        want = [row["rise"] for row in rows if row["edit"] == edit]
+        np.testing.assert_allclose([bar.get_width() for bar in axes.patches], want)
+        np.testing.assert_allclose([bar.get_x() for bar in axes.patches], 0.0)
+        assert [t.get_text() for t in axes.texts] == [theme.signed(rise) for rise in want]
+
+
+def test_importance_cells_are_the_table_by_rank():
+    rows = factory.components()
+    axes = component_figures.importance(rows[::-1], "de", "en", top=7).axes[0]
+    (mesh,) = (c for c in axes.collections if isinstance(c, QuadMesh))
+    want = [[row[f"importance_{d}"] for d in factory.BASE] for row in rows[:7]]
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(7, -1), want)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [("▸ " if row["picked"] else "") + row["component"] for row in rows[:7]]
+
+
+def test_svg_is_reproducible_and_its_references_resolve(runs):
+    first, second = (theme.svg(figures.success_by_budget(runs, *ARGS), "a") for _ in range(2))
+    assert first == second
+    import re
+
+    ids = set(re.findall(r'\bid="([^"]+)"', first))
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', first))
+    assert used
+    assert {a or b for a, b in used} <= ids
+    assert all(name.startswith("a-") for name in ids)
+
+
+def test_names_are_drawn_literally():
+    rows = [{**row, "edit": "$\\frac{1}$ \x1b[31m"} for row in factory.zero_token()[:8]]
+    fig = component_figures.zero_token(rows, *ARGS)
+    assert fig.axes[0].get_title(loc="left") == r"$\frac{1}$ \x1b[31m"
+    assert "<svg" in theme.svg(fig, "x")
+
+
+def test_labels_are_spread_apart_in_order():
+    places = theme.spread([1.0, 1.0, 5.0, 1.1], 0.5)
+    assert sorted(range(4), key=lambda i: places[i]) == [0, 1, 3, 2]
+    assert np.diff(sorted(places)).min() >= 0.5 - 1e-9
+    assert places[2] == 5.0

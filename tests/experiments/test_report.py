@@ -1,0 +1,115 @@
+import json
+import re
+
+import pytest
+from tests.experiments import factory
+from tests.pages import Page
+
+from rankone.core.errors import RankOneError
+from rankone.experiments import tables
+from rankone.experiments.names import method_name
+from rankone.experiments.report import write_report
+
+
+def _value(cell):
+    return float(cell.replace("−", "-").replace("+", "").replace(",", ""))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    directory = factory.results(tmp_path_factory.mktemp("report"))
+    return write_report(directory).read_text("utf8")
+
+
+def test_the_page_keeps_the_rules(source):
+    page = Page(source)
+    assert page.tags.count("svg") == 6
+    assert page.tags.count("a") == page.tags.count("section") > 5
+
+
+def test_hostile_rollouts_come_out_inert(source):
+    assert "<script" not in source.lower()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in source
+    assert "<b>" not in source
+    assert not re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", source)
+    assert r"\x1b[2J\x1b]0;owned\x07 \u{202e}gnirts\u{202c} &amp;amp; \x9b31m end↵" + "\nnext" in source
+
+
+def test_every_number_in_the_glance_table_is_the_tables(source):
+    header, *rows = Page(source).tables["glance-table"]
+    counted = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")
+    smallest = tables.smallest_budget(counted)
+    assert [row[0] for row in rows] == [method_name(method) for method in factory.METHODS]
+    domains = [d for d in factory.BASE if d != "de"]
+    assert len(header) == 5 + len(domains)
+    for row, method in zip(rows, factory.METHODS, strict=True):
+        tally = counted[method][128]
+        assert _value(row[1]) == smallest[method]
+        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
+        want = [tally["forget_ce"], tally["forget_rise"], *(tally["damage"][d] for d in domains)]
+        assert [_value(cell) for cell in row[3:]] == pytest.approx(want, abs=5.1e-4)
+
+
+def test_the_sentence_states_the_counted_numbers(source):
+    tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
+    lead = re.search(r'<p class="lead">(.*?)</p>', source).group(1)
+    assert (
+        f"One scalar on {factory.PICKED} (“capitalised &lt;b&gt;words&lt;/b&gt;”), trained on 4 German tokens"
+        in lead
+    )
+    assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
+    assert f"English by +{tally['damage']['en']:.3f}" in lead
+    assert "LoRA rank 1: 128 tokens" in lead
+
+
+def test_methods_that_share_no_budget_are_reported_at_their_own(tmp_path):
+    """A job may name other budgets per method; its report must not fail after all fits are done."""
+    directory = factory.results(tmp_path, seeds=2)
+    own = {"scalar": 2, "top16": 4, "lora_r1": 128, "lora_r1_local": 16}
+    rows = [row for row in factory.runs(seeds=2) if row["budget"] == own[row["method"]]]
+    tables.write_table(directory / "runs.parquet", rows, tables.RUNS)
+    page = Page(write_report(directory).read_text("utf8"))
+    counted = tables.summarise_runs(rows, factory.CHANCE, "de", "en")
+    for row, method in zip(page.tables["glance-table"][1:], factory.METHODS, strict=True):
+        tally = counted[method][own[method]]
+        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
+        assert _value(row[3]) == pytest.approx(tally["forget_ce"], abs=5.1e-4)
+
+
+def test_missing_optional_tables_leave_a_reason(tmp_path):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    (directory / "zero_token.parquet").unlink()
+    (directory / "evidence.json").unlink()
+    source = write_report(directory).read_text("utf8")
+    assert "zero_token.parquet is not in this directory" in source
+    assert "evidence.json is not in this directory" in source
+    assert not (directory / "figures" / "zero_token.svg").exists()
+
+
+def test_other_domains_and_a_failed_edit_are_reported_as_they_are(tmp_path):
+    rename = {"de": "my <code>", "en": "prose"}
+    directory = factory.results(tmp_path, "my <code>", "prose", rename, seeds=2, budgets=(2,))
+    source = write_report(directory).read_text("utf8")
+    assert "does not reliably remove my &lt;code&gt;: at best 1 of 2 seeds succeed" in source
+    assert "German" not in source.replace("German-specific", "").replace("without German", "")
+    Page(source)
+
+
+def test_a_summary_that_contradicts_the_runs_is_called_out(tmp_path):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    path = directory / "summary.json"
+    summary = json.loads(path.read_text())
+    assert "disagrees" not in write_report(directory).read_text("utf8")
+    summary["methods"]["top16"]["2"]["successes"] += 1
+    path.write_text(json.dumps(summary))
+    assert "disagrees with runs.parquet</strong> on top-16 scalars at 2" in write_report(directory).read_text(
+        "utf8"
+    )
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "summary.json", "rollouts.json", "components.parquet"])
+def test_a_missing_needed_file_is_named(tmp_path, name):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    (directory / name).unlink()
+    with pytest.raises(RankOneError, match=re.escape(name)):
+        write_report(directory)

@@ -1,0 +1,45 @@
+"""What names stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.names import expand
+
+
+class Two:
+    """A clustering of two components."""
+
+    def members(self, name):
+        found = {"c0": ["a:0", "a:1"], "c1": ["b:0"]}
+        if name not in found:
+            raise RankOneError(f"no component '{name}'.")
+        return found[name]
+
+
+def known(name):
+    if not name.startswith("a:"):
+        raise RankOneError(f"unknown subcomponent '{name}'.")
+
+
+def test_components_and_subcomponents():
+    assert expand(["c0", "a:4"], Two(), known) == {"c0": ["a:0", "a:1"], "a:4": ["a:4"]}
+    assert expand(["a:1"], None, known) == {"a:1": ["a:1"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "clustering", "said"),
+    [
+        (["c2"], None, "'c2' names a component: say of which clustering, with --clusters DIR"),
+        (["c9"], Two(), "no component 'c9'"),
+        (["d1"], Two(), "no component 'd1'"),
+        (["d1"], None, "unknown subcomponent 'd1'"),
+        (["x:1"], Two(), "unknown subcomponent 'x:1'"),
+        (["c1", "c1"], Two(), "'c1' is given twice"),
+        (["a:1", "a:1"], None, "'a:1' is given twice"),
+    ],
+)
+def test_what_stands_for_nothing(names, clustering, said):
+    with pytest.raises(RankOneError, match=said):
+        expand(names, clustering, known)

@@ -1,0 +1,29 @@
+"""Wilson's bound and Kish's number against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankone.labels.statistics.interval import Z, effective_draws, wilson_lower
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_the_bound_is_the_lower_root_of_its_equation(draws, share):
+    """Wilson: the p below the seen share with |share − p| = z √(p (1 − p) / n)."""
+    p = wilson_lower(share, draws)
+    assert 0 <= p <= share + 1e-12
+    assert (share - p) ** 2 == pytest.approx(Z * Z * p * (1 - p) / draws, abs=1e-9)
+
+
+def test_by_hand():
+    assert wilson_lower(1.0, 10) == pytest.approx(10 / (10 + Z * Z))
+    assert wilson_lower(0.0, 10) == 0.0
+    assert wilson_lower(0.7, 0) == 0.0
+
+
+def test_unequal_weights_count_for_less():
+    assert effective_draws([1.0, 1.0], [30, 70]) == pytest.approx(100)
+    assert effective_draws([9.0, 1.0], [1, 1]) == pytest.approx(100 / 82)
+    assert effective_draws([1.0], [0]) == 0.0

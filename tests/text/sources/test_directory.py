@@ -1,0 +1,159 @@
+"""Local folders of text: formats, splits by file name or by hash, limits and errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankone.core.errors import RankOneError
+from rankone.text.corpus import SPLITS, hashed_split
+from rankone.text.opening import open_corpus
+from rankone.text.sources.directory import DirectoryCorpus, read_documents
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode()
+    path.write_bytes(zstandard.ZstdCompressor().compress(data) if path.suffix == ".zst" else data)
+
+
+def jsonl(texts):
+    return "".join(json.dumps({"text": t}) + "\n" for t in texts)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.zst"])
+def test_blank_lines_part_plain_documents(tmp_path, suffix):
+    write(tmp_path / f"a{suffix}", "eins\nzwei\n\ndrei\n\n\n\nvier\n")
+    assert list(read_documents(tmp_path / f"a{suffix}")) == ["eins\nzwei", "drei", "vier"]
+
+
+def test_form_feeds_part_documents_that_keep_their_blank_lines(tmp_path):
+    write(tmp_path / "a.txt", "x = 1\n\ny = 2\n\f\nz = 3\n\f\n")
+    assert list(read_documents(tmp_path / "a.txt")) == ["x = 1\n\ny = 2", "z = 3"]
+
+
+def test_a_separator_across_two_reads_is_found(tmp_path):
+    long = "a" * ((1 << 20) - 1)
+    write(tmp_path / "a.txt", f"{long}\n\nb")
+    assert list(read_documents(tmp_path / "a.txt")) == [long, "b"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst"])
+def test_json_lines_keep_text_as_it_is(tmp_path, suffix):
+    texts = ["a\n\nb", "é\f", "  c "]
+    write(tmp_path / f"a{suffix}", jsonl(texts))
+    assert list(read_documents(tmp_path / f"a{suffix}")) == texts
+
+
+def test_split_in_the_file_name_decides(tmp_path):
+    write(tmp_path / "de/novels.train.txt", "eins\n\nzwei")
+    write(tmp_path / "de/novels.val.txt", "drei")
+    write(tmp_path / "de/news.test.jsonl", jsonl(["vier"]))
+    found = DirectoryCorpus(tmp_path)
+    assert {s: found.documents("de", s) for s in SPLITS} == {
+        "train": ["eins", "zwei"],
+        "validation": ["drei"],
+        "test": ["vier"],
+    }
+    assert found.sources("de") == ["news", "novels"]
+    assert found.source_documents("de", "news", "train") == []
+
+
+def test_unmarked_documents_are_dealt_by_hash(tmp_path):
+    texts = [f"document {i}" for i in range(500)]
+    write(tmp_path / "en/all.txt", "\n\n".join(texts))
+    dealt = {s: DirectoryCorpus(tmp_path).documents("en", s) for s in SPLITS}
+    assert sorted(d for docs in dealt.values() for d in docs) == sorted(texts)
+    assert 360 <= len(dealt["train"]) <= 440
+    assert 25 <= len(dealt["validation"]) <= 75
+    assert 25 <= len(dealt["test"]) <= 75
+
+
+@given(st.text())
+def test_hashed_split_is_one_of_three_and_stable(document):
+    assert hashed_split(document) in SPLITS
+    assert hashed_split(document) == hashed_split("".join(list(document)))
+
+
+def test_hashed_split_of_known_text():
+    """Fixed: a change would move documents between train and test of every user."""
+    letters = {"train": "t", "validation": "v", "test": "e"}
+    dealt = "".join(letters[hashed_split(f"document {i}")] for i in range(30))
+    assert dealt == "ttttttvtvtetttettvttttttettttv"
+
+
+def test_limit_is_shared_by_the_sources(tmp_path):
+    for source in ("a", "b"):
+        write(tmp_path / f"de/{source}.train.txt", "\n\n".join(f"{source}{i:03}" for i in range(100)))
+    found = DirectoryCorpus(tmp_path).documents("de", "train", limit_chars=40)
+    assert found == [f"{s}{i:03}" for s in "ab" for i in range(5)]
+
+
+def test_fingerprint_follows_names_sizes_and_ends(tmp_path):
+    write(tmp_path / "de/a.txt", "eins")
+    before = DirectoryCorpus(tmp_path).fingerprint()
+    assert DirectoryCorpus(tmp_path).fingerprint() == before
+    write(tmp_path / "de/b.txt", "zwei")
+    assert DirectoryCorpus(tmp_path).fingerprint() != before
+
+
+def test_folders_without_text_are_no_domains(tmp_path):
+    write(tmp_path / "de/a.txt", "eins")
+    write(tmp_path / "notes/readme.md", "no")
+    assert DirectoryCorpus(tmp_path).domains() == ["de"]
+
+
+def test_an_empty_root_is_refused(tmp_path):
+    with pytest.raises(
+        RankOneError, match=r"holds no text: expected <domain>/<file> with a name ending in \.txt"
+    ):
+        DirectoryCorpus(tmp_path)
+
+
+def test_open_corpus_takes_a_directory_and_refuses_a_missing_one(tmp_path):
+    write(tmp_path / "de/a.txt", "eins")
+    assert isinstance(open_corpus(str(tmp_path)), DirectoryCorpus)
+    for wrong in (str(tmp_path / "nowhere"), str(tmp_path / "de/a.txt")):
+        with pytest.raises(
+            RankOneError, match=f"--text '{wrong}' is no directory. Give a directory with one folder"
+        ):
+            open_corpus(wrong)
+
+
+def test_unknown_domain_offers_the_nearest(tmp_path):
+    write(tmp_path / "german/a.txt", "eins")
+    with pytest.raises(RankOneError, match=r"no text for 'germ'.*it has german\. Nearest: german"):
+        DirectoryCorpus(tmp_path).documents("germ", "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("latin1.txt", "Straße".encode("latin1")),
+        ("cut.jsonl", b'{"text": "a"}\n{"text": '),
+        ("notext.jsonl", b'{"body": "a"}\n'),
+        ("list.jsonl", b'["a"]\n'),
+        ("number.jsonl", b'{"text": 3}\n'),
+        ("plain.txt.zst", b"this is not zstd"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RankOneError, match=rf"cannot read text from '.*{name}'.*Text must be UTF-8"):
+        list(read_documents(tmp_path / name))
+
+
+def test_fingerprint_sees_another_ending_of_the_same_size(tmp_path):
+    write(tmp_path / "de/a.txt", "x" * 200_000 + "a")
+    before = DirectoryCorpus(tmp_path).fingerprint()
+    (tmp_path / "de/a.txt").write_text("x" * 200_000 + "b")
+    assert DirectoryCorpus(tmp_path).fingerprint() != before
+
+
+def test_windows_line_ends_separate_documents(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"Eins.\r\n\r\nZwei.\r\nZwei.\r\n")
+    assert list(read_documents(tmp_path / "a.txt")) == ["Eins.", "Zwei.\nZwei."]
