@@ -18,13 +18,18 @@ ROOMS = (
     "render",
     "text",
     "models",
+    "metrics",
+    "parts",
     "decomposition",
+    "workspace",
     "harvest",
     "clustering",
     "labels",
     "edits",
     "experiments",
     "show",
+    "session",
+    "verbs",
     "cli",
 )
 # rankone/__init__.py and __main__.py stand at the door: they may import what they like, nothing imports them.

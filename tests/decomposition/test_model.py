@@ -8,7 +8,7 @@ from tests.decomposition.tiny import decomposed, numbered, recipe, target, train
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition, site_key
+from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 from rankone.decomposition.storage import restored, stored
 
 INDICES = {"h.0.attn.q_proj": [2, 5, 700], "h.0.mlp.c_fc": [0, 9], "h.0.mlp.down_proj": []}
@@ -79,10 +79,6 @@ def test_without_indices_subcomponents_are_numbered_from_zero():
     decomposition = decomposed(target())
     assert decomposition.names()[:2] == ["h.0.attn.k_proj:0", "h.0.attn.k_proj:1"]
     assert decomposition.total == 4 * 8 + 2 * 12
-
-
-def test_site_key_has_no_dots():
-    assert site_key("h.0.mlp.c_fc") == "h-0-mlp-c_fc"
 
 
 @pytest.mark.parametrize("name", list(MODELS))

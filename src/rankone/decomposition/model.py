@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,
@@ -29,17 +28,13 @@ from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.models.output import output_of
 from rankone.models.sites import Site, find_sites, weight_of
+from rankone.parts.parts import FactorPair, Parts, site_key
 
 KIND = "decomposition"
 
 
-def site_key(name: str) -> str:
-    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
-    return name.replace(".", "-")
-
-
-class Decomposition(nn.Module):
-    """V [d_in, C] and U [C, d_out] per site, in the target's site order, and the causal importance function.
+class Decomposition(Parts):
+    """Parts that are subcomponents: V and U per site, in the target's site order, and the causal importance function.
 
     `indices[site]` holds the original number of each kept subcomponent, so that `h.3.attn.v_proj:513` names the
     same one before and after dead ones were folded into delta.
@@ -47,26 +42,12 @@ class Decomposition(nn.Module):
 
     def __init__(
         self,
-        factors: dict[str, tuple[Tensor, Tensor]],
+        factors: Mapping[str, FactorPair],
         importance: ImportanceFunction,
-        indices: dict[str, Int[Tensor, " c"]] | None = None,
+        indices: Mapping[str, Int[Tensor, " c"]] | None = None,
     ) -> None:
-        super().__init__()
-        self.sites = list(factors)
-        self.V = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][0]) for s in self.sites})
-        self.U = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][1]) for s in self.sites})
+        super().__init__(factors, indices=indices)
         self.importance = importance
-        self.counts = [factors[s][0].shape[1] for s in self.sites]
-        self.indices = indices or {s: torch.arange(c) for s, c in zip(self.sites, self.counts, strict=True)}
-
-    @property
-    def total(self) -> int:
-        """Number of subcomponents of all sites."""
-        return sum(self.counts)
-
-    def factors(self, site: str) -> tuple[nn.Parameter, nn.Parameter]:
-        """(V [d_in, C], U [C, d_out]) of a site."""
-        return self.V[site_key(site)], self.U[site_key(site)]
 
     def logits(
         self, inputs: SiteInputs, present: Bool[Tensor, "b t"] | None = None
@@ -78,43 +59,6 @@ class Decomposition(nn.Module):
         elif self.importance.taps == "blocks":
             read = inputs.blocks
         return self.importance(read, present)
-
-    def names(self) -> list[str]:
-        """Subcomponent names in the order of the importance logits."""
-        return [f"{s}:{int(i)}" for s in self.sites for i in self.indices[s]]
-
-    def locate(self, name: str) -> tuple[str, int]:
-        """(site, column) of a subcomponent named `site:number`; an unknown name is an error that offers others."""
-        site, _, number = name.rpartition(":")
-        if site not in self.sites:
-            hint = nearest(site or name, self.sites)
-            raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as h.3.attn.v_proj:513.{hint}")
-        known = self.indices[site].tolist()
-        if not number.isdecimal() or int(number) not in known:
-            near = ", ".join(f"{site}:{n}" for n in _near_numbers(known, number))
-            raise RankOneError(
-                f"unknown subcomponent '{name}': '{site}' keeps {len(known)} subcomponents."
-                + (f" Nearest: {near}." if near else "")
-            )
-        return site, known.index(int(number))
-
-    def vectors(self, name: str) -> tuple[Float[Tensor, " d_in"], Float[Tensor, " d_out"]]:
-        """(v, u) of one subcomponent."""
-        site, column = self.locate(name)
-        read, write = self.factors(site)
-        return read[:, column].detach(), write[column].detach()
-
-    def column(self, name: str) -> int:
-        """Position of a subcomponent in the concatenated order of the importance logits."""
-        site, column = self.locate(name)
-        return sum(self.counts[: self.sites.index(site)]) + column
-
-
-def _near_numbers(known: list[int], number: str) -> list[int]:
-    if not number.isdecimal():
-        return known[:3]
-    at = bisect.bisect_left(known, int(number))
-    return known[max(0, at - 1) : at + 2] or known[-3:]
 
 
 class DecomposedModel:
@@ -263,7 +207,7 @@ def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decom
     importance = build_importance(own, widths, counts)
     decomposition = Decomposition(factors, importance, {s: indices[f"indices.{site_key(s)}"] for s in sites})
     decomposition.load_state_dict(tensors)
-    return decomposition.eval().requires_grad_(False), artifact
+    return decomposition.frozen(), artifact
 
 
 def _check_target(target: PreTrainedModel, config: dict[str, Any], path: Path) -> None:

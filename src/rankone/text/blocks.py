@@ -37,6 +37,10 @@ class Blocks:
         real[:, 0] = True
         return real
 
+    def to(self, device: torch.device) -> Blocks:
+        """The same rows on a device."""
+        return Blocks(self.ids.to(device), self.valid.to(device))
+
     def rows(self, start: int, stop: int) -> Blocks:
         """A slice of the rows."""
         return Blocks(self.ids[start:stop], self.valid[start:stop])

@@ -38,11 +38,12 @@ from rankone.decomposition.importers.target import (
     refuse_other_weights,
     target_from,
 )
-from rankone.decomposition.model import Decomposition, save_decomposition, site_key
+from rankone.decomposition.model import Decomposition, save_decomposition
 from rankone.decomposition.site import delta_of, site_weight
 from rankone.decomposition.storage import Storage
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import Site, find_sites
+from rankone.parts.parts import site_key
 from rankone.runtime.progress import Meter, meter
 
 TARGET_PREFIX = "target_model."

@@ -18,8 +18,9 @@ from torch.distributed.tensor import DTensor, Replicate
 
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import build_importance
-from rankone.decomposition.model import DecomposedModel, Decomposition, site_key
+from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.parallel.gathered import gathered
+from rankone.parts.parts import site_key
 from rankone.runtime.checkpoint import Split
 
 

@@ -1,0 +1,138 @@
+"""Parts: rank-one terms u vᵀ of the weights of some sites, with the origin that their names tell.
+
+A part is a subcomponent of a decomposition, a raw neuron, a head channel, a singular direction, a closed-form contrast
+direction, a random direction: whatever can be ranked, scaled, fitted and exported in the same way. Scaling a part by α
+changes its site's weight W [d_out, d_in] to W + (α − 1) u vᵀ.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rankone.core.errors import RankOneError, nearest
+
+FactorPair = tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]]
+
+
+class PartVectors(NamedTuple):
+    """Read and write direction of one part: it adds u (v · x) to the output of its site."""
+
+    v: Float[Tensor, " d_in"]
+    u: Float[Tensor, " d_out"]
+
+
+def site_key(site: str) -> str:
+    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
+    return site.replace(".", "-")
+
+
+class Parts(nn.Module):
+    """V [d_in, C] and U [C, d_out] per site, in a fixed order of sites.
+
+    origin: what the parts are; '' for subcomponents of a decomposition, otherwise the word before the slash in their names
+    (`neuron/h.3.mlp.down_proj:270`). indices[site]: the number of each column in its name; 0 … C − 1 unless given.
+    made: how they were made, for provenance: plain values.
+
+    Raises RankOneError where V and U of a site do not fit together.
+    """
+
+    def __init__(
+        self,
+        factors: Mapping[str, FactorPair],
+        origin: str = "",
+        indices: Mapping[str, Int[Tensor, " c"]] | None = None,
+        made: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__()
+        for site, (read, write) in factors.items():
+            if read.ndim != 2 or write.ndim != 2 or read.shape[1] != write.shape[0]:
+                raise RankOneError(
+                    f"the parts of '{site}' do not fit: V is {list(read.shape)}, U {list(write.shape)}; "
+                    "expected [d_in, C] and [C, d_out]."
+                )
+        self.sites = list(factors)
+        self.origin, self.made = origin, dict(made or {})
+        self.V = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][0]) for s in self.sites})
+        self.U = nn.ParameterDict({site_key(s): nn.Parameter(factors[s][1]) for s in self.sites})
+        self.counts = [factors[s][0].shape[1] for s in self.sites]
+        self.indices = dict(
+            indices or {s: torch.arange(c) for s, c in zip(self.sites, self.counts, strict=True)}
+        )
+
+    @property
+    def total(self) -> int:
+        """Number of parts of all sites."""
+        return sum(self.counts)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the site in a part's name: `neuron/`, or nothing."""
+        return f"{self.origin}/" if self.origin else ""
+
+    def factors(self, site: str) -> tuple[nn.Parameter, nn.Parameter]:
+        """(V [d_in, C], U [C, d_out]) of a site."""
+        return self.V[site_key(site)], self.U[site_key(site)]
+
+    def names(self) -> list[str]:
+        """Names in the order of the sites and their columns."""
+        return [f"{self.prefix}{s}:{int(i)}" for s in self.sites for i in self.indices[s]]
+
+    def locate(self, name: str) -> tuple[str, int]:
+        """(site, column) of a part named `site:number` (with its origin before it); an unknown name is an error that
+        offers others."""
+        place, _, number = name.removeprefix(self.prefix).rpartition(":")
+        if place not in self.sites:
+            hint = nearest(place or name, self.sites)
+            example = f"{self.prefix}h.3.attn.v_proj:513"
+            raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as {example}.{hint}")
+        known = self.indices[place].tolist()
+        if not number.isdecimal() or int(number) not in known:
+            near = ", ".join(f"{self.prefix}{place}:{n}" for n in _near_numbers(known, number))
+            what = "part" if self.origin else "subcomponent"
+            raise RankOneError(
+                f"unknown {what} '{name}': '{place}' keeps {len(known)} {what}s."
+                + (f" Nearest: {near}." if near else "")
+            )
+        return place, known.index(int(number))
+
+    def vectors(self, name: str) -> PartVectors:
+        """(v, u) of one part."""
+        site, column = self.locate(name)
+        read, write = self.factors(site)
+        return PartVectors(read[:, column].detach(), write[column].detach())
+
+    def column(self, name: str) -> int:
+        """Position of a part in the concatenated order of `names`."""
+        site, column = self.locate(name)
+        return sum(self.counts[: self.sites.index(site)]) + column
+
+    def chosen(self, names: Sequence[str]) -> Parts:
+        """The named parts alone, under the same names, sites in this order; RankOneError for an unknown one."""
+        columns: dict[str, list[int]] = {}
+        for name in names:
+            site, column = self.locate(name)
+            if column not in columns.setdefault(site, []):
+                columns[site].append(column)
+        kept = {s: torch.tensor(sorted(columns[s])) for s in self.sites if s in columns}
+        factors = {}
+        for site, own in kept.items():
+            read, write = (f.detach() for f in self.factors(site))
+            factors[site] = (read[:, own.to(read.device)], write[own.to(write.device)])
+        return Parts(factors, self.origin, {s: self.indices[s][own] for s, own in kept.items()}, self.made)
+
+    def frozen(self) -> Self:
+        """Itself, in eval mode and without gradients."""
+        return self.eval().requires_grad_(False)
+
+
+def _near_numbers(known: list[int], number: str) -> list[int]:
+    if not number.isdecimal():
+        return known[:3]
+    at = bisect.bisect_left(known, int(number))
+    return known[max(0, at - 1) : at + 2] or known[-3:]
