@@ -18,34 +18,30 @@ from pathlib import Path
 
 from perf.environment import environment
 from perf.figures import Clock, store_figures
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.artifact import write_json
-from rankone.decomposition.model import DecomposedModel, Decomposition, load_decomposition
+from rankone.decomposition.model import DecomposedModel, load_decomposition
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.run import harvest
 from rankone.models.loading import ASSETS, load_model, load_tokenizer
-from rankone.text.corpus import Corpus
 from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Work:
     """What is timed: the forwards alone, and a harvest, over the same batches."""
 
-    target: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    decomposition: Decomposition
-    corpus: Corpus
+    workspace: Workspace
     config: HarvestConfig
     plan: list[Batch]
     device: str
 
     def forward(self, plan: list[Batch]) -> Clock:
         """The target's and the importance function's forward."""
-        with DecomposedModel(self.target, self.decomposition) as model, Clock() as clock:
+        with DecomposedModel(self.workspace.model, self.workspace.decomposition) as model, Clock() as clock:
             for batch in plan:
                 model.importance(batch.blocks.ids.to(self.device), batch.blocks.present.to(self.device))
         return clock
@@ -54,7 +50,7 @@ class Work:
         """Everything once."""
         forward = self.forward(self.plan)
         with Clock() as collecting:
-            harvest(self.target, self.tokenizer, self.decomposition, self.corpus, self.config, folder / "run")
+            harvest(self.workspace, self.config, folder / "run")
         with Clock() as combining:
             combine([folder / "run"], folder / "out")
         return {"forward": forward, "collecting": collecting, "combining": combining}
@@ -102,7 +98,7 @@ def main() -> None:
     )
     plan = list(batches(tokenizer, corpus, config))
     total = sum(batch.blocks.tokens for batch in plan)
-    work = Work(target, tokenizer, decomposition, corpus, config, plan, given.device)
+    work = Work(Workspace(target, tokenizer, corpus, decomposition), config, plan, given.device)
     work.forward(plan[:1])
     with tempfile.TemporaryDirectory() as folder:
         rounds = [work.round(Path(folder) / f"{i}") for i in range(given.repeats)]

@@ -29,10 +29,9 @@ from perf.figures import Clock, dense_bytes, store_figures
 from perf.growth import Growth, Table, power
 from perf.simulated import simulated
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from rankone.core.artifact import write_json
-from rankone.decomposition.model import Decomposition
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.collect import likely_tokens
 from rankone.harvest.counting.combine import EXAMPLE_ROW_GROUP, combine
@@ -42,6 +41,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
 from rankone.text.corpus import Corpus
 from rankone.text.opening import open_corpus
+from rankone.workspace import Workspace
 
 # Of a published decomposition of these shapes.
 ALIVE, L0 = 9972, 205.0
@@ -64,22 +64,15 @@ def words(corpus: Corpus, domains: list[str], tokens: int, size: int) -> PreTrai
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[unk]", bos_token="[bos]")
 
 
-def measure(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
-    config: HarvestConfig,
-    folder: Path,
-) -> dict[str, Any]:
+def measure(workspace: Workspace, config: HarvestConfig, folder: Path) -> dict[str, Any]:
     """Harvest once and say what was counted, how large it is and what it cost."""
     with Clock() as collecting:
-        harvest(target, tokenizer, decomposition, corpus, config, folder / "run")
+        harvest(workspace, config, folder / "run")
     with Clock() as combining:
         combine([folder / "run"], folder / "out")
     store = HarvestStore.open(folder / "out")
     firings, tokens = store.firings(), sum(store.tokens().values())
-    alive, vocabulary = int((firings > 0).sum()), int(target.config.vocab_size)
+    alive, vocabulary = int((firings > 0).sum()), workspace.vocabulary
     figures = store_figures(folder / "out", vocabulary, config)
     dense_alive = dense_bytes(alive, vocabulary, config.examples, config.window)
     rows = {p.stem: pq.read_metadata(p).num_rows for p in sorted((folder / "out").glob("*.parquet"))}
@@ -215,12 +208,13 @@ def main() -> None:
     )
     plan = list(batches(tokenizer, corpus, config))
     target, decomposition = simulated(size, plan, given.alive, given.l0, LEAST)
+    workspace = Workspace(target, tokenizer, corpus, decomposition)
     spoken = next_tokens(target, plan[len(plan) // 2], config)
     results = []
     for fraction in FRACTIONS:
         own = config.model_copy(update={"tokens": given.tokens // fraction})
         with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
-            results.append(measure(target, tokenizer, decomposition, corpus, own, Path(folder)))
+            results.append(measure(workspace, own, Path(folder)))
         print({k: v for k, v in results[-1].items() if k not in ("firings", "bytes_by_file")}, flush=True)
     dense = {
         "dense": results[-1]["dense_bytes"],

@@ -18,6 +18,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
 from rankone.labels.run import LabelSettings, label_harvest
 from rankone.models.loading import load_model
+from rankone.workspace import Workspace
 
 NAME = "h.0.mlp.c_fc:3"
 JOB = {
@@ -38,7 +39,7 @@ def world(tmp_path_factory, tokenizer, corpus):
     target = load_model(model)
     loaded, _ = load_decomposition(decomposition, target)
     config = HarvestConfig(domains=("de", "en"), tokens=60, context=24, examples=2, window=2)
-    harvest(target, tokenizer, loaded, corpus, config, folder / "run")
+    harvest(Workspace(target, tokenizer, corpus, loaded), config, folder / "run")
     combine([folder / "run"], folder / "harvest")
     store = HarvestStore.open(folder / "harvest")
     label_harvest(store, store.artifact.fingerprint, folder / "labels", LabelSettings())

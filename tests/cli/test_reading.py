@@ -17,6 +17,7 @@ from rankone.harvest.run import harvest
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.workspace import Workspace
 
 NAME = "h.0.mlp.down_proj:2"
 
@@ -29,7 +30,7 @@ def world(tmp_path_factory, tokenizer, corpus):
     target = load_model(model)
     loaded, _ = load_decomposition(decomposition, target)
     config = HarvestConfig(domains=("de", "en"), tokens=60, context=24, examples=4, window=3, seed=1)
-    harvest(target, tokenizer, loaded, corpus, config, folder / "run")
+    harvest(Workspace(target, tokenizer, corpus, loaded), config, folder / "run")
     combine([folder / "run"], folder / "harvest")
     fingerprint = open_artifact(folder / "harvest").fingerprint
     names = loaded.names()

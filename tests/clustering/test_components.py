@@ -17,6 +17,7 @@ from rankone.clustering.run import cluster
 from rankone.clustering.sample import Sample
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.workspace import Workspace
 
 FIRES, CLUSTER = planted_fires(np.random.default_rng(0), 1000, [2, 4, 3, 1, 1])
 ABOUT = {"decomposition": "abc"}
@@ -89,7 +90,7 @@ def clustered(tmp_path_factory, tokenizer, corpus):
     decomposition = decomposed(model)
     config = ClusterConfig(domains=("de", "en"), tokens=300, context=40, alpha=2.0)
     folder = tmp_path_factory.mktemp("run")
-    given = (model, tokenizer, decomposition, corpus, config)
+    given = (Workspace(model, tokenizer, corpus, decomposition), config)
     return decomposition, given, cluster(*given, folder / "first")
 
 
@@ -118,7 +119,8 @@ def test_another_decomposition_is_refused(clustered):
 
 
 def test_another_model_is_refused_whatever_its_decomposition(clustered):
-    decomposition, (model, *_), found = clustered
+    decomposition, (workspace, _), found = clustered
+    model = workspace.model
     assert Components.open(found.artifact.path, decomposition, model).names() == found.names()
     with pytest.raises(RankOneError, match="was made from another model"):
         Components.open(found.artifact.path, decomposition, elsewhere(model))

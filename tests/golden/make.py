@@ -33,6 +33,7 @@ from rankone.labels.run import LabelSettings, label_harvest
 from rankone.models.loading import load_model
 from rankone.runtime.checkpoint import State, save_checkpoint
 from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
 
 HERE = Path(__file__).parent
 SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}
@@ -76,13 +77,14 @@ def _decompositions(out: Path, model):
 def _harvest(out: Path, model, tokenizer, pair) -> None:
     corpus, domains = BuiltinCorpus(), ("de", "en")
     config = HarvestConfig(domains=domains, tokens=40, context=16, examples=2, window=2)
-    harvest(model, tokenizer, pair, corpus, config, out / "harvest.run")
+    workspace = Workspace(model, tokenizer, corpus, pair)
+    harvest(workspace, config, out / "harvest.run")
     combine([out / "harvest.run"], out / "harvest")
     shutil.rmtree(out / "harvest.run")
     store = HarvestStore.open(out / "harvest")
     label_harvest(store, store.artifact.fingerprint, out / "labels", LabelSettings())
     own = ClusterConfig(domains=domains, tokens=60, context=16, alpha=2.0)
-    cluster(model, tokenizer, pair, corpus, own, out / "components")
+    cluster(workspace, own, out / "components")
 
 
 def _results(out: Path) -> None:

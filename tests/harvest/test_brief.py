@@ -8,12 +8,13 @@ from tests.decomposition.tiny import decomposed
 from tests.tiny import tiny_model
 
 from rankone.harvest.brief import brief_harvest
+from rankone.workspace import Workspace
 
 
 def test_it_counts_training_text_and_leaves_nothing(tokenizer, corpus):
     model = tiny_model(len(tokenizer))
     decomposition = decomposed(model, "random")
-    store = brief_harvest(model, tokenizer, decomposition, corpus, ["de", "code"], 50)
+    store = brief_harvest(Workspace(model, tokenizer, corpus, decomposition), ["de", "code"], 50)
     assert store.tokens() == {"de": 50, "code": 50}
     assert store.config["config"]["split"] == "train"
     assert store.components() == decomposition.names()

@@ -25,6 +25,7 @@ from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
+from rankone.workspace import Workspace
 
 DOMAINS = ("de", "en", "code")
 CONFIG = HarvestConfig(
@@ -44,10 +45,7 @@ class World:
 
     def run(self, folder, **options):
         return harvest(
-            self.model,
-            self.tokenizer,
-            self.decomposition,
-            self.corpus,
+            Workspace(self.model, self.tokenizer, self.corpus, self.decomposition),
             options.pop("config", CONFIG),
             folder,
             **options,

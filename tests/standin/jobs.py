@@ -23,6 +23,7 @@ from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
 from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
 
 SEPARATE = {"reconstruction__form": "separate"}
 RECIPES = {
@@ -70,17 +71,17 @@ def whole_run(folder):
 
 def harvested(folder):
     model = target(vocab_size=VOCAB)
-    own = decomposed(model).to("cuda")
+    own = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), decomposed(model).to("cuda"))
     config = HarvestConfig(domains=("de", "en"), tokens=120, context=16, examples=4, batch_tokens=64)
-    assert harvest(model.to("cuda"), small_tokenizer(), own, BuiltinCorpus(), config, folder / "harvest")
+    assert harvest(own, config, folder / "harvest")
     combine([folder / "harvest"], folder / "table")
 
 
 def clustered(folder):
     model = target(vocab_size=VOCAB)
-    own = decomposed(model).to("cuda")
+    own = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), decomposed(model).to("cuda"))
     config = ClusterConfig(domains=("de", "en"), tokens=120, context=16)
-    cluster(model.to("cuda"), small_tokenizer(), own, BuiltinCorpus(), config, folder / "clusters")
+    cluster(own, config, folder / "clusters")
 
 
 def refusal(folder):

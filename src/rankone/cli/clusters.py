@@ -42,6 +42,7 @@ def cluster(
     from rankone.core.artifact import refuse_existing
     from rankone.models.context import usual_context
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     refuse_existing(out)
     corpus = open_corpus(text)
@@ -62,7 +63,7 @@ def cluster(
         },
         "cluster",
     )
-    _print_components(run_cluster(target, tokenizer, loaded, corpus, config, out), top)
+    _print_components(run_cluster(Workspace(target, tokenizer, corpus, loaded), config, out), top)
 
 
 def _print_components(found: Components, top: int) -> None:

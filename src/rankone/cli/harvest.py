@@ -46,6 +46,7 @@ def harvest(
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     refuse_existing(out)
     own = Shard.parse(shard)
@@ -65,7 +66,8 @@ def harvest(
     )
     folder = run or run_dir(out)
     grouping = None if clusters is None else Components.open(clusters, loaded, target).grouping(loaded)
-    run_harvest(target, tokenizer, loaded, corpus, config, folder, own, part_tokens, grouping=grouping)
+    workspace = Workspace(target, tokenizer, corpus, loaded)
+    run_harvest(workspace, config, folder, own, part_tokens, grouping=grouping)
     if own.count > 1:
         console.print(
             f"shard {shard} is in {folder}; when all are: rankone merge-harvest {folder} --out {out}",

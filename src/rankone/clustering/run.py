@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from rankone.clustering.components import Components, save_components
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.merging import merge_all
 from rankone.clustering.sample import draw_sample
 from rankone.core.artifact import refuse_existing
-from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
 from rankone.runtime.progress import meter
-from rankone.text.corpus import Corpus
+from rankone.workspace import Workspace
 
 
-def cluster(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
-    config: ClusterConfig,
-    out: Path,
-) -> Components:
+def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Components:
     """Cluster the living subcomponents into components and write them to `out`.
 
     Raises RankOneError when `out` exists, when there is too little text, and where (almost) nothing fires.
     """
     refuse_existing(out)
+    corpus = workspace.corpus
     about = {
         "config": config.model_dump(mode="json"),
-        **origin(target, decomposition),
+        **origin(workspace.model, workspace.decomposition),
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
     }
-    with DecomposedModel(target, decomposition) as model:
-        sample = draw_sample(model, tokenizer, corpus, config)
+    with DecomposedModel(workspace.model, workspace.decomposition) as model:
+        sample = draw_sample(model, workspace.tokenizer, corpus, config)
     with meter("merge", len(sample.names) - 1) as bar:
         merges = merge_all(sample, config.alpha, config.gamma, config.seed, bar)
     return save_components(out, sample, merges, about, config.alpha, {})

@@ -41,6 +41,7 @@ from rankone.text.blocks import Blocks
 from rankone.text.budgets import budget_windows
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.passages import domain_blocks, domain_passages
+from rankone.workspace import Workspace
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
 WIDTH_STEP = 2.5
@@ -87,8 +88,8 @@ class Job:
     def store(self) -> HarvestStore:
         """The harvest that the selection reads: the one that is named, or one made now on training text."""
         if self.config.harvest is None:
-            parts = (self.model, self.tokenizer, self.decomposition, self.corpus)
-            return brief_harvest(*parts, self.config.trained, self.config.selection_tokens)
+            workspace = Workspace(self.model, self.tokenizer, self.corpus, self.decomposition)
+            return brief_harvest(workspace, self.config.trained, self.config.selection_tokens)
         store = HarvestStore.open(self.config.harvest, self.decomposition, self.model)
         store.require_subcomponents("this job")
         return store

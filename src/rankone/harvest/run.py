@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.artifact import Artifact
-from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.collect import Collector
 from rankone.harvest.counting.grouping import Grouping
@@ -21,28 +20,21 @@ from rankone.harvest.counting.parts import Shard, ShardFolder
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.origin import origin
 from rankone.runtime.progress import Meter, console, meter
-from rankone.text.corpus import Corpus
 from rankone.text.vocabulary import spelled
+from rankone.workspace import Workspace
 
 PART_TOKENS = 200_000
 
 
-def describe(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
-    config: HarvestConfig,
-    grouping: Grouping | None = None,
-) -> dict[str, Any]:
+def describe(workspace: Workspace, config: HarvestConfig, grouping: Grouping | None = None) -> dict[str, Any]:
     """What is harvested: settings, hashes, names of what is counted and of tokens; `hash` covers all of it."""
-    size = max(len(tokenizer), int(target.config.vocab_size))
+    corpus, decomposition = workspace.corpus, workspace.decomposition
     about = {
         "config": config.model_dump(mode="json"),
-        **origin(target, decomposition),
+        **origin(workspace.model, decomposition),
         "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
         "components": decomposition.names(),
-        "tokens": spelled(tokenizer, size),
+        "tokens": spelled(workspace.tokenizer, workspace.vocabulary),
     }
     if grouping is not None:
         about |= {"components": grouping.names, "columns": about["components"], "clusters": grouping.clusters}
@@ -50,10 +42,7 @@ def describe(
 
 
 def harvest(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
+    workspace: Workspace,
     config: HarvestConfig,
     run: Path,
     shard: Shard | None = None,
@@ -68,7 +57,7 @@ def harvest(
     text that is missing or empty, and for a run directory of something else.
     """
     shard = shard or Shard()
-    folder = ShardFolder(run, shard, describe(target, tokenizer, decomposition, corpus, config, grouping))
+    folder = ShardFolder(run, shard, describe(workspace, config, grouping))
     if folder.finished:
         console.print(f"{shard.folder} is finished", markup=False)
         return True
@@ -77,13 +66,13 @@ def harvest(
     if done:
         console.print(f"{shard.folder}: resuming at batch {first}", markup=False)
     with (
-        DecomposedModel(target, decomposition) as model,
+        DecomposedModel(workspace.model, workspace.decomposition) as model,
         meter("harvest", len(config.domains) * config.tokens) as bar,
     ):
         collector = Collector(model, config, grouping)
         _recall(collector, done)
         return _Pass(folder, collector, config, part_tokens, stop_after, bar).over(
-            batches(tokenizer, corpus, config), first
+            batches(workspace.tokenizer, workspace.corpus, config), first
         )
 
 

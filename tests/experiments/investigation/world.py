@@ -15,6 +15,7 @@ from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
+from rankone.workspace import Workspace
 
 HOSTILE = "<script>alert(1)</script> \x1b[31m[bold]x[/bold] ‮ </table> "
 DOMAINS = ("de", "<b>en", "code")
@@ -51,6 +52,6 @@ def made(tokenizer, corpus, folder, seed=4) -> World:
         }
     )
     config = HarvestConfig(domains=DOMAINS, tokens=150, context=24, examples=50, window=4, top_tokens=5)
-    harvest(model, tokenizer, decomposition, text, config, folder / "run")
+    harvest(Workspace(model, tokenizer, text, decomposition), config, folder / "run")
     combine([folder / "run"], folder / "out")
     return World(model, tokenizer, decomposition, text, HarvestStore.open(folder / "out", decomposition))
