@@ -17,14 +17,12 @@ from rankone.core.artifact import (
     new_artifact,
     open_artifact,
     read_json,
-    read_tensors,
     refuse_existing,
-    save_tensors,
-    tensor_hash,
     write_json,
     write_text,
 )
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import save_tensors
 
 WRITER = """
 import sys, time
@@ -169,25 +167,9 @@ def test_damaged_manifest(tmp_path, data):
         open_artifact(tmp_path / "x")
 
 
-def test_damaged_tensors_are_named(tmp_path):
-    (tmp_path / "t.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(RankOneError, match=r"cannot read tensors from '.*t\.safetensors'"):
-        read_tensors(tmp_path / "t.safetensors")
-    with pytest.raises(RankOneError, match=r"cannot read tensors from '.*none\.safetensors'"):
-        read_tensors(tmp_path / "none.safetensors")
-
-
 def test_hashes_of_known_bytes(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert file_hash(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_tensor_hash_sees_dtype_shape_and_values_but_not_strides():
-    base = torch.arange(6.0).view(2, 3)
-    assert tensor_hash(base) == tensor_hash(base.T.contiguous().T)
-    others = [base.view(3, 2), base.double(), base.bfloat16(), base + 1, torch.tensor(1.0), torch.empty(0)]
-    hashes = [tensor_hash(t) for t in [base, *others]]
-    assert len(set(hashes)) == len(hashes)
 
 
 def test_text_is_written_whole_or_not_at_all(tmp_path):

@@ -14,8 +14,8 @@ from tests.decomposition.tiny import SIZES, put, target
 from tests.helpers import VOCAB
 from tests.helpers import tokenizer as small_tokenizer
 
-from rankone.core.artifact import tensor_hash
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import tensor_hash
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.masking import kernels

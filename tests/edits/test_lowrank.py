@@ -316,7 +316,8 @@ def test_an_altered_file_is_refused(tmp_path, name):
 
 
 def test_files_that_do_not_fit_together_are_refused(tmp_path):
-    from rankone.core.artifact import new_artifact, save_tensors, write_json
+    from rankone.core.artifact import new_artifact, write_json
+    from rankone.core.tensors import save_tensors
 
     def write(where, entry, tensors):
         with new_artifact(where, "edit") as staging:

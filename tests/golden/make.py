@@ -19,7 +19,8 @@ from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import cluster
-from rankone.core.artifact import new_artifact, refuse_existing, save_tensors, write_json
+from rankone.core.artifact import new_artifact, refuse_existing, write_json
+from rankone.core.tensors import save_tensors
 from rankone.decomposition.evidence.save import save_evidence
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import load_decomposition, save_decomposition

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rankone.clustering.components import Components
-from rankone.core.artifact import open_artifact, tensor_hash
+from rankone.core.artifact import open_artifact
+from rankone.core.tensors import tensor_hash
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments import tables

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from rankone.core.artifact import tensor_hash
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import tensor_hash
 from rankone.runtime.checkpoint import (
     State,
     append_metrics,

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rankone.core.errors import RankOneError
+
+if TYPE_CHECKING:
+    import torch
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -45,6 +44,8 @@ class Artifact:
 
     def tensors(self, name: str = "tensors.safetensors") -> dict[str, torch.Tensor]:
         """Load one of its safetensors files."""
+        from safetensors.torch import load_file  # PyTorch takes seconds to import; JSON needs none of it
+
         return load_file(self.path / name)
 
     @property
@@ -57,14 +58,6 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def tensor_hash(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's dtype, shape and bytes, in hex."""
-    flat = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{flat.dtype}{tuple(flat.shape)}".encode())
-    digest.update(flat.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def git_revision() -> str | None:
@@ -88,6 +81,8 @@ def git_revision() -> str | None:
 
 def environment() -> dict[str, Any]:
     """Versions and machine facts that a result needs to be reproduced."""
+    import torch
+
     packages = ("rankone", "torch", "transformers", "tokenizers", "numpy")
     versions = {}
     for name in packages:
@@ -165,11 +160,6 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors as safetensors; views are made contiguous first."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
 
 
 @contextmanager
@@ -268,11 +258,3 @@ def _check_file(directory: Path, name: str, expected: str) -> None:
             f"'{target}' was altered or truncated: its hash is {actual[:12]}…, "
             f"the manifest says {expected[:12]}…. Restore the artefact from its source."
         )
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Load a safetensors file; a damaged one is a RankOneError that names it."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RankOneError(f"cannot read tensors from '{path}': {error}.") from error

@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.core.artifact import Artifact, new_artifact, open_artifact, save_tensors, tensor_hash, write_json
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import save_tensors, tensor_hash
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,

@@ -21,8 +21,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.artifact import new_artifact, save_tensors, write_json
+from rankone.core.artifact import new_artifact, write_json
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import save_tensors
 from rankone.edits.lowrank import LowRankEdit, cast_parameters, refuse_attached
 from rankone.edits.verify import (
     ADAPTER_CONFIG,

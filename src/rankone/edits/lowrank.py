@@ -19,16 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rankone.core.artifact import (
-    new_artifact,
-    open_artifact,
-    read_tensors,
-    save_tensors,
-    tensor_hash,
-    write_json,
-)
+from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.tensors import read_tensors, save_tensors, tensor_hash
 from rankone.models.sites import Site, sites_named, weight_of
 
 KIND = "edit"

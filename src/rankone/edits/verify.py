@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rankone.core.artifact import read_tensors, write_json
+from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import read_tensors
 from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.loading import load_model, load_tokenizer
 

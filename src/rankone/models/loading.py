@@ -22,8 +22,9 @@ from transformers import (
 )
 
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
-from rankone.core.artifact import MANIFEST, open_artifact, read_manifest, tensor_hash
+from rankone.core.artifact import MANIFEST, open_artifact, read_manifest
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.tensors import tensor_hash
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 BUILTIN_MODELS = ("mini", "mini-without-de")

@@ -19,8 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rankone.core.artifact import new_artifact, open_artifact, save_tensors, write_json
+from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import save_tensors
 from rankone.runtime.distributed import Ranks, current
 
 KIND = "checkpoint"

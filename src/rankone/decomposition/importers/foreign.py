@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rankone.core.artifact import read_tensors
 from rankone.core.errors import RankOneError
+from rankone.core.tensors import read_tensors
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
