@@ -15,6 +15,7 @@ from rankone.models.context import usual_context
 from rankone.parts.parts import Parts
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus, require_domain
+from rankone.text.openers import AUTO, opener_id
 from rankone.text.passages import domain_blocks
 
 
@@ -22,13 +23,15 @@ from rankone.text.passages import domain_blocks
 class Workspace:
     """A model under study and what is known of it; token ids, parts and the model lie on the same device.
 
-    parts: None where nothing but the model is needed. Raises RankOneError where tokenizer and model do not fit.
+    parts: None where nothing but the model is needed. opener: what rows of text start with, by choice (text/openers.py).
+    Raises RankOneError where tokenizer and model do not fit, and for an opener that the tokenizer does not have.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     corpus: Corpus
     parts: Parts | None = None
+    opener: str = AUTO
 
     def __post_init__(self) -> None:
         size = self.vocabulary
@@ -37,6 +40,8 @@ class Workspace:
                 f"vocabulary mismatch: the tokenizer has {len(self.tokenizer)} entries, the model {size}. "
                 "Load the tokenizer the model was trained with."
             )
+        if self.opener != AUTO:
+            opener_id(self.tokenizer, self.opener)
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +82,9 @@ class Workspace:
     def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
         """The first `tokens` tokens of a domain's split, or all it has, on the device; no text is an error."""
         require_domain(self.corpus, domain)
-        made = domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
+        made = domain_blocks(
+            self.tokenizer, self.corpus, domain, split, tokens, length or self.context, self.opener
+        )
         return made.to(self.device)
 
     def text(self, domains: Sequence[str], split: str, tokens: int) -> dict[str, Blocks]:

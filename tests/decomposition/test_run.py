@@ -21,7 +21,7 @@ from rankone.decomposition.run import (
     fold_dead,
     training_rows,
 )
-from rankone.text.blocks import bos_id
+from rankone.text.openers import opener_id
 from rankone.text.sources.builtin import BuiltinCorpus
 
 DEAD = [3, 10, 40]  # columns
@@ -148,7 +148,7 @@ def test_evidence_text_is_held_out_and_in_proportion(tokenizer):
     mixture = recipe(mixture={"en": {"weight": 3.0}, "code": {"weight": 1.0}}).mixture
     blocks = evidence_text(tokenizer, BuiltinCorpus(), mixture, context=16, tokens=128)
     assert blocks.ids.shape == (8, 16)  # six rows and two
-    assert (blocks.ids[:, 0] == bos_id(tokenizer)).all()
+    assert (blocks.ids[:, 0] == opener_id(tokenizer)).all()
     assert not blocks.valid[:, 0].any()
     only = [
         evidence_text(tokenizer, BuiltinCorpus(), {d: mixture[d]}, context=16, tokens=n)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
 from rankone.core.errors import RankOneError
-from rankone.text.blocks import Blocks, bos_id, chunk_documents, encode, packed_stream, passage_blocks
+from rankone.text.blocks import Blocks, chunk_documents, encode, packed_stream, passage_blocks
+from rankone.text.openers import opener_id
 
 texts = st.lists(st.text(alphabet="abcä \n", max_size=60), max_size=8)
 
@@ -52,8 +52,8 @@ def test_passage_blocks_hold_every_token_once(tokenizer, corpus):
     found = passage_blocks(tokenizer, documents, length=32)
     expected = [i for ids in encode(tokenizer, documents) for i in ids]
     assert found.ids[found.valid].tolist() == expected
-    assert (found.ids[:, 0] == bos_id(tokenizer)).all()
-    assert (found.ids[~found.valid] == bos_id(tokenizer)).all()
+    assert (found.ids[:, 0] == opener_id(tokenizer)).all()
+    assert (found.ids[~found.valid] == opener_id(tokenizer)).all()
     assert found.ids.shape[1] == 32
 
 
@@ -91,16 +91,6 @@ def test_chunks_are_cut_as_soon_as_they_are_long_enough(documents, chars):
 @given(documents=texts, tokens=st.integers(0, 120), batch=st.integers(1, 3))
 def test_packed_stream_is_a_prefix_of_bos_and_documents(tokenizer, documents, tokens, batch):
     stream = packed_stream(tokenizer, documents, tokens, batch)
-    whole = [i for ids in encode(tokenizer, documents) for i in (bos_id(tokenizer), *ids)]
+    whole = [i for ids in encode(tokenizer, documents) for i in (opener_id(tokenizer), *ids)]
     assert stream.dtype == np.int32
     assert stream.tolist() == whole[:tokens]
-
-
-def test_bos_falls_back_to_eos_and_is_required(tokenizer):
-    eos_only = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|endoftext|>"
-    )
-    assert bos_id(eos_only) == eos_only.eos_token_id
-    neither = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
-    with pytest.raises(RankOneError, match="neither a BOS nor an EOS token; set one of them"):
-        bos_id(neither)

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
 from rankone.models.context import context_length
-from rankone.text.blocks import Blocks, bos_id
+from rankone.text.blocks import Blocks
+from rankone.text.openers import opener_id
 
 ROWS_AT_ONCE = 16
 
@@ -44,7 +45,9 @@ def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: 
     """Greedy continuation of a prompt (without it); RankOneError where both do not fit the model's context."""
     if tokens < 1:
         raise RankOneError(f"{tokens} tokens are asked for; ask for at least 1.")
-    ids = [bos_id(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues]
+    first = opener_id(tokenizer)
+    said: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    ids = said if first is None else [first, *said]
     longest = context_length(model)
     if longest is not None and len(ids) + tokens > longest:
         raise RankOneError(

@@ -12,14 +12,17 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
+from rankone.text.chats import Chat, Encoded, encode_chat
+from rankone.text.openers import AUTO, opener_id, special_ids
 
 
 @dataclass(frozen=True)
 class Blocks:
     """Token rows with the positions that count.
 
-    ids: [N, T], each row starts with the tokenizer's BOS. valid: [N, T], True where the token is a text token
-    (never BOS, never padding): exactly the tokens whose prediction is scored.
+    ids: [N, T], each row starts with a token that is not scored: the opener (text/openers.py), or where there is none the
+    text's first token. valid: [N, T], True where the token is scored (never the first, never padding, of a chat only what
+    the assistant says).
     """
 
     ids: Int[Tensor, "rows length"]
@@ -32,8 +35,8 @@ class Blocks:
 
     @property
     def present(self) -> Bool[Tensor, "rows length"]:
-        """True at real positions: the BOS and the text tokens, not the padding."""
-        real = self.valid.clone()
+        """True at real positions: all up to the last scored token of the row, not the padding."""
+        real = self.valid.flip(1).cumsum(1).flip(1) > 0
         real[:, 0] = True
         return real
 
@@ -54,19 +57,25 @@ class Blocks:
         return Blocks(self.ids[:rows, :width], valid[:rows, :width])
 
 
-def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that opens a row: BOS, else EOS."""
-    found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if not isinstance(found, int):
-        raise RankOneError("the tokenizer has neither a BOS nor an EOS token; set one of them.")
-    return found
-
-
 def encode(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[list[int]]:
-    """Token ids of each document, without special tokens."""
-    if not documents:
-        return []
-    return tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]  # pyright: ignore[reportReturnType]
+    """Token ids of each document, without special tokens; of a chat those of the assistant's turns."""
+    return [
+        [i for i, scored in zip(*one, strict=True) if scored] for one in encode_scored(tokenizer, documents)
+    ]
+
+
+def encode_scored(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[Encoded]:
+    """Token ids of each document with what is scored: plain text whole, a chat in its template (text/chats.py)."""
+    plain = [document for document in documents if not isinstance(document, Chat)]
+    ids = iter(tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"] if plain else [])  # pyright: ignore[reportArgumentType]
+    return [
+        encode_chat(tokenizer, document) if isinstance(document, Chat) else _plain(next(ids))
+        for document in documents
+    ]
+
+
+def _plain(ids: list[int]) -> Encoded:
+    return Encoded(ids, [True] * len(ids))
 
 
 def passage_blocks(
@@ -75,34 +84,61 @@ def passage_blocks(
     length: int,
     need: int = 1,
     what: str = "the text",
+    opener: str = AUTO,
 ) -> Blocks:
-    """Rows of BOS + up to length − 1 tokens of one document each, padded at the right.
+    """Rows of the opener + up to length − 1 tokens of one document each, padded at the right.
 
-    Raises RankOneError when there are fewer than `need` tokens in all.
+    A document that brings a special token of its own (a chat in its template) gets no second one. Raises RankOneError when
+    there are fewer than `need` scored tokens in all.
     """
-    bos = bos_id(tokenizer)
+    first, special = opener_id(tokenizer, opener), special_ids(tokenizer)
     pieces = [
-        ids[i : i + length - 1]
-        for ids in encode(tokenizer, documents)
-        for i in range(0, len(ids), length - 1)
+        piece
+        for one in encode_scored(tokenizer, documents)
+        for piece in _rows(one, first, length, bool(special.intersection(one.ids[:1])))
     ]
-    total = sum(map(len, pieces))
+    total = sum(sum(piece.scored) for piece in pieces)
     if total < need:
         raise RankOneError(
             f"{what} has {total} tokens, but {need} are needed. Give more text or ask for less."
         )
-    ids = torch.full((len(pieces), length), bos, dtype=torch.long)
+    ids = torch.full((len(pieces), length), _padding(tokenizer, first), dtype=torch.long)
     valid = torch.zeros(len(pieces), length, dtype=torch.bool)
     for row, piece in enumerate(pieces):
-        ids[row, 1 : len(piece) + 1] = torch.tensor(piece)
-        valid[row, 1 : len(piece) + 1] = True
+        ids[row, : len(piece.ids)] = torch.tensor(piece.ids)
+        valid[row, : len(piece.ids)] = torch.tensor(piece.scored)
     return Blocks(ids, valid)
 
 
+def _rows(document: Encoded, opener: int | None, length: int, opened: bool) -> list[Encoded]:
+    """A document cut into rows that start with an unscored token: the opener, or where there is none the token before.
+
+    opened: the document's first token opens it. Rows without a scored token are left out.
+    """
+    ids, scored = document
+    start = 1 if opened or opener is None else 0
+    rows = []
+    for at in range(start, len(ids), length - 1):
+        lead = ids[at - 1] if opener is None or (opened and at == start) else opener
+        rows.append(Encoded([lead, *ids[at : at + length - 1]], [False, *scored[at : at + length - 1]]))
+    return [row for row in rows if any(row.scored)]
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase, opener: int | None) -> int:
+    """What fills a row: never seen by a causal model's scored positions, and so any id does."""
+    return opener if opener is not None else int(tokenizer.pad_token_id or 0)  # pyright: ignore[reportArgumentType]
+
+
 def chunk_documents(documents: Sequence[str], chars: int) -> list[str]:
-    """Cut documents at line ends into pieces of about `chars` characters, so that long ones can be mixed."""
+    """Cut documents at line ends into pieces of about `chars` characters, so that long ones can be mixed.
+
+    Chats stay whole.
+    """
     pieces: list[str] = []
     for document in documents:
+        if isinstance(document, Chat):
+            pieces.append(document)
+            continue
         piece: list[str] = []
         size = 0
         for line in document.split("\n"):
@@ -117,16 +153,21 @@ def chunk_documents(documents: Sequence[str], chars: int) -> list[str]:
 
 
 def packed_stream(
-    tokenizer: PreTrainedTokenizerBase, documents: Sequence[str], tokens: int, batch: int = 2000
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[str],
+    tokens: int,
+    batch: int = 2000,
+    opener: str = AUTO,
 ) -> np.ndarray:
-    """One stream of at most `tokens` ids: BOS + document, one after the other."""
-    bos = bos_id(tokenizer)
+    """One stream of at most `tokens` ids: opener + document, one after the other; chats in their templates."""
+    first, special = opener_id(tokenizer, opener), special_ids(tokenizer)
     parts: list[np.ndarray] = []
     count = 0
     for start in range(0, len(documents), batch):
-        for ids in encode(tokenizer, documents[start : start + batch]):
-            parts.append(np.array([bos, *ids], dtype=np.int32))
-            count += len(ids) + 1
+        for ids, _ in encode_scored(tokenizer, documents[start : start + batch]):
+            lead = [] if first is None or special.intersection(ids[:1]) else [first]
+            parts.append(np.array([*lead, *ids], dtype=np.int32))
+            count += len(parts[-1])
         if count >= tokens:
             break
     return np.concatenate(parts)[:tokens] if parts else np.empty(0, dtype=np.int32)

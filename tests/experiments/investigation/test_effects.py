@@ -17,7 +17,8 @@ from rankone.experiments.investigation.effects import (
     worst_contexts,
 )
 from rankone.experiments.measure import cross_entropy
-from rankone.text.blocks import Blocks, bos_id
+from rankone.text.blocks import Blocks
+from rankone.text.openers import opener_id
 
 SETTINGS = [
     {},
@@ -63,7 +64,7 @@ def test_lost_tokens(tokenizer):
     the, end, cat = (
         tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" the", " en", "c")
     )
-    ids = torch.tensor([[bos_id(tokenizer), the, end, the], [bos_id(tokenizer), cat, the, the]])
+    ids = torch.tensor([[opener_id(tokenizer), the, end, the], [opener_id(tokenizer), cat, the, the]])
     valid = torch.tensor([[False, True, True, True], [False, True, True, False]])
     rise = torch.tensor([[9.0, 1.0, 3.0, -0.5], [9.0, -1.0, 0.5, 9.0]])
     first, second = lost_tokens(rise, Blocks(ids, valid), tokenizer, 5)
@@ -74,7 +75,7 @@ def test_lost_tokens(tokenizer):
 
 def test_worst_contexts(tokenizer):
     ids = torch.tensor(
-        [[bos_id(tokenizer), *tokenizer("the cat sat on", add_special_tokens=False)["input_ids"]]]
+        [[opener_id(tokenizer), *tokenizer("the cat sat on", add_special_tokens=False)["input_ids"]]]
     )
     valid = torch.arange(ids.shape[1]).unsqueeze(0) > 0
     valid[0, -1] = False

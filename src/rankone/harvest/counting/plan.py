@@ -77,10 +77,10 @@ def _blocks(
 
 def _batched(blocks: Blocks, tokens: int) -> Iterator[Blocks]:
     """Batches of at most `tokens` positions; rows of like length go together, so that little is padding."""
-    sizes = blocks.valid.sum(1)
-    order = sizes.argsort(descending=True, stable=True)
-    order = order[sizes[order] > 0]
+    widths = blocks.present.sum(1)
+    order = widths.argsort(descending=True, stable=True)
+    order = order[blocks.valid[order].any(1)]
     while len(order):
-        width = int(sizes[order[0]]) + 1
+        width = int(widths[order[0]])
         rows, order = order.tensor_split([max(1, tokens // width)])
         yield Blocks(blocks.ids[rows, :width], blocks.valid[rows, :width])
