@@ -18,6 +18,7 @@ from rankone.experiments.investigation.check import CheckConfig, check, print_ch
 from rankone.harvest.reading.store import HarvestStore
 from rankone.models.loading import ASSETS, load_model, load_tokenizer
 from rankone.text.opening import open_corpus
+from rankone.workspace import Workspace
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     decomposition, artifact = load_decomposition(given.decomposition, target)
     store = HarvestStore.open(given.harvest, decomposition, target)
     corpus = open_corpus(given.text)
-    found = check(target, tokenizer, decomposition, store, corpus, config)
+    found = check(Workspace(target, tokenizer, corpus, decomposition), store, config)
     print_check(found)
     made = {
         "decomposition": artifact.fingerprint,

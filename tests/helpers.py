@@ -17,6 +17,8 @@ from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.sites import find_sites
 from rankone.models.tokenizer import train_tokenizer
+from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
 
 VOCAB = 300
 
@@ -107,3 +109,15 @@ def snapshot(model: torch.nn.Module) -> dict[str, Tensor]:
 def same(model: torch.nn.Module, before: dict[str, Tensor]) -> bool:
     """Whether every parameter is bit for bit what the snapshot holds."""
     return all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+class NoWords:
+    """A tokenizer without entries, for models whose vocabulary has no words."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def workspace(model, parts=None, words=None, corpus=None) -> Workspace:
+    """A model with its parts; without a tokenizer unless one is given, beside the built-in text."""
+    return Workspace(model, words or NoWords(), corpus or BuiltinCorpus(), parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.cli.test_reading import refused, shown
+from tests.helpers import workspace
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.clustering.components import Components
@@ -90,7 +91,13 @@ def test_rank_by_gradient_adds_up_the_members(world):
 
     rows = open_corpus("builtin").documents("de", "train", 320)
     text = passage_blocks(load_tokenizer(world / "model"), rows, usual_context(model)).take(40)
-    each = dict(zip(decomposition.names(), scale_gradients(model, decomposition, text).tolist(), strict=True))
+    each = dict(
+        zip(
+            decomposition.names(),
+            scale_gradients(workspace(model, decomposition), text).tolist(),
+            strict=True,
+        )
+    )
     sums = {n: sum(each[m] for m in clusters.members(n)) for n in clusters.names()}
     assert best == max(sums, key=lambda n: abs(sums[n]))
     assert f"{sums[best]:+.2e}" in said

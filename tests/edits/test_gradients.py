@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import decomposed, target
-from tests.helpers import gpt2, same, snapshot
+from tests.helpers import gpt2, same, snapshot, workspace
 
 from rankone.core.errors import RankOneError
 from rankone.edits.gradients import scale_gradients
@@ -32,7 +32,7 @@ def test_finite_differences(build, near):
     model = build().double()
     decomposition = decomposed(model, "random").double()
     text, before = blocks(), snapshot(model)
-    found = scale_gradients(model, decomposition, text)
+    found = scale_gradients(workspace(model, decomposition), text)
     assert same(model, before)
     names = decomposition.names()
     chosen = list(range(0, len(names), max(1, len(names) // 12)))
@@ -57,8 +57,8 @@ def test_finite_differences(build, near):
 def test_frozen_models_will_do():
     model = target()
     decomposition = decomposed(model, "random")
-    free = scale_gradients(model, decomposition, blocks())
-    frozen = scale_gradients(model.requires_grad_(False), decomposition, blocks())
+    free = scale_gradients(workspace(model, decomposition), blocks())
+    frozen = scale_gradients(workspace(model.requires_grad_(False), decomposition), blocks())
     assert torch.equal(free, frozen)
     assert free.abs().max() > 0
 
@@ -68,8 +68,8 @@ def test_bad_text_and_numbers_are_refused():
     decomposition = decomposed(model, "random")
     empty = Blocks(torch.ones(1, 3, dtype=torch.long), torch.zeros(1, 3, dtype=torch.bool))
     with pytest.raises(RankOneError, match="is empty"):
-        scale_gradients(model, decomposition, empty)
+        scale_gradients(workspace(model, decomposition), empty)
     with torch.no_grad():
         model.wte.weight.fill_(float("nan"))
     with pytest.raises(RankOneError, match="not finite"):
-        scale_gradients(model, decomposition, blocks())
+        scale_gradients(workspace(model, decomposition), blocks())

@@ -8,12 +8,14 @@ import pytest
 import torch
 from tests.decomposition.tiny import decomposed, target
 from tests.harvest.counted import Counted
+from tests.helpers import NoWords, workspace
 from tests.labels.written import written
 
 from rankone.core.errors import RankOneError
 from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking import Asked, Sources, rank
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 SIZES = {"de": 100, "en": 100, "fr": 100}
 COMPONENTS = {"a:0": (50, 10, 40), "a:1": (40, 0, 0), "a:2": (30, 30, 90), "a:3": (0, 0, 0)}
@@ -30,7 +32,7 @@ def refuse():
 
 def sources(harvest=True, labels=None, domains=tuple(SIZES), **kinds):
     store = Counted(SIZES, COMPONENTS, VOCABULARY, outputs=OUTPUTS) if harvest else None
-    return Sources(kinds.get("pair", refuse), kinds.get("text", refuse), domains, store, labels)
+    return Sources(kinds.get("opened", refuse), domains, 8, store, labels)
 
 
 def best(ranking, top=9):
@@ -82,7 +84,9 @@ def test_label_by_confidence():
 def test_unembedding(tokenizer):
     model = target(vocab_size=len(tokenizer))
     decomposition = decomposed(model, "random")
-    ranking = rank(Asked(token=" the"), sources(False, pair=lambda: (model, tokenizer, decomposition)))
+    ranking = rank(
+        Asked(token=" the"), sources(False, opened=lambda: workspace(model, decomposition, tokenizer))
+    )
     top = ranking.names[ranking.order(1)[0]]
     assert {n.rsplit(":", 1)[0] for n in (ranking.names[i] for i in ranking.order(10**6))} == {
         "h.0.attn.o_proj",
@@ -103,8 +107,14 @@ def test_gradient_and_its_penalty():
     valid = torch.ones(2, 8, dtype=torch.bool)
     valid[:, 0] = False
     text = {d: Blocks(own, valid) for d, own in zip(SIZES, ids, strict=True)}
-    de, en, fr = (scale_gradients(model, decomposition, b) for b in text.values())
-    own = sources(False, pair=lambda: (model, None, decomposition), text=lambda ds: {d: text[d] for d in ds})
+
+    class Read(Workspace):
+        def blocks(self, domain, split, tokens, length=None):
+            assert (split, tokens) == ("train", 8)
+            return text[domain]
+
+    de, en, fr = (scale_gradients(workspace(model, decomposition), b) for b in text.values())
+    own = sources(False, opened=lambda: Read(model, NoWords(), None, decomposition))
     assert torch.equal(rank(Asked(of=("de",)), own, "gradient").values, de.abs())
     asked = Asked(of=("de",), against=("en", "fr"), penalty=2.0)
     ranking = rank(asked, own, "gradient")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.decomposition.tiny import decomposed
+from tests.helpers import workspace
 from tests.tiny import tiny_model
 
 from rankone.core.artifact import write_json
@@ -31,7 +32,9 @@ def test_what_is_lacking_is_said_first(change, complaint, tokenizer, corpus, tmp
     monkeypatch.setattr(demo, "_fit_and_measure", None)
     write_json(tmp_path / "list.json", [])
     model = tiny_model(len(tokenizer))
-    job = Job(JobConfig.model_validate({**BASE, **change}), model, tokenizer, decomposed(model), corpus)
+    job = Job(
+        JobConfig.model_validate({**BASE, **change}), workspace(model, decomposed(model), tokenizer, corpus)
+    )
     with pytest.raises(RankOneError, match=complaint):
         run_demo(job, tmp_path / "report")
     assert not (tmp_path / "report").exists()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tests.decomposition.tiny import decomposed
 from tests.harvest.counted import Counted
+from tests.helpers import workspace
 from tests.labels.written import labelled
 from tests.tiny import tiny_model
 
@@ -32,7 +33,7 @@ def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkey
     monkeypatch.setattr(module.HarvestStore, "open", lambda *a: opened.append(a) or store)
     monkeypatch.setattr(module, "open_labels", lambda *a: opened.append(a) or labels)
     config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l"})
-    job = Job(config, model, tokenizer, decomposition, corpus)
+    job = Job(config, workspace(model, decomposition, tokenizer, corpus))
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
     assert job.choice[0].name == second
     assert opened == [("h", decomposition, model), ("l", "f" * 64)]
@@ -75,10 +76,11 @@ def test_without_a_harvest_one_is_made_of_training_text_with_labels_on_demand(to
     monkeypatch.setattr(module, "brief_harvest", lambda *a: made.append(a) or store)
     monkeypatch.setattr(module, "StatisticalLabels", lambda pages: said if pages is store else None)
     job = Job(
-        JobConfig.model_validate({**BASE, "selection_tokens": 70}), model, tokenizer, decomposition, corpus
+        JobConfig.model_validate({**BASE, "selection_tokens": 70}),
+        workspace(model, decomposition, tokenizer, corpus),
     )
     assert job.choice[0].name == second
-    assert made == [(model, tokenizer, decomposition, corpus, ["de", "en"], 70)]
+    assert made == [(job.workspace, ["de", "en"], 70)]
 
 
 def test_the_table_of_candidates(tokenizer, corpus):
@@ -86,7 +88,8 @@ def test_the_table_of_candidates(tokenizer, corpus):
     model = tiny_model(len(tokenizer))
     decomposition = decomposed(model, "random")
     job = Job(
-        JobConfig.model_validate({**BASE, "selection_tokens": 60}), model, tokenizer, decomposition, corpus
+        JobConfig.model_validate({**BASE, "selection_tokens": 60}),
+        workspace(model, decomposition, tokenizer, corpus),
     )
     picked = decomposition.names()[5]
     job.choice = Candidate(picked, 0.0), []

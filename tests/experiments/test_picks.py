@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.decomposition.tiny import decomposed
 from tests.harvest.counted import Counted
+from tests.helpers import workspace
 from tests.labels.written import labelled, written
 from tests.tiny import tiny_model
 
@@ -78,7 +79,7 @@ def test_response_rows_are_those_of_the_edits(tiny, tokenizer, corpus):
         for d in ("de", "en")
     }
     base, members = cross_entropies(model, text), ["h.0.mlp.c_fc:1", "h.0.attn.o_proj:2"]
-    measured = scale_response(model, decomposition, members, [-3.0, 1.0], text)
+    measured = scale_response(workspace(model, decomposition), members, [-3.0, 1.0], text)
     edited = edited_cross_entropies(model, scale_edit(decomposition, dict.fromkeys(members, -3.0)), text)
     assert [(r["alpha"], r["domain"], r["ce"]) for r in measured] == [
         (-3.0, "de", edited["de"]),
@@ -95,7 +96,7 @@ def test_the_whole_way(tiny, tokenizer, corpus):
     store = Counted({"de": 100, "en": 100}, {names[0]: (90, 2), names[1]: (60, 1), names[2]: (50, 50)})
     labels = labelled(dict(zip(names, [("text", 0.9), ("German words", 0.9), ("text", 0.9)], strict=True)))
     config = PicksConfig(targets=("de",), alphas=(-4.0, 5.0), tokens=30, candidates=2, tolerance=10.0)
-    (pick,) = compare_picks(model, tokenizer, decomposition, corpus, store, labels, config)
+    (pick,) = compare_picks(workspace(model, decomposition, tokenizer, corpus), store, labels, config)
     assert pick.pick == names[1]  # the other one is not labelled as German
     assert {c.component for c in pick.candidates} == set(names[:2])
     rises = [c.rise for c in pick.candidates]
@@ -118,4 +119,6 @@ def test_an_unknown_target_is_refused_before_anything_is_measured(tiny, tokenize
     model, decomposition = tiny
     store = Counted({"de": 100, "en": 100}, {decomposition.names()[0]: (90, 2)})
     with pytest.raises(RankOneError, match="no importances for 'dk'"):
-        compare_picks(model, tokenizer, decomposition, corpus, store, written(), PicksConfig(targets=("dk",)))
+        compare_picks(
+            workspace(model, decomposition, tokenizer, corpus), store, written(), PicksConfig(targets=("dk",))
+        )

@@ -37,14 +37,12 @@ def tune(
     from rankone.experiments.tuning import tune as run_tune
     from rankone.harvest.reading.names import expand
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
     opened = Components.open(clusters, loaded, target) if clusters is not None else None
     run_tune(
-        target,
-        tokenizer,
-        loaded,
-        open_corpus(text),
+        Workspace(target, tokenizer, open_corpus(text), loaded),
         expand([c.strip() for c in components.split(",") if c.strip()], opened, loaded.locate),
         forget=forget,
         retain=retain,

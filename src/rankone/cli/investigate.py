@@ -44,6 +44,7 @@ def investigate(
     from rankone.labels.store import open_labels
     from rankone.text.corpus import require_split
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     if html is not None:
         refuse_existing(html)
@@ -55,7 +56,8 @@ def investigate(
     store.number(component)
     named = open_labels(labels, store.artifact.fingerprint) if labels is not None else None
     own = named.by_component.get(component, []) if named is not None else []
-    found = study(target, tokenizer, loaded, store, open_corpus(text), component, config, own)
+    workspace = Workspace(target, tokenizer, open_corpus(text), loaded)
+    found = study(workspace, store, component, config, own)
     print_investigation(found)
     if html is not None:
         write_investigation(found, html)

@@ -49,6 +49,7 @@ def picks(
     from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import open_labels
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     if out is not None:
         refuse_existing(out)
@@ -65,7 +66,8 @@ def picks(
     target, tokenizer, loaded, _ = load_pair(model, decomposition)
     store = HarvestStore.open(harvest, loaded, target)
     found = open_labels(labels, store.artifact.fingerprint)
-    report_picks(compare_picks(target, tokenizer, loaded, corpus, store, found, config), config, out)
+    workspace = Workspace(target, tokenizer, corpus, loaded)
+    report_picks(compare_picks(workspace, store, found, config), config, out)
 
 
 @commands.command()
@@ -110,6 +112,7 @@ def _job(
     from rankone.experiments.job import Job
     from rankone.models.loading import ASSETS
     from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
 
     path = recipe or ASSETS / "demo.yaml"
     # Paths on the command line are from here, those in a recipe from the recipe.
@@ -124,4 +127,4 @@ def _job(
             console.print(f"'{text}' has no text for {', '.join(left_out)}: not looked at", markup=False)
     target, tokenizer, decomposition, artifact = load_pair(config.model, config.decomposition)
     evidence = artifact.json("evidence.json") if "evidence.json" in artifact.manifest["files"] else None
-    return Job(config, target, tokenizer, decomposition, corpus, evidence)
+    return Job(config, Workspace(target, tokenizer, corpus, decomposition), evidence)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
     from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import Labels
-    from rankone.text.blocks import Blocks
+    from rankone.workspace import Workspace
 
 commands = typer.Typer()
 
@@ -65,12 +65,12 @@ def rank(
     asked = Asked(*groups, token, label, penalty)
     store, found = _open(harvest, labels)
     components = _open_clusters(clusters, store)
-    pair = _checked_pair(model, decomposition, store, components)
+    opened = _workspace(model, decomposition, text, store, components)
     if store is not None and decomposition is not None:
-        pair()
+        opened()
     named = [*groups[0], *groups[1]]
     compared = list(dict.fromkeys([*named, *(domains or _domains(store, text))]))
-    sources = Sources(pair, _training_text(pair, text, tokens), compared, store, found, components)
+    sources = Sources(opened, compared, tokens, store, found, components)
     ranking = make(asked, sources, by)
     clustering = store if store is not None and store.clusters else components
     rows = []
@@ -140,7 +140,6 @@ def show(
     from rankone.show.portrait import portrait, respond
     from rankone.show.terminal import print_portrait
     from rankone.show.web import write_portrait
-    from rankone.text.opening import open_corpus
 
     if html is not None:
         refuse_existing(html)
@@ -153,13 +152,11 @@ def show(
     if decomposition is None:
         shown = portrait(store, component, found, cluster=cluster)
     else:
-        target, tokenizer, loaded = _checked_pair(model, decomposition, store)()
-        width = int(target.config.get_text_config().hidden_size)
-        shown = portrait(store, component, found, loaded, width, cluster=cluster)
+        workspace = _workspace(model, decomposition, text, store)()
+        width = int(workspace.model.config.get_text_config().hidden_size)
+        shown = portrait(store, component, found, workspace.decomposition, width, cluster=cluster)
         if response:
-            measured = respond(
-                target, tokenizer, loaded, open_corpus(text), members, ALPHAS, store.domains(), tokens
-            )
+            measured = respond(workspace, members, ALPHAS, store.domains(), tokens)
             shown = replace(shown, response=measured)
     if html is None:
         print_portrait(shown, console, examples)
@@ -212,41 +209,27 @@ def _domains(store: HarvestStore | None, text: str) -> list[str]:
     return open_corpus(text).domains() if store is None else store.domains()
 
 
-def _checked_pair(
+def _workspace(
     model: str,
     decomposition: str | None,
+    text: str,
     store: HarvestStore | None,
     components: Components | None = None,
-) -> Callable[[], Any]:
-    """Opens model, tokenizer and decomposition once, when first called; counts and clusters of another are refused."""
+) -> Callable[[], Workspace]:
+    """Opens model, decomposition and text once, when first called; counts and clusters of another are refused."""
     from functools import cache
 
+    from rankone.text.opening import open_corpus
+    from rankone.workspace import Workspace
+
     @cache
-    def opened() -> Any:
+    def opened() -> Workspace:
+        corpus = open_corpus(text)
         target, tokenizer, loaded, _ = load_pair(model, decomposition or DEFAULT)
         if store is not None:
             store.require_origin(loaded, target)
         if components is not None:
             components.require_origin(loaded, target)
-        return target, tokenizer, loaded
+        return Workspace(target, tokenizer, corpus, loaded)
 
     return opened
-
-
-def _training_text(
-    pair: Callable[[], Any], text: str, tokens: int
-) -> Callable[[Sequence[str]], dict[str, Blocks]]:
-    def made(names: Sequence[str]) -> dict[str, Blocks]:
-        from rankone.models.context import usual_context
-        from rankone.text.corpus import require_domain
-        from rankone.text.opening import open_corpus
-        from rankone.text.passages import domain_blocks
-
-        corpus = open_corpus(text)
-        for name in names:
-            require_domain(corpus, name)
-        target, tokenizer, _ = pair()
-        context = usual_context(target)
-        return {d: domain_blocks(tokenizer, corpus, d, "train", tokens, context) for d in names}
-
-    return made

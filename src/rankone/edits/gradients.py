@@ -1,4 +1,4 @@
-"""The gradient of a loss with respect to the scale of every subcomponent, from one pass forwards and one backwards.
+"""The gradient of a loss with respect to the scale of every part, from one pass forwards and one backwards.
 
 With W' = W + Σ_c (α_c − 1) u_c v_cᵀ and y = W' x, at α = 1:  ∂L/∂α_c = Σ_positions (v_c · x) (∂L/∂y · u_c),
 so it needs the inputs of the sites and the gradients of their outputs in the base model, and no scale at all.
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.models.modules import replaced
+from rankone.parts.parts import Parts
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 ROWS_AT_ONCE = 4
 
@@ -52,56 +53,54 @@ def _probed(model: PreTrainedModel, sites: list[str]) -> Iterator[dict[str, _Pro
 
 
 def scale_gradients(
-    model: PreTrainedModel, decomposition: Decomposition, blocks: Blocks, bar: Meter | None = None
-) -> Float[Tensor, " subcomponents"]:
-    """∂CE/∂α at α = 1 of all subcomponents, CE the mean next-token cross-entropy (nats) over the text tokens.
+    workspace: Workspace, blocks: Blocks, bar: Meter | None = None
+) -> Float[Tensor, " parts"]:
+    """∂CE/∂α at α = 1 of all parts, CE the mean next-token cross-entropy (nats) over the text tokens.
 
-    In the decomposition's order. The scale of several subcomponents together has the sum of their gradients.
+    In the order of the parts, on the CPU. The scale of several parts together has the sum of their gradients.
     Raises RankOneError where the gradient is not finite.
     """
     if blocks.tokens == 0:
         raise RankOneError("the text for the gradient is empty.")
-    total = torch.zeros(decomposition.total)
-    with _probed(model, decomposition.sites) as layers:
-        for ids, valid in zip(blocks.ids.split(ROWS_AT_ONCE), blocks.valid.split(ROWS_AT_ONCE), strict=True):
-            total += _summed(model, decomposition, layers, ids, valid)
+    model, parts = workspace.model, workspace.require_parts()
+    total = torch.zeros(parts.total)
+    with _probed(model, parts.sites) as layers:
+        for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
+            own = blocks.rows(start, start + ROWS_AT_ONCE).to(workspace.device)
+            total += _summed(model, parts, layers, own)
             if bar is not None:
-                bar.advance(int(valid.sum()))
+                bar.advance(own.tokens)
     if not torch.isfinite(total).all():
         raise RankOneError("the gradient of the cross-entropy is not finite on this text.")
     return total / blocks.tokens
 
 
 def _summed(
-    model: PreTrainedModel,
-    decomposition: Decomposition,
-    layers: dict[str, _Probed],
-    ids: Tensor,
-    valid: Tensor,
-) -> Float[Tensor, " subcomponents"]:
+    model: PreTrainedModel, parts: Parts, layers: dict[str, _Probed], blocks: Blocks
+) -> Float[Tensor, " parts"]:
     """Gradient of the summed cross-entropy of some rows."""
     for layer in layers.values():
         layer.calls.clear()
     with torch.enable_grad():
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        keep = valid[:, 1:]
-        loss = F.cross_entropy(logits[keep].float(), ids[:, 1:][keep], reduction="sum")
+        logits = model(input_ids=blocks.ids, use_cache=False).logits[:, :-1]
+        keep = blocks.valid[:, 1:]
+        loss = F.cross_entropy(logits[keep].float(), blocks.ids[:, 1:][keep], reduction="sum")
         zeros = [zero for layer in layers.values() for _, zero in layer.calls]
         gradients = iter(torch.autograd.grad(loss, zeros, allow_unused=True))
-    parts = []
-    for site in decomposition.sites:
-        read, write = decomposition.factors(site)
+    each = []
+    for site in parts.sites:
+        read, write = parts.factors(site)
         own = read.new_zeros(read.shape[1])
         for x, _ in layers[site].calls:
             gradient = next(gradients)
             if gradient is not None:
-                own += _per_subcomponent(x, gradient, read.detach(), write.detach())
-        parts.append(own)
+                own += _per_part(x, gradient, read.detach(), write.detach())
+        each.append(own)
         layers[site].calls.clear()
-    return torch.cat(parts).cpu()
+    return torch.cat(each).cpu()
 
 
-def _per_subcomponent(
+def _per_part(
     x: Float[Tensor, "... d_in"],
     gradient: Float[Tensor, "... d_out"],
     read: Float[Tensor, "d_in c"],

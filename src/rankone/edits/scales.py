@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.edits.lowrank import LowRankEdit
+from rankone.parts.parts import Parts
 
 
-def scale_edit(decomposition: Decomposition, scales: dict[str, float], description: str = "") -> LowRankEdit:
+def scale_edit(decomposition: Parts, scales: dict[str, float], description: str = "") -> LowRankEdit:
     """The edit that multiplies each named subcomponent by its scale α (1 leaves it, 0 deletes it, < 0 inverts it)."""
     grouped: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
     for name, alpha in scales.items():
@@ -42,7 +42,7 @@ class Scales:
 
     def __init__(
         self,
-        decomposition: Decomposition,
+        decomposition: Parts,
         components: Sequence[str] | Mapping[str, Sequence[str]],
         name: str = "scalar",
         start: float = 1.0,

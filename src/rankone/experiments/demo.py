@@ -41,7 +41,7 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     test = job.text("test", job.config.test_tokens)
     reference = _reference(job, test)
     _rank(job, out)
-    base = cross_entropies(job.model, test)
+    base = cross_entropies(job.workspace.model, test)
     rows, fits = _fit_and_measure(job, runs, test, base)
     write_table(out / "runs.parquet", rows, RUNS)
     _response(job, test, base, out)
@@ -66,7 +66,9 @@ def peak_memory_bytes() -> int:
 
 
 def _rank(job: Job, out: Path) -> None:
-    console.print(f"looking into {job.decomposition.total:,} subcomponents on training text", markup=False)
+    console.print(
+        f"looking into {job.workspace.require_parts().total:,} subcomponents on training text", markup=False
+    )
     rows = job.component_rows()
     write_table(out / "components.parquet", rows, components_schema(job.importances.domains))
     columns = ["label", "component", *job.importances.domains]
@@ -91,7 +93,9 @@ def _fit_and_measure(
             fitted[method] = job.fit(method, own, bar)
         with meter(f"measure {method}", len(own)) as bar:
             for fit in fitted[method]:
-                rows += fit_rows(job, method, fit, base, edited_cross_entropies(job.model, fit.edit, test))
+                rows += fit_rows(
+                    job, method, fit, base, edited_cross_entropies(job.workspace.model, fit.edit, test)
+                )
                 bar.advance(1)
     return rows, fitted
 
@@ -110,7 +114,7 @@ def fit_rows(
 def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Path) -> None:
     name, alphas = job.choice[0].name, job.config.alphas
     with meter("scale response", len(alphas)) as bar:
-        rows = scale_response(job.model, job.decomposition, [name], alphas, test, base, bar)
+        rows = scale_response(job.workspace, [name], alphas, test, base, bar)
     rows = [{"component": name, **row} for row in rows]
     write_table(out / "response.parquet", rows, RESPONSE)
 
@@ -120,7 +124,10 @@ def _zero_token(
 ) -> None:
     rows = []
     for label, edit in job.zero_token_edits().items():
-        rows += [{"edit": label, **row} for row in rises(base, edited_cross_entropies(job.model, edit, test))]
+        rows += [
+            {"edit": label, **row}
+            for row in rises(base, edited_cross_entropies(job.workspace.model, edit, test))
+        ]
     if reference:
         rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
@@ -136,9 +143,9 @@ def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
     if name is None:
         return {}
     if not name.endswith(".json"):
-        return cross_entropies(load_model(name), test)
+        return cross_entropies(load_model(name).to(job.workspace.device), test)  # pyright: ignore[reportArgumentType]
     measured = read_measured(Path(name))
-    here = (job.corpus.fingerprint(), "test", job.config.test_tokens)
+    here = (job.workspace.corpus.fingerprint(), "test", job.config.test_tokens)
     if (measured.text["fingerprint"], measured.split, measured.tokens) != here:
         console.print(
             f"the reference was measured on other text ('{measured.text['name']}'): left out", markup=False
@@ -161,9 +168,9 @@ def _shown(fits: dict[str, list[Fit]]) -> Fit:
 
 def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> dict[str, Any]:
     config = job.config
-    tallies = summarise_runs(rows, job.chance, config.forget, config.retain)
+    tallies = summarise_runs(rows, job.workspace.chance, config.forget, config.retain)
     return {
-        "chance": job.chance,
+        "chance": job.workspace.chance,
         "forget": config.forget,
         "retain": config.retain,
         "base": base,
@@ -173,7 +180,7 @@ def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> di
         "smallest_budget": smallest_budget(tallies),
         "provenance": {
             **environment(),
-            "text": {"name": job.corpus.name, "fingerprint": job.corpus.fingerprint()},
+            "text": {"name": job.workspace.corpus.name, "fingerprint": job.workspace.corpus.fingerprint()},
             "config": config.model_dump(),
         },
     }

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.edits.adapters import Method
 from rankone.edits.fitting import Fit, RetainText, Run, fit_many
 from rankone.edits.lowrank import LowRankEdit
@@ -35,12 +32,11 @@ from rankone.harvest.reading.summary import Importances
 from rankone.labels.label import Labelled
 from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
-from rankone.models.context import usual_context
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 from rankone.text.budgets import budget_windows
-from rankone.text.corpus import Corpus, require_domain
-from rankone.text.passages import domain_blocks, domain_passages
+from rankone.text.corpus import require_domain
+from rankone.text.passages import domain_passages
 from rankone.workspace import Workspace
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
@@ -52,45 +48,22 @@ SCALAR_STARTS = (-2.0, 4.0)
 
 @dataclass
 class Job:
-    """A target, its decomposition and text, and everything computed from them once."""
+    """A workspace with what is asked of it, and everything computed from both once."""
 
     config: JobConfig
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    decomposition: Decomposition
-    corpus: Corpus
+    workspace: Workspace
     evidence: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.tokenizer) > self.model.config.vocab_size:
-            raise RankOneError(
-                f"vocabulary mismatch: the tokenizer has {len(self.tokenizer)} entries, the model "
-                f"{self.model.config.vocab_size}. Load the tokenizer the model was trained with."
-            )
         for domain in {self.config.forget, self.config.retain, *self.config.trained, *self.config.evaluated}:
-            require_domain(self.corpus, domain)
-
-    @property
-    def chance(self) -> float:
-        """ln V, in nats."""
-        return math.log(self.model.config.vocab_size)
-
-    @property
-    def context(self) -> int:
-        """Row length: the model's context, at most 512."""
-        return usual_context(self.model)
-
-    def blocks(self, domain: str, split: str, tokens: int, length: int | None = None) -> Blocks:
-        """The first `tokens` tokens of a domain's split, or all it has; no text is an error."""
-        return domain_blocks(self.tokenizer, self.corpus, domain, split, tokens, length or self.context)
+            require_domain(self.workspace.corpus, domain)
 
     @cached_property
     def store(self) -> HarvestStore:
         """The harvest that the selection reads: the one that is named, or one made now on training text."""
         if self.config.harvest is None:
-            workspace = Workspace(self.model, self.tokenizer, self.corpus, self.decomposition)
-            return brief_harvest(workspace, self.config.trained, self.config.selection_tokens)
-        store = HarvestStore.open(self.config.harvest, self.decomposition, self.model)
+            return brief_harvest(self.workspace, self.config.trained, self.config.selection_tokens)
+        store = HarvestStore.open(self.config.harvest, self.workspace.decomposition, self.workspace.model)
         store.require_subcomponents("this job")
         return store
 
@@ -119,25 +92,28 @@ class Job:
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
-        documents = domain_passages(self.corpus, self.config.forget, "train", max(20_000, 4 * budget))
+        corpus = self.workspace.corpus
+        documents = domain_passages(corpus, self.config.forget, "train", max(20_000, 4 * budget))
         if not documents:
             raise RankOneError(
-                f"the training text of '{self.config.forget}' in '{self.corpus.name}' is empty. Give text to forget."
+                f"the training text of '{self.config.forget}' in '{corpus.name}' is empty. Give text to forget."
             )
         order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
         # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
         start = seed * SEED_STRIDE % len(order)
         chosen = [documents[i] for i in order[start:] + order[:start]]
         what = f"the training text of '{self.config.forget}'"
-        return budget_windows(self.tokenizer, chosen, budget, self.context, what)
+        workspace = self.workspace
+        windows = budget_windows(workspace.tokenizer, chosen, budget, workspace.context, what)
+        return windows.to(workspace.device)
 
     @cached_property
     def retain_text(self) -> RetainText:
         """Retain rows with base log-probabilities."""
-        blocks = self.blocks(
+        blocks = self.workspace.blocks(
             self.config.retain, "train", self.config.retain_tokens, self.config.retain_length
         )
-        return RetainText(self.model, blocks)
+        return RetainText(self.workspace.model, blocks)
 
     def starts(self, name: str) -> list[Method]:
         """Where fits of a method start; of several, the fit with the lowest loss is kept.
@@ -146,20 +122,21 @@ class Job:
         which: so they start on both sides of 1. This takes time, but no further token.
         """
         if name == "scalar":
-            return [Scales(self.decomposition, [self.choice[0].name], name, start) for start in SCALAR_STARTS]
+            parts = self.workspace.require_parts()
+            return [Scales(parts, [self.choice[0].name], name, start) for start in SCALAR_STARTS]
         return [self.method(name)]
 
     def method(self, name: str) -> Method:
         """A fitting method by name, from its ordinary start."""
-        single = self.choice[0].name
+        single, parts = self.choice[0].name, self.workspace.require_parts()
         if name == "scalar":
-            return Scales(self.decomposition, [single], name)
+            return Scales(parts, [single], name)
         if name == "top16":
-            return Scales(self.decomposition, self.top, name)
+            return Scales(parts, self.top, name)
         if name == "lora_r1":
-            return Lora(self.model, ["*"], rank=1, name=name)
+            return Lora(self.workspace.model, ["*"], rank=1, name=name)
         if name == "lora_r1_local":
-            return Lora(self.model, [self.decomposition.locate(single)[0]], rank=1, name=name)
+            return Lora(self.workspace.model, [parts.locate(single)[0]], rank=1, name=name)
         raise RankOneError(f"unknown method '{name}'; there are scalar, top16, lora_r1, lora_r1_local.")
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
@@ -168,7 +145,7 @@ class Job:
         for start in self.starts(method):
             for group in width_groups(runs):
                 chosen = [runs[i] for i in group]
-                fits = fit_many(self.model, start, chosen, self.retain_text, self.config.fit, bar)
+                fits = fit_many(self.workspace.model, start, chosen, self.retain_text, self.config.fit, bar)
                 for i, fit in zip(group, fits, strict=True):
                     if i not in results or fit.loss < results[i].loss:
                         results[i] = fit
@@ -190,7 +167,7 @@ class Job:
 
     def text(self, split: str, tokens: int) -> dict[str, Blocks]:
         """Text of every evaluated domain in one split."""
-        return {d: self.blocks(d, split, tokens) for d in self.config.evaluated}
+        return self.workspace.text(self.config.evaluated, split, tokens)
 
     def role(self, domain: str) -> str:
         """What a domain is in this job."""
@@ -226,25 +203,26 @@ class Job:
 
     def zero_token_edits(self) -> dict[str, LowRankEdit]:
         """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""
-        edits = {}
+        edits, parts = {}, self.workspace.require_parts()
         for ratio in (100.0, 10.0):
             names = specific_names(self.importances, self.config.forget, ratio)
             if names:
                 label = (
                     f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {self.config.forget}"
                 )
-                edits[label] = scale_edit(self.decomposition, dict.fromkeys(names, 0.0))
+                edits[label] = scale_edit(parts, dict.fromkeys(names, 0.0))
         single, probe = self.choice[0].name, self.config.probe_scale
-        edits[f"α = 0 on {single}"] = scale_edit(self.decomposition, {single: 0.0})
-        edits[f"α = {probe:g} on {single}"] = scale_edit(self.decomposition, {single: probe})
+        edits[f"α = 0 on {single}"] = scale_edit(parts, {single: 0.0})
+        edits[f"α = {probe:g} on {single}"] = scale_edit(parts, {single: probe})
         return edits
 
     def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[dict[str, str]]:
         """Greedy continuations before and after an edit."""
         prompts = [(d, p) for d, own in self.config.prompts.items() for p in own]
-        before = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
-        with edit.apply(self.model):
-            after = [rollout(self.model, self.tokenizer, p, tokens) for _, p in prompts]
+        model, tokenizer = self.workspace.model, self.workspace.tokenizer
+        before = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
+        with edit.apply(model):
+            after = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
         return [
             {"prompt": p, "domain": d, "before": b, "after": a}
             for (d, p), b, a in zip(prompts, before, after, strict=True)

@@ -14,21 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.core.config import Config
-from rankone.decomposition.model import Decomposition
 from rankone.edits.selection import pick_labelled
 from rankone.experiments.measure import cross_entropies
 from rankone.experiments.response import scale_response
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
-from rankone.models.context import usual_context
 from rankone.runtime.progress import meter, print_table
 from rankone.text.blocks import Blocks
-from rankone.text.corpus import Corpus, require_domain
-from rankone.text.passages import domain_blocks
+from rankone.workspace import Workspace
 
 
 class PicksConfig(Config):
@@ -85,10 +81,7 @@ def trade_off(component: str, rows: Sequence[Mapping[str, Any]], target: str, to
 
 
 def compare_picks(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
+    workspace: Workspace,
     store: HarvestStore,
     labels: Labels,
     config: PicksConfig,
@@ -101,15 +94,10 @@ def compare_picks(
     chosen = {
         t: pick_labelled(importances, activations, labels, t, config.candidates) for t in config.targets
     }
-    for domain in store.domains():
-        require_domain(corpus, domain)
-    context = usual_context(model)
-    text = {
-        d: domain_blocks(tokenizer, corpus, d, "validation", config.tokens, context) for d in store.domains()
-    }
+    text = workspace.text(store.domains(), "validation", config.tokens)
     names = list(dict.fromkeys(c.name for _, candidates in chosen.values() for c in candidates))
     members = {name: store.members(name) for name in names}
-    measured = _measure(model, decomposition, members, config.alphas, text)
+    measured = _measure(workspace, members, config.alphas, text)
     return [
         TargetPick(
             target,
@@ -125,17 +113,15 @@ def compare_picks(
 
 
 def _measure(
-    model: PreTrainedModel,
-    decomposition: Decomposition,
+    workspace: Workspace,
     members: Mapping[str, Sequence[str]],
     alphas: Sequence[float],
     text: Mapping[str, Blocks],
 ) -> dict[str, list[dict[str, Any]]]:
-    base = cross_entropies(model, text)
+    base = cross_entropies(workspace.model, text)
     with meter("measure candidates", len(members) * len(alphas)) as bar:
         return {
-            name: scale_response(model, decomposition, own, alphas, text, base, bar)
-            for name, own in members.items()
+            name: scale_response(workspace, own, alphas, text, base, bar) for name, own in members.items()
         }
 
 

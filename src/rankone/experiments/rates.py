@@ -49,8 +49,10 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
     """
     refuse_existing(out)
     config = job.config
-    text = {d: job.blocks(d, "validation", VALIDATION_TOKENS) for d in (config.forget, config.retain)}
-    base = cross_entropies(job.model, text)
+    text = {
+        d: job.workspace.blocks(d, "validation", VALIDATION_TOKENS) for d in (config.forget, config.retain)
+    }
+    base = cross_entropies(job.workspace.model, text)
     rows: list[dict[str, Any]] = []
     for method, budgets in config.budgets.items():
         runs = [
@@ -63,7 +65,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
             fits = job.fit(method, runs, bar)
         with meter(f"score {method}", len(fits)) as bar:
             for fit in fits:
-                edited = edited_cross_entropies(job.model, fit.edit, text)
+                edited = edited_cross_entropies(job.workspace.model, fit.edit, text)
                 rows.append(_row(job, method, fit, base, edited))
                 bar.advance(1)
     chosen = _choose(rows)
@@ -75,7 +77,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
 def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> dict[str, Any]:
     forget, retain = job.config.forget, job.config.retain
     damage = edited[retain] - base[retain]
-    removal = min(edited[forget], job.chance) - base[forget]
+    removal = min(edited[forget], job.workspace.chance) - base[forget]
     return {
         "method": method,
         "budget": fit.run.forget.tokens,

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from rankone.decomposition.model import Decomposition
 from rankone.edits.scales import scale_edit
 from rankone.experiments.measure import cross_entropies, edited_cross_entropies
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 # Close about 1, and as far as fits of a clean subcomponent go.
 ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
 
 
 def scale_response(
-    model: PreTrainedModel,
-    decomposition: Decomposition,
+    workspace: Workspace,
     members: Sequence[str],
     alphas: Sequence[float],
     text: Mapping[str, Blocks],
@@ -30,11 +27,11 @@ def scale_response(
 
     members: one subcomponent, or those of a component. base: cross-entropies of the unedited model, if known.
     """
-    before = cross_entropies(model, text) if base is None else base
+    before = cross_entropies(workspace.model, text) if base is None else base
     rows: list[dict[str, Any]] = []
     for alpha in alphas:
-        edit = scale_edit(decomposition, dict.fromkeys(members, alpha))
-        after = before if alpha == 1 else edited_cross_entropies(model, edit, text)
+        edit = scale_edit(workspace.require_parts(), dict.fromkeys(members, alpha))
+        after = before if alpha == 1 else edited_cross_entropies(workspace.model, edit, text)
         rows += [{"alpha": alpha, **row} for row in rises(before, after)]
         if bar is not None:
             bar.advance()

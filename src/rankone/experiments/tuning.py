@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from rankone.core.artifact import refuse_existing
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.edits.fitting import Fit, Run, fit_many
 from rankone.edits.scales import Scales
 from rankone.experiments.config import JobConfig
 from rankone.experiments.job import Job
 from rankone.experiments.measure import cross_entropies, edited_cross_entropies
 from rankone.runtime.progress import console, meter, print_table
-from rankone.text.corpus import Corpus, require_domain
+from rankone.text.corpus import require_domain
+from rankone.workspace import Workspace
 
 
 def tune(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
+    workspace: Workspace,
     components: Mapping[str, list[str]],
     *,
     forget: str,
@@ -46,30 +41,30 @@ def tune(
     if budget < 1:
         raise RankOneError(f"--budget is {budget}; at least 1 forget token is needed.")
     for domain in (forget, retain):
-        require_domain(corpus, domain)
+        require_domain(workspace.corpus, domain)
     config = JobConfig.checked(
         {
             "forget": forget,
             "retain": retain,
             "trained": [forget, retain],
-            "evaluated": corpus.domains(),
+            "evaluated": workspace.corpus.domains(),
             "budgets": {"scalar": [budget]},
             "fit": {"steps": steps},
             "rates": {"scalar": {budget: {"learning_rate": learning_rate, "retain_weight": retain_weight}}},
         },
         "tune",
     )
-    job = Job(config, target, tokenizer, decomposition, corpus)
+    job = Job(config, workspace)
     rate = config.rate("scalar", budget)
     run = Run(job.forget_text(budget, seed), seed, rate.retain_weight, rate.learning_rate, rate.margin)
-    method = Scales(decomposition, components)
+    method = Scales(workspace.require_parts(), components)
     with meter("fit", steps) as bar:
-        (fit,) = fit_many(target, method, [run], job.retain_text, config.fit, bar)
+        (fit,) = fit_many(workspace.model, method, [run], job.retain_text, config.fit, bar)
     _report(job, method, fit)
     if save is not None:
         provenance = {"forget": forget, "retain": retain, "budget": budget, "seed": seed, "steps": fit.steps}
         provenance["components"] = dict(components)
-        fit.edit.bind(target).save(save, provenance)
+        fit.edit.bind(workspace.model).save(save, provenance)
         console.print(f"saved {save}", markup=False)
     return fit
 
@@ -80,8 +75,8 @@ def _report(job: Job, method: Scales, fit: Fit) -> None:
         f"Scales after {fit.steps} steps", ["component", "α"], [[n, f"{a:+.3f}"] for n, a in scales.items()]
     )
     test = job.text("test", job.config.test_tokens)
-    base = cross_entropies(job.model, test)
-    edited = edited_cross_entropies(job.model, fit.edit, test)
+    base = cross_entropies(job.workspace.model, test)
+    edited = edited_cross_entropies(job.workspace.model, fit.edit, test)
     rows = [[d, job.role(d), base[d], edited[d], f"{edited[d] - base[d]:+.3f}"] for d in test]
-    caption = f"chance {job.chance:.3f}; nats per token on held-out test text"
+    caption = f"chance {job.workspace.chance:.3f}; nats per token on held-out test text"
     print_table("What changed", ["domain", "role", "CE before", "CE after", "rise"], rows, caption)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.clustering.components import Component
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
@@ -17,10 +14,7 @@ from rankone.harvest.reading.page import ComponentPage, DomainRow, Example
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
-from rankone.models.context import usual_context
 from rankone.runtime.progress import meter
-from rankone.text.corpus import Corpus
-from rankone.text.passages import domain_blocks
 
 # Smaller cosines are those of unrelated directions.
 LEAST_COSINE = 0.1
@@ -122,21 +116,17 @@ def _nearest(rows: Sequence[DirectionRow], name: str) -> list[DirectionRow]:
 
 
 def respond(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    corpus: Corpus,
+    workspace: Workspace,
     members: Sequence[str],
     alphas: Sequence[float],
     domains: Sequence[str],
     tokens: int,
 ) -> Response:
     """Measure the scale response of some subcomponents together on validation text."""
-    context = usual_context(model)
-    text = {d: domain_blocks(tokenizer, corpus, d, "validation", tokens, context) for d in domains}
+    text = workspace.text(domains, "validation", tokens)
     with meter("scale response", len(alphas)) as bar:
-        rows = scale_response(model, decomposition, members, alphas, text, bar=bar)
-    return Response(rows, math.log(model.config.get_text_config().vocab_size), tokens)
+        rows = scale_response(workspace, members, alphas, text, bar=bar)
+    return Response(rows, workspace.chance, tokens)
 
 
 def strongest(examples: Sequence[Example], count: int) -> list[Example]:

@@ -23,7 +23,7 @@ CONFIG = CheckConfig(components=6, alphas=(-1.0, -30.0), tokens=50, draws=1)
 
 @pytest.fixture(scope="module")
 def found(world):
-    return check(*world.parts, CONFIG)
+    return check(world.workspace, world.store, CONFIG)
 
 
 def test_scores_are_those_of_the_rises(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed
-from tests.helpers import gpt2, llama, simple_mlp, tokenizer
+from tests.helpers import gpt2, llama, simple_mlp, tokenizer, workspace
 from torch import nn
 
 from rankone.edits.scales import scale_edit
@@ -82,14 +82,15 @@ def test_no_direct_path(build, site, said):
     assert path.vector is None
     assert path.way.startswith("none: ")
     assert said in path.way
-    assert direct_effect(model, tokenizer(), decomposition, {f"{site}:0": 1.0}).raises == []
+    assert direct_effect(workspace(model, decomposition, tokenizer()), {f"{site}:0": 1.0}).raises == []
 
 
 def test_the_sign_turns_the_effect_round():
     model, words = simple_mlp(), tokenizer()
     decomposition = decomposed(model, "random")
     plus, minus = (
-        direct_effect(model, words, decomposition, {"h.1.mlp.down_proj:0": s}, 3) for s in (2.0, -0.1)
+        direct_effect(workspace(model, decomposition, words), {"h.1.mlp.down_proj:0": s}, 3)
+        for s in (2.0, -0.1)
     )
     assert [t for t, _ in plus.raises] == [t for t, _ in minus.lowers]
     assert [t for t, _ in plus.lowers] == [t for t, _ in minus.raises]
@@ -105,7 +106,7 @@ def test_members_write_together():
     units = [w / w.norm() for w in (decomposition.vectors(n)[1] for n in names)]
     expected = direct_logits(model, 3 * units[0] - units[1])[: len(words)]
     active = dict(zip([*names, "h.0.mlp.c_fc:0"], (3.0, -1.0, 9.0), strict=True))
-    found = direct_effect(model, words, decomposition, active, 1)
+    found = direct_effect(workspace(model, decomposition, words), active, 1)
     assert found.raises[0][1] == pytest.approx(float(expected.max() / expected.std()), rel=1e-3)
     assert "straight into the residual stream (2)" in found.way
     assert "non-linearity" in found.way

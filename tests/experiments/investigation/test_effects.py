@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed
-from tests.helpers import probe, simple_mlp
+from tests.helpers import probe, simple_mlp, workspace
 
 from rankone.edits.scales import scale_edit
 from rankone.experiments.investigation import effects
@@ -38,7 +38,7 @@ def test_losses_are_those_of_edited_models(monkeypatch, at_once):
     valid = torch.arange(12).expand(3, 12) > 0
     valid[2, 5:] = False
     blocks, seen = Blocks(ids, valid), []
-    found = token_losses(model, decomposition, SETTINGS, blocks, seen.append)
+    found = token_losses(workspace(model, decomposition), SETTINGS, blocks, seen.append)
     assert found.shape == (4, 3, 12)
     assert (found[:, ~valid] == 0).all()
     assert sum(seen) == 4 * blocks.tokens

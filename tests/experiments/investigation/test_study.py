@@ -34,8 +34,8 @@ CONFIG = StudyConfig(alphas=(0.0, 30.0, -1.0), tokens=60, draws=2, contexts=3)
 @pytest.fixture(scope="module")
 def name(world):
     """The subcomponent of an output matrix whose turning does most."""
-    model, tokenizer, decomposition, _, corpus = world.parts
-    text = study_text(tokenizer, model, corpus, ["de"], "validation", 60)
+    model, decomposition = world.model, world.decomposition
+    text = study_text(world.workspace, ["de"], "validation", 60)
     own = [n for n in decomposition.names() if n.startswith("h.0.mlp.down_proj")]
     return max(
         own,
@@ -46,11 +46,11 @@ def name(world):
 @pytest.fixture(scope="module")
 def found(world, name):
     labels = [Label(name, f"label {HOSTILE}", 0.5, "statistical", "")]
-    return investigate(*world.parts, name, CONFIG, labels)
+    return investigate(world.workspace, world.store, name, CONFIG, labels)
 
 
 def test_figures_are_those_of_edited_models(world, name, found):
-    text = study_text(world.tokenizer, world.model, world.corpus, list(DOMAINS), "validation", 60)
+    text = study_text(world.workspace, list(DOMAINS), "validation", 60)
     base = cross_entropies(world.model, text)
     assert {f.domain: f.ce for f in found.findings} == pytest.approx(base, rel=1e-4)
     for alpha in CONFIG.alphas:
@@ -80,7 +80,7 @@ def test_activity_and_correlations(found):
 def test_small_steps_are_foretold(world, name):
     """Close to α = 1 the rise is the first order."""
     config = StudyConfig(alphas=(0.9,), tokens=60, draws=1)
-    for f in investigate(*world.parts, name, config).findings:
+    for f in investigate(world.workspace, world.store, name, config).findings:
         assert f.predicted[0.9] == pytest.approx(f.rises[0.9], rel=0.3, abs=2e-4)
 
 
@@ -148,16 +148,16 @@ def test_the_terminal_is_inert(found, monkeypatch):
 
 
 def test_bad_input(world, name):
-    model, tokenizer, decomposition, store, _ = world.parts
+    store = world.store
     with pytest.raises(
         RankOneError, match=r"'h\.0\.mlp\.down_prj:1' is not in the harvest.*h\.0\.mlp\.down_proj"
     ):
-        investigate(*world.parts, "h.0.mlp.down_prj:1", CONFIG)
+        investigate(world.workspace, world.store, "h.0.mlp.down_prj:1", CONFIG)
     fewer = Texts(**{"de": ["ein Satz"], "code": ["x = 1"]})
     with pytest.raises(RankOneError, match="nothing for domain '<b>en'"):
-        investigate(model, tokenizer, decomposition, store, fewer, name, CONFIG)
+        investigate(replace(world.workspace, corpus=fewer), store, name, CONFIG)
     with pytest.raises(RankOneError, match="validation text of 'de'"):
-        study_text(tokenizer, model, Texts(de=[""]), ["de"], "validation", 60)
+        study_text(replace(world.workspace, corpus=Texts(de=[""])), ["de"], "validation", 60)
     with pytest.raises(RankOneError, match=r"no domain 'dee'; it has de.*Nearest: de"):
         chosen_domains(store, ("dee",))
     assert chosen_domains(store, ("code", "de", "code")) == ["code", "de"]

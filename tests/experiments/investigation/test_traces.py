@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import TINY_VOCAB, decomposed, target
-from tests.helpers import probe, same, simple_mlp, snapshot
+from tests.helpers import probe, same, simple_mlp, snapshot, workspace
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
@@ -41,7 +41,7 @@ def loss(model, blocks):
 def test_gradients_are_finite_differences(case):
     model, decomposition, blocks = case
     before = snapshot(model)
-    found = traces(model, decomposition, NAMES, blocks)
+    found = traces(workspace(model, decomposition), NAMES, blocks)
     assert same(model, before)
     step = 0.02
     for i, name in enumerate(NAMES):
@@ -56,7 +56,7 @@ def test_gradients_are_finite_differences(case):
 
 def test_positions_that_no_prediction_needs_have_no_gradient(case):
     model, decomposition, blocks = case
-    found = traces(model, decomposition, NAMES, blocks)
+    found = traces(workspace(model, decomposition), NAMES, blocks)
     assert (found.gradient[1, 6:] == 0).all()
     assert (found.gradient[1, :6] != 0).any()
     assert (found.gradient[:, -1] == 0).all()
@@ -64,7 +64,7 @@ def test_positions_that_no_prediction_needs_have_no_gradient(case):
 
 def test_activations_are_those_of_the_sites(case):
     model, decomposition, blocks = case
-    found = traces(model, decomposition, NAMES, blocks)
+    found = traces(workspace(model, decomposition), NAMES, blocks)
     with DecomposedModel(model, decomposition) as wrapped:
         _, inputs = wrapped.clean(blocks.ids)
     for i, name in enumerate(NAMES):
@@ -89,14 +89,16 @@ def test_drawn_labels_estimate_the_fisher_information():
         p = model(input_ids=ids).logits[:, :-1].double().softmax(-1)
     variance = (p * moved.square()).sum(-1) - (p * moved).sum(-1).square()
     expected = float(variance.sum()) / blocks.tokens
-    traced = traces(model, decomposition, [name], blocks, draws=120)
+    traced = traces(workspace(model, decomposition), [name], blocks, draws=120)
     found = statistics([traced], torch.zeros(1, 1), [torch.zeros(ids.shape)], TINY_VOCAB)
     assert float(found.fisher) == pytest.approx(expected, rel=0.2)
 
 
 def test_draws_follow_their_seed(case):
     model, decomposition, blocks = case
-    one, again, other = (traces(model, decomposition, NAMES, blocks, 2, seed).drawn for seed in (3, 3, 4))
+    one, again, other = (
+        traces(workspace(model, decomposition), NAMES, blocks, 2, seed).drawn for seed in (3, 3, 4)
+    )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one[0], one[1])
@@ -104,7 +106,7 @@ def test_draws_follow_their_seed(case):
 
 def test_a_component_is_its_members_scaled_together(case):
     model, decomposition, blocks = case
-    each = traces(model, decomposition, NAMES, blocks, 2)
+    each = traces(workspace(model, decomposition), NAMES, blocks, 2)
     one = each.together()
     step = 0.02
     sides = []
@@ -116,13 +118,13 @@ def test_a_component_is_its_members_scaled_together(case):
     )
     assert torch.allclose(one.activation[..., 0], each.activation.norm(dim=-1))
     assert torch.allclose(one.drawn[..., 0], each.drawn.sum(-1))
-    single = traces(model, decomposition, NAMES[:1], blocks)
+    single = traces(workspace(model, decomposition), NAMES[:1], blocks)
     assert single.together() is single
 
 
 def test_bad_input(case):
     model, decomposition, blocks = case
     with pytest.raises(RankOneError, match="empty"):
-        traces(model, decomposition, NAMES, Blocks(blocks.ids, torch.zeros_like(blocks.valid)))
+        traces(workspace(model, decomposition), NAMES, Blocks(blocks.ids, torch.zeros_like(blocks.valid)))
     with pytest.raises(RankOneError, match="unknown site"):
-        traces(model, decomposition, ["h.0.mlp.up:1"], blocks)
+        traces(workspace(model, decomposition), ["h.0.mlp.up:1"], blocks)

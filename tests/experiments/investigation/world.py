@@ -32,9 +32,9 @@ class World:
     store: HarvestStore
 
     @property
-    def parts(self) -> tuple[Any, ...]:
-        """In the order in which `investigate` and `check` take them."""
-        return self.model, self.tokenizer, self.decomposition, self.store, self.corpus
+    def workspace(self) -> Workspace:
+        """The model with its decomposition and text."""
+        return Workspace(self.model, self.tokenizer, self.corpus, self.decomposition)
 
 
 def made(tokenizer, corpus, folder, seed=4) -> World:

@@ -8,16 +8,16 @@ from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.clustering.components import Components
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances, mean_importances
 from rankone.labels.store import Labels
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,27 @@ class Ranking:
 
 @dataclass
 class Sources:
-    """What a ranking is made from. Model and text are opened only when a criterion needs them.
+    """What a ranking is made from. The workspace is opened only when a criterion needs it.
 
-    text: gives training text of the named domains. domains: those that are compared. clusters: components to rank in place
-    of subcomponents; a harvest beside them counts these.
+    domains: those that are compared. tokens: training tokens read per domain, where no harvest holds the counts. clusters:
+    components to rank in place of subcomponents; a harvest beside them counts these.
     """
 
-    pair: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]]
-    text: Callable[[Sequence[str]], dict[str, Blocks]]
+    open: Callable[[], Workspace]
     domains: Sequence[str]
+    tokens: int = 3000
     harvest: HarvestStore | None = None
     labels: Labels | None = None
     clusters: Components | None = None
 
     @cached_property
-    def opened(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Decomposition]:
-        """Model, tokenizer and decomposition."""
-        return self.pair()
+    def workspace(self) -> Workspace:
+        """Model, tokenizer, parts and text."""
+        return self.open()
+
+    def text(self, domains: Sequence[str]) -> dict[str, Blocks]:
+        """Training text of some domains."""
+        return self.workspace.text(domains, "train", self.tokens)
 
     @cached_property
     def grouping(self) -> Grouping | None:
@@ -88,20 +92,19 @@ class Sources:
         source = self.clusters
         if self.harvest is not None and self.harvest.clusters is not None:
             source = self.harvest
-        return None if source is None else source.grouping(self.opened[2])
+        return None if source is None else source.grouping(self.workspace.decomposition)
 
     @cached_property
     def names(self) -> list[str]:
         """What is ranked, in order."""
-        return self.opened[2].names() if self.grouping is None else self.grouping.names
+        return self.workspace.require_parts().names() if self.grouping is None else self.grouping.names
 
     @cached_property
     def importances(self) -> Importances:
         """Mean importance per domain: the harvest's, or counted now on training text."""
         if self.harvest is not None:
             return self.harvest.importances().only(self.domains)
-        model, _, decomposition = self.opened
-        with DecomposedModel(model, decomposition) as decomposed:
+        with DecomposedModel(self.workspace.model, self.workspace.decomposition) as decomposed:
             return mean_importances(decomposed, self.text(self.domains), self.grouping)
 
     def require_harvest(self, what: str) -> HarvestStore:

@@ -21,10 +21,9 @@ def by_gradient(asked: Asked, sources: Sources) -> Ranking:
     The one scale of a component has the sum of its members' gradients. A scale may be turned either way, so the size
     counts; the sign says which way raises the loss.
     """
-    model, _, decomposition = sources.opened
     text = sources.text([*asked.of, *asked.against])
     with meter("gradients", sum(blocks.tokens for blocks in text.values())) as bar:
-        gradients = {d: scale_gradients(model, decomposition, blocks, bar) for d, blocks in text.items()}
+        gradients = {d: scale_gradients(sources.workspace, blocks, bar) for d, blocks in text.items()}
     if sources.grouping is not None:
         gradients = {d: sources.grouping.summed(own) for d, own in gradients.items()}
     penalty = PENALTY if asked.penalty is None else asked.penalty

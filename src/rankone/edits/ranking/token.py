@@ -52,12 +52,12 @@ def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
     with the largest size: what it writes in all depends on how active each member is.
     """
     assert asked.token is not None
-    model, tokenizer, decomposition = sources.opened
-    tokens = require_tokens(asked.token, spelled(tokenizer))
-    head = unembedding_of(model)
+    parts = sources.workspace.require_parts()
+    tokens = require_tokens(asked.token, spelled(sources.workspace.tokenizer))
+    head = unembedding_of(sources.workspace.model)
     values, effects = [], []
-    for site, count in zip(decomposition.sites, decomposition.counts, strict=True):
-        write = decomposition.factors(site)[1].detach()
+    for site, count in zip(parts.sites, parts.counts, strict=True):
+        write = parts.factors(site)[1].detach()
         if writes_residual(site, write.shape[1], head.rows.shape[1]):
             values.append(torch.stack([head.sharpness(write, t) for t in tokens]).mean(0))
             effects.append(torch.stack([head.effect(write, t) for t in tokens]).mean(0))
@@ -74,7 +74,7 @@ def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
     if sources.grouping is not None:
         size, best = sources.grouping.largest(size)
         sharp, effect = sharp[best], effect[best]
-        every = decomposition.names()
+        every = parts.names()
         columns["by"] = [every[i] for i in best.tolist()]
     columns["raised where v·x is"] = ["+" if v > 0 else "−" for v in sharp.tolist()]
     columns["effect"] = effect.tolist()

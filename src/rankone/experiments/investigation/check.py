@@ -13,11 +13,9 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.edits.selection import specificity, top_names
 from rankone.experiments.investigation.effects import token_losses
 from rankone.experiments.investigation.prediction import PREDICTORS, Statistics, spearman, statistics
@@ -26,7 +24,7 @@ from rankone.experiments.investigation.traces import traces
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
 from rankone.runtime.progress import meter, print_table
-from rankone.text.corpus import Corpus
+from rankone.workspace import Workspace
 
 REPEATED = "measured on validation text"
 # A subcomponent of less mean importance in every domain changes too little to be ranked.
@@ -64,11 +62,8 @@ def chosen_components(importances: Importances, count: int, seed: int = 0) -> li
 
 
 def check(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
+    workspace: Workspace,
     store: HarvestStore,
-    corpus: Corpus,
     config: CheckConfig,
 ) -> dict[str, Any]:
     """Measure and predict on validation and test text; returns plain values: scores by predictor and α, and every rise."""
@@ -78,20 +73,19 @@ def check(
     columns = [importances.names.index(n) for n in names]
     splits = {}
     for split in ("validation", "test"):
-        text = study_text(tokenizer, model, corpus, store.domains(), split, config.tokens)
+        text = study_text(workspace, store.domains(), split, config.tokens)
         settings = [{}, *({name: alpha} for alpha in config.alphas for name in names)]
         measured, traced, base = [], [], []
         with meter(
             f"{split}: turning {len(names)}", sum(b.tokens for b in text.values()) * len(settings)
         ) as bar:
             for blocks in text.values():
-                losses = token_losses(model, decomposition, settings, blocks, bar.advance)
+                losses = token_losses(workspace, settings, blocks, bar.advance)
                 rises = (losses[1:] - losses[0]).sum((1, 2)) / blocks.tokens
                 measured.append(rises.view(len(config.alphas), len(names)))
-                traced.append(traces(model, decomposition, names, blocks, config.draws, config.seed))
+                traced.append(traces(workspace, names, blocks, config.draws, config.seed))
                 base.append(losses[0])
-        vocabulary = int(model.config.get_text_config().vocab_size)
-        found = statistics(traced, importances.mean[:, columns], base, vocabulary)
+        found = statistics(traced, importances.mean[:, columns], base, workspace.vocabulary)
         splits[split] = torch.stack(measured, dim=-1), found
     return _report(config, names, store.domains(), splits)
 

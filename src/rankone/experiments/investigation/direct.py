@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from rankone.decomposition.model import Decomposition
 from rankone.models.sites import Site, find_sites, weight_of
 from rankone.models.streams import writes_residual
 from rankone.models.unembedding import unembedding_of
+from rankone.workspace import Workspace
 
 _VALUES = {"v_proj", "value", "v"}
 _SCORES = {"q_proj", "k_proj", "query", "key"}
@@ -94,21 +94,16 @@ def direct_logits(model: PreTrainedModel, vector: Float[Tensor, " width"]) -> Fl
     return unembedding_of(model).rows @ vector.float()
 
 
-def direct_effect(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
-    activations: Mapping[str, float],
-    top: int = 12,
-) -> DirectEffect:
+def direct_effect(workspace: Workspace, activations: Mapping[str, float], top: int = 12) -> DirectEffect:
     """Tokens raised and lowered directly by one subcomponent, or by the members of a component together.
 
     activations: ‖u‖ v·x of each where it is active (of a single one only the sign counts).
     """
+    model, tokenizer, parts = workspace.model, workspace.tokenizer, workspace.require_parts()
     vector, ways = None, []
     for name, activation in activations.items():
-        write = decomposition.vectors(name)[1]
-        path = stream_path(model, decomposition.locate(name)[0], write)
+        write = parts.vectors(name)[1]
+        path = stream_path(model, parts.locate(name)[0], write)
         ways.append(path.way)
         if path.vector is not None:
             own = path.vector.float() * (activation / float(write.norm().clamp_min(1e-20)))

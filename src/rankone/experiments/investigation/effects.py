@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.decomposition.model import Decomposition
 from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 # Logits in memory at once: 2^25 numbers are 128 MB.
 LOGITS_AT_ONCE = 1 << 25
@@ -23,28 +23,28 @@ NEAR = 5
 
 
 def token_losses(
-    model: PreTrainedModel,
-    decomposition: Decomposition,
+    workspace: Workspace,
     settings: Sequence[Mapping[str, float]],
     blocks: Blocks,
     advance: Callable[[int], None] | None = None,
 ) -> Float[Tensor, "settings rows length"]:
     """Cross-entropy (nats) of each text token under each setting (subcomponent → α; {} is the base model), else 0.
 
-    Entry t is the loss of token t, predicted at t − 1. All settings share the forwards, as many at once as memory allows.
+    Entry t is the loss of token t, predicted at t − 1; on the CPU. All settings share the forwards, as many at once as
+    memory allows.
     """
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     alphas = torch.tensor([[setting.get(name, 1.0) for name in names] for setting in settings])
-    method = Scales(decomposition, names)
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    at_once = max(1, LOGITS_AT_ONCE // (vocabulary * blocks.ids.shape[1]))
+    method = Scales(workspace.require_parts(), names)
+    at_once = max(1, LOGITS_AT_ONCE // (workspace.vocabulary * blocks.ids.shape[1]))
     runs = min(len(settings), at_once)
     rows = max(1, at_once // runs)
     found = torch.zeros(len(settings), *blocks.ids.shape)
     for r in range(0, len(settings), runs):
         for i in range(0, len(blocks.ids), rows):
-            own = blocks.rows(i, i + rows)
-            found[r : r + runs, i : i + rows] = _losses(model, method, alphas[r : r + runs], own)
+            own = blocks.rows(i, i + rows).to(workspace.device)
+            losses = _losses(workspace.model, method, alphas[r : r + runs].to(workspace.device), own)
+            found[r : r + runs, i : i + rows] = losses.cpu()
             if advance is not None:
                 advance(own.tokens * len(alphas[r : r + runs]))
     return found

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, field_validator
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
-from rankone.decomposition.model import Decomposition
 from rankone.experiments.investigation.direct import DirectEffect, direct_effect
 from rankone.experiments.investigation.effects import (
     Context,
@@ -32,11 +31,9 @@ from rankone.experiments.investigation.traces import Traces, traces
 from rankone.harvest.reading.page import ComponentPage, TokenRow
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
-from rankone.models.context import usual_context
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
-from rankone.text.corpus import Corpus
-from rankone.text.passages import domain_blocks
+from rankone.workspace import Workspace
 
 # A rise of the mean cross-entropy from which a domain is said to suffer, in nats.
 SUFFERS = 0.02
@@ -128,23 +125,16 @@ class Investigation:
         }
 
 
-def study_text(
-    tokenizer: PreTrainedTokenizerBase,
-    model: PreTrainedModel,
-    corpus: Corpus,
-    domains: list[str],
-    split: str,
-    tokens: int,
-) -> dict[str, Blocks]:
+def study_text(workspace: Workspace, domains: list[str], split: str, tokens: int) -> dict[str, Blocks]:
     """Text of every domain; one the corpus has no text for is an error."""
-    context = usual_context(model)
+    corpus = workspace.corpus
     missing = [d for d in domains if d not in corpus.domains()]
     if missing:
         raise RankOneError(
             f"the text '{corpus.name}' has nothing for domain '{missing[0]}' of the harvest; it has "
             f"{', '.join(corpus.domains())}. Name the domains to look at with --domains, or give other --text."
         )
-    text = {d: domain_blocks(tokenizer, corpus, d, split, tokens, context) for d in domains}
+    text = workspace.text(domains, split, tokens)
     empty = [d for d, blocks in text.items() if not blocks.tokens]
     if empty:
         raise RankOneError(f"the {split} text of '{empty[0]}' is empty. Give text for it, or leave it out.")
@@ -164,11 +154,8 @@ def chosen_domains(store: HarvestStore, asked: tuple[str, ...] | None) -> list[s
 
 
 def investigate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
+    workspace: Workspace,
     store: HarvestStore,
-    corpus: Corpus,
     name: str,
     config: StudyConfig,
     labels: list[Label] | None = None,
@@ -180,15 +167,15 @@ def investigate(
     members = store.members(name)
     page = store.page(name, examples=store.config["config"]["examples"])
     domains = chosen_domains(store, config.domains)
-    text = study_text(tokenizer, model, corpus, domains, config.split, config.tokens)
+    text = study_text(workspace, domains, config.split, config.tokens)
     settings = [{}, *(dict.fromkeys(members, alpha) for alpha in config.alphas)]
     losses, each = {}, {}
     with meter("turning it", sum(b.tokens for b in text.values()) * len(settings)) as bar:
         for domain, blocks in text.items():
-            losses[domain] = token_losses(model, decomposition, settings, blocks, bar.advance)
+            losses[domain] = token_losses(workspace, settings, blocks, bar.advance)
     with meter("tracing it", len(text)) as bar:
         for domain, blocks in text.items():
-            each[domain] = traces(model, decomposition, members, blocks, config.draws, config.seed)
+            each[domain] = traces(workspace, members, blocks, config.draws, config.seed)
             bar.advance(note=domain)
     traced = {domain: own.together() for domain, own in each.items()}
     strong = _strong(traced)
@@ -197,29 +184,34 @@ def investigate(
         list(traced.values()),
         torch.tensor([[importance[d]] for d in domains]),
         [losses[d][0] for d in domains],
-        int(model.config.get_text_config().vocab_size),
+        workspace.vocabulary,
     )
     predicted = {a: PREDICTORS[PREDICTOR](counted, a)[:, 0].tolist() for a in config.alphas}
     listed = reads(page, store.token_counts(), config.words)
     findings = [
         _finding(
             domain,
-            _Measured(text[domain], losses[domain], traced[domain], strong[domain]),
+            _Measured(text[domain].to(torch.device("cpu")), losses[domain], traced[domain], strong[domain]),
             {a: values[i] for a, values in predicted.items()},
             importance[domain],
             listed[domain],
             config,
-            tokenizer,
+            workspace.tokenizer,
         )
         for i, domain in enumerate(domains)
     ]
     last = max(config.alphas, key=lambda a: abs(a - 1))
     findings.sort(key=lambda f: -f.rises[last])
     active = torch.stack([each[d].activation[strong[d]].sum(0) for d in domains]).sum(0)
-    direct = direct_effect(model, tokenizer, decomposition, dict(zip(members, active.tolist(), strict=True)))
-    chance = math.log(model.config.get_text_config().vocab_size)
+    direct = direct_effect(workspace, dict(zip(members, active.tolist(), strict=True)))
     return Investigation(
-        page, labels or [], config, f"{corpus.name} ({config.split})", chance, direct, findings
+        page,
+        labels or [],
+        config,
+        f"{workspace.corpus.name} ({config.split})",
+        workspace.chance,
+        direct,
+        findings,
     )
 
 

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.model import Decomposition
 from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales
 from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
 
 ROWS_AT_ONCE = 4
 
@@ -69,43 +68,44 @@ class _Watched(Scales):
 
 
 def traces(
-    model: PreTrainedModel,
-    decomposition: Decomposition,
+    workspace: Workspace,
     components: Sequence[str],
     blocks: Blocks,
     draws: int = 0,
     seed: int = 0,
 ) -> Traces:
-    """Trace some subcomponents through the base model on the text of one domain.
+    """Trace some parts through the base model on the text of one domain; what comes out is on the CPU.
 
     draws: sets of labels drawn from the model at every position, for the Fisher information. Raises RankOneError for
     empty text and for gradients that are not finite.
     """
     if blocks.tokens == 0:
         raise RankOneError("the text to trace is empty. Give more text.")
-    watched = _Watched(decomposition, list(components))
+    parts = workspace.require_parts()
+    watched = _Watched(parts, list(components))
     generator = torch.Generator().manual_seed(seed)
-    parts = [
-        _traced(model, watched, blocks.rows(i, i + ROWS_AT_ONCE), draws, generator)
+    found = [
+        _traced(workspace, watched, blocks.rows(i, i + ROWS_AT_ONCE), draws, generator)
         for i in range(0, len(blocks.ids), ROWS_AT_ONCE)
     ]
-    activation, gradient = (torch.cat(own) for own in list(zip(*parts, strict=True))[:2])
-    drawn = torch.cat([part[2] for part in parts], dim=1)
+    activation, gradient = (torch.cat(own) for own in list(zip(*found, strict=True))[:2])
+    drawn = torch.cat([own[2] for own in found], dim=1)
     if not torch.isfinite(gradient).all():
         raise RankOneError("a gradient of the cross-entropy is not finite on this text.")
-    sizes = torch.stack([decomposition.vectors(name)[1].float().norm() for name in components])
-    return Traces(activation * sizes, gradient, drawn, blocks.valid)
+    sizes = torch.stack([parts.vectors(name)[1].float().norm().cpu() for name in components])
+    return Traces(activation * sizes, gradient, drawn, blocks.valid.cpu())
 
 
 def _traced(
-    model: PreTrainedModel, watched: _Watched, blocks: Blocks, draws: int, generator: torch.Generator
+    workspace: Workspace, watched: _Watched, blocks: Blocks, draws: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(activation, gradient, drawn) of some rows; the activation is v·x."""
+    model, blocks = workspace.model, blocks.to(workspace.device)
     shape = (*blocks.ids.shape, len(watched.components))
     positions = blocks.ids.numel()
     # Every position is a run of its own, so each has its own scale.
     parameters = watched.start(positions, [])
-    watched.activations = torch.zeros(positions, shape[-1])
+    watched.activations = torch.zeros(positions, shape[-1], device=workspace.device)
     with adapted(model, watched, parameters, positions), torch.enable_grad():
         logits = model(input_ids=blocks.ids, use_cache=False).logits[:, :-1].float()
         labels = [blocks.ids[:, 1:], *_drawn(logits.detach(), draws, generator)]
@@ -113,9 +113,9 @@ def _traced(
             torch.autograd.grad(_summed(logits, own, blocks.valid), parameters["alpha"], retain_graph=True)[0]
             for own in labels
         ]
-    gradient, *drawn = (g.view(shape) for g in found)
+    gradient, *drawn = (g.view(shape).cpu() for g in found)
     stacked = torch.stack(drawn) if drawn else torch.zeros(0, *shape)
-    return watched.activations.view(shape), gradient, stacked
+    return watched.activations.view(shape).cpu(), gradient, stacked
 
 
 def _drawn(
@@ -123,7 +123,9 @@ def _drawn(
 ) -> list[Int[Tensor, "rows t"]]:
     if not draws:
         return []
-    chosen = torch.multinomial(logits.softmax(-1).flatten(0, 1), draws, replacement=True, generator=generator)
+    # Drawn on the CPU, so that a seed draws the same labels on every device.
+    shares = logits.softmax(-1).flatten(0, 1).cpu()
+    chosen = torch.multinomial(shares, draws, replacement=True, generator=generator).to(logits.device)
     return list(chosen.T.reshape(draws, *logits.shape[:-1]))
 
 
