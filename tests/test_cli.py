@@ -131,7 +131,7 @@ def test_rank_lists_the_most_specific(pair):
 def test_tune_fits_and_saves_the_edit(pair, tuned):
     path, outcome = tuned
     said = shown(outcome)
-    edit = LowRankEdit.load(path)
+    edit = LowRankEdit.from_pretrained(path)
     assert edit.sites == ("h.0.attn.v_proj", "h.0.mlp.c_fc")
     edit.check_base(load_model(pair[0]))
     provenance = open_artifact(path, "edit").manifest["provenance"]
@@ -174,7 +174,7 @@ def test_export_writes_a_checkpoint(pair, tuned, exported):
     artifact = open_artifact(path, "model")
     assert artifact.json("verification.json")["file_difference"] <= 1e-4
     base = load_model(pair[0])
-    with LowRankEdit.load(tuned[0]).apply(base):
+    with LowRankEdit.from_pretrained(tuned[0]).applied(base):
         for name, value in load_model(path).named_parameters():
             assert torch.allclose(value, base.get_parameter(name), atol=1e-6), name
 

@@ -68,7 +68,7 @@ def test_tune_scales_a_component(pair, clustered, tmp_path):
         "tune", pair[0], "--decomposition", pair[1], "--components", "c1", *words, "--save", tmp_path / "e"
     )
     assert (outcome.code, outcome.err) == (0, "")
-    edit = LowRankEdit.load(tmp_path / "e")
+    edit = LowRankEdit.from_pretrained(tmp_path / "e")
     assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1
     assert edit.description.startswith("c1 × ")
     provenance = open_artifact(tmp_path / "e", "edit").manifest["provenance"]

@@ -43,7 +43,7 @@ def world(tmp_path_factory, tokenizer, corpus):
     combine([folder / "run"], folder / "harvest")
     store = HarvestStore.open(folder / "harvest")
     label_harvest(store, store.artifact.fingerprint, folder / "labels", LabelSettings())
-    scale_edit(loaded, {NAME: 0.0}).bind(target).save(folder / "edit")
+    scale_edit(loaded, {NAME: 0.0}).bind(target).save_pretrained(folder / "edit")
     _texts(folder)
     _recipes(folder)
     for name, file in (

@@ -99,7 +99,7 @@ def test_an_edit_applied_and_merged_is_the_same(family):
     model, ids = built(family), probe()
     before = logits_of(model, ids)
     edit = random_edit(model, {"*": 2})
-    with edit.apply(model):
+    with edit.applied(model):
         applied = logits_of(model, ids)
     assert not torch.equal(applied, before)
     assert torch.equal(logits_of(model, ids), before)

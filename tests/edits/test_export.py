@@ -21,7 +21,7 @@ from rankone.models.loading import load_model
 
 
 def edited_logits(model, edit, ids) -> torch.Tensor:
-    with torch.no_grad(), edit.apply(model):
+    with torch.no_grad(), edit.applied(model):
         return model(ids).logits
 
 
@@ -290,7 +290,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     with pytest.raises(RankOneError, match=r"cannot export in torch\.int8"):
         export_checkpoint(model, tokenizer(), mixed_ranks(model), out, torch.int8)
     edit = mixed_ranks(model)
-    with edit.apply(model), pytest.raises(RankOneError, match="is attached to this model"):
+    with edit.applied(model), pytest.raises(RankOneError, match="is applied to this model"):
         export_checkpoint(model, tokenizer(), edit, out)
     assert nothing_left(tmp_path)
     out.mkdir()

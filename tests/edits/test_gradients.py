@@ -39,7 +39,7 @@ def test_finite_differences(build, near):
 
     def rise(scales):
         keep = text.valid[:, 1:]
-        with scale_edit(decomposition, scales).apply(model), torch.no_grad():
+        with scale_edit(decomposition, scales).applied(model), torch.no_grad():
             logits = model(input_ids=text.ids).logits[:, :-1]
         return float(F.cross_entropy(logits[keep], text.ids[:, 1:][keep]))
 

@@ -64,7 +64,7 @@ def test_the_same_factors_in_peft_give_the_same_logits(build, rank, alpha):
         rows = slice(2 * run, 2 * run + 2)
         expected = peft_logits(model, lora, parameters, run, ids[rows])
         edit = lora.edit(parameters, run)
-        with edit.apply(model), torch.no_grad():
+        with edit.applied(model), torch.no_grad():
             edited = model(ids[rows]).logits
         assert torch.allclose(together[rows], expected, atol=1e-4)
         assert torch.allclose(edited, expected, atol=1e-4)

@@ -49,7 +49,7 @@ def test_edited_map_is_the_sum_of_both_maps(d_in, d_out, rank, seed):
     )
     model = Tower(d_in, d_out)
     model.h[0].weight.data = weight.clone()
-    with LowRankEdit({"h.0": Factors(write, read)}).apply(model):
+    with LowRankEdit({"h.0": Factors(write, read)}).applied(model):
         edited = model(x)
     assert torch.allclose(edited, x @ weight.T + (x @ read.T) @ write.T, atol=1e-12, rtol=0)
     assert torch.equal(model.h[0].weight, weight)
@@ -59,13 +59,13 @@ def test_edited_map_is_the_sum_of_both_maps(d_in, d_out, rank, seed):
 @given(st.permutations(range(4)), st.lists(st.floats(-3, 3), min_size=4, max_size=4))
 def test_adding_commutes_and_scaling_is_linear(order, scales):
     model = Tower(6, 5)
-    parts = [one_edit(5, 6, rank=i, name="h.0").scaled(s) for i, s in enumerate(scales)]
+    parts = [one_edit(5, 6, rank=i, name="h.0").scale(s) for i, s in enumerate(scales)]
 
     def total(indices):
         edit = parts[indices[0]]
         for i in indices[1:]:
             edit = edit + parts[i]
-        with edit.apply(model):
+        with edit.applied(model):
             return model.h[0].weight.detach().clone()
 
     expected = model.h[0].weight.double() + sum(p.factors["h.0"].product(model.h[0].weight) for p in parts)
@@ -80,7 +80,7 @@ def test_apply_changes_and_restores_to_the_bit(build, dtype):
     before, plain = snapshot(model), logits(model)
     edit = random_edit(model, {"*": 2})
     pointers = {name: p.data_ptr() for name, p in model.named_parameters()}
-    with edit.apply(model):
+    with edit.applied(model):
         assert not torch.equal(logits(model), plain)
         for name in edit.sites:
             product = (edit.factors[name].write @ edit.factors[name].read).float()
@@ -95,7 +95,7 @@ def test_apply_changes_and_restores_to_the_bit(build, dtype):
 def test_weights_come_back_after_an_exception():
     model = simple_mlp()
     before = snapshot(model)
-    with pytest.raises(KeyError), one_edit().apply(model):
+    with pytest.raises(KeyError), one_edit().applied(model):
         raise KeyError
     assert same(model, before)
 
@@ -104,17 +104,17 @@ def test_nested_and_repeated_application():
     model = simple_mlp()
     before = snapshot(model)
     first, second = one_edit(), random_edit(model, {"h.0.mlp.*": 1})
-    with (first + second).apply(model):
+    with (first + second).applied(model):
         both = logits(model)
-    with first.apply(model):
+    with first.applied(model):
         inside = snapshot(model)
-        with second.apply(model):
+        with second.applied(model):
             assert torch.allclose(logits(model), both, atol=1e-4)
         assert same(model, inside)
-    with first.scaled(2).apply(model):
+    with first.scale(2).applied(model):
         twice = logits(model)
-    first.attach(model)
-    first.attach(model)
+    first.apply(model)
+    first.apply(model)
     assert torch.allclose(logits(model), twice, atol=1e-4)
     first.remove(model)
     assert same(model, inside)
@@ -125,15 +125,15 @@ def test_nested_and_repeated_application():
 def test_removing_in_the_wrong_order_or_what_is_not_attached_is_refused():
     model = simple_mlp()
     first, second = one_edit(description="first"), one_edit(description="second")
-    with pytest.raises(RankOneError, match="edit 'first' is not attached"):
+    with pytest.raises(RankOneError, match="edit 'first' is not applied"):
         first.remove(model)
-    first.attach(model)
-    second.attach(model)
-    with pytest.raises(RankOneError, match="edit 'second' was attached after edit 'first': remove it first"):
+    first.apply(model)
+    second.apply(model)
+    with pytest.raises(RankOneError, match="edit 'second' was applied after edit 'first': remove it first"):
         first.remove(model)
     second.remove(model)
     first.remove(model)
-    with pytest.raises(RankOneError, match="not attached"):
+    with pytest.raises(RankOneError, match="not applied"):
         first.remove(model)
 
 
@@ -148,17 +148,17 @@ def test_a_refused_attach_changes_nothing():
     with pytest.raises(
         RankOneError, match=r"'h\.1\.attn\.q_proj' gives NaN or infinity.*change is too large"
     ):
-        edit.attach(model)
+        edit.apply(model)
     with pytest.raises(RankOneError, match="too large"):
         edit.merge(model, in_place=True)
     assert same(model, before)
-    with pytest.raises(RankOneError, match="not attached"):
+    with pytest.raises(RankOneError, match="not applied"):
         edit.remove(model)
     simple = simple_mlp()
     with torch.no_grad():
         simple.get_submodule(Q).weight[0, 0] = float("nan")
     with pytest.raises(RankOneError, match="the weight itself is not finite"):
-        edit.attach(simple)
+        edit.apply(simple)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_tied_missing_and_misshapen_sites_are_refused(name, message):
     model = simple_mlp()
     before = snapshot(model)
     edit = one_edit(name=name)
-    for use in (edit.attach, edit.merge, edit.bind, lambda m: edit.merge(m, torch.bfloat16, in_place=True)):
+    for use in (edit.apply, edit.merge, edit.bind, lambda m: edit.merge(m, torch.bfloat16, in_place=True)):
         with pytest.raises(RankOneError, match=message):
             use(model)
     assert same(model, before)
@@ -215,7 +215,7 @@ def test_merge_equals_apply(build):
     before, edit = snapshot(model), random_edit(build(), {"*": 2})
     merged, report = edit.merge(model)
     assert same(model, before)
-    with edit.apply(model):
+    with edit.applied(model):
         assert torch.equal(logits(merged), logits(model))
     for line in report.sites:
         assert line.changed > 0.99 * line.entries
@@ -242,7 +242,7 @@ def test_merge_figures_equal_hand_computation():
     assert line.norm_ratio == pytest.approx(float(arrived.norm() / delta.norm()), rel=1e-6)
     assert line.survived == pytest.approx(float((arrived * delta).sum() / delta.pow(2).sum()), rel=1e-6)
     assert report.worst == line.survived
-    assert json.loads(json.dumps(report.as_json()))["sites"][0]["changed"] == 3
+    assert json.loads(json.dumps(report.model_dump()))["sites"][0]["changed"] == 3
 
 
 def test_a_change_below_the_rounding_step_is_reported_as_lost():
@@ -267,7 +267,7 @@ def test_an_edit_that_changes_nothing():
     model = simple_mlp()
     before = snapshot(model)
     empty = one_edit(rank=0)
-    with empty.apply(model):
+    with empty.applied(model):
         assert same(model, before)
     _, report = empty.merge(model)
     assert (report.sites[0].changed, report.sites[0].norm_ratio, report.worst) == (0, 1.0, 1.0)
@@ -275,15 +275,15 @@ def test_an_edit_that_changes_nothing():
 
 def test_merge_refuses_a_model_with_edits_attached():
     model, edit = simple_mlp(), one_edit(description="probe")
-    with edit.apply(model), pytest.raises(RankOneError, match=r"edit 'probe' is attached.*add the edits"):
+    with edit.applied(model), pytest.raises(RankOneError, match=r"edit 'probe' is applied.*add the edits"):
         edit.merge(model)
 
 
 def test_save_and_load(tmp_path):
     model = simple_mlp()
     edit = random_edit(model, {"h.0.*": 2, "h.1.mlp.c_fc": 0}).bind(model)
-    edit.save(tmp_path / "e", {"seed": 3})
-    again = LowRankEdit.load(tmp_path / "e")
+    edit.save_pretrained(tmp_path / "e", {"seed": 3})
+    again = LowRankEdit.from_pretrained(tmp_path / "e")
     assert again.sites == edit.sites
     assert (again.description, again.method, again.base) == (edit.description, "test", edit.base)
     for name in edit.sites:
@@ -292,12 +292,12 @@ def test_save_and_load(tmp_path):
     again.check_base(model)
     assert json.loads((tmp_path / "e" / "manifest.json").read_text())["provenance"]["seed"] == 3
     with pytest.raises(RankOneError, match="already exists"):
-        edit.save(tmp_path / "e")
+        edit.save_pretrained(tmp_path / "e")
 
 
 def test_saving_needs_a_base(tmp_path):
-    with pytest.raises(RankOneError, match=r"call bind\(model\) before save"):
-        one_edit().save(tmp_path / "e")
+    with pytest.raises(RankOneError, match=r"call bind\(model\) before save_pretrained"):
+        one_edit().save_pretrained(tmp_path / "e")
     assert not list(tmp_path.iterdir())
     with pytest.raises(RankOneError, match=r"call bind\(model\) first"):
         one_edit().check_base(simple_mlp())
@@ -306,13 +306,13 @@ def test_saving_needs_a_base(tmp_path):
 @pytest.mark.parametrize("name", ["tensors.safetensors", "config.json"])
 def test_an_altered_file_is_refused(tmp_path, name):
     model = simple_mlp()
-    one_edit().bind(model).save(tmp_path / "e")
+    one_edit().bind(model).save_pretrained(tmp_path / "e")
     path = tmp_path / "e" / name
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
     with pytest.raises(RankOneError, match="altered or truncated"):
-        LowRankEdit.load(tmp_path / "e")
+        LowRankEdit.from_pretrained(tmp_path / "e")
 
 
 def test_files_that_do_not_fit_together_are_refused(tmp_path):
@@ -328,16 +328,16 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
     good = {"a.write": torch.ones(4, 1), "a.read": torch.ones(1, 3)}
     write(tmp_path / "shape", {**entry, "d_out": 5}, good)
     with pytest.raises(RankOneError, match=r"is \[4, 3\], but the weight is \[5, 3\]"):
-        LowRankEdit.load(tmp_path / "shape")
+        LowRankEdit.from_pretrained(tmp_path / "shape")
     write(tmp_path / "rank", {**entry, "rank": 2}, good)
     with pytest.raises(RankOneError, match="rank"):
-        LowRankEdit.load(tmp_path / "rank")
+        LowRankEdit.from_pretrained(tmp_path / "rank")
     write(tmp_path / "names", entry, {**good, "b.write": torch.ones(1)})
     with pytest.raises(RankOneError, match=r"name different sites: b.write"):
-        LowRankEdit.load(tmp_path / "names")
+        LowRankEdit.from_pretrained(tmp_path / "names")
     write(tmp_path / "key", {**entry, "alpha": 1}, good)
     with pytest.raises(RankOneError, match=r"sites.a.alpha: Extra inputs"):
-        LowRankEdit.load(tmp_path / "key")
+        LowRankEdit.from_pretrained(tmp_path / "key")
 
 
 def test_another_base_is_refused():
@@ -355,7 +355,7 @@ def test_the_base_is_the_same_in_wider_dtypes_and_under_attached_edits():
     model = simple_mlp().to(torch.bfloat16)
     edit = one_edit().bind(model)
     edit.check_base(copy.deepcopy(model).float())
-    with edit.apply(model), random_edit(model, {"h.0.mlp.*": 1}).apply(model):
+    with edit.applied(model), random_edit(model, {"h.0.mlp.*": 1}).applied(model):
         edit.check_base(model)
         assert edit.bind(model).base == edit.base
     with pytest.raises(RankOneError, match="another model"):
@@ -365,8 +365,29 @@ def test_the_base_is_the_same_in_wider_dtypes_and_under_attached_edits():
 def test_sums_and_scales_keep_the_base():
     model = simple_mlp()
     first, second = one_edit(description="a").bind(model), random_edit(model, {"h.*.mlp.c_fc": 1}).bind(model)
-    both = first + second.scaled(-1)
+    both = first + second.scale(-1)
     both.check_base(model)
     assert both.description == "a + random 0"
     assert both.rank(C_FC) == 3
     assert weight_of(site_named(model, C_FC)).shape == (40, 24)
+
+
+def test_composing_takes_an_edit_that_was_made_for_the_edited_model():
+    model = simple_mlp()
+    first = one_edit(description="a").bind(model)
+    with first.applied(model):
+        edited = copy.deepcopy(model)
+    second = one_edit(description="b").bind(edited)
+    with pytest.raises(RankOneError, match=r"made for different weights.*first\.compose\(second\)"):
+        first + second
+    both = first.compose(second)
+    both.check_base(model)
+    expected = second.merge(edited).model
+    assert torch.allclose(logits(both.merge(model).model), logits(expected), atol=1e-4)
+
+
+def test_inverting_takes_an_edit_back():
+    model, edit = simple_mlp(), one_edit()
+    plain = logits(model)
+    with (edit + edit.invert()).applied(model):
+        assert torch.allclose(logits(model), plain, atol=1e-5)

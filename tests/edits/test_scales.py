@@ -42,7 +42,7 @@ def test_scaling_equals_masking_with_delta_on(build):
     with DecomposedModel(model, decomposition) as wrapped, torch.no_grad():
         masked = wrapped.masked(ids, mask, torch.ones(1, 1, len(decomposition.sites)))
     plain = logits(model, ids)
-    with scale_edit(decomposition, scales).apply(model):
+    with scale_edit(decomposition, scales).applied(model):
         edited = logits(model, ids)
     assert torch.allclose(edited, masked, atol=1e-4)
     assert (edited - plain).abs().max() > 0.1
@@ -63,7 +63,7 @@ def test_the_change_is_the_sum_over_the_chosen():
 def test_alpha_one_changes_nothing():
     model, ids = simple_mlp(), probe()
     before, plain = snapshot(model), logits(model, ids)
-    with scale_edit(decomposed(model, "random"), dict.fromkeys(CHOSEN[simple_mlp], 1.0)).apply(model):
+    with scale_edit(decomposed(model, "random"), dict.fromkeys(CHOSEN[simple_mlp], 1.0)).applied(model):
         assert same(model, before)
         assert torch.equal(logits(model, ids), plain)
 
@@ -72,7 +72,7 @@ def test_zero_on_all_of_a_faithful_site_deletes_its_weight():
     model = simple_mlp()
     decomposition = decomposed(model, "aligned")
     names = [name for name in decomposition.names() if name.startswith("h.0.mlp.down_proj:")]
-    with scale_edit(decomposition, dict.fromkeys(names, 0.0)).apply(model):
+    with scale_edit(decomposition, dict.fromkeys(names, 0.0)).applied(model):
         assert model.get_parameter("h.0.mlp.down_proj.weight").abs().max() < 1e-6
 
 
@@ -104,7 +104,7 @@ def test_the_change_while_fitting_is_the_edit_of_each_run(fitted):
     with adapted(model, scales, parameters, 3), torch.no_grad():
         together = model(ids).logits
     for run in range(3):
-        with scales.edit(parameters, run).apply(model):
+        with scales.edit(parameters, run).applied(model):
             alone = logits(model, ids[2 * run : 2 * run + 2])
         assert torch.allclose(together[2 * run : 2 * run + 2], alone, atol=1e-4)
 
@@ -172,7 +172,7 @@ def test_a_group_shares_one_scale():
         for site in expected.sites:
             ours, theirs = found.factors[site], expected.factors[site]
             assert torch.allclose(ours.write @ ours.read, theirs.write @ theirs.read, atol=1e-6)
-        with expected.apply(model):
+        with expected.applied(model):
             alone = logits(model, ids[2 * run : 2 * run + 2])
         assert torch.allclose(together[2 * run : 2 * run + 2], alone, atol=1e-4)
 

@@ -47,7 +47,7 @@ def make(out: Path) -> None:
     model, tokenizer = _model(out)
     pair = _decompositions(out, model)
     edit = scale_edit(pair, SCALES, description="golden").bind(model)
-    edit.save(out / "edit", {"components": SCALES})
+    edit.save_pretrained(out / "edit", {"components": SCALES})
     _harvest(out, model, tokenizer, pair)
     _results(out)
     state = State(3, {"w": torch.arange(4.0)}, {"note": "golden"})

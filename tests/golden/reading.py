@@ -30,7 +30,7 @@ def read_all(folder: Path) -> dict[str, Any]:
         pair, _ = load_decomposition(folder / f"decomposition-{storage}", model)
         values[f"decomposition-{storage}"] = [model_hash(pair), pair.names()[:2], pair.total]
     pair, _ = load_decomposition(folder / "decomposition-bfloat16", model)
-    edit = LowRankEdit.load(folder / "edit")
+    edit = LowRankEdit.from_pretrained(folder / "edit")
     edit.check_base(model)
     values["edit"] = {
         site: [tensor_hash(factors.write), tensor_hash(factors.read)]

@@ -75,7 +75,7 @@ def export(
         raise RankOneError(f"unknown dtype '{dtype}'; choose float32 or bfloat16.")
     if form not in ("checkpoint", "adapter"):
         raise RankOneError(f"unknown form '{form}'; choose checkpoint or adapter.")
-    target, loaded = load_model(model), LowRankEdit.load(edit)
+    target, loaded = load_model(model), LowRankEdit.from_pretrained(edit)
     loaded.check_base(target)
     if form == "adapter":
         verification = export_adapter(target, loaded, out, model)
@@ -102,9 +102,9 @@ def generate(
     from rankone.models.loading import load_model, load_tokenizer
 
     target, tokenizer = load_model(model), load_tokenizer(model)
-    loaded = LowRankEdit.load(edit) if edit is not None else None
+    loaded = LowRankEdit.from_pretrained(edit) if edit is not None else None
     if loaded is not None:
         loaded.check_base(target)
-    with loaded.apply(target) if loaded is not None else nullcontext():
+    with loaded.applied(target) if loaded is not None else nullcontext():
         said = prompt + rollout(target, tokenizer, prompt, tokens)
     console.print("\n".join(map(visible, said.split("\n"))), markup=False)

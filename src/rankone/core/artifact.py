@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+# What an artefact says of its making: plain values, by name.
+Provenance = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_artifact(
-    path: Path | str, kind: str, provenance: dict[str, Any] | None = None, replace: bool = False
+    path: Path | str, kind: str, provenance: Provenance | None = None, replace: bool = False
 ) -> Iterator[Path]:
     """Yield an empty staging directory that becomes the artefact `path` when the block ends well.
 
@@ -187,7 +189,7 @@ def new_artifact(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write_manifest(directory: Path, kind: str, provenance: dict[str, Any]) -> None:
+def _write_manifest(directory: Path, kind: str, provenance: Provenance) -> None:
     files = sorted(p for p in directory.rglob("*") if p.is_file())
     manifest = {
         "kind": kind,

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.core.artifact import new_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import save_tensors
-from rankone.edits.lowrank import LowRankEdit, cast_parameters, refuse_attached
+from rankone.edits.lowrank import LowRankEdit, cast_parameters, refuse_applied
 from rankone.edits.verify import (
     ADAPTER_CONFIG,
     ADAPTER_TENSORS,
@@ -78,7 +78,7 @@ def export_checkpoint(
         tokenizer.save_pretrained(staging)
         del merged
         limits = {"dtype": _label(dtype), "tolerance": tolerance, "kl_bound": kl_bound}
-        verification = _verify("checkpoint", staging, reference, {**limits, "merge": report.as_json()})
+        verification = _verify("checkpoint", staging, reference, {**limits, "merge": report.model_dump()})
         _accept(verification, staging, out)
     return verification
 
@@ -157,7 +157,7 @@ def _adapter_config(ranks: dict[str, int], transposed: bool, base_name: str) -> 
 
 
 def _check_exportable(model: PreTrainedModel, edit: LowRankEdit) -> None:
-    refuse_attached(model)
+    refuse_applied(model)
     if getattr(model, "peft_config", None):
         raise RankOneError(
             "the model has PEFT adapters loaded; merge or unload them before exporting an edit."
@@ -172,17 +172,17 @@ def _reference(
 ) -> _Reference:
     """Logits of an edited fp32 copy of the model, before and after rounding its weights to `dtype`.
 
-    Made by `attach`, not by `merge` or the written factors, so that it tests them.
+    Made by `apply`, not by `merge` or the written factors, so that it tests them.
     """
     ids = _default_probe(model) if probe is None else probe
     scratch = copy.deepcopy(model).eval()
     cast_parameters(scratch, torch.float32)
     plain = logits_of(scratch, ids)
-    with edit.apply(scratch):
-        edited = logits_of(scratch, ids)
-        cast_parameters(scratch, dtype)
-        cast_parameters(scratch, torch.float32)
-        expected = logits_of(scratch, ids)
+    edit.apply(scratch)
+    edited = logits_of(scratch, ids)
+    cast_parameters(scratch, dtype)
+    cast_parameters(scratch, torch.float32)
+    expected = logits_of(scratch, ids)
     return _Reference(ids.cpu(), expected, edited, float(kl_per_token(edited, plain).mean()))
 
 

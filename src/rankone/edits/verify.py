@@ -130,7 +130,7 @@ def reload_adapter(path: Path, base: Path, ids: Tensor) -> tuple[str, Tensor]:
     """Load an adapter on its base model by PEFT, or by `read_adapter` without it; engine and logits."""
     model = load_model(base)
     if not peft_installed():
-        with read_adapter(path).apply(model):
+        with read_adapter(path).applied(model):
             return "rankone", logits_of(model, ids)
     from peft import PeftModel
 

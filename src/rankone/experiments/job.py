@@ -221,7 +221,7 @@ class Job:
         prompts = [(d, p) for d, own in self.config.prompts.items() for p in own]
         model, tokenizer = self.workspace.model, self.workspace.tokenizer
         before = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
-        with edit.apply(model):
+        with edit.applied(model):
             after = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
         return [
             {"prompt": p, "domain": d, "before": b, "after": a}

@@ -37,7 +37,7 @@ def edited_cross_entropies(
     model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Blocks]
 ) -> dict[str, float]:
     """Cross-entropy per domain with the edit in the weights; the model is put back bit for bit."""
-    with edit.apply(model):
+    with edit.applied(model):
         return cross_entropies(model, text)
 
 

@@ -64,7 +64,7 @@ def tune(
     if save is not None:
         provenance = {"forget": forget, "retain": retain, "budget": budget, "seed": seed, "steps": fit.steps}
         provenance["components"] = dict(components)
-        fit.edit.bind(workspace.model).save(save, provenance)
+        fit.edit.bind(workspace.model).save_pretrained(save, provenance)
         console.print(f"saved {save}", markup=False)
     return fit
 

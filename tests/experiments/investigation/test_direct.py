@@ -41,7 +41,7 @@ def test_direct_effect_is_that_of_the_intervention(build, name):
     ids, alpha = torch.tensor([[7]]), -3.0
     with torch.no_grad():
         before = model(input_ids=ids).logits[0, 0]
-        with scale_edit(decomposition, {name: alpha}).apply(model):
+        with scale_edit(decomposition, {name: alpha}).applied(model):
             moved = model(input_ids=ids).logits[0, 0] - before
     hook.remove()
     path = stream_path(model, site, write)

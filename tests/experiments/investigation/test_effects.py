@@ -43,7 +43,7 @@ def test_losses_are_those_of_edited_models(monkeypatch, at_once):
     assert (found[:, ~valid] == 0).all()
     assert sum(seen) == 4 * blocks.tokens
     for losses, setting in zip(found, SETTINGS, strict=True):
-        with scale_edit(decomposition, setting).apply(model):
+        with scale_edit(decomposition, setting).applied(model):
             assert float(losses.sum()) / blocks.tokens == pytest.approx(
                 cross_entropy(model, blocks), rel=1e-4
             )

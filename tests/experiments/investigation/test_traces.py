@@ -47,7 +47,7 @@ def test_gradients_are_finite_differences(case):
     for i, name in enumerate(NAMES):
         sides = []
         for alpha in (1 + step, 1 - step):
-            with scale_edit(decomposition, {name: alpha}).apply(model):
+            with scale_edit(decomposition, {name: alpha}).applied(model):
                 sides.append(loss(model, blocks))
         expected = (sides[0] - sides[1]) / (2 * step)
         assert expected.abs().max() > 0.01
@@ -82,7 +82,7 @@ def test_drawn_labels_estimate_the_fisher_information():
     blocks = Blocks(ids, torch.arange(6).expand(4, 6) > 0)
     sides = []
     for alpha in (1 + step, 1 - step):
-        with scale_edit(decomposition, {name: alpha}).apply(model), torch.no_grad():
+        with scale_edit(decomposition, {name: alpha}).applied(model), torch.no_grad():
             sides.append(model(input_ids=ids).logits[:, :-1].double())
     moved = (sides[0] - sides[1]) / (2 * step)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_a_component_is_its_members_scaled_together(case):
     step = 0.02
     sides = []
     for alpha in (1 + step, 1 - step):
-        with scale_edit(decomposition, dict.fromkeys(NAMES, alpha)).apply(model):
+        with scale_edit(decomposition, dict.fromkeys(NAMES, alpha)).applied(model):
             sides.append(loss(model, blocks))
     assert one.gradient.sum((1, 2)).double() == pytest.approx(
         (sides[0] - sides[1]) / (2 * step), rel=0.03, abs=3e-3

@@ -1,0 +1,192 @@
+"""`LowRankEdit`: an immutable change of some sites' weights, with its algebra and all that can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rankone.core.artifact import Provenance
+from rankone.core.errors import RankOneError, nearest
+from rankone.core.tensors import tensor_hash
+from rankone.edits.lowrank.applied import Changed, apply_factors, locked, plain_weight, remove_factors
+from rankone.edits.lowrank.factors import Factors, checked_factors, concatenated, fitting_sites
+from rankone.edits.lowrank.merging import Merged, merge_factors
+from rankone.edits.lowrank.saved import EditFile, SiteEntry, read_edit, write_edit
+from rankone.models.sites import Site
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class LowRankEdit:
+    """An immutable low-rank change of some sites; `base` holds the hash of each weight it was made for.
+
+    `factors` maps a site's module path to (write [d_out, r], read [r, d_in]); they are copied and kept in
+    fp32 or fp64. Raises RankOneError for wrong shapes, integer factors, NaN and infinity.
+    """
+
+    factors: Mapping[str, Factors]
+    description: str
+    method: str
+    base: Mapping[str, str]
+
+    def __init__(
+        self,
+        factors: Mapping[str, tuple[Tensor, Tensor]],
+        description: str = "",
+        method: str = "",
+        base: Mapping[str, str] | None = None,
+    ) -> None:
+        checked = {name: checked_factors(name, *pair) for name, pair in sorted(factors.items())}
+        unknown = sorted(set(base or ()) - set(checked))
+        if unknown:
+            raise RankOneError(f"base hash given for '{unknown[0]}', which the edit does not change.")
+        values = {"factors": checked, "description": description, "method": method, "base": dict(base or {})}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Module paths of the sites it changes, sorted."""
+        return tuple(self.factors)
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"edit '{self.description or self.method or ', '.join(self.sites)}'"
+
+    def rank(self, site: str) -> int:
+        """Number of rank-one terms at a site; RankOneError for one it does not change."""
+        if site not in self.factors:
+            raise RankOneError(f"the edit does not change '{site}'.{nearest(site, list(self.factors))}")
+        return self.factors[site].write.shape[1]
+
+    def scale(self, factor: float) -> LowRankEdit:
+        """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it)."""
+        factors = {name: Factors(f.write * factor, f.read) for name, f in self.factors.items()}
+        return LowRankEdit(factors, self.description, self.method, self.base)
+
+    def invert(self) -> LowRankEdit:
+        """The edit that takes this one back: −ΔW at every site."""
+        return self.scale(-1.0)
+
+    def __add__(self, other: LowRankEdit) -> LowRankEdit:
+        """Both changes at once (factors concatenated); RankOneError if made for different weights."""
+        if not isinstance(other, LowRankEdit):
+            return NotImplemented
+        for name in sorted(self.base.keys() & other.base.keys()):
+            if self.base[name] != other.base[name]:
+                raise RankOneError(
+                    f"the edits were made for different weights at '{name}' and cannot be added. If the second "
+                    "was made for the model that the first gives, write first.compose(second)."
+                )
+        return self.compose(other)
+
+    def compose(self, later: LowRankEdit) -> LowRankEdit:
+        """This edit, then `later`, which may be made for the model that this one gives, as one edit of this one's base."""
+        factors: dict[str, Factors] = {**later.factors, **self.factors}
+        for name in self.factors.keys() & later.factors.keys():
+            factors[name] = concatenated(self.factors[name], later.factors[name])
+        return LowRankEdit(
+            factors,
+            description=_joined(self.description, later.description),
+            method=_joined(self.method, later.method),
+            base={**later.base, **self.base},
+        )
+
+    def bind(self, model: nn.Module) -> LowRankEdit:
+        """The same edit with the hashes of this model's weights, which `save_pretrained` and `check_base` need."""
+        sites = fitting_sites(model, self.factors)
+        hashes = {name: _base_hash(model, site) for name, site in sites.items()}
+        return LowRankEdit(self.factors, self.description, self.method, hashes)
+
+    def check_base(self, model: nn.Module) -> None:
+        """Raise RankOneError unless this model's weights (without applied edits) are those it was made for.
+
+        Weights are compared as fp32, so a checkpoint in bf16 is the same model when loaded as fp32.
+        """
+        sites = fitting_sites(model, self.factors)
+        unbound = [name for name in sites if name not in self.base]
+        if unbound:
+            raise RankOneError(f"the edit knows no base weight for '{unbound[0]}': call bind(model) first.")
+        different = [name for name, site in sites.items() if _base_hash(model, site) != self.base[name]]
+        if different:
+            raise RankOneError(
+                f"the edit was made for another model: the weight of '{different[0]}' differs "
+                f"({len(different)} of {len(sites)} sites). Load the model it was made for."
+            )
+
+    def apply(self, model: nn.Module) -> None:
+        """Change the model's weights in place until `remove`; applying twice adds the change twice.
+
+        Sums are formed in fp32 (or wider) and rounded to the weight's dtype. Raises RankOneError, with the model as
+        it was, when a site is missing, a shape does not fit, a result is not finite or a weight cannot be written;
+        an interrupt half-way is rolled back too.
+        """
+        apply_factors(model, self, self.label, self.factors)
+
+    def remove(self, model: nn.Module, changed: Changed = "refuse") -> None:
+        """Put back, bit for bit, the weights from before `apply`; RankOneError in the wrong order.
+
+        Weights of its sites that were loaded, trained or cast since are not overwritten: `changed` says what else to
+        do, 'restore' those from before the edit or 'keep' those of now.
+        """
+        remove_factors(model, self, self.label, changed)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Apply while the block runs; the weights are back bit for bit after it, also after an exception.
+
+        Other threads that want to edit the same model wait for the end of the block.
+        """
+        with locked(model):
+            self.apply(model)
+            try:
+                yield
+            finally:
+                self.remove(model)
+
+    def merge(self, model: nn.Module, dtype: torch.dtype | None = None, in_place: bool = False) -> Merged:
+        """Make the change permanent in a copy of the model (or in itself), with all weights in `dtype`.
+
+        Sums are formed in fp32 before rounding. Raises RankOneError, with nothing written, for a tied or
+        missing site, a result that is not finite, a different base or a model with edits applied.
+        """
+        fitting_sites(model, self.factors)
+        if self.base:
+            self.check_base(model)
+        return merge_factors(model, self.factors, dtype, in_place)
+
+    def save_pretrained(self, path: Path | str, provenance: Provenance | None = None) -> Path:
+        """Write the edit as an artefact of kind 'edit'; RankOneError when it is not bound to a model."""
+        unbound = [name for name in self.sites if name not in self.base]
+        if unbound:
+            raise RankOneError(
+                f"the edit knows no base weight for '{unbound[0]}': call bind(model) before save_pretrained."
+            )
+        entries = {}
+        for name, f in self.factors.items():
+            (d_out, rank), d_in = f.write.shape, f.read.shape[1]
+            entries[name] = SiteEntry(d_out=d_out, d_in=d_in, rank=rank, base_hash=self.base[name])
+        config = EditFile(description=self.description, method=self.method, sites=entries)
+        write_edit(Path(path), config, self.factors, provenance)
+        return Path(path)
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str) -> LowRankEdit:
+        """Read a saved edit; RankOneError when a file was altered or its parts do not fit together."""
+        config, factors = read_edit(path)
+        base = {name: entry.base_hash for name, entry in config.sites.items()}
+        return cls(factors, config.description, config.method, base)
+
+
+def _joined(*parts: str) -> str:
+    return " + ".join(part for part in parts if part)
+
+
+def _base_hash(model: nn.Module, site: Site) -> str:
+    """Hash of a site's weight as fp32, seen under whatever edits are applied now."""
+    return tensor_hash(plain_weight(model, site).to(torch.float32))
