@@ -400,11 +400,11 @@ def test_a_context_longer_than_the_models_is_said(pair, refused, recipe, tmp_pat
     refused("context 100000 is longer than the 64 positions", "decompose", pair[0], *words)
 
 
-def test_text_that_is_no_directory_is_named(pair, refused, tmp_path):
-    (tmp_path / "file.txt").write_text("Hallo", "utf8")
+def test_text_that_cannot_be_opened_is_named(pair, refused, tmp_path):
+    (tmp_path / "file.md").write_text("Hallo", "utf8")
     words = ["rank", pair[0], "--decomposition", pair[1], "--text"]
-    refused("is no directory", *words, tmp_path / "file.txt")
-    refused("is no directory", *words, tmp_path / "none")
+    refused("is no text file", *words, tmp_path / "file.md")
+    refused("is not there", *words, tmp_path / "none")
     (tmp_path / "empty").mkdir()
     refused("holds no text", *words, tmp_path / "empty")
 

@@ -49,3 +49,15 @@ def clipped(value: object, length: int) -> str:
     """At most `length` characters of `visible(value)`, runs of spaces as one; an ellipsis shows a cut."""
     text = " ".join(visible(value).split())
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def half_pair(text: str) -> str:
+    """What is wrong with a string that no UTF-8 can hold; '' for all others.
+
+    Half of a surrogate pair comes from broken JSON (`\\ud83d` alone) and from bytes of a command line that are no UTF-8.
+    """
+    try:
+        text.encode("utf8")
+    except UnicodeEncodeError as error:
+        return f"half of a surrogate pair (\\u{ord(text[error.start]):04x} at character {error.start + 1})"
+    return ""

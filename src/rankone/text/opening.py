@@ -9,20 +9,27 @@ from rankone.text.corpus import Corpus
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.text.sources.directory import DirectoryCorpus
 from rankone.text.sources.hub import HubCorpus
+from rankone.text.sources.layout import SUFFIXES
 
 
 def open_corpus(spec: str) -> Corpus:
     """Open the text that `--text` names.
 
-    `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]`
-    files; anything else, or `hf:` with an id or a local data set folder, is streamed (text/hub.py).
+    `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]` files, or such
+    files alone (one domain), and so does a file; anything else, or `hf:` with an id or a local data set folder, is
+    streamed (sources/hub.py).
     """
     if spec == "builtin":
         return BuiltinCorpus()
     if spec.startswith("hf:"):
         return HubCorpus(spec)
-    if Path(spec).is_dir():
-        return DirectoryCorpus(Path(spec))
-    if Path(spec).exists() or spec.startswith((".", "/", "~")):
-        raise RankOneError(f"--text '{spec}' is no directory. Give a directory with one folder per domain.")
+    path = Path(spec)
+    if path.is_dir() or (path.is_file() and path.name.endswith(SUFFIXES)):
+        return DirectoryCorpus(path)
+    if path.exists() or spec.startswith((".", "/", "~")):
+        what = "no text file" if path.exists() else "not there"
+        raise RankOneError(
+            f"--text '{spec}' is {what}. Give a directory with one folder per domain, a folder of text files, or a file "
+            f"ending in {', '.join(SUFFIXES)}."
+        )
     return HubCorpus(spec)

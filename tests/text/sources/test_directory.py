@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankone.core.errors import RankOneError
+from rankone.text.chats import Chat
 from rankone.text.corpus import SPLITS, hashed_split
 from rankone.text.opening import open_corpus
 from rankone.text.sources.directory import DirectoryCorpus, read_documents
@@ -109,19 +110,74 @@ def test_folders_without_text_are_no_domains(tmp_path):
 
 def test_an_empty_root_is_refused(tmp_path):
     with pytest.raises(
-        RankOneError, match=r"holds no text: expected <domain>/<file> with a name ending in \.txt"
+        RankOneError, match=r"holds no text: expected <domain>/<file>, or files, with a name ending in \.txt"
     ):
         DirectoryCorpus(tmp_path)
 
 
 def test_open_corpus_takes_a_directory_and_refuses_a_missing_one(tmp_path):
     write(tmp_path / "de/a.txt", "eins")
+    write(tmp_path / "de/a.md", "eins")
     assert isinstance(open_corpus(str(tmp_path)), DirectoryCorpus)
-    for wrong in (str(tmp_path / "nowhere"), str(tmp_path / "de/a.txt")):
+    for wrong, said in ((tmp_path / "nowhere", "not there"), (tmp_path / "de/a.md", "no text file")):
         with pytest.raises(
-            RankOneError, match=f"--text '{wrong}' is no directory. Give a directory with one folder"
+            RankOneError, match=f"--text '{wrong}' is {said}. Give a directory with one folder"
         ):
-            open_corpus(wrong)
+            open_corpus(str(wrong))
+
+
+def test_text_without_folders_is_one_domain_and_that_is_said(tmp_path):
+    write(tmp_path / "letters/a.txt", "eins\n\nzwei")
+    write(tmp_path / "letters/b.jsonl", jsonl(["drei"]))
+    for place, name, documents in (
+        ("letters", "letters", ["eins", "zwei", "drei"]),
+        ("letters/a.txt", "a", ["eins", "zwei"]),
+        ("letters/b.jsonl", "b", ["drei"]),
+    ):
+        found = open_corpus(str(tmp_path / place))
+        assert found.domains() == [name]
+        assert sorted(d for s in SPLITS for d in found.documents(name, s)) == sorted(documents)
+        assert f"one domain, '{name}'" in found.note
+        assert found.fingerprint()
+
+
+def test_hidden_and_loose_files_beside_domains_are_not_read(tmp_path):
+    write(tmp_path / "de/a.txt", "eins")
+    write(tmp_path / ".git/a.txt", "nichts")
+    write(tmp_path / "de/.a.txt", "nichts")
+    assert DirectoryCorpus(tmp_path).domains() == ["de"]
+    assert DirectoryCorpus(tmp_path).sources("de") == ["a"]
+    assert DirectoryCorpus(tmp_path).note == ""
+    write(tmp_path / "notes.txt", "zwei")
+    assert "not read (notes.txt, 1 in all)" in DirectoryCorpus(tmp_path).note
+
+
+def test_json_lines_hold_chats(tmp_path):
+    write(tmp_path / "a.jsonl", '{"prompt": "a", "response": "b"}\n{"text": "c"}\n')
+    chat, text = read_documents(tmp_path / "a.jsonl")
+    assert chat.turns == (("user", "a"), ("assistant", "b"))
+    assert text == "c"
+    assert not isinstance(text, Chat)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n\n{"text":"\\ud83d a"}\n',
+            r"line 3: half of a surrogate pair \(\\ud83d at character 1",
+        ),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "line 2: no UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', "line 2: no JSON"),
+        ("a.jsonl", b"[" * 100_000, "line 1: JSON nested too deeply"),
+        ("a.txt", b"a\nb\n\xffc\n", "line 3: .*invalid start byte"),
+    ],
+)
+def test_broken_text_is_named_by_file_and_line(tmp_path, name, data, complaint):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RankOneError, match=f"cannot read text from '.*{name}': {complaint}"):
+        list(read_documents(tmp_path / name))
 
 
 def test_unknown_domain_offers_the_nearest(tmp_path):

@@ -12,33 +12,25 @@ import zstandard
 
 from rankone.core.errors import RankOneError
 from rankone.text.corpus import hashed_split, require_domain, require_split
+from rankone.text.sources.layout import text_layout, undecodable_line
+from rankone.text.sources.records import read_record
 
-SUFFIXES = (".txt", ".txt.zst", ".jsonl", ".jsonl.zst")
 _END_BYTES = 1 << 16
 SPLIT_MARKS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 class DirectoryCorpus:
-    """Files `<root>/<domain>/<source>[.<split>].(txt|jsonl)[.zst]`.
+    """Files `<root>/<domain>/<source>[.<split>].(txt|jsonl)[.zst]`; without folders one domain (sources/layout.py).
 
-    Documents of a .txt file are separated by blank lines, or by form feeds where the file has any; a .jsonl
-    line is an object with a `text` field. Where no file of a domain carries a split in its name, documents
-    are dealt to train/validation/test 80:10:10 by a hash of their text.
+    Documents of a .txt file are separated by blank lines, or by form feeds where the file has any; a .jsonl line is an
+    object with a text, a conversation or a pair (sources/records.py). Where no file of a domain carries a split in its name,
+    documents are dealt to train/validation/test 80:10:10 by a hash of their text. note: how the place was read, or ''.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root if root.is_dir() else root.parent
         self.name = str(root)
-        self._files: dict[str, list[Path]] = {}
-        for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-            files = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES))
-            if files:
-                self._files[folder.name] = files
-        if not self._files:
-            raise RankOneError(
-                f"'{root}' holds no text: expected <domain>/<file> with a name ending in "
-                f"{', '.join(SUFFIXES)}."
-            )
+        self._files, self.note = text_layout(root)
 
     def domains(self) -> list[str]:
         """Folder names that hold text."""
@@ -99,22 +91,24 @@ def read_documents(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as raw:
             binary = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
-            stream = io.TextIOWrapper(binary, encoding="utf8")
             if ".jsonl" in path.suffixes:
-                yield from (_text(json.loads(line)) for line in stream if line.strip())
+                yield from _records(io.BufferedReader(binary))  # pyright: ignore[reportArgumentType]
             else:
-                yield from _plain_documents(stream)
+                yield from _plain_documents(io.TextIOWrapper(binary, encoding="utf8"))
     except (ValueError, zstandard.ZstdError) as error:
+        place = undecodable_line(path) if isinstance(error, UnicodeDecodeError) else ""
         raise RankOneError(
-            f"cannot read text from '{path}': {error}. Text must be UTF-8, in .jsonl a `text` string per line, and in "
-            ".zst whole."
+            f"cannot read text from '{path}': {place}{error}. Text must be UTF-8, and in .zst whole."
         ) from error
 
 
-def _text(row: object) -> str:
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise ValueError("a line without a `text` string")
-    return row["text"]
+def _records(stream: io.BufferedReader) -> Iterator[str]:
+    for number, line in enumerate(stream, start=1):
+        if line.strip():
+            try:
+                yield read_record(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
 
 
 def _plain_documents(stream: io.TextIOWrapper) -> Iterator[str]:
