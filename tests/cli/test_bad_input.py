@@ -103,7 +103,7 @@ CASES = {
     "sites MODEL --recipe cut.yaml": "is no valid YAML",
     "sites MODEL --recipe harvest": "cannot read the recipe '.*harvest'",
     "measure MODEL --text file": "is no text file",
-    "measure MODEL --text bytes": "cannot read text from '.*a.txt': 'utf-8' codec .{0,80} Text must be UTF-8",
+    "measure MODEL --text bytes": "cannot read text from '.*a.txt': line 1: 'utf-8' codec .{0,80} Text must be UTF-8",
     "measure MODEL --text empty": "the test text of 'de' has 0 tokens",
     "measure MODEL --out file/o.json": "'.*file' is a file: nothing can be written below it",
     "evidence DEC --model MODEL --out file/o.json": "'.*file' is a file: nothing can be written below it",

@@ -16,7 +16,7 @@ RESPONSES = ("response", "completion", "output", "answer")
 INPUT = "input"
 # Speakers of conversations in ShareGPT's form, {"from": …, "value": …}.
 _SPEAKERS = {"human": "user", "user": "user", "gpt": ASSISTANT, "assistant": ASSISTANT, "system": "system"}
-WANTED = "`text`, `messages`, or a prompt (prompt, instruction, question) and its response (response, completion, output, answer)"
+WANTED = "`text`, `messages`, or a prompt (prompt, instruction, question) and its response (or completion, output, answer)"
 
 
 def read_record(line: str | bytes) -> str:
