@@ -19,9 +19,19 @@ from rankone.clustering.run import cluster
 from rankone.decomposition import run
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.trainer import Trainer
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.run import FitConfig, Run
+from rankone.edits.fitting.size import size_edit
+from rankone.edits.gradients import scale_gradients
+from rankone.edits.methods.lora import Lora
+from rankone.edits.scales import Scales
+from rankone.experiments.measure import edited_cross_entropies, rollout
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
+from rankone.text.blocks import Blocks
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 
@@ -84,6 +94,41 @@ def clustered(folder):
     cluster(own, config, folder / "clusters")
 
 
+def rows(model, count=3, length=12):
+    """Token rows on the CPU, where text comes from."""
+    ids = torch.randint(
+        1, model.config.vocab_size, (count, length), generator=torch.Generator().manual_seed(1)
+    )
+    return Blocks(ids, torch.arange(length).expand(count, length) > 0)
+
+
+def fitted(_):
+    """Scales and LoRA fitted together, sized, applied and measured."""
+    model = target()
+    own = decomposed(model).to("cuda")
+    model.to("cuda")
+    text, aim = rows(model), Aim(forget="de", retain=("en",), chance=math.log(model.config.vocab_size))
+    retain = RetainText(model, {"en": text}, top=7)
+    runs = [Run(text, seed, 1.0, 0.1) for seed in range(2)]
+    for method in (Scales(own, own.names()[:2]), Lora(model, ["*"])):
+        fits = fit_many(model, method, runs, retain, FitConfig(steps=2, autocast=True))
+        sized = size_edit(model, fits[1].edit, text, {"en": text}, aim)
+        assert math.isfinite(sized.worst)
+        assert math.isfinite(edited_cross_entropies(model, fits[1].edit, {"en": text})["en"])
+
+
+def gradients(_):
+    model = target(vocab_size=VOCAB)
+    own = decomposed(model).to("cuda")
+    opened = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), own)
+    assert scale_gradients(opened, rows(model)).isfinite().all()
+
+
+def continued(_):
+    model = target(vocab_size=VOCAB).to("cuda")
+    assert isinstance(rollout(model, small_tokenizer(), "the cat", 4), str)
+
+
 def refusal(folder):
     """The stand-in can say no."""
     for clash in (
@@ -111,6 +156,9 @@ JOBS = {
     "whole run": whole_run,
     "harvest": harvested,
     "cluster": clustered,
+    "fit": fitted,
+    "gradients": gradients,
+    "rollout": continued,
 }
 
 

@@ -7,7 +7,7 @@ backward gives every run its own gradient and nothing leaks between runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -20,7 +20,21 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.models.modules import replaced
 
 
-class Method(Protocol):
+class Change(Protocol):
+    """What every run adds to the outputs of some sites."""
+
+    def sites(self) -> list[str]:
+        """The sites it changes."""
+        ...
+
+    def change(
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
+    ) -> Float[Tensor, "runs n d_out"]:
+        """What is added to the output of `site` for inputs x of every run."""
+        ...
+
+
+class Method(Change, Protocol):
     """A family of edits that can be fitted: how it starts, what it adds at each site, what it becomes."""
 
     name: str
@@ -29,17 +43,7 @@ class Method(Protocol):
         """Initial parameters, each stacked [runs, …]; run i must depend on seeds[i] alone."""
         ...
 
-    def sites(self) -> list[str]:
-        """The sites it changes."""
-        ...
-
-    def change(
-        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs n d_in"]
-    ) -> Float[Tensor, "runs n d_out"]:
-        """What is added to the output of `site` for inputs x of every run."""
-        ...
-
-    def edit(self, parameters: dict[str, Tensor], run: int) -> LowRankEdit:
+    def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The fitted edit of one run."""
         ...
 
@@ -48,7 +52,7 @@ class _Adapted(nn.Module):
     """A layer with the change of each run added to that run's rows."""
 
     def __init__(
-        self, base: nn.Module, method: Method, site: str, parameters: dict[str, nn.Parameter], runs: int
+        self, base: nn.Module, method: Change, site: str, parameters: Mapping[str, Tensor], runs: int
     ) -> None:
         super().__init__()
         self.base, self.method, self.site, self.runs = base, method, site, runs
@@ -63,7 +67,7 @@ class _Adapted(nn.Module):
 
 @contextmanager
 def adapted(
-    model: PreTrainedModel, method: Method, parameters: dict[str, nn.Parameter], runs: int
+    model: PreTrainedModel, method: Change, parameters: Mapping[str, Tensor], runs: int
 ) -> Iterator[PreTrainedModel]:
     """The model with `method`'s changes in place while the block runs; the layers are put back whatever happens."""
     placed = {s: _Adapted(model.get_submodule(s), method, s, parameters, runs) for s in method.sites()}

@@ -84,14 +84,14 @@ class Scales:
         return list(self._factors)
 
     def change(
-        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs n d_in"]
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
         """((x V) ⊙ (α − 1)) U over the chosen subcomponents of the site."""
         read, write = self._factors[site]
         alpha = parameters["alpha"][:, self._owners[site]].unsqueeze(1)
-        return ((x @ read.to(x.dtype)) * (alpha - 1).to(x.dtype)) @ write.to(x.dtype)
+        return ((x @ read.to(x)) * (alpha - 1).to(x)) @ write.to(x)
 
-    def edit(self, parameters: dict[str, Tensor], run: int) -> LowRankEdit:
+    def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The scales of one run as an edit."""
         scales = self.scales(parameters, run)
         each = {
@@ -101,6 +101,6 @@ class Scales:
         }
         return scale_edit(self.decomposition, each, _describe(scales))
 
-    def scales(self, parameters: dict[str, Tensor], run: int) -> dict[str, float]:
+    def scales(self, parameters: Mapping[str, Tensor], run: int) -> dict[str, float]:
         """Component name → fitted α of one run."""
         return dict(zip(self.components, parameters["alpha"][run].tolist(), strict=True))

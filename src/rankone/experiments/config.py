@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.edits.fitting import FitConfig
+from rankone.edits.fitting.run import FitConfig
 from rankone.experiments.response import ALPHAS
 
 MethodName = Literal["scalar", "top16", "lora_r1", "lora_r1_local"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankone.core.artifact import environment, refuse_existing, write_json
-from rankone.edits.fitting import Fit, Run, describe
+from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import cross_entropies, edited_cross_entropies

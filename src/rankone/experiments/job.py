@@ -11,7 +11,9 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
-from rankone.edits.fitting import Fit, RetainText, Run, fit_many
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales, scale_edit

@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 16
 
 def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
     """Mean next-token cross-entropy in nats over the text tokens (the prediction of BOS never counts)."""
-    total = 0.0
+    total, blocks = 0.0, blocks.to(next(model.parameters()).device)
     for ids, valid in zip(blocks.ids.split(ROWS_AT_ONCE), blocks.valid.split(ROWS_AT_ONCE), strict=True):
         with torch.no_grad():
             logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
@@ -55,5 +55,5 @@ def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: 
             "Shorten the prompt, or ask for fewer tokens."
         )
     with torch.no_grad():
-        out = model.generate(torch.tensor([ids]), max_new_tokens=tokens, do_sample=False)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        out = model.generate(torch.tensor([ids], device=model.device), max_new_tokens=tokens, do_sample=False)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
     return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)  # pyright: ignore[reportReturnType]

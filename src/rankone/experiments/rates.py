@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rankone.core.artifact import environment, refuse_existing, write_json
-from rankone.edits.fitting import Fit, Run
+from rankone.edits.fitting.run import Fit, Run
 from rankone.experiments.job import Job
 from rankone.experiments.measure import cross_entropies, edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR

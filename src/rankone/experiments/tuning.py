@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rankone.core.artifact import refuse_existing
 from rankone.core.errors import RankOneError
-from rankone.edits.fitting import Fit, Run, fit_many
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.scales import Scales
 from rankone.experiments.config import JobConfig
 from rankone.experiments.job import Job

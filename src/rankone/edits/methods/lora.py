@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,13 +46,13 @@ class Lora:
         return list(self._shapes)
 
     def change(
-        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs n d_in"]
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
         """scale · (x Aᵀ) Bᵀ, batched over runs."""
-        down = torch.bmm(x, parameters[f"A:{site}"].transpose(1, 2).to(x.dtype))
-        return self.scale * torch.bmm(down, parameters[f"B:{site}"].transpose(1, 2).to(x.dtype))
+        down = torch.bmm(x, parameters[f"A:{site}"].transpose(1, 2).to(x))
+        return self.scale * torch.bmm(down, parameters[f"B:{site}"].transpose(1, 2).to(x))
 
-    def edit(self, parameters: dict[str, Tensor], run: int) -> LowRankEdit:
+    def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The adapter of one run as an edit."""
         factors = {
             site: (self.scale * parameters[f"B:{site}"][run], parameters[f"A:{site}"][run])

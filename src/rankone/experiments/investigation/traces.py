@@ -7,13 +7,13 @@ edited model is run: one pass forwards and one backwards per set of labels gives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
@@ -60,7 +60,7 @@ class _Watched(Scales):
     activations: Tensor
 
     def change(
-        self, site: str, parameters: dict[str, nn.Parameter], x: Float[Tensor, "runs 1 d_in"]
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs 1 d_in"]
     ) -> Float[Tensor, "runs 1 d_out"]:
         read, _ = self._factors[site]
         self.activations[:, self._owners[site]] = (x.detach() @ read.to(x.dtype)).squeeze(1).float()

@@ -17,7 +17,9 @@ from torch.func import functional_call
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
-from rankone.edits.fitting import FitConfig, RetainText, Run, describe, fit_many
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.run import FitConfig, Run, describe
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales

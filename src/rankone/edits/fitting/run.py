@@ -1,0 +1,67 @@
+"""One fit: what it is given, how all fits are made, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from rankone.core.config import Config
+from rankone.edits.fitting.forget import Target
+from rankone.edits.lowrank import LowRankEdit
+from rankone.text.blocks import Blocks
+
+
+class FitConfig(Config):
+    """How runs are fitted; shared by every method that is compared."""
+
+    steps: int = Field(
+        default=3000, gt=0, description="ceiling; a run stops at its own plateau, long before in most cases"
+    )
+    patience: int = Field(
+        default=60, gt=0, description="steps without improvement of the smoothed loss before a run stops"
+    )
+    target: Target = "expected"
+    cap: Literal["token", "mean"] = "mean"
+    retain_rows: int = Field(default=1, gt=0, description="rows of retain text per run and step")
+    forget_rows: int = Field(
+        default=1, gt=0, description="rows of forget text per run and step, taken in turn"
+    )
+    autocast: bool = Field(default=False, description="forwards in bfloat16: faster on a GPU, less exact")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit: its forget text, seed, weight λ of the retain term, learning rate, and the cap in units of ln V."""
+
+    forget: Blocks
+    seed: int
+    retain_weight: float
+    learning_rate: float
+    margin: float = 1.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of one run."""
+
+    run: Run
+    edit: LowRankEdit
+    parameters: dict[str, Tensor]
+    steps: int
+    loss: float
+
+
+def describe(fit: Fit) -> dict[str, Any]:
+    """Plain values of a fit for a results table."""
+    run = fit.run
+    return {
+        "budget": run.forget.tokens,
+        "seed": run.seed,
+        "retain_weight": run.retain_weight,
+        "learning_rate": run.learning_rate,
+        "margin": run.margin,
+        "steps": fit.steps,
+    }

@@ -1,0 +1,166 @@
+"""The size of an edit: crossings by hand, KL and removal of a three-token model by hand, the rule on a real forward."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import t as student
+from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
+from torch import nn
+
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.size import (
+    LARGEST,
+    Removal,
+    damages,
+    find_limit,
+    first_crossing,
+    removals,
+    size_edit,
+)
+from rankone.edits.lowrank import LowRankEdit
+from rankone.text.blocks import Blocks
+
+
+@pytest.mark.parametrize("crossing", [3e-4, 0.09, 0.25, 0.5, 1.0, 2.3, 8.0, 9.0, 700.0])
+def test_a_quadratic_crosses_where_it_must(crossing):
+    size, bounded = first_crossing(lambda sizes: [(s / crossing) ** 2 for s in sizes], 1.0)
+    assert bounded
+    assert crossing / 1.02 <= size <= crossing * (1 + 1e-9)
+
+
+def test_the_first_crossing_counts():
+    """Over the bar between 1 and 2.2, under it again until 5."""
+    found, _ = first_crossing(lambda sizes: [2.0 * (1 < s < 2.2 or s > 5) for s in sizes], 1.0)
+    assert found == pytest.approx(1.0, rel=0.02)
+
+
+def test_a_value_that_is_not_finite_is_over_the_bar():
+    size, _ = first_crossing(lambda sizes: [math.nan if s > 3 else 0.0 for s in sizes], 1.0)
+    assert size == pytest.approx(3.0, rel=0.02)
+
+
+def test_no_crossing_and_no_room():
+    assert first_crossing(lambda sizes: [0.0 for _ in sizes], 1.0) == (LARGEST * 8, False)
+    assert first_crossing(lambda sizes: [2.0 for _ in sizes], 1.0) == (0.0, True)
+
+
+class Bigram(nn.Module):
+    """Three tokens; the next one's odds after 0 are ½ ¼ ¼, after 1 they are .1 .8 .1, after 2 all equal."""
+
+    config = SimpleNamespace(vocab_size=3)
+
+    def __init__(self):
+        super().__init__()
+        self.h = nn.ModuleList([nn.Linear(3, 3, bias=False)])
+        odds = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1 / 3, 1 / 3, 1 / 3]])
+        self.h[0].weight = nn.Parameter(odds.log().T.contiguous())
+
+    def forward(self, input_ids, use_cache):
+        return SimpleNamespace(logits=self.h[0](F.one_hot(input_ids, 3).float()))
+
+
+# At size s the logit of 0 after a 0 grows by s ln 2: s = 1 gives the odds ⅔ ⅙ ⅙, s = 2 gives .8 .1 .1.
+PUSH = LowRankEdit(
+    {"h.0": (math.log(2) * torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([[1.0, 0.0, 0.0]]))}
+)
+KL_1 = 0.5 * math.log(0.75) + 0.5 * math.log(1.5)
+KL_2 = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(2.5)
+
+
+def hand(ids, valid):
+    return Blocks(torch.tensor(ids), torch.tensor(valid, dtype=torch.bool))
+
+
+def test_damage_by_hand():
+    retain = {"en": hand([[0, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 1, 1]]), "fr": hand([[1, 2]], [[0, 1]])}
+    found = damages(Bigram(), PUSH, [1.0, 2.0], retain)
+    # Of 'en', three of the five present positions hold a 0; the padding of the first row does not count.
+    expected = torch.tensor([[3 * KL_1 / 5, 3 * KL_2 / 5], [0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_removal_by_hand():
+    forget = hand([[0, 0, 1]], [[1, 0, 1]])
+    (found,) = removals(Bigram(), PUSH, [1.0], forget)
+    after_0 = 0.5 * math.log(1.5) + 0.5 * math.log(6)
+    after_1 = -(0.2 * math.log(0.1) + 0.8 * math.log(0.8))
+    assert found.mean == pytest.approx((after_0 + after_1) / 2, rel=1e-6)
+    error = abs(after_0 - after_1) / math.sqrt(2) / math.sqrt(2)
+    assert found.lower == pytest.approx(found.mean - student.ppf(0.9, 1) * error, rel=1e-5)
+
+
+def test_one_token_tells_no_size():
+    (found,) = removals(Bigram(), PUSH, [1.0], hand([[0, 1]], [[1, 0]]))
+    assert found == Removal(pytest.approx(0.5 * math.log(1.5) + 0.5 * math.log(6)), -math.inf)
+
+
+def test_the_limit_by_hand():
+    retain = {"fr": hand([[1, 2]], [[0, 1]]), "en": hand([[0, 0]], [[0, 1]])}
+    found = find_limit(Bigram(), PUSH, retain, KL_1)
+    assert 1 / 1.02 <= found.size <= 1.0001
+    assert found.damage["fr"] == pytest.approx(0.0, abs=1e-7)
+    assert KL_1 / 1.05 < found.damage["en"] <= KL_1 * 1.0001
+    assert found.bounded
+
+
+def aim(**changes):
+    return Aim(**{"forget": "de", "retain": ("en",), "chance": math.log(3), "tolerance": KL_2, **changes})
+
+
+RETAIN = {"en": hand([[0, 0]], [[0, 1]])}
+
+
+def test_forget_text_that_can_tell_stops_the_edit_before_the_limit():
+    """At eight like positions the interval has no width: the smallest size with CE ≥ the target."""
+    forget = hand([[0] * 8], [[1] * 8])
+    target = 0.5 * math.log(1.5) + 0.5 * math.log(6)  # at s = 1
+    found = size_edit(Bigram(), PUSH, forget, RETAIN, aim(cap=target / math.log(3)))
+    assert found.reached
+    assert 0.999 < found.size < 1.021
+    assert found.removal.mean >= target - 1e-6
+    assert found.worst == pytest.approx(KL_1, rel=0.05)
+    assert found.limit.size == pytest.approx(2.0, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("forget", "cap"),
+    [
+        (hand([[0, 1]], [[1, 0]]), 1.0),  # one token tells nothing
+        (hand([[0, 0, 1, 1]], [[1] * 4]), 0.9),  # two at .87 nats and two at .64 are no interval above .99
+        (hand([[0] * 8], [[1] * 8]), 3.0),  # never so far within the tolerance
+    ],
+)
+def test_where_it_cannot_retained_text_decides(forget, cap):
+    found = size_edit(Bigram(), PUSH, forget, RETAIN, aim(cap=cap))
+    assert not found.reached
+    assert found.size == found.limit.size == pytest.approx(2.0, rel=0.02)
+    assert found.damage == found.limit.damage
+
+
+def test_an_edit_without_damage_is_not_bounded():
+    found = find_limit(Bigram(), PUSH, {"fr": hand([[1, 2]], [[0, 1]])}, 0.01)
+    assert not found.bounded
+    assert found.size >= LARGEST
+
+
+def test_the_stacked_forward_is_the_edited_model():
+    """Damage and removal at every size equal those of the model with the scaled edit in its weights."""
+    model = simple_mlp()
+    before = snapshot(model)
+    edit = random_edit(model, {"h.0.attn.v_proj": 2, "h.1.mlp.*": 1}, size=0.3)
+    text = Blocks(probe(5, 9), torch.ones(5, 9, dtype=torch.bool))
+    sizes = [0.5, 1.0, 3.0]
+    found, told = damages(model, edit, sizes, {"en": text})[0], removals(model, edit, sizes, text)
+    assert same(model, before)
+    base = model(text.ids).logits.log_softmax(-1).detach()
+    for i, size in enumerate(sizes):
+        with edit.scaled(size).apply(model), torch.no_grad():
+            edited = model(text.ids).logits.log_softmax(-1)
+        kl = (base.exp() * (base - edited)).sum(-1).mean()
+        assert float(found[i]) == pytest.approx(float(kl), rel=1e-4)
+        assert told[i].mean == pytest.approx(float(-(base.exp() * edited).sum(-1).mean()), rel=1e-5)
