@@ -90,7 +90,7 @@ def test_the_fitted_edit_equals_scale_edit(fitted):
         found = scales.edit(parameters, run)
         named = dict(zip(scales.components, parameters["alpha"][run].tolist(), strict=True))
         assert scales.scales(parameters, run) == named
-        expected = scale_edit(scales.decomposition, named)
+        expected = scale_edit(scales.parts, named)
         assert found.sites == expected.sites
         assert found.method == "scales"
         for site in found.sites:

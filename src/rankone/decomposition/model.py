@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
-from rankone.core.errors import RankOneError
-from rankone.core.tensors import save_tensors, tensor_hash
+from rankone.core.tensors import save_tensors
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,
@@ -28,8 +27,9 @@ from rankone.decomposition.site import DecomposedSite, installed
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.models.output import output_of
-from rankone.models.sites import Site, find_sites, weight_of
+from rankone.models.sites import find_sites
 from rankone.parts.parts import FactorPair, Parts, site_key
+from rankone.parts.target import require_target, target_entry
 
 KIND = "decomposition"
 
@@ -180,11 +180,10 @@ def save_decomposition(
     """Write the decomposition of `target` as an artefact; factors and importance function in `storage`."""
     tensors = stored({k: p.detach() for k, p in decomposition.named_parameters()}, storage)
     tensors |= {f"indices.{site_key(s)}": i for s, i in decomposition.indices.items()}
-    weights = {site.name: _weight_hash(site) for site in find_sites(target, decomposition.sites)}
     config = {
         "sites": decomposition.sites,
         "importance": decomposition.importance.config.model_dump(),
-        "target": {"name": Path(str(target.name_or_path)).name, "weights": weights},
+        "target": target_entry(target, decomposition.sites),
     }
     with new_artifact(path, KIND, provenance) as staging:
         save_tensors(staging / "tensors.safetensors", tensors)
@@ -197,7 +196,7 @@ def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decom
     """Load a decomposition in fp32 and check that it belongs to `target`'s weights."""
     artifact = open_artifact(path, KIND)
     config, read = artifact.json(), artifact.tensors()
-    _check_target(target, config, artifact.path)
+    require_target(target, config["target"]["name"], config["target"]["weights"], artifact.path)
     indices = {key: value for key, value in read.items() if key.startswith("indices.")}
     tensors = restored({key: value for key, value in read.items() if key not in indices})
     sites: list[str] = config["sites"]
@@ -209,24 +208,3 @@ def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decom
     decomposition = Decomposition(factors, importance, {s: indices[f"indices.{site_key(s)}"] for s in sites})
     decomposition.load_state_dict(tensors)
     return decomposition.frozen(), artifact
-
-
-def _check_target(target: PreTrainedModel, config: dict[str, Any], path: Path) -> None:
-    """Refuse a target whose site weights are not the ones that were decomposed."""
-    expected: dict[str, str] = config["target"]["weights"]
-    found = {site.name: site for site in find_sites(target, None)}
-    for name, digest in expected.items():
-        if name not in found:
-            raise RankOneError(
-                f"'{path}' decomposes '{name}', which this model lacks: it is another model's."
-            )
-        if _weight_hash(found[name]) != digest:
-            raise RankOneError(
-                f"'{path}' was made from other weights of '{name}'. Load the model it was made from: "
-                f"'{config['target']['name']}'."
-            )
-
-
-def _weight_hash(site: Site) -> str:
-    """Hash of the weight in fp32, so that a bf16 load and its fp32 copy agree."""
-    return tensor_hash(weight_of(site).detach().float())

@@ -1,4 +1,4 @@
-"""Scales: the edit that re-weights existing subcomponents, W' = W + Σ_c (α_c − 1) u_c v_cᵀ."""
+"""Scales: the edit that re-weights parts of any origin, W' = W + Σ_c (α_c − 1) u_c v_cᵀ."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
-from rankone.parts.parts import Parts
+from rankone.parts.book import Named, origin_in
 
 
-def scale_edit(decomposition: Parts, scales: dict[str, float], description: str = "") -> LowRankEdit:
-    """The edit that multiplies each named subcomponent by its scale α (1 leaves it, 0 deletes it, < 0 inverts it)."""
+def scale_edit(parts: Named, scales: Mapping[str, float], description: str = "") -> LowRankEdit:
+    """The edit that multiplies each named part by its scale α (1 leaves it, 0 deletes it, < 0 inverts it).
+
+    parts: a decomposition, another set of parts, or a book of several.
+    """
     grouped: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
     for name, alpha in scales.items():
-        site, _ = decomposition.locate(name)
-        read, write = decomposition.vectors(name)
+        site, _ = parts.locate(name)
+        read, write = parts.vectors(name)
         grouped[site].append(((alpha - 1.0) * write, read))
     factors = {
         site: (torch.stack([w for w, _ in pairs], dim=1), torch.stack([r for _, r in pairs]))
@@ -28,7 +31,7 @@ def scale_edit(decomposition: Parts, scales: dict[str, float], description: str 
     return LowRankEdit(factors, description=description or _describe(scales), method="scales")
 
 
-def _describe(scales: dict[str, float]) -> str:
+def _describe(scales: Mapping[str, float]) -> str:
     shown = [f"{name} × {alpha:.3g}" for name, alpha in list(scales.items())[:3]]
     more = f" and {len(scales) - 3} more" if len(scales) > 3 else ""
     return ", ".join(shown) + more
@@ -37,42 +40,43 @@ def _describe(scales: dict[str, float]) -> str:
 class Scales:
     """One learned scale per chosen component (the fitting `Method`), all starting at `start`.
 
-    A component is a subcomponent, or a label with the subcomponents that share its scale.
+    A component is a part, or a label with the parts that share its scale. `parts` may hold several origins.
     """
 
     def __init__(
         self,
-        decomposition: Parts,
+        parts: Named,
         components: Sequence[str] | Mapping[str, Sequence[str]],
         name: str = "scalar",
         start: float = 1.0,
     ) -> None:
-        self.name, self.decomposition, self.components = name, decomposition, list(components)
+        self.name, self.parts, self.components = name, parts, list(components)
         self._start = start
         members = components.values() if isinstance(components, Mapping) else [[c] for c in components]
         self._members = [list(own) for own in members]
         self._refuse_twice()
-        # Of each site: the subcomponents, and the number of the scale of each.
+        # Of each site: the parts, and the number of the scale of each.
         self._by_site: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for index, members in enumerate(self._members):
             for member in members:
-                self._by_site[decomposition.locate(member)[0]].append((member, index))
+                self._by_site[parts.locate(member)[0]].append((member, index))
         self._owners = {site: [index for _, index in own] for site, own in self._by_site.items()}
         self._factors = {site: self._vectors([m for m, _ in own]) for site, own in self._by_site.items()}
 
     def _refuse_twice(self) -> None:
-        owners: dict[int, str] = {}
+        owners: dict[tuple[str, str, int], str] = {}
         for label, members in zip(self.components, self._members, strict=True):
             for member in members:
-                column = self.decomposition.column(member)
-                if column in owners:
+                site, _ = self.parts.locate(member)
+                place = (origin_in(member), site, int(member.rpartition(":")[2]))
+                if place in owners:
                     raise RankOneError(
-                        f"subcomponent '{member}' is given twice (by {owners[column]} and {label}): one scale each."
+                        f"'{member}' is given twice (by {owners[place]} and {label}): one scale each."
                     )
-                owners[column] = label
+                owners[place] = label
 
     def _vectors(self, names: list[str]) -> tuple[Float[Tensor, "d_in k"], Float[Tensor, "k d_out"]]:
-        pairs = [self.decomposition.vectors(name) for name in names]
+        pairs = [self.parts.vectors(name) for name in names]
         return torch.stack([v for v, _ in pairs], dim=1), torch.stack([u for _, u in pairs])
 
     def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:  # noqa: ARG002
@@ -80,13 +84,13 @@ class Scales:
         return {"alpha": nn.Parameter(torch.full((runs, len(self.components)), self._start))}
 
     def sites(self) -> list[str]:
-        """Sites that hold chosen subcomponents."""
+        """Sites that hold chosen parts."""
         return list(self._factors)
 
     def change(
         self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
-        """((x V) ⊙ (α − 1)) U over the chosen subcomponents of the site."""
+        """((x V) ⊙ (α − 1)) U over the chosen parts of the site."""
         read, write = self._factors[site]
         alpha = parameters["alpha"][:, self._owners[site]].unsqueeze(1)
         return ((x @ read.to(x)) * (alpha - 1).to(x)) @ write.to(x)
@@ -99,7 +103,7 @@ class Scales:
             for members, alpha in zip(self._members, scales.values(), strict=True)
             for member in members
         }
-        return scale_edit(self.decomposition, each, _describe(scales))
+        return scale_edit(self.parts, each, _describe(scales))
 
     def scales(self, parameters: Mapping[str, Tensor], run: int) -> dict[str, float]:
         """Component name → fitted α of one run."""

@@ -16,6 +16,14 @@ def output_of(target: nn.Module, batch: Tensor) -> Float[Tensor, "b t out"]:
     return target(batch)
 
 
+def run_blocks(target: nn.Module, batch: Tensor) -> None:
+    """Run a model for what its blocks do (hooks see it), without the unembedding where the model can leave it out."""
+    if isinstance(target, PreTrainedModel) and target.base_model is not target:
+        target.base_model(input_ids=batch, use_cache=False)
+    else:
+        output_of(target, batch)
+
+
 def vocabulary_size(target: nn.Module) -> int:
     """Number of entries of a language model's vocabulary; RankOneError for a module that is none."""
     size = getattr(getattr(target, "config", None), "vocab_size", None)

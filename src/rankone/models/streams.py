@@ -27,9 +27,19 @@ def _layer(site: str) -> int:
     return next((int(part) for part in site.split(".") if part.isdecimal()), -1)
 
 
-def _in_attention(site: str) -> bool:
+def in_attention(site: str) -> bool:
+    """Whether a site belongs to attention; all others belong to an MLP."""
     parent = _parent(site).rsplit(".", 1)[-1].lower()
     return _leaf(site) in _ATTENTION_OUTPUTS or "attn" in parent or "attention" in parent
+
+
+def reads_hidden(site: str, d_out: int, d_in: int) -> bool:
+    """Whether a site reads what lies inside its block (MLP activations, head channels), and writes the residual stream.
+
+    Told by its name; of an MLP site with an unknown name by its shape, which is narrower where it writes.
+    """
+    named = _leaf(site) in _ATTENTION_OUTPUTS | _MLP_OUTPUTS | _EITHER
+    return named or (not in_attention(site) and d_out < d_in)
 
 
 def writes_residual(site: str, d_out: int, width: int) -> bool:
@@ -54,7 +64,7 @@ def feeds(writer: str, reader: str, shapes: dict[str, tuple[int, int]], width: i
         return False
     if writes_residual(writer, d_out, width):
         later = _layer(writer) < _layer(reader)
-        after = _layer(writer) == _layer(reader) and _in_attention(writer) and not _in_attention(reader)
+        after = _layer(writer) == _layer(reader) and in_attention(writer) and not in_attention(reader)
         return (later or after) and reads_residual(reader, d_in, width)
     inside = _parent(writer) == _parent(reader) and _leaf(writer) not in _SCORES_ONLY
     return inside and writes_residual(reader, shapes[reader][1], width)

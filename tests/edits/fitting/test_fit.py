@@ -146,11 +146,11 @@ class Shifted(Scales):
 @pytest.mark.parametrize("target", ["sampled", "expected"])
 @pytest.mark.parametrize(("cap", "margin"), [("token", 1.0), ("mean", 1.2)])
 def test_a_scalar_equals_a_plain_fit_on_the_weight(model, methods, retain, cap, margin, target):
-    scales = Shifted(methods["scales"].decomposition, COMPONENTS[1:2])
+    scales = Shifted(methods["scales"].parts, COMPONENTS[1:2])
     run = Run(spoken(model, 25, seed=4), 0, 0.3, 0.05, margin)
     config = exact(cap=cap, target=target)
     (fit,) = fit_many(model, scales, [run], retain, config)
-    read, write = scales.decomposition.vectors(COMPONENTS[1])
+    read, write = scales.parts.vectors(COMPONENTS[1])
     alpha = torch.tensor(0.5, requires_grad=True)
     name = "h.1.mlp.c_fc.weight"
     weights = {name: model.get_parameter(name).detach()}

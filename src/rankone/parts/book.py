@@ -1,0 +1,101 @@
+"""A book of parts: sets of several origins side by side; a part is found by its name, whose prefix says the origin.
+
+What follows from the weights alone (neurons, channels, singular and random directions) is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import nn
+
+from rankone.core.errors import RankOneError, nearest
+from rankone.models.sites import site_named
+from rankone.parts.parts import Parts, PartVectors
+from rankone.parts.sources import SOURCES, make_parts
+
+
+class Named(Protocol):
+    """Anything that finds parts by their names: a set of parts, a decomposition, a book."""
+
+    def locate(self, name: str) -> tuple[str, int]:
+        """(site, column) of a part in the set that holds it."""
+        ...
+
+    def vectors(self, name: str) -> PartVectors:
+        """(v, u) of a part."""
+        ...
+
+
+def origin_in(name: str) -> str:
+    """The origin that a part's name states; '' for a subcomponent of a decomposition."""
+    before, slash, _ = name.partition("/")
+    return before if slash else ""
+
+
+class Book:
+    """Sets of parts by origin; with a model also the parts that follow from its weights, by name.
+
+    Raises RankOneError where two sets have one origin.
+    """
+
+    def __init__(self, sets: Sequence[Parts] = (), model: nn.Module | None = None) -> None:
+        self._sets: dict[str, Parts] = {}
+        self._model = model
+        self._made: dict[str, Parts] = {}
+        for own in sets:
+            self.add(own)
+
+    def add(self, own: Parts) -> None:
+        """Put in one more set."""
+        if own.origin in self._sets:
+            raise RankOneError(
+                f"the book already holds parts of origin '{own.origin}'. Give one set of each."
+            )
+        self._sets[own.origin] = own
+
+    @property
+    def origins(self) -> list[str]:
+        """Origins of the sets it holds."""
+        return list(self._sets)
+
+    def names(self) -> list[str]:
+        """Names of all parts of the sets it holds, set by set; those made on demand are not listed."""
+        return [name for own in self._sets.values() for name in own.names()]
+
+    def holding(self, name: str) -> Parts:
+        """The set that holds a part: one of the book's, or one part made from the weights now."""
+        origin = origin_in(name)
+        if origin in self._sets:
+            return self._sets[origin]
+        if self._model is None or origin not in SOURCES or SOURCES[origin].reads_text:
+            raise RankOneError(f"no parts of origin '{origin}' are open for '{name}'. {self._offer(origin)}")
+        if name not in self._made:
+            self._made[name] = self._from_weights(origin, name, self._model)
+        return self._made[name]
+
+    def locate(self, name: str) -> tuple[str, int]:
+        """(site, column in its set) of a part; RankOneError for an unknown name or origin."""
+        return self.holding(name).locate(name)
+
+    def vectors(self, name: str) -> PartVectors:
+        """(v, u) of a part; errors as `locate`."""
+        return self.holding(name).vectors(name)
+
+    def _from_weights(self, origin: str, name: str, model: nn.Module) -> Parts:
+        site, _, number = name.removeprefix(f"{origin}/").rpartition(":")
+        if not number.isdecimal():
+            raise RankOneError(f"'{name}' has no number: write {origin}/SITE:NUMBER.")
+        found = site_named(model, site)
+        if SOURCES[origin].counted:
+            return make_parts(origin, [found], count=int(number) + 1)
+        return make_parts(origin, [found], numbers={site: [int(number)]})
+
+    def _offer(self, origin: str) -> str:
+        own = [o or "a decomposition's" for o in self._sets]
+        free = (
+            [n for n, source in SOURCES.items() if not source.reads_text] if self._model is not None else []
+        )
+        hint = nearest(origin, [*self._sets, *SOURCES])
+        return f"There are {', '.join([*own, *free]) or 'none'}: open the artefact that holds them.{hint}"

@@ -1,0 +1,108 @@
+"""Sources of parts: one per name, made by the same call, for the sites of any model.
+
+A new source is a file in this folder and a line in SOURCES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rankone.core.errors import RankOneError, nearest
+from rankone.models.sites import Site
+from rankone.parts.moments import Moments
+from rankone.parts.parts import Parts
+from rankone.parts.sources.contrast import contrast
+from rankone.parts.sources.coordinates import channels, neurons
+from rankone.parts.sources.discriminant import discriminant
+from rankone.parts.sources.material import CONTRAST, RIDGE, Made, Material
+from rankone.parts.sources.means import means
+from rankone.parts.sources.random import random
+from rankone.parts.sources.singular import singular
+
+__all__ = ["SOURCES", "Material", "Source", "make_parts", "origin_of", "source_named"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How the parts of a site are made (None: the site has none), and whether moments of text are needed.
+
+    counted: whether it makes as many parts as are asked for; otherwise it has a number of its own.
+    """
+
+    make: Callable[[Material], Made | None]
+    reads_text: bool
+    counted: bool
+    about: str
+
+
+SOURCES = {
+    "neuron": Source(neurons, False, False, "the neurons of MLPs, one part each"),
+    "channel": Source(channels, False, False, "the head channels of attention, one part each"),
+    "singular": Source(singular, False, True, "the largest singular directions of the weight"),
+    "random": Source(random, False, True, "random output directions"),
+    "contrast": Source(
+        contrast, True, True, "output directions with more energy on wanted than on other text"
+    ),
+    "discriminant": Source(discriminant, True, True, "what tells wanted text from other text best"),
+    "means": Source(means, True, False, "the difference of the mean outputs on wanted and other text"),
+}
+
+
+def source_named(name: str) -> Source:
+    """A source of the registry; RankOneError for an unknown name."""
+    if name not in SOURCES:
+        raise RankOneError(
+            f"unknown source of parts '{name}'; there are {', '.join(SOURCES)}.{nearest(name, list(SOURCES))}"
+        )
+    return SOURCES[name]
+
+
+def origin_of(source: str, of: str = "") -> str:
+    """What stands before the slash in the names of a source's parts: `neuron`, `contrast-fr`."""
+    return f"{source}-{of}" if source_named(source).reads_text else source
+
+
+def make_parts(
+    source: str,
+    sites: Sequence[Site],
+    of: str = "",
+    own: Moments | None = None,
+    others: Moments | None = None,
+    count: int = 1,
+    seed: int = 0,
+    contrast: float = CONTRAST,
+    ridge: float = RIDGE,
+    numbers: Mapping[str, Sequence[int]] | None = None,
+) -> Parts:
+    """Parts of one source at all of the sites that have any, named `ORIGIN/SITE:NUMBER`, frozen.
+
+    of: the wanted text, with `own` its moments and `others` the mean of those of other text, for sources that read text.
+    count: parts per site where the source has no number of its own. numbers: of coordinates, those wanted of each site
+    (None: all). Raises RankOneError for an unknown source, for missing moments, and where no site has such parts.
+    """
+    found = source_named(source)
+    factors, indices = {}, {}
+    for site in sites:
+        moments = (
+            (own[site.name], others[site.name]) if own is not None and others is not None else (None, None)
+        )
+        wanted = min(count, site.d_in, site.d_out)
+        with torch.no_grad():
+            chosen = None if numbers is None else numbers.get(site.name, ())
+            made = found.make(Material(site, *moments, wanted, chosen, seed, contrast, ridge))
+        if made is not None:
+            factors[site.name], indices[site.name] = made.factors, made.numbers
+    if not factors:
+        raise RankOneError(f"none of the {len(sites)} sites has {source} parts ({found.about}).")
+    settings = {
+        "source": source,
+        "of": of,
+        "count": count,
+        "seed": seed,
+        "contrast": contrast,
+        "ridge": ridge,
+    }
+    return Parts(factors, origin_of(source, of), indices, settings).frozen()

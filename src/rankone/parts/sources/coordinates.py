@@ -1,0 +1,43 @@
+"""The raw basis of a site: the neurons of an MLP, the channels of attention heads, one part per hidden coordinate.
+
+Coordinate i of what lies inside a block between two matrices. Where the site writes from it (down_proj, o_proj) the part
+is u = W[:, i], v = e_i; where the site writes to it (up, gate, query, key, value) it is u = e_i, v = W[i]. Together the
+parts of a site are its weight, exactly.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rankone.core.errors import RankOneError
+from rankone.models.streams import in_attention, reads_hidden
+from rankone.parts.sources.material import Made, Material
+
+
+def neurons(material: Material) -> Made | None:
+    """The neurons of an MLP site; None for a site of attention."""
+    return None if in_attention(material.site.name) else _coordinates(material)
+
+
+def channels(material: Material) -> Made | None:
+    """The head channels of an attention site; None for a site of an MLP."""
+    return _coordinates(material) if in_attention(material.site.name) else None
+
+
+def _coordinates(material: Material) -> Made:
+    site, weight = material.site, material.weight
+    inputs = reads_hidden(site.name, site.d_out, site.d_in)
+    size = site.d_in if inputs else site.d_out
+    numbers = (
+        torch.arange(size) if material.numbers is None else torch.tensor(material.numbers, dtype=torch.long)
+    )
+    beyond = numbers[(numbers < 0) | (numbers >= size)]
+    if len(beyond):
+        raise RankOneError(
+            f"'{site.name}' has no coordinate {int(beyond[0])}: it has {size}, from 0 to {size - 1}."
+        )
+    one_hot = weight.new_zeros(len(numbers), size)
+    one_hot[torch.arange(len(numbers)), numbers] = 1
+    dense = weight.T[numbers] if inputs else weight[numbers]
+    read, write = (one_hot, dense) if inputs else (dense, one_hot)
+    return Made((read.T.contiguous(), write.contiguous()), numbers)

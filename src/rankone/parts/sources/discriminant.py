@@ -1,0 +1,44 @@
+"""Regularised discriminants: what tells wanted text from other text best, and the direction it goes along.
+
+z is a site's input, or its output (whichever the moments are of). The filters f are the leading generalised eigenvectors of
+M_own f = λ (M_others + ρ tr(M_others)/d · I) f: the largest E_own[(f·z)²] at a given E_others[(f·z)²], so little of other
+text leaks through them. What a filter responds to moves z along its pattern p = M_own f / (fᵀ M_own f) (pᵀ f = 1; Haufe
+et al. 2014), the regression of z on f·z, so the part takes z to z + (α − 1) p (f·z): on inputs v = f, u = W p; on outputs
+v = Wᵀ f, u = p.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.parts.sources.material import Made, Material, numbered
+
+
+def discriminant(material: Material) -> Made:
+    """The `count` best filters with their patterns, the best first, ‖u‖ = 1."""
+    own, others = material.both()
+    filters = leading_filters(own.second, others.second, material.ridge, material.count)
+    patterns = filters @ own.second
+    patterns = patterns / (patterns * filters).sum(1, keepdim=True).clamp_min(1e-20)
+    if own.of_output:
+        read, write = filters @ own.weight, patterns
+    else:
+        read, write = filters, patterns @ own.weight.T
+    size = write.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return numbered(((read * size).T.contiguous(), (write / size).contiguous()))
+
+
+def leading_filters(
+    own: Float[Tensor, "d d"], others: Float[Tensor, "d d"], ridge: float, count: int
+) -> Float[Tensor, "count d"]:
+    """Generalised eigenvectors of (own, others + ridge · mean eigenvalue · I) with the largest eigenvalues."""
+    level = ridge * others.diagonal().mean().clamp_min(1e-20)
+    root = torch.linalg.cholesky(
+        others.double() + level.double() * torch.eye(len(others)).to(others).double()
+    )
+    half = torch.linalg.solve_triangular(root, own.double(), upper=False)
+    white = torch.linalg.solve_triangular(root, half.T, upper=False)
+    vectors = torch.linalg.eigh((white + white.T) / 2).eigenvectors[:, -count:].flip(1)
+    return torch.linalg.solve_triangular(root.T, vectors, upper=True).T.to(own)
