@@ -56,7 +56,7 @@ def test_a_name_finds_its_set(opened):
     [
         (
             "contrast-de/h.1.mlp.down_proj:0",
-            r"no parts of origin 'contrast-de' are open.*Nearest: contrast-fr",
+            r"no parts of origin 'contrast-de' are open.*Nearest: contrast",
         ),
         ("neuron/h.1.mlp.down_proj", "has no number"),
         ("neuron/h.1.mlp.down_proj:4000", "has no coordinate 4000"),

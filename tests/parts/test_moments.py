@@ -49,10 +49,11 @@ def test_moments_are_those_of_what_was_read(build, side, monkeypatch):
 
 def test_sites_that_read_one_tensor_share_its_moment():
     model = llama()
-    found = collect_moments(model, find_sites(model, None), probe())
+    found = collect_moments(model, find_sites(model, None), probe(), side="input")
     names = [f"model.layers.0.self_attn.{p}_proj" for p in "qkv"]
     firsts = [
-        collect_moments(model, find_sites(model, [name]), probe())[name].input_second() for name in names
+        collect_moments(model, find_sites(model, [name]), probe(), side="input")[name].input_second()
+        for name in names
     ]
     for name, alone in zip(names, firsts, strict=True):
         torch.testing.assert_close(found[name].input_second(), alone)
