@@ -14,7 +14,7 @@ from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.picks import (
     PicksConfig,
     TargetPick,
@@ -24,6 +24,7 @@ from rankone.experiments.picks import (
     trade_off,
 )
 from rankone.experiments.response import scale_response
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.text.blocks import passage_blocks
 
 

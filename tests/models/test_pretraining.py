@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.experiments.measure import cross_entropy
+from rankone.metrics.cross_entropy import cross_entropy
 from rankone.models import pretraining
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.pretraining import VALIDATION_TOKENS, Preset, PretrainConfig, prepare_tokens, pretrain

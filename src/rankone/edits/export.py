@@ -30,9 +30,9 @@ from rankone.edits.verify import (
     ADAPTER_TENSORS,
     REPORT,
     Verification,
-    kl_per_token,
     logits_of,
 )
+from rankone.metrics.kl import kl_in_chunks
 from rankone.models.context import usual_context
 from rankone.models.loading import resolve
 from rankone.models.sites import sites_named
@@ -183,7 +183,7 @@ def _reference(
     cast_parameters(scratch, dtype)
     cast_parameters(scratch, torch.float32)
     expected = logits_of(scratch, ids)
-    return _Reference(ids.cpu(), expected, edited, float(kl_per_token(edited, plain).mean()))
+    return _Reference(ids.cpu(), expected, edited, float(kl_in_chunks(edited, plain).mean()))
 
 
 def _default_probe(model: PreTrainedModel) -> Int[Tensor, "rows length"]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
+from rankone.metrics.cross_entropy import next_token_losses
 from rankone.models.modules import replaced
 from rankone.parts.parts import Parts
 from rankone.runtime.progress import Meter
@@ -82,9 +82,8 @@ def _summed(
     for layer in layers.values():
         layer.calls.clear()
     with torch.enable_grad():
-        logits = model(input_ids=blocks.ids, use_cache=False).logits[:, :-1]
-        keep = blocks.valid[:, 1:]
-        loss = F.cross_entropy(logits[keep].float(), blocks.ids[:, 1:][keep], reduction="sum")
+        logits = model(input_ids=blocks.ids, use_cache=False).logits
+        loss = next_token_losses(logits, blocks.ids, blocks.valid).sum()
         zeros = [zero for layer in layers.values() for _, zero in layer.calls]
         gradients = iter(torch.autograd.grad(loss, zeros, allow_unused=True))
     each = []

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import read_tensors
 from rankone.edits.lowrank import Factors, LowRankEdit
+from rankone.metrics.kl import kl_in_chunks
 from rankone.models.loading import load_model, load_tokenizer
 
 REPORT = "verification.json"
@@ -71,15 +71,6 @@ def logits_of(model: nn.Module, ids: Int[Tensor, "rows length"]) -> Float[Tensor
     device = next(model.parameters()).device
     with torch.no_grad():
         return model(input_ids=ids.to(device), use_cache=False).logits.float().cpu()
-
-
-def kl_per_token(
-    expected: Float[Tensor, "rows length vocab"], actual: Float[Tensor, "rows length vocab"]
-) -> Float[Tensor, " positions"]:
-    """KL(expected ‖ actual) in nats at every position, in float64."""
-    p = F.log_softmax(expected.double().flatten(0, -2), dim=-1)
-    q = F.log_softmax(actual.double().flatten(0, -2), dim=-1)
-    return (p.exp() * (p - q)).sum(-1)
 
 
 def largest_difference(a: Tensor, b: Tensor) -> float:
@@ -141,7 +132,7 @@ def compare(inputs: dict[str, Tensor], reloaded: Float[Tensor, "rows length voca
     """The differences that `Verification` reports; `inputs` holds the expected and the edited logits."""
     if reloaded.shape != inputs["edited"].shape:
         raise RankOneError(f"logits have shape {list(reloaded.shape)}, not {list(inputs['edited'].shape)}.")
-    kl = kl_per_token(inputs["edited"], reloaded)
+    kl = kl_in_chunks(inputs["edited"], reloaded)
     return {
         "file_difference": largest_difference(inputs["expected"], reloaded),
         "difference": largest_difference(inputs["edited"], reloaded),

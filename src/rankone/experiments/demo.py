@@ -12,7 +12,7 @@ from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.report import write_report
 from rankone.experiments.response import rises, scale_response
 from rankone.experiments.tables import (
@@ -24,6 +24,7 @@ from rankone.experiments.tables import (
     summarise_runs,
     write_table,
 )
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
 from rankone.runtime.progress import console, meter, print_table
 from rankone.text.blocks import Blocks

@@ -5,32 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.context import context_length
 from rankone.text.blocks import Blocks
 from rankone.text.openers import opener_id
-
-ROWS_AT_ONCE = 16
-
-
-def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
-    """Mean next-token cross-entropy in nats over the text tokens (the prediction of BOS never counts)."""
-    total, blocks = 0.0, blocks.to(next(model.parameters()).device)
-    for ids, valid in zip(blocks.ids.split(ROWS_AT_ONCE), blocks.valid.split(ROWS_AT_ONCE), strict=True):
-        with torch.no_grad():
-            logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-        keep = valid[:, 1:]
-        total += F.cross_entropy(logits[keep].float(), ids[:, 1:][keep], reduction="sum").item()
-    return total / blocks.tokens
-
-
-def cross_entropies(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, float]:
-    """Cross-entropy per domain."""
-    return {domain: cross_entropy(model, blocks) for domain, blocks in text.items()}
 
 
 def edited_cross_entropies(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rankone.core.artifact import MANIFEST, environment, open_artifact, write_json
 from rankone.experiments.config import Measured
-from rankone.experiments.measure import cross_entropies
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer, resolve
 from rankone.runtime.progress import print_table

@@ -18,10 +18,10 @@ from pydantic import Field
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.core.config import Config
 from rankone.edits.selection import pick_labelled
-from rankone.experiments.measure import cross_entropies
 from rankone.experiments.response import scale_response
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.runtime.progress import meter, print_table
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace

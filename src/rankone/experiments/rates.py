@@ -12,8 +12,9 @@ from typing import Any
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run
 from rankone.experiments.job import Job
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.runtime.progress import meter, print_table
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rankone.edits.scales import scale_edit
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace

@@ -12,7 +12,8 @@ from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.scales import Scales
 from rankone.experiments.config import JobConfig
 from rankone.experiments.job import Job
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
+from rankone.metrics.cross_entropy import cross_entropies
 from rankone.runtime.progress import console, meter, print_table
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace

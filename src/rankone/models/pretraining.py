@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
@@ -19,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.metrics.cross_entropy import cross_entropy, next_token_losses
 from rankone.models.loading import load_tokenizer
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
@@ -197,7 +197,7 @@ def next_token_loss(model: SimpleMLPForCausalLM, ids: Int[Tensor, "rows length"]
     """Mean next-token cross-entropy in nats, under bf16 autocast."""
     with torch.autocast(ids.device.type, torch.bfloat16):
         logits = model(ids).logits
-    return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten())
+    return next_token_losses(logits, ids)[:, 1:].mean()
 
 
 def _train(
@@ -297,16 +297,12 @@ def evaluate_domains(
     for domain in config.mixture:
         documents = chunk_documents(corpus.documents(domain, "test", VALIDATION_TOKENS * 8), CHUNK_CHARS)
         blocks = passage_blocks(tokenizer, documents, config.context).take(VALIDATION_TOKENS)
-        with torch.no_grad():
-            logits = torch.cat([wide(part).logits[:, :-1] for part in blocks.ids.split(32)])
-        valid = blocks.valid[:, 1:]
-        targets = blocks.ids[:, 1:][valid]
-        cross_entropy = F.cross_entropy(logits[valid], targets).item()
+        targets = blocks.ids[blocks.valid]
         train = chunk_documents(corpus.documents(domain, "train", 2_000_000), CHUNK_CHARS)
         counts = np.bincount(packed_stream(tokenizer, train, 500_000), minlength=config.vocab_size) + 1.0
         unigram = -np.log(counts / counts.sum())[targets.numpy()].mean()
         table[domain] = {
-            "ce": cross_entropy,
+            "ce": cross_entropy(wide, blocks),
             "unigram": float(unigram),
             "chance": math.log(config.vocab_size),
             "tokens": float(blocks.tokens),

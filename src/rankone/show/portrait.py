@@ -15,6 +15,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
 from rankone.runtime.progress import meter
+from rankone.workspace import Workspace
 
 # Smaller cosines are those of unrelated directions.
 LEAST_COSINE = 0.1

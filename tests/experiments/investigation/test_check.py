@@ -14,8 +14,9 @@ from rankone.experiments.investigation.check import (
     chosen_components,
     print_check,
 )
-from rankone.experiments.investigation.prediction import PREDICTORS, spearman
+from rankone.experiments.investigation.prediction import PREDICTORS
 from rankone.harvest.reading.summary import Importances
+from rankone.metrics.rank_statistics import spearman
 from rankone.runtime.progress import console
 
 CONFIG = CheckConfig(components=6, alphas=(-1.0, -30.0), tokens=50, draws=1)

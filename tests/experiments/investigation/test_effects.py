@@ -16,7 +16,7 @@ from rankone.experiments.investigation.effects import (
     whereabouts,
     worst_contexts,
 )
-from rankone.experiments.measure import cross_entropy
+from rankone.metrics.cross_entropy import cross_entropy
 from rankone.text.blocks import Blocks
 from rankone.text.openers import opener_id
 

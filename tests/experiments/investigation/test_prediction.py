@@ -1,4 +1,4 @@
-"""Statistics and predictors by hand; Spearman by hand, with ties, and unmoved by monotone maps."""
+"""Statistics and predictors by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rankone.experiments.investigation.prediction import PREDICTORS, ranks, spearman, statistics
+from rankone.experiments.investigation.prediction import PREDICTORS, statistics
 from rankone.experiments.investigation.traces import Traces
 
 
@@ -70,35 +68,3 @@ def test_nothing_is_foretold_where_nothing_is_turned():
     one = Traces(column([1.0]), column([1.0]), torch.ones(1, 1, 1, 1), torch.ones(1, 1) > 0)
     made = statistics([one], torch.ones(1, 1), [torch.ones(1, 1)], 100)
     assert all(float(predict(made, 1.0)) == 0 for predict in PREDICTORS.values())
-
-
-def test_ranks_share_ties():
-    assert ranks(torch.tensor([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1, 3.5, 2]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ([1, 2, 3, 4, 5], [5, 6, 7, 8, 7], 0.8207826816681233),  # a textbook's case with one tie
-        ([1, 2, 3, 4], [1, 3, 2, 4], 1 - 6 * 2 / (4 * 15)),
-        ([1, 2, 3], [3, 2, 1], -1.0),
-        ([1, 1, 2, 2], [1, 2, 1, 2], 0.0),
-        ([1, 1, 1], [1, 2, 3], None),
-        ([1], [1], None),
-        ([], [], None),
-    ],
-)
-def test_spearman_by_hand(a, b, expected):
-    found = spearman(torch.tensor(a, dtype=torch.float32), torch.tensor(b, dtype=torch.float32))
-    assert found == (expected if expected is None else pytest.approx(expected))
-
-
-@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=2, max_size=12))
-def test_spearman_sees_order_alone(pairs):
-    a, b = (torch.tensor(side, dtype=torch.float64) for side in zip(*pairs, strict=True))
-    found = spearman(a, b)
-    assert spearman(b, a) == (None if found is None else pytest.approx(found))
-    if found is not None:
-        assert -1 - 1e-9 <= found <= 1 + 1e-9
-        assert spearman(a**3 + 5, b) == pytest.approx(found)
-        assert spearman(-a, b) == pytest.approx(-found)

@@ -13,7 +13,6 @@ from tests.pages import Page
 
 from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
-from rankone.experiments.investigation.prediction import spearman
 from rankone.experiments.investigation.study import (
     SUFFERS,
     StudyConfig,
@@ -24,8 +23,10 @@ from rankone.experiments.investigation.study import (
 from rankone.experiments.investigation.terminal import print_investigation
 from rankone.experiments.investigation.web import investigation_page, write_investigation
 from rankone.experiments.investigation.words import summary
-from rankone.experiments.measure import cross_entropies, edited_cross_entropies
+from rankone.experiments.measure import edited_cross_entropies
 from rankone.labels.label import Label
+from rankone.metrics.cross_entropy import cross_entropies
+from rankone.metrics.rank_statistics import spearman
 from rankone.runtime.progress import console
 
 CONFIG = StudyConfig(alphas=(0.0, 30.0, -1.0), tokens=60, draws=2, contexts=3)

@@ -1,4 +1,4 @@
-"""The counted score: area and corrections against brute force, and rules that it must and cannot read."""
+"""The counted score: corrections against brute force, and rules that it must and cannot read."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.labels import pages
 from tests.labels.pages import IDS, WORDS, domain, example, page, ruled, token
 
 from rankone.labels.samples import split_examples
 from rankone.labels.statistics.background import Background, alike
-from rankone.labels.statistics.firing import FEWEST, FiringPredictor, area, detection
-
-numbers = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
-
-
-@given(numbers, numbers)
-def test_area_is_the_share_of_won_pairs(higher, lower):
-    won = sum((a > b) + 0.5 * (a == b) for a in higher for b in lower)
-    assert area(higher, lower) == pytest.approx(won / (len(higher) * len(lower)))
+from rankone.labels.statistics.firing import FEWEST, FiringPredictor, detection
 
 
 def ordinary(count=600, seed=1):

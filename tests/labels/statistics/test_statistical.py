@@ -9,8 +9,8 @@ from tests.labels import pages
 from tests.labels.pages import domain, example, page, ruled, token
 
 from rankone.core.escaping import visible
-from rankone.labels.statistics.interval import wilson_lower
 from rankone.labels.statistics.statistical import statistical_label
+from rankone.metrics.wilson import wilson_lower
 
 CONTEXT = [" Haus", " gehen", "ung", " der", " schön", " Hund"]
 

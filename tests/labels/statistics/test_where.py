@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.labels.pages import domain
 
-from rankone.labels.statistics.interval import wilson_lower
 from rankone.labels.statistics.where import where
+from rankone.metrics.wilson import wilson_lower
 
 ALL = ("de", "en", "fr", "es", "it", "nl", "sv", "code")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.text import EvidenceText
-from rankone.decomposition.objective.reconstruction import kl_per_position
+from rankone.metrics.kl import kl_per_position
 from rankone.runtime.progress import Meter
 
 PGD_STEP = 0.1

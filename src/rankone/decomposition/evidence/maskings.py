@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rankone.decomposition.evidence.text import EvidenceText
+from rankone.metrics.cross_entropy import next_token_losses
 
 ROUNDINGS = (0, 0.1, 0.5)
 
@@ -49,9 +49,9 @@ def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def _target(text: EvidenceText) -> dict[str, float]:
-    valid = text.blocks.valid[:, 1:]
-    ce = F.cross_entropy(text.clean[:, :-1][valid].float(), text.ids[:, 1:][valid]).item()
-    return {"ce": ce, "kl": 0.0}
+    valid = text.blocks.valid
+    losses = [next_token_losses(text.clean[rows], text.ids[rows], valid[rows]).sum() for rows in text.parts()]
+    return {"ce": float(torch.stack(losses).sum()) / int(valid[:, 1:].sum()), "kl": 0.0}
 
 
 def with_unrecovered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

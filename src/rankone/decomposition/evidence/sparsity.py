@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rankone.decomposition.evidence.groups import layer_of
 from rankone.decomposition.evidence.text import EvidenceText
+from rankone.metrics.l0 import firing_shares
 
 ALIVE_MEAN_IMPORTANCE = 1e-6
 
@@ -21,7 +22,7 @@ def sparsity(text: EvidenceText, original: dict[str, int] | None = None) -> dict
     decomposition = text.model.decomposition
     present: Bool[Tensor, "b t"] = text.present
     g = text.importance[present]
-    firing, mean = (g > 0).float().mean(0), g.mean(0)
+    firing, mean = firing_shares(g), g.mean(0)
     per_site = []
     for site, part, own in zip(
         decomposition.sites,

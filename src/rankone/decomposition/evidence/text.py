@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
-from rankone.decomposition.objective.reconstruction import kl_per_position
+from rankone.metrics.cross_entropy import next_token_losses
+from rankone.metrics.kl import kl_per_position
 from rankone.text.blocks import Blocks
 
 ROWS_AT_ONCE = 8
@@ -67,9 +67,7 @@ class EvidenceText:
                 logits = self.model.masked(self.ids[rows], mask, delta, routed)
             present, valid = self.present[rows], self.blocks.valid[rows]
             kl += kl_per_position(self.clean[rows], logits)[present].sum().item()
-            ce += F.cross_entropy(
-                logits[:, :-1][valid[:, 1:]].float(), self.ids[rows][:, 1:][valid[:, 1:]], reduction="sum"
-            ).item()
+            ce += next_token_losses(logits, self.ids[rows], valid).sum().item()
             positions += int(present.sum())
             scored += int(valid[:, 1:].sum())
         return {"ce": ce / scored, "kl": kl / positions}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel, Decomposition
@@ -81,16 +82,9 @@ def single_feature_importance(model: DecomposedModel, features: int) -> Float[Te
 
 
 def matched(importance: Float[Tensor, "n c"]) -> Int[Tensor, " n"]:
-    """A column for every row, each used once: the largest entry first, then the largest of what is left, and so on.
-
-    Exact whenever the pattern is a permutation, which is what it is used to find out; C must be at least n.
-    """
-    left, columns = importance.clone(), torch.zeros(len(importance), dtype=torch.long)
-    for _ in range(len(importance)):
-        row, column = divmod(int(left.argmax()), left.shape[1])
-        columns[row] = column
-        left[row], left[:, column] = -1.0, -1.0
-    return columns
+    """A column for every row, each used once, of the largest sum of entries (Kuhn and Munkres); C must be at least n."""
+    _, columns = linear_sum_assignment(importance.cpu().numpy(), maximize=True)
+    return torch.from_numpy(columns)
 
 
 def identity_errors(importance: Float[Tensor, "n c"], columns: Int[Tensor, " n"]) -> int:

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-
-def kl_per_position(
-    clean: Float[Tensor, "b t vocab"], masked: Float[Tensor, "b t vocab"]
-) -> Float[Tensor, "b t"]:
-    """KL(softmax clean ‖ softmax masked) in nats at every position."""
-    log_p = F.log_softmax(clean.float(), dim=-1)
-    log_q = F.log_softmax(masked.float(), dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+from rankone.metrics.kl import kl_per_position
 
 
 def mse_per_position(

@@ -18,11 +18,12 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.edits.selection import specificity, top_names
 from rankone.experiments.investigation.effects import token_losses
-from rankone.experiments.investigation.prediction import PREDICTORS, Statistics, spearman, statistics
+from rankone.experiments.investigation.prediction import PREDICTORS, Statistics, statistics
 from rankone.experiments.investigation.study import study_text
 from rankone.experiments.investigation.traces import traces
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
+from rankone.metrics.rank_statistics import spearman
 from rankone.runtime.progress import meter, print_table
 from rankone.workspace import Workspace
 

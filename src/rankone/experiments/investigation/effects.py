@@ -13,11 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales
+from rankone.metrics.cross_entropy import LOGITS_AT_ONCE, next_token_losses
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
-# Logits in memory at once: 2^25 numbers are 128 MB.
-LOGITS_AT_ONCE = 1 << 25
 # Predictions made so many positions after a strong activation are counted as near it.
 NEAR = 5
 
@@ -56,9 +55,8 @@ def _losses(
     runs = len(alphas)
     ids = blocks.ids.repeat(runs, 1)
     with adapted(model, method, {"alpha": nn.Parameter(alphas)}, runs), torch.no_grad():
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return F.pad(losses.view(runs, len(blocks.ids), -1), (1, 0)) * blocks.valid
+        logits = model(input_ids=ids, use_cache=False).logits
+    return next_token_losses(logits, ids, blocks.valid.repeat(runs, 1)).view(runs, *blocks.ids.shape)
 
 
 @dataclass(frozen=True)

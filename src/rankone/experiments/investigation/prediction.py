@@ -108,17 +108,3 @@ PREDICTORS: dict[str, Predictor] = {
     "second order, empirical": lambda s, alpha: s.slope * (alpha - 1) + s.empirical * (alpha - 1) ** 2 / 2,
     "damped slope, shared curvature": lambda s, alpha: _damped_slope(s, alpha) + _shared_curvature(s, alpha),
 }
-
-
-def spearman(a: Float[Tensor, " n"], b: Float[Tensor, " n"]) -> float | None:
-    """Spearman's rank correlation, ties at their mean rank; None where one side has no order (all equal, or n < 2)."""
-    x, y = (ranks(side) - (len(side) + 1) / 2 for side in (a, b))
-    size = float((x.square().sum() * y.square().sum()).sqrt()) if len(a) > 1 else 0.0
-    return float((x * y).sum()) / size if size else None
-
-
-def ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Ranks from 1 up in float64; equal values share their mean rank."""
-    _, place, count = values.unique(return_inverse=True, return_counts=True)
-    last = count.cumsum(0).double()
-    return (last - (count.double() - 1) / 2)[place]

@@ -25,12 +25,13 @@ from rankone.experiments.investigation.effects import (
     whereabouts,
     worst_contexts,
 )
-from rankone.experiments.investigation.prediction import PREDICTORS, spearman, statistics
+from rankone.experiments.investigation.prediction import PREDICTORS, statistics
 from rankone.experiments.investigation.reads import Read, reads
 from rankone.experiments.investigation.traces import Traces, traces
 from rankone.harvest.reading.page import ComponentPage, TokenRow
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
+from rankone.metrics.rank_statistics import spearman
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
@@ -118,8 +119,7 @@ class Investigation:
         """By α, Spearman's correlation over the domains between predicted and measured rise."""
         return {
             alpha: spearman(
-                torch.tensor([f.predicted[alpha] for f in self.findings]),
-                torch.tensor([f.rises[alpha] for f in self.findings]),
+                [f.predicted[alpha] for f in self.findings], [f.rises[alpha] for f in self.findings]
             )
             for alpha in self.config.alphas
         }

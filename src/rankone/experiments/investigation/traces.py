@@ -18,6 +18,7 @@ from torch import Tensor
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales
+from rankone.metrics.cross_entropy import next_token_losses
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
@@ -107,10 +108,13 @@ def _traced(
     parameters = watched.start(positions, [])
     watched.activations = torch.zeros(positions, shape[-1], device=workspace.device)
     with adapted(model, watched, parameters, positions), torch.enable_grad():
-        logits = model(input_ids=blocks.ids, use_cache=False).logits[:, :-1].float()
-        labels = [blocks.ids[:, 1:], *_drawn(logits.detach(), draws, generator)]
+        logits = model(input_ids=blocks.ids, use_cache=False).logits.float()
+        drawn = _drawn(logits[:, :-1].detach(), draws, generator)
+        labels = [blocks.ids, *(F.pad(own, (1, 0)) for own in drawn)]
         found = [
-            torch.autograd.grad(_summed(logits, own, blocks.valid), parameters["alpha"], retain_graph=True)[0]
+            torch.autograd.grad(
+                next_token_losses(logits, own, blocks.valid).sum(), parameters["alpha"], retain_graph=True
+            )[0]
             for own in labels
         ]
     gradient, *drawn = (g.view(shape).cpu() for g in found)
@@ -127,10 +131,3 @@ def _drawn(
     shares = logits.softmax(-1).flatten(0, 1).cpu()
     chosen = torch.multinomial(shares, draws, replacement=True, generator=generator).to(logits.device)
     return list(chosen.T.reshape(draws, *logits.shape[:-1]))
-
-
-def _summed(
-    logits: Float[Tensor, "rows t vocab"], labels: Int[Tensor, "rows t"], valid: Bool[Tensor, "rows length"]
-) -> Float[Tensor, ""]:
-    keep = valid[:, 1:]
-    return F.cross_entropy(logits[keep], labels[keep], reduction="sum")

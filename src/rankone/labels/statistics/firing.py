@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankone.harvest.reading.page import ComponentPage, Example
+from rankone.metrics.rank_statistics import roc_area
 
 # Added to every count, so that nothing seen is impossible.
 _PRIOR = 0.5
@@ -97,25 +98,10 @@ def detection(
     others = [predictor.score(example) for example in known]
     hit = sum(s > 0 for s in firing) / len(firing)
     right = sum(s <= 0 for s in others) / len(others)
-    auc = _unmixed(area(firing, others), mixed, 0.5)
+    auc = _unmixed(roc_area(firing, others), mixed, 0.5)
     right = _unmixed(right, mixed, 1 - hit)
     return Detection(auc, (hit + right) / 2, len(firing), len(others))
 
 
 def _unmixed(seen: float, share: float, mixed_in: float) -> float:
     return min(1.0, max(0.0, (seen - share * mixed_in) / (1 - share)))
-
-
-def area(higher: Sequence[float], lower: Sequence[float]) -> float:
-    """Share of pairs in which the first is larger, ties as half: the area under the ROC curve."""
-    ranked = sorted([(s, 1) for s in higher] + [(s, 0) for s in lower])
-    wins, below, i = 0.0, 0, 0
-    while i < len(ranked):
-        j = i
-        while j < len(ranked) and ranked[j][0] == ranked[i][0]:
-            j += 1
-        ups = sum(flag for _, flag in ranked[i:j])
-        wins += ups * (below + (j - i - ups) / 2)
-        below += j - i - ups
-        i = j
-    return wins / (len(higher) * len(lower))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from rankone.harvest.reading.page import ComponentPage, telling
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.statistics.function_words import function_words
-from rankone.labels.statistics.interval import wilson_lower
 from rankone.labels.statistics.tokens import NOUNS, distinct, kind, marks_starts, shown
 from rankone.labels.statistics.where import Where, where
+from rankone.metrics.wilson import wilson_lower
 
 # Below this many firings the counts carry no claim about kinds or domains.
 FEW_FIRINGS = 10

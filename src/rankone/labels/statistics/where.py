@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankone.harvest.reading.page import DomainRow
-from rankone.labels.statistics.interval import effective_draws, wilson_lower
+from rankone.metrics.wilson import effective_draws, wilson_lower
 from rankone.text.domains import domain_list, domain_name
 
 # A domain counts as named when the density there is at least this share of the largest density.

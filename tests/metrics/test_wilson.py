@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from rankone.labels.statistics.interval import Z, effective_draws, wilson_lower
+from rankone.metrics.wilson import Z, effective_draws, wilson_interval, wilson_lower
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
@@ -17,7 +18,18 @@ def test_the_bound_is_the_lower_root_of_its_equation(draws, share):
     assert (share - p) ** 2 == pytest.approx(Z * Z * p * (1 - p) / draws, abs=1e-9)
 
 
+@given(st.integers(1, 5000), st.data())
+def test_whole_counts_have_scipys_interval(draws, data):
+    count = data.draw(st.integers(0, draws))
+    expected = binomtest(count, draws).proportion_ci(method="wilson")
+    # SciPy's z is 1.959964.
+    assert wilson_interval(count / draws, draws) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert wilson_lower(count / draws, draws) == wilson_interval(count / draws, draws)[0]
+
+
 def test_by_hand():
+    assert wilson_interval(0.5, 0) == (0.0, 1.0)
+    assert wilson_interval(0.0, 10) == (0.0, pytest.approx(Z * Z / (10 + Z * Z)))
     assert wilson_lower(1.0, 10) == pytest.approx(10 / (10 + Z * Z))
     assert wilson_lower(0.0, 10) == 0.0
     assert wilson_lower(0.7, 0) == 0.0

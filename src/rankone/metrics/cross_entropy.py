@@ -1,0 +1,78 @@
+"""Next-token cross-entropy: the one definition, by token, by passage and by domain; nats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rankone.core.errors import RankOneError
+from rankone.text.blocks import Blocks
+
+# Logits in memory at once: 2^25 numbers in fp32 are 128 MB.
+LOGITS_AT_ONCE = 1 << 25
+
+
+@dataclass(frozen=True)
+class PassageLosses:
+    """Cross-entropy of a text, passage by passage (a row of `Blocks` is one), on the CPU.
+
+    sums: nats over the scored tokens of each passage, float64. tokens: how many those are.
+    """
+
+    sums: Float[Tensor, " passages"]
+    tokens: Int[Tensor, " passages"]
+
+    @property
+    def mean(self) -> float:
+        """Nats per token over all passages."""
+        return float(self.sums.sum()) / int(self.tokens.sum())
+
+
+def next_token_losses(
+    logits: Float[Tensor, "rows length vocab"],
+    ids: Int[Tensor, "rows length"],
+    valid: Bool[Tensor, "rows length"] | None = None,
+) -> Float[Tensor, "rows length"]:
+    """−ln p(token t | tokens before t) at every valid t ≥ 1, in fp32; 0 elsewhere: the first token is not predicted.
+
+    valid: the tokens whose prediction is scored (`Blocks.valid`); None scores all but the first. Differentiable.
+    """
+    scored = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid.clone()
+    scored[:, 0] = False
+    keep = scored[:, 1:]
+    each = F.cross_entropy(logits[:, :-1][keep].float(), ids[:, 1:][keep], reduction="none")
+    return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
+
+
+def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
+    """Score a text on the model's device, as many rows at once as LOGITS_AT_ONCE allows.
+
+    Raises RankOneError for text without a scored token.
+    """
+    if blocks.tokens == 0:
+        raise RankOneError("there is no token to score in this text. Give more text.")
+    size = int(model.config.get_text_config().vocab_size)
+    rows = max(1, LOGITS_AT_ONCE // (size * blocks.ids.shape[1]))
+    sums = []
+    for start in range(0, len(blocks.ids), rows):
+        own = blocks.rows(start, start + rows).to(model.device)
+        with torch.no_grad():
+            logits = model(input_ids=own.ids, use_cache=False).logits
+            sums.append(next_token_losses(logits, own.ids, own.valid).double().sum(1).cpu())
+    return PassageLosses(torch.cat(sums), blocks.valid[:, 1:].sum(1).cpu())
+
+
+def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
+    """Mean over the scored tokens of a text, nats per token."""
+    return passage_losses(model, blocks).mean
+
+
+def cross_entropies(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, float]:
+    """Mean per domain, nats per token."""
+    return {domain: cross_entropy(model, blocks) for domain, blocks in text.items()}

@@ -1,0 +1,81 @@
+"""Damage: the rise of cross-entropy that an edit causes on a text, with its standard error and confidence interval.
+
+The same passages are scored before and after, so their differences are paired, and what passages have in common drops
+out. Passages differ in length, so the rise per token is a ratio of sums, R = Σ d_i / Σ n_i; its standard error is that of
+the ratio estimator (Cochran 1977, Sampling Techniques, §2.11 and 6.3), the interval Student's with (passages − 1) degrees
+of freedom. Tokens of one passage depend on each other; passages are taken to be independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import t as student
+
+from rankone.core.errors import RankOneError
+from rankone.metrics.cross_entropy import PassageLosses
+
+LEVEL = 0.95
+
+
+class Damage(BaseModel):
+    """What an edit does to one text, nats per token.
+
+    base, edited: cross-entropies. rise: their difference. error: standard error of the rise. low, high: interval of the rise
+    at `level`. All three are None for a single passage, which says nothing of their spread.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: float
+    edited: float
+    rise: float
+    error: float | None
+    low: float | None
+    high: float | None
+    level: float
+    tokens: int
+    passages: int
+
+    @property
+    def shown(self) -> str:
+        """`+0.012 ± 0.004`: the rise and half the width of its interval."""
+        half = "" if self.high is None else f" ± {self.high - self.rise:.3f}"
+        return f"{self.rise:+.3f}{half}"
+
+
+def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> Damage:
+    """Compare losses of the same passages before and after an edit; RankOneError where they are not the same."""
+    if not torch.equal(base.tokens, edited.tokens):
+        raise RankOneError("the losses to compare are of different passages: score the same text twice.")
+    scored = base.tokens > 0
+    counts, difference = base.tokens[scored].double(), (edited.sums - base.sums)[scored]
+    passages, tokens = len(counts), int(counts.sum())
+    rise = float(difference.sum()) / tokens
+    error = low = high = None
+    if passages > 1:
+        residual = float((difference - rise * counts).square().sum())
+        error = math.sqrt(passages / (passages - 1) * residual) / tokens
+        half = float(student.ppf((1 + level) / 2, passages - 1)) * error
+        low, high = rise - half, rise + half
+    return Damage(
+        base=base.mean,
+        edited=edited.mean,
+        rise=rise,
+        error=error,
+        low=low,
+        high=high,
+        level=level,
+        tokens=tokens,
+        passages=passages,
+    )
+
+
+def damages(
+    base: Mapping[str, PassageLosses], edited: Mapping[str, PassageLosses], level: float = LEVEL
+) -> dict[str, Damage]:
+    """By domain, in the order of `edited`."""
+    return {domain: damage(base[domain], own, level) for domain, own in edited.items()}

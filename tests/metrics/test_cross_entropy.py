@@ -1,0 +1,93 @@
+"""Next-token cross-entropy by hand, on real models row by row, and whatever the chunks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.helpers import llama, probe, simple_mlp
+
+from rankone.core.errors import RankOneError
+from rankone.metrics import cross_entropy as module
+from rankone.metrics.cross_entropy import (
+    PassageLosses,
+    cross_entropies,
+    cross_entropy,
+    next_token_losses,
+    passage_losses,
+)
+from rankone.text.blocks import Blocks
+
+# Over two tokens, the second with odds 3 : 1 at the first position, even at the next, 1 : 3 at the last.
+LOGITS = torch.tensor([[[0.0, math.log(3)], [0.0, 0.0], [math.log(3), 0.0]]])
+IDS = torch.tensor([[1, 1, 0]])
+
+
+def test_by_hand():
+    """Token 1 is predicted at 0 with 3/4, token 2 at 1 with 1/2; what is predicted at 2 is not scored."""
+    found = next_token_losses(LOGITS, IDS)
+    assert found.tolist() == [pytest.approx([0.0, math.log(4 / 3), math.log(2)])]
+
+
+def test_only_valid_tokens_are_scored_and_the_first_never():
+    valid = torch.tensor([[True, False, True]])
+    assert next_token_losses(LOGITS, IDS, valid).tolist() == [pytest.approx([0.0, 0.0, math.log(2)])]
+    assert valid.tolist() == [[True, False, True]], "what was given is as it was"
+
+
+def test_gradients_reach_the_logits_that_predict():
+    logits = LOGITS.clone().requires_grad_()
+    next_token_losses(logits, IDS).sum().backward()
+    # softmax − one-hot: (1/4, 3/4) − (0, 1) and (1/2, 1/2) − (1, 0).
+    expected = torch.tensor([[[0.25, -0.25], [-0.5, 0.5], [0.0, 0.0]]])
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_bf16_logits_are_scored_in_fp32():
+    found = next_token_losses(LOGITS.bfloat16(), IDS)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, next_token_losses(LOGITS.bfloat16().float(), IDS))
+
+
+def text(rows=5, length=9):
+    ids = probe(rows, length)
+    valid = torch.arange(length) < torch.tensor([9, 5, 2, 9, 7]).unsqueeze(1)
+    valid[:, 0] = False
+    return Blocks(ids, valid)
+
+
+@pytest.mark.parametrize("at_once", [1, 300 * 9 * 2, 300 * 9 * 2 + 1, 1 << 25])
+@pytest.mark.parametrize("build", [simple_mlp, llama])
+def test_sums_by_passage_whatever_the_chunks(build, at_once, monkeypatch):
+    monkeypatch.setattr(module, "LOGITS_AT_ONCE", at_once)
+    model, blocks = build(), text()
+    found = passage_losses(model, blocks)
+    assert found.tokens.tolist() == [8, 4, 1, 8, 6]
+    assert found.sums.dtype == torch.float64
+    for i in range(5):
+        with torch.no_grad():
+            p = model(input_ids=blocks.ids[i : i + 1]).logits[0].double().log_softmax(-1)
+        expected = -sum(float(p[t - 1, blocks.ids[i, t]]) for t in range(1, 9) if blocks.valid[i, t])
+        assert float(found.sums[i]) == pytest.approx(expected, rel=1e-5)
+    assert found.mean == pytest.approx(float(found.sums.sum()) / 27)
+
+
+def test_means_are_over_tokens_not_over_passages():
+    losses = PassageLosses(torch.tensor([6.0, 2.0], dtype=torch.float64), torch.tensor([3, 1]))
+    assert losses.mean == 2.0
+    assert PassageLosses(torch.tensor([3.0, 3.0]), torch.tensor([1, 3])).mean == 1.5
+
+
+def test_by_domain():
+    model, blocks = simple_mlp(), text()
+    found = cross_entropies(model, {"b": blocks, "a": blocks.rows(0, 2)})
+    assert list(found) == ["b", "a"]
+    assert found["b"] == cross_entropy(model, blocks)
+    assert found["a"] == cross_entropy(model, blocks.rows(0, 2)) != found["b"]
+
+
+def test_nothing_to_score_is_refused():
+    blocks = text()
+    with pytest.raises(RankOneError, match="no token to score"):
+        passage_losses(simple_mlp(), Blocks(blocks.ids, torch.zeros_like(blocks.valid)))
