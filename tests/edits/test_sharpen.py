@@ -1,0 +1,71 @@
+"""Sharpening: the closed form by hand and by gradient, and the verb on a tiny model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.decomposition.tiny import decomposed
+from tests.tiny import tiny_model
+
+from rankone.core.errors import RankOneError
+from rankone.edits.sharpen import SharpenRequest, sharpen, sharpened_read
+from rankone.workspace import Workspace
+
+
+def test_what_other_text_fills_is_turned_down_by_hand():
+    """Others have energy 1 and 3 along two axes; target text lies along (1, 1). Ridge .5 × 2 = 1 makes them 2 and 4."""
+    v, own = torch.tensor([1.0, 1.0]), torch.ones(2, 2)
+    found = sharpened_read(v, own, torch.diag(torch.tensor([1.0, 3.0])), ridge=0.5)
+    # w = (1/2, 1/4); on (1, 1) v gives 2 and w gives 3/4, so s = 8/3.
+    torch.testing.assert_close(found, torch.tensor([4 / 3, 2 / 3]))
+    assert float(found.sum()) == pytest.approx(float(v.sum()))
+
+
+def test_the_scale_is_the_least_squares_fit_on_target_text():
+    generator = torch.Generator().manual_seed(0)
+    x, other = torch.randn(50, 6, generator=generator), torch.randn(80, 6, generator=generator)
+    v = torch.randn(6, generator=generator)
+    new = sharpened_read(v, x.T @ x / 50, other.T @ other / 80)
+    s = torch.linalg.lstsq((x @ new).unsqueeze(1), (x @ v).unsqueeze(1)).solution
+    assert float(s) == pytest.approx(1.0, abs=1e-4)
+    assert (other @ new).square().mean() < (other @ v).square().mean()
+
+
+def test_a_part_that_answers_to_nothing_is_refused():
+    with pytest.raises(RankOneError, match="does not answer to the target text"):
+        sharpened_read(torch.ones(2), torch.zeros(2, 2), torch.eye(2))
+
+
+@pytest.fixture(scope="module")
+def workspace(tokenizer, corpus):
+    model = tiny_model(len(tokenizer))
+    return Workspace(model, tokenizer, corpus, decomposed(model, "random"))
+
+
+def test_sharpened_parts_are_parts(workspace):
+    names = ("h.0.mlp.down_proj:3", "h.0.attn.v_proj:5", "h.0.mlp.down_proj:1")
+    made, reply = sharpen(workspace, SharpenRequest(parts=names, of="de", tokens=300))
+    assert made.names() == [
+        "sharpened/h.0.mlp.down_proj:3",
+        "sharpened/h.0.mlp.down_proj:1",
+        "sharpened/h.0.attn.v_proj:5",
+    ]
+    assert "de" not in reply.against
+    assert set(reply.against) < set(workspace.corpus.domains())
+    for name in names:
+        new, old = made.vectors(f"sharpened/{name}"), workspace.require_parts().vectors(name)
+        assert torch.equal(new.u, old.u)
+        assert not torch.allclose(new.v, old.v)
+    for row in reply.parts:
+        assert row.leak_after < row.leak_before
+        assert 0 < row.fidelity <= 1.0001
+        assert 0 < row.cosine < 1
+
+
+def test_what_cannot_be_sharpened_is_refused(workspace):
+    with pytest.raises(RankOneError, match="unknown site"):
+        sharpen(workspace, SharpenRequest(parts=("h.9.x:1",), of="de"))
+    with pytest.raises(RankOneError, match="no text for 'dk'"):
+        sharpen(workspace, SharpenRequest(parts=("h.0.mlp.down_proj:3",), of="dk"))
+    with pytest.raises(RankOneError, match="needs other domains"):
+        sharpen(workspace, SharpenRequest(parts=("h.0.mlp.down_proj:3",), of="de", against=("de",)))
