@@ -35,7 +35,9 @@ from rankone.decomposition.planning.size import run_size
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 OUT = Path(__file__).resolve().parent / "results" / "estimates.json"
 WIDE: dict[str, Any] = {
@@ -122,7 +124,9 @@ def print_large() -> None:
         for r in large()
     ]
     print_table(
-        "A Llama of 1.24B parameters in bf16, 8 × 512 tokens a step", columns, rows, f"assumed: {ASSUMED}"
+        Table.of(
+            "A Llama of 1.24B parameters in bf16, 8 × 512 tokens a step", columns, rows, f"assumed: {ASSUMED}"
+        )
     )
 
 
@@ -188,7 +192,7 @@ def main() -> None:
         ]
         for r in results
     ]
-    return print_table("Estimate and reality", columns, table)
+    return print_table(Table.of("Estimate and reality", columns, table))
 
 
 if __name__ == "__main__":

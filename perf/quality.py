@@ -54,8 +54,10 @@ from rankone.decomposition.sweep import scaled
 from rankone.decomposition.training.passes import attention
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 from rankone.render.theme import PALETTE, figure, log_axes, svg, themed
-from rankone.runtime.progress import console, print_table
+from rankone.runtime.progress import console
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.text.opening import open_corpus
@@ -269,7 +271,11 @@ def main() -> None:
         "kl_20",
         "kl_80",
     ]
-    print_table(f"{given.minutes:g} minutes of one core each", keys, [[row[k] for k in keys] for row in rows])
+    print_table(
+        Table.of(
+            f"{given.minutes:g} minutes of one core each", keys, [[row[k] for k in keys] for row in rows]
+        )
+    )
 
 
 def _options() -> argparse.Namespace:

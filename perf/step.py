@@ -28,7 +28,9 @@ from perf.ceiling import count_flops, matmul_ceiling, synchronize
 from perf.environment import cores_allowed, environment
 
 from rankone.core.artifact import write_json
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # (rows, context, timed steps) by kind of device and size.
@@ -193,7 +195,7 @@ def main() -> None:
         "TFLOP",
         "of ceiling",
     ]
-    print_table("One decomposition step", columns, table(results, ceiling), caption)
+    print_table(Table.of("One decomposition step", columns, table(results, ceiling), caption))
     console.print(f"wrote {out}", markup=False)
 
 

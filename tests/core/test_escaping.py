@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from rankone.core.escaping import clipped, html_text, prompt_text, visible
-from rankone.runtime import progress
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Arbitrary text, and text made of the pieces that matter.
@@ -93,9 +95,8 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("hostile", ["[bold red]x[/]", "[/nothing]", "[link=http://a]b[/link]", "\x1b[2Jx"])
-def test_table_cells_are_no_markup_and_no_commands(hostile, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "console", progress.Console(width=80))
-    progress.print_table("title", ["a"], [[hostile]])
+def test_table_cells_are_no_markup_and_no_commands(hostile, capsys):
+    print_table(Table.of("title", ["a"], [[hostile]]), Console(width=80))
     shown = capsys.readouterr().out
     assert visible(hostile) in shown
     assert "\x1b[2J" not in shown

@@ -9,7 +9,9 @@ import typer
 
 from rankone.cli.common import Out, Split, Text, load_pair
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
@@ -90,7 +92,7 @@ def _print_components(found: Components, top: int) -> None:
         "members that fire there; bits saved: per position; lift: the domain's density over that on all text"
     )
     columns = ["component", "members", "density", "overlap", "bits saved", "domain (lift)", "first members"]
-    print_table(f"{found.artifact.path}: components that save most", columns, rows, caption)
+    print_table(Table.of(f"{found.artifact.path}: components that save most", columns, rows, caption))
 
 
 def _most_in(component: Component, sizes: dict[str, int]) -> str:
@@ -123,9 +125,11 @@ def cluster_distance(
     found = distance([c.members for c in a.rows], [c.members for c in b.rows])
     shown = sorted(found.matches, key=lambda m: -m.members)[:top]
     print_table(
-        f"Components of {first} in {second}",
-        ["component", "members", "best match", "Jaccard"],
-        [[a.rows[m.first].component, m.members, b.rows[m.second].component, m.jaccard] for m in shown],
+        Table.of(
+            f"Components of {first} in {second}",
+            ["component", "members", "best match", "Jaccard"],
+            [[a.rows[m.first].component, m.members, b.rows[m.second].component, m.jaccard] for m in shown],
+        )
     )
     figures = [
         ["subcomponents in both", found.common],
@@ -136,5 +140,5 @@ def cluster_distance(
         [f"components of two or more found again (Jaccard > {FOUND})", found.found],
         ["mean Jaccard of the best matches", found.mean_jaccard],
     ]
-    print_table("Distance", ["figure", "value"], figures)
+    print_table(Table.of("Distance", ["figure", "value"], figures))
     console.print("members: of those that are in both", style="dim", markup=False)

@@ -9,7 +9,9 @@ import typer
 
 from rankone.cli.common import Clusters, DecompositionPath, Out, Text, load_pair
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 commands = typer.Typer()
 
@@ -83,7 +85,7 @@ def export(
         verification = export_checkpoint(target, load_tokenizer(model), loaded, out, dtypes[dtype])
     values = verification.as_json()
     shown = [[k, v] for k, v in values.items() if isinstance(v, int | float | str)]
-    print_table(f"{out}: reloaded in a fresh process and compared", ["figure", "value"], shown)
+    print_table(Table.of(f"{out}: reloaded in a fresh process and compared", ["figure", "value"], shown))
 
 
 @commands.command()

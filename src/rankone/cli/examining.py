@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import Split, Text, load_pair
-from rankone.runtime.progress import console, meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console, meter
 
 commands = typer.Typer()
 
@@ -123,6 +125,6 @@ def _print_comparison(found: dict[str, Any]) -> None:
     caption = f"{found['alive'][0]:,} and {found['alive'][1]:,} alive subcomponents at {found['sites']} sites"
     if found["only_one"]:
         caption += f"; left out, in one of them only: {', '.join(found['only_one'])}"
-    print_table("Mean best cosine", columns, rows, caption)
+    print_table(Table.of("Mean best cosine", columns, rows, caption))
     each = [row(site["site"], site, way, "found") for site in found["per_site"] for way in ways]
-    print_table("Per site", ["site", *columns[1:]], each)
+    print_table(Table.of("Per site", ["site", *columns[1:]], each))

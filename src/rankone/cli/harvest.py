@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from rankone.cli.common import Clusters, Out, Split, Text, load_pair, run_dir
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 commands = typer.Typer()
 
@@ -111,8 +113,10 @@ def _print_harvest(out: Path) -> None:
         "alive: mean importance over 1e-6"
     )
     print_table(
-        f"{out}: harvest",
-        ["domain", "tokens", "firing per token", "importance per token", "alive"],
-        rows,
-        caption,
+        Table.of(
+            f"{out}: harvest",
+            ["domain", "tokens", "firing per token", "importance per token", "alive"],
+            rows,
+            caption,
+        )
     )

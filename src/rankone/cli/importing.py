@@ -8,7 +8,9 @@ import typer
 
 from rankone.cli.common import Out
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 commands = typer.Typer()
 
@@ -40,4 +42,4 @@ def import_(
         return
     rows = [[site, count, found.unexplained[site]] for site, count in found.counts.items()]
     caption = f"{sum(found.counts.values()):,} subcomponents; unexplained: ‖W − (V U)ᵀ‖² / ‖W‖²"
-    print_table(f"{out}: model and decomposition", ["site", "C", "unexplained"], rows, caption)
+    print_table(Table.of(f"{out}: model and decomposition", ["site", "C", "unexplained"], rows, caption))

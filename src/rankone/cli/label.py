@@ -9,7 +9,9 @@ import typer
 
 from rankone.cli.common import Out, run_dir
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore
@@ -120,7 +122,7 @@ def _print_labels(made: Outcome, out: Path, rows: int = 20) -> None:
     if made.capped or made.unanswered:
         caption += f"; {made.capped} requests not sent at the cap, {made.unanswered} failed"
     columns = ["label", "component", "confidence", "AUC of counts", "by"]
-    print_table(f"{out}: the most frequent subcomponents", columns, shown, caption)
+    print_table(Table.of(f"{out}: the most frequent subcomponents", columns, shown, caption))
     if made.capped:
         console.print(
             "To go on, raise the cap, give another --out and, as --run, this run's directory.", markup=False

@@ -10,7 +10,9 @@ import typer
 
 from rankone.cli.common import Clusters, Text, listed, load_pair
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
@@ -85,7 +87,7 @@ def rank(
     # The first column may wrap: labels are long, names must stay whole.
     columns = ["label"] * (found is not None) + ["component", ranking.score, *ranking.columns]
     columns += ["members"] * (clustering is not None)
-    print_table(ranking.title, columns, rows, ranking.note)
+    print_table(Table.of(ranking.title, columns, rows, ranking.note))
 
 
 @commands.command()
@@ -111,7 +113,11 @@ def search(
             [hit.label.label, hit.component, hit.label.confidence, f"{hit.density:.2%}", *bars, places]
         )
     columns = ["label", "component", "confidence", "density", *store.domains(), "found in"]
-    print_table(f"“{query}”", columns, rows, "bars: firing density by domain, against the largest of the row")
+    print_table(
+        Table.of(
+            f"“{query}”", columns, rows, "bars: firing density by domain, against the largest of the row"
+        )
+    )
 
 
 @commands.command()

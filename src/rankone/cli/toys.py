@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import Out
-from rankone.runtime.progress import print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 
 commands = typer.Typer()
 
@@ -35,4 +36,6 @@ def print_scores(name: str, rows: list[dict[str, Any]]) -> None:
     columns = ["site", "seed", "truth", "errors", "per_feature", "alive", "read", "write", "remainder"]
     titles = ["site", "seed", "truth", "errors", "per feature", "alive", "|cos| v", "|cos| u", "‖Δ‖²/‖W‖²"]
     caption = "errors: importances over 0.1 from the truth, one feature active at a time"
-    print_table(f"{name} against its truth", titles, [[row[c] for c in columns] for row in rows], caption)
+    print_table(
+        Table.of(f"{name} against its truth", titles, [[row[c] for c in columns] for row in rows], caption)
+    )

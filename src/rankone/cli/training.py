@@ -9,7 +9,9 @@ import typer
 
 from rankone.cli.common import Model, Out, Text, run_dir
 from rankone.core.errors import RankOneError
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 if TYPE_CHECKING:
     from rankone.decomposition.storage import Storage
@@ -39,9 +41,11 @@ def pretrain(
     train(config, preset, open_corpus(text), run or run_dir(out), out)
     table = read_json(out / "pretraining.json")
     print_table(
-        f"{out}: test cross-entropy, nats per token",
-        ["domain", "model", "unigram", "chance", "tokens"],
-        [[d, r["ce"], r["unigram"], r["chance"], int(r["tokens"])] for d, r in table.items()],
+        Table.of(
+            f"{out}: test cross-entropy, nats per token",
+            ["domain", "model", "unigram", "chance", "tokens"],
+            [[d, r["ce"], r["unigram"], r["chance"], int(r["tokens"])] for d, r in table.items()],
+        )
     )
 
 

@@ -20,9 +20,11 @@ from rankone.decomposition.evidence.figures import frontier_figure
 from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 from rankone.render.theme import svg
 from rankone.runtime.distributed import current
-from rankone.runtime.progress import console, print_table
+from rankone.runtime.progress import console
 from rankone.text.corpus import Corpus
 
 KIND = "sweep"
@@ -105,7 +107,9 @@ def print_sweep(rows: list[dict[str, Any]], out: Path) -> None:
     keys = ["factor", "activity", "l0", "alive", "kl_ci", "kl_stochastic", "kl_adversarial", "failures"]
     titles = ["×", "activity", "L0", "alive", "KL, CI as mask", "stochastic", "attacked", "failures found"]
     caption = f"{rows[0]['steps']} steps each; attacked: {rows[0]['pgd_steps']} PGD steps; figure: {out}/frontier.svg"
-    print_table("L0 against reconstruction", titles, [[row[k] for k in keys] for row in rows], caption)
+    print_table(
+        Table.of("L0 against reconstruction", titles, [[row[k] for k in keys] for row in rows], caption)
+    )
 
 
 def _refuse_other(path: Path, config: DecomposeConfig, target: PreTrainedModel, corpus: Corpus) -> None:

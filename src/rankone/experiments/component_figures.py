@@ -13,7 +13,8 @@ from rankone.core.errors import RankOneError, nearest
 from rankone.core.escaping import visible
 from rankone.experiments.names import domain_colours
 from rankone.experiments.tables import IMPORTANCE, Row, domains_of
-from rankone.render.theme import FAINT, INK, MUTED, PALETTE, end_labels, figure, number, signed, themed
+from rankone.render.theme import FAINT, INK, MUTED, PALETTE, end_labels, figure, themed
+from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
 

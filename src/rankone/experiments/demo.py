@@ -26,7 +26,9 @@ from rankone.experiments.tables import (
 )
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
-from rankone.runtime.progress import console, meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console, meter
 from rankone.text.blocks import Blocks
 
 
@@ -82,7 +84,7 @@ def _rank(job: Job, out: Path) -> None:
         for r in rows[:12]
     ]
     caption = f"mean causal importance per domain; picked by label and specificity: {job.choice[0].name}"
-    print_table(f"Most specific to {job.config.forget}", columns, shown, caption)
+    print_table(Table.of(f"Most specific to {job.config.forget}", columns, shown, caption))
 
 
 def _fit_and_measure(
@@ -135,7 +137,7 @@ def _zero_token(
     columns = ["edit", *base]
     found = {(row["edit"], row["domain"]): f"{row['rise']:+.2f}" for row in rows}
     printed = [[label, *(found.get((label, d)) for d in base)] for label in _labels(rows)]
-    print_table("No forget token used: rise of cross-entropy (nats per token)", columns, printed)
+    print_table(Table.of("No forget token used: rise of cross-entropy (nats per token)", columns, printed))
 
 
 def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
@@ -209,8 +211,10 @@ def print_summary(job: Job, summary: dict[str, Any]) -> None:
     )
     columns = ["method", "budget", "success", f"{job.config.forget} CE", *others]
     print_table(
-        f"Forgetting {job.config.forget} by {summary['component']} ({summary['label']})",
-        columns,
-        rows,
-        caption,
+        Table.of(
+            f"Forgetting {job.config.forget} by {summary['component']} ({summary['label']})",
+            columns,
+            rows,
+            caption,
+        )
     )

@@ -9,7 +9,8 @@ from rankone.experiments.config import Measured
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer, resolve
-from rankone.runtime.progress import print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 from rankone.text.corpus import Corpus
 from rankone.text.passages import domain_blocks
 
@@ -30,7 +31,11 @@ def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path 
         provenance={**environment(), "model": open_artifact(source).manifest if made else {"name": name}},
     )
     print_table(
-        f"{name}: cross-entropy, nats per token", ["domain", "CE"], [[d, v] for d, v in measured.ce.items()]
+        Table.of(
+            f"{name}: cross-entropy, nats per token",
+            ["domain", "CE"],
+            [[d, v] for d, v in measured.ce.items()],
+        )
     )
     if out is not None:
         write_json(out, measured.model_dump())

@@ -22,7 +22,9 @@ from rankone.experiments.response import scale_response
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
 from rankone.metrics.cross_entropy import cross_entropies
-from rankone.runtime.progress import meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
@@ -152,7 +154,7 @@ def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | N
         f"validation text, nats per token, at the best α of {', '.join(f'{a:g}' for a in config.alphas)} with every other "
         f"domain's rise under {config.tolerance:g}"
     )
-    print_table("Picked by label and specificity", columns, rows, caption)
+    print_table(Table.of("Picked by label and specificity", columns, rows, caption))
     if out is not None:
         write_json(
             out, {"config": config.model_dump(mode="json"), **as_json(found), "provenance": environment()}

@@ -15,7 +15,9 @@ from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.cross_entropy import cross_entropies
-from rankone.runtime.progress import meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import meter
 
 
 @dataclass(frozen=True)
@@ -114,4 +116,8 @@ def _show(chosen: dict[str, dict[str, dict[str, float]]]) -> None:
         for method, own in chosen.items()
         for budget, rate in own.items()
     ]
-    print_table("Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows)
+    print_table(
+        Table.of(
+            "Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows
+        )
+    )

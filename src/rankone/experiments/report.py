@@ -30,7 +30,8 @@ from rankone.experiments.tables import (
     summarise_runs,
 )
 from rankone.render.page import Cell, Section, drawing, page, paragraph, passage, table, token
-from rankone.render.theme import number, signed, svg
+from rankone.render.theme import svg
+from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
 _CAVEATS = (

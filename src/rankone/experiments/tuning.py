@@ -14,7 +14,9 @@ from rankone.experiments.config import JobConfig
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.metrics.cross_entropy import cross_entropies
-from rankone.runtime.progress import console, meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console, meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -74,7 +76,11 @@ def tune(
 def _report(job: Job, method: Scales, fit: Fit) -> None:
     scales = {name: float(fit.parameters["alpha"][i]) for i, name in enumerate(method.components)}
     print_table(
-        f"Scales after {fit.steps} steps", ["component", "α"], [[n, f"{a:+.3f}"] for n, a in scales.items()]
+        Table.of(
+            f"Scales after {fit.steps} steps",
+            ["component", "α"],
+            [[n, f"{a:+.3f}"] for n, a in scales.items()],
+        )
     )
     test = job.text("test", job.config.test_tokens)
     base = cross_entropies(job.workspace.model, test)

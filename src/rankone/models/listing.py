@@ -9,7 +9,9 @@ from torch import nn
 
 from rankone.models.kinds import fused_note, kind_of
 from rankone.models.sites import Site, left_out
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 COLUMNS = ["site", "d_out", "d_in", "suggested C", "U and V", "layer", "note"]
 
@@ -29,7 +31,7 @@ def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
     )
     if any(fused_note(s) for s in sites):
         caption += ". A fused matrix is one site: its subcomponents may write to all of its parts"
-    print_table(f"{name}: {len(sites)} sites", COLUMNS, rows, caption)
+    print_table(Table.of(f"{name}: {len(sites)} sites", COLUMNS, rows, caption))
     grouped = _grouped(left_out(model))
     if grouped:
         console.print("\nLeft out", style="bold")

@@ -79,19 +79,6 @@ def figure(width: float, height: float, title: str, note: str, keys: Sequence[Ar
     return fig
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number with a true minus sign; more than a thousand without decimals."""
-    digits = digits if abs(value) < 1000 else 0
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) else text.replace("-", "")
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """A number with its sign, `+0.012` or `−0.003`; a rounded zero has none."""
-    text = number(value, digits)
-    return text if text.startswith("−") or not float(text) else f"+{text}"
-
-
 def rise_axis(axes: Axes, low: float, high: float) -> None:
     """Make y a rise axis in nats: linear up to ±0.1, logarithmic beyond, with plain tick labels."""
     axes.set_yscale("symlog", linthresh=0.1, linscale=0.8)

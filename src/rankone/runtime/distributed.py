@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.runtime.device import run_device
-from rankone.runtime.progress import console
+from rankone.runtime.progress import silenced
 
 T = TypeVar("T")
 # After which a collective that a process never joins is an error on the others.
@@ -153,15 +153,14 @@ def joined(
         yield _current
         return
     _current = _start(store, rank, size)
-    quiet, console.quiet = console.quiet, rank > 0
     try:
-        yield _current
-        _current.meet()
+        with silenced(rank > 0):
+            yield _current
+            _current.meet()
     except BaseException as error:
         _stop(_current, error)
         raise
     finally:
-        console.quiet = quiet
         _current = Ranks()
         if dist.is_initialized():
             dist.destroy_process_group()

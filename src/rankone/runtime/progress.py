@@ -1,21 +1,62 @@
-"""Progress bars and tables on the terminal; plain lines where there is no terminal."""
+"""How far a run is, on standard error; what the library has to say meanwhile goes to `log` and comes out there too.
+
+Results go to standard output (`console`), so that a pipe gets them alone. `quiet` is the one switch: no bar, no line,
+warnings only.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from rankone.core.escaping import visible
-
+log = logging.getLogger("rankone")
 # Where nothing tells a width (a pipe, a log) tables get room for their columns.
 _PIPED_WIDTH = 150
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def _told_width(terminal: bool) -> int | None:
+    """None where rich finds the width itself: from a terminal, or from COLUMNS."""
+    return None if terminal or os.environ.get("COLUMNS", "").isdigit() else _PIPED_WIDTH
+
+
+console = Console(highlight=False, width=_told_width(sys.stdout.isatty()))
+"""Standard output, for results."""
+aside = Console(highlight=False, stderr=True, width=_told_width(sys.stderr.isatty()))
+"""Standard error, for progress."""
+
+
+class _Aside(logging.Handler):
+    """Log lines above a running bar; warnings in bold."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "bold" if record.levelno >= logging.WARNING else "dim"
+        aside.print(self.format(record), style=style, markup=False, soft_wrap=True)
+
+
+def report(quiet: bool = False) -> None:
+    """Show the library's log on standard error, as the command line does; with `quiet` only warnings, and no progress."""
+    log.handlers = [h for h in log.handlers if not isinstance(h, _Aside)] + [_Aside()]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+
+
+@contextmanager
+def silenced(silent: bool) -> Iterator[None]:
+    """Say nothing at all, results included, while the block runs in a process that is not the one that talks."""
+    before = console.quiet, aside.quiet
+    console.quiet = aside.quiet = silent
+    try:
+        yield
+    finally:
+        console.quiet, aside.quiet = before
 
 
 class Meter:
@@ -24,59 +65,61 @@ class Meter:
     def __init__(self, bar: Progress | None, title: str, total: int) -> None:
         self._bar, self._title, self._total = bar, title, max(total, 1)
         self._task = bar.add_task(title, total=self._total, note="") if bar else None
-        self._done = 0
+        self._done, self._start = 0, time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Move on by `steps` and show `note` (the numbers that matter)."""
         before, self._done = self._done, self._done + steps
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=steps, note=note)
-        elif before * 10 // self._total != self._done * 10 // self._total:
-            console.print(f"{self._title}: {self._done}/{self._total} {note}", markup=False)
+        elif not _quiet() and before * 10 // self._total != self._done * 10 // self._total:
+            spent = time.monotonic() - self._start
+            left = spent * (self._total - self._done) / max(self._done, 1)
+            words = [f"{self._title}: {self._done}/{self._total}", _clock(spent, left), note]
+            aside.print("  ".join(filter(None, words)), markup=False, soft_wrap=True)
 
 
 @contextmanager
 def meter(title: str, total: int) -> Iterator[Meter]:
-    """Show progress of `total` steps while the block runs."""
-    if not console.is_terminal:
+    """Show progress of `total` steps on standard error while the block runs."""
+    if _quiet() or not aside.is_terminal:
         yield Meter(None, title, total)
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Clock(),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=aside) as bar:
         yield Meter(bar, title, total)
-
-
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = ""
-) -> None:
-    """Print a table; the first column is left-aligned, the others right-aligned."""
-    table = Table()
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
-    for row in rows:
-        # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
-        table.add_row(*(Text(_cell(value)) for value in row))
-    # Title and caption as lines of their own: inside the table they would wrap at its width.
-    console.print(f"\n{title}", style="bold", markup=False)
-    console.print(table)
-    if caption:
-        console.print(caption, style="dim", markup=False)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.3g}"
-    return visible(value)
 
 
 def format_values(values: Mapping[str, float]) -> str:
     """`name value` pairs in one short line, for a meter's note."""
     return " · ".join(f"{k} {v:.4g}" for k, v in values.items())
+
+
+class _Clock(ProgressColumn):
+    """Time left of the time it takes in all."""
+
+    def render(self, task: Task) -> Text:
+        if task.elapsed is None or task.time_remaining is None:
+            return Text("")
+        return Text(_clock(task.elapsed, task.time_remaining), style="dim")
+
+
+def _clock(spent: float, left: float) -> str:
+    """`0:40 left of 1:30`; once nothing is left, how long it took."""
+    return f"{_minutes(left)} left of {_minutes(spent + left)}" if left else f"took {_minutes(spent)}"
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _quiet() -> bool:
+    return log.level > logging.INFO

@@ -11,7 +11,8 @@ from rankone.experiments.component_figures import scale_response
 from rankone.harvest.reading.page import Example, TokenRow, telling
 from rankone.render.page import Section, drawing, page, paragraph, table, token
 from rankone.render.page import text as inert
-from rankone.render.theme import number, signed, svg
+from rankone.render.theme import svg
+from rankone.render.values import number, signed
 from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait, cluster_words, strongest
 from rankone.text.domains import domain_name
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rankone.runtime.progress import print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
 
 CLEAR_GAP = 1.0  # decades
 _DELTA = {None: "", True: "on", False: "off"}
@@ -48,7 +49,7 @@ def _print_maskings(found: dict[str, Any], name: str) -> None:
         f"{adversary['restarts']} restarts; spread: highest KL less lowest; up to {adversary['gradients']} gradients"
     )
     columns = ["masking", "delta", "CE", "KL", "CE unrecovered", "spread"]
-    print_table(f"Evidence for {name} (nats per token)", columns, rows, caption)
+    print_table(Table.of(f"Evidence for {name} (nats per token)", columns, rows, caption))
 
 
 def _print_broad(found: dict[str, Any], name: str) -> None:
@@ -56,7 +57,7 @@ def _print_broad(found: dict[str, Any], name: str) -> None:
     rows = [[r["masking"], _DELTA[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
     caption = f"{found['tokens']} tokens; L0 {found['l0_total']:.1f}, alive {found['alive_total']}"
     title = f"{name}, broad text with delta always on"
-    print_table(title, ["masking", "delta", "CE", "KL"], rows, caption)
+    print_table(Table.of(title, ["masking", "delta", "CE", "KL"], rows, caption))
 
 
 def _print_spectrum(found: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ def _print_spectrum(found: dict[str, Any]) -> None:
     if gap is None or gap["decades"] < CLEAR_GAP:
         caption += "; no clear gap: how many are alive hangs on the bound, and on how much text is read"
     columns = ["gap", "above", "below", "decades", "subcomponents above"]
-    print_table("Spectrum of mean importances", columns, rows, caption)
+    print_table(Table.of("Spectrum of mean importances", columns, rows, caption))
 
 
 def _print_layers(found: dict[str, Any]) -> None:
@@ -81,7 +82,7 @@ def _print_layers(found: dict[str, Any]) -> None:
         for r in found["per_layer"]
     ]
     columns = ["layer", "L0", "alive", "subcomponents", "KL masked alone", "KL attacked alone"]
-    print_table("Per layer", columns, rows, _said_of_groups(found))
+    print_table(Table.of("Per layer", columns, rows, _said_of_groups(found)))
 
 
 def _print_kinds(found: dict[str, Any]) -> None:
@@ -91,7 +92,9 @@ def _print_kinds(found: dict[str, Any]) -> None:
     )
     rows = [[kind, alone[kind], attack[kind]] for kind in alone]
     print_table(
-        "Per kind of site", ["kind", "KL masked alone", "KL attacked alone"], rows, _said_of_groups(found)
+        Table.of(
+            "Per kind of site", ["kind", "KL masked alone", "KL attacked alone"], rows, _said_of_groups(found)
+        )
     )
 
 
@@ -110,7 +113,7 @@ def _print_sites(found: dict[str, Any]) -> None:
     caption = (
         "output error: of all sites masked at once, as a share of the mean square of the untouched output"
     )
-    print_table("Per site", columns, rows, caption)
+    print_table(Table.of("Per site", columns, rows, caption))
 
 
 def _said_of_groups(found: dict[str, Any]) -> str:
@@ -127,7 +130,7 @@ def _attacked(found: dict[str, Any], by: str) -> dict[str, float]:
 
 def _print_verdict(title: str, word: str, names: dict[bool | None, str], rows: list[dict[str, Any]]) -> None:
     lines = [[f"{row['name']}: {row['said']} (bar: {row['bar']})", names[row["met"]]] for row in rows]
-    print_table(title, ["", word], lines)
+    print_table(Table.of(title, ["", word], lines))
 
 
 def _percent(value: float | None) -> str | None:

@@ -31,7 +31,9 @@ from rankone.decomposition.planning.rates import Rates, measure_rates
 from rankone.decomposition.planning.size import RunSize
 from rankone.decomposition.training.head import logits_at_once
 from rankone.decomposition.training.passes import rows_at_once
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 
 GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
@@ -208,19 +210,23 @@ def print_estimate(found: Estimate, size: RunSize, device: torch.device) -> None
     rows = [[what, f"{held / GIB:.2f}"] for what, held in found.memory.items() if held > 0.005 * GIB]
     start = "" if size.first_block == 0 else f"; masked forwards start at block {size.first_block}"
     print_table(
-        "Estimate: memory at the peak of a step",
-        ["what", "GiB"],
-        [*rows, ["in all", f"{found.bytes / GIB:.2f}"]],
-        f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
-        f"{size.importance:,} importance parameters{start}",
+        Table.of(
+            "Estimate: memory at the peak of a step",
+            ["what", "GiB"],
+            [*rows, ["in all", f"{found.bytes / GIB:.2f}"]],
+            f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
+            f"{size.importance:,} importance parameters{start}",
+        )
     )
     work = [[what, f"{flops / 1e12:.3g}"] for what, flops in found.flops.items()]
     print_table(
-        "Estimate: work per step",
-        ["what", "TFLOP"],
-        [*work, ["in all", f"{sum(found.flops.values()) / 1e12:.3g}"]],
-        f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
-        f"{_duration(found.seconds * found.steps)}",
+        Table.of(
+            "Estimate: work per step",
+            ["what", "TFLOP"],
+            [*work, ["in all", f"{sum(found.flops.values()) / 1e12:.3g}"]],
+            f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
+            f"{_duration(found.seconds * found.steps)}",
+        )
     )
     free = available_bytes(device)
     if free is not None and found.bytes > free:

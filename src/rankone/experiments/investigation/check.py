@@ -24,7 +24,9 @@ from rankone.experiments.investigation.traces import traces
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
 from rankone.metrics.rank_statistics import spearman
-from rankone.runtime.progress import meter, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
 REPEATED = "measured on validation text"
@@ -180,4 +182,4 @@ def print_check(found: Mapping[str, Any]) -> None:
         f"Spearman over {len(found['domains'])} domains, mean over {len(found['components'])} subcomponents; ▸ best on "
         "validation text"
     )
-    print_table("Foretold against measured damage", columns, rows, caption)
+    print_table(Table.of("Foretold against measured damage", columns, rows, caption))

@@ -9,7 +9,8 @@ from matplotlib.patches import Patch
 from rankone.core.escaping import visible
 from rankone.experiments.component_figures import zero_token
 from rankone.experiments.investigation.study import SUFFERS, Investigation
-from rankone.render.theme import FAINT, MUTED, PALETTE, figure, number, themed
+from rankone.render.theme import FAINT, MUTED, PALETTE, figure, themed
+from rankone.render.values import number
 from rankone.text.domains import domain_name
 
 _AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT

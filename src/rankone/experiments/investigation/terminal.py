@@ -6,8 +6,10 @@ from rankone.core.escaping import visible
 from rankone.experiments.investigation.effects import Context
 from rankone.experiments.investigation.study import Finding, Investigation
 from rankone.experiments.investigation.words import summary
-from rankone.render.theme import number, signed
-from rankone.runtime.progress import console, print_table
+from rankone.render.tables import Table
+from rankone.render.terminal import print_table
+from rankone.render.values import number, signed
+from rankone.runtime.progress import console
 from rankone.text.domains import domain_name
 
 _SHOWN = 4
@@ -45,7 +47,9 @@ def _rises(found: Investigation) -> None:
     ]
     tokens = min(f.tokens for f in found.findings)
     print_table(
-        "Rise of cross-entropy", columns, rows, f"nats per token; {tokens:,} tokens each, {found.text}"
+        Table.of(
+            "Rise of cross-entropy", columns, rows, f"nats per token; {tokens:,} tokens each, {found.text}"
+        )
     )
 
 
@@ -68,7 +72,7 @@ def _causes(found: Investigation) -> None:
         f"a = ‖u‖ v·x; strong: |a| above its root mean square over all domains; damage there, lost: at α = "
         f"{found.strongest:g}"
     )
-    print_table("What it reads, and where the damage falls", columns, rows, caption)
+    print_table(Table.of("What it reads, and where the damage falls", columns, rows, caption))
 
 
 def _direct(found: Investigation) -> None:
@@ -76,7 +80,7 @@ def _direct(found: Investigation) -> None:
     rows = [[_token(up), f"{high:+.1f}", _token(down), f"{low:+.1f}"] for (up, high), (down, low) in both]
     if rows:
         caption = f"{found.direct.way}; σ over the vocabulary, the final norm's gain folded in"
-        print_table("Written to the logits directly", ["raises", "σ", "lowers", "σ"], rows, caption)
+        print_table(Table.of("Written to the logits directly", ["raises", "σ", "lowers", "σ"], rows, caption))
 
 
 def _follows(found: Investigation) -> None:
@@ -86,7 +90,9 @@ def _follows(found: Investigation) -> None:
     ]
     if rows:
         caption = "PMI (nats), mean probability there, share of all the probability it gets; from the harvest"
-        print_table("Likelier where it fires", ["next token", "PMI", "there", "recall"], rows, caption)
+        print_table(
+            Table.of("Likelier where it fires", ["next token", "PMI", "there", "recall"], rows, caption)
+        )
 
 
 def _contexts(f: Finding, alpha: float) -> None:
@@ -95,7 +101,7 @@ def _contexts(f: Finding, alpha: float) -> None:
     rows = [[_before(c), _token(c.token), number(c.ce_base, 2), number(c.ce, 2)] for c in f.contexts]
     columns = ["context", "lost token", "CE", "CE turned"]
     caption = "⟨token⟩: strongly active there"
-    print_table(f"{domain_name(f.domain)}: worst contexts at α = {alpha:g}", columns, rows, caption)
+    print_table(Table.of(f"{domain_name(f.domain)}: worst contexts at α = {alpha:g}", columns, rows, caption))
 
 
 def _before(context: Context) -> str:

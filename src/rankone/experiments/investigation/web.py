@@ -10,7 +10,8 @@ from rankone.experiments.investigation.effects import Context
 from rankone.experiments.investigation.study import PREDICTOR, Finding, Investigation
 from rankone.experiments.investigation.words import summary
 from rankone.render.page import Cell, Section, drawing, page, paragraph, table, text, token
-from rankone.render.theme import number, signed, svg
+from rankone.render.theme import svg
+from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
 

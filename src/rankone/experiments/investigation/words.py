@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankone.experiments.investigation.study import SUFFERS, Finding, Investigation
-from rankone.render.theme import number, signed
+from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
 _QUOTED = 5

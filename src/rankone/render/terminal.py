@@ -1,0 +1,146 @@
+"""Tables on a terminal of any width: columns go by priority and the table says so, no number is cut.
+
+`output` is standard output as a rich console: as wide as the terminal, or as COLUMNS says, else 150 in a pipe.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from rankone.core.escaping import visible
+from rankone.render.bars import bar, level
+from rankone.render.columns import BAR, LEVEL, Column, Tabular, Value, is_words, share
+from rankone.runtime.progress import console as output
+
+_GAP = 2
+_BAR = 20
+# A column of words may be narrowed to this before another is left out; the key further, before it is folded.
+_WORDS, _KEY, _LONGEST, _LEAST = 14, 18, 24, 12
+_WIDE = 150
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns are shown and how wide each is, and the width that would show all of them."""
+
+    shown: tuple[int, ...]
+    widths: tuple[int, ...]
+    whole: int
+
+
+def print_table(table: Tabular, console: Console | None = None) -> None:
+    """Print a table as wide as the terminal allows."""
+    console = console or output
+    for part in drawn(table, console.width):
+        console.print(part)
+
+
+def plain(table: Tabular, width: int = _WIDE) -> str:
+    """A table as text without colours."""
+    stream = io.StringIO()
+    print_table(table, Console(file=stream, width=width, highlight=False, color_system=None))
+    return stream.getvalue().strip("\n")
+
+
+def drawn(table: Tabular, width: int) -> Iterator[RenderableType]:
+    """Title, rows, caption, and which columns were left out, for a console of that width."""
+    found = layout(table, width)
+    # Lines of their own: inside the table they would wrap at its width.
+    yield Text(f"\n{visible(table.title)}", style="bold")
+    yield _grid(table, found)
+    for line in table.caption.split("\n") if table.caption else ():
+        yield Text(visible(line), style="dim")
+    left = [c.name for i, c in enumerate(table.columns) if i not in found.shown]
+    if left:
+        said = f"no room at {width} columns for: {', '.join(left)} ({found.whole} show all)"
+        yield Text(visible(said), style="italic")
+
+
+def layout(table: Tabular, width: int) -> Layout:
+    """The columns that fit into `width`: the least important go first, keys never; words get what room is left."""
+    cells = _cells(table)
+    natural = [_natural(c.name, column) for c, column in zip(table.columns, cells, strict=True)]
+    words = [is_words(table, i) for i in range(len(table.columns))]
+    least = [
+        min(n, _least(c, column)) if w else n
+        for n, w, c, column in zip(natural, words, table.columns, cells, strict=True)
+    ]
+    shown = list(range(len(table.columns)))
+    while _total(least, shown) > width:
+        optional = [i for i in shown if not table.columns[i].key]
+        if not optional:
+            break
+        shown.remove(min(optional, key=lambda i: (table.columns[i].priority, -i)))
+    widths = _grown(table, least, natural, shown, width)
+    return Layout(tuple(shown), tuple(widths[i] for i in shown), _total(least, range(len(least))))
+
+
+def _least(column: Column, cells: list[str]) -> int:
+    """How far a column of words may be narrowed: the names in a key stay whole where they are not too long."""
+    heading = cell_len(_longest(column.name))
+    if not column.key:
+        return max(_WORDS, heading)
+    return max(_KEY, heading, min(_LONGEST, max((cell_len(_longest(cell)) for cell in cells), default=0)))
+
+
+def _grown(table: Tabular, least: list[int], natural: list[int], shown: list[int], width: int) -> list[int]:
+    """Words a cell wider at a time, keys before others, the most cut first; narrower where even the keys have no room."""
+    widths = list(least)
+    words = [i for i in shown if is_words(table, i)]
+    for _ in range(width - _total(widths, shown)):
+        cut = [i for i in words if widths[i] < natural[i]]
+        if cut:
+            widths[max(cut, key=lambda i: (table.columns[i].key, natural[i] / widths[i]))] += 1
+    for _ in range(_total(widths, shown) - width):
+        wide = [i for i in words if widths[i] > _LEAST]
+        if wide:
+            widths[max(wide, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def _total(widths: list[int], shown: list[int] | range) -> int:
+    return sum(widths[i] for i in shown) + _GAP * (len(shown) - 1)
+
+
+def _cells(table: Tabular) -> list[list[str]]:
+    """Every cell as text, by column."""
+    return [[_text(table, i, row) for row in table.rows] for i in range(len(table.columns))]
+
+
+def _text(table: Tabular, place: int, row: tuple[Value, ...]) -> str:
+    column = table.columns[place]
+    if column.format == LEVEL:
+        return level(share(table, place, row), 1.0)
+    return bar(share(table, place, row), 1.0, _BAR) if column.format == BAR else column.text(row[place])
+
+
+def _natural(name: str, cells: list[str]) -> int:
+    """Wide enough for every cell; a heading wraps between its words."""
+    return max([cell_len(_longest(visible(name))), *map(cell_len, cells)], default=0)
+
+
+def _longest(name: str) -> str:
+    return max(name.split() or [""], key=cell_len)
+
+
+def _grid(table: Tabular, found: Layout) -> RichTable:
+    cells = _cells(table)
+    made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, width in zip(found.shown, found.widths, strict=True):
+        left = is_words(table, i) or table.columns[i].format == BAR
+        heading = Text(visible(table.columns[i].name))
+        made.add_column(heading, justify="left" if left else "right", width=width, overflow="fold")
+    for n, row in enumerate(table.rows):
+        # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
+        styles = ["bold red" if table.columns[i].stands_out(row[i]) else "" for i in found.shown]
+        texts = [Text(cells[i][n], style=s) for i, s in zip(found.shown, styles, strict=True)]
+        made.add_row(*texts, style="bold" if n in table.strong else "")
+    return made

@@ -1,0 +1,56 @@
+"""Progress: what it says and when, on standard error; one switch silences it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from rankone.runtime import progress
+from rankone.runtime.progress import log, meter, report
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.propagate = before[0], before[2]
+    log.setLevel(before[1])
+
+
+def test_a_line_at_every_tenth_with_the_time_left_and_the_total(capsys, monkeypatch):
+    now = iter([0.0, 30.0, 60.0, 90.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with meter("fit", 3) as bar:
+        for i in range(3):
+            bar.advance(1, f"loss {i}")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "fit: 1/3  1:00 left of 1:30  loss 0",
+        "fit: 2/3  0:30 left of 1:30  loss 1",
+        "fit: 3/3  took 1:30  loss 2",
+    ]
+
+
+def test_the_log_comes_out_on_standard_error(capsys):
+    report()
+    report()
+    logging.getLogger("rankone").info("a [bold]note[/bold]")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "a [bold]note[/bold]\n")
+
+
+def test_quiet_leaves_warnings_alone(capsys):
+    report(quiet=True)
+    log.info("a note")
+    log.warning("a warning")
+    with meter("fit", 1) as bar:
+        bar.advance()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "a warning\n")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "0:00"), (59.6, "1:00"), (3661, "1:01:01")])
+def test_clock(seconds, said):
+    assert progress._minutes(seconds) == said
