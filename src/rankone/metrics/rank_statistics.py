@@ -16,8 +16,7 @@ def spearman(a: Values, b: Values) -> float | None:
     x, y = (np.asarray(side, dtype=np.float64) for side in (a, b))
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    correlation, _ = spearmanr(x, y)
-    return float(correlation)
+    return float(spearmanr(x, y)[0])  # pyright: ignore[reportArgumentType]
 
 
 def roc_area(higher: Values, lower: Values) -> float:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-
-# Configuration keys of different architectures, asked in this order.
-_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+from rankone.models.anatomy import stated_context
 
 
 def context_length(model: PreTrainedModel) -> int | None:
     """Longest sequence by the model's configuration; None where it states none (no position limit)."""
-    config = model.config.get_text_config()
-    found = (getattr(config, key, None) for key in _KEYS)
-    return next((int(value) for value in found if value), None)
+    return stated_context(model.config.get_text_config())
 
 
 def usual_context(model: PreTrainedModel, at_most: int = 512) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from rankone.models.kinds import fused_note, kind_of
+from rankone.models.anatomy import fused_note
 from rankone.models.sites import Site, left_out
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
@@ -29,7 +29,7 @@ def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
         f"{sum(s.d_in * s.d_out for s in sites):,} weights; with the suggested C "
         f"{sum(map(suggested_count, sites)):,} subcomponents, {total:,} parameters in U and V"
     )
-    if any(fused_note(s) for s in sites):
+    if any(fused_note(s.name) for s in sites):
         caption += ". A fused matrix is one site: its subcomponents may write to all of its parts"
     print_table(Table.of(f"{name}: {len(sites)} sites", COLUMNS, rows, caption))
     grouped = _grouped(left_out(model))
@@ -42,7 +42,9 @@ def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
 def _row(site: Site) -> list[object]:
     count = suggested_count(site)
     entries = f"{count * (site.d_in + site.d_out):,}"
-    return [site.name, site.d_out, site.d_in, count, entries, kind_of(site), fused_note(site)]
+    # Linear, or Conv1D, which stores Wᵀ.
+    layer = type(site.module).__name__
+    return [site.name, site.d_out, site.d_in, count, entries, layer, fused_note(site.name)]
 
 
 def _grouped(reasons: dict[str, str]) -> dict[tuple[str, str], int]:

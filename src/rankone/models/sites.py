@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.models.anatomy import holds_experts
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -164,7 +165,7 @@ def _other_weights(model: nn.Module) -> dict[str, str]:
 
 def _why_other(module: nn.Module, parameter: Tensor) -> str:
     kind = type(module).__name__
-    if "expert" in kind.lower() and parameter.ndim == 3:
+    if holds_experts(module) and parameter.ndim == 3:
         return (
             f"{len(parameter)} experts are fused into one {parameter.ndim}-D parameter of {kind}; "
             "only nn.Linear and Conv1D can be masked. Attention and dense or shared MLPs can be decomposed."

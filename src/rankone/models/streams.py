@@ -1,36 +1,12 @@
 """What a site reads and writes: the residual stream, or a space inside its block.
 
-Told by the last part of the module path, as the architectures name their layers. A name that is not known here counts as
-one that does not write to the residual stream, so that nothing is claimed about it.
+Told by names (anatomy.py). A name that is not known counts as one that does not write to the residual stream: nothing is
+claimed about it.
 """
 
 from __future__ import annotations
 
-# Attention outputs (Llama, GPT-2, OPT and GPT-J, NeoX and Falcon and BLOOM, MPT) and MLP outputs.
-_ATTENTION_OUTPUTS = {"o_proj", "out_proj", "wo"}
-_MLP_OUTPUTS = {"down_proj", "dense_4h_to_h", "fc2", "fc_out", "w2"}
-_EITHER = {"c_proj", "dense"}
-# Their outputs meet only in the attention scores, so no other site reads them.
-_SCORES_ONLY = {"q_proj", "k_proj", "query", "key"}
-
-
-def _leaf(site: str) -> str:
-    return site.rsplit(".", 1)[-1]
-
-
-def _parent(site: str) -> str:
-    return site.rpartition(".")[0]
-
-
-def _layer(site: str) -> int:
-    """Number of the block a site lies in; -1 where its path has none."""
-    return next((int(part) for part in site.split(".") if part.isdecimal()), -1)
-
-
-def in_attention(site: str) -> bool:
-    """Whether a site belongs to attention; all others belong to an MLP."""
-    parent = _parent(site).rsplit(".", 1)[-1].lower()
-    return _leaf(site) in _ATTENTION_OUTPUTS or "attn" in parent or "attention" in parent
+from rankone.models.anatomy import acts_on_scores, in_attention, is_output, layer_number, module_of
 
 
 def reads_hidden(site: str, d_out: int, d_in: int) -> bool:
@@ -38,18 +14,17 @@ def reads_hidden(site: str, d_out: int, d_in: int) -> bool:
 
     Told by its name; of an MLP site with an unknown name by its shape, which is narrower where it writes.
     """
-    named = _leaf(site) in _ATTENTION_OUTPUTS | _MLP_OUTPUTS | _EITHER
-    return named or (not in_attention(site) and d_out < d_in)
+    return is_output(site) or (not in_attention(site) and d_out < d_in)
 
 
 def writes_residual(site: str, d_out: int, width: int) -> bool:
     """Whether a site adds its output to the residual stream of `width` dimensions."""
-    return d_out == width and _leaf(site) in _ATTENTION_OUTPUTS | _MLP_OUTPUTS | _EITHER
+    return d_out == width and is_output(site)
 
 
 def reads_residual(site: str, d_in: int, width: int) -> bool:
     """Whether a site reads the (normalised) residual stream."""
-    return d_in == width and _leaf(site) not in _ATTENTION_OUTPUTS | _MLP_OUTPUTS | _EITHER
+    return d_in == width and not is_output(site)
 
 
 def feeds(writer: str, reader: str, shapes: dict[str, tuple[int, int]], width: int) -> bool:
@@ -63,8 +38,10 @@ def feeds(writer: str, reader: str, shapes: dict[str, tuple[int, int]], width: i
     if d_out != d_in or writer == reader:
         return False
     if writes_residual(writer, d_out, width):
-        later = _layer(writer) < _layer(reader)
-        after = _layer(writer) == _layer(reader) and in_attention(writer) and not in_attention(reader)
+        later = layer_number(writer) < layer_number(reader)
+        after = (
+            layer_number(writer) == layer_number(reader) and in_attention(writer) and not in_attention(reader)
+        )
         return (later or after) and reads_residual(reader, d_in, width)
-    inside = _parent(writer) == _parent(reader) and _leaf(writer) not in _SCORES_ONLY
+    inside = module_of(writer) == module_of(reader) and not acts_on_scores(writer)
     return inside and writes_residual(reader, shapes[reader][1], width)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
+from rankone.models.anatomy import is_norm
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _final_norm(model: nn.Module, width: int) -> nn.Module | None:
     found = [
         module
         for name, module in model.named_modules()
-        if "norm" in type(module).__name__.lower()
+        if is_norm(module)
         and tuple(getattr(module, "weight", torch.empty(0)).shape) == (width,)
         and not name.startswith(tuple(lists))
     ]

@@ -9,13 +9,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from rankone.models.anatomy import layer_number
+
 NO_LAYER = "-"
 
 
 def layer_of(site: str) -> str:
-    """The first number in a site's module path; '-' where it has none."""
-    found = re.search(r"\.(\d+)\.", site)
-    return found.group(1) if found else NO_LAYER
+    """The number of a site's block; '-' where it has none."""
+    number = layer_number(site)
+    return str(number) if number >= 0 else NO_LAYER
 
 
 def kind_of_site(site: str) -> str:

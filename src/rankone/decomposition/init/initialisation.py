@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
+from rankone.models.anatomy import is_attention_output
 
 Factors = tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]]
 
@@ -69,6 +70,6 @@ def initial_factors(
 ) -> Factors:
     """Factors of the site `name`; square residual-writing matrices (o_proj and its kin) align to inputs."""
     square = weight.shape[0] == weight.shape[1]
-    if kind == "aligned" and square and name.rsplit(".", 1)[-1] in {"o_proj", "out_proj", "dense", "c_proj"}:
+    if kind == "aligned" and square and is_attention_output(name):
         return aligned_to_inputs(weight, count, generator)
     return INITIALISATIONS[kind](weight, count, generator)

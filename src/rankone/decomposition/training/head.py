@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
 from rankone.decomposition.check import same_output
+from rankone.models.anatomy import bends_logits
 from rankone.models.modules import StandIn, replaced
 from rankone.models.output import output_of
 from rankone.runtime.progress import console
@@ -31,8 +32,6 @@ CPU_LOGITS, GPU_LOGITS = 2**20, 2**25
 LEAST = 256
 # Positions it is tried on.
 FEW = 8
-# Settings of models that change what their unembedding gives.
-_LATER = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 def logits_at_once(device: torch.device, vocabulary: int) -> int:
@@ -45,8 +44,7 @@ def head_of(target: nn.Module, sites: Sequence[str]) -> str | None:
     head = target.get_output_embeddings() if isinstance(target, PreTrainedModel) else None
     if not isinstance(target, PreTrainedModel) or type(head) is not nn.Linear:
         return None
-    config = target.config.get_text_config()
-    if any(getattr(config, name, None) not in (None, 1) for name in _LATER):
+    if bends_logits(target.config.get_text_config()):
         return None
     return next((name for name, m in target.named_modules() if m is head and name not in sites), None)
 

@@ -15,13 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rankone.models.anatomy import acts_on_scores, is_value, module_of, value_heads
 from rankone.models.sites import Site, find_sites, weight_of
 from rankone.models.streams import writes_residual
 from rankone.models.unembedding import unembedding_of
 from rankone.workspace import Workspace
-
-_VALUES = {"v_proj", "value", "v"}
-_SCORES = {"q_proj", "k_proj", "query", "key"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,11 @@ def stream_path(model: PreTrainedModel, site: str, write: Float[Tensor, " d_out"
     elsewhere moves the effect to other positions), and with grouped queries each value serves several heads.
     """
     width = int(model.config.get_text_config().hidden_size)
-    parent, _, leaf = site.rpartition(".")
     if writes_residual(site, len(write), width):
         return Path(write, "straight into the residual stream")
-    if leaf in _SCORES:
+    if acts_on_scores(site):
         return Path(None, "none: it acts on the attention scores alone")
-    output = _output_beside(model, parent, width) if leaf in _VALUES else None
+    output = _output_beside(model, module_of(site), width) if is_value(site) else None
     if output is None:
         return Path(
             None, "none: what it writes passes a non-linearity, or a layer RankOne does not know, first"
@@ -72,7 +69,7 @@ def _output_beside(model: PreTrainedModel, parent: str, width: int) -> Site | No
     found = [
         s
         for s in find_sites(model)
-        if s.name.rpartition(".")[0] == parent and writes_residual(s.name, s.d_out, width)
+        if module_of(s.name) == parent and writes_residual(s.name, s.d_out, width)
     ]
     return found[0] if len(found) == 1 else None
 
@@ -83,7 +80,7 @@ def _repeated(
     """A value vector once for every query head that reads it."""
     if len(write) == d_in:
         return write.float()
-    groups = getattr(model.config.get_text_config(), "num_key_value_heads", None)
+    groups = value_heads(model.config.get_text_config())
     if not groups or len(write) % groups or d_in % len(write):
         return None
     return write.float().view(groups, -1).repeat_interleave(d_in // len(write), dim=0).flatten()

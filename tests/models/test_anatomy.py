@@ -1,0 +1,104 @@
+"""What names say of real architectures, and that no other file knows such names."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from tests.helpers import gpt2, llama, simple_mlp
+from torch import nn
+from transformers import Gemma2Config, LlamaConfig, MptConfig
+
+from rankone.models import anatomy
+from rankone.models.anatomy import (
+    acts_on_scores,
+    bends_logits,
+    fused_note,
+    holds_experts,
+    in_attention,
+    is_attention_output,
+    is_norm,
+    is_output,
+    is_value,
+    layer_number,
+    leaf_of,
+    module_of,
+    stated_context,
+    value_heads,
+)
+from rankone.models.sites import find_sites
+
+ROOT = Path(anatomy.__file__).parents[1]
+# The built-in architecture is written here, and what foreign files call its parts is read there.
+OWN = {"models/anatomy.py", "models/simple_mlp.py", "decomposition/importers/target.py"}
+NAMES = {
+    *anatomy._ATTENTION_OUTPUTS,
+    *anatomy._MLP_OUTPUTS,
+    *anatomy._EITHER_OUTPUT,
+    *anatomy._SCORES,
+    *anatomy._FUSED,
+    *anatomy._CONTEXT_KEYS,
+    *anatomy._AFTER_UNEMBEDDING,
+    "v_proj",
+    "num_key_value_heads",
+} - {"key", "query", "dense"}  # words that stand for other things too
+
+
+def test_paths():
+    assert leaf_of("model.layers.12.self_attn.q_proj") == "q_proj"
+    assert module_of("model.layers.12.self_attn.q_proj") == "model.layers.12.self_attn"
+    assert layer_number("model.layers.12.experts.3.up_proj") == 12
+    assert (layer_number("lin1"), layer_number("layers.0")) == (-1, -1)
+
+
+@pytest.mark.parametrize(
+    ("model", "outputs", "scores", "values", "fused"),
+    [
+        (llama(), {"o_proj", "down_proj"}, {"q_proj", "k_proj"}, {"v_proj"}, set()),
+        (gpt2(), {"c_proj"}, set(), set(), {"c_attn"}),
+        (simple_mlp(), {"o_proj", "down_proj"}, {"q_proj", "k_proj"}, {"v_proj"}, set()),
+    ],
+)
+def test_kinds_of_sites(model, outputs, scores, values, fused):
+    names = [site.name for site in find_sites(model)]
+    kinds = ((is_output, outputs), (acts_on_scores, scores), (is_value, values), (fused_note, fused))
+    for kind, expected in kinds:
+        assert {leaf_of(n) for n in names if kind(n)} == expected
+    attention = {n for n in names if "attn" in n}
+    assert attention == {n for n in names if in_attention(n)} != set(names)
+    assert {n for n in attention if is_output(n)} == {n for n in attention if is_attention_output(n)}
+
+
+def test_an_output_outside_of_a_named_module_is_attentions():
+    assert in_attention("h.0.out_proj")
+    assert not in_attention("h.0.fc_out")
+    assert not is_attention_output("h.0.fc_out")
+
+
+def test_modules():
+    assert is_norm(nn.LayerNorm(2))
+    assert not is_norm(nn.Linear(2, 2))
+    experts = type("MixtralExperts", (nn.Module,), {})()
+    assert holds_experts(experts)
+    assert not holds_experts(nn.Linear(2, 2))
+
+
+def test_configurations():
+    assert stated_context(LlamaConfig(max_position_embeddings=77)) == 77
+    assert stated_context(MptConfig(max_seq_len=99)) == 99
+    assert value_heads(LlamaConfig(num_attention_heads=4, num_key_value_heads=2)) == 2
+    assert bends_logits(Gemma2Config(final_logit_softcapping=30.0))
+    assert not bends_logits(Gemma2Config(final_logit_softcapping=None))
+    assert not bends_logits(LlamaConfig())
+
+
+def test_no_other_file_knows_such_names():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.value}"
+        for path in sorted(ROOT.rglob("*.py"))
+        if "assets" not in path.parts and path.relative_to(ROOT).as_posix() not in OWN
+        for node in ast.walk(ast.parse(path.read_text("utf8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMES
+    ]
+    assert found == []
