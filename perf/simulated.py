@@ -35,9 +35,9 @@ from rankone.decomposition.init.initialisation import initial_factors
 from rankone.decomposition.init.start import count_for
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.site import site_weight
+from rankone.harvest.config import FIRING
 from rankone.harvest.counting.plan import Batch
 from rankone.harvest.counting.sparse import ragged
-from rankone.harvest.reading.summary import FIRING
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.sites import find_sites
 

@@ -13,7 +13,7 @@ from tests.helpers import probe, simple_mlp, snapshot, tokenizer
 from transformers import AutoModelForCausalLM
 
 from rankone.core.errors import RankOneError
-from rankone.models.loading import load_model, load_tokenizer, model_hash, resolve
+from rankone.models.loading import load_model, load_tokenizer, model_hash
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 
 
@@ -180,22 +180,6 @@ def test_load_model_refuses_another_kind_of_artefact(tmp_path):
         simple_mlp().save_pretrained(staging)
     with pytest.raises(RankOneError, match="is of kind 'adapter', but 'model' is needed"):
         load_model(tmp_path / "m")
-
-
-def test_names_resolve_without_network(tmp_path, monkeypatch):
-    from rankone.models import loading
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "ASSETS", tmp_path / "assets")
-    with pytest.raises(RankOneError, match="built-in model 'mini' is missing"):
-        resolve("mini")
-    (tmp_path / "assets" / "mini").mkdir(parents=True)
-    assert resolve("mini") == tmp_path / "assets" / "mini"
-    assert resolve("owner/model") == "owner/model"
-    with pytest.raises(RankOneError, match="no model directory"):
-        resolve("assets/minii")
-    with pytest.raises(RankOneError, match="Nearest: mini"):
-        resolve("./minii")
 
 
 def test_tokenizer_round_trip(tmp_path):

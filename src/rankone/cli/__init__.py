@@ -23,9 +23,8 @@ from rankone.cli import (
     toys,
     training,
 )
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, ToldError
 from rankone.core.escaping import visible
-from rankone.runtime.distributed import ToldError
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
@@ -40,12 +39,13 @@ for theme in THEMES:
     app.add_typer(theme.commands)
 
 
-def _quiet_transformers() -> None:
-    """Our own progress bars and errors are what a user reads."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+# Read by the libraries when they are first imported, which `--help` and most refusals never come to. Our own progress bars
+# and errors are what a user reads; what the user has set stays.
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 def _refuse_processes(command: list[str]) -> None:
@@ -56,8 +56,8 @@ def _refuse_processes(command: list[str]) -> None:
 
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what the disk refuses."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    _quiet_transformers()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         _refuse_processes(sys.argv[1:2])
         app()

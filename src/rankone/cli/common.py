@@ -20,7 +20,8 @@ Out = Annotated[Path, typer.Option("--out", help="where to write; must not exist
 def load_pair(model: str, decomposition: str, placed: bool = False) -> tuple[Any, Any, Any, Any]:
     """Model, tokenizer, decomposition and its artefact; with `placed` on the GPU, where there is one."""
     from rankone.decomposition.model import load_decomposition
-    from rankone.models.loading import ASSETS, load_model, load_tokenizer
+    from rankone.models.loading import load_model, load_tokenizer
+    from rankone.models.names import ASSETS
     from rankone.runtime.device import run_device
 
     target = load_model(model)

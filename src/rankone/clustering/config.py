@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rankone.core.config import Config
-from rankone.harvest.reading.summary import FIRING
+from rankone.harvest.config import FIRING
 
 
 class ClusterConfig(Config):

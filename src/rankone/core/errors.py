@@ -10,6 +10,10 @@ class RankOneError(Exception):
     """
 
 
+class ToldError(RankOneError):
+    """An error that another process met and tells: this one stops with the same words and says nothing."""
+
+
 def nearest(name: str, known: list[str], limit: int = 3) -> str:
     """Return a sentence that offers the known names closest to `name`, or an empty string."""
     import difflib

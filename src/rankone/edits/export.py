@@ -34,7 +34,7 @@ from rankone.edits.verify import (
 )
 from rankone.metrics.kl import kl_in_chunks
 from rankone.models.context import usual_context
-from rankone.models.loading import resolve
+from rankone.models.names import resolve
 from rankone.models.sites import sites_named
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
-from rankone.harvest.reading.summary import FIRING
+
+# Above this importance a subcomponent fires.
+FIRING = 0.1
 
 
 class HarvestConfig(Config):

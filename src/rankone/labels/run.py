@@ -14,8 +14,8 @@ from rankone.core.artifact import refuse_existing
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import visible
+from rankone.harvest.config import FIRING
 from rankone.harvest.reading.page import ComponentPage
-from rankone.harvest.reading.summary import FIRING
 from rankone.labels.label import Label
 from rankone.labels.model.budget import Budget, Caps, Estimate
 from rankone.labels.model.client import ChatClient, Question, Unanswered

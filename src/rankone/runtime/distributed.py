@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, ToldError
 from rankone.runtime.device import run_device
 from rankone.runtime.progress import silenced
 
@@ -29,10 +29,6 @@ T = TypeVar("T")
 COLLECTIVE_TIMEOUT = timedelta(minutes=20)
 LONGEST_PAUSE = 1.0  # seconds
 _FAILED, _COUNT = "failed", "failures"
-
-
-class ToldError(RankOneError):
-    """An error that another process met and tells: this one stops with the same words and says nothing."""
 
 
 @dataclass

@@ -15,9 +15,6 @@ from rankone.harvest.counting.firings import firings
 from rankone.harvest.counting.grouping import Grouping
 from rankone.text.blocks import Blocks
 
-FIRING = 0.1
-ROWS_AT_ONCE = 16
-
 
 @dataclass(frozen=True)
 class Importances:

@@ -1,0 +1,103 @@
+"""What is imported when: help, refusals and light modules bring no heavy library with them.
+
+The heavy libraries are blocked in a fresh interpreter, so that the first import of one fails with its name: this does not
+depend on how fast or busy a machine is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "numpy",
+    "pyarrow",
+    "duckdb",
+    "matplotlib",
+    "datasets",
+    "peft",
+    "scipy",
+    "openai",
+)
+# Each takes tens of milliseconds; the package itself needs none of them.
+MEDIUM = ("pydantic", "typer", "rich", "huggingface_hub", "httpx2", "jinja2")
+# What the command line and a refusal need before a model is opened.
+LIGHT = (
+    "rankone.core.artifact",
+    "rankone.core.config",
+    "rankone.core.errors",
+    "rankone.core.escaping",
+    "rankone.core.schedule",
+    "rankone.runtime.progress",
+    "rankone.models.names",
+    "rankone.text.corpus",
+    "rankone.text.opening",
+    "rankone.text.sources.builtin",
+    "rankone.text.sources.directory",
+    "rankone.text.sources.hub",
+    "rankone.harvest.config",
+    "rankone.harvest.reading.page",
+    "rankone.clustering.config",
+    "rankone.labels.model.budget",
+    "rankone.labels.model.server",
+    "rankone.cli",
+)
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise AssertionError(f"{{name}} was imported")
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run(code: str, blocked: tuple[str, ...], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter in which some libraries cannot be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(names=blocked) + code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line where no heavy library can be imported."""
+    return run(f"sys.argv = {['rankone', *words]!r}\nfrom rankone.cli import main\nmain()", HEAVY, folder)
+
+
+def test_the_block_blocks():
+    assert "torch was imported" in run("import torch", ("torch",)).stderr
+
+
+def test_the_package_alone_imports_next_to_nothing():
+    done = run("import rankone", HEAVY + MEDIUM)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_import_without_heavy_libraries(module):
+    done = run(f"import {module}", HEAVY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_needs_no_heavy_library(tmp_path):
+    done = command("--help", folder=tmp_path)
+    assert (done.returncode, "decompose" in done.stdout) == (0, True), done.stderr
+
+
+def test_the_environment_given_by_the_user_stays(tmp_path):
+    code = (
+        "import os\nos.environ['TRANSFORMERS_VERBOSITY'] = 'info'\nsys.argv = ['rankone', 'nonsense']\n"
+        "from rankone.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n"
+        "    print(end.code, os.environ['TRANSFORMERS_VERBOSITY'], os.environ['HF_HUB_DISABLE_PROGRESS_BARS'])"
+    )
+    assert run(code, HEAVY, tmp_path).stdout.split() == ["2", "info", "1"]
