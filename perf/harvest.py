@@ -26,7 +26,7 @@ from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.run import harvest
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.names import ASSETS
+from rankone.models.sources.names import ASSETS
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 

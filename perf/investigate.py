@@ -17,7 +17,7 @@ from rankone.decomposition.model import load_decomposition
 from rankone.experiments.investigation.check import CheckConfig, check, print_check
 from rankone.harvest.reading.store import HarvestStore
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.names import ASSETS
+from rankone.models.sources.names import ASSETS
 from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
 

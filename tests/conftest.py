@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+from rankone.runtime.quiet import QUIET
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
+os.environ.update({**QUIET, **os.environ})  # before transformers: the command line runs inside this process
 
 import pytest
 import torch

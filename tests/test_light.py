@@ -34,7 +34,8 @@ LIGHT = (
     "rankone.core.escaping",
     "rankone.core.schedule",
     "rankone.runtime.progress",
-    "rankone.models.names",
+    "rankone.runtime.quiet",
+    "rankone.models.sources.names",
     "rankone.text.corpus",
     "rankone.text.opening",
     "rankone.text.sources.builtin",
@@ -92,12 +93,3 @@ def test_light_modules_import_without_heavy_libraries(module):
 def test_help_needs_no_heavy_library(tmp_path):
     done = command("--help", folder=tmp_path)
     assert (done.returncode, "decompose" in done.stdout) == (0, True), done.stderr
-
-
-def test_the_environment_given_by_the_user_stays(tmp_path):
-    code = (
-        "import os\nos.environ['TRANSFORMERS_VERBOSITY'] = 'info'\nsys.argv = ['rankone', 'nonsense']\n"
-        "from rankone.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n"
-        "    print(end.code, os.environ['TRANSFORMERS_VERBOSITY'], os.environ['HF_HUB_DISABLE_PROGRESS_BARS'])"
-    )
-    assert run(code, HEAVY, tmp_path).stdout.split() == ["2", "info", "1"]

@@ -25,6 +25,7 @@ from rankone.cli import (
 )
 from rankone.core.errors import RankOneError, ToldError
 from rankone.core.escaping import visible
+from rankone.runtime.quiet import quiet_libraries
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
 
@@ -39,15 +40,6 @@ for theme in THEMES:
     app.add_typer(theme.commands)
 
 
-# Read by the libraries when they are first imported, which `--help` and most refusals never come to. Our own progress bars
-# and errors are what a user reads; what the user has set stays.
-ENVIRONMENT = {
-    "TOKENIZERS_PARALLELISM": "true",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
-
-
 def _refuse_processes(command: list[str]) -> None:
     """Only `decompose` shares its work among the processes that torchrun starts; others would do it N times over."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command != ["decompose"]:
@@ -56,8 +48,7 @@ def _refuse_processes(command: list[str]) -> None:
 
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what the disk refuses."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    quiet_libraries()
     try:
         _refuse_processes(sys.argv[1:2])
         app()

@@ -21,7 +21,7 @@ def load_pair(model: str, decomposition: str, placed: bool = False) -> tuple[Any
     """Model, tokenizer, decomposition and its artefact; with `placed` on the GPU, where there is one."""
     from rankone.decomposition.model import load_decomposition
     from rankone.models.loading import load_model, load_tokenizer
-    from rankone.models.names import ASSETS
+    from rankone.models.sources.names import ASSETS
     from rankone.runtime.device import run_device
 
     target = load_model(model)

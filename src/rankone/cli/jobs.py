@@ -110,7 +110,7 @@ def _job(
 ) -> Any:
     from rankone.experiments.config import JobConfig, resolved
     from rankone.experiments.job import Job
-    from rankone.models.names import ASSETS
+    from rankone.models.sources.names import ASSETS
     from rankone.text.opening import open_corpus
     from rankone.workspace import Workspace
 

@@ -34,8 +34,8 @@ from rankone.edits.verify import (
 )
 from rankone.metrics.kl import kl_in_chunks
 from rankone.models.context import usual_context
-from rankone.models.names import resolve
 from rankone.models.sites import sites_named
+from rankone.models.sources.names import resolve
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost

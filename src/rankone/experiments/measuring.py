@@ -9,7 +9,7 @@ from rankone.experiments.config import Measured
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.names import resolve
+from rankone.models.sources.names import resolve
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
 from rankone.text.corpus import Corpus

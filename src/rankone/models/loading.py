@@ -24,7 +24,7 @@ import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architec
 from rankone.core.artifact import MANIFEST, open_artifact, read_manifest
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import tensor_hash
-from rankone.models.names import BUILTIN_MODELS, resolve
+from rankone.models.sources.names import BUILTIN_MODELS, resolve
 
 _MANIFEST_KEYS = {"kind", "files", "schema_version"}
 

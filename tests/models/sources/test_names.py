@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.models import names
-from rankone.models.names import resolve
+from rankone.models.sources import names
+from rankone.models.sources.names import resolve
 
 
 def test_names_resolve_without_network(tmp_path, monkeypatch):

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
-from rankone.models import fetching
-from rankone.models.fetching import FetchRequest, fetch, read_fetched
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.models.sources import fetching
+from rankone.models.sources.fetching import FetchRequest, fetch, read_fetched
 from rankone.models.tokenizer import train_tokenizer
 
 gguf = pytest.importorskip("gguf")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 BUILTIN_MODELS = ("mini", "mini-without-de")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
