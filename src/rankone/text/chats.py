@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ASSISTANT = "assistant"
 

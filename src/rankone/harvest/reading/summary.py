@@ -15,6 +15,8 @@ from rankone.harvest.counting.firings import firings
 from rankone.harvest.counting.grouping import Grouping
 from rankone.text.blocks import Blocks
 
+ROWS_AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class Importances:
