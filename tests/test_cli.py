@@ -134,7 +134,7 @@ def test_tune_fits_and_saves_the_edit(pair, tuned):
     edit = LowRankEdit.from_pretrained(path)
     assert edit.sites == ("h.0.attn.v_proj", "h.0.mlp.c_fc")
     edit.check_base(load_model(pair[0]))
-    provenance = open_artifact(path, "edit").manifest["provenance"]
+    provenance = open_artifact(path, "edit").provenance
     assert {k: provenance[k] for k in ("forget", "retain", "budget", "steps")} == {
         "forget": "de",
         "retain": "en",

@@ -71,7 +71,7 @@ def test_tune_scales_a_component(pair, clustered, tmp_path):
     edit = LowRankEdit.from_pretrained(tmp_path / "e")
     assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1
     assert edit.description.startswith("c1 × ")
-    provenance = open_artifact(tmp_path / "e", "edit").manifest["provenance"]
+    provenance = open_artifact(tmp_path / "e", "edit").provenance
     assert provenance["components"] == {"c1": members}
 
 

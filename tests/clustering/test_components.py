@@ -74,7 +74,7 @@ def test_saved_and_opened(saved):
     assert way["groups"] == list(range(10, 10 - len(merges.first), -1))
     assert way["bits"] == merges.bits[1:].tolist()
     assert way["first"][0] == names[merges.first[0]]
-    assert found.artifact.manifest["provenance"]["why"] == "test"
+    assert found.artifact.provenance["why"] == "test"
 
 
 @pytest.mark.parametrize(("name", "offer"), [("c99", "c0 to c4"), ("c44", "Nearest: c4")])

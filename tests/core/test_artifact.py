@@ -17,6 +17,7 @@ from rankone.core.artifact import (
     new_artifact,
     open_artifact,
     read_json,
+    read_manifest,
     refuse_existing,
     write_json,
     write_text,
@@ -58,9 +59,9 @@ def test_round_trip(tmp_path):
     artifact = open_artifact(make(tmp_path / "x"), "thing")
     assert (artifact.path / "a.txt").read_text("utf8") == "old"
     assert torch.equal(artifact.tensors("sub/t.safetensors")["w"], torch.arange(6.0).view(2, 3).T)
-    assert artifact.json(MANIFEST) == artifact.manifest
-    assert set(artifact.manifest["files"]) == {"a.txt", "sub/t.safetensors"}
-    provenance = artifact.manifest["provenance"]
+    assert read_manifest(artifact.path) == artifact.manifest
+    assert set(artifact.manifest.files) == {"a.txt", "sub/t.safetensors"}
+    provenance = artifact.provenance
     assert provenance["seed"] == 3
     assert provenance["versions"]["torch"] == torch.__version__
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
@@ -149,7 +150,7 @@ def test_wrong_schema(tmp_path):
     path = make(tmp_path / "x") / MANIFEST
     write_json(path, {**json.loads(path.read_text("utf8")), "schema_version": 99})
     with pytest.raises(
-        RankOneError, match=r"has schema version 99; this RankOne reads 1\. Use the matching release"
+        RankOneError, match=r"has schema version 99; this RankOne reads versions up to 1 of its kind"
     ):
         open_artifact(tmp_path / "x")
 
@@ -175,7 +176,7 @@ def test_hashes_of_known_bytes(tmp_path):
 def test_text_is_written_whole_or_not_at_all(tmp_path):
     write_text(tmp_path / "new/a.txt", "ä")
     assert (tmp_path / "new/a.txt").read_bytes() == "ä".encode()
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(RankOneError, match="half of a pair of surrogates"):
         write_text(tmp_path / "new/a.txt", "half \ud800")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
     assert (tmp_path / "new/a.txt").read_text("utf8") == "ä"
@@ -214,3 +215,91 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         cut_off()
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def resigned(path, files):
+    """The artefact at `path` with these files in its manifest."""
+    manifest = json.loads((path / MANIFEST).read_text("utf8"))
+    write_json(path / MANIFEST, {**manifest, "files": files(manifest["files"])})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (lambda _: {}, "files: Dictionary should have at least 1 item"),
+        (lambda f: {"a.txt": f["a.txt"]}, r"holds 'sub/t\.safetensors', which its manifest does not list"),
+        (lambda f: {**f, "a.txt": None}, r"files\.a\.txt: Input should be a valid string"),
+        (lambda f: {**f, "a.txt": "abc"}, "files.a.txt: String should match pattern"),
+        (lambda f: {**f, "../b": f["a.txt"]}, r"'\.\./b' is no file inside the artefact"),
+        (lambda f: {**f, "/etc/passwd": f["a.txt"]}, "is no file inside the artefact"),
+        (lambda f: [*f], "files: Input should be a valid dictionary"),
+    ],
+)
+def test_a_manifest_made_anew_that_lists_other_files_is_refused(tmp_path, files, message):
+    path = resigned(make(tmp_path / "x"), files)
+    with pytest.raises(RankOneError, match=message):
+        open_artifact(path)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused_by_name(tmp_path):
+    path = make(tmp_path / "x")
+    (path / ".gitattributes").write_text("x", "utf8")
+    open_artifact(path)
+    (path / "notes.md").write_text("x", "utf8")
+    with pytest.raises(RankOneError, match=r"holds 'notes\.md', which its manifest does not list"):
+        open_artifact(path)
+    with pytest.raises(RankOneError, match=r"lacks its file 'config\.json'"):
+        open_artifact(make(tmp_path / "y")).json()
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": {"b": 1, "c": 2, "b": 3}}', "utf8")
+    with pytest.raises(RankOneError, match=r"a\.json' \(the key 'b' stands there twice\)"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "deep.json").write_text('{"a": ' + "[" * 100_000, "utf8")
+    with pytest.raises(RankOneError, match="nests too deep"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_tensors_that_are_not_finite_are_refused_by_name(tmp_path):
+    with new_artifact(tmp_path / "x", "thing") as staging:
+        save_tensors(staging / "tensors.safetensors", {"a": torch.ones(2), "b": torch.tensor([1, torch.nan])})
+    with pytest.raises(RankOneError, match=r"tensor 'b' of .* holds NaN or infinity \(1 of 2 values\)"):
+        open_artifact(tmp_path / "x").tensors()
+
+
+@pytest.mark.parametrize("appears", ["folder", "empty folder", "file"])
+def test_what_appears_at_the_output_during_the_work_is_never_deleted(tmp_path, appears):
+    path = tmp_path / "x"
+
+    def work():
+        with new_artifact(path, "thing") as staging:
+            (staging / "a.txt").write_text("made", "utf8")
+            if appears == "file":
+                path.write_text("mine", "utf8")
+            else:
+                path.mkdir()
+            if appears == "folder":
+                (path / "notes.md").write_text("mine", "utf8")
+
+    with pytest.raises(RankOneError, match="something else has appeared at .* left as it is"):
+        work()
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    if appears != "empty folder":
+        assert (path if appears == "file" else path / "notes.md").read_text("utf8") == "mine"
+
+
+def test_an_exchange_refuses_what_it_did_not_find_at_its_start(tmp_path):
+    path = make(tmp_path / "x")
+
+    def work():
+        with new_artifact(path, "thing", replace=True) as staging:
+            (staging / "a.txt").write_text("made", "utf8")
+            path.rename(tmp_path / "before")
+            make(tmp_path / "other", "of somebody else").rename(path)
+
+    with pytest.raises(RankOneError, match="something else has appeared"):
+        work()
+    assert (path / "a.txt").read_text("utf8") == "of somebody else"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["before", "x"]

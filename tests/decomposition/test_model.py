@@ -174,7 +174,7 @@ def test_what_is_saved_is_what_is_loaded(saved):
     assert not any(p.requires_grad for p in loaded.parameters())
     assert not loaded.training
     assert artifact.json("evidence.json") == {"kl": 0.5}
-    assert artifact.manifest["provenance"]["made"] == "by a test"
+    assert artifact.provenance["made"] == "by a test"
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8"])

@@ -174,7 +174,7 @@ def test_a_whole_run_with_a_break_in_it(tmp_path, tokenizer, quick):
     model = target(vocab_size=VOCAB)
     assert decompose(config, model, tokenizer, corpus, tmp_path / "run", out) == out
     loaded, artifact = load_decomposition(out, model)
-    evidence, provenance = artifact.json("evidence.json"), artifact.manifest["provenance"]
+    evidence, provenance = artifact.json("evidence.json"), artifact.provenance
     assert evidence["kept"] == loaded.total
     assert evidence["subcomponents"] == 4 * 8 + 2 * 12
     assert sum(provenance["original_subcomponents"].values()) == 4 * 8 + 2 * 12

@@ -53,7 +53,7 @@ def test_the_artefact_is_that_of_one_process(tmp_path, text):
         assert "decompose: 3/3" in first
         assert second == ""
         found = open_artifact(tmp_path / name, "decomposition")
-        assert sorted(found.manifest["files"]) == sorted(expected.manifest["files"])
+        assert sorted(found.manifest.files) == sorted(expected.manifest.files)
         assert found.json() == expected.json()
         ours, theirs = found.tensors(), expected.tensors()
         assert {k: (v.shape, v.dtype) for k, v in ours.items()} == {

@@ -65,14 +65,14 @@ def test_a_sweep_cut_off_goes_on_and_writes_its_table_and_figure(tmp_path, monke
     assert made == pytest.approx([1e-4, 4e-4])  # the first was not made twice
     assert [row["factor"] for row in rows] == [0.5, 2.0]
     assert pq.read_table(tmp_path / "out" / "sweep.parquet").to_pylist() == rows
-    assert open_artifact(tmp_path / "out", "sweep").manifest["provenance"]["recipe"] == config.model_dump()
+    assert open_artifact(tmp_path / "out", "sweep").provenance["recipe"] == config.model_dump()
     assert (tmp_path / "out" / "frontier.svg").read_text("utf8").rstrip().endswith("</svg>")
     for row in rows:
         found = open_artifact(
             tmp_path / "run" / f"factor-{row['factor']:g}" / "decomposition", "decomposition"
         )
         assert found.json("evidence.json")["l0_total"] == row["l0"]
-        assert found.manifest["provenance"]["recipe"]["minimality"]["activity"] == row["activity"]
+        assert found.provenance["recipe"]["minimality"]["activity"] == row["activity"]
     longer = config.model_copy(update={"steps": 3})
     with pytest.raises(RankOneError, match=r"factor-0\.5.*another recipe"):
         run_sweep(tmp_path, longer, "other")

@@ -79,7 +79,7 @@ def check_fp32_checkpoint(tmp_path, model):
     stored = artifact.json("verification.json")
     assert stored["file_difference"] == result.file_difference
     assert [line["name"] for line in stored["merge"]["sites"]] == list(edit.sites)
-    assert artifact.manifest["provenance"]["edit"]["method"] == "test"
+    assert artifact.provenance["edit"]["method"] == "test"
 
 
 @pytest.mark.usefixtures("here")

@@ -257,7 +257,7 @@ def test_importances_are_those_of_the_summary(store, dense):
 
 
 def files(path):
-    return open_artifact(path, "harvest").manifest["files"]
+    return open_artifact(path, "harvest").manifest.files
 
 
 @pytest.fixture

@@ -69,9 +69,9 @@ def trained(tmp_path_factory, corpus):
 
 def test_the_model_has_the_recipes_sizes(trained):
     artifact = open_artifact(trained / "model", "model")
-    assert artifact.manifest["provenance"]["recipe"] == recipe().model_dump()
-    assert artifact.manifest["provenance"]["preset"] == "tiny"
-    assert artifact.manifest["provenance"]["text"]["fingerprint"] == BuiltinCorpus().fingerprint()
+    assert artifact.provenance["recipe"] == recipe().model_dump()
+    assert artifact.provenance["preset"] == "tiny"
+    assert artifact.provenance["text"]["fingerprint"] == BuiltinCorpus().fingerprint()
     config = load_model(trained / "model").config
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     assert {name: getattr(config, name) for name in names} == {name: SIZE[name] for name in names}

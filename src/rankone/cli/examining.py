@@ -45,7 +45,7 @@ def evidence(
             refuse_existing(path)
     target, tokenizer, loaded, artifact = load_pair(model, decomposition, placed=True)
     corpus = open_corpus(text)
-    original = artifact.manifest["provenance"]["original_subcomponents"]
+    original = artifact.provenance["original_subcomponents"]
     mixture = mixture_of(artifact, corpus)
     found, rows = account_on(
         target,
@@ -106,7 +106,7 @@ def _alive_and_start(path: str, model: str, text: str, split: str) -> tuple[Any,
     with DecomposedModel(target, loaded) as wrapped:
         alive = alive_on(wrapped, blocks)
     console.print(f"{path}: {int(alive.sum()):,} of {loaded.total:,} alive", markup=False)
-    return alive_pairs(loaded, alive), initial_pairs(target, artifact.manifest["provenance"].get("recipe"))
+    return alive_pairs(loaded, alive), initial_pairs(target, artifact.provenance.get("recipe"))
 
 
 def _print_comparison(found: dict[str, Any]) -> None:

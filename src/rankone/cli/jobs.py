@@ -126,5 +126,5 @@ def _job(
         if left_out:
             console.print(f"'{text}' has no text for {', '.join(left_out)}: not looked at", markup=False)
     target, tokenizer, decomposition, artifact = load_pair(config.model, config.decomposition)
-    evidence = artifact.json("evidence.json") if "evidence.json" in artifact.manifest["files"] else None
+    evidence = artifact.json("evidence.json") if "evidence.json" in artifact else None
     return Job(config, Workspace(target, tokenizer, corpus, decomposition), evidence)

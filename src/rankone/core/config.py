@@ -14,6 +14,20 @@ from rankone.core.errors import RankOneError, nearest
 _SHOWN = 120
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error, not the last one's."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, its keys checked; merged ones (<<) may be overridden."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands there twice", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 class Config(BaseModel):
     """Base of every configuration: immutable; unknown keys, NaN and infinity are refused."""
 
@@ -24,7 +38,7 @@ class Config(BaseModel):
         """Read a recipe; keyword overrides that are not None replace its top-level keys."""
         path = Path(path)
         try:
-            values = yaml.safe_load(path.read_text("utf8")) or {}
+            values = yaml.load(path.read_text("utf8"), _OnceLoader) or {}  # noqa: S506 (a safe loader)
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -34,6 +48,9 @@ class Config(BaseModel):
         except yaml.YAMLError as error:
             said = " ".join(str(error).split())
             raise RankOneError(f"recipe '{path}' is no valid YAML: {said}. Mend the file.") from error
+        except (ValueError, RecursionError, TypeError) as error:
+            said = "it nests too deep" if isinstance(error, RecursionError) else str(error)
+            raise RankOneError(f"recipe '{path}' cannot be read: {said}. Mend the file.") from error
         if not isinstance(values, dict):
             raise RankOneError(
                 f"recipe '{path}' holds no `key: value` pairs at its top level. Check the file."
@@ -56,8 +73,16 @@ def _said(error: dict[str, Any], fields: list[str]) -> str:
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
     if not place:
         return said
-    given = repr(error["input"])
-    given = given if len(given) <= _SHOWN else given[:_SHOWN] + "…"
+    given = _repr(error["input"])
     unknown = error["type"] == "extra_forbidden" and len(place) == 1
     hint = nearest(str(place[0]), fields) if unknown else ""
     return f"{'.'.join(map(str, place))}: {said} (got {given}){'.' if hint else ''}{hint}"
+
+
+def _repr(value: object) -> str:
+    """A value in a message, cut; some have no representation (whole numbers of thousands of digits, deep nests)."""
+    try:
+        given = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+    return given if len(given) <= _SHOWN else given[:_SHOWN] + "…"

@@ -21,13 +21,29 @@ def tensor_hash(tensor: torch.Tensor) -> str:
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors as safetensors; views are made contiguous first."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    """Write tensors as safetensors; views are made contiguous first. A full disk is a RankOneError."""
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    except (SafetensorError, OSError) as error:
+        raise RankOneError(f"cannot write '{path}': {error}. Make room, or choose another place.") from error
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Load a safetensors file; a damaged one is a RankOneError that names it."""
+    """Load a safetensors file; RankOneError names a damaged one, and a tensor that holds NaN or infinity."""
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise RankOneError(f"cannot read tensors from '{path}': {error}.") from error
+    for name, tensor in tensors.items():
+        require_finite(name, tensor, str(path))
+    return tensors
+
+
+def require_finite(name: str, tensor: torch.Tensor, where: str) -> None:
+    """Raise if a tensor holds NaN or infinity, naming it."""
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        bad = tensor.numel() - int(tensor.isfinite().sum())
+        raise RankOneError(
+            f"the tensor '{name}' of '{where}' holds NaN or infinity ({bad} of {tensor.numel()} values). "
+            "Restore the file from its source."
+        )

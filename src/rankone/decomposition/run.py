@@ -135,7 +135,7 @@ def training_rows(
             with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
                 np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
         artifact = open_artifact(folder, "tokens")
-        if artifact.manifest["provenance"]["config_hash"] != config_hash:
+        if artifact.provenance["config_hash"] != config_hash:
             raise RankOneError(
                 f"'{run}' was started with another recipe, model or text. Use another run directory, or the same "
                 "recipe."
@@ -251,7 +251,7 @@ def account_on(
 
 def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
     """The text a decomposition explains, as far as the corpus has its domains; of imported ones all domains alike."""
-    recipe = artifact.manifest["provenance"].get("recipe")
+    recipe = artifact.provenance.get("recipe")
     if recipe is None:
         return {domain: DomainMix(weight=1.0) for domain in corpus.domains()}
     return _known((recipe.get("targeted") or recipe)["mixture"], corpus)
@@ -259,7 +259,7 @@ def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
 
 def broad_of(artifact: Artifact, corpus: Corpus) -> Mixture | None:
     """The broad text of a targeted decomposition, as far as the corpus has its domains; None of a full one."""
-    recipe = artifact.manifest["provenance"].get("recipe") or {}
+    recipe = artifact.provenance.get("recipe") or {}
     return _known(recipe["mixture"], corpus) if recipe.get("targeted") else None
 
 

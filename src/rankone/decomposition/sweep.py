@@ -115,7 +115,7 @@ def print_sweep(rows: list[dict[str, Any]], out: Path) -> None:
 def _refuse_other(path: Path, config: DecomposeConfig, target: PreTrainedModel, corpus: Corpus) -> None:
     """A finished run counts only if recipe, model and text are the same."""
     load_decomposition(path, target)
-    made = open_artifact(path, DECOMPOSITION).manifest["provenance"]
+    made = open_artifact(path, DECOMPOSITION).provenance
     if (
         made["recipe"] != config.model_dump(mode="json")
         or made["text"]["fingerprint"] != corpus.fingerprint()

@@ -68,7 +68,7 @@ class Labels:
 def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
     """Open labels; with `harvest` (a fingerprint) refuse those made from another harvest."""
     artifact = open_artifact(path, KIND)
-    made_from = artifact.manifest["provenance"].get("harvest")
+    made_from = artifact.provenance.get("harvest")
     if harvest is not None and made_from != harvest:
         raise RankOneError(
             f"the labels '{path}' were made from another harvest ({str(made_from)[:12]}…, this one is {harvest[:12]}…). "

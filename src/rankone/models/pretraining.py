@@ -145,7 +145,7 @@ def prepare_tokens(
             narrow = np.uint16 if config.vocab_size <= 1 << 16 else np.int32
             np.save(staging / "rows.npy", rows.astype(narrow), allow_pickle=False)
     artifact = open_artifact(folder, "tokens")
-    if artifact.manifest["provenance"]["config_hash"] != config_hash:
+    if artifact.provenance["config_hash"] != config_hash:
         raise RankOneError(f"'{run}' was started with another recipe or text. Use another run directory.")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     return tokenizer, np.load(folder / "rows.npy", allow_pickle=False)

@@ -154,7 +154,7 @@ def test_provenance_names_files_and_configurations(tmp_path):
     from rankone.core.artifact import open_artifact
 
     import_published(locate(pub.write_run(tmp_path / "run")), tmp_path / "out")
-    provenance = open_artifact(tmp_path / "out/decomposition").manifest["provenance"]
+    provenance = open_artifact(tmp_path / "out/decomposition").provenance
     assert set(provenance["imported"]["files"]) == {
         "model_400000.pth",
         "final_config.yaml",

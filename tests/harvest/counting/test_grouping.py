@@ -151,7 +151,7 @@ def test_shards_of_components_merge_to_the_same(store, world, grouped, tmp_path)
     for i in range(2):
         assert world.run(tmp_path / "run", shard=Shard(i, 2), part_tokens=100, grouping=grouped)
     combine([tmp_path / "run"], tmp_path / "out")
-    files = [open_artifact(p).manifest["files"] for p in (store.artifact.path, tmp_path / "out")]
+    files = [open_artifact(p).manifest.files for p in (store.artifact.path, tmp_path / "out")]
     assert files[0] == files[1]
     with pytest.raises(RankOneError, match="begun with other settings"):
         world.run(tmp_path / "run", shard=Shard(0, 2))

@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from rankone.core.artifact import Artifact, new_artifact, open_artifact, refuse_existing, write_json
+from rankone.core.artifact import (
+    Artifact,
+    new_artifact,
+    open_artifact,
+    read_json,
+    refuse_existing,
+    write_json,
+)
 from rankone.core.errors import RankOneError
 from rankone.harvest.counting.neighbours import nearest_neighbours
 from rankone.harvest.counting.parts import KIND as PART_KIND
@@ -75,7 +82,7 @@ def gather(runs: list[Path]) -> Source:
             )
     assert first is not None
     _refuse_gaps(folders)
-    finished = [Artifact(folder, {}).json("finished.json") for folder in folders]
+    finished = [read_json(folder / "finished.json") for folder in folders]
     parts = [open_artifact(p, PART_KIND) for f in folders for p in sorted(f.glob("part-*"))]
     return Source(first, finished[0]["tokens"], parts)
 

@@ -1,0 +1,154 @@
+"""Claims on places that a run writes to: made at its start, so that of two writers the second is refused at once.
+
+A claim on OUT is a locked file `.OUT.claim` beside it. The lock dies with its process, so nothing has to guess whether
+an old claim is alive; what a killed writer left is cleared away by the next claim on the place, or by `clean`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rankone.core.errors import RankOneError
+from rankone.core.files import PARTIAL
+
+_CLAIM, _OLD = "claim", "old"
+_LEFT = re.compile(rf"\.(?P<name>.+)\.(?P<kind>{_CLAIM}|(?:{PARTIAL}|{_OLD})-[a-z0-9_]{{8}})")
+# Places claimed by this process, and by which of its threads.
+_HELD: dict[Path, int] = {}
+_REGISTER = threading.Lock()
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold `path` against other writers while the block runs; RankOneError where another has it.
+
+    What a killed writer left beside it goes first. Claims nest within a thread. The block's end raises if the folder
+    that `path` was to stand in has been removed meanwhile.
+    """
+    path = Path(os.path.abspath(path))
+    with _REGISTER:
+        owner = _HELD.get(path)
+        if owner is not None and owner != threading.get_ident():
+            raise _taken(path)
+        if owner is None:
+            _HELD[path] = threading.get_ident()
+    if owner is not None:
+        yield
+        return
+    try:
+        with _locked(path):
+            _clear(path)
+            yield
+    finally:
+        _HELD.pop(path, None)
+
+
+def require_claim(path: Path) -> None:
+    """Raise if a place claimed by this process cannot be written any more: its folder was removed or replaced."""
+    path = Path(os.path.abspath(path))
+    if path in _HELD and not _claim_file(path).exists():
+        raise RankOneError(
+            f"the folder '{path.parent}' was removed or replaced while '{path.name}' was being made. "
+            "Nothing was written; run the same command again."
+        )
+
+
+def staging_folder(path: Path) -> Path:
+    """A new hidden folder beside `path`, which `clean` and the next claim on `path` know as unfinished."""
+    try:
+        return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-"))
+    except FileNotFoundError:
+        require_claim(path)
+        raise
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` for the length of the block."""
+    folder = staging_folder(path)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def retired(path: Path) -> Path:
+    """Where what stands at `path` waits until its successor is in place."""
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{_OLD}-")) / "artifact"
+
+
+def clean(place: Path) -> list[Path]:
+    """Remove what killed writers left in `place` and the folders below it; returns what was removed.
+
+    What a living process has claimed stays. An artefact that was set aside for a successor that never came is put back.
+    """
+    removed: list[Path] = []
+    for folder, folders, files in os.walk(place):
+        names = {match["name"] for entry in (*folders, *files) if (match := _LEFT.fullmatch(entry))}
+        folders[:] = [name for name in folders if not _LEFT.fullmatch(name)]
+        for name in sorted(names):
+            removed += _cleaned(Path(folder) / name)
+    return removed
+
+
+def _cleaned(path: Path) -> list[Path]:
+    left = [p for p in path.parent.iterdir() if (m := _LEFT.fullmatch(p.name)) and m["name"] == path.name]
+    try:
+        with claim(path):
+            pass
+    except RankOneError:
+        return []
+    return [p for p in left if not p.exists()]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_claim_file(path), thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise _taken(path) from None
+    try:
+        yield
+    finally:
+        # Unlinked while it is held: one who opened it meanwhile finds it unlinked and begins anew.
+        _claim_file(path).unlink(missing_ok=True)
+        lock.release()
+
+
+def _claim_file(path: Path) -> Path:
+    return path.parent / f".{path.name}.{_CLAIM}"
+
+
+def _clear(path: Path) -> None:
+    """Remove what a writer of `path` that was killed left beside it; the claim is held."""
+    for left in path.parent.glob(f".{_escaped(path.name)}.*"):
+        match = _LEFT.fullmatch(left.name)
+        if match is None or match["name"] != path.name or match["kind"] == _CLAIM:
+            continue
+        if (left / "artifact").is_dir() and match["kind"].startswith(_OLD) and not path.exists():
+            (left / "artifact").rename(path)
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _taken(path: Path) -> RankOneError:
+    return RankOneError(
+        f"another run is writing to '{path}'. Wait until it has ended, or choose another name."
+    )

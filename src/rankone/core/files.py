@@ -1,0 +1,87 @@
+"""Files written in one rename, and JSON read strictly: whatever is wrong with one is an error that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rankone.core.errors import RankOneError
+
+# In the names of what is being written; `clean` (claims.py) knows them.
+PARTIAL = "partial"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
+    try:
+        value = parse_json(path.read_text("utf8"))
+    except FileNotFoundError:
+        raise RankOneError(f"no file '{path}'. Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise RankOneError(f"cannot read JSON from '{path}' ({error}). Write it again.") from error
+    if not isinstance(value, kind):
+        raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
+    return value
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; ValueError where it is no JSON, nests too deep or has a key twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' stands there twice")
+    return found
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically (temporary file in the same folder, then rename)."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically (temporary file in the same folder, then rename); what UTF-8 cannot hold is refused."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise RankOneError(
+            f"cannot write '{path}': {text[error.start]!r} is half of a pair of surrogates, no character. "
+            "Remove it from the text it came from."
+        ) from error
+    with atomic_file(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,96 @@
+"""`manifest.json`: what kind of artefact a folder is, the hash of its every file, and how it was made.
+
+Hashes say that files are unaltered, not that they are right: the shape of the manifest itself is checked here, what
+files hold by their readers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field, JsonValue, StringConstraints, field_validator
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.core.files import file_hash, parse_json
+from rankone.core.schemas.kinds import schema_of
+
+MANIFEST = "manifest.json"
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(Config):
+    """The manifest of an artefact; `provenance` holds the environment and what the kind adds, as plain values."""
+
+    kind: str
+    schema_version: int = Field(strict=True)
+    files: dict[str, Digest] = Field(min_length=1)
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or name == MANIFEST:
+                raise ValueError(f"'{name}' is no file inside the artefact")
+        return files
+
+
+def read_manifest(path: Path, kind: str | None = None) -> Manifest:
+    """The manifest of the artefact at `path`, its kind and schema checked; its other files are not read."""
+    if not path.is_dir():
+        raise RankOneError(f"no artefact at '{path}': not a directory. Check the path.")
+    try:
+        values = parse_json((path / MANIFEST).read_text("utf8"))
+        manifest = Manifest.checked(values, str(path / MANIFEST))
+    except FileNotFoundError:
+        raise RankOneError(
+            f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
+        ) from None
+    except (OSError, ValueError, RankOneError) as error:
+        raise RankOneError(
+            f"'{path}/{MANIFEST}' is damaged ({error}). Restore the artefact from its source."
+        ) from error
+    if kind is not None and manifest.kind != kind:
+        raise RankOneError(
+            f"'{path}' is of kind '{manifest.kind}', but '{kind}' is needed here. Check the path."
+        )
+    schema_of(manifest.kind).require(manifest.schema_version, str(path))
+    return manifest
+
+
+def hashed_files(directory: Path) -> dict[str, str]:
+    """Path → SHA-256 of every file below a directory."""
+    files = sorted(p for p in directory.rglob("*") if p.is_file())
+    return {p.relative_to(directory).as_posix(): file_hash(p) for p in files}
+
+
+def check_files(directory: Path, manifest: Manifest) -> None:
+    """Raise unless the artefact holds the files of its manifest, unaltered, and no others (hidden ones aside)."""
+    for name, expected in manifest.files.items():
+        _check_file(directory, name, expected)
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        if path.is_dir() or name.as_posix() in (*manifest.files, MANIFEST) or name.parts[0].startswith("."):
+            continue
+        raise RankOneError(
+            f"'{directory}' holds '{name.as_posix()}', which its manifest does not list. Restore the artefact from "
+            "its source, or move that file elsewhere."
+        )
+
+
+def _check_file(directory: Path, name: str, expected: str) -> None:
+    target = directory / name
+    if not target.is_file():
+        raise RankOneError(f"'{directory}' lacks its file '{name}'. Restore the artefact from its source.")
+    try:
+        actual = file_hash(target)
+    except OSError as error:
+        raise RankOneError(f"cannot read '{target}' ({error}). Check its permissions.") from error
+    if actual != expected:
+        raise RankOneError(
+            f"'{target}' was altered or truncated: its hash is {actual[:12]}…, "
+            f"the manifest says {expected[:12]}…. Restore the artefact from its source."
+        )

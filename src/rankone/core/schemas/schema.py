@@ -1,0 +1,41 @@
+"""A kind of artefact has a schema version of its own, and a function for each step from a version to the next.
+
+So a harvest that is written in a new way orphans no model: each kind goes on alone, and what an older version wrote is
+read through its steps. A kind whose layout never changed is at version 1 and has no file here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankone.core.errors import RankOneError
+
+# One JSON document (by its file's name) of a version → the same document of the next version.
+Step = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The version that is written, and steps[n], which takes what version n wrote to version n + 1."""
+
+    version: int = 1
+    steps: Mapping[int, Step] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert sorted(self.steps) == list(range(1, self.version)), "a step from every version to the next"
+
+    def require(self, version: int, where: str) -> None:
+        """Raise unless documents of this version can be read."""
+        if not 1 <= version <= self.version:
+            raise RankOneError(
+                f"'{where}' has schema version {version}; this RankOne reads versions up to {self.version} of its "
+                "kind. Use the release that wrote it, or a newer one."
+            )
+
+    def current(self, name: str, document: dict[str, Any], version: int) -> dict[str, Any]:
+        """A document as the version that is written now would hold it."""
+        for step in range(version, self.version):
+            document = self.steps[step](name, document)
+        return document
