@@ -187,7 +187,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, mon
     with pytest.raises(RankOneError, match="file' is a file: nothing can be written below it"):
         refuse_existing(tmp_path / "file" / "deep" / "out")
     refuse_existing(tmp_path / "new" / "deep" / "out")
-    monkeypatch.setattr("rankone.core.artifact.os.access", lambda *_: False)
+    monkeypatch.setattr("rankone.core.files.os.access", lambda *_: False)
     with pytest.raises(RankOneError, match=f"'{tmp_path}' cannot be written in"):
         refuse_existing(tmp_path / "new" / "deep" / "out")
 

@@ -289,7 +289,7 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
     monkeypatch.setattr(collect.Collector, "add", fails)
     with pytest.raises(KeyboardInterrupt):
         world.run(tmp_path / "run", part_tokens=100)
-    (tmp_path / "run/shard-000-of-001/.part-00000099.partial-x").mkdir()
+    (tmp_path / "run/shard-000-of-001/.part-00000099.partial-a1b2c3d4").mkdir()
     monkeypatch.setattr(collect.Collector, "add", add)
     assert world.run(tmp_path / "run", part_tokens=100)
     assert "resuming at batch" in capsys.readouterr().out

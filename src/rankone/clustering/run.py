@@ -11,10 +11,12 @@ from rankone.clustering.sample import draw_sample
 from rankone.core.artifact import refuse_existing
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
+from rankone.runtime.places import holds
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
 
+@holds("out")
 def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Components:
     """Cluster the living subcomponents into components and write them to `out`.
 

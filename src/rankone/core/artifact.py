@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from rankone.core.claims import claim, require_claim, retired, staging_folder
 from rankone.core.errors import RankOneError
-from rankone.core.files import atomic_file, file_hash, read_json, write_json, write_text
+from rankone.core.files import (
+    atomic_file,
+    file_hash,
+    read_json,
+    require_folder,
+    write_json,
+    write_text,
+)
 from rankone.core.manifest import MANIFEST, Manifest, check_files, hashed_files, read_manifest
 from rankone.core.provenance import environment, git_revision
 from rankone.core.schemas.kinds import schema_of
@@ -99,17 +105,6 @@ def refuse_existing(path: Path) -> None:
             "nothing is overwritten."
         )
     require_folder(path.parent)
-
-
-def require_folder(path: Path) -> None:
-    """Raise unless `path` is a directory that can be written in, or can become one."""
-    folder = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not folder.is_dir():
-        raise RankOneError(f"'{folder}' is a file: nothing can be written below it. Choose another place.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise RankOneError(
-            f"'{folder}' cannot be written in. Choose another place, or change its permissions."
-        )
 
 
 @contextmanager

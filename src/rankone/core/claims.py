@@ -12,13 +12,13 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rankone.core.errors import RankOneError
-from rankone.core.files import PARTIAL
+from rankone.core.files import PARTIAL, require_folder
 
 _CLAIM, _OLD = "claim", "old"
 _LEFT = re.compile(rf"\.(?P<name>.+)\.(?P<kind>{_CLAIM}|(?:{PARTIAL}|{_OLD})-[a-z0-9_]{{8}})")
@@ -112,6 +112,8 @@ def _cleaned(path: Path) -> list[Path]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    require_folder(path.parent)
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_claim_file(path), thread_local=False)
     try:
@@ -124,6 +126,9 @@ def _locked(path: Path) -> Iterator[None]:
         # Unlinked while it is held: one who opened it meanwhile finds it unlinked and begins anew.
         _claim_file(path).unlink(missing_ok=True)
         lock.release()
+        for folder in made:
+            with suppress(OSError):  # Something is in it: the block wrote what it was to write.
+                folder.rmdir()
 
 
 def _claim_file(path: Path) -> Path:

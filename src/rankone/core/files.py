@@ -17,6 +17,17 @@ from rankone.core.errors import RankOneError
 PARTIAL = "partial"
 
 
+def require_folder(path: Path) -> None:
+    """Raise unless `path` is a directory that can be written in, or can become one."""
+    folder = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not folder.is_dir():
+        raise RankOneError(f"'{folder}' is a file: nothing can be written below it. Choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RankOneError(
+            f"'{folder}' cannot be written in. Choose another place, or change its permissions."
+        )
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as handle:

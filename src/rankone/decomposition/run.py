@@ -33,6 +33,7 @@ from rankone.models.context import require_context, usual_context
 from rankone.models.loading import model_hash
 from rankone.models.sites import find_sites
 from rankone.runtime.distributed import current
+from rankone.runtime.places import holds
 from rankone.runtime.progress import console, meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
@@ -45,6 +46,7 @@ HARVEST_ROWS = 1024
 EVIDENCE_BATCHES = 8
 
 
+@holds("out", "run")
 def decompose(
     config: DecomposeConfig,
     target: PreTrainedModel,

@@ -24,6 +24,7 @@ from rankone.render.tables import Table
 from rankone.render.terminal import print_table
 from rankone.render.theme import svg
 from rankone.runtime.distributed import current
+from rankone.runtime.places import holds
 from rankone.runtime.progress import console
 from rankone.text.corpus import Corpus
 
@@ -40,6 +41,7 @@ def scaled(config: DecomposeConfig, factor: float) -> DecomposeConfig:
     return config.model_copy(update={"minimality": own.model_copy(update=changed)})
 
 
+@holds("out")
 def sweep(
     config: DecomposeConfig,
     target: PreTrainedModel,

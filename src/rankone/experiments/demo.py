@@ -28,10 +28,12 @@ from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
+from rankone.runtime.places import holds
 from rankone.runtime.progress import console, meter
 from rankone.text.blocks import Blocks
 
 
+@holds("out")
 def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     """Run the job, write all tables and the report into `out`, and return the summary.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rankone.core.artifact import Artifact
+from rankone.core.claims import claim
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.collect import Collector
@@ -57,6 +58,19 @@ def harvest(
     text that is missing or empty, and for a run directory of something else.
     """
     shard = shard or Shard()
+    with claim(run / shard.folder):
+        return _harvest(workspace, config, run, shard, part_tokens, stop_after, grouping)
+
+
+def _harvest(
+    workspace: Workspace,
+    config: HarvestConfig,
+    run: Path,
+    shard: Shard,
+    part_tokens: int,
+    stop_after: int | None,
+    grouping: Grouping | None,
+) -> bool:
     folder = ShardFolder(run, shard, describe(workspace, config, grouping))
     if folder.finished:
         console.print(f"{shard.folder} is finished", markup=False)

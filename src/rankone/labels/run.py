@@ -29,6 +29,7 @@ from rankone.labels.statistics.background import alike, background_of
 from rankone.labels.statistics.firing import FiringPredictor, detection
 from rankone.labels.statistics.statistical import statistical_label
 from rankone.labels.store import save_labels
+from rankone.runtime.places import holds
 from rankone.runtime.progress import console, meter
 
 
@@ -79,6 +80,7 @@ def open_client(server: Server, key: str | None, caps: Caps, run: Path) -> ChatC
     return ChatClient(server, key, Budget(caps), Replies(run / "replies"))
 
 
+@holds("out")
 def label_harvest(
     pages: Pages,
     harvest: str,

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from rankone.core.artifact import new_artifact, open_artifact, write_json
+from rankone.core.artifact import new_artifact, open_artifact, refuse_existing, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy, next_token_losses
@@ -33,6 +33,7 @@ from rankone.runtime.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
+from rankone.runtime.places import holds
 from rankone.runtime.progress import console, format_values, meter
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import Corpus
@@ -77,6 +78,7 @@ class PretrainConfig(Config):
     without: list[str] = Field(default_factory=list, description="domains to leave out (reference models)")
 
 
+@holds("out", "run")
 def pretrain(
     config: PretrainConfig, preset: str, corpus: Corpus, run: Path, out: Path, stop_after: int | None = None
 ) -> Path | None:
@@ -86,8 +88,7 @@ def pretrain(
     """
     if preset not in config.presets:
         raise RankOneError(f"unknown preset '{preset}'; the recipe has {', '.join(config.presets)}.")
-    if out.exists():
-        raise RankOneError(f"output '{out}' already exists. Choose another name, or remove it first.")
+    refuse_existing(out)
     _require_test_text(config, corpus)
     size = config.presets[preset]
     config_hash = hashlib.sha256(

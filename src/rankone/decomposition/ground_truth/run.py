@@ -21,6 +21,7 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train_toy
+from rankone.runtime.places import holds
 
 KIND = "toy"
 
@@ -55,6 +56,7 @@ def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
     return score(target, decomposition, recipe.target.features)
 
 
+@holds("out")
 def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[dict[str, Any]]:
     """Scores of seeds 0 … seeds − 1, written with the recipe as an artefact to `out`; runs are kept in OUT.run."""
     refuse_existing(out)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.claims import clean
 from rankone.core.errors import RankOneError
 
 KIND = "harvest-part"
@@ -132,8 +132,7 @@ class ShardFolder:
                 f"'{self.path}' was begun with other settings, text, model or decomposition. "
                 "Use another run directory, or the same settings."
             )
-        for stray in self.path.glob(".part-*"):
-            shutil.rmtree(stray)
+        clean(self.path)
 
     def parts(self) -> list[Artifact]:
         """Its parts, verified, in order; a damaged one is refused, and named."""
