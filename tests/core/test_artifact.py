@@ -283,7 +283,7 @@ def test_what_appears_at_the_output_during_the_work_is_never_deleted(tmp_path, a
             if appears == "folder":
                 (path / "notes.md").write_text("mine", "utf8")
 
-    with pytest.raises(RankOneError, match="something else has appeared at .* left as it is"):
+    with pytest.raises(RankOneError, match=r"something else has appeared at .* left as it is"):
         work()
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     if appears != "empty folder":

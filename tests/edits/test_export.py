@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,22 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    MambaConfig,
+    MambaForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.edits import export, verify
-from rankone.edits.export import export_adapter, export_checkpoint
+from rankone.edits import consumer, consumption, export
+from rankone.edits.adapter_files import read_adapter, write_adapter
+from rankone.edits.export import Limits, export_adapter, export_checkpoint
 from rankone.edits.lowrank import Factors, LowRankEdit, Merged
+from rankone.edits.verification import Verification, realised_share
 from rankone.models.loading import load_model
 
 
@@ -29,18 +39,20 @@ def edited_logits(model, edit, ids) -> torch.Tensor:
 def here(monkeypatch):
     """Verify in this process: a fresh one costs seconds, and three tests below start one."""
 
-    def run(arguments):
+    def run(instructions, _scratch):
         try:
-            verify.main(arguments)
+            consumer.main(instructions)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
+        finally:
+            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
         return None
 
-    monkeypatch.setattr(export, "_run_verifier", run)
+    monkeypatch.setattr(consumption, "run_consumer", run)
 
 
 def nothing_left(folder: Path) -> bool:
-    return not list(folder.iterdir())
+    return not folder.exists() or not list(folder.iterdir())
 
 
 def mixed_ranks(model) -> LowRankEdit:
@@ -96,9 +108,15 @@ def test_bf16_checkpoint_reports_what_rounding_costs(tmp_path):
     again = load_model(tmp_path / "out")
     expected = edited_logits(model, edit, probe())
     assert float((again(probe()).logits - expected).abs().max()) == pytest.approx(result.difference, abs=1e-5)
-    with pytest.raises(RankOneError, match=r"KL .* nats per token \(bound 1e-12, bfloat16\)"):
+    with pytest.raises(RankOneError, match=r"rounding to bfloat16 costs too much: KL .* \(bound 1e-12\)"):
         export_checkpoint(
-            model, tokenizer(), edit, tmp_path / "no" / "out", torch.bfloat16, probe(), kl_bound=1e-12
+            model,
+            tokenizer(),
+            edit,
+            tmp_path / "no" / "out",
+            torch.bfloat16,
+            probe(),
+            limits=Limits(kl_bound=1e-12),
         )
     assert nothing_left(tmp_path / "no")
 
@@ -139,12 +157,12 @@ def check_adapter(tmp_path, build):
 def test_our_reader_returns_the_factors_that_were_written(tmp_path):
     model = gpt2()
     edit = mixed_ranks(model)
-    export.write_adapter(model, edit, tmp_path, "someone/base")
-    again = verify.read_adapter(tmp_path)
-    assert again.sites == edit.sites
+    write_adapter(model, edit.factors, tmp_path, "someone/base")
+    again = read_adapter(tmp_path)
+    assert tuple(again) == edit.sites
     for name in edit.sites:
-        assert torch.equal(again.factors[name].write, edit.factors[name].write)
-        assert torch.equal(again.factors[name].read, edit.factors[name].read)
+        assert torch.equal(again[name].write, edit.factors[name].write)
+        assert torch.equal(again[name].read, edit.factors[name].read)
 
 
 def test_our_reader_equals_peft_where_the_scale_is_not_one(tmp_path):
@@ -163,7 +181,7 @@ def test_our_reader_equals_peft_where_the_scale_is_not_one(tmp_path):
     wrapped.save_pretrained(tmp_path / "a")
     with torch.no_grad():
         expected = wrapped(probe()).logits
-    edit = verify.read_adapter(tmp_path / "a")
+    edit = LowRankEdit(read_adapter(tmp_path / "a"))
     assert torch.allclose(edited_logits(simple_mlp(), edit, probe()), expected, atol=1e-4)
 
 
@@ -173,9 +191,13 @@ def test_verification_without_peft_says_so(tmp_path, monkeypatch):
     edit = mixed_ranks(model)
     base = tmp_path / "base"
     model.save_pretrained(base)
-    monkeypatch.setattr(verify, "peft_installed", lambda: False)
+    monkeypatch.setattr(consumption, "BLOCKED", ("rankone", "peft"))
+    monkeypatch.delitem(sys.modules, "peft")
     result = export_adapter(model, edit, tmp_path / "out", str(base), probe())
     assert (result.engine, result.base) == ("rankone", str(base))
+    assert "not verified by PEFT" in result.warnings[0]
+    assert "**Not verified by PEFT" in (tmp_path / "out/README.md").read_text("utf8")
+    assert open_artifact(tmp_path / "out", "adapter").json("verification.json")["engine"] == "rankone"
 
 
 @pytest.mark.usefixtures("here")
@@ -214,13 +236,13 @@ def test_a_small_loss_is_caught_in_bf16_too(tmp_path, monkeypatch):
 
 def sabotaged(monkeypatch, damage):
     """Run `damage(staging)` after the files are written and before they are verified."""
-    real = export._verify
+    real = consumption.consume
 
-    def verify_damaged(kind, staging, *rest):
+    def consume_damaged(kind, staging, *rest):
         damage(staging)
         return real(kind, staging, *rest)
 
-    monkeypatch.setattr(export, "_verify", verify_damaged)
+    monkeypatch.setattr(export, "consume", consume_damaged)
 
 
 def scale_one(path: Path, key: str) -> None:
@@ -242,7 +264,9 @@ def truncate(path: Path) -> None:
 def test_a_truncated_checkpoint_is_caught_by_the_fresh_process(tmp_path, monkeypatch):
     model = simple_mlp()
     sabotaged(monkeypatch, lambda s: truncate(s / "model.safetensors"))
-    with pytest.raises(RankOneError, match=r"does not load again.*RankOneError: cannot load the model"):
+    with pytest.raises(
+        RankOneError, match=r"does not load again.*incomplete|does not load again.*header|does not load again"
+    ):
         export_checkpoint(model, tokenizer(), mixed_ranks(model), tmp_path / "out", probe=probe())
     assert nothing_left(tmp_path)
 
@@ -306,7 +330,135 @@ def test_default_probe():
     assert not (ids >= 300).any()
 
 
-def test_nan_logits_never_pass():
-    values = {"file_difference": float("nan"), "difference": 0.0, "kl": 0.0, "kl_max": 0.0, "edit_kl": 1.0}
-    result = verify.Verification("checkpoint", "float32", "peft", 1, tolerance=1e-4, kl_bound=1e-2, **values)
-    assert not result.passed
+def result(**changed) -> Verification:
+    values = {
+        "file_difference": 0.0,
+        "difference": 0.0,
+        "kl": 0.0,
+        "kl_max": 0.0,
+        "edit_kl": 1.0,
+        "realised": 1.0,
+    }
+    limits = {"tolerance": 1e-4, "kl_bound": 1e-2, "rounding_share": 0.25}
+    about = {"kind": "checkpoint", "dtype": "bfloat16", "engine": "transformers", "tokens": 1}
+    return Verification.model_validate({**values, **limits, **about, **changed})
+
+
+def test_what_passes():
+    assert result().passed
+    assert result(kl=0.002, edit_kl=0.008).passed
+    assert not result(kl=0.00201, edit_kl=0.008).passed
+    assert result(kl=0.00201, edit_kl=0.008, dtype="float32").passed
+    assert not result(kl=0.0101).passed
+    assert not result(file_difference=1.01e-4).passed
+    for name in ("file_difference", "kl", "edit_kl"):
+        assert not result(**{name: float("nan")}).passed
+
+
+def test_realised_share_by_hand():
+    base, edited = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 2.0]]])
+    assert realised_share(base, edited, edited) == 1.0
+    assert realised_share(base, edited, base) == 0.0
+    assert realised_share(base, edited, torch.tensor([[[1.0, 0.0]]])) == pytest.approx(1 / 5)
+    assert realised_share(base, base, edited) == 1.0
+
+
+def test_no_code_of_the_current_folder_runs(tmp_path, monkeypatch):
+    for name in ("tokenizers", "peft", "torch", "transformers", "rankone", "safetensors"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').write('x')\n", "utf8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    model = gpt2()
+    result = export_adapter(model, mixed_ranks(model), tmp_path / "out", "someone/base", probe())
+    assert result.engine == "peft"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_consumer_cannot_import_rankone(tmp_path):
+    instructions = tmp_path / "i.json"
+    asked = {"kind": "checkpoint", "paths": [str(p) for p in sys.path if p], "blocked": ["rankone"]}
+    script = (
+        Path(consumer.__file__)
+        .read_text("utf8")
+        .replace(
+            "    from safetensors.torch import load_file, save_file\n", "    import rankone.models.loading\n"
+        )
+    )
+    (tmp_path / "consumer.py").write_text(script, "utf8")
+    instructions.write_text(json.dumps(asked), "utf8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consumption, "_SCRIPT", tmp_path / "consumer.py")
+        reason = consumption.run_consumer(instructions, tmp_path)
+    assert reason == "ModuleNotFoundError: 'rankone' is not to be imported here"
+
+
+def mamba():
+    torch.manual_seed(0)
+    config = MambaConfig(
+        vocab_size=300,
+        hidden_size=24,
+        state_size=4,
+        num_hidden_layers=2,
+        intermediate_size=48,
+        time_step_rank=6,
+    )
+    return MambaForCausalLM(config).eval()
+
+
+@pytest.mark.usefixtures("here")
+def test_weights_that_are_read_past_their_module_are_no_adapter(tmp_path):
+    model = mamba()
+    edit = random_edit(model, {"*.dt_proj": 2}, size=1.0).bind(model)
+    with pytest.raises(RankOneError, match=r"dt_proj' is read past its module by Mamba.*Export a checkpoint"):
+        export_adapter(model, edit, tmp_path / "out", "someone/base", probe())
+    assert nothing_left(tmp_path)
+    export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
+    export_adapter(model, random_edit(model, {"*.x_proj": 2}), tmp_path / "ok", "someone/base", probe())
+
+
+def mixture_of_experts():
+    """Dense first layer, fused experts in the second: a kind whose adapters PEFT rewrites."""
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=300,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=12,
+        intermediate_size=40,
+        moe_intermediate_size=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        mlp_only_layers=[0],
+        max_position_embeddings=64,
+    )
+    return Qwen3MoeForCausalLM(config).eval()
+
+
+@pytest.mark.usefixtures("here")
+def test_an_adapter_is_certified_only_as_far_as_its_consumer_was_asked(tmp_path, monkeypatch):
+    model = mixture_of_experts()
+    edit = random_edit(model, {"*.0.mlp.down_proj": 1}, size=0.5).bind(model)
+    with pytest.raises(RankOneError, match=r"does not .*Export a checkpoint|does not load again"):
+        export_adapter(model, edit, tmp_path / "peft", "someone/base", probe())
+    assert nothing_left(tmp_path)
+    monkeypatch.setattr(consumption, "BLOCKED", ("rankone", "peft"))
+    monkeypatch.delitem(sys.modules, "peft")
+    result = export_adapter(model, edit, tmp_path / "none", "someone/base", probe())
+    assert "not verified by PEFT" in result.warnings[0]
+
+
+@pytest.mark.usefixtures("here")
+def test_an_edit_that_rounding_drowns_is_refused(tmp_path):
+    model = llama()
+    edit = random_edit(model, {"*.0.mlp.*": 1}, size=1e-5)
+    with pytest.raises(
+        RankOneError, match=r"rounding to bfloat16 costs too much.*Export in float32"
+    ) as caught:
+        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
+    assert "% of the edit would be realised" in str(caught.value)
+    assert nothing_left(tmp_path)
+    result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
+    assert result.realised == pytest.approx(1.0, abs=1e-2)

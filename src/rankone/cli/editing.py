@@ -83,9 +83,11 @@ def export(
         verification = export_adapter(target, loaded, out, model)
     else:
         verification = export_checkpoint(target, load_tokenizer(model), loaded, out, dtypes[dtype])
-    values = verification.as_json()
+    values = verification.model_dump()
     shown = [[k, v] for k, v in values.items() if isinstance(v, int | float | str)]
     print_table(Table.of(f"{out}: reloaded in a fresh process and compared", ["figure", "value"], shown))
+    for warning in verification.warnings:
+        console.print(warning, markup=False)
 
 
 @commands.command()

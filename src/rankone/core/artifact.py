@@ -76,7 +76,9 @@ class Artifact:
 
     def tensors(self, name: str = "tensors.safetensors") -> dict[str, torch.Tensor]:
         """Load one of its safetensors files; NaN and infinity are refused."""
-        from rankone.core.tensors import read_tensors  # PyTorch takes seconds to import; JSON needs none of it
+        from rankone.core.tensors import (
+            read_tensors,
+        )  # PyTorch takes seconds to import; JSON needs none of it
 
         return read_tensors(self._listed(name))
 

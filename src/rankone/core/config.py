@@ -38,7 +38,7 @@ class Config(BaseModel):
         """Read a recipe; keyword overrides that are not None replace its top-level keys."""
         path = Path(path)
         try:
-            values = yaml.load(path.read_text("utf8"), _OnceLoader) or {}  # noqa: S506 (a safe loader)
+            values = yaml.load(path.read_text("utf8"), _OnceLoader) or {}
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
         except (OSError, UnicodeDecodeError) as error:

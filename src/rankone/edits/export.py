@@ -1,162 +1,198 @@
 """Exports of an edit: a plain Hugging Face checkpoint, or a LoRA adapter in PEFT's format.
 
-Each is written to a staging directory, loaded again in a fresh process (verify.py) and compared with the
-edited model in memory; only one that passes appears under its name, with the figures in verification.json.
+Each is written to a staging directory, loaded again by its real consumer (plain transformers or PEFT, in a process that
+cannot import RankOne; consumption.py) and compared with the edited model in memory; only one that passes appears under
+its name, with the figures in verification.json and a card that says what it is.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import os
-import subprocess
-import sys
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.artifact import new_artifact, write_json
+from rankone.core.artifact import Provenance, new_artifact, write_json, write_text
+from rankone.core.claims import scratch_folder
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import save_tensors
-from rankone.edits.lowrank import LowRankEdit, cast_parameters, refuse_applied
-from rankone.edits.verify import (
-    ADAPTER_CONFIG,
-    ADAPTER_TENSORS,
+from rankone.edits.adapter_files import read_adapter, write_adapter
+from rankone.edits.beside import refuse_read_past
+from rankone.edits.card import card
+from rankone.edits.consumption import Consumed, consume
+from rankone.edits.lowrank.applied import apply_factors, refuse_applied
+from rankone.edits.lowrank.factors import Factors
+from rankone.edits.lowrank.merging import Merged, cast_parameters
+from rankone.edits.verification import (
     REPORT,
+    Form,
+    Logits,
     Verification,
+    largest_difference,
     logits_of,
+    realised_share,
 )
 from rankone.metrics.kl import kl_in_chunks
 from rankone.models.context import usual_context
+from rankone.models.loading import load_model
+from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
 from rankone.models.sources.names import resolve
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost
+ROUNDING_SHARE = 0.25  # of the edit's own KL that rounding may cost: half its size, as KL is quadratic
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class Exportable(Protocol):
+    """What an export needs of an edit (`LowRankEdit`)."""
+
+    @property
+    def factors(self) -> Mapping[str, Factors]:
+        """The change of each site."""
+        ...
+
+    @property
+    def base(self) -> Mapping[str, str]:
+        """Hashes of the weights it was made for."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it does, in words."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """How it was made."""
+        ...
+
+    @property
+    def sites(self) -> Sequence[str]:
+        """The sites it changes."""
+        ...
+
+    def check_base(self, model: nn.Module) -> None:
+        """Refuse another model."""
+        ...
+
+    def merge(self, model: nn.Module, dtype: torch.dtype | None = None, in_place: bool = False) -> Merged:
+        """The edited model."""
+        ...
+
+
+class Limits(NamedTuple):
+    """What an export may be off by: see `Verification`."""
+
+    tolerance: float = TOLERANCE
+    kl_bound: float = KL_BOUND
+    rounding_share: float = ROUNDING_SHARE
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """What the export must reproduce: logits [rows, length, vocab] of the edited model, in fp32."""
+    """What the export must reproduce, in fp32: the base, the edited model, and the edited model rounded."""
 
-    ids: Tensor
-    expected: Float[Tensor, "rows length vocab"]
-    edited: Float[Tensor, "rows length vocab"]
-    edit_kl: float
+    ids: Int[Tensor, "rows length"]
+    plain: Logits
+    edited: Logits
+    expected: Logits
 
 
 def export_checkpoint(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    edit: LowRankEdit,
+    edit: Exportable,
     out: Path | str,
     dtype: torch.dtype = torch.float32,
     probe: Int[Tensor, "rows length"] | None = None,
-    tolerance: float = TOLERANCE,
-    kl_bound: float = KL_BOUND,
+    limits: Limits = LIMITS,
 ) -> Verification:
     """Write the edited model as an ordinary checkpoint (kind 'model') with its tokenizer, and verify it.
 
     Raises RankOneError, with nothing left at `out`, unless the reloaded logits on `probe` (default: 4 rows of
-    random ids) are within `tolerance` of the edited model rounded to `dtype` and within `kl_bound` of the
-    edited model itself. `model` is not changed.
+    random ids) are within the tolerance of the edited model rounded to `dtype`, and rounding costs neither more than
+    `kl_bound` nor more than its share of what the edit does. `model` is not changed.
     """
     _check_exportable(model, edit)
     if dtype not in _DTYPES:
         raise RankOneError(f"cannot export in {dtype}; choose one of {', '.join(map(str, _DTYPES))}.")
-    with new_artifact(out, "model", _provenance(edit)) as staging:
+    out = Path(out)
+    with new_artifact(out, "model", _provenance(edit)) as staging, scratch_folder(out) as scratch:
         reference = _reference(model, edit, probe, dtype)
         merged, report = edit.merge(model, dtype)
         merged.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
         tokenizer.save_pretrained(staging)
         del merged
-        limits = {"dtype": _label(dtype), "tolerance": tolerance, "kl_bound": kl_bound}
-        verification = _verify("checkpoint", staging, reference, {**limits, "merge": report.model_dump()})
-        _accept(verification, staging, out)
+        own_code = isinstance(model, SimpleMLPForCausalLM)
+        consumed = consume("checkpoint", staging, reference.ids, scratch, None, own_code)
+        about = {"dtype": _label(dtype), "merge": report, "remote_code": own_code}
+        verification = _verification("checkpoint", consumed, reference, limits, about)
+        _accept(verification, edit, staging, out)
     return verification
 
 
 def export_adapter(
     model: PreTrainedModel,
-    edit: LowRankEdit,
+    edit: Exportable,
     out: Path | str,
     base_name: str,
     probe: Int[Tensor, "rows length"] | None = None,
-    tolerance: float = TOLERANCE,
-    kl_bound: float = KL_BOUND,
+    limits: Limits = LIMITS,
 ) -> Verification:
     """Write the edit as a LoRA adapter in PEFT's format (kind 'adapter', fp32, scale 1) and verify it.
 
     `base_name` is recorded as the base model. Where it names a local or built-in model, the adapter is
     verified on that one; for a Hub name (nothing is downloaded) on a temporary copy of `model`. PEFT reads
-    the adapter where it is installed, RankOne's own reader otherwise. Errors as in `export_checkpoint`.
+    the adapter, as it is and merged; where PEFT is not installed, RankOne's own reader does, and the result, its card and
+    its `warnings` say so. Errors as in `export_checkpoint`; also for sites whose weight is read past the module, where an
+    adapter does nothing.
     """
     _check_exportable(model, edit)
-    source = resolve(base_name)
-    with new_artifact(out, "adapter", _provenance(edit)) as staging, tempfile.TemporaryDirectory() as scratch:
+    source, out = resolve(base_name), Path(out)
+    with new_artifact(out, "adapter", _provenance(edit)) as staging, scratch_folder(out) as scratch:
         reference = _reference(model, edit, probe, torch.float32)
-        write_adapter(model, edit, staging, base_name)
-        base = source if isinstance(source, Path) else Path(scratch)
-        if not isinstance(source, Path):
-            model.save_pretrained(scratch)
-        values = {
+        refuse_read_past(model, edit.factors, reference.ids, reference.edited, limits.tolerance)
+        write_adapter(model, edit.factors, staging, base_name)
+        own_code = isinstance(model, SimpleMLPForCausalLM)
+        base = _base_folder(model, source, scratch, own_code)
+        consumed = consume("adapter", staging, reference.ids, scratch, base, own_code)
+        if consumed.logits is None:
+            consumed = Consumed("rankone", _by_our_reader(staging, base, reference.ids))
+        about = {
             "dtype": "float32",
-            "tolerance": tolerance,
-            "kl_bound": kl_bound,
             "base": base_name if isinstance(source, Path) else "copy of the model in memory",
         }
-        verification = _verify("adapter", staging, reference, values, base)
-        _accept(verification, staging, out)
+        verification = _verification("adapter", consumed, reference, limits, about)
+        _accept(verification, edit, staging, out)
     return verification
 
 
-def write_adapter(model: PreTrainedModel, edit: LowRankEdit, folder: Path, base_name: str) -> None:
-    """Write PEFT's two files: A = read [r, d_in], B = write [d_out, r], α = r, modules named in full."""
-    ranks = {name: edit.rank(name) for name in edit.sites if edit.rank(name) > 0}
-    if not ranks:
-        raise RankOneError("the edit changes nothing (rank 0 everywhere): there is no adapter to write.")
-    tensors = {}
-    for name in ranks:
-        factors = edit.factors[name]
-        tensors[f"base_model.model.{name}.lora_A.weight"] = factors.read.float()
-        tensors[f"base_model.model.{name}.lora_B.weight"] = factors.write.float()
-    transposed = any(site.transposed for site in sites_named(model, list(ranks)).values())
-    save_tensors(folder / ADAPTER_TENSORS, tensors)
-    write_json(folder / ADAPTER_CONFIG, _adapter_config(ranks, transposed, base_name))
+def _base_folder(model: PreTrainedModel, source: Path | str, scratch: Path, own_code: bool) -> Path:
+    """The base model's folder; a copy where there is none, or where code would be run that RankOne did not write."""
+    if isinstance(source, Path) and not own_code:
+        return source
+    copied = load_model(source) if isinstance(source, Path) else model
+    copied.save_pretrained(scratch / "base")
+    return scratch / "base"
 
 
-def _adapter_config(ranks: dict[str, int], transposed: bool, base_name: str) -> dict[str, Any]:
-    """LoRA settings: r and α are the largest rank; sites of another rank are listed with theirs."""
-    largest = max(ranks.values())
-    others = {name: rank for name, rank in ranks.items() if rank != largest}
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name,
-        "target_modules": list(ranks),
-        "r": largest,
-        "lora_alpha": largest,
-        "rank_pattern": others,
-        "alpha_pattern": dict(others),
-        "fan_in_fan_out": transposed,
-        "bias": "none",
-        "lora_dropout": 0.0,
-        "use_rslora": False,
-        "use_dora": False,
-        "modules_to_save": None,
-        "init_lora_weights": True,
-        "inference_mode": True,
-    }
+def _by_our_reader(folder: Path, base: Path, ids: Tensor) -> Logits:
+    model = load_model(base)
+    apply_factors(model, object(), f"adapter '{folder.name}'", read_adapter(folder))
+    return logits_of(model, ids)
 
 
-def _check_exportable(model: PreTrainedModel, edit: LowRankEdit) -> None:
+def _check_exportable(model: PreTrainedModel, edit: Exportable) -> None:
     refuse_applied(model)
     if getattr(model, "peft_config", None):
         raise RankOneError(
@@ -168,22 +204,21 @@ def _check_exportable(model: PreTrainedModel, edit: LowRankEdit) -> None:
 
 
 def _reference(
-    model: PreTrainedModel, edit: LowRankEdit, probe: Tensor | None, dtype: torch.dtype
+    model: PreTrainedModel, edit: Exportable, probe: Tensor | None, dtype: torch.dtype
 ) -> _Reference:
-    """Logits of an edited fp32 copy of the model, before and after rounding its weights to `dtype`.
+    """Logits of an fp32 copy of the model: as it is, edited, and edited with its weights rounded to `dtype`.
 
-    Made by `apply`, not by `merge` or the written factors, so that it tests them.
+    Made in place, not by `merge` or the written factors, so that it tests them.
     """
     ids = _default_probe(model) if probe is None else probe
     scratch = copy.deepcopy(model).eval()
     cast_parameters(scratch, torch.float32)
     plain = logits_of(scratch, ids)
-    edit.apply(scratch)
+    apply_factors(scratch, edit, "the edit", edit.factors)
     edited = logits_of(scratch, ids)
     cast_parameters(scratch, dtype)
     cast_parameters(scratch, torch.float32)
-    expected = logits_of(scratch, ids)
-    return _Reference(ids.cpu(), expected, edited, float(kl_in_chunks(edited, plain).mean()))
+    return _Reference(ids.cpu(), plain, edited, logits_of(scratch, ids))
 
 
 def _default_probe(model: PreTrainedModel) -> Int[Tensor, "rows length"]:
@@ -193,51 +228,61 @@ def _default_probe(model: PreTrainedModel) -> Int[Tensor, "rows length"]:
     return torch.randint(0, embedding.weight.shape[0], (4, length), generator=generator)
 
 
-def _verify(
-    kind: str, staging: Path, reference: _Reference, values: dict[str, Any], base: Path | None = None
+def _verification(
+    kind: Form, consumed: Consumed, reference: _Reference, limits: Limits, about: dict[str, Any]
 ) -> Verification:
-    """Reload in a fresh process and collect what it measured; RankOneError when it cannot load the export."""
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, report = Path(folder) / "inputs.safetensors", Path(folder) / "report.json"
-        parts = {"ids": reference.ids, "expected": reference.expected, "edited": reference.edited}
-        save_tensors(inputs, parts)
-        arguments = [kind, str(staging), "--inputs", str(inputs), "--report", str(report)]
-        arguments += ["--base", str(base)] if base is not None else []
-        reason = _run_verifier(arguments)
-        if reason is not None:
-            raise RankOneError(f"the exported {kind} does not load again, so it was not written: {reason}")
-        measured = json.loads(report.read_text("utf8"))
-    tokens = reference.ids.numel()
-    return Verification(kind=kind, tokens=tokens, edit_kl=reference.edit_kl, **values, **measured)
+    """The figures of what the consumer computed; of an adapter, the worse of beside the weights and merged."""
+    read = [logits for logits in (consumed.logits, consumed.merged) if logits is not None]
+    for logits in read:
+        if logits.shape != reference.edited.shape:
+            raise RankOneError(f"logits have shape {list(logits.shape)}, not {list(reference.edited.shape)}.")
+    # NaN first: it must not win by losing every comparison.
+    worst = max(read, key=lambda logits: (bool(logits.isnan().any()), _off(reference, logits)))
+    kl = kl_in_chunks(reference.edited, worst)
+    return Verification(
+        kind=kind,
+        engine=consumed.engine,  # pyright: ignore[reportArgumentType]
+        tokens=reference.ids.numel(),
+        file_difference=largest_difference(reference.expected, worst),
+        difference=largest_difference(reference.edited, worst),
+        kl=float(kl.mean()),
+        kl_max=float(kl.max()),
+        edit_kl=float(kl_in_chunks(reference.edited, reference.plain).mean()),
+        realised=realised_share(reference.plain, reference.edited, worst),
+        **limits._asdict(),
+        **about,
+    )
 
 
-def _run_verifier(arguments: list[str]) -> str | None:
-    """Run verify.py in a fresh process, offline; None when it went well, else the last line of its errors."""
-    command = [sys.executable, "-m", "rankone.edits.verify", *arguments]
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return None
-    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+def _off(reference: _Reference, logits: Logits) -> float:
+    return largest_difference(reference.expected, logits)
 
 
-def _accept(verification: Verification, staging: Path, out: Path | str) -> None:
-    """Store the report in the export, or refuse it."""
+def _accept(verification: Verification, edit: Exportable, staging: Path, out: Path) -> None:
+    """Store the report and the card in the export, or refuse it."""
     v = verification
+    if v.exact and not v.passed:
+        raise RankOneError(
+            f"rounding to {v.dtype} costs too much: KL {v.kl:.3g} nats per token (bound {v.kl_bound:.3g}), beside "
+            f"{v.edit_kl:.3g} that the edit itself does (at most {v.rounding_share:.0%} of it); {v.realised:.1%} of "
+            f"the edit would be realised. Nothing was written to '{out}'. Export in float32, or as an adapter."
+        )
     if not v.passed:
         raise RankOneError(
             f"the exported {v.kind} does not reproduce the edited model: max |Δlogit| from the files "
             f"{v.file_difference:.3g} (tolerance {v.tolerance:.3g}), KL {v.kl:.3g} nats per token (bound "
-            f"{v.kl_bound:.3g}, {v.dtype}). Nothing was written to '{out}'. If only the KL is too large, "
-            "export in float32 or as an adapter."
+            f"{v.kl_bound:.3g}, {v.dtype}), {v.realised:.1%} of the edit realised when {v.engine} reads it. "
+            f"Nothing was written to '{out}'."
+            + (" Export a checkpoint instead: it holds the edited weights." if v.kind == "adapter" else "")
         )
-    write_json(staging / REPORT, v.as_json())
+    write_json(staging / REPORT, v.model_dump())
+    write_text(staging / "README.md", card(v, edit.description, edit.method, edit.sites))
 
 
 def _label(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _provenance(edit: LowRankEdit) -> dict[str, Any]:
-    ranks = {name: edit.rank(name) for name in edit.sites}
+def _provenance(edit: Exportable) -> Provenance:
+    ranks = {name: pair.write.shape[1] for name, pair in edit.factors.items()}
     return {"edit": {"description": edit.description, "method": edit.method, "ranks": ranks}}

@@ -29,7 +29,10 @@ def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path 
         split=split,
         tokens=tokens,
         ce=cross_entropies(model, text),
-        provenance={**environment(), "model": open_artifact(source).manifest.model_dump() if made else {"name": name}},
+        provenance={
+            **environment(),
+            "model": open_artifact(source).manifest.model_dump() if made else {"name": name},
+        },
     )
     print_table(
         Table.of(

@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 from rankone.core.claims import claim
 from rankone.runtime.distributed import current
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def holds(*places: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

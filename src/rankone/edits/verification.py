@@ -1,0 +1,95 @@
+"""How far a reloaded export is from the edited model: the record of it, and the figures in it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from rankone.core.config import Config
+from rankone.edits.lowrank.merging import MergeReport
+
+REPORT = "verification.json"
+Form = Literal["checkpoint", "adapter"]
+Logits = Float[Tensor, "rows length vocab"]
+
+
+class Verification(Config):
+    """How far a reloaded export is from the edited model in memory, on `tokens` probe positions, in fp32.
+
+    `file_difference` is max |Δlogit| against the edited model rounded to the export's dtype: what the files
+    get wrong. `difference` (max |Δlogit|) and `kl` (mean KL(edited ‖ reloaded), nats per token; `kl_max` its
+    maximum) are against the edited model itself: they include the rounding. `edit_kl` is KL(edited ‖ base):
+    how much the edit does on this probe, and `realised` the share of its change of the logits that the export makes.
+    `engine` is what read the files: transformers or peft, in a process that cannot import RankOne; 'rankone' where PEFT is
+    not installed. `remote_code` says that the export loads by the code file in it (trust_remote_code).
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    kind: Form
+    dtype: str
+    engine: Literal["transformers", "peft", "rankone"]
+    tokens: int
+    file_difference: float
+    tolerance: float
+    difference: float
+    kl: float
+    kl_max: float
+    kl_bound: float
+    edit_kl: float
+    rounding_share: float
+    realised: float
+    remote_code: bool = False
+    base: str | None = None
+    merge: MergeReport | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the files hold what they should, within `tolerance`; NaN fails."""
+        return self.file_difference <= self.tolerance
+
+    @property
+    def drowned(self) -> bool:
+        """Whether rounding moved the model by more than `rounding_share` of the edit's own KL; NaN counts as that."""
+        return not (self.dtype == "float32" or self.kl <= self.rounding_share * self.edit_kl)
+
+    @property
+    def passed(self) -> bool:
+        """Files exact, rounding within its bounds."""
+        return self.exact and self.kl <= self.kl_bound and not self.drowned
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user of the export must know beside the figures."""
+        said = []
+        if self.engine == "rankone":
+            said.append(
+                "not verified by PEFT: it is not installed here, and RankOne's own reader cannot tell what PEFT does with "
+                "this model. Install it (pip install peft) and export again."
+            )
+        if self.remote_code:
+            said.append("loads with trust_remote_code=True, by the code file that lies in the export.")
+        return tuple(said)
+
+
+def logits_of(model: nn.Module, ids: Int[Tensor, "rows length"]) -> Logits:
+    """The model's logits as fp32 on the CPU, without gradients."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        return model(input_ids=ids.to(device), use_cache=False).logits.float().cpu()
+
+
+def largest_difference(a: Tensor, b: Tensor) -> float:
+    """max |a − b|; NaN where either holds one."""
+    return float((a - b).abs().max())
+
+
+def realised_share(base: Logits, edited: Logits, reloaded: Logits) -> float:
+    """⟨reloaded − base, edited − base⟩ / ‖edited − base‖²; 1 where the edit changes nothing."""
+    wanted, made = (edited - base).double(), (reloaded - base).double()
+    size = wanted.square().sum()
+    return float((made * wanted).sum() / size) if size > 0 else 1.0
