@@ -4,9 +4,9 @@ export.py starts this file by its path, isolated from the current folder (`pytho
 name. It reads one JSON file of instructions and writes logits and what read them:
 
 kind: 'checkpoint' or 'adapter'. path: the export. base: the base model's folder (adapter). tensors: safetensors
-with `ids` [rows, length]. out: safetensors to write, `logits` [rows, length, vocab] in fp32 (of an adapter also `merged`, after
-PEFT's merge_and_unload). said: JSON to write. own_code: whether the folder's model code, written there by RankOne itself, may
-run. paths: where packages lie. blocked: packages that cannot be imported.
+with `ids` [rows, length]. out: safetensors to write, `logits` [rows, length, vocab] in fp32 (of an adapter also
+`merged`, after PEFT's merge_and_unload). said: JSON to write. own_code: whether the folder's model code,
+written there by RankOne, may run. paths: where packages lie. blocked: packages that cannot be imported.
 """
 
 from __future__ import annotations
