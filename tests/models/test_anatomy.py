@@ -14,6 +14,7 @@ from rankone.models import anatomy
 from rankone.models.anatomy import (
     acts_on_scores,
     bends_logits,
+    feeds,
     fused_note,
     holds_experts,
     in_attention,
@@ -24,14 +25,17 @@ from rankone.models.anatomy import (
     layer_number,
     leaf_of,
     module_of,
+    reads_residual,
     stated_context,
     value_heads,
+    writes_residual,
 )
 from rankone.models.sites import find_sites
 
 ROOT = Path(anatomy.__file__).parents[1]
 # The built-in architecture is written here, and what foreign files call its parts is read there.
 OWN = {"models/anatomy.py", "models/simple_mlp.py", "decomposition/importers/target.py"}
+LLAMA = "model.layers.{}.{}"
 NAMES = {
     *anatomy._ATTENTION_OUTPUTS,
     *anatomy._MLP_OUTPUTS,
@@ -68,6 +72,50 @@ def test_kinds_of_sites(model, outputs, scores, values, fused):
     attention = {n for n in names if "attn" in n}
     assert attention == {n for n in names if in_attention(n)} != set(names)
     assert {n for n in attention if is_output(n)} == {n for n in attention if is_attention_output(n)}
+
+
+@pytest.mark.parametrize(
+    ("model", "leaves"),
+    [
+        (llama(), {"o_proj", "down_proj"}),
+        (gpt2(), {"c_proj"}),
+        (simple_mlp(), {"o_proj", "down_proj"}),
+    ],
+)
+def test_writers_and_readers(model, leaves):
+    sites = find_sites(model)
+    writers = {s.name.rsplit(".", 1)[1] for s in sites if writes_residual(s.name, s.d_out, 24)}
+    assert writers == leaves
+    assert all(reads_residual(s.name, s.d_in, 24) != (s.name.rsplit(".", 1)[1] in leaves) for s in sites)
+
+
+def test_what_feeds_what():
+    model = llama()
+    shapes = {s.name: (s.d_in, s.d_out) for s in find_sites(model)}
+
+    def read_by(writer):
+        return {r for r in shapes if feeds(writer, r, shapes, 24)}
+
+    def layer(i, *names):
+        return {LLAMA.format(i, n) for n in names}
+
+    attention = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    mlp = ("mlp.up_proj", "mlp.gate_proj")
+    (down, o, up, v, q) = (
+        LLAMA.format(0, n)
+        for n in ("mlp.down_proj", "self_attn.o_proj", "mlp.up_proj", "self_attn.v_proj", "self_attn.q_proj")
+    )
+    assert read_by(down) == layer(1, *attention, *mlp)
+    assert read_by(o) == layer(0, *mlp) | layer(1, *attention, *mlp)
+    assert read_by(up) == layer(0, "mlp.down_proj")
+    assert read_by(q) == set()
+    assert read_by(v) == set()  # grouped: its 12 dimensions are not the 24 that o_proj reads
+    assert read_by(LLAMA.format(1, "mlp.down_proj")) == set()
+
+
+def test_values_feed_the_attention_output():
+    shapes = {s.name: (s.d_in, s.d_out) for s in find_sites(simple_mlp())}
+    assert {r for r in shapes if feeds("h.0.attn.v_proj", r, shapes, 24)} == {"h.0.attn.o_proj"}
 
 
 def test_an_output_outside_of_a_named_module_is_attentions():

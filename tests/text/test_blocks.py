@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,18 @@ def test_packed_stream_is_a_prefix_of_bos_and_documents(tokenizer, documents, to
     whole = [i for ids in encode(tokenizer, documents) for i in (opener_id(tokenizer), *ids)]
     assert stream.dtype == np.int32
     assert stream.tolist() == whole[:tokens]
+
+
+@pytest.mark.parametrize("token", ["<|endoftext|>", "<|im_start|>"])
+def test_special_tokens_written_in_text_stay_text(token, tokenizer):
+    words = deepcopy(tokenizer)
+    words.add_special_tokens({"additional_special_tokens": ["<|im_start|>"], "eos_token": "<|endoftext|>"})
+    special = words.convert_tokens_to_ids(token)
+    said = f"{token}one{token} two"
+    for ids in (encode(words, [said])[0], packed_stream(words, [said], 100).tolist()[1:]):
+        assert special not in ids
+        assert words.decode(ids) == said
+    blocks = passage_blocks(words, [said], 64)
+    assert special not in blocks.ids[blocks.valid].tolist()
+    # Chats and openers get theirs as before.
+    assert words(token, add_special_tokens=False)["input_ids"] == [special]

@@ -8,6 +8,7 @@ from tests.chatting import ONCE, chat_tokenizer
 from rankone.core.errors import RankOneError
 from rankone.models.loading import load_tokenizer
 from rankone.text.blocks import packed_stream, passage_blocks
+from rankone.text.chats import Chat, Turn
 from rankone.text.openers import candidates, opener, opener_id
 
 
@@ -87,9 +88,17 @@ def test_rows_by_hand():
 
 def test_openers_are_not_doubled():
     tokenizer = chat_tokenizer()
-    text = ["<|im_start|>user a<|im_end|>"]
+    chat = Chat([Turn("user", "a"), Turn("assistant", "b")])
     for choice in ("auto", "bos", "none"):
-        found = passage_blocks(tokenizer, text, 9, opener=choice)
-        assert found.ids[0, :4].tolist() == [1, 6, 3, 2]
-        assert found.valid[0].int().tolist() == [0, 1, 1, 1, 0, 0, 0, 0, 0]
-        assert packed_stream(tokenizer, text, 99, opener=choice).tolist() == [1, 6, 3, 2]
+        found = passage_blocks(tokenizer, [chat], 9, opener=choice)
+        assert found.ids[0, :8].tolist() == [1, 6, 3, 2, 1, 7, 4, 2]
+        assert found.valid[0].int().tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 0]
+        assert packed_stream(tokenizer, [chat], 99, opener=choice).tolist() == [1, 6, 3, 2, 1, 7, 4, 2]
+
+
+def test_special_tokens_written_in_plain_text_open_nothing():
+    tokenizer = chat_tokenizer()
+    found = passage_blocks(tokenizer, ["<|im_start|> a"], 9)
+    assert found.ids[0, 0] == 0
+    assert not {0, 1, 2} & set(found.ids[found.valid].tolist())
+    assert packed_stream(tokenizer, ["<|im_start|> a"], 99)[0] == 0

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rankone.decomposition.model import Decomposition
-from rankone.models.streams import feeds
+from rankone.models.anatomy import feeds
 
 # How the lists of `direction_neighbours` are called, in the order in which they are shown.
 MATRIX, READ, WRITE, READERS, WRITERS = "matrix", "read", "write", "readers", "writers"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
-from rankone.metrics.cross_entropy import cross_entropies
+from rankone.metrics.cross_entropy import cross_entropies, text_losses
+from rankone.metrics.damage import Damage, damages
 from rankone.models.context import context_length
-from rankone.text.blocks import Blocks
+from rankone.models.greedy import end_ids, greedy_continuation
+from rankone.text.blocks import Blocks, encode
 from rankone.text.openers import opener_id
 
 
@@ -23,12 +24,19 @@ def edited_cross_entropies(
         return cross_entropies(model, text)
 
 
+def edit_damage(model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Blocks]) -> dict[str, Damage]:
+    """What an edit does to each domain, with its interval; the model is put back bit for bit."""
+    base = text_losses(model, text)
+    with edit.applied(model):
+        return damages(base, text_losses(model, text))
+
+
 def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int = 40) -> str:
     """Greedy continuation of a prompt (without it); RankOneError where both do not fit the model's context."""
     if tokens < 1:
         raise RankOneError(f"{tokens} tokens are asked for; ask for at least 1.")
     first = opener_id(tokenizer)
-    said: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    (said,) = encode(tokenizer, [prompt])
     ids = said if first is None else [first, *said]
     longest = context_length(model)
     if longest is not None and len(ids) + tokens > longest:
@@ -36,6 +44,5 @@ def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: 
             f"a prompt of {len(ids)} tokens and {tokens} more are longer than the {longest} positions the model reads. "
             "Shorten the prompt, or ask for fewer tokens."
         )
-    with torch.no_grad():
-        out = model.generate(torch.tensor([ids], device=model.device), max_new_tokens=tokens, do_sample=False)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
-    return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)  # pyright: ignore[reportReturnType]
+    found = greedy_continuation(model, ids, tokens, end_ids(model))
+    return str(tokenizer.decode(found, skip_special_tokens=True))

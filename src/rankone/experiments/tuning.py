@@ -12,8 +12,7 @@ from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.scales import Scales
 from rankone.experiments.config import JobConfig
 from rankone.experiments.job import Job
-from rankone.experiments.measure import edited_cross_entropies
-from rankone.metrics.cross_entropy import cross_entropies
+from rankone.experiments.measure import edit_damage
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
 from rankone.runtime.progress import console, meter
@@ -83,8 +82,7 @@ def _report(job: Job, method: Scales, fit: Fit) -> None:
         )
     )
     test = job.text("test", job.config.test_tokens)
-    base = cross_entropies(job.workspace.model, test)
-    edited = edited_cross_entropies(job.workspace.model, fit.edit, test)
-    rows = [[d, job.role(d), base[d], edited[d], f"{edited[d] - base[d]:+.3f}"] for d in test]
-    caption = f"chance {job.workspace.chance:.3f}; nats per token on held-out test text"
-    print_table("What changed", ["domain", "role", "CE before", "CE after", "rise"], rows, caption)
+    found = edit_damage(job.workspace.model, fit.edit, test)
+    rows = [[d, job.role(d), own.base, own.edited, own.shown] for d, own in found.items()]
+    caption = f"chance {job.workspace.chance:.3f}; nats per token on held-out test text; rise with its 95 % interval"
+    print_table(Table.of("What changed", ["domain", "role", "CE before", "CE after", "rise"], rows, caption))

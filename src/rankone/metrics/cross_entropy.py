@@ -68,6 +68,11 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
     return PassageLosses(torch.cat(sums), blocks.valid[:, 1:].sum(1).cpu())
 
 
+def text_losses(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, PassageLosses]:
+    """`passage_losses` of every domain."""
+    return {domain: passage_losses(model, blocks) for domain, blocks in text.items()}
+
+
 def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
     """Mean over the scored tokens of a text, nats per token."""
     return passage_losses(model, blocks).mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,11 +67,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list
 def encode_scored(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[Encoded]:
     """Token ids of each document with what is scored: plain text whole, a chat in its template (text/chats.py)."""
     plain = [document for document in documents if not isinstance(document, Chat)]
-    ids = iter(tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"] if plain else [])  # pyright: ignore[reportArgumentType]
+    ids = iter(_plain_ids(tokenizer, plain))  # pyright: ignore[reportArgumentType]
     return [
         encode_chat(tokenizer, document) if isinstance(document, Chat) else _plain(next(ids))
         for document in documents
     ]
+
+
+def _with_openings(
+    tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]
+) -> Iterator[tuple[Encoded, bool]]:
+    """Each encoded document, and whether it opens itself: a chat whose template starts with a special token."""
+    special = special_ids(tokenizer)
+    for document, one in zip(documents, encode_scored(tokenizer, documents), strict=True):
+        yield one, isinstance(document, Chat) and not special.isdisjoint(one.ids[:1])
+
+
+def _plain_ids(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list[list[int]]:
+    """Ids of plain text: `<|endoftext|>` written in it is spelled out, and never becomes the special token."""
+    if not documents:
+        return []
+    found = tokenizer(documents, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    return found["input_ids"]  # pyright: ignore[reportReturnType]
 
 
 def _plain(ids: list[int]) -> Encoded:
@@ -88,14 +105,14 @@ def passage_blocks(
 ) -> Blocks:
     """Rows of the opener + up to length − 1 tokens of one document each, padded at the right.
 
-    A document that brings a special token of its own (a chat in its template) gets no second one. Raises RankOneError when
+    A conversation whose template opens it gets no second one. Raises RankOneError when
     there are fewer than `need` scored tokens in all.
     """
-    first, special = opener_id(tokenizer, opener), special_ids(tokenizer)
+    first = opener_id(tokenizer, opener)
     pieces = [
         piece
-        for one in encode_scored(tokenizer, documents)
-        for piece in _rows(one, first, length, bool(special.intersection(one.ids[:1])))
+        for one, opened in _with_openings(tokenizer, documents)
+        for piece in _rows(one, first, length, opened)
     ]
     total = sum(sum(piece.scored) for piece in pieces)
     if total < need:
@@ -160,13 +177,13 @@ def packed_stream(
     opener: str = AUTO,
 ) -> np.ndarray:
     """One stream of at most `tokens` ids: opener + document, one after the other; chats in their templates."""
-    first, special = opener_id(tokenizer, opener), special_ids(tokenizer)
+    first = opener_id(tokenizer, opener)
     parts: list[np.ndarray] = []
     count = 0
     for start in range(0, len(documents), batch):
-        for ids, _ in encode_scored(tokenizer, documents[start : start + batch]):
-            lead = [] if first is None or special.intersection(ids[:1]) else [first]
-            parts.append(np.array([*lead, *ids], dtype=np.int32))
+        for one, opened in _with_openings(tokenizer, documents[start : start + batch]):
+            lead = [] if first is None or opened else [first]
+            parts.append(np.array([*lead, *one.ids], dtype=np.int32))
             count += len(parts[-1])
         if count >= tokens:
             break

@@ -9,7 +9,7 @@ import torch
 from rankone.core.errors import RankOneError
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
 from rankone.harvest.reading.tokens import token_shares
-from rankone.models.streams import writes_residual
+from rankone.models.anatomy import writes_residual
 from rankone.models.unembedding import unembedding_of
 from rankone.text.vocabulary import require_tokens, spelled
 

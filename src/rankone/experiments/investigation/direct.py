@@ -15,9 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rankone.models.anatomy import acts_on_scores, is_value, module_of, value_heads
+from rankone.models.anatomy import acts_on_scores, is_value, module_of, value_heads, writes_residual
 from rankone.models.sites import Site, find_sites, weight_of
-from rankone.models.streams import writes_residual
 from rankone.models.unembedding import unembedding_of
 from rankone.workspace import Workspace
 

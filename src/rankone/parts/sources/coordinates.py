@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 
 from rankone.core.errors import RankOneError
-from rankone.models.anatomy import in_attention
-from rankone.models.streams import reads_hidden
+from rankone.models.anatomy import in_attention, reads_hidden
 from rankone.parts.sources.material import Made, Material
 
 
