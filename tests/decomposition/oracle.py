@@ -39,6 +39,7 @@ class Oracle:
         self.target = copy.deepcopy(trainer.model.target).double()
         self.decomposition = copy.deepcopy(trainer.decomposition).double()
         self.moments = copy.deepcopy(trainer.optimizer.state_dict())["state"]
+        self.first = trainer.batch(0)
         self.mean = {k: v.double().clone() for k, v in trainer.frequency.tensors().items()}
 
     def site(self, name):
@@ -114,7 +115,8 @@ class Oracle:
         )
         minimality = self.minimality(logits, sharpness)
         faith = self.faithfulness()
-        total = reconstruction + minimality + self.config.faithfulness * faith
+        leak = self.read_leak(inputs, logits.detach())
+        total = reconstruction + minimality + self.config.faithfulness * faith + self.config.read_leak * leak
         total.backward()
         own = sources[-1].grad
         if not merged and config.adversarial:
@@ -128,6 +130,7 @@ class Oracle:
                 "reconstruction": reconstruction.item(),
                 "minimality": minimality.item(),
                 "faithfulness": faith.item(),
+                **({"read_leak": leak.item()} if self.config.read_leak else {}),
             },
             "gradients": {n: p.grad for n, p in self.decomposition.named_parameters()},
             "sources": [*gradients, own],
@@ -190,6 +193,18 @@ class Oracle:
         if self.config.faithfulness_scale == "relative":
             return sum(shares) / len(shares)
         return sum(squares) / sizes
+
+    def read_leak(self, inputs, logits):
+        """Mean over sites of what inactive parts write, over what the site puts out on the run's first batch."""
+        with torch.no_grad():
+            _, first, _ = self.run(self.first)
+        shares, g = [], logits.clamp(0, 1).split(self.decomposition.counts, -1)
+        for name, x, own, x0 in zip(self.decomposition.sites, inputs, g, first, strict=True):
+            read, write = self.decomposition.factors(name)
+            written = torch.einsum("btd,dc,btc,co->btco", x, read, 1 - own, write)
+            output = (x0 @ self.weight(name).T).square().sum(-1).mean()
+            shares.append(written.square().sum((-1, -2)).mean() / output)
+        return sum(shares) / len(shares)
 
     @staticmethod
     def clip(parameters, bound):

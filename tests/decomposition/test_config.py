@@ -114,6 +114,7 @@ VARIATIONS = {
     "adversary[fresh].step_size": (0.1, {}),
     "faithfulness": (1e3, {}),
     "faithfulness_scale": ("relative", {}),
+    "read_leak": (0.5, {}),
     **schedule("learning_rate", 4e-4, 1e-4),
     **schedule("importance_learning_rate", 5e-4, 2e-4),
     "clip": (0.01, {}),

@@ -53,6 +53,8 @@ CASES = {
         "adversary__steps": 1,
         "adversary__scope": "sc",
     },
+    "merged, read leak": {"read_leak": 3.0},
+    "separate, read leak": {"reconstruction__form": "separate", "read_leak": 3.0},
     "merged, MLP on activations": {"importance": {"kind": "mlp", "hidden": [4]}},
 }
 BASE = {

@@ -76,6 +76,9 @@ class TrainingConfig(Config):
     faithfulness_scale: Literal["absolute", "relative"] = Field(
         default="absolute", description="squared error per weight, or per site as a share of its own ‖W‖²"
     )
+    read_leak: float = Field(
+        default=0.0, ge=0, description="coefficient of what subcomponents write where they are not important"
+    )
     learning_rate: Schedule = Schedule(start=5e-4, end=5e-5, shape="cosine")
     importance_learning_rate: Schedule = Schedule(start=1e-3, end=1e-4, shape="cosine")
     clip: float = Field(default=0.1, gt=0, description="gradient norm of U, V")

@@ -35,7 +35,7 @@ class Rows(NamedTuple):
 
 class Clean(NamedTuple):
     """One clean forward: the output (hidden states, if the head is held back), the site outputs if the recipe holds them,
-    importance logits.
+    importance logits, and the site inputs if the recipe prices what leaks.
 
     Masked passes add the gradient of the logits to `to_logits` [B, T, C], where that is wanted.
     """
@@ -44,6 +44,7 @@ class Clean(NamedTuple):
     hidden: list[Tensor]
     logits: Tensor
     to_logits: Tensor | None = None
+    inputs: list[Tensor] | None = None
 
     def of(self, rows: slice) -> Clean:
         """That of some rows."""
