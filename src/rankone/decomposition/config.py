@@ -63,7 +63,8 @@ class TrainingConfig(Config):
     )
     continue_from: str | None = Field(
         default=None,
-        description="run directory whose last factors and importance function this run starts from",
+        description="run directory, finished decomposition or mini-decomposition whose factors and importance function "
+        "this run starts from",
     )
     warmup_steps: int = Field(
         default=0, ge=0, description="faithfulness-only AdamW steps before training (for `random`)"
@@ -78,6 +79,11 @@ class TrainingConfig(Config):
     )
     read_leak: float = Field(
         default=0.0, ge=0, description="coefficient of what subcomponents write where they are not important"
+    )
+    stray_reading: float = Field(
+        default=0.0,
+        ge=0,
+        description="coefficient of what subcomponents read in rows where they are important nowhere",
     )
     learning_rate: Schedule = Schedule(start=5e-4, end=5e-5, shape="cosine")
     importance_learning_rate: Schedule = Schedule(start=1e-3, end=1e-4, shape="cosine")

@@ -12,6 +12,7 @@ from tests.decomposition.tiny import mask_of, recipe, target, token_rows, traine
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.init.start import count_for, new_decomposition
+from rankone.decomposition.model import save_decomposition
 from rankone.decomposition.training import trainer as module
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.state import put_state, state_of
@@ -460,6 +461,15 @@ def test_a_run_goes_on_from_another_one(tmp_path):
     train(first, tmp_path, "hash")
     found = new_decomposition(target(), recipe(seed=9, continue_from=str(tmp_path)))
     expected = first.decomposition.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in found.state_dict().items())
+
+
+def test_a_run_goes_on_from_a_finished_decomposition(tmp_path):
+    model = target()
+    first = new_decomposition(model, recipe(initialisation="random"))
+    save_decomposition(first, model, tmp_path / "finished", {}, None, "float32")
+    found = new_decomposition(model, recipe(seed=9, continue_from=str(tmp_path / "finished")))
+    expected = first.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in found.state_dict().items())
 
 

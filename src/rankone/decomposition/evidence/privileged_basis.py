@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rankone.core.errors import RankOneError
 from rankone.decomposition.init.initialisation import initial_factors
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks
 
 TOP = 20
@@ -32,12 +32,12 @@ Moments = Float[Tensor, "domains d_in d_in"]
 def specificity(moments: Moments, read: Float[Tensor, "d_in c"]) -> Float[Tensor, "domains c"]:
     """Of every direction to every domain; a direction that is silent everywhere has 1."""
     if len(moments) < 2:
-        raise RankOneError(f"specificity compares domains, and there is {len(moments)}. Give text of two or more.")
+        raise RankOneError(
+            f"specificity compares domains, and there is {len(moments)}. Give text of two or more."
+        )
     square = ((moments @ read) * read).sum(1).clamp_min(0)
     rms = square.sqrt() + torch.finfo(square.dtype).tiny
-    others = torch.stack(
-        [torch.cat((rms[:i], rms[i + 1 :])).amax(0) for i in range(len(rms))]
-    )
+    others = torch.stack([torch.cat((rms[:i], rms[i + 1 :])).amax(0) for i in range(len(rms))])
     return rms / others
 
 
@@ -87,9 +87,7 @@ def input_moments(
             own = [x[real].float() for x in inputs]
             moments = [x.T @ x for x in own]
             sums = moments if sums is None else [a + b for a, b in zip(sums, moments, strict=True)]
-            written = [
-                x @ decomposition.factors(s)[0] for s, x in zip(decomposition.sites, own, strict=True)
-            ]
+            written = [x @ decomposition.factors(s)[0] for s, x in zip(decomposition.sites, own, strict=True)]
             silent += (((1 - g) * torch.cat(written, 1)).square().sum(0)) * norms
             put = [(x @ m.matrix().T).square().sum() for x, m in zip(own, model.modules, strict=True)]
             outputs = put if outputs is None else [a + b for a, b in zip(outputs, put, strict=True)]
@@ -104,7 +102,9 @@ def input_moments(
     return sites, torch.stack(importances), silent / seen, [(o / seen).item() for o in outputs]
 
 
-def top_by(importance: Float[Tensor, "domains c"], domain: int, rule: str, count: int = TOP) -> Int[Tensor, " k"]:
+def top_by(
+    importance: Float[Tensor, "domains c"], domain: int, rule: str, count: int = TOP
+) -> Int[Tensor, " k"]:
     """The `count` parts of highest mean importance on a domain, or of the highest lead over all other domains."""
     own = importance[domain]
     if rule == "lead":
@@ -131,9 +131,9 @@ def privileged_basis(
         directions.append(_directions(own, module.matrix()))
     counts = decomposition.counts
     for kind, chosen in kinds_of(decomposition.sites).items():
-        picked = torch.cat(
-            [torch.full((c,), i in chosen) for i, c in enumerate(counts)]
-        ).to(importance.device)
+        picked = torch.cat([torch.full((c,), i in chosen) for i, c in enumerate(counts)]).to(
+            importance.device
+        )
         for domain in targets or names:
             i = names.index(domain)
             parts = torch.cat([o[i] for o in ours])[picked]

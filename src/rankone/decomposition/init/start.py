@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from rankone.core.artifact import MANIFEST, open_artifact
 from rankone.core.errors import RankOneError, nearest
 from rankone.decomposition.config import DecomposeConfig, TrainingConfig
 from rankone.decomposition.importance.registry import build_importance, importance_class
 from rankone.decomposition.init.initialisation import Factors, initial_factors
 from rankone.decomposition.init.principal import principal_factors
-from rankone.decomposition.model import Decomposition
+from rankone.decomposition.model import KIND, Decomposition
 from rankone.decomposition.site import site_weight
+from rankone.decomposition.storage import restored
 from rankone.decomposition.taps import tap_widths
 from rankone.decomposition.targeted.config import Targeted, streams
 from rankone.models.listing import suggested_count
+from rankone.models.loading import ASSETS
 from rankone.models.sites import Site, find_sites
 from rankone.runtime.checkpoint import last_tensors, pack_module, unpack_module
+
+BUILTIN_DECOMPOSITION = "mini-decomposition"
 
 
 def count_for(site: Site, config: TrainingConfig) -> int:
@@ -50,7 +56,7 @@ def new_decomposition(
     importance = build_importance(config.importance, widths, counts)
     decomposition = Decomposition(factors, importance)
     if config.continue_from is not None:
-        _continue(decomposition, Path(config.continue_from))
+        _continue(decomposition, config.continue_from)
     return decomposition
 
 
@@ -78,9 +84,19 @@ def targeted_of(config: TrainingConfig) -> Targeted | None:
     return config.targeted if isinstance(config, DecomposeConfig) else None
 
 
-def _continue(decomposition: Decomposition, run: Path) -> None:
-    """Take factors and importance function from a run's last checkpoint; sizes must be the same."""
-    tensors = last_tensors(run)
+def _learned(place: str) -> Mapping[str, Tensor]:
+    """Factors and importance function of a run's last checkpoint, or of a finished decomposition."""
+    path = ASSETS / place if place == BUILTIN_DECOMPOSITION else Path(place)
+    if not (path / MANIFEST).is_file():
+        return last_tensors(path)
+    saved = open_artifact(path, KIND).tensors()
+    tensors = restored({k: v for k, v in saved.items() if not k.startswith("indices.")})
+    return {f"decomposition.{name}": value for name, value in tensors.items()}
+
+
+def _continue(decomposition: Decomposition, run: str) -> None:
+    """Take factors and importance function from what was learned before; sizes must be the same."""
+    tensors = _learned(run)
     own = pack_module("decomposition", decomposition)
     different = [
         name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.masking.kernels import kernel
-from rankone.decomposition.model import Decomposition
 from rankone.decomposition.masking.squash import wide
+from rankone.decomposition.model import Decomposition
+from rankone.decomposition.parallel.gathered import gathered
 from rankone.runtime.distributed import Ranks
 
 
@@ -105,16 +105,16 @@ class ReadLeak:
 
         A site at a time, so that the activations of one site are in memory.
         """
-        assert self._scales is not None, "the loss is measured in what the sites put out: call `measure` first"
+        assert self._scales is not None, (
+            "the loss is measured in what the sites put out: call `measure` first"
+        )
         decomposition, total = self.decomposition, torch.zeros((), device=logits.device)
         by_site = zip(
             decomposition.sites, inputs, logits.split(decomposition.counts, -1), self._scales, strict=True
         )
         for site, x, own, scale in by_site:
             read, write = (gathered(p) for p in decomposition.factors(site))
-            written = silent_writing(
-                x.flatten(0, 1), read, write, own.flatten(0, 1), dtype, self.compiled
-            )
+            written = silent_writing(x.flatten(0, 1), read, write, own.flatten(0, 1), dtype, self.compiled)
             loss = written / (scale * positions * len(decomposition.sites))
             (self.coefficient * loss).backward()
             total += loss.detach()

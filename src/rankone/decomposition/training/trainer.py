@@ -30,12 +30,13 @@ from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.objective.fused_faithfulness import squared_remainder
 from rankone.decomposition.objective.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.objective.minimality import PENALTIES, RunningMean, at_one, minimality_loss
+from rankone.decomposition.objective.read_leak import ReadLeak
 from rankone.decomposition.objective.reconstruction import DIVERGENCES, hidden_mse
+from rankone.decomposition.objective.stray_reading import StrayReading
 from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.parallel.gradient_sum import GradientSum
 from rankone.decomposition.parallel.sharding import shard
 from rankone.decomposition.parallel.share import Part, Share, in_order
-from rankone.decomposition.objective.read_leak import ReadLeak
 from rankone.decomposition.site import faithfulness, relative_faithfulness, site_weight
 from rankone.decomposition.targeted.config import Targeted
 from rankone.decomposition.targeted.decay import ImportanceDecay
@@ -87,6 +88,11 @@ class Trainer:
         held = sites if config.faithfulness or config.warmup_steps or config.read_leak else []
         self.weights = [site_weight(s).to(self.device) for s in held]
         self.leak = ReadLeak(decomposition, config.read_leak, config.compile) if config.read_leak else None
+        self.stray = (
+            StrayReading(decomposition, config.stray_reading, config.compile)
+            if config.stray_reading
+            else None
+        )
         self._optimise()
         channels = decomposition.total + len(decomposition.sites)
         self.adversary = build_adversary(
@@ -221,7 +227,7 @@ class Trainer:
             with torch.set_grad_enabled(learning or alone), self._autocast():
                 output, inputs = self.model.clean(part.batch)
                 hidden = self.model.outputs(inputs) if self.config.reconstruction.hidden else []
-                kept = None if self.leak is None else list(inputs)
+                kept = None if self.leak is None and self.stray is None else list(inputs)
                 clean = Clean(output, hidden, self.decomposition.logits(inputs), inputs=kept)
             self._kept = clean if alone else None
         return clean if learning else clean._replace(logits=clean.logits.detach())
@@ -319,6 +325,11 @@ class Trainer:
             dtype = torch.bfloat16 if self.config.autocast else torch.float32
             own = self.leak.backward(clean.inputs, clean.logits.detach(), positions, dtype)
             self._sums.add("read_leak", own)
+        if self.stray is not None:
+            assert clean.inputs is not None
+            dtype = torch.bfloat16 if self.config.autocast else torch.float32
+            own = self.stray.backward(clean.inputs, clean.logits.detach(), self.ranks, dtype)
+            self._sums.add("stray_reading", own)
 
     def _to_mean(self, own: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
         """The loss's gradient of a part's own share of f_c."""
@@ -460,6 +471,8 @@ class Trainer:
             losses["faithfulness"] = found.pop("faithfulness")
         if self.leak is not None:
             losses["read_leak"] = found.pop("read_leak")
+        if self.stray is not None:
+            losses["stray_reading"] = found.pop("stray_reading")
         self._check(losses, step)
         firing = self.ranks.sum_(self._firing)
         self.firing.lerp_(firing, 1 - FIRING_DECAY)
