@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rankone.decomposition.masking.squash import lower, upper
+from rankone.decomposition.objective.stray_reading import CLEAN, HALF_LIFE, RARE
 from rankone.decomposition.taps import SiteInputs
 
 
@@ -40,6 +41,7 @@ class Oracle:
         self.decomposition = copy.deepcopy(trainer.decomposition).double()
         self.moments = copy.deepcopy(trainer.optimizer.state_dict())["state"]
         self.first = trainer.batch(0)
+        self.stray = {k: v.double().clone() for k, v in trainer.prices.tensors().items()}
         self.mean = {k: v.double().clone() for k, v in trainer.frequency.tensors().items()}
 
     def site(self, name):
@@ -117,6 +119,9 @@ class Oracle:
         faith = self.faithfulness()
         leak = self.read_leak(inputs, logits.detach())
         total = reconstruction + minimality + self.config.faithfulness * faith + self.config.read_leak * leak
+        stray = self.stray_reading(inputs, logits.detach()) if self.stray else None
+        if stray is not None:
+            total = total + self.config.stray_reading * stray
         total.backward()
         own = sources[-1].grad
         if not merged and config.adversarial:
@@ -131,6 +136,7 @@ class Oracle:
                 "minimality": minimality.item(),
                 "faithfulness": faith.item(),
                 **({"read_leak": leak.item()} if self.config.read_leak else {}),
+                **({} if stray is None else {"stray_reading": stray.item()}),
             },
             "gradients": {n: p.grad for n, p in self.decomposition.named_parameters()},
             "sources": [*gradients, own],
@@ -205,6 +211,24 @@ class Oracle:
             output = (x0 @ self.weight(name).T).square().sum(-1).mean()
             shares.append(written.square().sum((-1, -2)).mean() / output)
         return sum(shares) / len(shares)
+
+    def stray_reading(self, inputs, logits):
+        """Mean over sites of log(energy out of place / energy) at the running means, with the batch's own gradient."""
+        decay = 0.5 ** (1 / HALF_LIFE)
+        losses, g = [], logits.clamp(0, 1).split(self.decomposition.counts, -1)
+        before = self.stray["mean"].split(self.decomposition.counts, -1)
+        seen = decay * self.stray["weight"] + 1 - decay
+        for name, x, own, mean in zip(self.decomposition.sites, inputs, g, before, strict=True):
+            a = x @ self.decomposition.factors(name)[0]
+            out = (1 - own.amax(1, keepdim=True)) * a
+            batch = [out.square().mean((0, 1)), a.square().mean((0, 1)), own.mean((0, 1))]
+            now = [
+                (decay * m + (1 - decay) * b.detach()) / seen + b - b.detach()
+                for m, b in zip(mean, batch, strict=True)
+            ]
+            weight = now[2] / (now[2] + RARE)
+            losses.append((weight * (now[0] / now[1] + CLEAN).log()).sum() / weight.sum())
+        return sum(losses) / len(losses)
 
     @staticmethod
     def clip(parameters, bound):

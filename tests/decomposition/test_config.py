@@ -115,6 +115,7 @@ VARIATIONS = {
     "faithfulness": (1e3, {}),
     "faithfulness_scale": ("relative", {}),
     "read_leak": (0.5, {}),
+    "stray_reading": (0.5, {}),
     **schedule("learning_rate", 4e-4, 1e-4),
     **schedule("importance_learning_rate", 5e-4, 2e-4),
     "clip": (0.01, {}),

@@ -54,6 +54,7 @@ CASES = {
         "adversary__scope": "sc",
     },
     "merged, read leak": {"read_leak": 3.0},
+    "merged, stray reading": {"stray_reading": 0.3, "read_leak": 1.0},
     "separate, read leak": {"reconstruction__form": "separate", "read_leak": 3.0},
     "merged, MLP on activations": {"importance": {"kind": "mlp", "hidden": [4]}},
 }

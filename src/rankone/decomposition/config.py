@@ -102,6 +102,15 @@ class TrainingConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _reads_whole_batches(self) -> TrainingConfig:
+        if self.stray_reading and self.machine.accumulation > 1:
+            raise ValueError(
+                f"stray_reading needs the whole batch of a process at once, and machine.accumulation is "
+                f"{self.machine.accumulation}: set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _reconstructs(self) -> TrainingConfig:
         recon = self.reconstruction
         if self.context % self.adversary.segments:

@@ -41,6 +41,8 @@ from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_row
 
 LADDER = (10, 20, 40, 80)
 EVIDENCE_TOKENS = 3072
+# Of each domain, for the privileged basis.
+DOMAIN_TOKENS = 4096
 HARVEST_ROWS = 1024
 # Batches whose prefix is held while masks change: those of the evidence's text at contexts from 48 on.
 EVIDENCE_BATCHES = 8
@@ -234,11 +236,15 @@ def account_on(
     """
     context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
+    domains = {
+        domain: evidence_text(tokenizer, corpus, {domain: own}, context, DOMAIN_TOKENS, split)
+        for domain, own in mixture.items()
+    }
     with (
         DecomposedModel(target, decomposition, EVIDENCE_BATCHES) as model,
         meter("evidence", work(decomposition.sites, ladder, restarts)) as bar,
     ):
-        evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts)
+        evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts, domains)
     evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
     if broad is not None:
         blocks = evidence_text(tokenizer, corpus, broad, context, split=split)

@@ -33,6 +33,19 @@ SOUND = {
     ],
     "habits": {"undecided": 0.1, "bipolar": 0.1, "half_on": 0.01},
     "adversary": {"ladder": [10, 20]},
+    "privileged_basis": {
+        "kinds": [
+            {
+                "kind": kind,
+                "ratio_by_importance": ratio,
+                "best_parts": 3.0,
+                "best_raw": 2.0,
+                "best_singular": 1.0,
+                "best_contrast": 2.5,
+            }
+            for kind, ratio in (("mlp", 1.6), ("attention", 1.1), ("v_proj", 0.9))
+        ]
+    },
 }
 
 
@@ -126,3 +139,32 @@ def test_a_model_whose_sites_do_nothing_divides_by_no_zero():
     found = v.verdict(changed(rows=rows, per_layer=layers, l0_total=0.0, alive_total=0))
     failed = {f["name"] for f in found["failures"] if f["met"] is False}
     assert failed == {"CI collapse", "dead layer"}
+
+
+def basis(kind, **figures):
+    """Sound evidence with other figures of one kind of site."""
+    found = copy.deepcopy(SOUND)
+    next(row for row in found["privileged_basis"]["kinds"] if row["kind"] == kind).update(figures)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures", "met"),
+    [
+        ("mlp", {"ratio_by_importance": 1.5}, True),
+        ("mlp", {"ratio_by_importance": 1.49}, False),
+        ("attention", {"ratio_by_importance": 0.9}, True),
+        ("mlp", {"best_raw": 3.1}, False),
+        ("attention", {"best_contrast": 3.1}, False),
+        ("attention", {"best_singular": 3.0}, False),
+        ("v_proj", {"best_raw": 9.0}, True),
+    ],
+)
+def test_parts_have_to_beat_the_basis(kind, figures, met):
+    assert v.no_better_than_its_basis(basis(kind, **figures)).met is met
+
+
+def test_without_several_domains_the_basis_is_not_measured():
+    found = copy.deepcopy(SOUND)
+    del found["privileged_basis"]
+    assert v.no_better_than_its_basis(found).met is None

@@ -50,7 +50,7 @@ def test_without_a_coefficient_nothing_is_measured():
     run = trainer(recipe())
     with run.model:
         assert "read_leak" not in run.step(0)
-    assert run.leak is None
+    assert run.prices.names == []
 
 
 def test_parts_of_a_batch_give_the_step_of_the_whole():

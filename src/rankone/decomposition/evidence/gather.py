@@ -5,7 +5,7 @@ Nothing here is optimised by training except through its own losses; CI-as-mask 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from rankone.decomposition.evidence.attribution import (
 )
 from rankone.decomposition.evidence.groups import groups
 from rankone.decomposition.evidence.maskings import masking_rows, with_unrecovered
+from rankone.decomposition.evidence.privileged_basis import privileged_basis
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.spectrum import habits, spectrum, subcomponent_rows
 from rankone.decomposition.evidence.text import EvidenceText
@@ -43,10 +44,12 @@ def gather_evidence(
     original: dict[str, int] | None = None,
     bar: Meter | None = None,
     restarts: int = 1,
+    domains: Mapping[str, Blocks] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(the evidence, one row per subcomponent by falling mean importance).
 
-    original: subcomponents per site before dead ones were folded into delta.
+    original: subcomponents per site before dead ones were folded into delta. domains: text by domain, of which two or more
+    tell parts from neurons (privileged_basis.py).
     """
     text = EvidenceText(model, blocks)
     rows = masking_rows(text)
@@ -72,6 +75,8 @@ def gather_evidence(
         "adversary_by_group": adversary_by_group(text, min(ATTACK_STEPS, max(ladder)), bar),
         "hidden": hidden_errors(text),
     }
+    if domains is not None and len(domains) > 1:
+        found["privileged_basis"] = privileged_basis(model, domains)
     return {**found, "verdict": verdict(found)}, subcomponents
 
 

@@ -22,6 +22,8 @@ def print_evidence(found: dict[str, Any], name: str) -> None:
     _print_layers(found)
     _print_sites(found)
     _print_kinds(found)
+    if "privileged_basis" in found:
+        _print_basis(found["privileged_basis"])
     verdict = found["verdict"]
     _print_verdict("Verdict by property", "holds", _MET, verdict["properties"])
     _print_verdict("Known failures", "found", _ABSENT, verdict["failures"])
@@ -114,6 +116,24 @@ def _print_sites(found: dict[str, Any]) -> None:
         "output error: of all sites masked at once, as a share of the mean square of the untouched output"
     )
     print_table(Table.of("Per site", columns, rows, caption))
+
+
+def _print_basis(found: dict[str, Any]) -> None:
+    names = {
+        "ratio_by_importance": "× its raw coordinate, by importance",
+        "ratio_by_lead": "by lead",
+        "best_parts": "best parts",
+        "best_raw": "best raw",
+        "best_singular": "singular",
+        "best_contrast": "contrast",
+    }
+    rows = [[row["kind"], *(row[name] for name in names)] for row in found["kinds"]]
+    leak = sum(row["share"] for row in found["read_leak"]) / max(len(found["read_leak"]), 1)
+    caption = (
+        f"specificity: root mean square of v·x on a domain over the highest on another; geometric means of {found['top']} "
+        f"and over {len(found['tokens'])} domains. Read leak, mean of the sites: {leak:.2%} of the squared output"
+    )
+    print_table("Against the privileged basis", ["sites", *names.values()], rows, caption)
 
 
 def _said_of_groups(found: dict[str, Any]) -> str:

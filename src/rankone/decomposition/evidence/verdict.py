@@ -29,6 +29,7 @@ DEAD_ALIVE = 0.01
 DEAD_L0 = 0.05
 GROWTH = 1.25
 OVERFIT = 20.0
+SPECIFIC = 1.5
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,30 @@ def overfitted_adversary(found: Evidence) -> Finding:
     return Finding("overfitted adversary", kl <= OVERFIT * stochastic, said, bar)
 
 
+def no_better_than_its_basis(found: Evidence) -> Finding:
+    """What matters to a domain is no more specific to it than the neuron it is closest to, or another source of directions
+    has better ones."""
+    bar = (
+        f"in MLPs {SPECIFIC:g} times as specific as the neuron it is closest to, in MLP and attention alike the best above "
+        "the best neurons or channels, singular and contrast directions: price what parts read out of place"
+    )
+    kinds = {row["kind"]: row for row in found.get("privileged_basis", {}).get("kinds", [])}
+    broad = [kinds[kind] for kind in ("mlp", "attention") if kind in kinds]
+    if not broad:
+        return Finding("no better than its basis", None, "no text of several domains to tell", bar)
+    said, met = [], True
+    for row in broad:
+        others = {source: row[f"best_{source}"] for source in ("raw", "singular", "contrast")}
+        best = max(others, key=lambda source: others[source])
+        met &= row["best_parts"] > others[best]
+        met &= row["kind"] != "mlp" or row["ratio_by_importance"] >= SPECIFIC
+        said.append(
+            f"{row['kind']}: {row['ratio_by_importance']:.2f} times its raw coordinate, the best {row['best_parts']:.2f} "
+            f"against {others[best]:.2f} ({best})"
+        )
+    return Finding("no better than its basis", met, "; ".join(said), bar)
+
+
 PROPERTIES: tuple[Callable[[Evidence], Finding], ...] = (
     faithfulness,
     minimality,
@@ -207,6 +232,7 @@ FAILURES: tuple[Callable[[Evidence], Finding], ...] = (
     dead_layer,
     weak_adversary,
     overfitted_adversary,
+    no_better_than_its_basis,
 )
 
 

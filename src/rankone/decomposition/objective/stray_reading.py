@@ -6,10 +6,10 @@ changes text that the part has no business with. With energies as means over pos
     stray_c = mean ((1 − max over the row of g_c) v_c · x)²        all_c = mean (v_c · x)²
     L = mean over sites of  Σ_c w_c log(stray_c / all_c + ε) / Σ_c w_c        w_c = f_c / (f_c + RARE), f_c = mean g_c
 
-L is twice the logarithm of a root mean square out of place over that everywhere, so every halving counts alike, however small
-it already is; the length of v does not matter. One batch is a noisy account of a rare part: energies and f_c are running
-means, and the gradient is that of the loss at the running means in the direction of the batch. Importances learn nothing
-from it. Source: ours.
+L is twice the logarithm of a root mean square out of place over that everywhere, so every halving counts alike, however
+small it already is; the length of v does not matter. One batch is a noisy account of a rare part: energies and f_c are
+running means, and the gradient is that of the loss at the running means in the direction of the batch. Importances learn
+nothing from it. Source: ours.
 """
 
 from __future__ import annotations

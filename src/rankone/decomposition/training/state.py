@@ -44,8 +44,7 @@ def _others(trainer: Trainer) -> dict[str, Tensor]:
     """What is not a parameter or a moment of one."""
     found = {f"adversary.{k}": v for k, v in trainer.adversary.tensors().items()}
     found |= {f"frequency.{k}": v for k, v in trainer.frequency.tensors().items()}
-    if trainer.stray is not None:
-        found |= {f"stray.{k}": v for k, v in trainer.stray.tensors().items()}
+    found |= {f"reads.{k}": v for k, v in trainer.prices.tensors().items()}
     if trainer.decay is not None:
         found["decay.highest"] = trainer.decay.highest
     return found | {"firing": trainer.firing}

@@ -30,9 +30,8 @@ from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.objective.fused_faithfulness import squared_remainder
 from rankone.decomposition.objective.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.objective.minimality import PENALTIES, RunningMean, at_one, minimality_loss
-from rankone.decomposition.objective.read_leak import ReadLeak
+from rankone.decomposition.objective.read_prices import ReadPrices
 from rankone.decomposition.objective.reconstruction import DIVERGENCES, hidden_mse
-from rankone.decomposition.objective.stray_reading import StrayReading
 from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.parallel.gradient_sum import GradientSum
 from rankone.decomposition.parallel.sharding import shard
@@ -87,12 +86,7 @@ class Trainer:
         # Without faithfulness nobody asks for them, and V U is never formed.
         held = sites if config.faithfulness or config.warmup_steps or config.read_leak else []
         self.weights = [site_weight(s).to(self.device) for s in held]
-        self.leak = ReadLeak(decomposition, config.read_leak, config.compile) if config.read_leak else None
-        self.stray = (
-            StrayReading(decomposition, config.stray_reading, config.compile)
-            if config.stray_reading
-            else None
-        )
+        self.prices = ReadPrices(config, decomposition, self.ranks)
         self._optimise()
         channels = decomposition.total + len(decomposition.sites)
         self.adversary = build_adversary(
@@ -169,8 +163,8 @@ class Trainer:
         parts = self.share.split(self.batch(step), rows)
         self._kept: Clean | None = None
         self.optimizer.zero_grad()
-        if self.leak is not None and not self.leak.measured:
-            self._measure_outputs(self.leak)
+        if self.prices.unmeasured:
+            self._measure_outputs()
         self._search(parts, rows, step)
         mean = self._mean_penalty(parts)
         if config.faithfulness:
@@ -227,7 +221,7 @@ class Trainer:
             with torch.set_grad_enabled(learning or alone), self._autocast():
                 output, inputs = self.model.clean(part.batch)
                 hidden = self.model.outputs(inputs) if self.config.reconstruction.hidden else []
-                kept = None if self.leak is None and self.stray is None else list(inputs)
+                kept = list(inputs) if self.prices.names else None
                 clean = Clean(output, hidden, self.decomposition.logits(inputs), inputs=kept)
             self._kept = clean if alone else None
         return clean if learning else clean._replace(logits=clean.logits.detach())
@@ -295,7 +289,8 @@ class Trainer:
             clean = self._clean(part, True)
             to_logits = torch.zeros_like(clean.logits)
             self._reconstruct(clean._replace(logits=clean.logits.detach(), to_logits=to_logits), part)
-            self._price_leak(clean)
+            positions = self.share.total * clean.logits.shape[1]
+            self.prices.add(clean.inputs, clean.logits.detach(), positions, self._sums)
             penalty, firing = mean_penalty(clean.logits, self.sharpness, kind, compiled)
             self._firing += weight * firing
             if self.decay is not None:
@@ -309,27 +304,13 @@ class Trainer:
         self.gradients.finish()
         self._kept = None
 
-    def _measure_outputs(self, leak: ReadLeak) -> None:
+    def _measure_outputs(self) -> None:
         """What leaks is measured in what the sites put out on the run's first batch, whatever step it begins at."""
         batch = self.batch(0)
         parts = self.share.split(batch, batch.new_zeros(len(batch), 1, 1, dtype=torch.bool))
         with self._autocast():
             inputs = (self.model.clean(part.batch)[1] for part in parts)
-            leak.measure(inputs, self.weights, self.share.total * batch.shape[1], self.ranks)
-
-    def _price_leak(self, clean: Clean) -> None:
-        """The read leak of a part's clean forward, and its gradients of the factors."""
-        if self.leak is not None:
-            assert clean.inputs is not None
-            positions = self.share.total * clean.logits.shape[1]
-            dtype = torch.bfloat16 if self.config.autocast else torch.float32
-            own = self.leak.backward(clean.inputs, clean.logits.detach(), positions, dtype)
-            self._sums.add("read_leak", own)
-        if self.stray is not None:
-            assert clean.inputs is not None
-            dtype = torch.bfloat16 if self.config.autocast else torch.float32
-            own = self.stray.backward(clean.inputs, clean.logits.detach(), self.ranks, dtype)
-            self._sums.add("stray_reading", own)
+            self.prices.measure(inputs, self.weights, self.share.total * batch.shape[1])
 
     def _to_mean(self, own: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
         """The loss's gradient of a part's own share of f_c."""
@@ -469,10 +450,7 @@ class Trainer:
         losses = {"reconstruction": found.pop("reconstruction"), "minimality": minimality}
         if self.config.faithfulness:
             losses["faithfulness"] = found.pop("faithfulness")
-        if self.leak is not None:
-            losses["read_leak"] = found.pop("read_leak")
-        if self.stray is not None:
-            losses["stray_reading"] = found.pop("stray_reading")
+        losses |= {name: found.pop(name) for name in self.prices.names}
         self._check(losses, step)
         firing = self.ranks.sum_(self._firing)
         self.firing.lerp_(firing, 1 - FIRING_DECAY)

@@ -1,0 +1,76 @@
+"""What the sites of a decomposed model read by domain: second moments, importances, and what leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.text.blocks import Blocks
+
+ROWS_AT_ONCE = 16
+
+
+class Reads(NamedTuple):
+    """Of every site the second moment of its input by domain [domains, d_in, d_in]; of every part its mean importance by
+    domain; over all text, per position, what every part writes where it is not important and every site's squared output."""
+
+    moments: list[Float[Tensor, "domains d_in d_in"]]
+    importance: Float[Tensor, "domains c"]
+    silent: Float[Tensor, " c"]
+    outputs: Float[Tensor, " sites"]
+
+
+def reads_of(model: DecomposedModel, texts: Mapping[str, Blocks]) -> Reads:
+    """One clean forward over the blocks of every domain."""
+    domains = [_of_domain(model, blocks) for blocks in texts.values()]
+    positions = [int(blocks.present.sum()) for blocks in texts.values()]
+    seen = sum(positions)
+    return Reads(
+        [
+            torch.stack([m / n for m, n in zip(own, positions, strict=True)])
+            for own in zip(*(d.moments for d in domains), strict=True)
+        ],
+        torch.stack([d.importance / n for d, n in zip(domains, positions, strict=True)]),
+        torch.stack([d.silent for d in domains]).sum(0) / seen,
+        torch.stack([d.outputs for d in domains]).sum(0) / seen,
+    )
+
+
+def _of_domain(model: DecomposedModel, blocks: Blocks) -> Reads:
+    """Sums over the real positions of one domain's blocks."""
+    batches = zip(blocks.ids.split(ROWS_AT_ONCE), blocks.present.split(ROWS_AT_ONCE), strict=True)
+    found = [_of_batch(model, ids, real) for ids, real in batches]
+    return Reads(
+        [torch.stack(own).sum(0) for own in zip(*(b.moments for b in found), strict=True)],
+        *(torch.stack(own).sum(0) for own in zip(*(b[1:] for b in found), strict=True)),
+    )
+
+
+@torch.no_grad()
+def _of_batch(model: DecomposedModel, ids: Tensor, real: Tensor) -> Reads:
+    device, decomposition = next(model.target.parameters()).device, model.decomposition
+    real = real.to(device)
+    _, inputs = model.clean(ids.to(device))
+    g = decomposition.logits(inputs, real).clamp(0, 1)[real]
+    moments, silent, outputs = [], [], []
+    by_site = zip(decomposition.sites, model.modules, inputs, g.split(decomposition.counts, -1), strict=True)
+    for site, module, x, own in by_site:
+        read, write = decomposition.factors(site)
+        x = x[real].float()
+        moments.append(x.T @ x)
+        silent.append(((1 - own) * (x @ read)).square().sum(0) * write.square().sum(1))
+        outputs.append((x @ module.matrix().T).square().sum())
+    return Reads(moments, g.sum(0), torch.cat(silent), torch.stack(outputs))
+
+
+def read_leaks(decomposition: Decomposition, reads: Reads) -> list[dict[str, Any]]:
+    """Of every site what its parts write where they are not important, as a share of its squared output (read_leak.py)."""
+    parts = reads.silent.split(decomposition.counts)
+    tiny = torch.finfo(reads.outputs.dtype).tiny
+    shares = [own.sum() / out.clamp_min(tiny) for own, out in zip(parts, reads.outputs, strict=True)]
+    return [{"site": s, "share": v.item()} for s, v in zip(decomposition.sites, shares, strict=True)]
