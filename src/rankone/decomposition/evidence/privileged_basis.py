@@ -103,7 +103,8 @@ def _at_site(
     name: str, weight: Float[Tensor, "d_out d_in"], factors: tuple[Tensor, Tensor], moments: Moments
 ) -> SiteSpecificity:
     count, start = max(weight.shape), torch.Generator()
-    raw = tuple(f.to(weight.device) for f in initial_factors("aligned", name, weight.cpu(), count, start))
+    read, write = initial_factors("aligned", name, weight.cpu(), count, start)
+    raw = read.to(weight.device), write.to(weight.device)
     of_raw = specificity(moments, raw[0])
     contrast = [specificity(moments, contrast_reads(moments, i))[i] for i in range(len(moments))]
     singular = torch.linalg.svd(weight, full_matrices=False).Vh.T
