@@ -237,7 +237,7 @@ def account_on(
     context = usual_context(target)
     blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
     domains = {
-        domain: evidence_text(tokenizer, corpus, {domain: own}, context, DOMAIN_TOKENS, split)
+        domain: evidence_text(tokenizer, corpus, {domain: own}, context, tokens=DOMAIN_TOKENS, split=split)
         for domain, own in mixture.items()
     }
     with (

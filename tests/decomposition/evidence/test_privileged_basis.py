@@ -72,6 +72,15 @@ def test_kinds_of_sites():
     assert found == {"attention": [0, 2], "q_proj": [0, 2], "mlp": [1], "c_fc": [1]}
 
 
+@pytest.mark.parametrize("name", ["h.0.mlp.c_fc", "h.0.mlp.down_proj", "h.0.attn.v_proj", "h.0.attn.o_proj"])
+def test_raw_parts_add_up_to_the_weight(model, name):
+    weight = model.modules[model.decomposition.sites.index(name)].matrix()
+    read, write = p.raw_parts(name, weight)
+    torch.testing.assert_close((read @ write).T, weight)
+    one_hot = read if name.endswith(("down_proj", "o_proj")) else write
+    assert (one_hot == torch.eye(len(one_hot))).all()
+
+
 def test_reads_are_those_of_a_plain_loop(model):
     found, decomposition = reads_of(model, texts()), model.decomposition
     own = texts()["de"]

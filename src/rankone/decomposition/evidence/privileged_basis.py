@@ -6,7 +6,7 @@ A direction v that a site reads is *specific* to a domain by
 
 which an edit feels, since it scales u vᵀ at every position, whatever the importance says. From second moments of a site's
 input by domain (reads.py) it is known for every direction at once. The parts that matter most to a domain stand against the
-raw coordinates they are closest to (the aligned start's parts: neurons of an MLP, channels of attention), and the best parts
+raw coordinates they are closest to (neurons of an MLP, channels of attention heads), and the best parts
 of a kind of site against its best raw coordinates, singular directions and contrast directions.
 """
 
@@ -23,8 +23,9 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.reads import read_leaks, reads_of
-from rankone.decomposition.init.initialisation import initial_factors
 from rankone.decomposition.model import DecomposedModel
+from rankone.models.anatomy import in_attention
+from rankone.models.streams import reads_hidden
 from rankone.text.blocks import Blocks
 
 # Parts, or directions, of which the geometric mean is taken.
@@ -99,12 +100,17 @@ def contrast_reads(moments: Moments, domain: int, count: int = TOP) -> Float[Ten
     return torch.linalg.eigh(moments[domain] - others).eigenvectors.flip(1)[:, :count]
 
 
+def raw_parts(name: str, weight: Float[Tensor, "d_out d_in"]) -> tuple[Tensor, Tensor]:
+    """(V, U) of a site's neurons or channels: each reads, or writes, one coordinate inside its block."""
+    inputs = reads_hidden(name, *weight.shape)
+    one_hot = torch.eye(weight.shape[1] if inputs else weight.shape[0], device=weight.device)
+    return (one_hot, weight.T) if inputs else (weight.T, one_hot)
+
+
 def _at_site(
     name: str, weight: Float[Tensor, "d_out d_in"], factors: tuple[Tensor, Tensor], moments: Moments
 ) -> SiteSpecificity:
-    count, start = max(weight.shape), torch.Generator()
-    read, write = initial_factors("aligned", name, weight.cpu(), count, start)
-    raw = read.to(weight.device), write.to(weight.device)
+    raw = raw_parts(name, weight)
     of_raw = specificity(moments, raw[0])
     contrast = [specificity(moments, contrast_reads(moments, i))[i] for i in range(len(moments))]
     singular = torch.linalg.svd(weight, full_matrices=False).Vh.T
@@ -140,9 +146,7 @@ def kinds_of(sites: Sequence[str]) -> dict[str, list[int]]:
     """Numbers of the sites in an MLP and in attention, and of those of every name."""
     kinds: dict[str, list[int]] = {}
     for number, site in enumerate(sites):
-        *path, last = site.split(".")
-        broad = "mlp" if path and path[-1] in ("mlp", "feed_forward", "ffn") else "attention"
-        for kind in (broad, last):
+        for kind in ("attention" if in_attention(site) else "mlp", site.rsplit(".", 1)[-1]):
             kinds.setdefault(kind, []).append(number)
     return kinds
 

@@ -133,7 +133,7 @@ def _print_basis(found: dict[str, Any]) -> None:
         f"specificity: root mean square of v·x on a domain over the highest on another; geometric means of {found['top']} "
         f"and over {len(found['tokens'])} domains. Read leak, mean of the sites: {leak:.2%} of the squared output"
     )
-    print_table("Against the privileged basis", ["sites", *names.values()], rows, caption)
+    print_table(Table.of("Against the privileged basis", ["sites", *names.values()], rows, caption))
 
 
 def _said_of_groups(found: dict[str, Any]) -> str:

@@ -30,7 +30,6 @@ from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.objective.fused_faithfulness import squared_remainder
 from rankone.decomposition.objective.fused_penalty import add_gradient, mean_penalty
 from rankone.decomposition.objective.minimality import PENALTIES, RunningMean, at_one, minimality_loss
-from rankone.decomposition.objective.read_prices import ReadPrices
 from rankone.decomposition.objective.reconstruction import DIVERGENCES, hidden_mse
 from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.parallel.gradient_sum import GradientSum
@@ -43,6 +42,7 @@ from rankone.decomposition.training.clipping import clip
 from rankone.decomposition.training.faults import forward_fault, not_finite
 from rankone.decomposition.training.head import Head, held_back
 from rankone.decomposition.training.passes import Clean, Pass, Rows, attention, rows_at_once
+from rankone.decomposition.training.read_prices import ReadPrices
 from rankone.decomposition.training.recompute import recomputed
 from rankone.decomposition.training.sums import Sums
 from rankone.models.sites import find_sites
