@@ -24,8 +24,7 @@ from torch import Tensor
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.reads import read_leaks, reads_of
 from rankone.decomposition.model import DecomposedModel
-from rankone.models.anatomy import in_attention
-from rankone.models.streams import reads_hidden
+from rankone.models.anatomy import in_attention, reads_hidden
 from rankone.text.blocks import Blocks
 
 # Parts, or directions, of which the geometric mean is taken.

@@ -21,8 +21,8 @@ from rankone.decomposition.storage import restored
 from rankone.decomposition.taps import tap_widths
 from rankone.decomposition.targeted.config import Targeted, streams
 from rankone.models.listing import suggested_count
-from rankone.models.loading import ASSETS
 from rankone.models.sites import Site, find_sites
+from rankone.models.sources.names import ASSETS
 from rankone.runtime.checkpoint import last_tensors, pack_module, unpack_module
 
 BUILTIN_DECOMPOSITION = "mini-decomposition"
