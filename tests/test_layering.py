@@ -26,6 +26,7 @@ ROOMS = (
     "clustering",
     "labels",
     "edits",
+    "answers",
     "experiments",
     "show",
     "session",

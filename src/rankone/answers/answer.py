@@ -1,0 +1,99 @@
+"""What a model answers: greedy, to a plain text or to a message in its chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from rankone.answers.greedy import end_ids, greedy
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.core.escaping import half_pair
+from rankone.text.chats import Turn, chat_prompt
+from rankone.text.openers import opener_id
+from rankone.workspace import Workspace
+
+
+class AnswerRequest(Config):
+    """A prompt and how it is given to the model.
+
+    chat: in the chat template, as what a user says, after `system` if that is given; otherwise as the start of a text, after
+    the workspace's opener.
+    """
+
+    prompt: str
+    tokens: int = Field(default=40, description="tokens to generate at most")
+    chat: bool = False
+    system: str | None = None
+
+
+class Answer(Config):
+    """A greedy continuation of a prompt, without it.
+
+    tokens: how many were generated, the one that ends it included. finish: `end` where the model ended it, `length` where
+    the limit did. note: what a person should know of it, or ''.
+    """
+
+    prompt: str
+    chat: bool
+    text: str
+    tokens: int
+    finish: Literal["end", "length"]
+    note: str = ""
+
+
+def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
+    """Answer one prompt by an exact argmax over the model's logits (answers/greedy.py).
+
+    Raises RankOneError for a prompt that is no text or does not fit the context, and for `chat` with a model that has no
+    template.
+    """
+    if request.system is not None and not request.chat:
+        raise RankOneError(
+            "a system message is part of a chat: ask with the chat template too, or leave it out."
+        )
+    turns = [Turn("system", request.system)] if request.system is not None else []
+    (found,) = answers(workspace, [request.prompt], request.tokens, request.chat, turns)
+    return found
+
+
+def answers(
+    workspace: Workspace,
+    prompts: Sequence[str],
+    tokens: int = 40,
+    chat: bool = False,
+    before: Sequence[Turn] = (),
+) -> list[Answer]:
+    """Answer several prompts together; in a chat each of them comes after the turns `before`."""
+    rows = [prompt_ids(workspace, prompt, chat, before) for prompt in prompts]
+    ends = end_ids(workspace.model, workspace.tokenizer)
+    made = greedy(workspace.model, rows, tokens, ends)
+    return [_answer(workspace, p, ids, ends, chat) for p, ids in zip(prompts, made, strict=True)]
+
+
+def prompt_ids(
+    workspace: Workspace, prompt: str, chat: bool = False, before: Sequence[Turn] = ()
+) -> list[int]:
+    """What the model reads: the opener and the prompt, or the chat template up to where the assistant speaks."""
+    if problem := half_pair(prompt):
+        raise RankOneError(f"the prompt is no text: {problem}. Give it in UTF-8.")
+    tokenizer = workspace.tokenizer
+    if chat:
+        return chat_prompt(tokenizer, [*before, Turn("user", prompt)])
+    first = opener_id(tokenizer, workspace.opener)
+    said: list[int] = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    return said if first is None else [first, *said]
+
+
+def _answer(workspace: Workspace, prompt: str, ids: list[int], ends: frozenset[int], chat: bool) -> Answer:
+    ended = ids[-1] in ends
+    text = str(workspace.tokenizer.decode(ids, skip_special_tokens=True))
+    note = ""
+    if ended and not text.strip():
+        note = "the model ended at once"
+        if not chat and workspace.tokenizer.chat_template:
+            note += ": it is a chat model, and answers in its chat template (--chat)"
+    finish = "end" if ended else "length"
+    return Answer(prompt=prompt, chat=chat, text=text, tokens=len(ids), finish=finish, note=note)

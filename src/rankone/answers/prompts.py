@@ -1,0 +1,57 @@
+"""The prompts of the side-effect set, and the phrases a model's own text in a language starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
+
+Kind = Literal["instruction", "list", "code", "fact", "about", "name", "language", "switching"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Prompt(Config):
+    """One prompt, written for RankOne, as a message of a chat and as the start of a plain text.
+
+    language: that of a sound answer, None for code. about: the language whose country or culture an English prompt is about.
+    uses: other languages that a sound answer may hold.
+    """
+
+    name: str
+    kind: Kind
+    language: str | None
+    about: str | None
+    uses: tuple[str, ...]
+    chat: str
+    plain: str
+
+    def asks_for(self, target: str | None) -> bool:
+        """Whether it asks for the target itself: text in that language, or from and into it."""
+        return target is not None and target in (self.language, *self.uses)
+
+
+@cache
+def prompts() -> tuple[Prompt, ...]:
+    """All prompts that ship, in a fixed order."""
+    data = files("rankone.answers").joinpath("data", "prompts.jsonl").read_text("utf8")
+    return tuple(Prompt.checked(json.loads(line), "prompts.jsonl") for line in data.splitlines())
+
+
+def prompts_for(target: str | None, kinds: Sequence[str] = KINDS) -> list[Prompt]:
+    """The prompts for an edit of a target language: English about *its* country, not about others'.
+
+    Without a target, or for one that no prompt is about, those about all countries. RankOneError for an unknown kind.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise RankOneError(
+                f"no prompts of kind '{kind}'; choose among {', '.join(KINDS)}.{nearest(kind, list(KINDS))}"
+            )
+    chosen = [p for p in prompts() if p.kind in kinds]
+    known = {p.about for p in prompts() if p.about is not None}
+    return [p for p in chosen if p.about is None or target not in known or p.about == target]

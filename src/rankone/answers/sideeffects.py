@@ -1,0 +1,157 @@
+"""What an edit does to a model's answers that no table per domain shows: the side-effect set, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from rankone.answers.answer import Answer, answers
+from rankone.answers.degeneration import Signs, signs
+from rankone.answers.prompts import KINDS, Kind, Prompt, prompts_for
+from rankone.core.config import Config
+from rankone.edits.lowrank import LowRankEdit
+from rankone.metrics.wilson import wilson_interval
+from rankone.workspace import Workspace
+
+
+class SideEffectRequest(Config):
+    """Which prompts, and how they are asked.
+
+    target: the domain that is edited: prompts in it, and from or into it, are told apart from side effects, and English is
+    about its country. chat: in the chat template; None where the tokenizer has one.
+    """
+
+    target: str | None = None
+    kinds: tuple[Kind, ...] = KINDS
+    tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
+    chat: bool | None = None
+
+
+class Reply(Config):
+    """One answer and what was measured of it."""
+
+    text: str
+    tokens: int
+    signs: Signs
+
+
+class Effect(Config):
+    """One prompt and its answers. target: the prompt asks for what was edited."""
+
+    prompt: Prompt
+    asked: str
+    target: bool
+    before: Reply
+    after: Reply
+
+    @property
+    def degenerated(self) -> bool:
+        """Sound before the edit, degenerate after it."""
+        return self.after.signs.degenerate and not self.before.signs.degenerate
+
+
+class Share(Config):
+    """How many of some answers degenerate: by the base model, with the edit, newly so; and how many stay the same.
+
+    new_interval: 95% Wilson interval of the share that is newly degenerate.
+    """
+
+    group: str
+    prompts: int
+    before: int
+    after: int
+    new: int
+    same: int
+    new_interval: tuple[float, float]
+
+    @property
+    def new_share(self) -> float:
+        """Newly degenerate answers of all; 0 without prompts."""
+        return self.new / self.prompts if self.prompts else 0.0
+
+
+class SideEffects(Config):
+    """Answers before and after an edit; effects in the order of the prompts."""
+
+    target: str | None
+    chat: bool
+    tokens: int
+    edit: str
+    effects: tuple[Effect, ...]
+
+    @property
+    def side(self) -> Share:
+        """Over all prompts that do not ask for the target: the figure an edit is judged by."""
+        return share("all side effects", [e for e in self.effects if not e.target])
+
+    def by_kind(self) -> list[Share]:
+        """A share per kind and, of other languages, per language; then the prompts that ask for the target."""
+        groups: dict[str, list[Effect]] = {}
+        for effect in self.effects:
+            groups.setdefault(_group(effect), []).append(effect)
+        wanted = groups.pop("target", [])
+        found = [share(name, own) for name, own in groups.items()]
+        return [*found, self.side, *([share(f"asks for {self.target}", wanted)] if wanted else [])]
+
+    def newly_degenerate(self) -> list[Effect]:
+        """The side effects that went wrong, in the order of the prompts."""
+        return [e for e in self.effects if e.degenerated and not e.target]
+
+
+def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectRequest) -> SideEffects:
+    """Greedy answers of a model without and with an edit, and which of them degenerate (answers/degeneration.py).
+
+    The model is put back bit for bit. Raises RankOneError for an edit of another model, and for `chat` without a template.
+    """
+    chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
+    chosen = prompts_for(request.target, request.kinds)
+    asked = [p.chat if chat else p.plain for p in chosen]
+    before = answers(workspace, asked, request.tokens, chat)
+    with edit.applied(workspace.model):
+        after = answers(workspace, asked, request.tokens, chat)
+    effects = [
+        Effect(
+            prompt=prompt,
+            asked=text,
+            target=prompt.asks_for(request.target),
+            before=reply(prompt, first),
+            after=reply(prompt, second),
+        )
+        for prompt, text, first, second in zip(chosen, asked, before, after, strict=True)
+    ]
+    return SideEffects(
+        target=request.target,
+        chat=chat,
+        tokens=request.tokens,
+        edit=edit.description,
+        effects=tuple(effects),
+    )
+
+
+def reply(prompt: Prompt, said: Answer) -> Reply:
+    """An answer with its signs; languages that a prompt may be answered in are no fault."""
+    expected = [] if prompt.language is None else [prompt.language, *prompt.uses]
+    found = signs(said.text, expected, code=prompt.kind == "code")
+    return Reply(text=said.text, tokens=said.tokens, signs=found)
+
+
+def share(group: str, effects: Sequence[Effect]) -> Share:
+    """Counts over some effects."""
+    new = sum(e.degenerated for e in effects)
+    return Share(
+        group=group,
+        prompts=len(effects),
+        before=sum(e.before.signs.degenerate for e in effects),
+        after=sum(e.after.signs.degenerate for e in effects),
+        new=new,
+        same=sum(e.before.text == e.after.text for e in effects),
+        new_interval=wilson_interval(new / len(effects) if effects else 0.0, len(effects)),
+    )
+
+
+def _group(effect: Effect) -> str:
+    if effect.target:
+        return "target"
+    prompt = effect.prompt
+    return f"{prompt.kind} {prompt.language if prompt.kind == 'language' else prompt.about or ''}".strip()
