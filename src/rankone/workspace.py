@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
 from rankone.models.context import usual_context
+from rankone.models.soundness import require_causal, require_fitting
 from rankone.parts.parts import Parts
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus, require_domain
@@ -24,7 +25,8 @@ class Workspace:
     """A model under study and what is known of it; token ids, parts and the model lie on the same device.
 
     parts: None where nothing but the model is needed. opener: what rows of text start with, by choice (text/openers.py).
-    Raises RankOneError where tokenizer and model do not fit, and for an opener that the tokenizer does not have.
+    Raises RankOneError where tokenizer and model do not fit, for a model that sees later tokens, and for an opener
+    that the tokenizer does not have.
     """
 
     model: PreTrainedModel
@@ -34,12 +36,8 @@ class Workspace:
     opener: str = AUTO
 
     def __post_init__(self) -> None:
-        size = self.vocabulary
-        if len(self.tokenizer) > size:
-            raise RankOneError(
-                f"vocabulary mismatch: the tokenizer has {len(self.tokenizer)} entries, the model {size}. "
-                "Load the tokenizer the model was trained with."
-            )
+        require_causal(self.model)
+        require_fitting(self.tokenizer, self.model)
         if self.opener != AUTO:
             opener_id(self.tokenizer, self.opener)
 

@@ -25,6 +25,7 @@ from rankone.cli import (
 )
 from rankone.core.errors import RankOneError, ToldError
 from rankone.core.escaping import visible
+from rankone.core.foreign import explained
 from rankone.runtime.quiet import quiet_libraries
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
@@ -47,7 +48,7 @@ def _refuse_processes(command: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what the disk refuses."""
+    """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
     try:
         _refuse_processes(sys.argv[1:2])
@@ -57,11 +58,9 @@ def main() -> None:
     except RankOneError as error:
         sys.stderr.write(f"rankone: {visible(str(error))}\n")
         sys.exit(2)
-    except OSError as error:
-        if error.errno is None or isinstance(error, ConnectionError):
+    except Exception as error:
+        said = explained(error)
+        if said is None:
             raise
-        place = f" at '{error.filename}'" if error.filename else ""
-        sys.stderr.write(
-            f"rankone: {error.strerror}{place}. Check that the place exists, can be read and written, and has room.\n"
-        )
+        sys.stderr.write(f"rankone: {visible(said)}\n")
         sys.exit(2)

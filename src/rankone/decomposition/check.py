@@ -18,6 +18,7 @@ from rankone.core.errors import RankOneError
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.models.context import context_length
 from rankone.models.sites import Site
+from rankone.models.soundness import require_causal, require_plain_weights
 
 ROWS, LENGTH = 2, 5
 _RELATIVE = 1e-3
@@ -30,10 +31,11 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
     runs several times, runs on a part of the positions or with other arguments than one tensor, and sites whose
     weight is read past the wrap. Three forwards of ten tokens.
     """
-    _refuse_meta(target)
+    require_plain_weights(target)
     ids = _probe(target)
     with torch.no_grad():
         clean = _logits(target, ids)
+    require_causal(target)
     with installed(target, {s.name: _nothing(s) for s in sites}) as placed:
         with torch.no_grad():
             again, calls = _watched_run(target, ids, placed)
@@ -56,15 +58,6 @@ def same_output(one: Tensor, other: Tensor) -> bool:
     """Equal to the bit on a CPU; elsewhere up to kernels that add in no fixed order (mixtures of experts)."""
     allowed = 0.0 if other.device.type == "cpu" else _RELATIVE * other.abs().max().item()
     return (one - other).abs().max().item() <= allowed
-
-
-def _refuse_meta(target: nn.Module) -> None:
-    empty = [name for name, parameter in target.named_parameters() if parameter.is_meta]
-    if empty:
-        raise RankOneError(
-            f"'{empty[0]}' has no values (meta device; {len(empty)} parameters). Load the model with its weights, "
-            "on one device."
-        )
 
 
 def _probe(target: PreTrainedModel) -> Int[Tensor, "2 length"]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -23,9 +22,13 @@ from transformers import (
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
 from rankone.core.artifact import MANIFEST, open_artifact, read_manifest
 from rankone.core.errors import RankOneError
+from rankone.core.files import parse_json
 from rankone.core.tensors import tensor_hash
+from rankone.models.soundness import require_causal, require_finite_weights
 from rankone.models.sources.names import BUILTIN_MODELS, resolve
 
+# Tables that old checkpoints hold and models compute.
+_COMPUTED = ("rotary_emb.inv_freq",)
 _MANIFEST_KEYS = {"kind", "files", "schema_version"}
 
 
@@ -34,20 +37,24 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
 
     A RankOne artefact is verified against its manifest first. No code from the checkpoint is run and no pickle
     is read: the weights must be safetensors. Raises RankOneError for what is missing, damaged, incomplete or
-    quantised: no parameter is ever left at a random value.
+    quantised, for tensors that the model has no place for, NaN and infinity, an adapter beside the model, and a model
+    that sees later tokens: no parameter is ever left at a random value.
     """
     source = resolve(path_or_name)
     _verify_manifest(source)
+    _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
-    try:
+    with _foreign("model", path_or_name, source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _load_error("model", path_or_name, source, error) from error
     model, info = loaded
     _refuse_gaps(path_or_name, info)
-    return model.eval()
+    if getattr(model, "peft_config", None):
+        raise _adapter_error(path_or_name)
+    require_finite_weights(model, str(path_or_name))
+    require_causal(model.eval())
+    return model
 
 
 def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
@@ -59,18 +66,13 @@ def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
     _verify_manifest(source, read_manifest)
     config = _config(path_or_name, source)
     _refuse_quantised(path_or_name, config)
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
-    except (ValueError, RuntimeError, ImportError, NotImplementedError) as error:
-        raise _load_error("model", path_or_name, source, error) from error
+    with _foreign("model", path_or_name, source), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
 
 
 def _config(name: str | Path, source: Path | str) -> PreTrainedConfig:
-    try:
+    with _foreign("model", name, source):
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _load_error("model", name, source, error) from error
 
 
 def _refuse_quantised(name: str | Path, config: PreTrainedConfig) -> None:
@@ -87,10 +89,8 @@ def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer saved beside a model; RankOneError where there is none."""
     source = resolve(path_or_name)
     _verify_manifest(source)
-    try:
+    with _foreign("tokenizer", path_or_name, source):
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise _load_error("tokenizer", path_or_name, source, error) from error
 
 
 def model_hash(model: nn.Module) -> str:
@@ -106,7 +106,7 @@ def _verify_manifest(source: Path | str, verify: Callable[[Path, str], object] =
     if not isinstance(source, Path) or not (source / MANIFEST).is_file():
         return
     try:
-        manifest = json.loads((source / MANIFEST).read_text("utf8"))
+        manifest = parse_json((source / MANIFEST).read_text("utf8"))
     except ValueError:
         manifest = dict.fromkeys(_MANIFEST_KEYS)  # damaged: let `verify` say so
     if isinstance(manifest, dict) and _MANIFEST_KEYS & manifest.keys():
@@ -121,9 +121,42 @@ def _refuse_gaps(name: str | Path, info: dict[str, Any]) -> None:
                 f"'{name}' does not fill the whole model: {kind.replace('_', ' ')} {', '.join(found[:3])} "
                 f"({len(found)} in all). The checkpoint is incomplete or belongs to another architecture."
             )
+    surplus = sorted(key for key in info.get("unexpected_keys") or () if not key.endswith(_COMPUTED))
+    if surplus:
+        raise RankOneError(
+            f"'{name}' holds tensors that its configuration has no place for: {', '.join(surplus[:3])} ({len(surplus)} in "
+            "all). Without them it would be another model; restore the config.json that belongs to these weights."
+        )
 
 
-def _load_error(what: str, name: str | Path, source: Path | str, error: Exception) -> RankOneError:
+def _refuse_adapter(source: Path | str) -> None:
+    if isinstance(source, Path) and (source / "adapter_config.json").exists():
+        raise _adapter_error(source)
+
+
+def _adapter_error(source: Path | str) -> RankOneError:
+    return RankOneError(
+        f"'{source}' holds an adapter beside the model (adapter_config.json): whether it is applied would depend on PEFT "
+        "being installed. Merge it into the model (merge_and_unload), or move it to a folder of its own."
+    )
+
+
+@contextmanager
+def _foreign(what: str, name: str | Path, source: Path | str) -> Iterator[None]:
+    """Whatever a library makes of files that others wrote becomes a RankOneError that names them."""
+    try:
+        yield
+    except RankOneError:
+        raise
+    except Exception as error:
+        raise _load_error(what, name, source, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the tokenizers' Rust
+            raise
+        raise _load_error(what, name, source, error) from error
+
+
+def _load_error(what: str, name: str | Path, source: Path | str, error: BaseException) -> RankOneError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(source, Path):
         return RankOneError(f"cannot load the {what} in '{source}': {reason}")

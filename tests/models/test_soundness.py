@@ -1,0 +1,148 @@
+"""Models that would be measured wrong are refused by name before anything is measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.helpers import VOCAB, gpt2, llama, simple_mlp, tokenizer
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertLMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    XLNetConfig,
+    XLNetLMHeadModel,
+)
+
+from rankone.core.errors import RankOneError
+from rankone.models.loading import load_model
+from rankone.models.soundness import require_causal, require_fitting, require_plain_weights
+from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
+
+SMALL = {"vocab_size": VOCAB, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def bert(**more):
+    torch.manual_seed(0)
+    return BertConfig(**SMALL, intermediate_size=40, initializer_range=0.2, **more)
+
+
+def xlnet():
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=VOCAB, d_model=24, n_layer=2, n_head=2, d_inner=40, initializer_range=0.2)
+    return XLNetLMHeadModel(config)
+
+
+@pytest.mark.parametrize("build", [simple_mlp, gpt2, llama])
+def test_causal_models_pass(build):
+    require_causal(build())
+
+
+def test_models_that_see_later_tokens_are_refused(tmp_path):
+    BertForMaskedLM(bert()).save_pretrained(tmp_path / "bert")
+    xlnet().save_pretrained(tmp_path / "xlnet")
+    for name in ("bert", "xlnet"):
+        with pytest.raises(RankOneError, match="sees later tokens"):
+            load_model(tmp_path / name)
+    with pytest.raises(RankOneError, match="BertLMHeadModel sees later tokens"):
+        Workspace(BertLMHeadModel(bert()).eval(), tokenizer(), BuiltinCorpus())
+    BertLMHeadModel(bert(is_decoder=True)).save_pretrained(tmp_path / "decoder")
+    load_model(tmp_path / "decoder")
+
+
+def test_a_model_that_is_training_is_tried_in_eval_mode_and_left_training():
+    model = gpt2().train()
+    require_causal(model)
+    assert model.training
+
+
+def biased_llama(tmp_path):
+    torch.manual_seed(0)
+    config = LlamaConfig(**SMALL, intermediate_size=40, attention_bias=True, max_position_embeddings=64)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def configured(folder, **changed):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf8")), **changed}), "utf8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"attention_bias": False}, r"model\.layers\.0\.self_attn\.k_proj\.bias.*\(8 in all\)"),
+        ({"num_hidden_layers": 1}, r"model\.layers\.1\.input_layernorm\.weight"),
+    ],
+)
+def test_tensors_that_the_config_does_not_name_are_refused(tmp_path, changed, named):
+    load_model(biased_llama(tmp_path))
+    with pytest.raises(RankOneError, match=f"has no place for: {named}"):
+        load_model(configured(tmp_path, **changed))
+
+
+def test_an_adapter_beside_the_model_is_refused(tmp_path):
+    llama().save_pretrained(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}", "utf8")
+    with pytest.raises(RankOneError, match=r"holds an adapter beside the model .*merge_and_unload"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    llama().save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 2] = value
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        RankOneError, match=r"'model\.layers\.1\.mlp\.up_proj\.weight' of .* holds NaN or inf"
+    ):
+        load_model(tmp_path)
+
+
+def test_weights_without_values_and_quantised_ones_are_refused_by_name():
+    with torch.device("meta"):
+        empty = simple_mlp()
+    with pytest.raises(RankOneError, match=r"'wte\.weight' has no values"):
+        require_causal(empty)
+    model = simple_mlp()
+    layer = model.get_submodule("h.0.mlp.c_fc")
+    layer.weight = nn.Parameter(torch.ones(40, 24, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(RankOneError, match=r"'h\.0\.mlp\.c_fc\.weight' is no plain matrix.*torch\.int8"):
+        require_plain_weights(model)
+
+
+def test_token_ids_past_the_embedding_are_refused():
+    words, model = tokenizer(), simple_mlp()
+    require_fitting(words, model)
+    words.add_tokens([f"<extra {i}>" for i in range(301 - len(words))])
+    with pytest.raises(
+        RankOneError, match=r"301 entries, the model 300 \(its ids go up to 300, '<extra \d+>'\)"
+    ):
+        Workspace(model, words, BuiltinCorpus())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"model_type": "llama", "hidden_size": ' + b"9" * 5000 + b"}",
+        b'{"model_type": "llama", "hidden_size": "many"}',
+        b'{"a": ' * 20_000,
+        b'{"model_type": "llama", "num_attention_heads": 0}',
+        b'{"model_type": "llama", "num_hidden_layers": -1, "vocab_size": null}',
+        b"[]",
+        b"\xff\xfe",
+    ],
+)
+def test_configurations_of_any_content_are_named_errors(tmp_path, content):
+    llama().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(RankOneError, match=f"{tmp_path}"):
+        load_model(tmp_path)
