@@ -14,10 +14,11 @@ from pathlib import Path
 from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
-from rankone.experiments.investigation.check import CheckConfig, check, print_check
+from rankone.experiments.investigation.check import CheckConfig, check, check_table
 from rankone.harvest.reading.store import HarvestStore
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import ASSETS
+from rankone.render.terminal import print_table
 from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
 
@@ -45,7 +46,7 @@ def main() -> None:
     store = HarvestStore.open(given.harvest, decomposition, target)
     corpus = open_corpus(given.text)
     found = check(Workspace(target, tokenizer, corpus, decomposition), store, config)
-    print_check(found)
+    print_table(check_table(found))
     made = {
         "decomposition": artifact.fingerprint,
         "harvest": {"fingerprint": store.artifact.fingerprint, "config": store.config["config"]},

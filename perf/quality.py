@@ -54,9 +54,10 @@ from rankone.decomposition.sweep import scaled
 from rankone.decomposition.training.passes import attention
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.render.colours import PALETTE
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
-from rankone.render.theme import PALETTE, figure, log_axes, svg, themed
+from rankone.render.theme import figure, log_axes, svg, themed
 from rankone.runtime.progress import console
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import mixture_pieces, mixture_rows

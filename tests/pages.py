@@ -11,7 +11,7 @@ BLOCKS = {"div", "p", "ul", "ol", "table", "figure", "section", "nav", "h1", "h2
 CHILDREN = {
     "ul": {"li"},
     "ol": {"li"},
-    "table": {"thead", "tbody"},
+    "table": {"caption", "thead", "tbody"},
     "thead": {"tr"},
     "tbody": {"tr"},
     "tr": {"td", "th"},

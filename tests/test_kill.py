@@ -87,7 +87,7 @@ def killed_equals_whole(words, folder, steps, name):
     assert not (folder / "killed").exists()
     resumed = rankone(*killed)
     assert resumed.code == 0, resumed.err
-    assert f"resuming at step {saved}" in resumed.out
+    assert f"resuming at step {saved}" in resumed.err
     whole = rankone(*words, "--out", folder / "whole")
     assert whole.code == 0, whole.err
     assert "resuming" not in whole.out
@@ -125,7 +125,7 @@ def test_harvest(tmp_path, one_thread, tokenizer):
     assert not list((tmp_path / "killed.run").glob("*/finished.json")), "killed too late to tell anything"
     resumed = rankone(*words, "--out", tmp_path / "killed")
     assert resumed.code == 0, resumed.err
-    assert "resuming at batch" in resumed.out
+    assert "resuming at batch" in resumed.err
     whole = rankone(*words, "--out", tmp_path / "whole")
     assert whole.code == 0, whole.err
     first, second = (open_artifact(tmp_path / name, "harvest") for name in ("killed", "whole"))

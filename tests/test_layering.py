@@ -292,7 +292,7 @@ def test_wrong_imports_are_named(file, source, named):
         ("edits/a.py", "from . import lowrank\nfrom .methods.lora import LoRA\nfrom ..text import blocks"),
         ("runtime/checkpoint.py", "from rankone.core.artifact import new_artifact"),
         ("__main__.py", "from rankone.cli import main"),
-        ("cli.py", "from rankone.experiments.report import write_report\nimport torch"),
+        ("cli.py", "from rankone.experiments.report.page import write_report\nimport torch"),
     ],
 )
 def test_right_imports_pass(file, source):

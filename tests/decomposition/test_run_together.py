@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr
 from functools import partial
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from rankone.core.artifact import open_artifact
 from rankone.decomposition import run as module
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
+from rankone.runtime.progress import report
 from rankone.text.sources.directory import DirectoryCorpus
 
 
@@ -33,10 +34,11 @@ def text(tmp_path_factory):
 def decomposed(ranks, text, out, machine, rows=4, stop_after=None):
     """A run from text to artefact; what this process printed."""
     printed = io.StringIO()
+    report()
     quick = partial(module.account_on, ladder=(1,))
     config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
     model, tokenizer, corpus = target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text)
-    with patch.object(module, "account_on", quick), redirect_stdout(printed):
+    with patch.object(module, "account_on", quick), redirect_stderr(printed):
         run = out.with_suffix(".run")
         decompose(config, model, tokenizer, corpus, run, out, stop_after, storage="float32")
     return printed.getvalue()

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 from tests.experiments import factory
 
 from rankone.core.errors import RankOneError
 from rankone.experiments import component_figures, figures, tables
 from rankone.render import theme
+from rankone.render.colours import PALETTE
+from rankone.render.values import signed
 
 ARGS = (factory.CHANCE, "de", "en")
 
@@ -57,7 +59,7 @@ def test_trade_off_fills_inverting_scales_and_leaves_amplifying_ones_hollow(runs
     assert amplified
     np.testing.assert_allclose(_sorted(kinds["scalar α < 0"].get_offsets()), _sorted(inverted))
     np.testing.assert_allclose(_sorted(kinds["scalar α > 1"].get_offsets()), _sorted(amplified))
-    assert tuple(kinds["scalar α < 0"].get_facecolor()[0]) == to_rgba(theme.PALETTE[0])
+    assert tuple(kinds["scalar α < 0"].get_facecolor()[0]) == to_rgba(PALETTE[0])
     assert not len(kinds["scalar α > 1"].get_facecolor())
 
 
@@ -131,17 +133,7 @@ def test_zero_token_bars_are_the_rises():
         want = [row["rise"] for row in rows if row["edit"] == edit]
         np.testing.assert_allclose([bar.get_width() for bar in axes.patches], want)
         np.testing.assert_allclose([bar.get_x() for bar in axes.patches], 0.0)
-        assert [t.get_text() for t in axes.texts] == [theme.signed(rise) for rise in want]
-
-
-def test_importance_cells_are_the_table_by_rank():
-    rows = factory.components()
-    axes = component_figures.importance(rows[::-1], "de", "en", top=7).axes[0]
-    (mesh,) = (c for c in axes.collections if isinstance(c, QuadMesh))
-    want = [[row[f"importance_{d}"] for d in factory.BASE] for row in rows[:7]]
-    np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(7, -1), want)
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [("▸ " if row["picked"] else "") + row["component"] for row in rows[:7]]
+        assert [t.get_text() for t in axes.texts] == [signed(rise) for rise in want]
 
 
 def test_svg_is_reproducible_and_its_references_resolve(runs):

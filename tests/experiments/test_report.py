@@ -8,7 +8,7 @@ from tests.pages import Page
 from rankone.core.errors import RankOneError
 from rankone.experiments import tables
 from rankone.experiments.names import method_name
-from rankone.experiments.report import write_report
+from rankone.experiments.report.page import write_report
 
 
 def _value(cell):
@@ -23,8 +23,9 @@ def source(tmp_path_factory):
 
 def test_the_page_keeps_the_rules(source):
     page = Page(source)
-    assert page.tags.count("svg") == 6
-    assert page.tags.count("a") == page.tags.count("section") > 5
+    assert page.tags.count("svg") == 5
+    assert page.tags.count("details") == 11
+    assert page.tags.count("a") == 10
 
 
 def test_hostile_rollouts_come_out_inert(source):
@@ -47,7 +48,7 @@ def test_every_number_in_the_glance_table_is_the_tables(source):
         assert _value(row[1]) == smallest[method]
         assert row[2] == f"{tally['successes']} of {tally['seeds']}"
         want = [tally["forget_ce"], tally["forget_rise"], *(tally["damage"][d] for d in domains)]
-        assert [_value(cell) for cell in row[3:]] == pytest.approx(want, abs=5.1e-4)
+        assert [_value(cell) for cell in row[3:]] == pytest.approx(want, abs=5.1e-3)
 
 
 def test_the_sentence_states_the_counted_numbers(source):
@@ -59,7 +60,46 @@ def test_the_sentence_states_the_counted_numbers(source):
     )
     assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
     assert f"English by +{tally['damage']['en']:.3f}" in lead
-    assert "LoRA rank 1: 128 tokens" in lead
+    assert "LoRA rank 1: 128 tokens" in source
+
+
+def test_the_story_comes_first_and_the_rest_is_folded(source):
+    """The claim, the text before and after, one figure, the damage bars; nothing else is open."""
+    story, folded = source.split("<nav>")
+    assert (
+        story.index('class="lead"')
+        < story.index("rlich in der Kommission")
+        < story.index("de la &lt;b&gt;Comisión")
+    )
+    assert story.index("Comisión") < story.index("<svg") < story.index('id="damage-table"')
+    assert story.count("<svg") == 1
+    assert "<details" not in story
+    assert " open" not in folded
+    tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
+    rises = {"German": tally["forget_rise"], "English": tally["damage"]["en"]}
+    rows = {row[0]: row for row in Page(source).tables["damage-table"]}
+    for name, rise in rises.items():
+        assert _value(rows[name][3]) == pytest.approx(rise, abs=5.1e-3)
+
+
+def test_figures_say_what_is_seen_and_hold_real_text(source):
+    alts = re.findall(r'<svg role="img" aria-label="([^"]*)"', source)
+    assert any("one scalar reaches 8 of 9 seeds at 4 tokens" in alt for alt in alts)
+    assert any("Lines of cross-entropy by domain" in alt and "at α = −10" in alt for alt in alts)
+    assert len(re.findall(r"<text[^>]*>\s*seeds that succeed", source)) == 1
+    sizes = set(re.findall(r"font: (?:[\w ]+ )?([\d.]+)px", source))
+    assert sizes == {"9"}
+
+
+def test_no_path_of_the_machine_is_shown(tmp_path):
+    directory = factory.results(tmp_path, seeds=1, budgets=(2,))
+    path = directory / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["provenance"]["config"] = {"text": "/home/someone/corpus", "rates": [0.1, 1e-05]}
+    path.write_text(json.dumps(summary))
+    rows = dict(Page(write_report(directory).read_text("utf8")).tables["provenance-table"])
+    assert (rows["config.text"], rows["config.rates"]) == ("corpus", "0.1, 1e-05")
+    assert (rows["time"], rows["peak memory"]) == ("61 s", "1.2 GB")
 
 
 def test_methods_that_share_no_budget_are_reported_at_their_own(tmp_path):
@@ -73,7 +113,7 @@ def test_methods_that_share_no_budget_are_reported_at_their_own(tmp_path):
     for row, method in zip(page.tables["glance-table"][1:], factory.METHODS, strict=True):
         tally = counted[method][own[method]]
         assert row[2] == f"{tally['successes']} of {tally['seeds']}"
-        assert _value(row[3]) == pytest.approx(tally["forget_ce"], abs=5.1e-4)
+        assert _value(row[3]) == pytest.approx(tally["forget_ce"], abs=5.1e-3)
 
 
 def test_missing_optional_tables_leave_a_reason(tmp_path):

@@ -275,7 +275,8 @@ def test_shards_make_up_the_whole_to_the_byte(world, store, tmp_path, small_buff
     assert files(tmp_path / "out") == files(store.artifact.path)
 
 
-def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monkeypatch, capsys):
+def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monkeypatch, caplog):
+    caplog.set_level("INFO", "rankone")
     """Cut off between parts, then in the middle of one; what was half-written is done again."""
     assert not world.run(tmp_path / "run", part_tokens=100, stop_after=2)
     add, calls = collect.Collector.add, []
@@ -292,7 +293,7 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
     (tmp_path / "run/shard-000-of-001/.part-00000099.partial-a1b2c3d4").mkdir()
     monkeypatch.setattr(collect.Collector, "add", add)
     assert world.run(tmp_path / "run", part_tokens=100)
-    assert "resuming at batch" in capsys.readouterr().out
+    assert "resuming at batch" in caplog.text
     combine([tmp_path / "run"], tmp_path / "out")
     assert files(tmp_path / "out") == files(store.artifact.path)
     assert world.run(tmp_path / "run"), "a finished shard is left alone"

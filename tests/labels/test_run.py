@@ -97,7 +97,8 @@ def test_the_most_frequent_come_first_and_the_limit_holds(harvest, tmp_path):
     assert sorted(outcome.model) == sorted(most)
 
 
-def test_estimate_alone_asks_nothing_and_writes_nothing(harvest, tmp_path, capsys):
+def test_estimate_alone_asks_nothing_and_writes_nothing(harvest, tmp_path, caplog):
+    caplog.set_level("INFO", "rankone")
     with serving(answer) as (url, script):
         run(
             harvest,
@@ -110,7 +111,7 @@ def test_estimate_alone_asks_nothing_and_writes_nothing(harvest, tmp_path, capsy
         )
     assert script.bodies == []
     assert not (tmp_path / "labels").exists()
-    shown = capsys.readouterr().out
+    shown = caplog.text
     assert re.search(
         r"45 requests to .* tokens in and .* out, cost about", shown
     )  # 5 labels, 2 × (10 + 5 + 5)

@@ -37,7 +37,7 @@ def labels():
     return written(
         a_0=("German function words", 0.5),
         a_1=("short words", 0.9, "Mostly articles."),
-        a_2=("text", 0.2, "Not German."),
+        a_2=("text", 0.2, "Some German."),
         a_3=("suffixes", 0.8),
         a_4=("Germanic words", 1.0),
         a_5=("der and die", 0.1),
@@ -49,7 +49,8 @@ def found(store, labels, query, **options):
 
 
 def test_labels_come_before_beginnings_domains_and_reasons(store, labels):
-    """4 · 1.5/2 = 3 for the word, 2 for a beginning at full confidence, 1.5 · 1.8/2 for the domain, 1.2/2 for the reason."""
+    """4 · 1.5/2 = 3 for the word, 2 for a beginning at full confidence, 1.5 · 1.8/2 for the domain, 1.2/2 for the reason;
+    each times 1 + the specificity: a:0 .04, a:3 .1 − .002, the others none."""
     assert found(store, labels, "German") == [
         ("a:0", "label"),
         ("a:4", "beginning of a word of the label"),
@@ -57,7 +58,29 @@ def test_labels_come_before_beginnings_domains_and_reasons(store, labels):
         ("a:2", "reason"),
     ]
     scores = [hit.score for hit in search(store, labels, "german")]
-    assert scores == pytest.approx([3.0, 2.0, 1.35, 0.6])
+    assert scores == pytest.approx([3.0 * 1.04, 2.0, 1.35 * 1.098, 0.6])
+
+
+def test_a_label_that_denies_a_word_is_not_found_by_it(store):
+    labels = written(
+        a_0=("words in all text but German: der", 0.9),
+        a_1=("text in all text but English and German", 0.9),
+        a_2=("not German, but French", 0.9),
+        a_3=("German suffixes", 0.8, "Not English."),
+        a_4=("non-German words", 1.0, "German elsewhere."),
+        a_5=("German words, not English", 0.1),
+    )
+    assert [c for c, *_ in found(store, labels, "German")] == ["a:3", "a:5"]
+    assert [c for c, *_ in found(store, labels, "French")] == ["a:2"]
+    with pytest.raises(RankOneError, match="nothing matches"):
+        search(store, labels, "English")
+
+
+def test_the_more_specific_to_a_named_domain_comes_first(store):
+    """a:3 fires on 10 % of German alone, a:0 on 4 %; both labels are alike."""
+    labels = written(a_0=("German words", 0.8), a_3=("German suffixes", 0.8))
+    assert [c for c, *_ in found(store, labels, "german")] == ["a:3", "a:0"]
+    assert [c for c, *_ in found(store, labels, "de")] == ["a:3", "a:0"]
 
 
 def test_tokens_count_when_they_are_telling(store, labels):

@@ -12,10 +12,10 @@ from rankone.runtime.progress import log, meter, report
 
 @pytest.fixture(autouse=True)
 def _as_before():
-    before = log.handlers, log.level, log.propagate
+    handlers, level = log.handlers, log.level
     yield
-    log.handlers, log.propagate = before[0], before[2]
-    log.setLevel(before[1])
+    log.handlers = handlers
+    log.setLevel(level)
 
 
 def test_a_line_at_every_tenth_with_the_time_left_and_the_total(capsys, monkeypatch):
@@ -36,9 +36,9 @@ def test_a_line_at_every_tenth_with_the_time_left_and_the_total(capsys, monkeypa
 def test_the_log_comes_out_on_standard_error(capsys):
     report()
     report()
-    logging.getLogger("rankone").info("a [bold]note[/bold]")
+    logging.getLogger("rankone").info("a [bold]note[/bold] \x1b[2J")
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "a [bold]note[/bold]\n")
+    assert (said.out, said.err) == ("", "a [bold]note[/bold] \\x1b[2J\n")
 
 
 def test_quiet_leaves_warnings_alone(capsys):

@@ -31,7 +31,7 @@ def test_what_it_says():
         "h.0.mlp.c_fc:1",
         "0.24",
         "reads alike (v)",
-        "-0.50",
+        "−0.50",
         "+3.000",
     ):
         assert words.casefold() in said.casefold(), words

@@ -28,7 +28,7 @@ def test_a_component_shows_its_members():
         shown, page=replace(shown.page, members=[MemberRow("a:1", 45, 0.9), MemberRow("<b>", 5, 0.1)])
     )
     page = Page(portrait_page(shown))
-    assert page.tables["members-table"][1:] == [["a:1", "45", "", "90.00 %"], ["<b>", "5", "", "10.00 %"]]
+    assert page.tables["members-table"][1:] == [["a:1", "45", "", "90.0%"], ["<b>", "5", "", "10.0%"]]
     cluster = Component("c3", ["a:1", shown.page.component], 50, 0.5, 12.0, [40, 10])
     assert "member of c3, 2 subcomponents" in Page(portrait_page(replace(portrait(), cluster=cluster))).text
     own = replace(cluster, component=shown.page.component)
@@ -40,7 +40,7 @@ def test_what_it_says():
     text = Page(page).text
     for words in (
         "h.0.mlp.down_proj:7",
-        "5.00 %",
+        "5.00%",
         "German",
         "English",
         "␣der",

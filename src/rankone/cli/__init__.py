@@ -26,6 +26,7 @@ from rankone.cli import (
 from rankone.core.errors import RankOneError, ToldError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
+from rankone.runtime.progress import report
 from rankone.runtime.quiet import quiet_libraries
 
 THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
@@ -50,6 +51,7 @@ def _refuse_processes(command: list[str]) -> None:
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
+    report()
     try:
         _refuse_processes(sys.argv[1:2])
         app()

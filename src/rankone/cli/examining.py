@@ -9,7 +9,7 @@ import typer
 
 from rankone.cli.common import Split, Text, load_pair
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
+from rankone.render.terminal import print_table, print_tables
 from rankone.runtime.progress import console, meter
 
 commands = typer.Typer()
@@ -36,7 +36,7 @@ def evidence(
     from rankone.core.artifact import refuse_existing, write_json
     from rankone.decomposition.evidence.attack import ladder_to
     from rankone.decomposition.evidence.save import save_evidence
-    from rankone.decomposition.evidence.tables import print_evidence
+    from rankone.decomposition.evidence.tables import evidence_tables
     from rankone.decomposition.run import account_on, broad_of, mixture_of
     from rankone.text.opening import open_corpus
 
@@ -59,7 +59,7 @@ def evidence(
         restarts,
         broad_of(artifact, corpus),
     )
-    print_evidence(found, decomposition)
+    print_tables(evidence_tables(found, decomposition))
     if out is not None:
         write_json(out, found)
     if tables is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rankone.cli.common import DecompositionPath, Model, Out, Split, Text, listed, load_pair
+from rankone.render.terminal import print_table, print_tables
 from rankone.runtime.progress import console
 
 commands = typer.Typer()
@@ -26,8 +27,12 @@ def demo(
 ) -> None:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     from rankone.experiments.demo import run_demo
+    from rankone.experiments.report.results import read_results
+    from rankone.experiments.report.shown import printed
 
     run_demo(_job(recipe, text, harvest=harvest, labels=labels), out, replace)
+    print_tables(printed(read_results(out)))
+    console.print(f"report: {out / 'index.html'}", markup=False)
 
 
 @commands.command()
@@ -45,7 +50,7 @@ def picks(
 ) -> None:
     """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""
     from rankone.core.artifact import refuse_existing
-    from rankone.experiments.picks import PicksConfig, compare_picks, report_picks
+    from rankone.experiments.picks import PicksConfig, compare_picks, picks_table, write_picks
     from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.store import open_labels
     from rankone.text.opening import open_corpus
@@ -67,7 +72,10 @@ def picks(
     store = HarvestStore.open(harvest, loaded, target)
     found = open_labels(labels, store.artifact.fingerprint)
     workspace = Workspace(target, tokenizer, corpus, loaded)
-    report_picks(compare_picks(workspace, store, found, config), config, out)
+    measured = compare_picks(workspace, store, found, config)
+    print_table(picks_table(measured, config))
+    if out is not None:
+        write_picks(out, measured, config)
 
 
 @commands.command()
@@ -80,12 +88,12 @@ def measure(
 ) -> None:
     """Cross-entropy of a model on every domain of some text."""
     from rankone.core.artifact import refuse_existing
-    from rankone.experiments.measuring import measure_model
+    from rankone.experiments.measuring import measure_model, measured_table
     from rankone.text.opening import open_corpus
 
     if out is not None:
         refuse_existing(out)
-    measure_model(model, open_corpus(text), split, tokens, out)
+    print_table(measured_table(measure_model(model, open_corpus(text), split, tokens, out)))
 
 
 @commands.command(name="select-rates")
@@ -96,9 +104,9 @@ def select_rates(
     seeds: Annotated[int, typer.Option(min=1, help="seeds per setting")] = 2,
 ) -> None:
     """Choose each method's learning rate and λ per budget on validation text."""
-    from rankone.experiments.rates import select
+    from rankone.experiments.rates import rates_table, select
 
-    select(_job(recipe, text, rates=False), out, seeds)
+    print_table(rates_table(select(_job(recipe, text, rates=False), out, seeds)))
 
 
 def _job(

@@ -10,7 +10,7 @@ import typer
 from rankone.cli.common import Model, Out, Text, run_dir
 from rankone.core.errors import RankOneError
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
+from rankone.render.terminal import print_table, print_tables
 from rankone.runtime.progress import console
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def sites(
     ] = None,
 ) -> None:
     """List the weight matrices that can be decomposed or edited, with shapes and a suggested C; reads no weights."""
-    from rankone.models.listing import print_sites
+    from rankone.models.listing import site_tables
     from rankone.models.loading import load_skeleton
     from rankone.models.sites import find_sites
 
     skeleton = load_skeleton(model)
-    print_sites(model, skeleton, find_sites(skeleton, pattern or None))
+    print_tables(site_tables(model, skeleton, find_sites(skeleton, pattern or None)))
     if estimate or recipe:
         from rankone.decomposition.config import DecomposeConfig
         from rankone.models.context import usual_context
@@ -138,10 +138,10 @@ def _decompose(
     """What every process of a `decompose` does."""
     from rankone.core.artifact import read_json, refuse_existing
     from rankone.decomposition.config import DecomposeConfig
-    from rankone.decomposition.evidence.tables import print_evidence
+    from rankone.decomposition.evidence.tables import evidence_tables
     from rankone.decomposition.planning.memory import memory_advice
     from rankone.decomposition.run import decompose as run_decompose
-    from rankone.decomposition.sweep import SHORTER, print_sweep
+    from rankone.decomposition.sweep import SHORTER, sweep_table
     from rankone.decomposition.sweep import sweep as run_sweep
     from rankone.models.loading import load_model, load_skeleton, load_tokenizer
     from rankone.runtime.device import run_device
@@ -163,7 +163,7 @@ def _decompose(
     tokenizer, corpus, folder = load_tokenizer(model), open_corpus(text), run or run_dir(out)
     _print_estimate(target, config)
     if sweep:
-        return print_sweep(run_sweep(config, target, tokenizer, corpus, folder, out), out)
+        return print_table(sweep_table(run_sweep(config, target, tokenizer, corpus, folder, out), out))
     if (
         run_decompose(config, target, tokenizer, corpus, folder, out, stop_after, not keep_dead, storage)
         is None
@@ -171,12 +171,12 @@ def _decompose(
         return console.print(
             f"stopped in '{folder}'; the same command without --stop-after goes on from there"
         )
-    print_evidence(read_json(out / "evidence.json"), str(out))
+    print_tables(evidence_tables(read_json(out / "evidence.json"), str(out)))
 
 
 def _print_estimate(target: Any, config: Any) -> None:
     """Memory and time of a run on the device it will use."""
-    from rankone.decomposition.planning.estimate import estimate_on, print_estimate
+    from rankone.decomposition.planning.estimate import estimate_on, estimate_tables
     from rankone.decomposition.planning.size import run_size
     from rankone.models.context import require_context
     from rankone.runtime.device import run_device
@@ -185,4 +185,4 @@ def _print_estimate(target: Any, config: Any) -> None:
     size, device = run_size(target, config), target.device
     if device.type == "meta":
         device = run_device()
-    print_estimate(estimate_on(size, config, device), size, device)
+    print_tables(estimate_tables(estimate_on(size, config, device), size, device))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rankone.decomposition.check import same_output
 from rankone.models.blocks import blocks_of
 from rankone.models.modules import StandIn, replaced
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 
 
 class Prefix:
@@ -61,7 +61,7 @@ class Prefix:
         """Whether starting late gives the logits of the whole forward; if not, it is off from here on."""
         if same_output(self._from(self._find(ids), forward), logits):
             return True
-        console.print(
+        log.info(
             f"late start is off: without its first {self.blocks} blocks the model gives other logits "
             "(they pass on more than hidden states). Masked forwards run in full."
         )

@@ -34,7 +34,7 @@ from rankone.models.loading import model_hash
 from rankone.models.sites import find_sites
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
-from rankone.runtime.progress import console, meter
+from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
@@ -111,7 +111,7 @@ def _finish(
     decomposition.eval().requires_grad_(False).to(target.device)
     if fold:
         decomposition = fold_dead(decomposition, dead_free_importance(target, decomposition, rows))
-        console.print(
+        log.info(
             f"kept {decomposition.total:,} of {sum(original.values()):,} subcomponents; the rest is in delta"
         )
     decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))

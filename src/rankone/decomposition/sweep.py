@@ -21,11 +21,10 @@ from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.render.theme import svg
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 from rankone.text.corpus import Corpus
 
 KIND = "sweep"
@@ -63,9 +62,7 @@ def sweep(
     for factor in FACTORS:
         own = scaled(config, factor)
         folder = run / f"factor-{factor:g}"
-        console.print(
-            f"importance coefficient × {factor:g}: activity {own.minimality.activity:.3g}", markup=False
-        )
+        log.info(f"importance coefficient × {factor:g}: activity {own.minimality.activity:.3g}")
         finished = folder / "decomposition"
         if finished.exists():
             _refuse_other(finished, own, target, corpus)
@@ -104,14 +101,12 @@ def point(factor: float, config: DecomposeConfig, found: dict[str, Any]) -> dict
     }
 
 
-def print_sweep(rows: list[dict[str, Any]], out: Path) -> None:
+def sweep_table(rows: list[dict[str, Any]], out: Path) -> Table:
     """The frontier as a table."""
     keys = ["factor", "activity", "l0", "alive", "kl_ci", "kl_stochastic", "kl_adversarial", "failures"]
     titles = ["×", "activity", "L0", "alive", "KL, CI as mask", "stochastic", "attacked", "failures found"]
     caption = f"{rows[0]['steps']} steps each; attacked: {rows[0]['pgd_steps']} PGD steps; figure: {out}/frontier.svg"
-    print_table(
-        Table.of("L0 against reconstruction", titles, [[row[k] for k in keys] for row in rows], caption)
-    )
+    return Table.of("L0 against reconstruction", titles, [[row[k] for k in keys] for row in rows], caption)
 
 
 def _refuse_other(path: Path, config: DecomposeConfig, target: PreTrainedModel, corpus: Corpus) -> None:

@@ -1,10 +1,9 @@
-"""Figures of subcomponents and untrained edits: scale response, zero-token edits, importance by domain."""
+"""Figures of subcomponents and untrained edits: scale response, zero-token edits."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +11,9 @@ from matplotlib.figure import Figure
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.escaping import visible
 from rankone.experiments.names import domain_colours
-from rankone.experiments.tables import IMPORTANCE, Row, domains_of
-from rankone.render.theme import FAINT, INK, MUTED, PALETTE, end_labels, figure, themed
+from rankone.experiments.tables import Row, domains_of
+from rankone.render.colours import CARD, FAINT, MUTED
+from rankone.render.theme import end_labels, figure, themed
 from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
@@ -40,7 +40,7 @@ def scale_response(rows: Sequence[Row], component: str, chance: float, forget: s
     axes.set_ylabel("CE (nats per token)")
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.margins(x=0.01, y=0.08)
-    axes.text(1.0, 0.99, " α = 1", transform=axes.get_xaxis_transform(), va="top", color=MUTED, fontsize=8)
+    axes.text(1.0, 0.99, " α = 1", transform=axes.get_xaxis_transform(), va="top", color=MUTED)
     texts = [(domain_name(d), colours[d]) for d in domains]
     end_labels(axes, [*ends, (axes.get_xlim()[1], chance)], [*texts, (f"chance {number(chance, 2)}", MUTED)])
     return fig
@@ -70,7 +70,7 @@ def zero_token(
     columns = min(3, len(edits))
     lines = -(-len(edits) // columns)
     note = f"dotted: {domain_name(forget)} at chance"
-    fig = figure(3.3 * columns + 0.8, (0.24 * len(domains) + 1.0) * lines + 0.9, title, note)
+    fig = figure(3.0 * columns + 0.9, (0.24 * len(domains) + 1.0) * lines + 0.9, title, note)
     grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for i, axes in enumerate(grid):
         if i >= len(edits):
@@ -78,7 +78,7 @@ def zero_token(
             continue
         chosen = [row for row in rows if row["edit"] == edits[i]]
         _edit_panel(axes, chosen, domains, chance, forget)
-        axes.set_title(textwrap.fill(visible(edits[i]), 36, max_lines=2), fontsize=8.5)
+        axes.set_title(textwrap.fill(visible(edits[i]), 36, max_lines=2))
         if i + columns >= len(edits):
             axes.set_xlabel("CE rise (nats per token)")
             axes.tick_params(labelbottom=True)
@@ -91,7 +91,7 @@ def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance:
     present = [d for d in domains if d in found]
     places = [domains.index(d) for d in present]
     rises = [found[d]["rise"] for d in present]
-    colours = [PALETTE[0] if d == forget else "#8a94a0" for d in present]
+    colours = [domain_colours(present)[d] for d in present]
     axes.axvline(0, color=MUTED, linewidth=0.7)
     if forget in found:
         axes.axvline(
@@ -105,8 +105,7 @@ def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance:
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=7.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.6},
         )
     axes.set_yticks(range(len(domains)), [domain_name(d) for d in domains])
     axes.tick_params(axis="y", length=0)
@@ -116,39 +115,3 @@ def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance:
 def _edit_limits(axes: Axes, rises: Sequence[float]) -> None:
     low, high = min(0.0, *rises), max(0.1, *rises)
     axes.set_xlim(low - 0.03 * (high - low), high + 0.17 * (high - low))
-
-
-@themed
-def importance(rows: Sequence[Row], forget: str, retain: str, top: int = 20) -> Figure:
-    """Heat map of mean causal importance (0 to 1): the `top` best-ranked subcomponents by domain."""
-    rows = sorted(rows, key=lambda row: row["rank"])[:top]
-    named = [{"domain": key.removeprefix(IMPORTANCE)} for key in rows[0] if key.startswith(IMPORTANCE)]
-    domains = domains_of(named, forget, retain)
-    values = [[row[IMPORTANCE + domain] for domain in domains] for row in rows]
-    title = f"Where the top {len(rows)} {domain_name(forget)} candidates matter"
-    fig = figure(0.75 * len(domains) + 3.0, 0.26 * len(rows) + 1.5, title, "▸ the picked subcomponent")
-    axes = fig.subplots()
-    high = max(1e-9, *(value for line in values for value in line))
-    mesh = axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=high, edgecolors="white", linewidth=1)
-    for i, line in enumerate(values):
-        for j, value in enumerate(line):
-            ink = "white" if value > 0.6 * high else INK
-            axes.text(j + 0.5, i + 0.5, number(value, 2), ha="center", va="center", fontsize=7, color=ink)
-    _heat_axes(axes, rows, domains)
-    bar = fig.colorbar(mesh, ax=axes, pad=0.02, aspect=30, label="mean causal importance")
-    solids: Any = bar.solids
-    solids.set_rasterized(False)  # vector like the rest: the report's policy loads no image
-    solids.set_edgecolor("face")
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return fig
-
-
-def _heat_axes(axes: Axes, rows: Sequence[Row], domains: Sequence[str]) -> None:
-    axes.invert_yaxis()
-    axes.set_xticks([j + 0.5 for j in range(len(domains))], [domain_name(d) for d in domains])
-    names = [("▸ " if row["picked"] else "") + visible(row["component"]) for row in rows]
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], names)
-    axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
-    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_fontweight("bold" if row["picked"] else "normal")
-    axes.spines[:].set_visible(False)

@@ -13,7 +13,7 @@ from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
-from rankone.experiments.report import write_report
+from rankone.experiments.report.page import write_report
 from rankone.experiments.response import rises, scale_response
 from rankone.experiments.tables import (
     RESPONSE,
@@ -26,10 +26,8 @@ from rankone.experiments.tables import (
 )
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
-from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime.places import holds
-from rankone.runtime.progress import console, meter
+from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
 
 
@@ -58,9 +56,7 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     summary["seconds"] = time.monotonic() - clock
     summary["peak_memory_bytes"] = peak_memory_bytes()
     write_json(out / "summary.json", summary)
-    print_summary(job, summary)
-    page = write_report(out)
-    console.print(f"report: {page}", markup=False)
+    write_report(out)
     return summary
 
 
@@ -71,22 +67,9 @@ def peak_memory_bytes() -> int:
 
 
 def _rank(job: Job, out: Path) -> None:
-    console.print(
-        f"looking into {job.workspace.require_parts().total:,} subcomponents on training text", markup=False
-    )
+    log.info(f"looking into {job.workspace.require_parts().total:,} subcomponents on training text")
     rows = job.component_rows()
     write_table(out / "components.parquet", rows, components_schema(job.importances.domains))
-    columns = ["label", "component", *job.importances.domains]
-    shown = [
-        [
-            ("→ " if r["picked"] else "  ") + r["label"],
-            r["component"],
-            *(f"{r[f'importance_{d}']:.2f}" for d in job.importances.domains),
-        ]
-        for r in rows[:12]
-    ]
-    caption = f"mean causal importance per domain; picked by label and specificity: {job.choice[0].name}"
-    print_table(Table.of(f"Most specific to {job.config.forget}", columns, shown, caption))
 
 
 def _fit_and_measure(
@@ -136,10 +119,6 @@ def _zero_token(
     if reference:
         rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
-    columns = ["edit", *base]
-    found = {(row["edit"], row["domain"]): f"{row['rise']:+.2f}" for row in rows}
-    printed = [[label, *(found.get((label, d)) for d in base)] for label in _labels(rows)]
-    print_table(Table.of("No forget token used: rise of cross-entropy (nats per token)", columns, printed))
 
 
 def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
@@ -152,15 +131,9 @@ def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
     measured = read_measured(Path(name))
     here = (job.workspace.corpus.fingerprint(), "test", job.config.test_tokens)
     if (measured.text["fingerprint"], measured.split, measured.tokens) != here:
-        console.print(
-            f"the reference was measured on other text ('{measured.text['name']}'): left out", markup=False
-        )
+        log.info(f"the reference was measured on other text ('{measured.text['name']}'): left out")
         return {}
     return {d: measured.ce[d] for d in test if d in measured.ce}
-
-
-def _labels(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["edit"] for row in rows))
 
 
 def _shown(fits: dict[str, list[Fit]]) -> Fit:
@@ -189,34 +162,3 @@ def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> di
             "config": config.model_dump(),
         },
     }
-
-
-def print_summary(job: Job, summary: dict[str, Any]) -> None:
-    """The table one reads at a glance."""
-    others = [d for d in summary["base"] if d != job.config.forget]
-    rows = []
-    for method, budgets in summary["methods"].items():
-        for budget, tally in budgets.items():
-            rows.append(
-                [
-                    method,
-                    budget,
-                    f"{tally['successes']}/{tally['seeds']}",
-                    f"{tally['forget_ce']:.2f}",
-                    *(f"{tally['damage'][d]:+.2f}" for d in others),
-                ]
-            )
-    base = summary["base"]
-    caption = (
-        f"success: {job.config.forget} CE ≥ 0.98 chance ({summary['chance']:.2f}) and {job.config.retain} damage < 0.1; "
-        f"damage: mean rise of CE on test text; base CE " + " ".join(f"{d} {v:.2f}" for d, v in base.items())
-    )
-    columns = ["method", "budget", "success", f"{job.config.forget} CE", *others]
-    print_table(
-        Table.of(
-            f"Forgetting {job.config.forget} by {summary['component']} ({summary['label']})",
-            columns,
-            rows,
-            caption,
-        )
-    )

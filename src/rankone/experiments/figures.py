@@ -23,7 +23,8 @@ from rankone.experiments.tables import (
     fits,
     summarise_runs,
 )
-from rankone.render.theme import FAINT, MUTED, SUCCESS, end_labels, figure, rise_axis, themed
+from rankone.render.colours import CARD, FAINT, MUTED, SUCCESS
+from rankone.render.theme import end_labels, figure, rise_axis, themed
 from rankone.text.domains import domain_name
 
 _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "full"}
@@ -42,7 +43,9 @@ def trade_off(rows: Sequence[Row], chance: float, forget: str, retain: str) -> F
     lines = math.ceil(len(budgets) / columns)
     title = f"Removing {domain_name(forget)} against damage to {domain_name(retain)}: every run, by budget"
     note = "y is linear up to 0.1 and logarithmic beyond; shaded: counted as success"
-    fig = figure(3.3 * columns + 0.4, 2.6 * lines + 1.3, title, note, list(_method_keys(every)))
+    fig = figure(
+        min(3.3, 9.5 / columns) * columns + 0.4, 2.4 * lines + 1.3, title, note, list(_method_keys(every))
+    )
     grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
     target = chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
     for axes, budget in zip(grid, budgets, strict=False):
@@ -99,9 +102,9 @@ def _scatter(
 ) -> None:
     colour, marker = style
     x, y = zip(*points, strict=True)
-    edge = "white" if _SIGNS[sign] == "full" else colour
+    edge = CARD if _SIGNS[sign] == "full" else colour
     label = f"{method} {sign}".strip()
-    width = 0.4 if edge == "white" else 1.1
+    width = 0.4 if edge == CARD else 1.1
     face = _fill(sign, colour)
     axes.scatter(
         x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, linewidths=width, label=label, zorder=3
@@ -154,7 +157,7 @@ def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> 
     best = best_fits(rows, chance, forget, retain)
     title = f"What else changed: CE rise outside {domain_name(forget)}, a dot per seed, a bar at the mean"
     note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
-    width = max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4)
+    width = min(9.6, max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4))
     keys = [_key(method, style) for method, style in method_styles(methods).items()]
     fig = figure(width, 2.5 * len(compared) + 1.3, title, note, keys)
     grid = fig.subplots(len(compared), 1, sharex=True, sharey=True, squeeze=False).flatten().tolist()
@@ -164,7 +167,7 @@ def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> 
         _off_target_panel(axes, groups, domains)
         share = ", ".join(_count(summary, m, budgets[m]) for m in methods)
         axes.set_title(f"{budgets_named(budgets)} {domain_name(forget)} tokens")
-        axes.set_title(f"succeeded: {share}", loc="right", fontsize=7.5, fontweight="normal", color=MUTED)
+        axes.set_title(f"succeeded: {share}", loc="right", fontweight="normal", color=MUTED)
         rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
     _off_target_axes(grid, rises, domains)
     return fig
@@ -241,9 +244,9 @@ def success_by_budget(rows: Sequence[Row], chance: float, forget: str, retain: s
     title = f"How many {domain_name(forget)} tokens each method needs"
     note = (
         f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_name(retain)} rise "
-        f"< {DAMAGE_BAR} nats; dotted: 8 of 9 seeds"
+        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds"
     )
-    fig = figure(7.4, 3.8, title, note)
+    fig = figure(4.65, 2.9, title, note)
     axes = fig.subplots()
     axes.set_xscale("log", base=2)
     axes.axhline(8 / 9, color=MUTED, linestyle=":", linewidth=1.2, label="8 of 9")

@@ -11,13 +11,12 @@ from rankone.models.context import usual_context
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import resolve
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.text.corpus import Corpus
 from rankone.text.passages import domain_blocks
 
 
 def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path | None = None) -> Measured:
-    """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; printed, and saved to `out`."""
+    """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; saved to `out`."""
     model, tokenizer = load_model(name), load_tokenizer(name)
     context = usual_context(model)
     text = {d: domain_blocks(tokenizer, corpus, d, split, tokens, context) for d in corpus.domains()}
@@ -34,13 +33,13 @@ def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path 
             "model": open_artifact(source).manifest.model_dump() if made else {"name": name},
         },
     )
-    print_table(
-        Table.of(
-            f"{name}: cross-entropy, nats per token",
-            ["domain", "CE"],
-            [[d, v] for d, v in measured.ce.items()],
-        )
-    )
     if out is not None:
         write_json(out, measured.model_dump())
     return measured
+
+
+def measured_table(measured: Measured) -> Table:
+    """Cross-entropy by domain."""
+    rows = [[domain, value] for domain, value in measured.ce.items()]
+    caption = f"{measured.tokens:,} tokens of {measured.split} text each"
+    return Table.of(f"{measured.model}: cross-entropy, nats per token", ["domain", "CE"], rows, caption)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankone.core.escaping import visible
-from rankone.render.theme import MARKERS, PALETTE
+from rankone.render.colours import PALETTE
+from rankone.render.theme import MARKERS
 
 METHODS = {
     "scalar": ("one scalar", 0),
@@ -13,6 +14,12 @@ METHODS = {
     "lora_r1": ("LoRA rank 1", 1),
     "lora_r1_local": ("LoRA rank 1, one matrix", 2),
 }
+
+DOMAIN_SLOTS = {
+    **{"de": 0, "en": 1, "fr": 2, "es": 3, "it": 4, "nl": 5, "sv": 7, "code": 6},
+    **{"pt": 3, "ru": 4, "pl": 7, "da": 5, "ja": 2, "zh": 6},
+}
+"""Place in the palette of the domains that pages show most."""
 
 
 def method_name(method: str) -> str:
@@ -34,5 +41,14 @@ def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def domain_colours(domains: Sequence[str]) -> dict[str, str]:
-    """Colour per domain, the forget domain first (vermilion), the retain domain second (blue)."""
-    return {domain: PALETTE[i % len(PALETTE)] for i, domain in enumerate(domains)}
+    """Colour per domain: the same in every figure and on every page for the known ones, as long as there are colours.
+
+    A domain whose colour is taken by one before it, or that is not known, gets the first one free.
+    """
+    found: dict[str, str] = {}
+    known = [d for d in domains if d in DOMAIN_SLOTS]
+    for domain in [*known, *(d for d in domains if d not in DOMAIN_SLOTS)]:
+        start = DOMAIN_SLOTS.get(domain, 0)
+        slots = [PALETTE[(start + i) % len(PALETTE)] for i in range(len(PALETTE))]
+        found[domain] = next((colour for colour in slots if colour not in found.values()), slots[0])
+    return found

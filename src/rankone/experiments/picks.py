@@ -22,8 +22,8 @@ from rankone.experiments.response import scale_response
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
 from rankone.metrics.cross_entropy import cross_entropies
+from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
@@ -127,10 +127,8 @@ def _measure(
         }
 
 
-def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | None = None) -> None:
-    """Print one row per target and how often the pick is the best; save all trade-offs to `out` (JSON)."""
-    if out is not None:
-        refuse_existing(out)
+def picks_table(found: Sequence[TargetPick], config: PicksConfig) -> Table:
+    """One row per target, and how often the pick is the best."""
     rows = []
     for pick in found:
         own, best = pick.own, pick.candidates[0]
@@ -139,7 +137,7 @@ def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | N
                 pick.label,
                 pick.target,
                 pick.pick,
-                f"{own.alpha:g}",
+                own.alpha,
                 own.rise,
                 own.worst,
                 pick.place,
@@ -147,18 +145,30 @@ def report_picks(found: Sequence[TargetPick], config: PicksConfig, out: Path | N
                 best.rise,
             ]
         )
-    columns = ["label", "target", "pick", "α", "rise", "worst other", "place", "best", "its rise"]
+    columns = [
+        Column("label"),
+        Column("target", key=True),
+        "pick",
+        Column("α", "g"),
+        "rise",
+        "worst other",
+        "place",
+        "best",
+        "its rise",
+    ]
     count = sum(pick.place == 1 for pick in found)
     caption = (
         f"{count} of {len(found)} picks are the best of their {config.candidates} most specific candidates; rise of CE on "
         f"validation text, nats per token, at the best α of {', '.join(f'{a:g}' for a in config.alphas)} with every other "
         f"domain's rise under {config.tolerance:g}"
     )
-    print_table(Table.of("Picked by label and specificity", columns, rows, caption))
-    if out is not None:
-        write_json(
-            out, {"config": config.model_dump(mode="json"), **as_json(found), "provenance": environment()}
-        )
+    return Table.of("Picked by label and specificity", columns, rows, caption)
+
+
+def write_picks(out: Path, found: Sequence[TargetPick], config: PicksConfig) -> None:
+    """Save all trade-offs as JSON; `out` must not exist."""
+    refuse_existing(out)
+    write_json(out, {"config": config.model_dump(mode="json"), **as_json(found), "provenance": environment()})
 
 
 def as_json(found: Sequence[TargetPick]) -> dict[str, Any]:

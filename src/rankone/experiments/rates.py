@@ -16,7 +16,6 @@ from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime.progress import meter
 
 
@@ -73,7 +72,6 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
                 bar.advance(1)
     chosen = _choose(rows)
     write_json(out, {"rates": chosen, "settings": rows, "provenance": environment()})
-    _show(chosen)
     return chosen
 
 
@@ -110,14 +108,13 @@ def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
     return dict(chosen)
 
 
-def _show(chosen: dict[str, dict[str, dict[str, float]]]) -> None:
+def rates_table(chosen: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """The settings chosen, by method and budget."""
     rows = [
         [method, budget, rate["learning_rate"], rate["retain_weight"], rate["margin"]]
         for method, own in chosen.items()
         for budget, rate in own.items()
     ]
-    print_table(
-        Table.of(
-            "Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows
-        )
+    return Table.of(
+        "Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows
     )

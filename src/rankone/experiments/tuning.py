@@ -15,7 +15,7 @@ from rankone.experiments.job import Job
 from rankone.experiments.measure import edit_damage
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
-from rankone.runtime.progress import console, meter
+from rankone.runtime.progress import log, meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -68,7 +68,7 @@ def tune(
         provenance = {"forget": forget, "retain": retain, "budget": budget, "seed": seed, "steps": fit.steps}
         provenance["components"] = dict(components)
         fit.edit.bind(workspace.model).save_pretrained(save, provenance)
-        console.print(f"saved {save}", markup=False)
+        log.info(f"saved {save}")
     return fit
 
 

@@ -20,7 +20,7 @@ from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.parts import Shard, ShardFolder
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.origin import origin
-from rankone.runtime.progress import Meter, console, meter
+from rankone.runtime.progress import Meter, log, meter
 from rankone.text.vocabulary import spelled
 from rankone.workspace import Workspace
 
@@ -73,12 +73,12 @@ def _harvest(
 ) -> bool:
     folder = ShardFolder(run, shard, describe(workspace, config, grouping))
     if folder.finished:
-        console.print(f"{shard.folder} is finished", markup=False)
+        log.info(f"{shard.folder} is finished")
         return True
     done = folder.parts()
     first = done[-1].json("progress.json")["stop"] if done else 0
     if done:
-        console.print(f"{shard.folder}: resuming at batch {first}", markup=False)
+        log.info(f"{shard.folder}: resuming at batch {first}")
     with (
         DecomposedModel(workspace.model, workspace.decomposition) as model,
         meter("harvest", len(config.domains) * config.tokens) as bar,

@@ -30,7 +30,7 @@ from rankone.labels.statistics.firing import FiringPredictor, detection
 from rankone.labels.statistics.statistical import statistical_label
 from rankone.labels.store import save_labels
 from rankone.runtime.places import holds
-from rankone.runtime.progress import console, meter
+from rankone.runtime.progress import log, meter
 
 
 class LabelSettings(Config):
@@ -255,10 +255,9 @@ def _print_estimate(estimate: Estimate, client: ChatClient) -> None:
     caps = client.budget.caps
     cost = caps.cost(estimate.tokens_in, estimate.tokens_out)
     price = f", cost about {cost:.4g}" if caps.price_in or caps.price_out else ""
-    console.print(
+    log.info(
         f"{estimate.requests} requests to {client.server.base_url}: about {estimate.tokens_in:,} tokens in and "
-        f"{estimate.tokens_out:,} out{price}; what is stored already is not asked again",
-        markup=False,
+        f"{estimate.tokens_out:,} out{price}; what is stored already is not asked again"
     )
     if not caps.allow(estimate.tokens_in, estimate.tokens_out):
-        console.print("That is over the cap: labels stop there, the rest stay statistical.", markup=False)
+        log.warning("That is over the cap: labels stop there, the rest stay statistical.")

@@ -51,9 +51,22 @@ def words_of(query: str) -> list[str]:
     return list(dict.fromkeys(query.casefold().split()))
 
 
+# "text in all text but German and code": what follows these words is what the label is not about.
+_DENIED = re.compile(
+    r"\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -]"
+    r"\w+(?:(?:, | and | or | nor |, and |, or )\w+)*",
+    re.IGNORECASE,
+)
+
+
+def affirmed(text: str) -> str:
+    """A label or reason without what it denies."""
+    return _DENIED.sub(" ", text)
+
+
 def label_match(query: str, label: str) -> float:
     """1 where a label has all words of the query, ½ where it has some only as beginnings of words, else 0."""
-    found = [_in_text(word, label.casefold()) for word in words_of(query)]
+    found = [_in_text(word, affirmed(label).casefold()) for word in words_of(query)]
     return min(found) if found else 0.0
 
 
@@ -66,8 +79,11 @@ def _in_text(word: str, text: str) -> float:
 def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> list[Hit]:
     """The subcomponents that match all words of `query`, best first; ties go to confidence, then to firings.
 
-    A word's weight is WEIGHTS by where it stands (label before tokens before reasons); a score is the sum over the words
-    times (1 + confidence) / 2. Raises RankOneError, saying what was searched, where nothing matches.
+    A word's weight is WEIGHTS by where it stands (label before tokens before reasons), times 1 + the specificity where the
+    word names a domain (mean importance there less the largest elsewhere, if above 0); a score is the sum over the words
+    times (1 + confidence) / 2. A label that denies a word ("all text but German") does not match it.
+
+    Raises RankOneError, saying what was searched, where nothing matches.
     """
     words = words_of(query)
     if not words:
@@ -123,21 +139,27 @@ class _Places:
         tokens = [i for i, text in enumerate(texts) if text.strip(SPACES).casefold() == word]
         self.inputs = _telling(store, "inputs", tokens)
         self.outputs = _telling(store, "outputs", tokens)
-        self.domains = _on_domain(store, densities, word)
+        named = [
+            i for i, d in enumerate(store.domains()) if word in (d.casefold(), domain_name(d).casefold())
+        ]
+        self.domains = _on_domain(densities, named)
+        self.specificity = _specificity(store, named)
 
     def best(self, number: int, label: Label) -> tuple[float, str]:
         """(weight, place) of the best place; (0, "") where the word is nowhere."""
-        within = _in_text(self.word, label.label.casefold())
+        within = _in_text(self.word, affirmed(label.label).casefold())
+        if not within and _in_text(self.word, label.label.casefold()):
+            return 0.0, ""
         found = {
             "label": within == 1,
             "beginning of a word of the label": within > 0,
             "fires on it": number in self.inputs,
             "leads to it": number in self.outputs,
             "domain": number in self.domains,
-            "reason": _in_text(self.word, label.reasoning.casefold()) > 0,
+            "reason": _in_text(self.word, affirmed(label.reasoning).casefold()) > 0,
         }
         place = next((place for place in WEIGHTS if found[place]), "")
-        return WEIGHTS.get(place, 0.0), place
+        return WEIGHTS.get(place, 0.0) * (1 + self.specificity[number]), place
 
 
 def _telling(store: HarvestStore, side: Literal["inputs", "outputs"], tokens: Sequence[int]) -> set[int]:
@@ -147,11 +169,20 @@ def _telling(store: HarvestStore, side: Literal["inputs", "outputs"], tokens: Se
     return set(found.component[(found.precision >= _TELLING_SHARE) & (found.pmi >= _TELLING_PMI)].tolist())
 
 
-def _on_domain(store: HarvestStore, densities: np.ndarray, word: str) -> set[int]:
-    """Subcomponents that fire mostly on the domain that the word names: alone above half of its density."""
-    named = [i for i, d in enumerate(store.domains()) if word in (d.casefold(), domain_name(d).casefold())]
+def _on_domain(densities: np.ndarray, named: Sequence[int]) -> set[int]:
+    """Subcomponents that fire mostly on the named domains: alone above half of the density there."""
     if not named:
         return set()
     own = densities[:, named].max(1)
     others = np.delete(densities, named, axis=1).max(1, initial=0.0)
     return set(np.flatnonzero((own > 0) & (others < NAMED_FROM * own)).tolist())
+
+
+def _specificity(store: HarvestStore, named: Sequence[int]) -> np.ndarray:
+    """Mean importance on the named domains less the largest on any other, at least 0; 0 where none is named."""
+    importances = store.importances()
+    if not named or len(named) == len(importances.domains):
+        return np.zeros(len(importances.names))
+    own = [importances.domains[i] for i in named]
+    score = importances.of(own[0]) - importances.others(*own)
+    return score.clamp(min=0.0).numpy()

@@ -9,11 +9,19 @@ from torch import nn
 
 from rankone.models.anatomy import fused_note
 from rankone.models.sites import Site, left_out
+from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
-from rankone.runtime.progress import console
 
-COLUMNS = ["site", "d_out", "d_in", "suggested C", "U and V", "layer", "note"]
+COLUMNS = (
+    *(
+        "site",
+        Column("d_out", priority=2),
+        Column("d_in", priority=2),
+        Column("suggested C", priority=3),
+        "U and V",
+    ),
+    *("layer", Column("note", priority=0)),
+)
 
 
 def suggested_count(site: Site) -> int:
@@ -21,8 +29,8 @@ def suggested_count(site: Site) -> int:
     return max(site.d_in, site.d_out)
 
 
-def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
-    """Print the sites, the size of a decomposition with the suggested C, and the weights that are no sites."""
+def site_tables(name: str, model: nn.Module, sites: Sequence[Site]) -> list[Table]:
+    """The sites, the size of a decomposition with the suggested C, and the weights that are no sites."""
     rows = [_row(site) for site in sites]
     total = sum(suggested_count(s) * (s.d_in + s.d_out) for s in sites)
     caption = (
@@ -31,17 +39,14 @@ def print_sites(name: str, model: nn.Module, sites: Sequence[Site]) -> None:
     )
     if any(fused_note(s.name) for s in sites):
         caption += ". A fused matrix is one site: its subcomponents may write to all of its parts"
-    print_table(Table.of(f"{name}: {len(sites)} sites", COLUMNS, rows, caption))
-    grouped = _grouped(left_out(model))
-    if grouped:
-        console.print("\nLeft out", style="bold")
-    for (path, reason), count in grouped.items():
-        console.print(f"  {path} ({count}): {reason}", markup=False, soft_wrap=True)
+    made = [Table.of(f"{name}: {len(sites)} sites", COLUMNS, rows, caption)]
+    without = [[path, count, reason] for (path, reason), count in _grouped(left_out(model)).items()]
+    return [*made, Table.of("Left out", ["weight", "count", "why"], without)] if without else made
 
 
 def _row(site: Site) -> list[object]:
     count = suggested_count(site)
-    entries = f"{count * (site.d_in + site.d_out):,}"
+    entries = count * (site.d_in + site.d_out)
     # Linear, or Conv1D, which stores Wᵀ.
     layer = type(site.module).__name__
     return [site.name, site.d_out, site.d_in, count, entries, layer, fused_note(site.name)]

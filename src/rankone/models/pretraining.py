@@ -34,7 +34,7 @@ from rankone.runtime.checkpoint import (
     unpack_optimizer,
 )
 from rankone.runtime.places import holds
-from rankone.runtime.progress import console, format_values, meter
+from rankone.runtime.progress import format_values, log, meter
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
@@ -136,7 +136,7 @@ def prepare_tokens(
     """Tokenizer and shuffled rows [rows, context] of the mixture, made once per run and kept in it."""
     folder = run / "tokens"
     if not folder.exists():
-        console.print("reading text and training the tokenizer")
+        log.info("reading text and training the tokenizer")
         rng = np.random.default_rng(config.seed)
         pieces = mixture_pieces(corpus, config.mixture, size.tokens, rng, without=tuple(config.without))
         tokenizer = _tokenizer(config, corpus, pieces, size)
@@ -263,7 +263,7 @@ def _resume(
     unpack_module("model", model, state.tensors)
     unpack_optimizer("optimizer", optimizer, state.tensors)
     trim_metrics(run, state.step - 1)
-    console.print(f"resuming at step {state.step}")
+    log.info(f"resuming at step {state.step}")
     return state.step
 
 

@@ -22,7 +22,7 @@ class Column:
     format: a Python format specification (`+.3f`, `.1%`) or one of BAR, LEVEL, TOKEN.
     key: it names the row: it is always shown, and wraps where it must.
     priority: where there is no room the column with the lowest is left out first, of equals the one furthest right.
-    limit: values at or above it stand out.
+    limit: values at or above it stand out. shade: on a page the cell is darker the larger its value.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Column:
     key: bool = False
     priority: int = 1
     limit: float | None = None
+    shade: bool = False
 
     def text(self, value: Value) -> str:
         """A value of this column as plain text."""

@@ -100,6 +100,11 @@ class Table:
     def __str__(self) -> str:
         return plain(self)
 
+    def _repr_html_(self) -> str:
+        from rankone.render.pages import table_html
+
+        return table_html(self)
+
 
 def _value(value: object) -> Value:
     """A cell's value; numbers of NumPy and torch have `item`."""

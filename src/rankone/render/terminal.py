@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich import box
@@ -41,6 +41,12 @@ def print_table(table: Tabular, console: Console | None = None) -> None:
     console = console or output
     for part in drawn(table, console.width):
         console.print(part)
+
+
+def print_tables(tables: Iterable[Tabular]) -> None:
+    """Print several, one below the other."""
+    for table in tables:
+        print_table(table)
 
 
 def plain(table: Tabular, width: int = _WIDE) -> str:

@@ -16,17 +16,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from rankone.render.colours import CARD, FAINT, GROUND, INK, MUTED, text_colour
+
 P = ParamSpec("P")
 
-INK, MUTED, FAINT = "#1f2328", "#5c6670", "#d7dce1"
-SUCCESS = "#e6f2ea"
-# Okabe and Ito's colour-blind-safe set, its yellow left out (illegible on white).
-PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#B07D00", "#444444", "#7B4FA3")
 MARKERS = ("o", "^", "D", "s", "v", "P", "X", "p")
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    "axes.titlesize": 9.5,
+    **dict.fromkeys(("axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 9),
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.labelcolor": INK,
@@ -41,11 +39,11 @@ RC: dict[str, Any] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "figure.facecolor": GROUND,
+    "axes.facecolor": CARD,
     "legend.frameon": False,
     "svg.hashsalt": "rankone",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
 }
 
 
@@ -69,13 +67,18 @@ def figure(width: float, height: float, title: str, note: str, keys: Sequence[Ar
     """
     fig = Figure(figsize=(width, height), layout="constrained")
     if keys:
-        bold = {"size": 11.5, "weight": "bold"}
         place = {"loc": "outside upper left", "alignment": "left", "borderaxespad": 0.3, "borderpad": 0.1}
         columns = max(1, min(len(keys), int(width / 1.75)))
-        fig.legend(handles=keys, title=title, title_fontproperties=bold, ncols=columns, fontsize=8.5, **place)
+        fig.legend(
+            handles=keys,
+            title=title,
+            title_fontproperties={"weight": "bold", "size": 9},
+            ncols=columns,
+            **place,
+        )
     else:
-        fig.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
-    fig.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
+        fig.suptitle(title, x=0.01, ha="left", fontsize=9, fontweight="bold")
+    fig.supxlabel(note, x=0.01, ha="left", fontsize=9, color=MUTED)
     return fig
 
 
@@ -120,7 +123,7 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
 def end_labels(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[tuple[str, str]]) -> None:
     """Name lines at their right ends: `ends` are (x, y) in data units, `texts` are (text, colour)."""
     low, high = axes.get_ylim()
-    gap = 0.052 * (high - low)
+    gap = 0.06 * (high - low)
     places = spread([y for _, y in ends], gap)
     for rank, i in enumerate(sorted(range(len(places)), key=lambda i: -places[i])):
         places[i] = min(places[i], high - gap * rank)
@@ -131,10 +134,9 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
             xy=(x, y),
             xytext=(1.03, place),
             textcoords=side,
-            color=colour,
+            color=text_colour(colour),
             va="center",
             fontweight="bold",
-            fontsize=8.5,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 1},
         )
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from rankone.core.escaping import visible
+
 log = logging.getLogger("rankone")
 # Where nothing tells a width (a pipe, a log) tables get room for their columns.
 _PIPED_WIDTH = 150
@@ -38,14 +40,13 @@ class _Aside(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "bold" if record.levelno >= logging.WARNING else "dim"
-        aside.print(self.format(record), style=style, markup=False, soft_wrap=True)
+        aside.print(visible(self.format(record)), style=style, markup=False, soft_wrap=True)
 
 
 def report(quiet: bool = False) -> None:
     """Show the library's log on standard error, as the command line does; with `quiet` only warnings, and no progress."""
     log.handlers = [h for h in log.handlers if not isinstance(h, _Aside)] + [_Aside()]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
-    log.propagate = False
 
 
 @contextmanager

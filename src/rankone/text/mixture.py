@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 from rankone.text.blocks import chunk_documents, packed_stream
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.sources.directory import DirectoryCorpus
@@ -109,7 +109,7 @@ def mixture_rows(
         wanted = int(tokens * mixture[domain].weight / total)
         stream = packed_stream(tokenizer, own, wanted)
         note = "" if len(stream) > 0.9 * wanted else f" of {wanted:,} wanted; used once, not repeated"
-        console.print(f"  {domain}: {len(stream):,} tokens{note}")
+        log.info(f"  {domain}: {len(stream):,} tokens{note}")
         rows.append(stream[: len(stream) // context * context].reshape(-1, context))
     merged = np.concatenate(rows)
     if not len(merged):

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.colors import to_rgba
 
 from rankone.decomposition.evidence.figures import frontier_figure, spectrum_figure
-from rankone.render.theme import INK, svg
+from rankone.render.colours import INK
+from rankone.render.theme import svg
 
 
 def lines(axes):

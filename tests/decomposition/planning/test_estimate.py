@@ -14,9 +14,9 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.planning.estimate import (
     STATE_BYTES,
     estimate,
+    estimate_tables,
     faithfulness_flops,
     passes,
-    print_estimate,
     step_flops,
     step_memory,
 )
@@ -139,18 +139,20 @@ def test_rates_are_positive_and_quickly_measured():
     assert min(rates.matmul, rates.matmul_fp32, rates.bandwidth) > 0
 
 
-def test_what_does_not_fit_is_said_with_the_knob(capsys, monkeypatch):
+def test_what_does_not_fit_is_said_with_the_knob(caplog, monkeypatch):
     from rankone.decomposition.planning import estimate as room
 
     config = recipe()
     size = run_size(target(), config)
     found = estimate(size, config, Rates(1e9, 1e9, 1e9))
-    print_estimate(found, size, torch.device("cpu"))
-    assert "This needs more" not in capsys.readouterr().out
+    memory, work = estimate_tables(found, size, torch.device("cpu"))
+    assert memory.column("GiB")[-1] == pytest.approx(found.bytes / 2**30)
+    assert work.column("TFLOP")[-1] == pytest.approx(sum(found.flops.values()) / 1e12)
+    assert "This needs more" not in caplog.text
     monkeypatch.setattr(room, "available_bytes", lambda device: 1e6)
-    print_estimate(found, size, torch.device("cpu"))
+    estimate_tables(found, size, torch.device("cpu"))
     dearest = max(found.memory, key=lambda what: found.memory[what] * (what in room.KNOBS))
-    assert f"Lower {room.KNOBS[dearest]}" in " ".join(capsys.readouterr().out.split())
+    assert f"Lower {room.KNOBS[dearest]}" in caplog.text
 
 
 def test_c_below_one_and_sites_that_match_nothing_are_refused():

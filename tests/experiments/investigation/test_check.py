@@ -11,13 +11,12 @@ from rankone.experiments.investigation.check import (
     REPEATED,
     CheckConfig,
     check,
+    check_table,
     chosen_components,
-    print_check,
 )
 from rankone.experiments.investigation.prediction import PREDICTORS
 from rankone.harvest.reading.summary import Importances
 from rankone.metrics.rank_statistics import spearman
-from rankone.runtime.progress import console
 
 CONFIG = CheckConfig(components=6, alphas=(-1.0, -30.0), tokens=50, draws=1)
 
@@ -56,9 +55,7 @@ def test_the_best_is_best_on_validation_text(found):
     }
     assert list(scores) == list(PREDICTORS)
     assert scores[found["best"]] == max(scores.values())
-    with console.capture() as captured:
-        print_check(found)
-    assert f"▸ {found['best']}" in captured.get()
+    assert f"▸ {found['best']}" in check_table(found).column("predictor")
 
 
 def test_half_are_specific_and_all_are_alive():

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.evidence.spectrum import widest_gap
-from rankone.render.theme import INK, MUTED, PALETTE, figure, log_axes, themed
+from rankone.render.colours import INK, MUTED, PALETTE
+from rankone.render.theme import figure, log_axes, themed
 
 _SIZE = (6.4, 4.0)
 _LINES = {"kl_ci": "CI as mask", "kl_stochastic": "stochastic", "kl_adversarial": "longest attack"}

@@ -1,11 +1,10 @@
-"""The evidence on the terminal."""
+"""The evidence as tables."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 
 CLEAR_GAP = 1.0  # decades
 _DELTA = {None: "", True: "on", False: "off"}
@@ -13,23 +12,23 @@ _MET = {True: "yes", False: "NO", None: "not measured"}
 _ABSENT = {True: "no", False: "YES", None: "not measured"}
 
 
-def print_evidence(found: dict[str, Any], name: str) -> None:
+def evidence_tables(found: dict[str, Any], name: str) -> list[Table]:
     """Every table of the evidence, the verdict last."""
-    _print_maskings(found, name)
-    if "broad" in found:
-        _print_broad(found["broad"], name)
-    _print_spectrum(found)
-    _print_layers(found)
-    _print_sites(found)
-    _print_kinds(found)
-    if "privileged_basis" in found:
-        _print_basis(found["privileged_basis"])
     verdict = found["verdict"]
-    _print_verdict("Verdict by property", "holds", _MET, verdict["properties"])
-    _print_verdict("Known failures", "found", _ABSENT, verdict["failures"])
+    return [
+        _maskings(found, name),
+        *([_broad(found["broad"], name)] if "broad" in found else []),
+        _spectrum(found),
+        _layers(found),
+        _sites(found),
+        _kinds(found),
+        *([_basis(found["privileged_basis"])] if "privileged_basis" in found else []),
+        _verdict("Verdict by property", "holds", _MET, verdict["properties"]),
+        _verdict("Known failures", "found", _ABSENT, verdict["failures"]),
+    ]
 
 
-def _print_maskings(found: dict[str, Any], name: str) -> None:
+def _maskings(found: dict[str, Any], name: str) -> Table:
     adversary = found["adversary"]
     rows = [
         [
@@ -51,18 +50,18 @@ def _print_maskings(found: dict[str, Any], name: str) -> None:
         f"{adversary['restarts']} restarts; spread: highest KL less lowest; up to {adversary['gradients']} gradients"
     )
     columns = ["masking", "delta", "CE", "KL", "CE unrecovered", "spread"]
-    print_table(Table.of(f"Evidence for {name} (nats per token)", columns, rows, caption))
+    return Table.of(f"Evidence for {name} (nats per token)", columns, rows, caption)
 
 
-def _print_broad(found: dict[str, Any], name: str) -> None:
+def _broad(found: dict[str, Any], name: str) -> Table:
     """The second stream of a targeted decomposition."""
     rows = [[r["masking"], _DELTA[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
     caption = f"{found['tokens']} tokens; L0 {found['l0_total']:.1f}, alive {found['alive_total']}"
     title = f"{name}, broad text with delta always on"
-    print_table(Table.of(title, ["masking", "delta", "CE", "KL"], rows, caption))
+    return Table.of(title, ["masking", "delta", "CE", "KL"], rows, caption)
 
 
-def _print_spectrum(found: dict[str, Any]) -> None:
+def _spectrum(found: dict[str, Any]) -> Table:
     spectrum = found["spectrum"]
     gap, alive = spectrum["widest_gap"], spectrum["gap_at_alive"]
     rows = []
@@ -73,10 +72,10 @@ def _print_spectrum(found: dict[str, Any]) -> None:
     if gap is None or gap["decades"] < CLEAR_GAP:
         caption += "; no clear gap: how many are alive hangs on the bound, and on how much text is read"
     columns = ["gap", "above", "below", "decades", "subcomponents above"]
-    print_table(Table.of("Spectrum of mean importances", columns, rows, caption))
+    return Table.of("Spectrum of mean importances", columns, rows, caption)
 
 
-def _print_layers(found: dict[str, Any]) -> None:
+def _layers(found: dict[str, Any]) -> Table:
     alone = {row["layer"]: row["kl"] for row in found["masked_alone"]["per_layer"]}
     attack = _attacked(found, "layer")
     rows = [
@@ -84,23 +83,21 @@ def _print_layers(found: dict[str, Any]) -> None:
         for r in found["per_layer"]
     ]
     columns = ["layer", "L0", "alive", "subcomponents", "KL masked alone", "KL attacked alone"]
-    print_table(Table.of("Per layer", columns, rows, _said_of_groups(found)))
+    return Table.of("Per layer", columns, rows, _said_of_groups(found))
 
 
-def _print_kinds(found: dict[str, Any]) -> None:
+def _kinds(found: dict[str, Any]) -> Table:
     alone, attack = (
         {row["kind"]: row["kl"] for row in found["masked_alone"]["per_kind"]},
         _attacked(found, "kind"),
     )
     rows = [[kind, alone[kind], attack[kind]] for kind in alone]
-    print_table(
-        Table.of(
-            "Per kind of site", ["kind", "KL masked alone", "KL attacked alone"], rows, _said_of_groups(found)
-        )
+    return Table.of(
+        "Per kind of site", ["kind", "KL masked alone", "KL attacked alone"], rows, _said_of_groups(found)
     )
 
 
-def _print_sites(found: dict[str, Any]) -> None:
+def _sites(found: dict[str, Any]) -> Table:
     alone = {row["site"]: row["kl"] for row in found["masked_alone"]["per_site"]}
     hidden = {row["site"]: row for row in found["hidden"]}
     rows = [
@@ -115,10 +112,10 @@ def _print_sites(found: dict[str, Any]) -> None:
     caption = (
         "output error: of all sites masked at once, as a share of the mean square of the untouched output"
     )
-    print_table(Table.of("Per site", columns, rows, caption))
+    return Table.of("Per site", columns, rows, caption)
 
 
-def _print_basis(found: dict[str, Any]) -> None:
+def _basis(found: dict[str, Any]) -> Table:
     names = {
         "ratio_by_importance": "× its raw coordinate, by importance",
         "ratio_by_lead": "by lead",
@@ -133,7 +130,7 @@ def _print_basis(found: dict[str, Any]) -> None:
         f"specificity: root mean square of v·x on a domain over the highest on another; geometric means of {found['top']} "
         f"and over {len(found['tokens'])} domains. Read leak, mean of the sites: {leak:.2%} of the squared output"
     )
-    print_table(Table.of("Against the privileged basis", ["sites", *names.values()], rows, caption))
+    return Table.of("Against the privileged basis", ["sites", *names.values()], rows, caption)
 
 
 def _said_of_groups(found: dict[str, Any]) -> str:
@@ -148,9 +145,9 @@ def _attacked(found: dict[str, Any], by: str) -> dict[str, float]:
     return {row["group"]: row["kl"] for row in found["adversary_by_group"]["groups"] if row["by"] == by}
 
 
-def _print_verdict(title: str, word: str, names: dict[bool | None, str], rows: list[dict[str, Any]]) -> None:
+def _verdict(title: str, word: str, names: dict[bool | None, str], rows: list[dict[str, Any]]) -> Table:
     lines = [[f"{row['name']}: {row['said']} (bar: {row['bar']})", names[row["met"]]] for row in rows]
-    print_table(Table.of(title, ["", word], lines))
+    return Table.of(title, ["property" if names is _MET else "failure", word], lines)
 
 
 def _percent(value: float | None) -> str | None:

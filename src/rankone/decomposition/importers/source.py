@@ -20,7 +20,7 @@ from rankone.decomposition.importers.files import (
     locate,
     read_yaml,
 )
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 
 WANDB = re.compile(
     r"(?:wandb:|https://(?:www\.)?wandb\.ai/)([\w.-]+)/([\w.-]+)/(?:runs/)?([\w-]+)(?:[/?].*)?"
@@ -106,7 +106,7 @@ def _from_wandb(run: WandbRun) -> Path:
     folder = cache / "rankone" / "wandb" / run.entity / run.project / run.run
     try:
         for file in _wanted(list(wandb.Api().run(str(run)).files())):
-            console.print(f"{run}: {file.name}", markup=False)
+            log.info(f"{run}: {file.name}")
             file.download(root=str(folder), exist_ok=True)
     except Exception as error:  # the client raises errors of many types, requests' among them
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 
 
 @functools.cache
@@ -25,5 +25,5 @@ def _has_compiler() -> bool:
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "cl"]
     found = any(shutil.which(name) for name in names)
     if not found:
-        console.print("no C++ compiler: element-wise kernels run uncompiled, and steps take longer.")
+        log.warning("no C++ compiler: element-wise kernels run uncompiled, and steps take longer.")
     return found

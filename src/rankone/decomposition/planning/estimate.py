@@ -31,9 +31,9 @@ from rankone.decomposition.planning.rates import Rates, measure_rates
 from rankone.decomposition.planning.size import RunSize
 from rankone.decomposition.training.head import logits_at_once
 from rankone.decomposition.training.passes import rows_at_once
+from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 
 GIB = 2**30
 RUNTIME_BYTES = 0.45 * GIB  # Python, torch and transformers
@@ -205,36 +205,34 @@ KNOBS = {
 }
 
 
-def print_estimate(found: Estimate, size: RunSize, device: torch.device) -> None:
-    """Two small tables: memory by what it holds, work by what it is for; and a warning when it will not fit."""
-    rows = [[what, f"{held / GIB:.2f}"] for what, held in found.memory.items() if held > 0.005 * GIB]
+def estimate_tables(found: Estimate, size: RunSize, device: torch.device) -> list[Table]:
+    """Two small tables: memory by what it holds, work by what it is for; a warning in the log when it will not fit."""
+    held = [[what, held / GIB] for what, held in found.memory.items() if held > 0.005 * GIB]
     start = "" if size.first_block == 0 else f"; masked forwards start at block {size.first_block}"
-    print_table(
-        Table.of(
-            "Estimate: memory at the peak of a step",
-            ["what", "GiB"],
-            [*rows, ["in all", f"{found.bytes / GIB:.2f}"]],
-            f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
-            f"{size.importance:,} importance parameters{start}",
-        )
+    memory = Table.of(
+        "Estimate: memory at the peak of a step",
+        ["what", Column("GiB", ".2f")],
+        [*held, ["in all", found.bytes / GIB]],
+        f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
+        f"{size.importance:,} importance parameters{start}",
     )
-    work = [[what, f"{flops / 1e12:.3g}"] for what, flops in found.flops.items()]
-    print_table(
-        Table.of(
-            "Estimate: work per step",
-            ["what", "TFLOP"],
-            [*work, ["in all", f"{sum(found.flops.values()) / 1e12:.3g}"]],
-            f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
-            f"{_duration(found.seconds * found.steps)}",
-        )
+    work = Table.of(
+        "Estimate: work per step",
+        ["what", Column("TFLOP", ".3g")],
+        [
+            [what, flops / 1e12]
+            for what, flops in (*found.flops.items(), ("in all", sum(found.flops.values())))
+        ],
+        f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
+        f"{_duration(found.seconds * found.steps)}",
     )
     free = available_bytes(device)
     if free is not None and found.bytes > free:
         dearest = max(KNOBS, key=lambda what: found.memory[what])
-        console.print(
-            f"This needs more than the {free / GIB:.1f} GiB free on {device.type}. Lower {KNOBS[dearest]}.",
-            style="bold",
+        log.warning(
+            f"This needs more than the {free / GIB:.1f} GiB free on {device.type}. Lower {KNOBS[dearest]}."
         )
+    return [memory, work]
 
 
 def available_bytes(device: torch.device) -> float | None:

@@ -23,7 +23,7 @@ from rankone.decomposition.check import same_output
 from rankone.models.anatomy import bends_logits
 from rankone.models.modules import StandIn, replaced
 from rankone.models.output import output_of
-from rankone.runtime.progress import console
+from rankone.runtime.progress import log
 
 Divergence = Callable[[Float[Tensor, "b t out"], Float[Tensor, "b t out"]], Float[Tensor, "b t"]]
 
@@ -120,7 +120,7 @@ def held_back(target: nn.Module, sites: Sequence[str], batch: Callable[[], Tenso
     """
     name = head_of(target, sites)
     if name is not None and not _is_last(target, name, batch()[:1, :FEW]):
-        console.print(
+        log.warning(
             "the model does more to its logits than unembed: they are held whole, which takes memory."
         )
         name = None

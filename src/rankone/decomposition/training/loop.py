@@ -8,7 +8,7 @@ from pathlib import Path
 from rankone.decomposition.training.state import put_state, state_of
 from rankone.decomposition.training.trainer import Trainer
 from rankone.runtime.checkpoint import append_metrics, load_checkpoint, save_checkpoint, trim_metrics
-from rankone.runtime.progress import console, format_values, meter
+from rankone.runtime.progress import format_values, log, meter
 
 
 def train(
@@ -43,5 +43,5 @@ def _resume(trainer: Trainer, run: Path, config_hash: str) -> int:
         trainer.warm_up(trainer.config.warmup_steps)
         return 0
     put_state(trainer, state)
-    console.print(f"resuming at step {state.step}")
+    log.info(f"resuming at step {state.step}")
     return state.step

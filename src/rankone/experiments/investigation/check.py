@@ -25,7 +25,6 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
 from rankone.metrics.rank_statistics import spearman
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
@@ -166,7 +165,7 @@ def _mean(scores: Mapping[str, Mapping[str, float | int | None]]) -> float:
     return sum(0.0 if v is None else float(v) for v in values) / len(values)
 
 
-def print_check(found: Mapping[str, Any]) -> None:
+def check_table(found: Mapping[str, Any]) -> Table:
     """The scores as a table, test text, the predictor that was best on validation text marked."""
     alphas = [f"{a:g}" for a in found["config"]["alphas"]]
     columns = ["predictor", *(f"{split} α = {a}" for split in ("validation", "test") for a in alphas)]
@@ -182,4 +181,4 @@ def print_check(found: Mapping[str, Any]) -> None:
         f"Spearman over {len(found['domains'])} domains, mean over {len(found['components'])} subcomponents; ▸ best on "
         "validation text"
     )
-    print_table(Table.of("Foretold against measured damage", columns, rows, caption))
+    return Table.of("Foretold against measured damage", columns, rows, caption)

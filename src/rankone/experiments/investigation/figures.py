@@ -9,7 +9,8 @@ from matplotlib.patches import Patch
 from rankone.core.escaping import visible
 from rankone.experiments.component_figures import zero_token
 from rankone.experiments.investigation.study import SUFFERS, Investigation
-from rankone.render.theme import FAINT, MUTED, PALETTE, figure, themed
+from rankone.render.colours import FAINT, MUTED, PALETTE
+from rankone.render.theme import figure, themed
 from rankone.render.values import number
 from rankone.text.domains import domain_name
 
@@ -63,7 +64,6 @@ def _active(axes: Axes, shares: list[float]) -> None:
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=7.5,
         )
     axes.set_xlim(0, 1.15 * max(1e-3, *shares))
     axes.set_xlabel("share of tokens strongly active")
@@ -73,7 +73,7 @@ def _split(axes: Axes, found: Investigation) -> None:
     """Shares of the summed rise; a part whose loss fell has none, and the others are scaled to the whole."""
     for place, f in enumerate(found.findings):
         if f.where is None:
-            axes.text(0.02, place, f"rises by under {SUFFERS}", va="center", fontsize=7.5, color=MUTED)
+            axes.text(0.02, place, f"rises by under {SUFFERS}", va="center", color=MUTED)
             continue
         parts = [max(0.0, p) for p in (f.where.at, f.where.near, f.where.far)]
         start = 0.0

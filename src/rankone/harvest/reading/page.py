@@ -81,8 +81,8 @@ class ComponentPage:
     """All a harvest stored about one subcomponent.
 
     firings: count above the firing threshold; densities: share of all tokens above each stored threshold.
-    input_tokens and output_tokens are sorted by pmi, falling; examples are a uniform sample of the firings. members: of a
-    component, the one that fires most first.
+    input_tokens and output_tokens are sorted by pmi, then weight, falling; examples are a uniform sample of the firings.
+    members: of a component, the one that fires most first.
     """
 
     component: str

@@ -256,8 +256,11 @@ class HarvestStore(Derived):
         token, weight = own["token"][heaviest], weight[heaviest]
         whole = self._totals[table][token]
         lift = weight * self._text.shape[0] / (firings * whole)
-        columns = (weight, np.log(lift), weight / firings, weight / whole, lift)
-        order = np.lexsort((token, -lift))
+        # Shares of sums of rounded probabilities may end a hair above 1.
+        shares = np.minimum(weight / firings, 1.0), np.minimum(weight / whole, 1.0)
+        columns = (weight, np.log(lift), *shares, lift)
+        # Equal PMIs come out of other divisions, and differ in their last bits.
+        order = np.lexsort((token, -weight, -np.log(lift).round(9)))
         values = [column[order].tolist() for column in columns]
         return [
             TokenRow(t, self._texts[t], *rest)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from rankone.core.escaping import clipped
 from rankone.harvest.reading.page import ComponentPage
+from rankone.text.vocabulary import PIECE
 
 # Plural, as a label says it.
 NOUNS = {
@@ -35,6 +36,11 @@ def marks_starts(page: ComponentPage) -> bool:
     )
 
 
+def _is_piece(text: str) -> bool:
+    """Whether a token has bytes that are no character by themselves."""
+    return "\ufffd" in text or PIECE.search(text) is not None
+
+
 @lru_cache(1 << 16)  # The same tokens come up on every page.
 def kind(text: str, words: frozenset[str], starts: bool) -> str:
     """The kind (a key of NOUNS) of one token.
@@ -44,7 +50,7 @@ def kind(text: str, words: frozenset[str], starts: bool) -> str:
     core = text.strip().strip("▁Ġ").strip()
     if not core:
         return "space"
-    if "\ufffd" in core:
+    if _is_piece(core):
         return "other"
     if core.isdigit():
         return "digits"
@@ -77,7 +83,7 @@ def distinct(tokens: Iterable[str], limit: int, starts: bool) -> list[str]:
     """The first `limit` tokens as shown, without repeats up to case and without undecodable ones."""
     found: dict[str, str] = {}
     for text in tokens:
-        if "\ufffd" not in text:
+        if not _is_piece(text):
             word = shown(text, starts)
             found.setdefault(word.casefold(), word)
         if len(found) == limit:

@@ -1,0 +1,124 @@
+"""The report of a results directory: figures as SVG and one self-contained page, drawn from saved tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rankone.core.artifact import write_text
+from rankone.experiments import component_figures, figures
+from rankone.experiments.names import method_name
+from rankone.experiments.report import shown, words
+from rankone.experiments.report.results import Results, read_results
+from rankone.experiments.tables import Tally, fits
+from rankone.render.figures import Drawing, drawing
+from rankone.render.pages import rendered
+from rankone.text.domains import domain_name
+
+
+def write_report(directory: Path | str) -> Path:
+    """Draw `figures/*.svg` and `index.html` from the tables in `directory`; return the page's path.
+
+    Files already there are exchanged. Raises RankOneError where a table that is not optional is missing or
+    damaged (optional: `zero_token.parquet`, `evidence.json`; their sections then say so).
+    """
+    results = read_results(directory)
+    drawn = _figures(results)
+    for name, found in drawn.items():
+        write_text(results.directory / "figures" / f"{name}.svg", found.file)
+    texts = [row | {"name": domain_name(row["domain"])} for row in results.rollouts]
+    first = next((row for row in texts if row["domain"] == results.forget), None)
+    evidence = results.evidence
+    page = rendered(
+        "report.html",
+        title=f"RankOne: removing {domain_name(results.forget)}",
+        claim=words.claim(results),
+        others=words.others(results),
+        first=first,
+        texts=[row for row in texts if row is not first],
+        sides=(("before", "before"), ("after", "after")),
+        figures=drawn,
+        damage=shown.damage(results),
+        glance=shown.glance(results),
+        successes=shown.successes(results),
+        wrong=_mismatch(results),
+        candidates=shown.candidates(results),
+        evidence=evidence,
+        maskings=shown.maskings(evidence) if evidence else None,
+        layers=shown.layers(evidence) if evidence else None,
+        verdict=shown.verdict(evidence) if evidence else None,
+        missed=_missed(evidence),
+        caveats=words.caveats(results),
+        provenance=shown.provenance(results),
+        fits=len(fits(results.runs, results.forget, results.retain)),
+    )
+    path = results.directory / "index.html"
+    write_text(path, page)
+    return path
+
+
+def _figures(results: Results) -> dict[str, Drawing]:
+    asked = results.chance, results.forget, results.retain
+    forget, retain = domain_name(results.forget), domain_name(results.retain)
+    component = results.summary["component"]
+    response = [row for row in results.response if row["component"] == component]
+    made = {
+        "success": drawing(
+            figures.success_by_budget(results.runs, *asked), "success", words.seen_in_success(results)
+        ),
+        "trade_off": drawing(
+            figures.trade_off(results.runs, *asked),
+            "trade_off",
+            words.seen_in_trade_off(results),
+            f"Every run: {forget} CE rise against {retain} CE rise, one panel per budget of {forget} tokens.",
+        ),
+        "off_target": drawing(
+            figures.off_target(results.runs, *asked),
+            "off_target",
+            words.seen_in_damage(results),
+            "CE rise of each domain at the smallest and the largest budget of all methods, else at each one's own. "
+            "Damage is only comparable where the edit worked: the head of each panel counts the successes.",
+        ),
+        "scale_response": drawing(
+            component_figures.scale_response(results.response, component, *asked),
+            "scale_response",
+            words.seen_in_response(response, results.forget),
+            f"CE of each domain as the scale of {component} moves; no training.",
+        ),
+    }
+    if results.zero_token is not None:
+        made["zero_token"] = drawing(
+            component_figures.zero_token(results.zero_token, *asked),
+            "zero_token",
+            words.seen_in_zero_token(results.zero_token, results.forget),
+            "CE rise by domain of edits set without a training token, beside a reference that never learned "
+            f"{forget} where one was measured.",
+        )
+    return made
+
+
+def _missed(evidence: Mapping[str, Any] | None) -> str:
+    """Which properties miss their bar, in a few words; empty without a verdict."""
+    found = (evidence or {}).get("verdict")
+    if found is None:
+        return ""
+    missed = [row["name"] for row in found["properties"] if row["met"] is False]
+    held = sum(row["met"] is True for row in found["properties"])
+    return f"{held} of {len(found['properties'])} properties hold" + (
+        f"; missed: {', '.join(missed)}" if missed else ""
+    )
+
+
+def _mismatch(results: Results) -> list[str]:
+    """Where summary.json counts other successes than runs.parquet."""
+    return [
+        f"{method_name(method)} at {budget:,}"
+        for method, tallies in results.counted.items()
+        for budget, tally in tallies.items()
+        if not _agrees(results.summary["methods"].get(method, {}).get(str(budget)), tally)
+    ]
+
+
+def _agrees(said: Mapping[str, Any] | None, tally: Tally) -> bool:
+    return said is not None and (said["successes"], said["seeds"]) == (tally["successes"], tally["seeds"])

@@ -1,0 +1,230 @@
+"""The tables of a report, from those of a results directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rankone.core.artifact import file_hash
+from rankone.core.escaping import clipped
+from rankone.experiments import figures
+from rankone.experiments.names import method_name
+from rankone.experiments.report.results import Results
+from rankone.experiments.report.words import base, success_rule
+from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, compared_budgets, domains_of
+from rankone.render.columns import BAR, Column, Value
+from rankone.render.tables import Table
+from rankone.text.domains import domain_name
+
+_TOP, _TOKENS = 10, 4
+_MET = {True: "holds", False: "misses its bar", None: "not measured"}
+_ABSENT = {True: "absent", False: "present", None: "not measured"}
+
+
+def printed(results: Results) -> list[Table]:
+    """What a terminal shows of a job: the texts first, then the candidates, the untrained edits and every budget."""
+    return [
+        texts(results),
+        candidates(results),
+        *([untrained(results)] if results.zero_token else []),
+        budgets(results),
+    ]
+
+
+def texts(results: Results) -> Table:
+    """What the model writes before and after, the domain to be removed first."""
+    rows = sorted(results.rollouts, key=lambda row: row["domain"] != results.forget)
+    shown = [[domain_name(r["domain"]), clipped(r["before"], 160), clipped(r["after"], 160)] for r in rows]
+    return Table.of(
+        "What it writes", ["domain", Column("before", key=True), Column("after", key=True)], shown
+    )
+
+
+def untrained(results: Results) -> Table:
+    """The rise of every domain by edits that saw no token."""
+    rows = results.zero_token or []
+    domains = domains_of(rows, results.forget, results.retain)
+    found = {(row["edit"], row["domain"]): row["rise"] for row in rows}
+    edits = dict.fromkeys(row["edit"] for row in rows)
+    columns = ["edit", *(Column(domain_name(d), "+.2f") for d in domains)]
+    title = f"No {domain_name(results.forget)} token used: rise of cross-entropy (nats per token)"
+    return Table.of(title, columns, [[e, *(found.get((e, d)) for d in domains)] for e in edits])
+
+
+def budgets(results: Results) -> Table:
+    """One row per method and budget: successes, CE of the removed domain, damage to the others."""
+    others = [d for d in domains_of(results.runs, results.forget, results.retain) if d != results.forget]
+    rows = [
+        [
+            *(method_name(method), budget, f"{tally['successes']}/{tally['seeds']}", tally["forget_ce"]),
+            *(tally["damage"].get(d) for d in others),
+        ]
+        for method in results.methods
+        for budget, tally in results.counted[method].items()
+    ]
+    columns = [
+        *("method", Column("budget", key=True), Column("success", priority=3)),
+        Column(f"{domain_name(results.forget)} CE", ".2f", priority=3),
+        *(
+            Column(domain_name(d), "+.2f", priority=2 if d == results.retain else 1, limit=DAMAGE_BAR)
+            for d in others
+        ),
+    ]
+    about = results.summary
+    title = f"Forgetting {domain_name(results.forget)} by {about['component']} ({about['label']})"
+    said = " ".join(f"{domain_name(d)} {base(results, d):.2f}" for d in (results.forget, *others))
+    caption = f"success: {success_rule(results)}; damage: mean rise of CE on test text; base CE {said}"
+    return Table.of(title, columns, rows, caption)
+
+
+def damage(results: Results) -> Table:
+    """What the first method changes in every domain, at its smallest sufficient budget, else its largest."""
+    method = results.methods[0]
+    budget = results.smallest[method] or max(results.counted[method])
+    tally = results.counted[method][budget]
+    rises = {results.forget: tally["forget_rise"], **tally["damage"]}
+    rows = [
+        [domain_name(d), base(results, d), base(results, d) + rises[d], rises[d], rises[d]]
+        for d in domains_of(results.runs, results.forget, results.retain)
+        if d in rises
+    ]
+    columns = [
+        "domain",
+        Column("CE before", ".2f"),
+        Column("after", ".2f"),
+        Column("rise", "+.2f"),
+        Column(" ", BAR),
+    ]
+    trained = f"{method_name(method)}, {budget:,} {domain_name(results.forget)} tokens"
+    caption = f"{trained}; nats per token on test text, means over seeds."
+    return Table.of("What it changes", columns, rows, caption)
+
+
+def glance(results: Results) -> Table:
+    """One row per method: what it needs, and what it does at the largest budget that all ran at."""
+    largest = compared_budgets(results.counted)[-1]
+    forget = domain_name(results.forget)
+    domains = [d for d in domains_of(results.runs, results.forget, results.retain) if d != results.forget]
+    columns = [
+        *("method", Column("smallest sufficient budget", ","), Column("seeds that succeed")),
+        *(Column(f"{forget} CE", ".2f"), Column(f"{forget} rise", "+.2f")),
+        *(Column(f"{domain_name(d)} rise", "+.2f", limit=DAMAGE_BAR) for d in domains),
+    ]
+    rows = []
+    for method in results.methods:
+        tally = results.counted[method][largest[method]]
+        succeeded = f"{tally['successes']} of {tally['seeds']}"
+        rises = (tally["damage"].get(d) for d in domains)
+        rows.append(
+            [
+                method_name(method),
+                results.smallest[method],
+                succeeded,
+                tally["forget_ce"],
+                tally["forget_rise"],
+                *rises,
+            ]
+        )
+    caption = (
+        f"Budgets are {forget} tokens; sufficient: at least 8 of 9 seeds succeed. All other columns: at "
+        f"{figures.budgets_named(largest)} tokens, means over seeds, nats per token. Success: {success_rule(results)}. "
+        "Coloured: at or above that."
+    )
+    return Table.of("", columns, rows, caption)
+
+
+def successes(results: Results) -> Table:
+    """Seeds that succeed, by method and budget."""
+    ran = sorted({budget for tallies in results.counted.values() for budget in tallies})
+    rows = []
+    for method in results.methods:
+        tallies = [results.counted[method].get(b) for b in ran]
+        rows.append([method_name(method), *(t and f"{t['successes']}/{t['seeds']}" for t in tallies)])
+    return Table.of("", ["seeds that succeed, by budget", *(f"{b:,}" for b in ran)], rows)
+
+
+def candidates(results: Results) -> Table:
+    """The best-ranked subcomponents, each domain shaded by mean causal importance."""
+    ranked = sorted(results.components, key=lambda row: row["rank"])[:_TOP]
+    named = [{"domain": k.removeprefix(IMPORTANCE)} for k in ranked[0] if k.startswith(IMPORTANCE)]
+    domains = domains_of(named, results.forget, results.retain)
+    rows = [
+        [
+            ("▸ " if r["picked"] else "") + r["component"],
+            r["label"],
+            *(r[IMPORTANCE + d] for d in domains),
+            *(tuple(r[side][:_TOKENS]) for side in ("firing_tokens", "output_tokens")),
+        ]
+        for r in ranked
+    ]
+    columns = [
+        *("subcomponent", Column("label")),
+        *(Column(domain_name(d), ".2f", shade=True) for d in domains),
+        *("fires on", "leads to"),
+    ]
+    caption = (
+        "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from a harvest of training "
+        "text. ▸ the picked subcomponent."
+    )
+    return Table.of("", columns, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
+
+
+def maskings(evidence: Mapping[str, Any]) -> Table:
+    """CE and KL of the decomposed model under each masking."""
+    rows = [[r.get("masking"), r.get("delta"), r.get("ce"), r.get("kl")] for r in evidence["rows"]]
+    columns = ["masking", "delta kept", Column("CE", ".2f"), Column("KL to the target", ".2f")]
+    return Table.of("", columns, rows, "Nats per token.")
+
+
+def layers(evidence: Mapping[str, Any]) -> Table | None:
+    """What is alive and needed in each layer, if it was measured."""
+    keys = ("layer", "l0", "alive", "subcomponents")
+    rows = [[r.get(key) for key in keys] for r in evidence.get("per_layer", [])]
+    return Table.of("", ["layer", Column("L0", ".1f"), "alive", "subcomponents"], rows) if rows else None
+
+
+def verdict(evidence: Mapping[str, Any]) -> Table | None:
+    """The four properties and the known failures, each with its bar, if the evidence has a verdict."""
+    found = evidence.get("verdict")
+    if found is None:
+        return None
+    rows = [[r["name"], _MET[r["met"]], r["said"], r["bar"]] for r in found["properties"]]
+    rows += [[r["name"], _ABSENT[r["met"]], r["said"], r["bar"]] for r in found["failures"]]
+    return Table.of("", ["property or failure", "verdict", "measured", "bar"], rows)
+
+
+def provenance(results: Results) -> Table:
+    """Where the numbers come from: versions, settings, hashes of the tables; no path of the machine."""
+    facts: dict[str, Any] = {}
+    if "seconds" in results.summary:
+        facts["time"] = f"{results.summary['seconds']:.0f} s"
+    if "peak_memory_bytes" in results.summary:
+        facts["peak memory"] = f"{results.summary['peak_memory_bytes'] / 1e9:.1f} GB"
+    facts |= results.summary.get("provenance") or {}
+    rows = [list(pair) for pair in _flat(facts)]
+    rows += [[f"SHA-256 of {p.name}", file_hash(p)] for p in _sources(results.directory)]
+    return Table.of("", ["what", "value"], rows)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _plain(inner)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else value
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _sources(directory: Path) -> list[Path]:
+    return sorted(
+        p for p in directory.iterdir() if p.suffix in (".parquet", ".json") and p.name != "manifest.json"
+    )

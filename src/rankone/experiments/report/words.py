@@ -1,0 +1,167 @@
+"""What a report says in words: the finding, what each figure shows, and how it can fool you."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rankone.experiments.names import method_name
+from rankone.experiments.report.results import Results
+from rankone.experiments.tables import CHANCE_SHARE, DAMAGE_BAR, Tally, fits
+from rankone.render.values import number, signed
+from rankone.text.domains import domain_name
+
+_CAVEATS = (
+    (
+        "Chance is not forgetting.",
+        "A CE of ln V is what a uniform guess gets. A model can also reach it by being confidently wrong, "
+        "and what it knew about {forget} can still be in its weights.",
+    ),
+    (
+        "α < 0 injects, it does not remove.",
+        "A negative scale writes the opposite of what the subcomponent wrote. Taking the part away is α = 0: "
+        "compare the two in the scale curve and the zero-token edits.",
+    ),
+    (
+        "The budget counts only the fit.",
+        "Tokens spent in decomposing the model and in selecting the subcomponent are not counted. A LoRA on "
+        "every matrix needs neither.",
+    ),
+    (
+        "The test text is small.",
+        "Differences of a few hundredths of a nat may not carry over to other text; the dots show the spread "
+        "over seeds, not over texts.",
+    ),
+    (
+        "One number undoes it.",
+        "The merged scalar edit has rank one: whoever knows it can put the number back, and brief "
+        "fine-tuning may do the same. It is a behavioural edit, not security.",
+    ),
+    (
+        "The setting was chosen on this text.",
+        "Where several retain weights or learning rates ran, tables and dots show the one that did best "
+        "here, which flatters every method that ran more than one.",
+    ),
+)
+"""Head and body of each caveat; the last holds only where several settings ran."""
+
+
+def caveats(results: Results) -> list[tuple[str, str]]:
+    """Head and body of each caveat that holds here."""
+    ran = [tally["settings"] for tallies in results.counted.values() for tally in tallies.values()]
+    kept = _CAVEATS if max(ran) > 1 else _CAVEATS[:-1]
+    return [(head, body.replace("{forget}", domain_name(results.forget))) for head, body in kept]
+
+
+def claim(results: Results) -> str:
+    """The finding in one sentence; every number comes from `runs.parquet`."""
+    first = results.methods[0]
+    forget, retain = domain_name(results.forget), domain_name(results.retain)
+    subject, budget = _subject(results, first), results.smallest[first]
+    if budget is None:
+        most, tally = max(results.counted[first].items(), key=lambda item: (item[1]["successes"], -item[0]))
+        return (
+            f"{subject} does not reliably remove {forget}: at best {tally['successes']} of {tally['seeds']} "
+            f"seeds succeed, at {most:,} {forget} tokens."
+        )
+    tally = results.counted[first][budget]
+    return (
+        f"{subject}, trained on {budget:,} {forget} tokens, moves {forget} from "
+        f"{number(base(results, results.forget), 2)} to {number(tally['forget_ce'], 2)} nats per token "
+        f"(chance is {number(results.chance, 2)}) and changes {retain} by "
+        f"{signed(tally['damage'][results.retain])} (means over seeds); "
+        f"{tally['successes']} of {tally['seeds']} seeds succeed."
+    )
+
+
+def others(results: Results) -> str:
+    """What the other methods need, in one sentence; empty without any."""
+    said = [
+        f"{method_name(m)}: {_needs(results.smallest[m], results.counted[m])}" for m in results.methods[1:]
+    ]
+    return f"Smallest sufficient budget otherwise: {'; '.join(said)}." if said else ""
+
+
+def _subject(results: Results, method: str) -> str:
+    """The method; of a scalar with the subcomponent and its label."""
+    if method != "scalar":
+        return method_name(method)
+    return f"One scalar on {results.summary['component']} (“{results.summary['label']}”)"
+
+
+def base(results: Results, domain: str) -> float:
+    """CE of the unedited model on test text, nats per token."""
+    return next(row["ce_base"] for row in results.runs if row["domain"] == domain)
+
+
+def _needs(budget: int | None, tallies: Mapping[int, Tally]) -> str:
+    return f"none up to {max(tallies):,} tokens" if budget is None else f"{budget:,} tokens"
+
+
+def success_rule(results: Results) -> str:
+    """What counts as success."""
+    return (
+        f"{domain_name(results.forget)} CE ≥ {number(CHANCE_SHARE, 2)} × chance ({number(results.chance, 2)}) and "
+        f"{domain_name(results.retain)} rise < {number(DAMAGE_BAR, 1)}"
+    )
+
+
+def seen_in_success(results: Results) -> str:
+    """What the figure of successes shows."""
+    said = [
+        f"{method_name(m)} reaches 8 of 9 seeds at {_needs(b, results.counted[m])}"
+        for m, b in results.smallest.items()
+    ]
+    return f"Lines of the share of seeds that succeed against the budget: {'; '.join(said)}."
+
+
+def seen_in_trade_off(results: Results) -> str:
+    """What the figure of all runs shows."""
+    every = fits(results.runs, results.forget, results.retain)
+    kept = [f for f in every if f.succeeds(results.chance, results.forget, results.retain)]
+    by = {m: sum(f.method == m for f in kept) for m in results.methods}
+    said = ", ".join(f"{method_name(m)} {n}" for m, n in by.items())
+    return (
+        f"Points of {len(every)} runs, {domain_name(results.forget)} rise against {domain_name(results.retain)} rise; "
+        f"{len(kept)} lie in the area of success: {said}."
+    )
+
+
+def seen_in_damage(results: Results) -> str:
+    """What the figure of damage shows."""
+    said = []
+    for method in results.methods:
+        damage = results.counted[method][max(results.counted[method])]["damage"]
+        worst = max(damage, key=lambda d: damage[d])
+        said.append(f"{method_name(method)} harms {domain_name(worst)} most, {signed(damage[worst], 2)}")
+    return f"Dots of the rise of every other domain by method; at the largest budget {'; '.join(said)}."
+
+
+def seen_in_response(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
+    """What the figure of a scale response shows, from rows of `response.parquet` of one component."""
+    said = []
+    for domain in dict.fromkeys(str(row["domain"]) for row in rows):
+        own = {float(row["alpha"]): float(row["ce"]) for row in rows if row["domain"] == domain}
+        worst = max(own, key=lambda a: own[a])
+        start = own.get(1.0, min(own.values()))
+        said.append(
+            (
+                own[worst] - start,
+                domain,
+                f"from {number(start, 2)} to {number(own[worst], 2)} at α = {worst:g}",
+            )
+        )
+    named = sorted(said, key=lambda item: (item[1] != forget, -item[0]))[:3]
+    told = "; ".join(f"{domain_name(domain)} {words}" for _, domain, words in named)
+    return f"Lines of cross-entropy by domain as α moves: {told}.".replace("-", "−")
+
+
+def seen_in_zero_token(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
+    """What the figure of untrained edits shows."""
+    said = []
+    for edit in dict.fromkeys(str(row["edit"]) for row in rows):
+        own = {str(r["domain"]): float(r["rise"]) for r in rows if r["edit"] == edit}
+        rest = max((rise for d, rise in own.items() if d != forget), default=0.0)
+        said.append(
+            f"{edit}: {domain_name(forget)} {signed(own.get(forget, 0.0), 2)}, at most {signed(rest, 2)} elsewhere"
+        )
+    return f"Bars of the rise by domain. {'; '.join(said)}."

@@ -1,0 +1,95 @@
+"""The one HTML engine: Jinja2 templates, autoescaped, every value made inert; a page runs no script and loads nothing."""
+
+from __future__ import annotations
+
+import functools
+
+import jinja2
+from markupsafe import Markup
+
+from rankone.core.escaping import html_text, visible
+from rankone.render import colours
+from rankone.render.columns import BAR, LEVEL, TOKEN, Tabular, Value, is_words, share
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def rendered(template: str, **values: object) -> str:
+    """The page that `templates/{template}` makes of `values`; whatever is no Markup is foreign text and comes out inert."""
+    return _engine().get_template(template).render(values)
+
+
+def table_html(table: Tabular, name: str = "") -> Markup:
+    """A table as HTML; `name` becomes its id."""
+    return Markup(_engine().get_template("table.html").render(table=table, name=name))
+
+
+@functools.cache
+def _engine() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("rankone.render"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_inert,
+    )
+    made.filters |= {"passage": passage, "token": token}
+    made.globals |= {
+        "policy": POLICY,
+        "light": colours.LIGHT | colours.variables(colours.CARD),
+        "dark": colours.DARK | colours.variables(colours.DARK["card"]),
+        "cell": cell,
+        "is_words": is_words,
+    }
+    return made
+
+
+def _inert(value: object) -> object:
+    """Numbers and safe HTML as they are, all else with its hidden characters made visible; Jinja2 escapes it after that."""
+    return value if isinstance(value, Markup | int | float) else visible(value)
+
+
+def token(value: object) -> Markup:
+    """One token as inert HTML, its outer spaces shown as ␣."""
+    raw = "" if value is None else str(value)
+    kept = raw.strip(" ")
+    left = len(raw) - len(raw.lstrip(" "))
+    right = len(raw) - len(kept) - left if kept else 0
+    return Markup(f"<code>{html_text('␣' * left + kept + '␣' * right)}</code>")
+
+
+def passage(value: object) -> Markup:
+    """Running text as inert HTML: line breaks are kept and shown as ↵, other controls made visible."""
+    return Markup("↵\n".join(html_text(line) for line in str(value).split("\n")))
+
+
+def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
+    """One cell: its value as HTML, with the classes and the shade that its column asks for."""
+    column, value = table.columns[place], row[place]
+    names = ["words"] if is_words(table, place) or column.format == BAR else []
+    names += ["over"] if column.stands_out(value) else []
+    style = ""
+    if column.shade and isinstance(value, int | float):
+        names.append("shaded")
+        style = f' style="--g:{_depth(table, value):.2f}"'
+    kind = f' class="{" ".join(names)}"' if names else ""
+    return Markup(f"<td{kind}{style}>{_body(table, place, row)}</td>")
+
+
+def _body(table: Tabular, place: int, row: tuple[Value, ...]) -> str:
+    column, value = table.columns[place], row[place]
+    if column.format in (BAR, LEVEL):
+        kind = "bar" if column.format == BAR else "level"
+        return f'<span class="{kind}" style="--w:{share(table, place, row):.3f}"></span>'
+    if isinstance(value, tuple):
+        return " ".join(map(token, value))
+    return token(value) if column.format == TOKEN and value is not None else html_text(column.text(value))
+
+
+def _depth(table: Tabular, value: float) -> float:
+    """How dark a shaded cell is, 0 to 1, against the largest of all shaded columns."""
+    places = [i for i, c in enumerate(table.columns) if c.shade]
+    sizes = [row[i] for row in table.rows for i in places]
+    return max(value, 0.0) / (max(float(v) for v in sizes if isinstance(v, int | float)) or 1.0)
