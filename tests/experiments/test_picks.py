@@ -20,8 +20,9 @@ from rankone.experiments.picks import (
     TargetPick,
     TradeOff,
     compare_picks,
-    report_picks,
+    picks_table,
     trade_off,
+    write_picks,
 )
 from rankone.experiments.response import scale_response
 from rankone.metrics.cross_entropy import cross_entropies
@@ -52,19 +53,20 @@ def found(*rises, pick):
     return TargetPick("de", f"c:{pick}", "German [b]words", candidates)
 
 
-def test_places_and_the_report(tmp_path, capsys):
+def test_places_and_the_report(tmp_path):
     assert [found(3.0, 2.0, 2.0, 1.0, pick=i).place for i in range(4)] == [1, 2, 2, 4]
     out = tmp_path / "picks.json"
     picks = [found(3.0, 2.0, pick=0), found(3.0, 2.0, pick=1)]
-    report_picks(picks, PicksConfig(), out)
-    said = capsys.readouterr().out
-    assert "1 of 2 picks are the best" in " ".join(said.split())
-    assert "[b]words" in said
+    table = picks_table(picks, PicksConfig())
+    assert "1 of 2 picks are the best" in table.caption
+    assert table.column("label") == ["German [b]words"] * 2
+    assert table.column("place") == [1, 2]
+    write_picks(out, picks, PicksConfig())
     saved = json.loads(out.read_text("utf8"))
     assert (saved["best"], saved["config"]["candidates"]) == (1, 20)
     assert saved["targets"]["de"]["candidates"][1]["rise"] == 2.0
     with pytest.raises(RankOneError, match="already exists"):
-        report_picks(picks, PicksConfig(), out)
+        write_picks(out, picks, PicksConfig())
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_the_story_comes_first_and_the_rest_is_folded(source):
 
 def test_figures_say_what_is_seen_and_hold_real_text(source):
     alts = re.findall(r'<svg role="img" aria-label="([^"]*)"', source)
-    assert any("one scalar reaches 8 of 9 seeds at 4 tokens" in alt for alt in alts)
+    assert any("Eight of nine succeed from, one scalar: 4 tokens" in alt for alt in alts)
     assert any("Lines of cross-entropy by domain" in alt and "at α = −10" in alt for alt in alts)
     assert len(re.findall(r"<text[^>]*>\s*seeds that succeed", source)) == 1
     sizes = set(re.findall(r"font: (?:[\w ]+ )?([\d.]+)px", source))

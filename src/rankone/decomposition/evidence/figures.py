@@ -28,13 +28,13 @@ def spectrum_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.set_yscale("log")
     axes.plot(range(1, len(means) + 1), means, color=PALETTE[1], linewidth=1.6, label="mean importance")
     axes.axhline(ALIVE_MEAN_IMPORTANCE, color=MUTED, linewidth=1.0, linestyle="--")
-    axes.annotate("alive above 1e-6", (1, ALIVE_MEAN_IMPORTANCE), color=INK, fontsize=8, va="bottom")
+    axes.annotate("alive above 1e-6", (1, ALIVE_MEAN_IMPORTANCE), color=INK, va="bottom")
     gap = widest_gap(means)
     if gap is not None:
         label = f"widest gap: {gap['decades']:.1f} decades after {gap['count']:,}"
         ends = [gap["count"]] * 2, [gap["below"], gap["above"]]
         (line,) = axes.plot(*ends, color=PALETTE[0], linewidth=2.5, label=label)
-        axes.legend(handles=[line], fontsize=8)
+        axes.legend(handles=[line])
     return fig
 
 
@@ -55,13 +55,13 @@ def frontier_figure(rows: Sequence[dict[str, Any]]) -> Figure:
         x, y = [row["l0"] for row in points], [row[key] for row in points]
         axes.plot(x, y, "o-", color=colour, label=label, markersize=4)
     _name_points(axes, order)
-    axes.legend(fontsize=8)
+    axes.legend()
     return fig
 
 
 def _name_points(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
     """The coefficient beside each point of the lowest line."""
-    near = {"fontsize": 7, "xytext": (3, -9), "textcoords": "offset points"}
+    near = {"xytext": (3, -9), "textcoords": "offset points"}
     for row in rows:
         if row["kl_ci"] > 0:
             axes.annotate(f"{row['activity']:.2g}", (row["l0"], row["kl_ci"]), **near)

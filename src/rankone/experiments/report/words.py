@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
 from rankone.experiments.tables import CHANCE_SHARE, DAMAGE_BAR, Tally, fits
-from rankone.render.values import number, signed
+from rankone.render.values import formatted, number, signed
 from rankone.text.domains import domain_name
 
 _CAVEATS = (
@@ -107,11 +107,8 @@ def success_rule(results: Results) -> str:
 
 def seen_in_success(results: Results) -> str:
     """What the figure of successes shows."""
-    said = [
-        f"{method_name(m)} reaches 8 of 9 seeds at {_needs(b, results.counted[m])}"
-        for m, b in results.smallest.items()
-    ]
-    return f"Lines of the share of seeds that succeed against the budget: {'; '.join(said)}."
+    said = [f"{method_name(m)}: {_needs(results.smallest[m], results.counted[m])}" for m in results.methods]
+    return f"Lines of the share of seeds that succeed against the budget. Eight of nine succeed from, {'; '.join(said)}."
 
 
 def seen_in_trade_off(results: Results) -> str:
@@ -147,12 +144,12 @@ def seen_in_response(rows: Sequence[Mapping[str, float | str]], forget: str) -> 
             (
                 own[worst] - start,
                 domain,
-                f"from {number(start, 2)} to {number(own[worst], 2)} at α = {worst:g}",
+                f"from {number(start, 2)} to {number(own[worst], 2)} at α = {formatted(worst, 'g')}",
             )
         )
     named = sorted(said, key=lambda item: (item[1] != forget, -item[0]))[:3]
     told = "; ".join(f"{domain_name(domain)} {words}" for _, domain, words in named)
-    return f"Lines of cross-entropy by domain as α moves: {told}.".replace("-", "−")
+    return f"Lines of cross-entropy by domain as α moves: {told}."
 
 
 def seen_in_zero_token(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
