@@ -87,8 +87,9 @@ def test_figures_say_what_is_seen_and_hold_real_text(source):
     assert any("Eight of nine succeed from, one scalar: 4 tokens" in alt for alt in alts)
     assert any("Lines of cross-entropy by domain" in alt and "at α = −10" in alt for alt in alts)
     assert len(re.findall(r"<text[^>]*>\s*seeds that succeed", source)) == 1
-    sizes = set(re.findall(r"font: (?:[\w ]+ )?([\d.]+)px", source))
-    assert sizes == {"9"}
+    drawings = "".join(re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL))
+    assert set(re.findall(r"font-size: ([\d.]+)px", drawings)) == {"9"}
+    assert drawings.count("font-size: 9px") == drawings.count("<text ")
 
 
 def test_no_path_of_the_machine_is_shown(tmp_path):
