@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -94,3 +95,29 @@ def serving(steps, sleep=0.0):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def dripping(start):
+    """Base URL of a server that sends `start` at once and then a byte every tenth of a second, for good."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ended = threading.Event()
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(start)
+                while not ended.wait(0.1):
+                    try:
+                        connection.sendall(b"x")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        finally:
+            ended.set()
+            thread.join(timeout=5)

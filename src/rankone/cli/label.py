@@ -76,6 +76,8 @@ def label(
         caps = Caps.checked(limits, "label")
         client = open_client(server, read_key(base_url), caps, run or run_dir(out))
     with client or nullcontext():
+        if client is not None and not estimate:
+            client.require_server()
         pages = _open(harvest)
         tested = _open_held_out(held_out, pages) if held_out is not None else None
         wanted = {

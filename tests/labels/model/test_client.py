@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
+import time
 
 import pytest
-from tests.labels.server import GOOD, completion, ok, says, serving
+from tests.labels.server import GOOD, completion, dripping, ok, says, serving
 
 from rankone.core.errors import RankOneError
 from rankone.labels.model.budget import Budget, Caps
-from rankone.labels.model.client import ChatClient, Dialect, Question, Unanswered
+from rankone.labels.model.client import ChatClient, Question, Unanswered
+from rankone.labels.model.dialect import Dialect
 from rankone.labels.model.llm import LabelReply
 from rankone.labels.model.replies import Replies
 from rankone.labels.model.server import Server
@@ -116,11 +119,31 @@ def test_an_endless_reply_is_not_read_to_its_end(tmp_path):
 
 
 def test_retry_after_is_kept_up_to_our_patience(tmp_path, monkeypatch):
-    steps, waits = [says(429, "", Retry_After="7"), says(429, "", Retry_After="9999"), ok()], []
+    steps, waits = [says(429, "", Retry_After="7"), says(429, "", Retry_After="45"), ok()], []
     with serving(steps) as (url, _), client(url, tmp_path, patience=30.0) as found:
         monkeypatch.setattr(found._stop, "wait", lambda seconds: waits.append(seconds) or False)
         assert found.ask(question()) == LabelReply(**GOOD)
     assert waits == [7.0, 30.0]
+
+
+def test_a_server_that_asks_for_a_day_is_not_waited_for(tmp_path, monkeypatch):
+    with serving([says(429, "limit", Retry_After="86400")]) as (url, script), client(url, tmp_path) as found:
+        monkeypatch.setattr(found._stop, "wait", lambda seconds: pytest.fail(f"waited {seconds} s"))
+        outcome = found.ask(question())
+    assert isinstance(outcome, Unanswered)
+    assert "the server asks for 86,400 s of patience" in outcome.reason
+    assert len(script.bodies) == 1
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_headers_and_bodies_that_drip_are_broken_off(part, tmp_path):
+    """Every byte comes in time; the whole does not."""
+    with dripping(part) as url, client(url, tmp_path, timeout=0.5, retries=0) as found:
+        start = time.monotonic()
+        outcome = found.ask(question())
+    assert isinstance(outcome, Unanswered)
+    assert "no reply within 0.5 s" in outcome.reason
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("when", ["soon", "-5", "1e309", "Wed, 99 Foo 2020", ""])
@@ -165,6 +188,67 @@ def test_the_key_is_in_no_file_and_no_message(tmp_path):
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert files
     assert not [p for p in files if KEY in p.read_text("utf8")]
+
+
+@pytest.mark.parametrize(
+    "echo", [f"no {KEY[:12]} {KEY[12:]}", f"no {KEY[:9]}… nor {KEY[9:]}", f"no {'-'.join(KEY)}", KEY[4:12]]
+)
+def test_the_key_in_pieces_is_in_no_message(echo, tmp_path):
+    outcome, _ = asked([says(400, echo)], tmp_path)
+    assert isinstance(outcome, Unanswered)
+    assert outcome.reason == "status 400: (a message that quotes the key)"
+
+
+def test_a_reply_that_quotes_the_key_is_not_kept(tmp_path):
+    outcome, _ = asked([ok({**GOOD, "label": f"key {KEY}"})], tmp_path)
+    assert isinstance(outcome, Unanswered)
+    assert KEY not in outcome.reason
+    assert not [p for p in (tmp_path / "replies").rglob("*") if p.is_file()]
+
+
+def test_nothing_of_the_environment_goes_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-place")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-another-place")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-another-place")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    with serving([ok()]) as (url, script):
+        server = Server(base_url=url, model="m")
+        with ChatClient(server, None, Budget(Caps()), Replies(tmp_path / "replies")) as found:
+            assert found.ask(question()) == LabelReply(**GOOD)
+    (sent,) = script.headers
+    assert "another-place" not in str(sent)
+    assert {name.lower() for name in sent} <= {
+        "host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"
+    }  # fmt: skip
+
+
+def test_a_compressed_reply_is_not_opened(tmp_path):
+    bomb = gzip.compress(b" " * 50_000_000)
+    outcome, _ = asked([(200, bomb, {"Content-Encoding": "gzip"})], tmp_path, retries=0)
+    assert isinstance(outcome, Unanswered)
+    assert "compressed" in outcome.reason
+
+
+def test_an_endless_error_is_not_read_to_its_end(tmp_path):
+    outcome, _ = asked([(500, b" " * (5 * 2**20), {})], tmp_path, retries=0)
+    assert isinstance(outcome, Unanswered)
+    assert "larger than" in outcome.reason
+
+
+def test_what_is_not_logged(tmp_path, caplog):
+    """Neither the key nor what a server says, at any level."""
+    with caplog.at_level("DEBUG"):
+        asked([says(400, f"\x1b[2J {KEY}" + "x" * 5000)], tmp_path)
+    assert KEY not in caplog.text
+    assert "\x1b" not in caplog.text
+    assert "x" * 300 not in caplog.text
+
+
+def test_a_server_is_there_or_not(tmp_path):
+    with serving([ok()]) as (url, _), client(url, tmp_path) as found:
+        found.require_server()  # 501 for what it does not know: it is there
+    with client(url, tmp_path) as found, pytest.raises(RankOneError, match="no server answers at"):
+        found.require_server()
 
 
 def test_messages_of_the_server_are_inert(tmp_path):

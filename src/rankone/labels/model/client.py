@@ -1,28 +1,35 @@
-"""A small client for OpenAI-compatible servers: many questions at once, retried, cached, within a budget."""
+"""Questions to an OpenAI-compatible server: many at once, asked again where it helps, kept, within a budget."""
 
 from __future__ import annotations
 
-import email.utils
 import json
 import random
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-import httpx2
+from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import prompt_text, visible
 from rankone.labels.model.budget import Budget, Estimate, likely_tokens, most_tokens
+from rankone.labels.model.connection import LONGEST_CONNECT, Broken, Connection, Refused, Unreachable
+from rankone.labels.model.dialect import Dialect
 from rankone.labels.model.replies import Replies
-from rankone.labels.model.reply import BadReply, Reply, json_schema, parse, read_body, server_message
-from rankone.labels.model.server import OWN_KEY, Server, check_url
+from rankone.labels.model.reply import (
+    BadReply,
+    Reply,
+    json_schema,
+    parse,
+    quotes_key,
+    read_body,
+    server_message,
+)
+from rankone.labels.model.server import OWN_KEY, Server
 
 T = TypeVar("T")
-_LARGEST_BODY = 4 * 2**20
 _TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 # The share of failures says something from this many on.
 _FAILURES_FROM = 5
@@ -50,27 +57,6 @@ class Unanswered:
     capped: bool = False
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """What a server understands of the request; what it refuses by name is left out from then on."""
-
-    response_format: str = "json_schema"
-    cap: str = "max_tokens"
-    temperature: bool = True
-
-    def after(self, complaint: str) -> Dialect | None:
-        """The dialect to try after a 400 that says `complaint`; None if it is about something else."""
-        words = complaint.lower()
-        if self.cap == "max_tokens" and "max_completion_tokens" in words:
-            return replace(self, cap="max_completion_tokens")
-        if self.temperature and "temperature" in words:
-            return replace(self, temperature=False)
-        if any(w in words for w in ("response_format", "json_schema", "json_object", "schema", "grammar")):
-            following = {"json_schema": "json_object", "json_object": "none"}.get(self.response_format)
-            return replace(self, response_format=following) if following else None
-        return None
-
-
 class _Failed(Exception):
     """This question failed; others may not."""
 
@@ -91,24 +77,36 @@ class ChatClient:
     """Asks questions of one server. Threads may share it; a key goes nowhere but into the request header."""
 
     def __init__(self, server: Server, key: str | None, budget: Budget, replies: Replies) -> None:
-        check_url(server.base_url)
         self.server, self.budget, self.replies = server, budget, replies
         self._key = key
         self._dialect = Dialect()
         self._stop = threading.Event()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(
-            headers=headers,
-            timeout=httpx2.Timeout(server.timeout, connect=min(server.timeout, 10.0)),
-            limits=httpx2.Limits(max_connections=server.concurrency),
-            follow_redirects=False,  # the key is for this address alone
-        )
+        self._connection = Connection(server, key)
 
     def __enter__(self) -> ChatClient:
+        self._connection.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._connection.__exit__()
+
+    def require_server(self) -> None:
+        """Raise RankOneError where nothing answers, or the key is refused: to be said before any work is done."""
+        try:
+            self._connection.models(LONGEST_CONNECT)
+        except Unreachable as error:
+            raise self._absent(str(error)) from error
+        except Refused as refused:
+            if refused.status == 401:
+                self._refused(refused, self._dialect)
+        except Broken:
+            pass  # it may be slow, or know no models: the first question will tell
+
+    def _absent(self, why: str) -> RankOneError:
+        return RankOneError(
+            f"no server answers at {self.server.base_url} ({self._safe(why)}). Start it, or mend --base-url; "
+            "what was done before is kept."
+        )
 
     def _cache_key(self, question: Question) -> str:
         return Replies.key(
@@ -155,6 +153,7 @@ class ChatClient:
                 tally.check(at_end=True)
             except BaseException:
                 self._stop.set()
+                self._connection.abandon()
                 for future in waiting:
                     future.cancel()
                 raise
@@ -191,17 +190,18 @@ class ChatClient:
                 complaint = str(again) if isinstance(again.__cause__, BadReply) else complaint
                 last = again
             if attempt < self.server.retries:
-                self._pause(attempt, last.wait)
-        if isinstance(last.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
-            raise RankOneError(
-                f"no server answers at {self.server.base_url} ({last}). Start it, or mend --base-url; "
-                "what was done before is kept."
-            )
+                self._pause(attempt, last)
+        if isinstance(last.__cause__, Unreachable):
+            raise self._absent(str(last.__cause__))
         raise _Failed(f"{last} (after {self.server.retries + 1} attempts)")
 
-    def _pause(self, attempt: int, wanted: float | None) -> None:
+    def _pause(self, attempt: int, last: _Again) -> None:
         """Wait as long as the server says, else twice as long as before with some jitter; stop when the run stops."""
-        seconds = self.server.backoff * 2**attempt * random.uniform(0.5, 1) if wanted is None else wanted
+        seconds = (
+            self.server.backoff * 2**attempt * random.uniform(0.5, 1) if last.wait is None else last.wait
+        )
+        if seconds > self.server.whole_time:
+            raise _Failed(f"{last}; the server asks for {seconds:,.0f} s of patience")
         if self._stop.wait(min(seconds, self.server.patience)):
             raise _Failed("stopped")
 
@@ -216,67 +216,45 @@ class ChatClient:
                 raise _Capped
             used: tuple[int, int] | None = None
             try:
-                status, headers, body = self._post(self._body(question, complaint, dialect))
+                answer = self._connection.complete(
+                    self._body(question, complaint, dialect), self.server.timeout
+                )
+                reply, used = self._read(question, answer)
+                return reply
+            except Refused as refused:
                 used = (0, 0)
-                if status == 200:
-                    used = None
-                    reply, used = self._read(question, body)
-                    return reply
-                self._refused(status, headers, body, dialect)
+                self._refused(refused, dialect)
+            except Unreachable as error:
+                used = (0, 0)
+                raise _Again(f"cannot connect: {self._safe(str(error))}", used) from error
+            except Broken as error:
+                raise _Again(self._safe(str(error)), None) from error
             except _Again as again:
                 used = again.used
                 raise
             finally:
                 self.budget.settle(bound, bound if used is None else used)
 
-    def _body(self, question: Question, complaint: str | None, dialect: Dialect) -> dict[str, Any]:
-        messages = [
-            {"role": "system", "content": question.system},
-            {"role": "user", "content": question.user},
-        ]
+    def _body(self, question: Question, complaint: str | None, dialect: Dialect) -> dict[str, JsonValue]:
+        user = question.user
         if complaint:
-            again = f"\n\nYour last reply could not be used: {prompt_text(complaint)}. Reply with the JSON object alone."
-            messages[1]["content"] += again
-        body: dict[str, Any] = {"model": self.server.model, "messages": messages, "stream": False}
-        body[dialect.cap] = self.server.reply_tokens
-        if dialect.temperature:
-            body["temperature"] = 0
-        if dialect.response_format == "json_schema":
-            schema = {"name": question.form.__name__, "strict": True, "schema": json_schema(question.form)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif dialect.response_format == "json_object":
-            body["response_format"] = {"type": "json_object"}
-        return body
+            user += f"\n\nYour last reply could not be used: {prompt_text(complaint)}. Reply with the JSON object alone."
+        return {
+            "model": self.server.model,
+            "messages": [{"role": "system", "content": question.system}, {"role": "user", "content": user}],
+            "stream": False,
+            **dialect.fields(question.form.__name__, json_schema(question.form), self.server.reply_tokens),
+        }
 
-    def _post(self, body: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
-        """Send and read at most `timeout` seconds and 4 MiB, however slowly or much the server sends."""
-        deadline = time.monotonic() + self.server.timeout
-        received = bytearray()
-        try:
-            with self._http.stream("POST", self.server.url, json=body) as response:
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    if len(received) > _LARGEST_BODY:
-                        raise _Again(f"the reply is larger than {_LARGEST_BODY} bytes", None)
-                    if time.monotonic() > deadline:
-                        raise _Again(f"no complete reply within {self.server.timeout:g} s", None)
-                return response.status_code, response.headers, bytes(received)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise _Again(f"cannot connect: {self._safe(error)}", (0, 0)) from error
-        except httpx2.TimeoutException as error:
-            raise _Again(f"no reply within {self.server.timeout:g} s", None) from error
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise RankOneError(f"cannot use --base-url '{visible(self.server.base_url)}': {error}") from error
-        except httpx2.RequestError as error:
-            raise _Again(f"the connection broke: {self._safe(error)}", None) from error
-
-    def _safe(self, error: Exception) -> str:
-        return server_message(str(error).encode(), self._key) or type(error).__name__
+    def _safe(self, said: str) -> str:
+        return server_message(said.encode("utf8", "replace"), self._key)
 
     def _read(self, question: Question, body: bytes) -> tuple[Reply, tuple[int, int] | None]:
         used: tuple[int, int] | None = None
         try:
             content, finish, used = read_body(body)
+            if quotes_key(content, self._key):
+                raise BadReply("it holds a part of the key")
             try:
                 reply = parse(content, question.form)
             except BadReply as error:
@@ -289,12 +267,12 @@ class ChatClient:
         self.replies.put(self._cache_key(question), reply.model_dump(mode="json"), bound)
         return reply, used
 
-    def _refused(self, status: int, headers: httpx2.Headers, body: bytes, dialect: Dialect) -> None:
+    def _refused(self, refused: Refused, dialect: Dialect) -> None:
         """Return if the request may go out again in another dialect; raise otherwise."""
+        status, said = refused.status, server_message(refused.body, self._key)
         where = f"{self.server.base_url} (status {status})"
         if status in (401, 403):
             raise RankOneError(f"the server refuses the key: {where}. Set {OWN_KEY} to one that it knows.")
-        said = server_message(body, self._key)
         if status == 404:
             raise RankOneError(
                 f"nothing for model '{visible(self.server.model)}' at {where}: {said}. Check --model and "
@@ -307,7 +285,7 @@ class ChatClient:
                 f"the server sends us elsewhere: {where}. Give the address itself as --base-url."
             )
         if status in _TRY_AGAIN:
-            raise _Again(f"status {status}: {said}", (0, 0), _retry_after(headers))
+            raise _Again(f"status {status}: {said}", (0, 0), refused.retry_after)
         other = dialect.after(said) if status in (400, 422) else None
         if other is None:
             raise _Failed(f"status {status}: {said}")
@@ -337,15 +315,3 @@ class _Tally:
                 f"{self._failed} of {self._finished} requests to {self._server.base_url} failed; the last: "
                 f"{self._last}. The replies that came are kept: run the same command to go on."
             )
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or a date); None without a usable one."""
-    value = headers.get("retry-after", "").strip()
-    if value.isdigit() and len(value) < 9:
-        return float(value)
-    try:
-        when = email.utils.parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, when - time.time())

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rankone.core.escaping import clipped
 
 R = TypeVar("R", bound="Reply")
+# Letters and digits of a key: a shorter piece stands in ordinary text by chance, a shorter key is no secret.
+_PIECE, _SECRET = 6, 12
 # Not sent: notes for people, and keywords that some strict modes refuse (pydantic checks them when the reply is here).
 _UNSENT = (
     "title",
@@ -100,7 +102,7 @@ def _json(text: str, what: str) -> Any:
 
 
 def server_message(body: bytes, key: str | None) -> str:
-    """What an error body says, short, inert, and without the key should the server repeat it."""
+    """What an error body says: short, inert, without the key, and withheld where it quotes a piece of it."""
     text = body[:4000].decode("utf8", "replace")
     try:
         value = json.loads(text)
@@ -108,4 +110,20 @@ def server_message(body: bytes, key: str | None) -> str:
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, RecursionError):
         pass
-    return clipped(text.replace(key, "(key)") if key else text, 200)
+    text = text.replace(key, "(key)") if key else text
+    return "(a message that quotes the key)" if quotes_key(text, key) else clipped(text, 200)
+
+
+def quotes_key(text: str, key: str | None) -> bool:
+    """Whether a piece of the key stands in the text: six letters or digits in a row, spaces and punctuation aside.
+
+    What is shorter than any secret (`ollama`, `EMPTY`) is a word like others.
+    """
+    plain, secret = _plain(text), _plain(key or "")
+    if len(secret) < _SECRET:
+        return False
+    return any(secret[i : i + _PIECE] in plain for i in range(len(secret) - _PIECE + 1))
+
+
+def _plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text))

@@ -36,9 +36,9 @@ class Server(Config):
     max_failures: float = Field(default=0.2, ge=0, le=1)
 
     @property
-    def url(self) -> str:
-        """Where requests go."""
-        return self.base_url.rstrip("/") + "/chat/completions"
+    def whole_time(self) -> float:
+        """The most seconds that one question takes in all: every attempt timed out and every pause the longest."""
+        return (self.timeout + self.patience) * (self.retries + 1)
 
 
 def check_url(base_url: str) -> None:
