@@ -16,6 +16,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 RUNTIME := $(VENV)/.rankone-runtime
 DEV := $(VENV)/.rankone-dev
 
+# Extras whose tests are run.
+EXTRAS := hub,label,peft,gguf
+
 # Folders with Python in them that this checkout has.
 CODE := $(wildcard src tests perf)
 
@@ -45,7 +48,8 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 # What it takes to work on RankOne, on top.
 $(DEV): $(RUNTIME)
 	@echo "== installing the tools for checks and tests"
-	$(PIP) -e '.[dev]'
+	$(PIP) pip
+	$(PIP) -e '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 demo: $(RUNTIME) ## the built-in model loses its German by one number

@@ -10,7 +10,6 @@ smallest and largest ratio. They are timed in processor seconds too, which other
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.run import harvest
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import ASSETS
+from rankone.runtime.memory import peak_megabytes
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 
@@ -115,7 +115,7 @@ def main() -> None:
             for kind in ("wall", "processor")
             for whole in (False, True)
         },
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": peak_megabytes(),
     }
     write_json(
         given.out, {"environment": before, "config": config.model_dump(mode="json"), "figures": figures}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from perf.environment import cores_allowed, environment
 from rankone.core.artifact import write_json
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
+from rankone.runtime import memory
 from rankone.runtime.progress import console
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -88,8 +88,7 @@ def peak_bytes(device: torch.device) -> int:
     """Peak memory so far: of the GPU's allocator, or the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return memory.peak_bytes() or 0
 
 
 def _profile(step: Any, device: torch.device) -> list[dict[str, Any]]:

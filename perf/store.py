@@ -15,7 +15,6 @@ are extrapolated (growth.py), and labelled so.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from rankone.harvest.counting.parts import table_writer
 from rankone.harvest.counting.plan import CHARS_PER_TOKEN, Batch, batches
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
+from rankone.runtime.memory import peak_megabytes
 from rankone.text.corpus import Corpus
 from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
@@ -94,7 +94,7 @@ def measure(workspace: Workspace, config: HarvestConfig, folder: Path) -> dict[s
         "collecting": collecting.seconds(),
         "combining": combining.seconds(),
         "tokens_per_processor_second": round(tokens / (collecting.processor + combining.processor), 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": peak_megabytes(),
         "firings": np.sort(firings[firings > 0]),
     }
 

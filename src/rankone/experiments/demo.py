@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from rankone.experiments.tables import (
 )
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
+from rankone.runtime.memory import peak_bytes
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
@@ -54,16 +53,12 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
     summary = _summary(job, rows, base)
     summary["seconds"] = time.monotonic() - clock
-    summary["peak_memory_bytes"] = peak_memory_bytes()
+    peak = peak_bytes()
+    if peak is not None:
+        summary["peak_memory_bytes"] = peak
     write_json(out / "summary.json", summary)
     write_report(out)
     return summary
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _rank(job: Job, out: Path) -> None:

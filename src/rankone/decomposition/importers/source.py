@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankone.core.errors import RankOneError
+from rankone.core.optional import optional
 from rankone.decomposition.importers.files import (
     CONFIG,
     DECOMPOSITION,
@@ -95,13 +96,7 @@ def _from_hub(name: str) -> Path:
 
 def _from_wandb(run: WandbRun) -> Path:
     """The run's configuration, tokenizer and last checkpoint, kept in the user's cache."""
-    try:
-        import wandb  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise RankOneError(
-            f"reading '{run}' from W&B needs its client: pip install 'rankone[wandb]'. Or download the run's files "
-            "by hand and name their folder."
-        ) from None
+    wandb = optional("wandb", "wandb", f"reading '{run}' from W&B (or name the folder of a download)")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "rankone" / "wandb" / run.entity / run.project / run.run
     try:

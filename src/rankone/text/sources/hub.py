@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.optional import optional
 from rankone.text.corpus import hashed_split, require_domain, require_split
 
 OPTIONS = ("domains", "field", "split", "revision", "config")
@@ -100,9 +102,7 @@ class HubCorpus:
 
     @cached_property
     def _configs(self) -> list[str]:
-        import datasets
-
-        found = datasets.get_dataset_config_names(self._path, revision=self._revision)
+        found = _datasets().get_dataset_config_names(self._path, revision=self._revision)
         if self._config is None:
             return found
         if self._config not in found:
@@ -178,10 +178,8 @@ class HubCorpus:
         return min(found, key=order)
 
     def _split_names(self, config: str) -> list[str]:
-        import datasets
-
         if config not in self._splits:
-            found = datasets.get_dataset_split_names(self._path, config, revision=self._revision)
+            found = _datasets().get_dataset_split_names(self._path, config, revision=self._revision)
             self._splits[config] = [str(name) for name in found]
         return self._splits[config]
 
@@ -206,9 +204,9 @@ class HubCorpus:
         return self._first_split(config), True
 
     def _rows(self, config: str, split: str) -> Any:
-        import datasets
-
-        return datasets.load_dataset(self._path, config, split=split, revision=self._revision, streaming=True)
+        return _datasets().load_dataset(
+            self._path, config, split=split, revision=self._revision, streaming=True
+        )
 
     def _texts(self, config: str, split: str, domain: str) -> Iterator[str]:
         """Documents of a domain in one split of the data set; empty texts are dropped."""
@@ -233,17 +231,21 @@ class HubCorpus:
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         """Turn what `datasets` raises into one error that names the data set and the mend."""
-        from datasets.exceptions import DatasetsError
+        dataset_error: type[Exception] = _datasets().exceptions.DatasetsError
         from huggingface_hub.errors import HTTPError  # of whichever HTTP client the hub library uses
 
         try:
             yield
-        except (OSError, ValueError, RuntimeError, HTTPError, DatasetsError) as error:
+        except (OSError, ValueError, RuntimeError, HTTPError, dataset_error) as error:
             raise RankOneError(
                 f"cannot read data set '{self.name}' ({type(error).__name__}: {error}). Check the id, the "
                 "revision and the network, log in with `hf auth login` if it is gated, or use --text builtin "
                 "or a directory."
             ) from error
+
+
+def _datasets() -> ModuleType:
+    return optional("datasets", "hub", "text of a Hub data set")
 
 
 def _options(spec: str, query: str) -> dict[str, str]:
