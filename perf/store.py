@@ -35,11 +35,11 @@ from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.collect import likely_tokens
 from rankone.harvest.counting.combine import EXAMPLE_ROW_GROUP, combine
 from rankone.harvest.counting.parts import table_writer
-from rankone.harvest.counting.plan import CHARS_PER_TOKEN, Batch, batches
+from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
 from rankone.runtime.memory import peak_megabytes
-from rankone.text.corpus import Corpus
+from rankone.text.corpus import Corpus, enough_chars
 from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
 
@@ -59,7 +59,7 @@ def words(corpus: Corpus, domains: list[str], tokens: int, size: int) -> PreTrai
     trainer = trainers.WordLevelTrainer(
         vocab_size=size, special_tokens=["[unk]", "[bos]"], show_progress=False
     )
-    documents = (d for domain in domains for d in corpus.documents(domain, "train", tokens * CHARS_PER_TOKEN))
+    documents = (d for domain in domains for d in corpus.documents(domain, "train", enough_chars(tokens)))
     tokenizer.train_from_iterator(documents, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[unk]", bos_token="[bos]")
 

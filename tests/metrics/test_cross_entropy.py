@@ -91,3 +91,10 @@ def test_nothing_to_score_is_refused():
     blocks = text()
     with pytest.raises(RankOneError, match="no token to score"):
         passage_losses(simple_mlp(), Blocks(blocks.ids, torch.zeros_like(blocks.valid)))
+
+
+def test_the_error_of_a_mean_by_hand():
+    """7 nats over 2 tokens, 1 over 2: mean 2, residuals 3 and −3, error √(2 · 18) / 4."""
+    losses = PassageLosses(torch.tensor([7.0, 1.0], dtype=torch.float64), torch.tensor([2, 2]))
+    assert losses.error == pytest.approx(6 / 4)
+    assert PassageLosses(torch.tensor([7.0, 0.0]), torch.tensor([2, 0])).error is None

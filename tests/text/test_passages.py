@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.text.passages import domain_blocks, domain_passages
+from rankone.text.corpus import described
+from rankone.text.passages import domain_blocks, domain_passages, shortages
 from rankone.text.sources.directory import DirectoryCorpus
 
 
@@ -45,3 +48,50 @@ def test_no_text_is_an_error(tokenizer, tmp_path):
     (tmp_path / "de" / "a.train.txt").write_text("Hallo.", "utf8")
     with pytest.raises(RankOneError, match="the test text of 'de' has 0 tokens, but 1 are needed"):
         domain_blocks(tokenizer, DirectoryCorpus(tmp_path), "de", "test", 10, 20)
+
+
+@pytest.fixture
+def three_sources(tmp_path):
+    """Sources of which the alphabetically first has one endless document."""
+    (tmp_path / "de").mkdir()
+    for name, word in (("a", "erste"), ("b", "zweite"), ("c", "dritte")):
+        lines = "\n".join([f"{word} " * 20] * 400) if name == "a" else "\n\n".join([f"{word} " * 20] * 60)
+        (tmp_path / "de" / f"{name}.test.txt").write_text(lines, "utf8")
+    return DirectoryCorpus(tmp_path)
+
+
+def test_text_is_drawn_evenly_from_the_sources_of_a_domain(three_sources, tokenizer):
+    blocks = domain_blocks(tokenizer, three_sources, "de", "test", 3000, 64)
+    said = tokenizer.decode(blocks.ids[blocks.valid])
+    counts = [said.count(word) for word in ("erste", "zweite", "dritte")]
+    assert min(counts) > 0.6 * max(counts), counts
+    assert described(three_sources)["sources"] == {"de": ["a", "b", "c"]}
+
+
+def test_less_text_is_the_beginning_of_more(three_sources):
+    few, many = (domain_passages(three_sources, "de", "test", n) for n in (100, 900))
+    assert many[: len(few)] == few
+    assert len(many) > len(few)
+
+
+def test_one_source_says_nothing_of_sources(tmp_path, corpus):
+    (tmp_path / "de").mkdir()
+    (tmp_path / "de" / "a.test.txt").write_text("Hallo.", "utf8")
+    assert list(described(DirectoryCorpus(tmp_path))) == ["name", "fingerprint"]
+    assert described(corpus) == {"name": "builtin", "fingerprint": corpus.fingerprint()}
+
+
+def test_text_that_needs_many_characters_per_token_is_read_on(tmp_path, tokenizer):
+    """Words of forty letters that are one token each."""
+    words = deepcopy(tokenizer)
+    words.add_tokens(["ungeheuerlichkeitsverdachtsmomentenliste"])
+    (tmp_path / "de").mkdir()
+    documents = ["ungeheuerlichkeitsverdachtsmomentenliste" * 30] * 40
+    (tmp_path / "de" / "a.test.txt").write_text("\n\n".join(documents), "utf8")
+    assert domain_blocks(words, DirectoryCorpus(tmp_path), "de", "test", 900, 64).tokens == 900
+
+
+def test_shortages_are_counted(tokenizer, corpus):
+    text = {d: domain_blocks(tokenizer, corpus, d, "test", 13_000, 64) for d in ("de", "code")}
+    assert shortages(text, 13_000) == {"code": text["code"].tokens}
+    assert shortages(text, text["code"].tokens) == {}

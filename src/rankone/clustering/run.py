@@ -13,6 +13,7 @@ from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
 from rankone.runtime.places import holds
 from rankone.runtime.progress import meter
+from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
 
@@ -27,7 +28,7 @@ def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Component
     about = {
         "config": config.model_dump(mode="json"),
         **origin(workspace.model, workspace.decomposition),
-        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+        "text": described(corpus),
     }
     with DecomposedModel(workspace.model, workspace.decomposition) as model:
         sample = draw_sample(model, workspace.tokenizer, corpus, config)

@@ -36,7 +36,7 @@ from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks, passage_blocks
-from rankone.text.corpus import Corpus
+from rankone.text.corpus import Corpus, described
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
 
 LADDER = (10, 20, 40, 80)
@@ -120,7 +120,7 @@ def _finish(
     provenance = {
         "recipe": config.model_dump(),
         "steps": config.steps,
-        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+        "text": described(corpus),
         "original_subcomponents": original,
     }
     save_decomposition(decomposition, target, out, provenance, evidence, storage)
@@ -245,7 +245,7 @@ def account_on(
         meter("evidence", work(decomposition.sites, ladder, restarts)) as bar,
     ):
         evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts, domains)
-    evidence["text"] = {"name": Path(corpus.name).name, "split": split, "fingerprint": corpus.fingerprint()}
+    evidence["text"] = {**described(corpus), "split": split}
     if broad is not None:
         blocks = evidence_text(tokenizer, corpus, broad, context, split=split)
         with (

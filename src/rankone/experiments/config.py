@@ -105,13 +105,18 @@ class JobConfig(Config):
 
 
 class Measured(Config):
-    """What `rankone measure` writes: cross-entropies of a model on stated text."""
+    """What `rankone measure` writes: cross-entropies of a model on stated text.
+
+    tokens: asked for, per domain. short: domains that have fewer, with how many were scored. error: standard errors of `ce`.
+    """
 
     model: str
-    text: dict[str, str]
+    text: dict[str, object]
     split: str
     tokens: int
     ce: dict[str, float]
+    error: dict[str, float | None] = Field(default_factory=dict)
+    short: dict[str, int] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 

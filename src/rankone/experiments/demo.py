@@ -28,6 +28,7 @@ from rankone.runtime.memory import peak_bytes
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
+from rankone.text.corpus import described
 
 
 @holds("out")
@@ -153,7 +154,7 @@ def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> di
         "smallest_budget": smallest_budget(tallies),
         "provenance": {
             **environment(),
-            "text": {"name": job.workspace.corpus.name, "fingerprint": job.workspace.corpus.fingerprint()},
+            "text": described(job.workspace.corpus),
             "config": config.model_dump(),
         },
     }

@@ -21,6 +21,7 @@ from rankone.harvest.counting.parts import Shard, ShardFolder
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.origin import origin
 from rankone.runtime.progress import Meter, log, meter
+from rankone.text.corpus import described
 from rankone.text.vocabulary import spelled
 from rankone.workspace import Workspace
 
@@ -33,7 +34,7 @@ def describe(workspace: Workspace, config: HarvestConfig, grouping: Grouping | N
     about = {
         "config": config.model_dump(mode="json"),
         **origin(workspace.model, decomposition),
-        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+        "text": described(corpus),
         "components": decomposition.names(),
         "tokens": spelled(workspace.tokenizer, workspace.vocabulary),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,16 @@ class PassageLosses:
     def mean(self) -> float:
         """Nats per token over all passages."""
         return float(self.sums.sum()) / int(self.tokens.sum())
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean, of the ratio estimator over passages (damage.py); None for a single passage."""
+        scored = self.tokens > 0
+        passages, counts = int(scored.sum()), self.tokens[scored].double()
+        if passages < 2:
+            return None
+        residuals = self.sums[scored] - self.mean * counts
+        return math.sqrt(passages / (passages - 1) * float(residuals.square().sum())) / float(counts.sum())
 
 
 def next_token_losses(

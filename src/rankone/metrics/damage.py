@@ -8,7 +8,6 @@ of freedom. Tokens of one passage depend on each other; passages are taken to be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -51,14 +50,10 @@ def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> 
     """Compare losses of the same passages before and after an edit; RankOneError where they are not the same."""
     if not torch.equal(base.tokens, edited.tokens):
         raise RankOneError("the losses to compare are of different passages: score the same text twice.")
-    scored = base.tokens > 0
-    counts, difference = base.tokens[scored].double(), (edited.sums - base.sums)[scored]
-    passages, tokens = len(counts), int(counts.sum())
-    rise = float(difference.sum()) / tokens
-    error = low = high = None
-    if passages > 1:
-        residual = float((difference - rise * counts).square().sum())
-        error = math.sqrt(passages / (passages - 1) * residual) / tokens
+    paired = PassageLosses(edited.sums - base.sums, base.tokens)
+    rise, error, passages = paired.mean, paired.error, int((base.tokens > 0).sum())
+    low = high = None
+    if error is not None:
         half = float(student.ppf((1 + level) / 2, passages - 1)) * error
         low, high = rise - half, rise + half
     return Damage(
@@ -69,7 +64,7 @@ def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> 
         low=low,
         high=high,
         level=level,
-        tokens=tokens,
+        tokens=int(base.tokens.sum()),
         passages=passages,
     )
 

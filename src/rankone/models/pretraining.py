@@ -36,8 +36,8 @@ from rankone.runtime.checkpoint import (
 from rankone.runtime.places import holds
 from rankone.runtime.progress import format_values, log, meter
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
-from rankone.text.corpus import Corpus
-from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
+from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, described, enough_chars
+from rankone.text.mixture import CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
 
 KIND = "model"
 VALIDATION_TOKENS = 8000
@@ -281,7 +281,7 @@ def _finish(
     provenance = {
         "recipe": config.model_dump(),
         "preset": preset,
-        "text": {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()},
+        "text": described(corpus),
     }
     with new_artifact(out, KIND, provenance) as staging:
         model.save_pretrained(staging)
@@ -296,7 +296,9 @@ def evaluate_domains(
     table = {}
     wide = model.float()
     for domain in config.mixture:
-        documents = chunk_documents(corpus.documents(domain, "test", VALIDATION_TOKENS * 8), CHUNK_CHARS)
+        documents = chunk_documents(
+            corpus.documents(domain, "test", enough_chars(VALIDATION_TOKENS)), CHUNK_CHARS
+        )
         blocks = passage_blocks(tokenizer, documents, config.context).take(VALIDATION_TOKENS)
         targets = blocks.ids[blocks.valid]
         train = chunk_documents(corpus.documents(domain, "train", 2_000_000), CHUNK_CHARS)

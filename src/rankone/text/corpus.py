@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Protocol
 
 from rankone.core.errors import RankOneError, nearest
 
 SPLITS = ("train", "validation", "test")
+# More characters than any of our languages needs per token, so that a draw of text is never too short.
+CHARS_PER_TOKEN = 5.0
 
 
 class Corpus(Protocol):
@@ -26,6 +29,20 @@ class Corpus(Protocol):
     def fingerprint(self) -> str:
         """A hash that changes when the text does, for provenance."""
         ...
+
+
+def enough_chars(tokens: int) -> int:
+    """Characters to read for so many tokens: twice what languages need, as text may be all numbers or white space."""
+    return int(2 * CHARS_PER_TOKEN * tokens)
+
+
+def described(corpus: Corpus) -> dict[str, object]:
+    """What provenance says of a text: name, fingerprint, and the sources of domains that have several (read in turns)."""
+    about: dict[str, object] = {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()}
+    listed = getattr(corpus, "sources", None)
+    sources = {d: listed(d) for d in corpus.domains()} if listed is not None else {}
+    several = {d: own for d, own in sources.items() if len(own) > 1}
+    return about | ({"sources": several} if several else {})
 
 
 def require_domain(corpus: Corpus, domain: str) -> None:

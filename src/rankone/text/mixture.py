@@ -11,12 +11,10 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.runtime.progress import log
 from rankone.text.blocks import chunk_documents, packed_stream
-from rankone.text.corpus import Corpus, require_domain
+from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, require_domain
 from rankone.text.sources.directory import DirectoryCorpus
 
 CHUNK_CHARS = 1500
-# More characters than any of our languages needs per token, so that a draw of text is never too short.
-CHARS_PER_TOKEN = 5.0
 
 
 class DomainMix(Config):
@@ -64,14 +62,26 @@ def _pieces(
 ) -> list[str]:
     """Equal characters from each source of a domain, shuffled."""
     require_domain(corpus, domain)
+    if mix.sources is not None and not isinstance(corpus, DirectoryCorpus):
+        raise RankOneError(
+            f"'{domain}' is to be read from sources {mix.sources}, but the text '{corpus.name}' has none: only a folder of "
+            "files does. Leave `sources` out."
+        )
     if isinstance(corpus, DirectoryCorpus) and mix.sources is not None:
         unknown = sorted(set(mix.sources) - set(corpus.sources(domain)))
         if unknown:
             raise RankOneError(f"domain '{domain}' has no source {unknown}; it has {corpus.sources(domain)}.")
         per_source = [corpus.source_documents(domain, source, split) for source in mix.sources]
     else:
-        per_source = [corpus.documents(domain, split)]
+        per_source = [_in_order(corpus, domain, split)]
     return _equal_shares([chunk_documents(documents, CHUNK_CHARS) for documents in per_source], chars, rng)
+
+
+def _in_order(corpus: Corpus, domain: str, split: str) -> list[str]:
+    """All documents, source after source: the order that recipes of shipped models were drawn in."""
+    if not isinstance(corpus, DirectoryCorpus):
+        return corpus.documents(domain, split)
+    return [d for s in corpus.sources(domain) for d in corpus.source_documents(domain, s, split)]
 
 
 def _equal_shares(sources: list[list[str]], chars: int, rng: np.random.Generator) -> list[str]:

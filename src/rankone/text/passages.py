@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks, chunk_documents, passage_blocks
-from rankone.text.corpus import Corpus, require_domain, require_split
+from rankone.text.corpus import Corpus, enough_chars, require_domain, require_split
+from rankone.text.evenly import evenly
 from rankone.text.mixture import CHUNK_CHARS
 from rankone.text.openers import AUTO
-
-# More than any of our languages needs, so that the characters asked for never hold too few tokens.
-CHARS_PER_TOKEN = 8
+from rankone.text.sources.directory import DirectoryCorpus
 
 
 def domain_passages(corpus: Corpus, domain: str, split: str, tokens: int) -> list[str]:
-    """Documents of a split that hold about `tokens` tokens or more, long ones cut at line ends."""
+    """Documents of a split that hold about `tokens` tokens or more, long ones cut at line ends.
+
+    Of a domain with several sources any prefix holds as much text of each (evenly.py).
+    """
     require_domain(corpus, domain)
     require_split(split)
-    return chunk_documents(corpus.documents(domain, split, tokens * CHARS_PER_TOKEN), CHUNK_CHARS)
+    chars = enough_chars(tokens)
+    if isinstance(corpus, DirectoryCorpus):
+        each = [corpus.source_documents(domain, source, split, chars) for source in corpus.sources(domain)]
+    else:
+        each = [corpus.documents(domain, split, chars)]
+    return list(evenly((chunk_documents(own, CHUNK_CHARS) for own in each), chars))
 
 
 def domain_blocks(
@@ -36,6 +45,15 @@ def domain_blocks(
     """
     if tokens < 1:
         raise RankOneError(f"{tokens} tokens per domain are asked for; ask for at least 1.")
-    passages = domain_passages(corpus, domain, split, tokens)
-    what = f"the {split} text of '{domain}'"
-    return passage_blocks(tokenizer, passages, length, what=what, opener=opener).take(tokens)
+    what, read = f"the {split} text of '{domain}'", tokens
+    while True:
+        passages = domain_passages(corpus, domain, split, read)
+        blocks = passage_blocks(tokenizer, passages, length, what=what, opener=opener).take(tokens)
+        if blocks.tokens == tokens or sum(map(len, passages)) < enough_chars(read):
+            return blocks
+        read *= 2
+
+
+def shortages(text: Mapping[str, Blocks], tokens: int) -> dict[str, int]:
+    """Domains that have fewer tokens than were asked for, with how many they have."""
+    return {domain: blocks.tokens for domain, blocks in text.items() if blocks.tokens < tokens}

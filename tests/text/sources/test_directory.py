@@ -91,7 +91,7 @@ def test_limit_is_shared_by_the_sources(tmp_path):
     for source in ("a", "b"):
         write(tmp_path / f"de/{source}.train.txt", "\n\n".join(f"{source}{i:03}" for i in range(100)))
     found = DirectoryCorpus(tmp_path).documents("de", "train", limit_chars=40)
-    assert found == [f"{s}{i:03}" for s in "ab" for i in range(5)]
+    assert found == [f"{s}{i:03}" for i in range(5) for s in "ab"]
 
 
 def test_fingerprint_follows_names_sizes_and_ends(tmp_path):

@@ -12,10 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from rankone.core.errors import RankOneError
 from rankone.harvest.config import HarvestConfig
 from rankone.text.blocks import Blocks, passage_blocks
-from rankone.text.corpus import Corpus, require_domain, require_split
+from rankone.text.corpus import Corpus, enough_chars, require_domain, require_split
 
 DOCUMENTS_AT_ONCE = 512
-CHARS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def _blocks(
     tokenizer: PreTrainedTokenizerBase, corpus: Corpus, domain: str, config: HarvestConfig
 ) -> Iterator[Blocks]:
     """Rows of a domain, up to its share of tokens; the last row is cut."""
-    documents = corpus.documents(domain, config.split, config.tokens * CHARS_PER_TOKEN)
+    documents = corpus.documents(domain, config.split, enough_chars(config.tokens))
     left = config.tokens
     for start in range(0, len(documents), DOCUMENTS_AT_ONCE):
         some = documents[start : start + DOCUMENTS_AT_ONCE]

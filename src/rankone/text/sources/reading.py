@@ -1,0 +1,141 @@
+"""Reading text files of any origin: streamed, in bounded memory, whole or with an error that names the file.
+
+Text that strangers made may be a device, a compressed bomb, half a file, or no text at all: none of these hangs, fills the
+memory, or passes for shorter text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+from rankone.core.errors import RankOneError
+from rankone.text.sources.layout import undecodable_line
+from rankone.text.sources.records import read_record
+
+_CHARS_AT_ONCE = 1 << 20
+# A plain document without a separator is cut here; a line of JSON this long is refused.
+LONGEST_DOCUMENT = 1 << 22
+LONGEST_LINE = 1 << 26
+# Compressed text is a third to a twentieth of its size. What expands further, and to more than this, is refused.
+MOST_EXPANSION, EXPANDED_FREELY = 200, 1 << 26
+# Small, since a few bytes of a bomb expand to a megabyte.
+_COMPRESSED_AT_ONCE = 1 << 10
+_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+_BLANK_ENDS = re.compile(r"\A(?:[^\S\n]*\n)+|(?:\n[^\S\n]*)+\Z")
+
+
+def require_file(path: Path) -> None:
+    """Raise RankOneError for a device, a pipe, a socket or a broken link."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise RankOneError(
+            f"cannot read text from '{path}': {error.strerror}. Remove it or mend the link."
+        ) from error
+    if not stat.S_ISREG(mode):
+        raise RankOneError(
+            f"'{path}' is no regular file (a device, pipe or socket): text is read from files alone."
+        )
+
+
+def read_documents(path: Path) -> Iterator[str]:
+    """Yield the documents of one text or JSON-lines file, streamed."""
+    require_file(path)
+    try:
+        with path.open("rb") as raw:
+            binary = io.BufferedReader(_Zstd(raw, path.stat().st_size)) if path.suffix == ".zst" else raw
+            if ".jsonl" in path.suffixes:
+                yield from _records(binary)
+            else:
+                yield from _plain_documents(io.TextIOWrapper(binary, encoding="utf-8-sig"))
+    except (ValueError, zstandard.ZstdError) as error:
+        place = undecodable_line(path) if isinstance(error, UnicodeDecodeError) else ""
+        raise RankOneError(
+            f"cannot read text from '{path}': {place}{error}. Text must be UTF-8, and in .zst whole."
+        ) from error
+
+
+class _Zstd(io.RawIOBase):
+    """Decompressed bytes of one or more zstd frames; ValueError for an unfinished frame and for what expands too far."""
+
+    def __init__(self, raw: BinaryIO, size: int) -> None:
+        self._raw, self._limit = raw, max(EXPANDED_FREELY, MOST_EXPANSION * size)
+        self._frame, self._ready, self._count = None, b"", 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Fill the buffer as far as one piece goes; 0 at the end."""
+        while not self._ready:
+            if not (piece := self._raw.read(_COMPRESSED_AT_ONCE)):
+                if self._frame is not None:
+                    raise ValueError("the file ends in the middle of a zstd frame")
+                return 0
+            self._ready = b"".join(self._decompressed(piece))
+        given = self._ready[: len(buffer)]
+        buffer[: len(given)] = given
+        self._ready = self._ready[len(given) :]
+        return len(given)
+
+    def _decompressed(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            found = self._frame.decompress(piece)
+            self._count += len(found)
+            if self._count > self._limit:
+                raise ValueError(f"it expands to over {MOST_EXPANSION} times its size: no text does")
+            yield found
+            piece = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+
+
+def _records(stream: BinaryIO) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"line {number} has over {LONGEST_LINE >> 20} MiB")
+        if line.strip():
+            try:
+                yield read_record(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
+
+
+def _plain_documents(stream: io.TextIOWrapper) -> Iterator[str]:
+    """Split at form feeds from the first one on, at blank lines before (code keeps its blank lines)."""
+    head = _more(stream)
+    yield from _split_stream(head, stream, re.compile("\f") if "\f" in head else _BLANK_LINES)
+
+
+def _split_stream(buffer: str, stream: io.TextIOWrapper, mark: re.Pattern[str]) -> Iterator[str]:
+    while buffer:
+        *whole, buffer = mark.split(buffer)
+        yield from (_BLANK_ENDS.sub("", d) for d in whole if d.strip())
+        while len(buffer) > LONGEST_DOCUMENT:
+            end = buffer.rfind("\n", 1, LONGEST_DOCUMENT) + 1 or LONGEST_DOCUMENT
+            yield buffer[:end].strip("\n")
+            buffer = buffer[end:]
+        if not (more := _more(stream)):
+            break
+        buffer += more
+    if buffer.strip():
+        yield _BLANK_ENDS.sub("", buffer)
+
+
+def _more(stream: io.TextIOWrapper) -> str:
+    """The next characters; ValueError where they are no text."""
+    found = stream.read(_CHARS_AT_ONCE)
+    if "\0" in found:
+        raise ValueError("it holds NUL bytes, so it is no text")
+    return found
