@@ -70,6 +70,19 @@ def test_a_wrong_name_is_named(opened, name, said):
         opened[2].locate(name)
 
 
+def test_a_neuron_that_a_set_lacks_is_made_from_the_weights(opened):
+    model = opened[0]
+    some = make_parts("neuron", find_sites(model, [SITE]), numbers={SITE: [3, 9]})
+    book = Book([some], model)
+    assert book.holding(f"neuron/{SITE}:9") is some
+    assert torch.equal(book.vectors(f"neuron/{SITE}:5").u, model.get_parameter(f"{SITE}.weight")[:, 5])
+    both = book.gathered([f"neuron/{SITE}:9", f"neuron/{SITE}:5"])
+    assert both.names() == [f"neuron/{SITE}:5", f"neuron/{SITE}:9"]
+    assert torch.equal(both.vectors(f"neuron/{SITE}:9").u, some.vectors(f"neuron/{SITE}:9").u)
+    with pytest.raises(RankOneError, match="must be of one origin"):
+        opened[2].gathered([f"neuron/{SITE}:9", f"contrast-fr/{SITE}:0"])
+
+
 def test_without_a_model_nothing_is_made(opened):
     with pytest.raises(RankOneError, match="no parts of origin 'neuron' are open"):
         Book([opened[1]]).locate(f"neuron/{SITE}:5")

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.models.sites import site_named
-from rankone.parts.parts import Parts, PartVectors
+from rankone.parts.parts import FactorPair, Parts, PartVectors
 from rankone.parts.sources import SOURCES, make_parts
 
 
@@ -67,9 +68,11 @@ class Book:
     def holding(self, name: str) -> Parts:
         """The set that holds a part: one of the book's, or one part made from the weights now."""
         origin = origin_in(name)
-        if origin in self._sets:
-            return self._sets[origin]
-        if self._model is None or origin not in SOURCES or SOURCES[origin].reads_text:
+        own = self._sets.get(origin)
+        from_weights = self._model is not None and origin in SOURCES and not SOURCES[origin].reads_text
+        if own is not None and not (from_weights and name not in own.names()):
+            return own
+        if not from_weights or self._model is None:
             raise RankOneError(f"no parts of origin '{origin}' are open for '{name}'. {self._offer(origin)}")
         if name not in self._made:
             self._made[name] = self._from_weights(origin, name, self._model)
@@ -82,6 +85,24 @@ class Book:
     def vectors(self, name: str) -> PartVectors:
         """(v, u) of a part; errors as `locate`."""
         return self.holding(name).vectors(name)
+
+    def stacked(self, names: Sequence[str]) -> FactorPair:
+        """(V [d_in, k], U [k, d_out]) of k parts of one site, whatever their origins."""
+        pairs = [self.vectors(name) for name in names]
+        return torch.stack([v for v, _ in pairs], dim=1), torch.stack([u for _, u in pairs])
+
+    def gathered(self, names: Sequence[str]) -> Parts:
+        """Parts of one origin in a set of their own, under the same names; RankOneError for several origins."""
+        held = [self.holding(name) for name in names]
+        if len({own.origin for own in held}) != 1:
+            raise RankOneError(f"parts to gather must be of one origin: {', '.join(names[:3])}.")
+        by_site: dict[str, dict[int, str]] = {}
+        for name in names:
+            by_site.setdefault(self.locate(name)[0], {})[int(name.rpartition(":")[2])] = name
+        numbers = {site: sorted(own) for site, own in by_site.items()}
+        factors = {site: self.stacked([own[i] for i in numbers[site]]) for site, own in by_site.items()}
+        indices = {site: torch.tensor(own) for site, own in numbers.items()}
+        return Parts(factors, held[0].origin, indices, held[0].made).frozen()
 
     def _from_weights(self, origin: str, name: str, model: nn.Module) -> Parts:
         site, _, number = name.removeprefix(f"{origin}/").rpartition(":")

@@ -15,7 +15,7 @@ from rankone.models.sites import Site
 from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
 from rankone.parts.sources.contrast import contrast
-from rankone.parts.sources.coordinates import channels, neurons
+from rankone.parts.sources.coordinates import coordinates, in_heads, in_mlp
 from rankone.parts.sources.discriminant import discriminant
 from rankone.parts.sources.material import CONTRAST, RIDGE, Made, Material
 from rankone.parts.sources.means import means
@@ -27,20 +27,21 @@ __all__ = ["SOURCES", "Material", "Source", "make_parts", "origin_of", "source_n
 
 @dataclass(frozen=True)
 class Source:
-    """How the parts of a site are made (None: the site has none), and whether moments of text are needed.
+    """How the parts of a site are made, whether moments of text are needed, and which sites have such parts.
 
     counted: whether it makes as many parts as are asked for; otherwise it has a number of its own.
     """
 
-    make: Callable[[Material], Made | None]
+    make: Callable[[Material], Made]
     reads_text: bool
     counted: bool
     about: str
+    fits: Callable[[Site], bool] = lambda _: True
 
 
 SOURCES = {
-    "neuron": Source(neurons, False, False, "the neurons of MLPs, one part each"),
-    "channel": Source(channels, False, False, "the head channels of attention, one part each"),
+    "neuron": Source(coordinates, False, False, "the neurons of MLPs, one part each", in_mlp),
+    "channel": Source(coordinates, False, False, "the channels of attention heads, one part each", in_heads),
     "singular": Source(singular, False, True, "the largest singular directions of the weight"),
     "random": Source(random, False, True, "random output directions"),
     "contrast": Source(
@@ -85,7 +86,7 @@ def make_parts(
     """
     found = source_named(source)
     factors, indices = {}, {}
-    for site in sites:
+    for site in filter(found.fits, sites):
         moments = (
             (own[site.name], others[site.name]) if own is not None and others is not None else (None, None)
         )
@@ -93,8 +94,7 @@ def make_parts(
         with torch.no_grad():
             chosen = None if numbers is None else numbers.get(site.name, ())
             made = found.make(Material(site, *moments, wanted, chosen, seed, contrast, ridge))
-        if made is not None:
-            factors[site.name], indices[site.name] = made.factors, made.numbers
+        factors[site.name], indices[site.name] = made.factors, made.numbers
     if not factors:
         raise RankOneError(f"none of the {len(sites)} sites has {source} parts ({found.about}).")
     settings = {

@@ -11,20 +11,22 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.models.anatomy import in_attention, reads_hidden
+from rankone.models.sites import Site
 from rankone.parts.sources.material import Made, Material
 
 
-def neurons(material: Material) -> Made | None:
-    """The neurons of an MLP site; None for a site of attention."""
-    return None if in_attention(material.site.name) else _coordinates(material)
+def in_mlp(site: Site) -> bool:
+    """Whether the coordinates of a site are neurons."""
+    return not in_attention(site.name)
 
 
-def channels(material: Material) -> Made | None:
-    """The head channels of an attention site; None for a site of an MLP."""
-    return _coordinates(material) if in_attention(material.site.name) else None
+def in_heads(site: Site) -> bool:
+    """Whether the coordinates of a site are channels of attention heads."""
+    return in_attention(site.name)
 
 
-def _coordinates(material: Material) -> Made:
+def coordinates(material: Material) -> Made:
+    """The hidden coordinates of a site, or those of `material.numbers`; RankOneError for a number it does not have."""
     site, weight = material.site, material.weight
     inputs = reads_hidden(site.name, site.d_out, site.d_in)
     size = site.d_in if inputs else site.d_out

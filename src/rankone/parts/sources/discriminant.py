@@ -9,8 +9,10 @@ v = Wᵀ f, u = p.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from rankone.parts.sources.material import Made, Material, numbered
@@ -34,11 +36,26 @@ def leading_filters(
     own: Float[Tensor, "d d"], others: Float[Tensor, "d d"], ridge: float, count: int
 ) -> Float[Tensor, "count d"]:
     """Generalised eigenvectors of (own, others + ridge · mean eigenvalue · I) with the largest eigenvalues."""
-    level = ridge * others.diagonal().mean().clamp_min(1e-20)
-    root = torch.linalg.cholesky(
-        others.double() + level.double() * torch.eye(len(others)).to(others).double()
-    )
-    half = torch.linalg.solve_triangular(root, own.double(), upper=False)
-    white = torch.linalg.solve_triangular(root, half.T, upper=False)
-    vectors = torch.linalg.eigh((white + white.T) / 2).eigenvectors[:, -count:].flip(1)
-    return torch.linalg.solve_triangular(root.T, vectors, upper=True).T.to(own)
+    level = ridge * float(others.diagonal().mean().clamp_min(1e-20))
+    root = torch.linalg.cholesky(others.double().cpu() + level * torch.eye(len(others), dtype=torch.float64))
+    wanted = own.double().cpu()
+
+    def back(vector: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(root.T, vector.reshape(-1, 1), upper=True)
+
+    def whitened(vector: np.ndarray) -> np.ndarray:
+        """R⁻¹ M_own R⁻ᵀ x with M_others + ρ… = R Rᵀ: no matrix is formed, few products are needed."""
+        moved = wanted @ back(torch.from_numpy(np.ascontiguousarray(vector)))
+        return torch.linalg.solve_triangular(root, moved, upper=False).ravel().numpy()
+
+    size = len(others)
+    if count >= size - 1:
+        half = torch.linalg.solve_triangular(root, wanted, upper=False)
+        white = torch.linalg.solve_triangular(root, half.T, upper=False)
+        vectors = torch.linalg.eigh((white + white.T) / 2).eigenvectors[:, -count:]
+    else:
+        operator = LinearOperator((size, size), matvec=whitened, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+        start = np.ones(size) / np.sqrt(size)
+        vectors = torch.from_numpy(eigsh(operator, k=count, which="LA", v0=start)[1])
+    filters = torch.linalg.solve_triangular(root.T, vectors.flip(1), upper=True).T
+    return filters.to(own)

@@ -1,0 +1,130 @@
+"""From the sites of a model and the moments of text to the parts worth measuring, of every source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from rankone.core.errors import RankOneError
+from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, FindRequest
+from rankone.edits.finding.shortlist import Candidate, apart_coordinates, separations, shortlist
+from rankone.edits.finding.text import FindText
+from rankone.models.blocks import blocks_of
+from rankone.models.sites import Site, find_sites
+from rankone.parts.book import Book, origin_in
+from rankone.parts.moments import Moments, combined
+from rankone.parts.parts import Parts
+from rankone.parts.sources import make_parts, source_named
+from rankone.workspace import Workspace
+
+# Models with no more blocks than this are searched whole, larger ones from the middle on.
+SMALL = 8
+COORDINATES = ("neuron", "channel")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The parts worth measuring, source by source, and a book that holds them."""
+
+    chosen: list[Candidate]
+    book: Book
+
+
+def late_sites(model: nn.Module, patterns: Sequence[str] = ()) -> list[Site]:
+    """The sites that match `patterns`; without any those of the later half of the blocks, or all of a small model."""
+    if patterns:
+        return find_sites(model, patterns)
+    sites = find_sites(model, None)
+    blocks = {site.name: block_number(model, site.name) for site in sites}
+    count = max(blocks.values()) + 1
+    first = count // 2 if count > SMALL else 0
+    return [site for site in sites if blocks[site.name] >= first]
+
+
+def block_number(model: nn.Module, site: str) -> int:
+    """Index of the block that a site lies in; 0 where blocks are not in one list."""
+    found = blocks_of(model, [site])
+    return 0 if found is None else found.first
+
+
+def candidates(
+    workspace: Workspace,
+    request: FindRequest,
+    sites: Sequence[Site],
+    text: FindText,
+    moments: Mapping[str, Moments],
+) -> Candidates:
+    """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name."""
+    target, others = moments[text.target], {d: moments[d] for d in text.others}
+    weights = [request.about_weight if d == text.about else 1.0 for d in text.others]
+    mean = combined(list(others.values()), weights)
+    book = Book(model=workspace.model)
+    chosen: list[Candidate] = []
+    for source in request.sources or _available(workspace):
+        parts = _parts(workspace, request, source, sites, target, mean, others)
+        if parts is not None:
+            best = shortlist(parts, source, target, others, request.shortlist)
+            book.add(parts.chosen([c.name for c in best]) if source != DECOMPOSITION else parts)
+            chosen += best
+    return Candidates(chosen + _asked(workspace, request, chosen, book, target, others), book)
+
+
+def _available(workspace: Workspace) -> list[str]:
+    return [name for name in FINDABLE if name != DECOMPOSITION or workspace.parts is not None]
+
+
+def _parts(
+    workspace: Workspace,
+    request: FindRequest,
+    source: str,
+    sites: Sequence[Site],
+    target: Moments,
+    mean: Moments,
+    others: Mapping[str, Moments],
+) -> Parts | None:
+    """All parts of a source at the sites (of coordinates, the most apart of each site); None where it has none."""
+    if source == DECOMPOSITION:
+        return _decomposed(workspace, sites)
+    fitting = [s for s in sites if source_named(source).fits(s)]
+    if not fitting:
+        return None
+    numbers = apart_coordinates(fitting, target, others, request.shortlist) if source in COORDINATES else None
+    options = {"contrast": request.contrast, "ridge": request.ridge, "seed": request.seed}
+    return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
+
+
+def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:
+    """The opened parts at the sites that were chosen."""
+    parts = workspace.require_parts()
+    known = {site.name for site in sites}
+    own = [name for name in parts.names() if parts.locate(name)[0] in known]
+    return parts.chosen(own) if own else None
+
+
+def _asked(
+    workspace: Workspace,
+    request: FindRequest,
+    chosen: Sequence[Candidate],
+    book: Book,
+    target: Moments,
+    others: Mapping[str, Moments],
+) -> list[Candidate]:
+    """Parts asked for by name that are not among the chosen."""
+    found = []
+    if request.also and "" not in book.origins and workspace.parts is not None:
+        book.add(workspace.parts)
+    for name in request.also:
+        if name in [c.name for c in chosen]:
+            continue
+        site = book.locate(name)[0]
+        if site not in target:
+            raise RankOneError(
+                f"'{name}' lies in none of the searched sites: name its site with --sites too."
+            )
+        one = book.holding(name).chosen([name])
+        score, covered = separations(one, target, others)
+        source = origin_in(name).partition("-")[0] or DECOMPOSITION
+        found.append(Candidate(name, source, site, float(score[0]), float(covered[0])))
+    return found

@@ -1,0 +1,167 @@
+"""Find the part to turn: parts of every source, shortlisted by their moments, ranked by what turning them does.
+
+The rule is the same for all: the α at which the target's cross-entropy rises most (as far as `enough`) while no other
+domain rises by more than a tolerance, measured on validation text. So every source's best part is a control for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites
+from rankone.edits.finding.request import FindRequest, Found, FoundPart
+from rankone.edits.finding.scanner import Scanner, scanning
+from rankone.edits.finding.shortlist import Candidate
+from rankone.edits.finding.text import FindText, read_text
+from rankone.edits.finding.trade_off import Measured, Rule, best_scale
+from rankone.edits.fitting.aim import CHANCE_SHARE
+from rankone.edits.gradients import scale_gradients
+from rankone.edits.scales import scale_edit
+from rankone.models.sites import Site
+from rankone.parts.book import Book
+from rankone.parts.moments import Moments, collect_moments
+from rankone.parts.parts import Parts
+from rankone.parts.storage import save_parts
+from rankone.runtime.progress import meter
+from rankone.workspace import Workspace
+
+
+def find(workspace: Workspace, request: FindRequest) -> Found:
+    """Measured parts for one behaviour, the best first; with `request.out` their vectors are saved as `parts`.
+
+    Raises RankOneError for unknown domains, sites, sources and parts, and for text that is missing.
+    """
+    found, book = find_parts(workspace, request)
+    if request.out is not None:
+        provenance = {"request": request.model_dump(mode="json"), "found": found.model_dump(mode="json")}
+        save_parts(_sets(found, book), workspace.model, request.out, provenance)
+    return found
+
+
+def find_parts(workspace: Workspace, request: FindRequest) -> tuple[Found, Book]:
+    """As `find`, with a book that holds the measured parts."""
+    clock = _Clock()
+    sites = late_sites(workspace.model, request.sites)
+    with clock.of("text"):
+        text = read_text(workspace, request)
+    with clock.of("moments"):
+        moments = _moments(workspace, sites, text)
+    with clock.of("parts"):
+        worth = candidates(workspace, request, sites, text, moments)
+    with clock.of("gradients"):
+        slopes = _slopes(workspace, worth, text)
+    with clock.of("scan"):
+        rows, base = _scan(workspace, request, worth, text, slopes)
+    found = Found(
+        of=request.of,
+        against=list(text.spared),
+        chance=workspace.chance,
+        base=base,
+        sites=[site.name for site in sites],
+        tolerance=request.tolerance,
+        parts=rows,
+        seconds=clock.seconds,
+    )
+    return found, worth.book
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = time.monotonic() - start
+
+
+def _moments(workspace: Workspace, sites: Sequence[Site], text: FindText) -> dict[str, Moments]:
+    with meter("moments", sum(blocks.ids.numel() for blocks in text.training.values())) as bar:
+        return {
+            d: collect_moments(workspace.model, sites, blocks.ids, blocks.valid, "input", bar.advance)
+            for d, blocks in text.training.items()
+        }
+
+
+def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str, float]:
+    """∂CE/∂α of every candidate on the target's validation text, from one backward pass."""
+    by_site: dict[str, list[str]] = {}
+    for candidate in worth.chosen:
+        by_site.setdefault(candidate.site, []).append(candidate.name)
+    factors = {s: worth.book.stacked(names) for s, names in by_site.items()}
+    together = Parts(factors).frozen()
+    gradients = scale_gradients(replace(workspace, parts=together), text.validation[text.target]).tolist()
+    return dict(zip((n for names in by_site.values() for n in names), gradients, strict=True))
+
+
+def _scan(
+    workspace: Workspace, request: FindRequest, worth: Candidates, text: FindText, slopes: Mapping[str, float]
+) -> tuple[list[FoundPart], dict[str, float]]:
+    """Measure all candidates, block by block, so that what lies before a block is computed once."""
+    by_block: dict[int, list[Candidate]] = {}
+    for candidate in worth.chosen:
+        by_block.setdefault(block_number(workspace.model, candidate.site), []).append(candidate)
+    found: list[tuple[tuple[float, float], FoundPart]] = []
+    base: dict[str, float] = {}
+    with meter("measure parts", len(worth.chosen)) as bar:
+        for own in by_block.values():
+            with scanning(workspace.model, text.validation, [c.site for c in own]) as scanner:
+                base = {d: losses.mean for d, losses in scanner.base.items()}
+                rule = _rule(request, workspace.chance, base[text.target])
+                for candidate in own:
+                    best = _best(candidate.name, worth.book, scanner, rule, text)
+                    removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
+                    found.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
+                    bar.advance(1, f"{candidate.name} {best.rise:+.2f}")
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    return [row for _, row in found], base
+
+
+def _rule(request: FindRequest, chance: float, base: float) -> Rule:
+    enough = max(request.enough * chance - base, 0.0)
+    return Rule(request.tolerance, request.about_tolerance, enough, refine=request.refine)
+
+
+def _best(name: str, book: Book, scanner: Scanner, rule: Rule, text: FindText) -> Measured:
+    """The best α of a part by the rule."""
+
+    def measure(alpha: float) -> Measured:
+        damage = scanner.damage(scale_edit(book, {name: alpha}))
+        about = None if text.about is None else damage[text.about].rise
+        target = damage[text.target]
+        return Measured(alpha, target.rise, {d: damage[d].rise for d in text.spared}, about, target.error)
+
+    return best_scale(measure, rule)[0]
+
+
+def _row(candidate: Candidate, best: Measured, removed: bool, slope: float) -> FoundPart:
+    return FoundPart(
+        part=candidate.name,
+        source=candidate.source,
+        site=candidate.site,
+        alpha=best.alpha,
+        rise=best.rise,
+        error=best.error,
+        others=dict(best.others),
+        worst=best.worst,
+        worst_domain=best.worst_domain,
+        about=best.about,
+        removed=removed,
+        separation=candidate.separation,
+        coverage=candidate.coverage,
+        slope=slope,
+    )
+
+
+def _sets(found: Found, book: Book) -> list[Parts]:
+    """The measured parts by origin."""
+    by_origin: dict[str, list[str]] = {}
+    for row in found.parts:
+        by_origin.setdefault(book.holding(row.part).origin, []).append(row.part)
+    return [book.gathered(names) for names in by_origin.values()]

@@ -1,0 +1,108 @@
+"""The trade-off of one part: how far its scale can go before other text suffers, and what that does to the target.
+
+Both signs are tried. Away from α = 1 the distance x = |α − 1| is doubled until another domain's cross-entropy has risen by
+more than a tolerance, or the target's is where it is wanted; the step over that edge is then halved (in ratio) a few times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+NEAREST, FARTHEST = 0.25, 512.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one α does: rise of cross-entropy of the target and of each other domain, nats per token.
+
+    about: the rise on English about the target's country, None where it is not measured. error: standard error of `rise`.
+    """
+
+    alpha: float
+    rise: float
+    others: Mapping[str, float]
+    about: float | None = None
+    error: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest rise of another domain; NaN where one is NaN."""
+        return self.others[self.worst_domain] if self.others else 0.0
+
+    @property
+    def worst_domain(self) -> str:
+        """The domain that suffers most."""
+        return max(self.others, key=lambda d: (math.isnan(self.others[d]), self.others[d]), default="")
+
+
+Measure = Callable[[float], Measured]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """tolerance: the most another domain may rise. enough: rise of the target beyond which more is not wanted.
+
+    about_tolerance: the most that English about the target's country may rise. start: the first |α − 1| of each sign.
+    refine: halvings of the last step.
+    """
+
+    tolerance: float
+    about_tolerance: float = math.inf
+    enough: float = math.inf
+    start: float = 4.0
+    refine: int = 2
+
+    def allowed(self, found: Measured) -> bool:
+        """Whether every other domain is left alone (NaN is not)."""
+        spared = found.about is None or found.about <= self.about_tolerance
+        return found.worst <= self.tolerance and spared and math.isfinite(found.rise)
+
+    def ends(self, found: Measured) -> bool:
+        """Whether there is no reason to go farther."""
+        return not self.allowed(found) or found.rise >= self.enough
+
+    def score(self, found: Measured) -> tuple[float, float]:
+        """Larger is better: the rise as far as it is wanted, then little damage; damage over the tolerance never."""
+        if not self.allowed(found):
+            return (-math.inf, -found.worst)
+        return (min(found.rise, self.enough), -found.worst)
+
+
+def best_scale(measure: Measure, rule: Rule) -> tuple[Measured, list[Measured]]:
+    """The best α of all that were measured, and these; α = 1, which does nothing, where every other breaks the rule."""
+    seen = [m for sign in (-1.0, 1.0) for m in _one_way(measure, rule, sign)]
+    nothing = Measured(1.0, 0.0, dict.fromkeys(seen[0].others, 0.0))
+    return max([nothing, *seen], key=rule.score), seen
+
+
+def _one_way(measure: Measure, rule: Rule, sign: float) -> list[Measured]:
+    """What was measured on one side of α = 1."""
+    seen: list[Measured] = []
+
+    def ends(x: float) -> bool:
+        seen.append(measure(1.0 + sign * x))
+        return rule.ends(seen[-1])
+
+    near = far = rule.start
+    if ends(rule.start):
+        while near > NEAREST:
+            near /= 2
+            if not ends(near):
+                break
+            far = near
+        else:
+            return seen
+    else:
+        while far < FARTHEST:
+            far *= 2
+            if ends(far):
+                break
+            near = far
+        else:
+            return seen
+    for _ in range(rule.refine):
+        middle = math.sqrt(near * far)
+        near, far = (near, middle) if ends(middle) else (middle, far)
+    return seen

@@ -1,0 +1,118 @@
+"""Find on the built-in model: every source has a row, the rule holds, what is measured is what the edit does."""
+
+from __future__ import annotations
+
+import pytest
+from tests.helpers import llama
+
+from rankone.core.errors import RankOneError
+from rankone.edits.finding.candidates import late_sites
+from rankone.edits.finding.find import find
+from rankone.edits.finding.request import FINDABLE, FindRequest, Found
+from rankone.edits.finding.text import read_text, spread_blocks
+from rankone.edits.scales import scale_edit
+from rankone.metrics.cross_entropy import cross_entropies
+from rankone.models.loading import load_model, load_tokenizer
+from rankone.parts.book import Book
+from rankone.parts.storage import load_parts
+from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace():
+    return Workspace(load_model("mini"), load_tokenizer("mini"), BuiltinCorpus())
+
+
+REQUEST = FindRequest(
+    of="fr",
+    against=("en", "es"),
+    sites=("h.3.mlp.down_proj",),
+    also=("neuron/h.3.mlp.down_proj:270",),
+    shortlist=1,
+    tokens=400,
+    rank_tokens=40,
+    tolerance=0.1,
+    refine=0,
+)
+
+
+@pytest.fixture(scope="module")
+def answer(workspace, tmp_path_factory):
+    out = tmp_path_factory.mktemp("find") / "parts"
+    return find(workspace, REQUEST.model_copy(update={"out": out})), out
+
+
+def test_every_source_has_a_best_part(answer):
+    found, _ = answer
+    best = found.best_of_each_source()
+    assert {row.source for row in best} == set(FINDABLE) - {"decomposition", "channel"}
+    assert best[0] == found.pick == found.parts[0]
+    assert found.winner == found.pick.source
+    assert found.named("neuron/h.3.mlp.down_proj:270").site == "h.3.mlp.down_proj"
+    assert Found.checked(found.model_dump(), "copy") == found
+
+
+def test_the_rule_holds_for_all(answer):
+    found, _ = answer
+    for row in found.parts:
+        assert row.worst <= REQUEST.tolerance
+        assert row.about is None or row.about <= REQUEST.about_tolerance
+        assert set(row.others) == {"en", "es"}
+        assert row.removed == (found.base["fr"] + row.rise >= 0.98 * found.chance)
+    rises = [row.rise for row in found.parts]
+    assert rises == sorted(rises, reverse=True)
+
+
+def test_what_is_said_is_what_the_saved_part_does(answer, workspace):
+    found, out = answer
+    book = Book(load_parts(out, workspace.model))
+    text = read_text(workspace, REQUEST).validation
+    before = cross_entropies(workspace.model, text)
+    assert before == pytest.approx(found.base, abs=1e-4)
+    for row in (found.parts[0], found.parts[-1]):
+        with scale_edit(book, {row.part: row.alpha}).applied(workspace.model):
+            after = cross_entropies(workspace.model, text)
+        assert after["fr"] - before["fr"] == pytest.approx(row.rise, abs=1e-3)
+        assert after["about-fr"] - before["about-fr"] == pytest.approx(row.about, abs=1e-3)
+        for domain, rise in row.others.items():
+            assert after[domain] - before[domain] == pytest.approx(rise, abs=1e-3)
+
+
+def test_closed_forms_beat_random_directions(answer):
+    best = {row.source: row.rise for row in answer[0].best_of_each_source()}
+    assert max(best["contrast"], best["discriminant"], best["means"]) > best["random"] + 0.2
+
+
+def test_passages_come_from_all_over_a_split(workspace):
+    one, other = (spread_blocks(workspace, "fr", "train", 300, seed) for seed in (0, 1))
+    assert one.tokens == other.tokens == 300
+    assert not one.ids[:2, :20].equal(other.ids[:2, :20])
+    assert len(one.ids) >= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"against": ("fr", "en")}, "name domains to spare beside 'fr'"),
+        ({"against": ("xx",)}, "no text for 'xx'"),
+        ({"also": ("neuron/h.0.mlp.down_proj:1",)}, "lies in none of the searched sites"),
+        ({"sources": ("decomposition",)}, "needs parts of the model"),
+    ],
+)
+def test_what_cannot_be_found_is_refused(workspace, changes, said):
+    with pytest.raises(RankOneError, match=said):
+        find(workspace, REQUEST.model_copy(update=changes))
+
+
+def test_unknown_sources_are_named():
+    with pytest.raises(RankOneError, match=r"unknown source 'neurons'.*Nearest: neuron"):
+        FindRequest.checked({"of": "fr", "sources": ["neurons"]}, "here")
+
+
+def test_large_models_are_searched_from_the_middle_on(workspace):
+    names = {site.name for site in late_sites(llama(layers=10))}
+    assert "model.layers.5.mlp.down_proj" in names
+    assert not any(name.startswith("model.layers.4.") for name in names)
+    assert len(late_sites(workspace.model)) == 24
+    assert [s.name for s in late_sites(workspace.model, ["h.2.mlp.c_fc"])] == ["h.2.mlp.c_fc"]
