@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rankone.models.anatomy import reads_hidden
 from rankone.models.sites import Site
-from rankone.models.streams import reads_hidden
 from rankone.parts.moments import Moments, SiteMoments
 from rankone.parts.parts import Parts
 
