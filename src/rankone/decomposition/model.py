@@ -38,7 +38,8 @@ class Decomposition(Parts):
     """Parts that are subcomponents: V and U per site, in the target's site order, and the causal importance function.
 
     `indices[site]` holds the original number of each kept subcomponent, so that `h.3.attn.v_proj:513` names the
-    same one before and after dead ones were folded into delta.
+    same one before and after dead ones were folded into delta. An `origin` other than '' is that of parts that were given
+    an importance without training (untrained.py).
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Decomposition(Parts):
         factors: Mapping[str, FactorPair],
         importance: ImportanceFunction,
         indices: Mapping[str, Int[Tensor, " c"]] | None = None,
+        origin: str = "",
+        made: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(factors, indices=indices)
+        super().__init__(factors, origin, indices, made)
         self.importance = importance
 
     def logits(
@@ -185,6 +188,8 @@ def save_decomposition(
         "importance": decomposition.importance.config.model_dump(),
         "target": target_entry(target, decomposition.sites),
     }
+    if decomposition.origin:
+        config |= {"origin": decomposition.origin, "made": decomposition.made}
     with new_artifact(path, KIND, provenance) as staging:
         save_tensors(staging / "tensors.safetensors", tensors)
         write_json(staging / "config.json", config)
@@ -205,6 +210,8 @@ def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decom
     own = read_importance_config(config["importance"])
     widths = tap_widths(importance_class(own).taps, target, find_sites(target, sites), counts)
     importance = build_importance(own, widths, counts)
-    decomposition = Decomposition(factors, importance, {s: indices[f"indices.{site_key(s)}"] for s in sites})
+    numbers = {s: indices[f"indices.{site_key(s)}"] for s in sites}
+    told = config.get("origin", ""), config.get("made")
+    decomposition = Decomposition(factors, importance, numbers, *told)
     decomposition.load_state_dict(tensors)
     return decomposition.frozen(), artifact

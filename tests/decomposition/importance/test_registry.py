@@ -19,19 +19,22 @@ CONFIGS = {
     "global_shared_mlp": {"hidden": [7, 5]},
     "shared_transformer": SIZES,
     "residual_transformer": SIZES,
+    "magnitude": {},
 }
-POSITIONWISE = ["mlp", "vector_mlp", "shared_mlp", "global_shared_mlp"]
+POSITIONWISE = ["mlp", "vector_mlp", "shared_mlp", "global_shared_mlp", "magnitude"]
+# Those that read v_c · x.
+ON_ACTIVATIONS = ("mlp", "magnitude")
 
 
 def built(kind, seed=0):
     torch.manual_seed(seed)
     config = read_importance_config({"kind": kind, **CONFIGS[kind]})
-    return build_importance(config, COUNTS if kind == "mlp" else WIDTHS, COUNTS)
+    return build_importance(config, COUNTS if kind in ON_ACTIVATIONS else WIDTHS, COUNTS)
 
 
 def inputs(kind, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, 5, w, generator=generator) for w in (COUNTS if kind == "mlp" else WIDTHS)]
+    return [torch.randn(2, 5, w, generator=generator) for w in (COUNTS if kind in ON_ACTIVATIONS else WIDTHS)]
 
 
 def test_there_is_a_test_for_every_kind():
@@ -54,7 +57,9 @@ def test_what_is_kept_has_the_logits_it_had(kind, dead):
     keep[dead] = False
     small, read = gamma.kept(keep), inputs(kind)
     # Activations of what is dropped are read no more.
-    left = [x[..., k] for x, k in zip(read, keep.split(COUNTS), strict=True)] if kind == "mlp" else read
+    left = (
+        [x[..., k] for x, k in zip(read, keep.split(COUNTS), strict=True)] if kind in ON_ACTIVATIONS else read
+    )
     torch.testing.assert_close(small(left), gamma(read)[..., keep])
 
 

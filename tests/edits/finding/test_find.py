@@ -84,6 +84,16 @@ def test_closed_forms_beat_random_directions(answer):
     assert max(best["contrast"], best["discriminant"], best["means"]) > best["random"] + 0.2
 
 
+def test_sharpened_parts_leak_less_and_write_the_same(answer, workspace):
+    found, out = answer
+    book = Book(load_parts(out, workspace.model), workspace.model)
+    (row,) = [r for r in found.parts if r.source == "sharpened"]
+    assert row.part.startswith("sharpened-neuron-fr/h.3.mlp.down_proj:")
+    raw = f"neuron/{row.part.partition('/')[2]}"
+    assert book.vectors(row.part).u.equal(book.vectors(raw).u)
+    assert row.separation > found.named(raw).separation
+
+
 def test_passages_come_from_all_over_a_split(workspace):
     one, other = (spread_blocks(workspace, "fr", "train", 300, seed) for seed in (0, 1))
     assert one.tokens == other.tokens == 300

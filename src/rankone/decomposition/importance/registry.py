@@ -10,6 +10,7 @@ from pydantic import Discriminator, Tag, TypeAdapter
 from rankone.core.config import Config
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.global_shared_mlp import GlobalSharedMLP, GlobalSharedMLPConfig
+from rankone.decomposition.importance.magnitude import Magnitude, MagnitudeConfig
 from rankone.decomposition.importance.mlp import MLPConfig, SubcomponentMLP
 from rankone.decomposition.importance.residual_transformer import (
     ResidualTransformer,
@@ -32,7 +33,8 @@ ImportanceConfig = Annotated[
     | Annotated[SharedMLPConfig, Tag("shared_mlp")]
     | Annotated[GlobalSharedMLPConfig, Tag("global_shared_mlp")]
     | Annotated[SharedTransformerConfig, Tag("shared_transformer")]
-    | Annotated[ResidualTransformerConfig, Tag("residual_transformer")],
+    | Annotated[ResidualTransformerConfig, Tag("residual_transformer")]
+    | Annotated[MagnitudeConfig, Tag("magnitude")],
     Discriminator(_kind),
 ]
 
@@ -43,6 +45,7 @@ IMPORTANCE: dict[type[Config], type[ImportanceFunction]] = {
     GlobalSharedMLPConfig: GlobalSharedMLP,
     SharedTransformerConfig: SharedTransformer,
     ResidualTransformerConfig: ResidualTransformer,
+    MagnitudeConfig: Magnitude,
 }
 
 

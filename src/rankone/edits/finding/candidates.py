@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, FindRequest
+from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, SHARPENED, FindRequest
 from rankone.edits.finding.shortlist import Candidate, apart_coordinates, separations, shortlist
 from rankone.edits.finding.text import FindText
+from rankone.edits.sharpen import sharpened_read
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
 from rankone.parts.book import Book, origin_in
@@ -49,6 +51,19 @@ def block_number(model: nn.Module, site: str) -> int:
     return 0 if found is None else found.first
 
 
+def require_asked(workspace: Workspace, request: FindRequest, sites: Sequence[Site]) -> None:
+    """Raise RankOneError, before anything is computed, for sources and parts asked for that cannot be had."""
+    if DECOMPOSITION in request.sources:
+        workspace.require_parts()
+    book = Book([] if workspace.parts is None else [workspace.parts], workspace.model)
+    known = {site.name for site in sites}
+    for name in request.also:
+        if book.locate(name)[0] not in known:
+            raise RankOneError(
+                f"'{name}' lies in none of the searched sites: name its site with --sites too."
+            )
+
+
 def candidates(
     workspace: Workspace,
     request: FindRequest,
@@ -62,12 +77,21 @@ def candidates(
     mean = combined(list(others.values()), weights)
     book = Book(model=workspace.model)
     chosen: list[Candidate] = []
-    for source in request.sources or _available(workspace):
-        parts = _parts(workspace, request, source, sites, target, mean, others)
-        if parts is not None:
-            best = shortlist(parts, source, target, others, request.shortlist)
-            book.add(parts.chosen([c.name for c in best]) if source != DECOMPOSITION else parts)
-            chosen += best
+    wanted = request.sources or _available(workspace)
+    for source in wanted:
+        parts = (
+            None if source == SHARPENED else _parts(workspace, request, source, sites, target, mean, others)
+        )
+        if parts is None:
+            continue
+        best = shortlist(parts, source, target, others, request.shortlist)
+        kept = parts.chosen([c.name for c in best])
+        book.add(parts if source == DECOMPOSITION else kept)
+        chosen += best
+        if SHARPENED in wanted and source in (*COORDINATES, DECOMPOSITION):
+            refitted = sharpened(kept, request, target, mean)
+            book.add(refitted)
+            chosen += shortlist(refitted, SHARPENED, target, others, request.shortlist)
     return Candidates(chosen + _asked(workspace, request, chosen, book, target, others), book)
 
 
@@ -93,6 +117,18 @@ def _parts(
     numbers = apart_coordinates(fitting, target, others, request.shortlist) if source in COORDINATES else None
     options = {"contrast": request.contrast, "ridge": request.ridge, "seed": request.seed}
     return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
+
+
+def sharpened(parts: Parts, request: FindRequest, target: Moments, mean: Moments) -> Parts:
+    """The same parts with read directions that answer less to other text: `sharpened-neuron-fr/SITE:NUMBER`."""
+    factors = {}
+    for site in parts.sites:
+        read, write = (f.detach().float() for f in parts.factors(site))
+        own, others = target[site].input_second(), mean[site].input_second()
+        columns = [sharpened_read(v, own, others, request.ridge) for v in read.T]
+        factors[site] = (torch.stack(columns, dim=1), write)
+    origin = "-".join(word for word in (SHARPENED, parts.origin, request.of) if word)
+    return Parts(factors, origin, parts.indices, {**parts.made, "ridge": request.ridge}).frozen()
 
 
 def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:

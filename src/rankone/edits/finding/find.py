@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites
+from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites, require_asked
 from rankone.edits.finding.request import FindRequest, Found, FoundPart
 from rankone.edits.finding.scanner import Scanner, scanning
 from rankone.edits.finding.shortlist import Candidate
@@ -45,6 +45,7 @@ def find_parts(workspace: Workspace, request: FindRequest) -> tuple[Found, Book]
     """As `find`, with a book that holds the measured parts."""
     clock = _Clock()
     sites = late_sites(workspace.model, request.sites)
+    require_asked(workspace, request, sites)
     with clock.of("text"):
         text = read_text(workspace, request)
     with clock.of("moments"):
@@ -64,6 +65,7 @@ def find_parts(workspace: Workspace, request: FindRequest) -> tuple[Found, Book]
         tolerance=request.tolerance,
         parts=rows,
         seconds=clock.seconds,
+        cpu_seconds=time.process_time() - clock.cpu,
     )
     return found, worth.book
 
@@ -73,6 +75,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu = time.process_time()
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:

@@ -12,7 +12,9 @@ from rankone.parts.sources import SOURCES
 from rankone.parts.sources.material import CONTRAST, RIDGE
 
 DECOMPOSITION = "decomposition"
-FINDABLE = (*SOURCES, DECOMPOSITION)
+# The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
+SHARPENED = "sharpened"
+FINDABLE = (*SOURCES, DECOMPOSITION, SHARPENED)
 
 
 class FindRequest(Config):
@@ -29,9 +31,9 @@ class FindRequest(Config):
     also: tuple[str, ...] = Field(
         default=(), description="names of parts to measure whatever the shortlist says"
     )
-    shortlist: int = Field(default=2, gt=0, description="parts measured per source")
-    tokens: int = Field(default=2000, gt=0, description="training tokens per domain for the moments")
-    rank_tokens: int = Field(default=200, gt=0, description="validation tokens per domain for the scan")
+    shortlist: int = Field(default=1, gt=0, description="parts measured per source")
+    tokens: int = Field(default=1500, gt=0, description="training tokens per domain for the moments")
+    rank_tokens: int = Field(default=120, gt=0, description="validation tokens per domain for the scan")
     tolerance: float = Field(default=0.02, gt=0, description="most rise of a domain to spare, nats per token")
     about_tolerance: float = Field(default=0.3, gt=0, description="the same for English about the country")
     enough: float = Field(default=1.0, gt=0, description="cross-entropy of the target that is enough, × ln V")
@@ -77,7 +79,10 @@ class FoundPart(Config):
 
 
 class Found(Config):
-    """The answer: measured parts, the best first, with what they were measured against."""
+    """The answer: measured parts, the best first, with what they were measured against.
+
+    seconds: wall time per stage. cpu_seconds: processor time of all threads, which says more on a machine that is shared.
+    """
 
     of: str
     against: list[str]
@@ -87,6 +92,7 @@ class Found(Config):
     tolerance: float
     parts: list[FoundPart]
     seconds: dict[str, float]
+    cpu_seconds: float
 
     @property
     def pick(self) -> FoundPart:
