@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankone.decomposition.masking.draws import PURPOSES, RowDraws, draw_pass, mixed
+from rankone.decomposition.masking.draws import PURPOSES, RowDraws, draw_pass
 from rankone.decomposition.masking.levels import LEVELS
 from rankone.decomposition.masking.routing import ROUTINGS
+from rankone.runtime.hashing import mixed
 
 CPU = torch.device("cpu")
 SHAPE = (5, 30, 4)

@@ -16,20 +16,9 @@ from torch import Tensor
 from rankone.decomposition.masking.levels import LEVELS
 from rankone.decomposition.masking.masks import draw_noise
 from rankone.decomposition.masking.routing import ROUTINGS
+from rankone.runtime.hashing import mixed
 
 PURPOSES = ("start", "coin", "noise", "level", "delta", "route", "pool", "fresh", "chance", "renewal")
-_WORD = (1 << 64) - 1
-
-
-def mixed(*numbers: int) -> int:
-    """A 63-bit seed from small integers, all bits of which depend on all of them (splitmix64's finaliser, chained)."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) & _WORD
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
-        state ^= state >> 31
-    return state >> 1
 
 
 class RowDraws:

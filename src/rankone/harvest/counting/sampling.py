@@ -11,33 +11,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from rankone.runtime.hashing import GOLDEN, finalised, shifted, signed
+
 KEY_BITS = 40
-_GOLDEN = 0x9E3779B97F4A7C15
 
 
 def firing_keys(
     seed: int, position: Int[Tensor, " firings"], component: Int[Tensor, " firings"]
 ) -> Int[Tensor, " firings"]:
     """Keys in [0, 2^40), as good as independent and uniform."""
-    mixed = _mix(_mix(position + _signed(_GOLDEN * (seed + 1))) + component * _signed(_GOLDEN))
-    return _shifted(mixed, 64 - KEY_BITS)
-
-
-def _signed(number: int) -> int:
-    number &= (1 << 64) - 1
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _shifted(x: Int[Tensor, " n"], bits: int) -> Int[Tensor, " n"]:
-    """Logical shift to the right; int64's own keeps the sign."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _mix(x: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shifted(x, 31)
+    seeded = finalised(position + signed(GOLDEN * (seed + 1)))
+    return shifted(finalised(seeded + component * signed(GOLDEN)), 64 - KEY_BITS)
 
 
 class Bounds:
