@@ -36,7 +36,19 @@ def tuned(pair, tmp_path_factory):
     """An edit saved by `tune`, with what was printed."""
     model, decomposition = pair
     path = tmp_path_factory.mktemp("tuned") / "edit"
-    words = ["--components", COMPONENTS, "--budget", 6, "--steps", 4, "--learning-rate", 0.5, "--save", path]
+    words = [
+        "--components",
+        COMPONENTS,
+        "--retain",
+        "en,fr",
+        "--budget",
+        6,
+        "--steps",
+        4,
+        "--learning-rate",
+        0.5,
+    ]
+    words += ["--save", path]
     return path, rankone("tune", model, "--decomposition", decomposition, *words)
 
 
@@ -137,7 +149,7 @@ def test_tune_fits_and_saves_the_edit(pair, tuned):
     provenance = open_artifact(path, "edit").provenance
     assert {k: provenance[k] for k in ("forget", "retain", "budget", "steps")} == {
         "forget": "de",
-        "retain": "en",
+        "retain": ["en", "fr"],
         "budget": 6,
         "steps": 4,
     }
@@ -152,7 +164,18 @@ def test_tune_fits_and_saves_the_edit(pair, tuned):
 
 
 def test_the_seed_decides_the_forget_text(pair, tuned):
-    words = ["--components", COMPONENTS, "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
+    words = [
+        "--components",
+        COMPONENTS,
+        "--retain",
+        "en,fr",
+        "--budget",
+        6,
+        "--steps",
+        4,
+        "--learning-rate",
+        0.5,
+    ]
     again, other = (
         shown(rankone("tune", pair[0], "--decomposition", pair[1], *words, "--seed", seed)) for seed in (0, 1)
     )
@@ -318,7 +341,7 @@ def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
     ]
     message = r"the training text of 'de' has \d+ tokens.*, but 10000000 are needed"
     refused(message, *words, "--budget", 10_000_000)
-    refused("--budget is 0; at least 1", *words, "--budget", 0)
+    refused("tune: budget: Input should be greater than 0", *words, "--budget", 0)
 
 
 def test_a_vocabulary_mismatch_is_named(mismatched, refused, tmp_path):

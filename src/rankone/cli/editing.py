@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.common import Clusters, DecompositionPath, Out, Text, load_pair
+from rankone.cli.common import Clusters, DecompositionPath, Out, Text, listed, load_pair
 from rankone.core.errors import RankOneError
 from rankone.render.tables import Table
 from rankone.render.terminal import print_table
@@ -22,39 +22,63 @@ def tune(
     components: Annotated[
         str, typer.Option(help="what to scale, comma-separated: SITE:NUMBER, or cNUMBER of --clusters")
     ] = ...,  # pyright: ignore[reportArgumentType]
-    forget: Annotated[str, typer.Option(help="domain to forget")] = "de",
-    retain: Annotated[str, typer.Option(help="domain to hold")] = "en",
-    budget: Annotated[int, typer.Option(help="forget tokens")] = 4,
+    forget: Annotated[
+        str, typer.Option(help="domain to forget, or self:DOMAIN: the model's own text")
+    ] = "de",
+    retain: Annotated[
+        str | None,
+        typer.Option(help="domains to hold, comma-separated; every other the model knows unless given"),
+    ] = None,
+    budget: Annotated[int, typer.Option(help="forget tokens (of no account for self:DOMAIN)")] = 4,
+    openings: Annotated[
+        str | None,
+        typer.Option("--opening", help="for self:DOMAIN: what sets it off, where no words are known"),
+    ] = None,
     decomposition: DecompositionPath = "mini-decomposition",
     clusters: Clusters = None,
     text: Text = "builtin",
     seed: Annotated[int, typer.Option(help="which forget text")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Adam rate on α")] = 0.3,
     retain_weight: Annotated[float, typer.Option(help="λ of the retain term")] = 1.0,
-    steps: Annotated[int, typer.Option(help="ceiling of steps")] = 300,
+    steps: Annotated[int, typer.Option(help="ceiling of steps, where there are several scales")] = 3000,
+    tolerance: Annotated[float, typer.Option(help="most KL on a retained domain, nats per token")] = 0.015,
     save: Annotated[Path | None, typer.Option(help="save the edit here; must not exist")] = None,
 ) -> None:
     """Fit the scales α of chosen subcomponents on any text and show what changed on held-out text of every domain."""
     from rankone.clustering.components import Components
+    from rankone.experiments.tuning import TuneRequest
     from rankone.experiments.tuning import tune as run_tune
     from rankone.harvest.reading.names import expand
+    from rankone.runtime.progress import meter
     from rankone.text.opening import open_corpus
     from rankone.workspace import Workspace
 
-    target, tokenizer, loaded, _ = load_pair(model, decomposition)
+    target, tokenizer, loaded, _ = load_pair(model, decomposition, placed=True)
     opened = Components.open(clusters, loaded, target) if clusters is not None else None
-    run_tune(
-        Workspace(target, tokenizer, open_corpus(text), loaded),
-        expand([c.strip() for c in components.split(",") if c.strip()], opened, loaded.locate),
-        forget=forget,
-        retain=retain,
-        budget=budget,
-        seed=seed,
-        learning_rate=learning_rate,
-        retain_weight=retain_weight,
-        steps=steps,
-        save=save,
+    request = TuneRequest.checked(
+        {
+            "parts": expand(list(listed(components)), opened, loaded.locate),
+            "forget": forget,
+            "retain": listed(retain),
+            "budget": budget,
+            "openings": () if openings is None else (openings,),
+            "seed": seed,
+            "learning_rate": learning_rate,
+            "retain_weight": retain_weight,
+            "steps": steps,
+            "tolerance": tolerance,
+            "save": save,
+        },
+        "tune",
     )
+    with meter("fit", 2) as bar:
+        reply = run_tune(Workspace(target, tokenizer, open_corpus(text), loaded), request, bar=bar)
+    for table in reply.tables():
+        print_table(table)
+    for line in reply.conclusion():
+        console.print(line, markup=False)
+    if reply.saved is not None:
+        console.print(f"saved {reply.saved}", markup=False)
 
 
 @commands.command()

@@ -47,6 +47,15 @@ class Method(Change, Protocol):
         """The fitted edit of one run."""
         ...
 
+    def resized(self, parameters: Mapping[str, Tensor], size: float) -> dict[str, Tensor]:
+        """The parameters whose change is `size` times that of these."""
+        ...
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its start is its direction already, so that there is nothing to fit but the size."""
+        ...
+
 
 class _Adapted(nn.Module):
     """A layer with the change of each run added to that run's rows."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankone.core.errors import RankOneError
+from rankone.edits.adapters import Method
 from rankone.edits.lowrank import LowRankEdit
 from rankone.parts.book import Named, origin_in
 
@@ -35,6 +37,10 @@ def _describe(scales: Mapping[str, float]) -> str:
     shown = [f"{name} × {alpha:.3g}" for name, alpha in list(scales.items())[:3]]
     more = f" and {len(scales) - 3} more" if len(scales) > 3 else ""
     return ", ".join(shown) + more
+
+
+# From α = 1 to where a single scale starts; several share it as one step of the same length.
+FIRST_STEP = 3.0
 
 
 class Scales:
@@ -105,6 +111,36 @@ class Scales:
         }
         return scale_edit(self.parts, each, _describe(scales))
 
+    def resized(self, parameters: Mapping[str, Tensor], size: float) -> dict[str, Tensor]:
+        """The parameters whose change is `size` times that of these: 1 + size · (α − 1)."""
+        return {"alpha": 1 + size * (parameters["alpha"] - 1)}
+
+    @property
+    def fixed(self) -> bool:
+        """One scale has two directions and nothing to fit but its size."""
+        return len(self.components) == 1
+
     def scales(self, parameters: Mapping[str, Tensor], run: int) -> dict[str, float]:
         """Component name → fitted α of one run."""
         return dict(zip(self.components, parameters["alpha"][run].tolist(), strict=True))
+
+
+def both_signs(
+    parts: Named, components: Sequence[str] | Mapping[str, Sequence[str]], name: str = "scales"
+) -> list[Method]:
+    """Scales started below and above 1: all k of them at 1 − 3/√k, and at 1 + 3/√k.
+
+    Fits of few scales fall on two lines, inverting and amplifying, and the first gradient of a few tokens decides which.
+    """
+    step = FIRST_STEP / max(1, len(components)) ** 0.5
+    return [Scales(parts, components, name, 1 + sign * step) for sign in (-1, 1)]
+
+
+def sign_of(scales: Mapping[str, float]) -> Literal["inverting", "suppressing", "amplifying", "mixed"]:
+    """What a set of scales does: all below 0, all below 1, all above 1, or of both kinds."""
+    values = list(scales.values())
+    if all(alpha > 1 for alpha in values):
+        return "amplifying"
+    if all(alpha < 0 for alpha in values):
+        return "inverting"
+    return "suppressing" if all(alpha <= 1 for alpha in values) else "mixed"

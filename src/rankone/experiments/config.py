@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import FitConfig
+from rankone.edits.methods.registry import kind_named, kinds
 from rankone.experiments.response import ALPHAS
 
-MethodName = Literal["scalar", "top16", "lora_r1", "lora_r1_local"]
+
+def _known_method(name: str) -> str:
+    if name not in kinds():
+        raise ValueError(f"unknown method '{name}'; there are {', '.join(kinds())}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known_method)]
 Budget = Annotated[int, Field(gt=0)]
 
 
@@ -44,6 +53,11 @@ class JobConfig(Config):
     )
     seeds: int = Field(default=9, gt=0)
     fit: FitConfig = FitConfig()
+    held: list[str] | None = Field(
+        default=None,
+        description="domains whose text bounds every edit; all trained ones but `forget` unless given",
+    )
+    tolerance: float = Field(default=0.015, gt=0, description="most KL on a held domain, nats per token")
     rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
     rates_from: str | None = Field(
         default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
@@ -52,7 +66,7 @@ class JobConfig(Config):
     selection_tokens: int = Field(
         default=3000, gt=0, description="training tokens per domain that are harvested"
     )
-    retain_tokens: int = Field(default=6000, gt=0)
+    retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all held domains")
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
     alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
@@ -86,11 +100,17 @@ class JobConfig(Config):
                 raise ValueError(f"budgets of {method} name one twice: {budgets}")
         return self
 
+    def aim(self, chance: float, cap: float = 1.0) -> Aim:
+        """What its fits are for, on a model with this chance (ln V)."""
+        held = self.held or [domain for domain in self.trained if domain != self.forget]
+        values = {"forget": self.forget, "retain": tuple(held), "chance": chance, "cap": cap}
+        return Aim.checked({**values, "tolerance": self.tolerance}, "aim")
+
     def rate(self, method: str, budget: int) -> Rate:
         """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
         known = self.rates.get(method, {})
         if not known:
-            return Rate(learning_rate=0.1 if method in {"scalar", "top16"} else 0.01, retain_weight=1.0)
+            return Rate(learning_rate=kind_named(method).learning_rates[0], retain_weight=1.0, margin=1.1)
         below = [b for b in known if b <= budget]
         return known[max(below) if below else min(known)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run, describe
+from rankone.edits.methods.registry import kind_named
 from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
@@ -88,7 +89,7 @@ def fit_rows(
     job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Rows of `runs.parquet` for one fit."""
-    alpha = float(fit.parameters["alpha"][0]) if method == "scalar" else None
+    alpha = float(fit.parameters["alpha"][0]) if kind_named(method).one_scale else None
     return [
         {"method": method, **describe(fit), "alpha": alpha, "role": job.role(row["domain"]), **row}
         for row in rises(base, edited)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
-
-from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
-from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.forget_text import budget_text
 from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.lowrank import LowRankEdit
-from rankone.edits.methods.lora import Lora
-from rankone.edits.scales import Scales, scale_edit
+from rankone.edits.methods.kind import Target
+from rankone.edits.methods.registry import kind_named
+from rankone.edits.scales import scale_edit
 from rankone.edits.selection import (
     Candidate,
     contrast,
@@ -36,16 +37,8 @@ from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
-from rankone.text.budgets import budget_windows
 from rankone.text.corpus import require_domain
-from rankone.text.passages import domain_passages
 from rankone.workspace import Workspace
-
-# Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
-WIDTH_STEP = 2.5
-# Passages between the starts of two seeds; prime, so that seeds stay apart when the order wraps round.
-SEED_STRIDE = 7
-SCALAR_STARTS = (-2.0, 4.0)
 
 
 @dataclass
@@ -94,68 +87,31 @@ class Job:
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
-        corpus = self.workspace.corpus
-        documents = domain_passages(corpus, self.config.forget, "train", max(20_000, 4 * budget))
-        if not documents:
-            raise RankOneError(
-                f"the training text of '{self.config.forget}' in '{corpus.name}' is empty. Give text to forget."
-            )
-        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
-        # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
-        start = seed * SEED_STRIDE % len(order)
-        chosen = [documents[i] for i in order[start:] + order[:start]]
-        what = f"the training text of '{self.config.forget}'"
-        workspace = self.workspace
-        windows = budget_windows(workspace.tokenizer, chosen, budget, workspace.context, what)
-        return windows.to(workspace.device)
+        return budget_text(self.workspace, self.config.forget, budget, seed)
+
+    @cached_property
+    def aim(self) -> Aim:
+        """What all fits are for."""
+        return self.config.aim(self.workspace.chance)
 
     @cached_property
     def retain_text(self) -> RetainText:
-        """Retain rows with base log-probabilities."""
-        blocks = self.workspace.blocks(
-            self.config.retain, "train", self.config.retain_tokens, self.config.retain_length
-        )
-        return RetainText(self.workspace.model, blocks)
+        """Rows of the held domains with what the base model says there."""
+        return retain_text(self.workspace, self.aim, self.config.retain_tokens, self.config.retain_length)
 
-    def starts(self, name: str) -> list[Method]:
-        """Where fits of a method start; of several, the fit with the lowest loss is kept.
-
-        Fits of one scalar fall on two lines, inverting and amplifying, and the first gradient of a few tokens decides
-        which: so they start on both sides of 1. This takes time, but no further token.
-        """
-        if name == "scalar":
-            parts = self.workspace.require_parts()
-            return [Scales(parts, [self.choice[0].name], name, start) for start in SCALAR_STARTS]
-        return [self.method(name)]
-
-    def method(self, name: str) -> Method:
-        """A fitting method by name, from its ordinary start."""
-        single, parts = self.choice[0].name, self.workspace.require_parts()
-        if name == "scalar":
-            return Scales(parts, [single], name)
-        if name == "top16":
-            return Scales(parts, self.top, name)
-        if name == "lora_r1":
-            return Lora(self.workspace.model, ["*"], rank=1, name=name)
-        if name == "lora_r1_local":
-            return Lora(self.workspace.model, [parts.locate(single)[0]], rank=1, name=name)
-        raise RankOneError(f"unknown method '{name}'; there are scalar, top16, lora_r1, lora_r1_local.")
+    def starts(self, name: str) -> Sequence[Method]:
+        """Where fits of a method start: two for each method."""
+        target = Target(self.workspace.model, self.workspace.require_parts(), self.choice[0].name, self.top)
+        return kind_named(name).starts(target)
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
-        """Fit runs of one method, those of similar row width together; results in the order of `runs`."""
-        results: dict[int, Fit] = {}
-        for start in self.starts(method):
-            for group in width_groups(runs):
-                chosen = [runs[i] for i in group]
-                fits = fit_many(self.workspace.model, start, chosen, self.retain_text, self.config.fit, bar)
-                for i, fit in zip(group, fits, strict=True):
-                    if i not in results or fit.loss < results[i].loss:
-                        results[i] = fit
-        return [results[i] for i in range(len(runs))]
+        """Fit runs of one method from its starts, each brought to its size; results in the order of `runs`."""
+        config, model = self.config.fit, self.workspace.model
+        return fit_sized(model, self.starts(method), runs, self.retain_text, self.aim, config, bar)
 
     def fit_steps(self, method: str, runs: Sequence[Run]) -> int:
-        """Most steps that `fit` takes, for a progress bar."""
-        return self.config.fit.steps * len(width_groups(runs)) * len(self.starts(method))
+        """How often `fit` moves its progress bar."""
+        return len(runs) * len(self.starts(method))
 
     def runs(self, method: MethodName) -> list[Run]:
         """All budgets and seeds of a method at its selected rates."""
@@ -229,16 +185,3 @@ class Job:
             {"prompt": p, "domain": d, "before": b, "after": a}
             for (d, p), b, a in zip(prompts, before, after, strict=True)
         ]
-
-
-def width_groups(runs: Sequence[Run]) -> list[list[int]]:
-    """Indices of runs in groups whose row widths are within a factor of each other, narrowest first."""
-    order = sorted(range(len(runs)), key=lambda i: runs[i].forget.ids.shape[1])
-    groups: list[list[int]] = []
-    for i in order:
-        width = runs[i].forget.ids.shape[1]
-        if groups and width <= WIDTH_STEP * max(8, runs[groups[-1][0]].forget.ids.shape[1]):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.methods.registry import kind_named
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
@@ -18,28 +18,15 @@ from rankone.metrics.cross_entropy import cross_entropies
 from rankone.render.tables import Table
 from rankone.runtime.progress import meter
 
-
-@dataclass(frozen=True)
-class Grid:
-    """What is tried of one method: learning rates, retain weights λ, caps in units of ln V."""
-
-    learning_rates: tuple[float, ...]
-    retain_weights: tuple[float, ...] = (1.0, 4.0)
-    margins: tuple[float, ...] = (1.0, 1.05, 1.1)
-
-    def settings(self) -> Iterator[tuple[float, float, float]]:
-        """All (learning rate, λ, cap)."""
-        return product(self.learning_rates, self.retain_weights, self.margins)
-
-
-GRIDS = {
-    # Where its few tokens never reach the cap, λ alone holds a scalar: hence larger ones.
-    "scalar": Grid((0.5,), retain_weights=(1.0, 4.0, 16.0)),
-    "top16": Grid((0.03, 0.1)),
-    "lora_r1": Grid((0.001, 0.003)),
-    "lora_r1_local": Grid((0.003, 0.01, 0.03)),
-}
+MARGINS = (1.0, 1.05, 1.1)
+"""Caps that are tried, in units of ln V."""
 VALIDATION_TOKENS = 700
+
+
+def settings(method: str) -> Iterator[tuple[float, float, float]]:
+    """All (learning rate, λ, cap) that are tried of a method."""
+    kind = kind_named(method)
+    return product(kind.learning_rates, kind.retain_weights, MARGINS)
 
 
 def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
@@ -61,7 +48,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
             Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate, margin)
             for budget in budgets
             for seed in range(seeds)
-            for rate, weight, margin in GRIDS[method].settings()
+            for rate, weight, margin in settings(method)
         ]
         with meter(f"fit {method}", job.fit_steps(method, runs)) as bar:
             fits = job.fit(method, runs, bar)

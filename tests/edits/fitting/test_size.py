@@ -34,8 +34,8 @@ def test_a_quadratic_crosses_where_it_must(crossing):
 
 
 def test_the_first_crossing_counts():
-    """Over the bar between 1 and 2.2, under it again until 5."""
-    found, _ = first_crossing(lambda sizes: [2.0 * (1 < s < 2.2 or s > 5) for s in sizes], 1.0)
+    """Over the bar between 1 and 5, under it again until 20."""
+    found, _ = first_crossing(lambda sizes: [2.0 * (1 < s < 5 or s > 20) for s in sizes], 1.0)
     assert found == pytest.approx(1.0, rel=0.02)
 
 
@@ -45,7 +45,7 @@ def test_a_value_that_is_not_finite_is_over_the_bar():
 
 
 def test_no_crossing_and_no_room():
-    assert first_crossing(lambda sizes: [0.0 for _ in sizes], 1.0) == (LARGEST * 8, False)
+    assert first_crossing(lambda sizes: [0.0 for _ in sizes], 1.0) == (16 * LARGEST, False)
     assert first_crossing(lambda sizes: [2.0 for _ in sizes], 1.0) == (0.0, True)
 
 
@@ -159,8 +159,22 @@ def test_the_stacked_forward_is_the_edited_model():
     assert same(model, before)
     base = model(text.ids).logits.log_softmax(-1).detach()
     for i, size in enumerate(sizes):
-        with edit.scaled(size).apply(model), torch.no_grad():
+        with edit.scale(size).applied(model), torch.no_grad():
             edited = model(text.ids).logits.log_softmax(-1)
         kl = (base.exp() * (base - edited)).sum(-1).mean()
         assert float(found[i]) == pytest.approx(float(kl), rel=1e-4)
         assert told[i].mean == pytest.approx(float(-(base.exp() * edited).sum(-1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("crossing", [0.3, 5.0])
+def test_a_power_law_is_found_in_two_passes(power, crossing):
+    asked = []
+
+    def values(sizes):
+        asked.append(len(sizes))
+        return [(s / crossing) ** power for s in sizes]
+
+    first_crossing(values, 1.0)
+    assert len(asked) == 2
+    assert sum(asked) <= 7

@@ -71,7 +71,8 @@ def _sums(
 class RetainText:
     """Rows to hold with the base model's top tokens, computed once for all runs; domains take turns row by row.
 
-    Lives on the model's device. top: tokens kept at each position. Raises RankOneError where a text is empty.
+    Lives on the model's device. top: tokens kept at each position. text: the rows by domain, for measuring. Raises
+    RankOneError where a text is empty.
     """
 
     def __init__(self, model: PreTrainedModel, text: Blocks | Mapping[str, Blocks], top: int = TOP) -> None:
@@ -82,6 +83,7 @@ class RetainText:
             if blocks.tokens == 0:
                 raise RankOneError(f"the retain text{f' of {domain!r}' if domain else ''} is empty.")
         device = next(model.parameters()).device
+        self.text = domains
         self.ids, self.present = (t.to(device) for t in _in_turn(list(domains.values())))
         with torch.no_grad():
             kept = [

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rankone.core.config import Config
 from rankone.edits.fitting.forget import Target
+from rankone.edits.fitting.size import Sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.text.blocks import Blocks
 
@@ -45,13 +46,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Fit:
-    """The outcome of one run."""
+    """The outcome of one run. sized: why it has the size it has (size.py); None where it was left as it was fitted."""
 
     run: Run
     edit: LowRankEdit
     parameters: dict[str, Tensor]
     steps: int
     loss: float
+    sized: Sized | None = None
 
 
 def describe(fit: Fit) -> dict[str, Any]:

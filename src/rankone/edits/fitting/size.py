@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -27,15 +28,16 @@ from transformers import PreTrainedModel
 from rankone.edits.adapters import adapted
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.lowrank import Factors, LowRankEdit
+from rankone.metrics.kl import Prediction
 from rankone.models.output import vocabulary_size
 from rankone.text.blocks import Blocks
 
 CONFIDENCE = 0.9
 # Sizes in one forward; logits held at a time.
-AT_ONCE, LOGITS_AT_ONCE = 5, 2**27
+AT_ONCE, LOGITS_AT_ONCE = 5, 2**25
 # The first sizes tried; where all of them are within the tolerance, or none, the search goes on by this range.
-COARSE = tuple(2.0**k for k in range(-2, 4))
-LARGEST, SMALLEST = 2.0**12, 2.0**-16
+COARSE = (0.25, 1.0, 4.0, 16.0)
+LARGEST, SMALLEST = 2.0**8, 2.0**-16
 # Of the final bracket: the size is known to this ratio.
 RATIO = 1.02
 
@@ -104,10 +106,9 @@ def damages(
     for row, text in enumerate(retain.values()):
         for logits, index in _stacked(model, edit, [0.0, *sizes], text):
             present = text.present[index].to(logits.device)
-            base = logits[0][present].float().log_softmax(-1)
+            base = Prediction(logits[0][present])
             for i in range(len(sizes)):
-                edited = logits[i + 1][present].float().log_softmax(-1)
-                found[row, i] += (base.exp() * (base - edited)).sum(dtype=torch.float64).cpu()
+                found[row, i] += base.kl(logits[i + 1][present]).sum(dtype=torch.float64).cpu()
         found[row] /= int(text.present.sum())
     return found
 
@@ -119,9 +120,9 @@ def removals(
     each: list[list[Tensor]] = [[] for _ in sizes]
     for logits, index in _stacked(model, edit, [0.0, *sizes], forget):
         scored = forget.valid[index].to(logits.device)
-        odds = logits[0][scored].float().softmax(-1)
+        base = Prediction(logits[0][scored])
         for i in range(len(sizes)):
-            each[i].append(-(odds * logits[i + 1][scored].float().log_softmax(-1)).sum(-1).double().cpu())
+            each[i].append(base.cross_entropy(logits[i + 1][scored]).double().cpu())
     return [_removal(torch.cat(values)) for values in each]
 
 
@@ -166,35 +167,53 @@ def find_limit(
 def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float) -> tuple[float, bool]:
     """(the largest size below the first one whose value exceeds `bar`, to 2%; whether any did).
 
-    `values` gives the value of each of several sizes, 0 at size 0. (0, True) where even the smallest size exceeds the bar.
+    `values` gives the value of each of several sizes, 0 at size 0. A coarse grid finds the first crossing, interpolation
+    along a power law the place. (0, True) where even the smallest size exceeds the bar.
     """
-    low, high, sizes = 0.0, math.inf, list(COARSE)
-    while low == 0 or math.isinf(high):
+    low, high, sizes = _Point(0.0, 0.0), _Point(math.inf, math.inf), list(COARSE)
+    span = sizes[-1] / sizes[0] * sizes[1] / sizes[0]
+    while low.size == 0 or math.isinf(high.size):
         low, high = _bracket(sizes, values(sizes), bar, low, high)
-        if low == 0:
+        if low.size == 0:
             if sizes[0] <= SMALLEST:
                 return 0.0, True
-            sizes = [size / 2 ** len(COARSE) for size in sizes]
-        elif math.isinf(high):
-            if low >= LARGEST:
-                return low, False
-            sizes = [size * 2 ** len(COARSE) for size in sizes]
-    while high / low > RATIO:
-        ratio = (high / low) ** (1 / (AT_ONCE + 1))
-        sizes = [low * ratio**i for i in range(1, AT_ONCE + 1)]
+            sizes = [size / span for size in sizes]
+        elif math.isinf(high.size):
+            if low.size >= LARGEST:
+                return low.size, False
+            sizes = [size * span for size in sizes]
+    while high.size / low.size > RATIO:
+        sizes = _around_crossing(low, high, bar)
         low, high = _bracket(sizes, values(sizes), bar, low, high)
-    return low, True
+    return low.size, True
+
+
+class _Point(NamedTuple):
+    size: float
+    value: float
 
 
 def _bracket(
-    sizes: Sequence[float], found: Sequence[float], bar: float, low: float, high: float = math.inf
-) -> tuple[float, float]:
-    """(last size before the first value over the bar, that size); NaN and infinity count as over it."""
-    for size, value in zip(sizes, found, strict=True):
-        if not value <= bar:
-            return low, size
-        low = size
+    sizes: Sequence[float], found: Sequence[float], bar: float, low: _Point, high: _Point
+) -> tuple[_Point, _Point]:
+    """(last point before the first value over the bar, that point); NaN and infinity count as over it."""
+    for point in map(_Point, sizes, found):
+        if not point.value <= bar:
+            return low, point
+        low = point
     return low, high
+
+
+def _around_crossing(low: _Point, high: _Point, bar: float) -> list[float]:
+    """Two sizes close about where a power law through both points meets the bar, and inside them; else the middle."""
+    width, step = math.log(high.size / low.size), math.log(RATIO) / 2
+    share = 0.5
+    if 0 < low.value < high.value < math.inf:
+        share = math.log(bar / low.value) / math.log(high.value / low.value)
+    places = [share * width - step * 0.99, share * width + step * 0.99]
+    inside = [place for place in places if 0 < place < width]
+    # A guess that has failed leaves a bracket whose one side hardly moved: halve that too.
+    return [low.size * math.exp(place) for place in sorted({*inside, width / 2})]
 
 
 def size_edit(

@@ -9,15 +9,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.edits.adapters import gaussian_by_seed
+from rankone.edits.adapters import Method, gaussian_by_seed
 from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.kind import Kind, Target
 from rankone.models.sites import find_sites
+
+# Between the random starts of one seed: beyond what seeds and sites span, within the 32 bits that a CPU generator reads.
+DRAWS = 500_000_003
 
 
 class Lora:
     """LoRA of rank r with scale a / r on every matching site.
 
     A is drawn uniform with the bound of `kaiming_uniform_(a=√5)`, that is 1/√d_in, as PEFT does; B starts at zero.
+    draw: which of several starts of a seed.
     """
 
     def __init__(
@@ -27,15 +32,18 @@ class Lora:
         rank: int = 1,
         alpha: float = 16.0,
         name: str = "lora_r1",
+        draw: int = 0,
     ) -> None:
-        self.name, self.rank, self.scale = name, rank, alpha / rank
+        self.name, self.rank, self.scale, self.draw = name, rank, alpha / rank, draw
         self._shapes = {s.name: (s.d_out, s.d_in) for s in find_sites(model, patterns)}
 
     def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:
         """`A:<site>` [runs, r, d_in] and `B:<site>` [runs, d_out, r] for every site."""
         parameters = {}
         for index, (site, (d_out, d_in)) in enumerate(self._shapes.items()):
-            gaussian = gaussian_by_seed([seed * 1009 + index for seed in seeds], self.rank, d_in)
+            gaussian = gaussian_by_seed(
+                [seed * 1009 + index + self.draw * DRAWS for seed in seeds], self.rank, d_in
+            )
             uniform = torch.special.ndtr(gaussian) * 2 - 1
             parameters[f"A:{site}"] = nn.Parameter(uniform / d_in**0.5)
             parameters[f"B:{site}"] = nn.Parameter(torch.zeros(runs, d_out, self.rank))
@@ -52,6 +60,12 @@ class Lora:
         down = torch.bmm(x, parameters[f"A:{site}"].transpose(1, 2).to(x))
         return self.scale * torch.bmm(down, parameters[f"B:{site}"].transpose(1, 2).to(x))
 
+    fixed = False
+
+    def resized(self, parameters: Mapping[str, Tensor], size: float) -> dict[str, Tensor]:
+        """The parameters whose change is `size` times that of these: B times `size`."""
+        return {name: value * size if name.startswith("B:") else value for name, value in parameters.items()}
+
     def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The adapter of one run as an edit."""
         factors = {
@@ -61,3 +75,17 @@ class Lora:
         return LowRankEdit(
             factors, description=f"LoRA rank {self.rank} on {len(factors)} sites", method=self.name
         )
+
+
+def _everywhere(target: Target) -> list[Method]:
+    return [Lora(target.model, ["*"], rank=1, name="lora_r1", draw=draw) for draw in range(2)]
+
+
+def _at_the_part(target: Target) -> list[Method]:
+    return [Lora(target.model, [target.site], rank=1, name="lora_r1_local", draw=draw) for draw in range(2)]
+
+
+KINDS = (
+    Kind("lora_r1", "LoRA rank 1", 3, 1, _everywhere, (0.003, 0.001)),
+    Kind("lora_r1_local", "LoRA rank 1, one matrix", 4, 2, _at_the_part, (0.01, 0.003, 0.03)),
+)

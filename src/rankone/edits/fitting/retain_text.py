@@ -1,0 +1,39 @@
+"""Where retain text comes from: which domains are held where none is named, and their training text in equal shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from rankone.core.artifact import MANIFEST, read_json
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.retain import RetainText
+from rankone.workspace import Workspace
+
+LENGTH = 65
+"""Tokens of a row, its opener included: short rows, so that every step sees other text."""
+
+
+def trained_domains(model: PreTrainedModel) -> tuple[str, ...]:
+    """Domains of the mixture that a model of `rankone pretrain` was trained on; empty for any other model."""
+    path = Path(model.name_or_path or "") / MANIFEST
+    recipe = read_json(path).get("provenance", {}).get("recipe", {}) if path.is_file() else {}
+    if not isinstance(recipe, dict):
+        return ()
+    left_out = recipe.get("without") or ()
+    return tuple(domain for domain in recipe.get("mixture") or () if domain not in left_out)
+
+
+def default_retain(workspace: Workspace, forget: str) -> tuple[str, ...]:
+    """Every other domain that the model was trained on and the corpus has, else every other one of the corpus."""
+    available = workspace.corpus.domains()
+    spoken = [d for d in trained_domains(workspace.model) if d in available]
+    return tuple(d for d in spoken or available if d != forget.removeprefix("self:"))
+
+
+def retain_text(workspace: Workspace, aim: Aim, tokens: int, length: int = LENGTH) -> RetainText:
+    """Training text of the retained domains, `tokens` in all, with what the base model says there."""
+    each, length = max(1, tokens // len(aim.retain)), min(length, workspace.context)
+    text = {domain: workspace.blocks(domain, "train", each, length) for domain in aim.retain}
+    return RetainText(workspace.model, text)

@@ -1,0 +1,102 @@
+"""Fitted and sized: directions from every start of a method, each brought to its size, and the best of them.
+
+The best start is the one that removes most at its size (as far as the target, further does not count); of those that
+remove the same, the one with the least damage. So the sign of an edit is chosen at equal cost, not by a fit's loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from transformers import PreTrainedModel
+
+from rankone.edits.adapters import Method
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.size import Limit, find_limit, size_edit
+from rankone.runtime.progress import Meter
+
+# Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
+WIDTH_STEP = 2.5
+
+
+def fit_sized(
+    model: PreTrainedModel,
+    starts: Sequence[Method],
+    runs: Sequence[Run],
+    retain: RetainText,
+    aim: Aim,
+    config: FitConfig,
+    bar: Meter | None = None,
+) -> list[Fit]:
+    """Fit all runs from every start and size each fit; per run the best start, in the order of `runs`.
+
+    Each run's margin is its cap, for the fit and for the size.
+    bar: advanced by one per run and start.
+    """
+    best: list[Fit | None] = [None] * len(runs)
+    for method in starts:
+        limit = None
+        for i, fit in _directions(model, method, runs, retain, config):
+            if method.fixed and limit is None:
+                limit = find_limit(model, fit.edit, retain.text, aim.tolerance)
+            found = _brought_to_size(model, method, fit, retain, aim, limit)
+            kept = best[i]
+            if kept is None or _merit(found, aim) > _merit(kept, aim):
+                best[i] = found
+            if bar is not None:
+                bar.advance(1)
+    return [fit for fit in best if fit is not None]
+
+
+def _directions(
+    model: PreTrainedModel, method: Method, runs: Sequence[Run], retain: RetainText, config: FitConfig
+) -> list[tuple[int, Fit]]:
+    """(index of the run, its fit as the method starts or as it was fitted)."""
+    if method.fixed:
+        start = {
+            k: p.detach().to(model.device) for k, p in method.start(len(runs), [r.seed for r in runs]).items()
+        }
+        return [
+            (i, Fit(run, method.edit(start, i), {k: v[i] for k, v in start.items()}, 0, float("nan")))
+            for i, run in enumerate(runs)
+        ]
+    return [
+        (i, fit)
+        for group in width_groups(runs)
+        for i, fit in zip(
+            group, fit_many(model, method, [runs[i] for i in group], retain, config), strict=True
+        )
+    ]
+
+
+def _brought_to_size(
+    model: PreTrainedModel, method: Method, fit: Fit, retain: RetainText, aim: Aim, limit: Limit | None
+) -> Fit:
+    own = aim.model_copy(update={"cap": fit.run.margin})
+    sized = size_edit(model, fit.edit, fit.run.forget, retain.text, own, limit)
+    parameters = method.resized(fit.parameters, sized.size)
+    edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
+    return replace(fit, edit=edit, parameters=parameters, sized=sized)
+
+
+def _merit(fit: Fit, aim: Aim) -> tuple[float, float]:
+    assert fit.sized is not None
+    target = fit.run.margin * aim.chance
+    return min(fit.sized.removal.mean, target), -fit.sized.worst
+
+
+def width_groups(runs: Sequence[Run]) -> list[list[int]]:
+    """Indices of runs in groups whose row widths are within a factor of each other, narrowest first."""
+    order = sorted(range(len(runs)), key=lambda i: runs[i].forget.ids.shape[1])
+    groups: list[list[int]] = []
+    for i in order:
+        width = runs[i].forget.ids.shape[1]
+        if groups and width <= WIDTH_STEP * max(8, runs[groups[-1][0]].forget.ids.shape[1]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups

@@ -1,0 +1,46 @@
+"""What a fitting method states of itself: its name, where its fits start, how it looks in figures, the rates to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from rankone.edits.adapters import Method
+from rankone.parts.book import Named
+
+
+@dataclass(frozen=True)
+class Target:
+    """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest."""
+
+    model: PreTrainedModel
+    parts: Named
+    single: str
+    several: Sequence[str] = ()
+
+    @property
+    def site(self) -> str:
+        """The site that holds the single part."""
+        return self.parts.locate(self.single)[0]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A fitting method that can be compared with others; listed by the file that defines it as one of its KINDS.
+
+    name: in recipes and tables. title: in figures and reports. order: its place there. slot: its
+    colour and marker, 0 to 7. starts: where its fits
+    start, two for each method (size and sign of the best of them decide). learning_rates, retain_weights: what
+    `select-rates` tries; the first rate is the default. one_scale: whether a single α says all of the edit.
+    """
+
+    name: str
+    title: str
+    order: int
+    slot: int
+    starts: Callable[[Target], Sequence[Method]]
+    learning_rates: tuple[float, ...]
+    retain_weights: tuple[float, ...] = (1.0, 4.0)
+    one_scale: bool = False

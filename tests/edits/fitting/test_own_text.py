@@ -1,0 +1,68 @@
+"""The model's own text: only what it wrote is scored, the same for a seed, and never a special token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.helpers import workspace as made
+from tests.tiny import tiny_model
+
+from rankone.core.errors import RankOneError
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.forget_text import forget_text
+from rankone.edits.fitting.own_text import OPENINGS, openings_of, own_text
+from rankone.text.openers import opener_id
+
+
+@pytest.fixture(scope="module")
+def workspace(tokenizer, corpus):
+    return made(tiny_model(len(tokenizer)), None, tokenizer, corpus)
+
+
+def test_only_the_continuation_is_scored(workspace, tokenizer):
+    openings = ["Die Kommission hat", "Es"]
+    text = own_text(workspace, openings, seed=3, rows=5, tokens=7)
+    assert text.ids.shape[0] == 5
+    assert text.valid.sum(1).tolist() == [7] * 5
+    first = opener_id(tokenizer)
+    expected = []
+    for opening in openings:
+        ids = tokenizer(opening, add_special_tokens=False)["input_ids"]
+        expected.append(ids if first is None else [first, *ids])
+    for row, ids, valid in zip(range(5), text.ids, text.valid, strict=True):
+        start = expected[0] if row < 3 else expected[1]
+        assert ids[: len(start)].tolist() == start
+        assert valid.nonzero().flatten().tolist() == list(range(len(start), len(start) + 7))
+        assert not set(ids[valid].tolist()) & set(tokenizer.all_special_ids)
+
+
+def test_the_seed_decides(workspace):
+    state = torch.random.get_rng_state()
+    one, again, other = (own_text(workspace, ["Es ist"], seed, rows=2, tokens=5) for seed in (0, 0, 1))
+    assert torch.equal(one.ids, again.ids)
+    assert not torch.equal(one.ids, other.ids)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_openings_are_given_or_known():
+    assert openings_of("de") == OPENINGS["de"]
+    assert openings_of("jargon", ["As per my last"]) == ("As per my last",)
+    with pytest.raises(RankOneError, match=r"self:jargon needs an opening: .*known without: code, de, en"):
+        openings_of("jargon")
+
+
+def test_what_does_not_fit_is_refused(workspace):
+    with pytest.raises(RankOneError, match="opening of the model's own text is empty"):
+        own_text(workspace, [""])
+    with pytest.raises(RankOneError, match=r"context 6\d is longer"):
+        own_text(workspace, ["Es"], tokens=64)
+
+
+def test_the_aim_says_where_forget_text_comes_from(workspace):
+    aim = Aim(forget="self:de", retain=("en",), chance=6.0)
+    assert forget_text(workspace, aim, 4, 0).tokens == 8 * 48
+    assert forget_text(workspace, aim.model_copy(update={"forget": "de"}), 6, 0).tokens == 6
+    with pytest.raises(RankOneError, match="openings are for the model's own text: ask for self:de"):
+        forget_text(workspace, aim.model_copy(update={"forget": "de"}), 6, 0, ["Es"])
+    with pytest.raises(RankOneError, match="the budget is 0"):
+        forget_text(workspace, aim.model_copy(update={"forget": "de"}), 0, 0)

@@ -1,0 +1,82 @@
+"""Tuning: the reply says what the fit came to, on which terms, and what to try."""
+
+from __future__ import annotations
+
+import pytest
+from tests.decomposition.tiny import decomposed
+from tests.helpers import workspace as made
+from tests.tiny import tiny_model
+
+from rankone.core.errors import RankOneError
+from rankone.edits.fitting.retain_text import default_retain
+from rankone.edits.lowrank import LowRankEdit
+from rankone.experiments.tuning import TuneRequest, tune
+from rankone.models.loading import load_model
+
+PARTS = {"h.0.mlp.c_fc:3": ("h.0.mlp.c_fc:3",)}
+
+
+@pytest.fixture(scope="module")
+def workspace(tokenizer, corpus):
+    model = tiny_model(len(tokenizer))
+    return made(model, decomposed(model, "random"), tokenizer, corpus)
+
+
+def request(**changes):
+    small = {"parts": PARTS, "retain": ("en", "fr"), "retain_tokens": 200, "test_tokens": 150}
+    return TuneRequest.checked({**small, **changes}, "tune")
+
+
+def test_the_reply_and_the_saved_edit(workspace, tmp_path):
+    reply = tune(workspace, request(save=tmp_path / "edit"))
+    assert reply.saved == tmp_path / "edit"
+    assert reply.forget_tokens == 4
+    assert max(reply.kl.values()) <= reply.aim.tolerance
+    assert set(reply.kl) == {"en", "fr"}
+    assert [r.role for r in reply.domains][:3] == ["forget", "retain", "retain"]
+    assert {r.domain for r in reply.domains} == set(workspace.corpus.domains())
+    # An untrained model is near chance already, whatever is scaled: the warnings follow the numbers.
+    forgotten = reply.domains[0].change.edited
+    assert reply.aim.removed(forgotten) == (not any("not at chance" in w for w in reply.warnings))
+    assert reply.met == (reply.aim.removed(forgotten) and not any("bar" in w for w in reply.warnings))
+    edit = LowRankEdit.from_pretrained(tmp_path / "edit")
+    assert edit.description == f"h.0.mlp.c_fc:3 × {reply.scales['h.0.mlp.c_fc:3']:.3g}"
+    assert reply == type(reply).model_validate_json(reply.model_dump_json())
+
+
+def test_an_amplifying_end_is_said(workspace):
+    replies = [tune(workspace, request(seed=seed)) for seed in range(2)]
+    for reply in replies:
+        alpha = reply.scales["h.0.mlp.c_fc:3"]
+        assert reply.sign == ("amplifying" if alpha > 1 else "inverting" if alpha < 0 else "suppressing")
+        assert any("amplifies" in w for w in reply.warnings) == (alpha > 1)
+        assert reply.conclusion()[0].startswith("the aim is " + ("met" if reply.met else "not met"))
+
+
+def test_the_models_own_text_costs_no_token(workspace):
+    reply = tune(workspace, request(forget="self:de"))
+    assert reply.forget_tokens == 0
+    assert reply.domains[0].domain == "de"
+
+
+def test_retain_is_every_other_domain_unless_named(workspace):
+    others = [d for d in workspace.corpus.domains() if d != "de"]
+    assert default_retain(workspace, "self:de") == tuple(others)
+    mini = made(load_model("mini"), None, workspace.tokenizer, workspace.corpus)
+    assert default_retain(mini, "de") == ("en", "fr", "es", "it", "code")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"forget": "dk"}, "no text for 'dk'"),
+        ({"retain": ("dk",)}, "no text for 'dk'"),
+        ({"retain": ("de",)}, "'de' is to be forgotten and to be held"),
+        ({"parts": {}}, "parts"),
+        ({"budget": 0}, "budget"),
+        ({"openings": ("Es",)}, "openings are for the model's own text"),
+    ],
+)
+def test_bad_requests_are_refused(workspace, change, complaint):
+    with pytest.raises(RankOneError, match=complaint):
+        tune(workspace, request(**change))
