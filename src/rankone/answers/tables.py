@@ -1,0 +1,72 @@
+"""Side effects as tables: shares by kind, and the answers that went wrong."""
+
+from __future__ import annotations
+
+from rankone.answers.openers import OpenerReply
+from rankone.answers.sideeffects import SideEffects
+from rankone.core.escaping import clipped
+from rankone.render.columns import Column
+from rankone.render.tables import Table
+
+# Share of newly degenerate answers from which an edit is not fit for use.
+BAR = 0.05
+SHOWN = 90
+
+
+def shares_table(found: SideEffects) -> Table:
+    """One row per kind of prompt, then all side effects, then the prompts that ask for the target."""
+    columns = [
+        Column("prompts", key=True),
+        Column("asked", priority=2),
+        Column("degenerate before", priority=3),
+        Column("after", priority=3),
+        Column("new", ".1%", priority=4, limit=BAR),
+        Column("new, 95% from", ".1%"),
+        Column("to", ".1%"),
+        Column("word for word the same", priority=2),
+    ]
+    shares = found.by_kind()
+    rows = [(s.group, s.prompts, s.before, s.after, s.new_share, *s.new_interval, s.same) for s in shares]
+    total = [i for i, s in enumerate(shares) if s.group == found.side.group]
+    form = "in the chat template" if found.chat else "in plain text"
+    caption = (
+        f"Greedy answers of at most {found.tokens} tokens, asked {form}. Degenerate: empty, in a loop, more than half of "
+        "its 3-grams repeated, or in a language that the prompt does not ask for. New: degenerate with the edit and not before."
+    )
+    title = f"Answers before and after the edit {clipped(found.edit, SHOWN)}".rstrip()
+    return Table.of(title, columns, rows, caption, strong=total)
+
+
+def answers_table(found: SideEffects, only_new: bool = True) -> Table:
+    """The side effects that went wrong, or all answers: the prompt, what is wrong, the answers before and after."""
+    effects = found.newly_degenerate() if only_new else found.effects
+    columns = [
+        Column("prompt", key=True),
+        Column("fault", priority=3),
+        Column("asked", priority=1),
+        Column("before", priority=2),
+        Column("after", priority=3),
+    ]
+    rows = [
+        (
+            e.prompt.name,
+            ", ".join(e.after.signs.faults),
+            *(clipped(text, SHOWN) for text in (e.asked, e.before.text, e.after.text)),
+        )
+        for e in effects
+    ]
+    return Table.of("Answers that the edit made degenerate" if only_new else "Answers", columns, rows)
+
+
+def openers_table(found: OpenerReply) -> Table:
+    """Cross-entropy by domain after each opener, nats per token; the one to use stands out."""
+    domains = list(found.trials[0].cross_entropy)
+    rows = [(t.opener or "none", *t.cross_entropy.values(), t.mean) for t in found.trials]
+    columns = [
+        Column("opener", key=True),
+        *(Column(d, ".3f") for d in domains),
+        Column("mean", ".3f", priority=2),
+    ]
+    strong = [i for i, t in enumerate(found.trials) if t.opener == found.best]
+    caption = f"In use: {found.used or 'none'} ({found.why}). {found.advice}".strip()
+    return Table.of("Openers of plain text", columns, rows, caption, strong=strong)

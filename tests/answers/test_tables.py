@@ -1,0 +1,66 @@
+"""Side effects on a terminal and on a page: figures as measured, hostile answers inert."""
+
+from __future__ import annotations
+
+import pytest
+from tests.answers.test_sideeffects import FINE, LOOP, effect
+
+from rankone.answers.openers import OpenerReply, OpenerTrial
+from rankone.answers.section import side_effects_section
+from rankone.answers.sideeffects import SideEffects
+from rankone.answers.tables import answers_table, openers_table, shares_table
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e " + FINE
+
+
+@pytest.fixture
+def found():
+    effects = (
+        effect(FINE, LOOP, "list-1"),
+        effect(FINE, FINE, "list-2"),
+        effect(FINE, HOSTILE, "language-fr-1", target=True),
+    )
+    return SideEffects(target="fr", chat=True, tokens=48, edit="contrast × -6.35", effects=effects)
+
+
+def test_shares(found):
+    table = shares_table(found)
+    assert table.title == "Answers before and after the edit contrast × -6.35"
+    assert [(r["prompts"], r["asked"], r["after"], r["new"]) for r in table.records()] == [
+        ("list", 2, 1, 0.5),
+        ("all side effects", 2, 1, 0.5),
+        ("asks for fr", 1, 0, 0.0),
+    ]
+    assert table.strong == {1}
+    assert "in the chat template" in table.caption
+
+
+def test_answers_that_went_wrong(found):
+    (row,) = answers_table(found).records()
+    assert (row["prompt"], row["fault"]) == ("list-1", "loop")
+    everything = answers_table(found, only_new=False)
+    assert len(everything) == 3
+    assert not any("\x1b" in str(v) or "\u202e" in str(v) for row in everything.rows for v in row)
+
+
+def test_a_page_is_inert_and_shows_what_went_wrong(found):
+    section = side_effects_section(found)
+    assert section.body.count('class="pair"') == 2
+    assert "<script" not in section.body
+    assert "&lt;script&gt;" in section.body
+    assert "\x1b" not in section.body
+    assert "after: loop" in section.body
+    sound = found.model_copy(update={"effects": found.effects[1:]})
+    assert "No answer that asks for something else became degenerate" in side_effects_section(sound).body
+
+
+def test_openers():
+    trials = tuple(
+        OpenerTrial(opener=o, cross_entropy={"en": v, "de": v + 1}) for o, v in (("<s>", 3.0), ("", 4.0))
+    )
+    table = openers_table(
+        OpenerReply(trials=trials, used="<s>", why="the tokenizer's BOS", best="<s>", advice="")
+    )
+    assert table.rows == (("<s>", 3.0, 4.0, 3.5), ("none", 4.0, 5.0, 4.5))
+    assert table.strong == {0}
+    assert table.caption == "In use: <s> (the tokenizer's BOS)."
