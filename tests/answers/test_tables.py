@@ -6,9 +6,10 @@ import pytest
 from tests.answers.test_sideeffects import FINE, LOOP, effect
 
 from rankone.answers.openers import OpenerReply, OpenerTrial
-from rankone.answers.section import side_effects_section
+from rankone.answers.page import side_effects_page
 from rankone.answers.sideeffects import SideEffects
 from rankone.answers.tables import answers_table, openers_table, shares_table
+from rankone.render.tables import Table
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e " + FINE
 
@@ -44,14 +45,20 @@ def test_answers_that_went_wrong(found):
 
 
 def test_a_page_is_inert_and_shows_what_went_wrong(found):
-    section = side_effects_section(found)
-    assert section.body.count('class="pair"') == 2
-    assert "<script" not in section.body
-    assert "&lt;script&gt;" in section.body
-    assert "\x1b" not in section.body
-    assert "after: loop" in section.body
-    sound = found.model_copy(update={"effects": found.effects[1:]})
-    assert "No answer that asks for something else became degenerate" in side_effects_section(sound).body
+    domains = Table.of("By domain", ["domain", "rise"], [("fr", 9.1), ("en", 0.01)])
+    page = side_effects_page(found, domains)
+    assert "1 of 2 answers that ask for something else became degenerate (50.0%, above the bar of 5%)" in page
+    assert page.index("domains-table") < page.index("shares-table") < page.index('class="pair"')
+    assert page.count('class="pair"') == 2
+    assert "list-1: loop" in page
+    assert "language-fr-1: sound" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page
+    sound = side_effects_page(found.model_copy(update={"effects": found.effects[1:2]}))
+    assert "None." in sound
+    assert "domains-table" not in sound
+    assert 'id="asked"' not in sound
 
 
 def test_openers():

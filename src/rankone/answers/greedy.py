@@ -20,7 +20,7 @@ from rankone.core.errors import RankOneError
 from rankone.models.context import context_length
 from rankone.text.openers import end_of_text
 
-TOGETHER = 16
+TOGETHER = 32
 # Difference that left padding may make to a prompt's logits, in their standard deviations; rounding stays far below.
 _PADDING_NOISE = 0.05
 

@@ -31,7 +31,7 @@ def shares_table(found: SideEffects) -> Table:
     form = "in the chat template" if found.chat else "in plain text"
     caption = (
         f"Greedy answers of at most {found.tokens} tokens, asked {form}. Degenerate: empty, in a loop, more than half of "
-        "its 3-grams repeated, or in a language that the prompt does not ask for. New: degenerate with the edit and not before."
+        "its 3-grams repeated, or in a language that the prompt does not ask for. New: so with the edit and not before."
     )
     title = f"Answers before and after the edit {clipped(found.edit, SHOWN)}".rstrip()
     return Table.of(title, columns, rows, caption, strong=total)

@@ -1,0 +1,43 @@
+"""Side effects as a page: what changed per domain, then in answers, then the answers themselves."""
+
+from __future__ import annotations
+
+from rankone.answers.sideeffects import Effect, SideEffects
+from rankone.answers.tables import BAR, answers_table, shares_table
+from rankone.render.pages import rendered
+from rankone.render.tables import Table
+
+# Pairs of a kind that stand in full; the appendix has all answers.
+MOST_PAIRS = 12
+_SIDES = (("before", "before"), ("after", "after"))
+
+
+def side_effects_page(found: SideEffects, domains: Table | None = None) -> str:
+    """The whole page. domains: the table of cross-entropy by domain of the same edit, shown first."""
+    side = found.side
+    verdict = "within" if side.new_share <= BAR else "above"
+    return rendered(
+        "answers.html",
+        title="Answers before and after the edit",
+        claim=f"{side.new} of {side.prompts} answers that ask for something else became degenerate ({side.new_share:.1%}, "
+        f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same.",
+        domains=domains,
+        shares=shares_table(found),
+        wrong=[_pair(e) for e in found.newly_degenerate()[:MOST_PAIRS]],
+        asked=[_pair(e) for e in found.effects if e.target][:MOST_PAIRS],
+        target=found.target or "",
+        sides=_SIDES,
+        everything=answers_table(found, only_new=False),
+    )
+
+
+def _pair(effect: Effect) -> dict[str, str]:
+    """One prompt as the templates' macro `pair` takes it: each side starts with the prompt."""
+    asked = f"{effect.asked}\n" if "\n" not in effect.asked else effect.asked
+    return {
+        "name": effect.prompt.name,
+        "fault": ", ".join(effect.after.signs.faults) or "sound",
+        "prompt": asked,
+        "before": asked + effect.before.text,
+        "after": asked + effect.after.text,
+    }
