@@ -6,8 +6,8 @@ import pytest
 from tests.answers.world import silent, workspace
 
 from rankone.answers.answer import AnswerRequest, answer, answers, prompt_ids
-from rankone.answers.greedy import greedy
 from rankone.core.errors import RankOneError
+from rankone.models.greedy import greedy
 from rankone.text.chats import Turn, rendered
 
 

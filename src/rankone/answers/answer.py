@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from rankone.answers.greedy import end_ids, greedy
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import half_pair
+from rankone.models.greedy import end_ids, greedy
+from rankone.text.blocks import encode
 from rankone.text.chats import Turn, chat_prompt
 from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
@@ -45,7 +46,7 @@ class Answer(Config):
 
 
 def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
-    """Answer one prompt by an exact argmax over the model's logits (answers/greedy.py).
+    """Answer one prompt by an exact argmax over the model's logits (models/greedy.py).
 
     Raises RankOneError for a prompt that is no text or does not fit the context, and for `chat` with a model that has no
     template.
@@ -83,7 +84,7 @@ def prompt_ids(
     if chat:
         return chat_prompt(tokenizer, [*before, Turn("user", prompt)])
     first = opener_id(tokenizer, workspace.opener)
-    said: list[int] = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    (said,) = encode(tokenizer, [prompt])
     return said if first is None else [first, *said]
 
 

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.cross_entropy import cross_entropies, text_losses
 from rankone.metrics.damage import Damage, damages
-from rankone.models.context import context_length
-from rankone.models.greedy import end_ids, greedy_continuation
+from rankone.models.greedy import end_ids, greedy
 from rankone.text.blocks import Blocks, encode
 from rankone.text.openers import opener_id
 
@@ -33,16 +31,8 @@ def edit_damage(model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Bl
 
 def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int = 40) -> str:
     """Greedy continuation of a prompt (without it); RankOneError where both do not fit the model's context."""
-    if tokens < 1:
-        raise RankOneError(f"{tokens} tokens are asked for; ask for at least 1.")
     first = opener_id(tokenizer)
     (said,) = encode(tokenizer, [prompt])
     ids = said if first is None else [first, *said]
-    longest = context_length(model)
-    if longest is not None and len(ids) + tokens > longest:
-        raise RankOneError(
-            f"a prompt of {len(ids)} tokens and {tokens} more are longer than the {longest} positions the model reads. "
-            "Shorten the prompt, or ask for fewer tokens."
-        )
-    found = greedy_continuation(model, ids, tokens, end_ids(model))
+    (found,) = greedy(model, [ids], tokens, end_ids(model, tokenizer))
     return str(tokenizer.decode(found, skip_special_tokens=True))
