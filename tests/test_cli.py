@@ -37,7 +37,7 @@ def tuned(pair, tmp_path_factory):
     model, decomposition = pair
     path = tmp_path_factory.mktemp("tuned") / "edit"
     words = [
-        "--components",
+        "--scale",
         COMPONENTS,
         "--retain",
         "en,fr",
@@ -130,7 +130,7 @@ def test_rank_lists_the_most_specific(pair):
         "--top",
         3,
     ]
-    said = shown(rankone("rank", pair[0], "--decomposition", pair[1], *words))
+    said = shown(rankone("rank", "--of", "de", pair[0], "--decomposition", pair[1], *words))
     assert "Most specific to de" in said
     rows = [re.findall(r"h\.0\.\S+:\d+|-?\d\.\d{3}", line) for line in said.splitlines() if "h.0." in line]
     assert len(rows) == 3
@@ -165,7 +165,7 @@ def test_tune_fits_and_saves_the_edit(pair, tuned):
 
 def test_the_seed_decides_the_forget_text(pair, tuned):
     words = [
-        "--components",
+        "--scale",
         COMPONENTS,
         "--retain",
         "en,fr",
@@ -177,7 +177,22 @@ def test_the_seed_decides_the_forget_text(pair, tuned):
         0.5,
     ]
     again, other = (
-        shown(rankone("tune", pair[0], "--decomposition", pair[1], *words, "--seed", seed)) for seed in (0, 1)
+        shown(
+            rankone(
+                "tune",
+                "--forget",
+                "de",
+                "--retain",
+                "en",
+                pair[0],
+                "--decomposition",
+                pair[1],
+                *words,
+                "--seed",
+                seed,
+            )
+        )
+        for seed in (0, 1)
     )
     first = shown(tuned[1])
     assert cells(again, "h.0.mlp.c_fc:3") == cells(first, "h.0.mlp.c_fc:3")
@@ -260,8 +275,8 @@ def test_unknown_components_offer_the_nearest(pair, refused, tmp_path):
         "h.0.mlp.c_fc:3,h.0.mlp.c_fc:3": "given twice",
         " , ": "no component given",
     }.items():
-        words = ["--decomposition", pair[1], "--components", component, "--save", tmp_path / "edit"]
-        refused(message, "tune", pair[0], *words)
+        words = ["--decomposition", pair[1], "--parts", component, "--save", tmp_path / "edit"]
+        refused(message, "tune", "--forget", "de", "--retain", "en", pair[0], *words)
 
 
 def test_unknown_sites_offer_the_nearest(pair, refused):
@@ -292,13 +307,27 @@ def test_a_missing_model_is_named(pair, tuned, refused, recipe, tmp_path):
     none, out = tmp_path / "none", tmp_path / "out"
     message = "no model directory at '.*none'"
     refused(message, "sites", none)
-    refused(message, "rank", none, "--decomposition", pair[1])
-    refused(message, "tune", none, "--decomposition", pair[1], "--components", COMPONENTS, "--save", out)
+    refused(message, "rank", "--of", "de", none, "--decomposition", pair[1])
+    refused(
+        message,
+        "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
+        none,
+        "--decomposition",
+        pair[1],
+        "--parts",
+        COMPONENTS,
+        "--save",
+        out,
+    )
     refused(message, "generate", "Hello", "--model", none)
     refused(message, "evidence", pair[1], "--model", none, "--out", out)
     refused(message, "export", tuned[0], "--model", none, "--out", out)
     refused(message, "decompose", none, "--recipe", recipe(), "--text", "builtin", "--out", out)
-    refused("no artefact at '.*none'", "rank", pair[0], "--decomposition", none)
+    refused("no artefact at '.*none'", "rank", "--of", "de", pair[0], "--decomposition", none)
     refused("no artefact at '.*none'", "generate", "Hello", "--model", pair[0], "--edit", none)
     refused("no recipe at '.*none", "decompose", pair[0], "--recipe", none, "--text", "builtin", "--out", out)
 
@@ -309,7 +338,19 @@ def test_an_existing_output_is_refused(pair, tuned, refused, recipe, tmp_path):
     message = "output '.*out' already exists"
     model, decomposition = pair
     refused(
-        message, "tune", model, "--decomposition", decomposition, "--components", COMPONENTS, "--save", out
+        message,
+        "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
+        model,
+        "--decomposition",
+        decomposition,
+        "--parts",
+        COMPONENTS,
+        "--save",
+        out,
     )
     refused(message, "evidence", decomposition, "--model", model, "--out", out)
     refused(message, "export", tuned[0], "--model", model, "--out", out)
@@ -321,9 +362,37 @@ def test_a_language_without_text_is_named(pair, refused, recipe, tmp_path):
     words = [pair[0], "--decomposition", pair[1]]
     message = "no text for 'dk' in corpus 'builtin'; it has de, en"
     refused(message, "rank", *words, "--of", "dk")
-    refused(message, "rank", *words, "--domains", "dk")
-    refused(message, "tune", *words, "--components", COMPONENTS, "--forget", "dk", "--save", tmp_path / "e")
-    refused(message, "tune", *words, "--components", COMPONENTS, "--retain", "dk", "--save", tmp_path / "e")
+    refused(message, "rank", "--of", "de", *words, "--domains", "dk")
+    refused(
+        message,
+        "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
+        *words,
+        "--parts",
+        COMPONENTS,
+        "--forget",
+        "dk",
+        "--save",
+        tmp_path / "e",
+    )
+    refused(
+        message,
+        "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
+        *words,
+        "--parts",
+        COMPONENTS,
+        "--retain",
+        "dk",
+        "--save",
+        tmp_path / "e",
+    )
     unknown = recipe(mixture={"dk": {"weight": 1}})
     refused(message, "decompose", pair[0], "--recipe", unknown, "--text", "builtin", "--out", tmp_path / "d")
 
@@ -331,10 +400,14 @@ def test_a_language_without_text_is_named(pair, refused, recipe, tmp_path):
 def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
     words = [
         "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
         pair[0],
         "--decomposition",
         pair[1],
-        "--components",
+        "--parts",
         COMPONENTS,
         "--save",
         tmp_path / "e",
@@ -347,8 +420,8 @@ def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
 def test_a_vocabulary_mismatch_is_named(mismatched, refused, tmp_path):
     model, decomposition = mismatched
     message = "vocabulary mismatch: the tokenizer has 512 entries, the model 300"
-    words = ["--decomposition", decomposition, "--components", COMPONENTS, "--save", tmp_path / "e"]
-    refused(message, "tune", model, *words)
+    words = ["--decomposition", decomposition, "--scale", COMPONENTS, "--save", tmp_path / "e"]
+    refused(message, "tune", "--forget", "de", "--retain", "en", model, *words)
 
 
 def damage(source, copy, name):
@@ -364,9 +437,21 @@ def test_an_altered_artefact_is_refused(pair, tuned, exported, refused, tmp_path
     message = r"was altered or truncated: .*Restore the artefact from its source"
     model, decomposition = pair
     bad = damage(decomposition, tmp_path / "decomposition", "tensors.safetensors")
-    refused(message, "rank", model, "--decomposition", bad)
+    refused(message, "rank", "--of", "de", model, "--decomposition", bad)
     refused(
-        message, "tune", model, "--decomposition", bad, "--components", COMPONENTS, "--save", tmp_path / "e"
+        message,
+        "tune",
+        "--forget",
+        "de",
+        "--retain",
+        "en",
+        model,
+        "--decomposition",
+        bad,
+        "--parts",
+        COMPONENTS,
+        "--save",
+        tmp_path / "e",
     )
     refused(message, "evidence", bad, "--model", model)
     bad = damage(tuned[0], tmp_path / "edit", "tensors.safetensors")
@@ -378,7 +463,9 @@ def test_an_altered_artefact_is_refused(pair, tuned, exported, refused, tmp_path
 
 def test_what_was_made_for_another_model_is_refused(pair, tuned, exported, refused, tmp_path):
     """The exported model has other weights than the one the decomposition and the edit were made from."""
-    refused("was made from other weights of 'h.0.", "rank", exported[0], "--decomposition", pair[1])
+    refused(
+        "was made from other weights of 'h.0.", "rank", "--of", "de", exported[0], "--decomposition", pair[1]
+    )
     refused(
         "the edit was made for another model", "generate", "Hello", "--model", exported[0], "--edit", tuned[0]
     )
@@ -389,8 +476,8 @@ def test_what_was_made_for_another_model_is_refused(pair, tuned, exported, refus
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--as", "zip"], "unknown form 'zip'; choose checkpoint or adapter"),
-        (["--dtype", "int8"], "unknown dtype 'int8'; choose float32 or bfloat16"),
+        (["--as", "zip"], "unknown as 'zip'; choose 'checkpoint' or 'adapter'"),
+        (["--dtype", "int8"], "unknown dtype 'int8'; choose 'float32' or 'bfloat16'"),
     ],
 )
 def test_unknown_choices_are_named(pair, tuned, refused, tmp_path, words, message):
@@ -414,7 +501,7 @@ def test_pretrain_names_what_is_wrong(pair, refused, tmp_path):
 
 
 def test_nothing_to_compare_with_is_said(pair, refused):
-    words = ["rank", pair[0], "--decomposition", pair[1], "--tokens", 50, "--domains", "de"]
+    words = ["rank", "--of", "de", pair[0], "--decomposition", pair[1], "--tokens", 50, "--domains", "de"]
     refused("there is no domain but 'de': give another one to compare it with", *words)
 
 
@@ -425,7 +512,7 @@ def test_a_context_longer_than_the_models_is_said(pair, refused, recipe, tmp_pat
 
 def test_text_that_cannot_be_opened_is_named(pair, refused, tmp_path):
     (tmp_path / "file.md").write_text("Hallo", "utf8")
-    words = ["rank", pair[0], "--decomposition", pair[1], "--text"]
+    words = ["rank", "--of", "de", pair[0], "--decomposition", pair[1], "--text"]
     refused("is no text file", *words, tmp_path / "file.md")
     refused("is not there", *words, tmp_path / "none")
     (tmp_path / "empty").mkdir()

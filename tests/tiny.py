@@ -16,6 +16,7 @@ from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
+from rankone.runtime import progress
 from rankone.runtime.progress import console
 
 RECIPE = {
@@ -63,8 +64,9 @@ def rankone(*words: object) -> Outcome:
     """Run `rankone WORDS…` in this process, tables 200 characters wide."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     width = patch.object(console, "_width", 200)
+    still = patch.object(progress, "_quiet", lambda: True)  # no bars: what is on stderr is an error
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
-    with width, argv, redirect_stdout(out), redirect_stderr(err):
+    with width, still, argv, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as exit_:

@@ -177,7 +177,9 @@ def test_names_are_those_of_the_harvest(world, several):
 def test_what_does_not_fit_is_refused(world, several, tokenizer, tmp_path, monkeypatch):
     clusters = ["--clusters", world / "clusters"]
     refused(
-        read(world, "rank", *clusters, harvest="plain"), "counts subcomponents", "rankone harvest --clusters"
+        read(world, "rank", "--of", "de", *clusters, harvest="plain"),
+        "counts subcomponents",
+        "rankone harvest --clusters",
     )
     refused(read(world, "show", several, *clusters, harvest="plain"), "counts subcomponents")
     other = tmp_path / "other"
@@ -193,10 +195,14 @@ def test_what_does_not_fit_is_refused(world, several, tokenizer, tmp_path, monke
         3,
     ]
     shown(rankone(*words, "--out", other))
-    refused(read(world, "rank", "--clusters", other), "counts the components of another clustering")
+    refused(
+        read(world, "rank", "--of", "de", "--clusters", other), "counts the components of another clustering"
+    )
     monkeypatch.setitem(RECIPE, "seed", 1)
     model, decomposition = write_pair(tmp_path, tokenizer, len(tokenizer))
     message = "was made from another decomposition"
     words = ["--model", model, "--out", tmp_path / "h", *DOMAINS, *clusters]
     refused(rankone("harvest", decomposition, *words), message)
-    refused(rankone("rank", model, "--decomposition", decomposition, *DOMAINS, *clusters), message)
+    refused(
+        rankone("rank", "--of", "de", model, "--decomposition", decomposition, *DOMAINS, *clusters), message
+    )

@@ -25,7 +25,7 @@ def _few_tokens(monkeypatch):
 
 
 def test_the_full_account_with_its_tables(pair, tmp_path):
-    words = ["--steps", 2, "--restarts", 2, "--out", tmp_path / "e.json", "--tables", tmp_path / "tables"]
+    words = ["--steps", 2, "--restarts", 2, "--out", tmp_path / "e.json", "--folder", tmp_path / "tables"]
     outcome = rankone("evidence", pair[1], "--model", pair[0], *words)
     assert outcome.code == 0, outcome.err
     titles = (
@@ -55,7 +55,7 @@ def test_the_full_account_with_its_tables(pair, tmp_path):
 
 def test_nothing_is_overwritten(pair, tmp_path):
     (tmp_path / "there").mkdir()
-    for words in (["evidence", pair[1], "--tables"], ["compare", pair[1], pair[1], "--out"]):
+    for words in (["evidence", pair[1], "--folder"], ["compare", pair[1], pair[1], "--out"]):
         outcome = rankone(*words, tmp_path / "there", "--model", pair[0])
         assert (outcome.code, "already exists" in outcome.err) == (2, True)
 

@@ -44,7 +44,7 @@ def test_a_subcomponent_is_investigated(folder, tmp_path):
         (["--domains", "dde"], None, "Nearest: de"),
         (["--split", "tst"], None, "unknown split"),
         (["--tokens", "0"], None, "tokens"),
-        (["--harvest", "nowhere"], None, "no artefact at 'nowhere'"),
+        (["--harvest", "nowhere"], None, "no harvest at 'nowhere'"),
     ],
 )
 def test_bad_input(folder, more, component, complaint):

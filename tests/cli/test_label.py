@@ -10,9 +10,9 @@ from tests.labels.pages import FakeHarvest, ruled
 from tests.labels.server import ok, serving
 from tests.tiny import rankone, write_pair
 
-from rankone.cli import label
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
+from rankone.verbs import labelling
 
 
 @dataclass
@@ -42,7 +42,7 @@ OTHERS = {"other": {"decomposition": "b" * 64}, "elsewhere": {"model": "n" * 64}
 def harvests(monkeypatch):
     monkeypatch.delenv("RANKONE_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(label, "_open", lambda path: Opened(**OTHERS.get(path.name, {})))
+    monkeypatch.setattr(labelling, "_opened", lambda path: Opened(**OTHERS.get(path.name, {})))
 
 
 def test_statistical_labels_are_made_and_shown(tmp_path):

@@ -78,7 +78,7 @@ def test_rank_reads_the_harvest_without_the_model(world):
         score[i].item() for i in top[:4]
     }
     assert "words [bold]" in said
-    assert said.index("label") < said.index("component")
+    assert said.index("label") < said.index("name")
     contrast = shown(read(world, "rank", "--of", "en", "--against", "de", "--top", 1))
     assert "More important on en than on de" in contrast
     (best,) = components(contrast)
@@ -104,7 +104,7 @@ def test_search(world):
     assert said.count("German words [bold]") == 3
     assert "50" in said
     refused(labelled(world, "search", "xyzzy"), "nothing matches 'xyzzy'", "searched")
-    refused(read(world, "search", "german"), "give --harvest DIR and --labels DIR")
+    refused(read(world, "search", "german"), "give --labels DIR")
 
 
 def test_show_on_the_terminal(world):
@@ -146,7 +146,7 @@ def test_unknown_names_are_answered_with_near_ones(world):
     )
     refused(read(world, "rank", "--of", "dk"), "no importances for 'dk'", "de, en")
     refused(labelled(world, "rank", "--label", "dutch"), "no label holds 'dutch'")
-    refused(read(world, "rank", "--by", "speed"), "unknown criterion 'speed'")
+    refused(read(world, "rank", "--of", "de", "--by", "speed"), "unknown criterion 'speed'")
     refused(rankone("rank", *pair(world), "--token", "Donaudampfschiff"), "no token 'Donaudampfschiff'")
 
 
@@ -164,7 +164,7 @@ def test_a_harvest_of_another_decomposition_is_refused(world, tmp_path):
     words = world / "model", "--decomposition", tmp_path / "other"
     message = "was made from another decomposition"
     refused(read(world, "show", NAME, "--model", *words), message)
-    refused(read(world, "rank", *words), message)
+    refused(read(world, "rank", "--of", "de", *words), message)
     refused(labelled(world, "picks", *words), message)
 
 
@@ -175,7 +175,7 @@ def test_a_harvest_of_another_model_is_refused(world, tmp_path):
     words = tmp_path / "model", "--decomposition", world / "decomposition"
     message = "was made from another model"
     refused(read(world, "show", NAME, "--model", *words), message)
-    refused(read(world, "rank", *words), message)
+    refused(read(world, "rank", "--of", "de", *words), message)
     refused(labelled(world, "picks", *words), message)
     refused(read(world, "investigate", NAME, "--model", *words), message)
 

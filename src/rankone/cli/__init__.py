@@ -1,45 +1,48 @@
-"""The `rankone` command: one subcommand per verb, one file per theme.
-
-A theme's file holds a `commands` typer; it is listed in THEMES, in the order in which a user meets them.
-"""
+"""The `rankone` command, made from the table of verbs: one subcommand per verb."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
+from typing import Annotated, cast
 
 import typer
 
-from rankone.cli import (
-    clusters,
-    editing,
-    examining,
-    harvest,
-    importing,
-    investigate,
-    jobs,
-    label,
-    reading,
-    toys,
-    training,
-)
+from rankone.cli.command import command_of
 from rankone.core.errors import RankOneError, ToldError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
-from rankone.runtime.progress import report
 from rankone.runtime.quiet import quiet_libraries
+from rankone.verbs.table import VERBS
 
-THEMES = (training, examining, importing, harvest, label, reading, investigate, clusters, editing, jobs, toys)
+# What the parser raises for words it cannot read.
+ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for theme in THEMES:
-    app.add_typer(theme.commands)
+for verb in VERBS.values():
+    app.command(verb.name)(command_of(verb))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"rankone {metadata.version('rankone')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    """Open a language model's weight matrices into rank-one parts and change it by turning the few that matter."""
 
 
 def _refuse_processes(command: list[str]) -> None:
@@ -48,17 +51,29 @@ def _refuse_processes(command: list[str]) -> None:
         raise RankOneError("torchrun is for `rankone decompose`; run the other commands without it.")
 
 
+def _words(error: Exception) -> str:
+    """What is wrong with the words of a command, and where to look."""
+    said = getattr(error, "format_message", lambda: str(error))().strip()
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "rankone"
+    return f"{' '.join(said.split()).rstrip('.')}. See `{path} -h`."
+
+
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
-    report()
     try:
         _refuse_processes(sys.argv[1:2])
-        app()
+        sys.exit(app(prog_name="rankone", standalone_mode=False))
     except ToldError:  # another process prints it
         sys.exit(2)
     except RankOneError as error:
         sys.stderr.write(f"rankone: {visible(str(error))}\n")
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
+    except ClickException as error:
+        sys.stderr.write(f"rankone: {visible(_words(error))}\n")
         sys.exit(2)
     except Exception as error:
         said = explained(error)

@@ -73,10 +73,13 @@ def _said(error: dict[str, Any], fields: list[str]) -> str:
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
     if not place:
         return said
+    name = ".".join(map(str, place)).rstrip("_")
+    if error["type"] == "literal_error":
+        return f"unknown {name} {_repr(error['input'])}; choose {error['ctx']['expected']}"
     given = _repr(error["input"])
     unknown = error["type"] == "extra_forbidden" and len(place) == 1
     hint = nearest(str(place[0]), fields) if unknown else ""
-    return f"{'.'.join(map(str, place))}: {said} (got {given}){'.' if hint else ''}{hint}"
+    return f"{name}: {said} (got {given}){'.' if hint else ''}{hint}"
 
 
 def _repr(value: object) -> str:

@@ -64,6 +64,10 @@ class Labels:
         labels = self.of(component)
         return next((label for label in reversed(labels) if label.source != STATISTICAL), labels[0])
 
+    def words(self, component: str) -> str:
+        """The best label's words, or nothing where there is no label."""
+        return self.best(component).label if component in self.by_component else ""
+
 
 def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
     """Open labels; with `harvest` (a fingerprint) refuse those made from another harvest."""

@@ -18,6 +18,7 @@ from rich.text import Text
 from rankone.core.escaping import visible
 from rankone.render.bars import bar, level
 from rankone.render.columns import BAR, LEVEL, Column, Tabular, Value, is_words, share
+from rankone.runtime.progress import aside
 from rankone.runtime.progress import console as output
 
 _GAP = 2
@@ -47,6 +48,12 @@ def print_tables(tables: Iterable[Tabular]) -> None:
     """Print several, one below the other."""
     for table in tables:
         print_table(table)
+
+
+def announce(tables: Iterable[Tabular]) -> None:
+    """Show tables beside the progress, on standard error: what a long run says before it begins."""
+    for table in tables:
+        print_table(table, aside)
 
 
 def plain(table: Tabular, width: int = _WIDE) -> str:

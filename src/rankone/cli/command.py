@@ -1,0 +1,119 @@
+"""From a verb to a command: its options from the request's fields, its output from the reply."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from rankone.cli.output import say, say_json
+from rankone.opening import Opening, OpenOptions
+from rankone.runtime.progress import report
+from rankone.verbs.verb import Positional, Verb
+
+JSON = Annotated[bool, typer.Option("--json", help="print the reply as JSON, by its schema")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no progress on stderr")]
+
+
+def command_of(verb: Verb[Any, Any]) -> Callable[..., None]:
+    """A function that typer can read: parameters with types, defaults and help, and a body that runs the verb."""
+    opened = set(verb.opens)
+
+    def body(**given: Any) -> None:
+        as_json, silent = given.pop("as_json"), given.pop("silent")
+        named = {k: v for k, v in given.items() if k in opened and v is not None}
+        asked = {k: _value(verb.request.model_fields[k], v) for k, v in given.items() if k not in opened}
+        request = verb.request.checked({k: v for k, v in asked.items() if v is not None}, verb.name)
+        options = OpenOptions.checked(named, verb.name)
+        report(quiet=silent)
+        reply = verb.ask(Opening(options), request)
+        say_json(reply) if as_json else say(reply)
+
+    parameters = sorted(_parameters(verb), key=lambda p: p.default is not inspect.Parameter.empty)
+    body.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    body.__annotations__ = {p.name: p.annotation for p in parameters}
+    body.__name__ = verb.name.replace("-", "_")
+    body.__doc__ = inspect.getdoc(verb.run)
+    return body
+
+
+def _parameters(verb: Verb[Any, Any]) -> Iterator[inspect.Parameter]:
+    for name, field in verb.request.model_fields.items():
+        yield _parameter(name, field, any(isinstance(m, Positional) for m in field.metadata))
+    for name in verb.opens:
+        yield _parameter(name, OpenOptions.model_fields[name], name == verb.first, name in verb.needs)
+    yield inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JSON)
+    yield inspect.Parameter("silent", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QUIET)
+
+
+def _parameter(name: str, field: FieldInfo, placed: bool, needed: bool = False) -> inspect.Parameter:
+    kind, listed = _plain(field.annotation)
+    required = needed or field.is_required()
+    default = None if field.default is PydanticUndefined or listed else field.default
+    option = "--" + name.rstrip("_").replace("_", "-")
+    help_ = _help(field, listed)
+    if placed:
+        mark: Any = typer.Argument(help=help_)
+    elif kind is bool:
+        mark = typer.Option(option, help=help_)
+    else:
+        mark = typer.Option(option, help=help_, metavar=_metavar(field.annotation))
+    annotation = list[str] if listed else kind
+    if required:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, mark])
+    if kind is not bool:
+        annotation = annotation | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, mark]
+    )
+
+
+def _help(field: FieldInfo, listed: bool) -> str:
+    said = field.description or ""
+    if not listed:
+        return said
+    shown = (
+        ",".join(map(str, field.default)) if field.default and field.default is not PydanticUndefined else ""
+    )
+    return said + (f" [default: {shown}]" if shown else "")
+
+
+def _plain(annotation: Any) -> tuple[Any, bool]:
+    """The type a word on the command line is read as, and whether it is a comma-separated list of them."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return _plain(next(a for a in arguments if a is not type(None)))
+    if origin is Annotated:
+        return _plain(arguments[0])
+    if origin in (tuple, list, dict):
+        return str, True
+    if annotation in (int, float, bool, Path):
+        return annotation, False
+    return str, False
+
+
+def _metavar(annotation: Any) -> str | None:
+    """`a|b|c` for a choice, `A,B,…` for a list."""
+    if _plain(annotation)[1]:
+        return "A,B,…"
+    arguments = [a for a in get_args(annotation) if a is not type(None)]
+    if get_origin(annotation) in (Union, types.UnionType) and len(arguments) == 1:
+        return _metavar(arguments[0])
+    if arguments and all(isinstance(a, str) for a in arguments):
+        return "|".join(arguments)
+    return None
+
+
+def _value(field: FieldInfo, given: Any) -> Any:
+    """What the request is given: of a list its parts, without repeats; None where nothing was said."""
+    if not isinstance(given, list):
+        return given
+    placed = any(isinstance(m, Positional) for m in field.metadata)
+    words = given if placed else [w.strip() for word in given for w in word.split(",")]
+    return tuple(dict.fromkeys(w for w in words if w)) or None

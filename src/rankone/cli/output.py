@@ -1,0 +1,21 @@
+"""Printing replies: tables and lines for people on stdout, JSON for programs."""
+
+from __future__ import annotations
+
+from rankone.core.escaping import visible
+from rankone.render.terminal import output, print_table
+from rankone.verbs.verb import Reply
+
+
+def say(reply: Reply) -> None:
+    """Print what a person reads."""
+    reply.render(output)
+    for table in reply.tables():
+        print_table(table)
+    for line in reply.lines():
+        output.print(visible(line), markup=False, soft_wrap=True)
+
+
+def say_json(reply: Reply) -> None:
+    """Print the reply as JSON, by its schema."""
+    output.print(reply.model_dump_json(indent=2), markup=False, soft_wrap=True)

@@ -1,0 +1,208 @@
+"""What was named to be opened (a model, its parts, text, a harvest, labels), each opened once, when first asked for.
+
+A path that is not there is refused when it is named, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rankone.clustering.components import Components
+    from rankone.core.artifact import Artifact
+    from rankone.decomposition.model import Decomposition
+    from rankone.harvest.reading.store import HarvestStore
+    from rankone.labels.store import Labels
+    from rankone.parts.book import Book
+    from rankone.text.corpus import Corpus
+    from rankone.workspace import Workspace
+
+BUILTIN_DECOMPOSITION = "mini-decomposition"
+
+
+class OpenOptions(Config):
+    """Names of what is to be opened, and where it is computed with."""
+
+    model: str = Field(default="mini", description="built-in name (mini), directory, or Hub name")
+    decomposition: str | None = Field(
+        default=None, description="decomposition of the model; mini has a built-in one, mini-decomposition"
+    )
+    text: str = Field(
+        default="builtin", description="builtin, a directory with a folder per domain, or a Hub data set id"
+    )
+    parts: Path | None = Field(default=None, description="saved parts (from `rankone find --out`), beside it")
+    harvest: Path | None = Field(
+        default=None, description="a harvest of the decomposition, or of its components"
+    )
+    labels: Path | None = Field(default=None, description="labels of that harvest")
+    clusters: Path | None = Field(default=None, description="components from `rankone cluster`")
+    device: str | None = Field(
+        default=None, description="cpu, cuda, cuda:N; default the GPU where there is one"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="numbers the model computes in"
+    )
+
+
+class Opening:
+    """The opened things of one session; attributes are opened when they are first read and then kept."""
+
+    def __init__(self, options: OpenOptions | None = None) -> None:
+        self.options = options or OpenOptions()
+        for what in ("harvest", "labels", "clusters", "parts"):
+            path: Path | None = getattr(self.options, what)
+            if path is not None and not path.is_dir():
+                raise RankOneError(f"no {what} at '{path}'. Check the path.")
+
+    @property
+    def decomposition_name(self) -> str | None:
+        """The decomposition that was named, or the built-in one of the built-in model."""
+        if self.options.decomposition is None and self.options.model == "mini":
+            return BUILTIN_DECOMPOSITION
+        return self.options.decomposition
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        from rankone.runtime.device import chosen_device
+
+        return chosen_device(self.options.device)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text."""
+        from rankone.text.opening import open_corpus
+
+        return open_corpus(self.options.text)
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The target model, on the device, in eval mode."""
+        import torch
+
+        from rankone.models.loading import load_model
+
+        loaded = load_model(self.options.model, getattr(torch, self.options.dtype))
+        loaded.to(self.device)  # pyright: ignore[reportArgumentType]
+        return loaded
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        from rankone.models.loading import load_tokenizer
+
+        return load_tokenizer(self.options.model)
+
+    @cached_property
+    def _loaded(self) -> tuple[Decomposition, Artifact]:
+        from rankone.decomposition.model import load_decomposition
+        from rankone.models.sources.names import ASSETS
+
+        name = self.decomposition_name
+        if name is None:
+            raise RankOneError(
+                f"'{self.options.model}' has no built-in decomposition: give --decomposition DIR "
+                "(made by `rankone decompose`)."
+            )
+        path = ASSETS / name if name == BUILTIN_DECOMPOSITION else Path(name)
+        loaded, artifact = load_decomposition(path, self.model)
+        loaded.to(self.device)
+        return loaded, artifact
+
+    @property
+    def decomposition(self) -> Decomposition:
+        """The decomposition, checked to be this model's, on its device."""
+        return self._loaded[0]
+
+    @property
+    def decomposition_artifact(self) -> Artifact:
+        """The decomposition as it lies on disk: provenance, evidence."""
+        return self._loaded[1]
+
+    @cached_property
+    def book(self) -> Book:
+        """Every part that can be named: the decomposition's, those of saved parts, and what follows from the weights."""
+        from rankone.parts.book import Book
+        from rankone.parts.storage import load_parts
+
+        sets = [self.decomposition] if self.decomposition_name is not None else []
+        saved = load_parts(self.options.parts, self.model) if self.options.parts is not None else []
+        return Book([*sets, *saved], self.model)
+
+    @cached_property
+    def bare(self) -> Workspace:
+        """Model, tokenizer and text, without parts."""
+        from rankone.workspace import Workspace
+
+        return Workspace(self.model, self.tokenizer, self.corpus)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Model, tokenizer, parts and text as one; parts only where a decomposition is named or built in."""
+        from rankone.workspace import Workspace
+
+        corpus, parts = self.corpus, self.decomposition_name and self.decomposition
+        return Workspace(self.model, self.tokenizer, corpus, parts or None)
+
+    @cached_property
+    def harvest_store(self) -> HarvestStore | None:
+        """The harvest that was named; with a decomposition named too, checked to be of it."""
+        from rankone.harvest.reading.store import HarvestStore
+
+        path = self.options.harvest
+        if path is None:
+            return None
+        if self.options.decomposition is None:
+            return HarvestStore.open(path)
+        return HarvestStore.open(path, self.decomposition, self.model)
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """The labels that were named; labels of another harvest are refused."""
+        from rankone.labels.store import open_labels
+
+        path, store = self.options.labels, self.harvest_store
+        return (
+            None if path is None else open_labels(path, None if store is None else store.artifact.fingerprint)
+        )
+
+    @cached_property
+    def clusters(self) -> Components | None:
+        """The components that were named; a harvest that does not count them is refused."""
+        from rankone.clustering.components import Components
+
+        if self.options.clusters is None:
+            return None
+        found = Components.open(self.options.clusters)
+        if self.harvest_store is not None:
+            found.require_same(self.harvest_store.clusters, self.harvest_store.artifact.path)
+        return found
+
+    @property
+    def own_clusters(self) -> Components | None:
+        """The components, checked to be of this decomposition and model."""
+        if self.clusters is not None:
+            self.clusters.require_origin(self.decomposition, self.model)
+        return self.clusters
+
+    def require_harvest(self, what: str) -> HarvestStore:
+        """The harvest; RankOneError that says what it is needed for."""
+        if self.harvest_store is None:
+            raise RankOneError(f"{what} needs a harvest: give --harvest DIR (made by `rankone harvest`).")
+        return self.harvest_store
+
+    def require_labels(self, what: str) -> Labels:
+        """The labels; RankOneError that says what they are needed for."""
+        if self.labels is None:
+            raise RankOneError(f"{what} needs labels: give --labels DIR (made by `rankone label`).")
+        return self.labels

@@ -1,0 +1,209 @@
+"""Verbs that change a model and ship the change: edit, export, generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field
+
+from rankone.core.errors import RankOneError
+from rankone.opening import Opening
+from rankone.render.tables import Table
+from rankone.verbs.verb import Positional, Reply, Request, ScalesByName, Verb
+
+if TYPE_CHECKING:
+    from rankone.metrics.damage import Damage
+
+
+class EditRequest(Request):
+    """Scales set by hand."""
+
+    scales: Annotated[ScalesByName, Positional()] = Field(
+        description="PART=ALPHA, as h.3.mlp.down_proj:270=-16; several at once; 1 leaves a part, 0 deletes it"
+    )
+    split: Literal["validation", "test"] = Field("test", description="text to measure on")
+    tokens: int = Field(800, gt=0, description="tokens per domain to measure on")
+    save: Path | None = Field(None, description="save the edit here; must not exist")
+
+
+class DomainChange(Reply):
+    """Cross-entropy of one domain before and after an edit, nats per token; the rise with its 95 % interval."""
+
+    domain: str
+    before: float
+    after: float
+    rise: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, domain: str, own: Damage) -> Self:
+        """The reply's form of a measured damage."""
+        return cls(
+            domain=domain, before=own.base, after=own.edited, rise=own.rise, low=own.low, high=own.high
+        )
+
+    @property
+    def shown(self) -> str:
+        """`+0.012 ± 0.004`: the rise and half the width of its interval."""
+        half = "" if self.high is None else f" ± {self.high - self.rise:.3f}"
+        return f"{self.rise:+.3f}{half}"
+
+
+class EditReply(Reply):
+    """An edit by its scales, and what it changed."""
+
+    scales: dict[str, float]
+    chance: float
+    domains: tuple[DomainChange, ...]
+    saved: Path | None = None
+
+    def tables(self) -> Sequence[Table]:
+        """The scales, then the change per domain."""
+        scales = Table.of(
+            "Scales", ["part", "α"], [[name, f"{alpha:+.3f}"] for name, alpha in self.scales.items()]
+        )
+        rows = [[d.domain, d.before, d.after, d.shown] for d in self.domains]
+        caption = f"chance {self.chance:.3f}; nats per token on held-out text; rise with its 95 % interval"
+        return scales, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], rows, caption)
+
+    def lines(self) -> Sequence[str]:
+        """Where the edit was saved."""
+        return () if self.saved is None else (f"saved {self.saved}",)
+
+
+def edit(opening: Opening, request: EditRequest) -> EditReply:
+    """Set the scale of parts by hand, show what changes on held-out text of every domain, and save the edit."""
+    from rankone.edits.scales import scale_edit
+    from rankone.experiments.measure import edit_damage
+
+    workspace, names = opening.workspace, request.scales
+    made = scale_edit(opening.book, _expanded(opening, names))
+    text = workspace.text(workspace.corpus.domains(), request.split, request.tokens)
+    found = edit_damage(workspace.model, made, text)
+    if request.save is not None:
+        made.bind(workspace.model).save_pretrained(request.save, {"scales": dict(names)})
+    return EditReply(
+        scales=dict(names),
+        chance=workspace.chance,
+        domains=tuple(DomainChange.of(domain, own) for domain, own in found.items()),
+        saved=request.save,
+    )
+
+
+def _expanded(opening: Opening, scales: dict[str, float]) -> dict[str, float]:
+    """Scales of parts, where a component stands for its members; RankOneError for a part given twice."""
+    made: dict[str, float] = {}
+    for name, own in members_of(opening, list(scales)).items():
+        for part in own:
+            if part in made:
+                raise RankOneError(f"'{part}' is given twice: one scale each.")
+            made[part] = scales[name]
+    return made
+
+
+def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
+    """Name → the parts it stands for: a part for itself, a component for its members."""
+    from rankone.harvest.reading.names import expand
+
+    return expand(list(names), opening.own_clusters, opening.book.locate)
+
+
+class ExportRequest(Request):
+    """A saved edit and what to make of it."""
+
+    edit: Annotated[Path, Positional()] = Field(description="saved edit")
+    out: Path = Field(description="where to write; must not exist")
+    as_: Literal["checkpoint", "adapter"] = Field(
+        "checkpoint", description="a plain checkpoint or a PEFT LoRA"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="numbers of a checkpoint's weights")
+
+
+class ExportReply(Reply):
+    """What was written, and how it compares after reload with the edited model in memory."""
+
+    out: Path
+    figures: dict[str, str | int | float]
+    warnings: tuple[str, ...] = ()
+
+    def lines(self) -> Sequence[str]:
+        """What was not verified, or hardly survived."""
+        return self.warnings
+
+    def tables(self) -> Sequence[Table]:
+        """The figures of the verification."""
+        title = f"{self.out}: reloaded in a fresh process and compared"
+        return (Table.of(title, ["figure", "value"], [[k, v] for k, v in self.figures.items()]),)
+
+
+def export(opening: Opening, request: ExportRequest) -> ExportReply:
+    """Write an edited model as a plain checkpoint, or the edit as a PEFT LoRA adapter, and verify it after reload."""
+    import torch
+
+    from rankone.edits.export import export_adapter, export_checkpoint
+    from rankone.edits.lowrank import LowRankEdit
+
+    loaded = LowRankEdit.from_pretrained(request.edit)
+    loaded.check_base(opening.model)
+    if request.as_ == "adapter":
+        verified = export_adapter(opening.model, loaded, request.out, opening.options.model)
+    else:
+        dtype = getattr(torch, request.dtype)
+        verified = export_checkpoint(opening.model, opening.tokenizer, loaded, request.out, dtype)
+    figures = {k: v for k, v in verified.model_dump().items() if isinstance(v, int | float | str)}
+    return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings))
+
+
+class GenerateRequest(Request):
+    """A prompt to continue, or to answer."""
+
+    prompt: Annotated[str, Positional()] = Field(description="text to continue")
+    edit: Path | None = Field(None, description="saved edit to apply first")
+    tokens: int = Field(40, gt=0, description="tokens to generate")
+    chat: bool = Field(False, description="ask in the model's chat template")
+    system: str | None = Field(None, description="system message, with --chat")
+
+
+class GenerateReply(Reply):
+    """A prompt and its greedy continuation; finish: `end` where the model ended it, `length` where the limit did."""
+
+    prompt: str
+    continuation: str
+    chat: bool
+    finish: Literal["end", "length"]
+    note: str = ""
+
+    def lines(self) -> Sequence[str]:
+        """The text as one, or the answer of a chat; then what should be known of it."""
+        said = self.continuation if self.chat else self.prompt + self.continuation
+        return [*said.split("\n"), *([self.note] if self.note else [])]
+
+
+def generate(opening: Opening, request: GenerateRequest) -> GenerateReply:
+    """Continue a prompt greedily, with an edit applied if one is given; --chat asks in the model's chat template."""
+    from contextlib import nullcontext
+
+    from rankone.answers import answer as room
+    from rankone.edits.lowrank import LowRankEdit
+
+    asked = request.model_dump(include={"prompt", "tokens", "chat", "system"})
+    loaded = LowRankEdit.from_pretrained(request.edit) if request.edit is not None else None
+    if loaded is not None:
+        loaded.check_base(opening.model)
+    with loaded.applied(opening.model) if loaded is not None else nullcontext():
+        said = room.answer(opening.bare, room.AnswerRequest.checked(asked, "generate"))
+    return GenerateReply(
+        prompt=request.prompt, continuation=said.text, chat=said.chat, finish=said.finish, note=said.note
+    )
+
+
+_PARTS = ("model", "decomposition", "parts", "clusters", "text", "device", "dtype")
+
+VERBS = (
+    Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",)),
+    Verb("export", ExportRequest, ExportReply, export, ("model", "device"), writes=("out",)),
+    Verb("generate", GenerateRequest, GenerateReply, generate, ("model", "device", "dtype")),
+)

@@ -1,0 +1,191 @@
+"""Verbs that examine decompositions: evidence, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PrivateAttr
+
+from rankone.opening import Opening, OpenOptions
+from rankone.render.tables import Table
+from rankone.verbs.verb import Positional, Reply, Request, Verb
+
+if TYPE_CHECKING:
+    from rankone.decomposition.stability import Pair
+
+Split = Literal["train", "validation", "test"]
+
+
+class EvidenceRequest(Request):
+    """How hard to look."""
+
+    split: Split = Field("test", description="text to look at")
+    steps: int = Field(80, gt=0, description="longest rung of the adversary's ladder, up to 1280")
+    restarts: int = Field(1, gt=0, description="random starts of the adversary; the worst counts")
+    out: Path | None = Field(None, description="also write the evidence as JSON")
+    folder: Path | None = Field(
+        None, description="folder for the evidence, the table of subcomponents and the spectrum"
+    )
+
+
+class EvidenceReply(Reply):
+    """Where the evidence was written; its tables."""
+
+    decomposition: str
+    out: Path | None
+    folder: Path | None
+    _tables: tuple[Table, ...] = PrivateAttr(())
+
+    def tables(self) -> Sequence[Table]:
+        """Maskings, spectrum, layers, sites, kinds, verdict."""
+        return self._tables
+
+
+def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
+    """The full account of a decomposition on held-out text: maskings, attack, spectrum, where error arises, verdict."""
+    from rankone.core.artifact import write_json
+    from rankone.decomposition.evidence.attack import ladder_to
+    from rankone.decomposition.evidence.save import save_evidence
+    from rankone.decomposition.evidence.tables import evidence_tables
+    from rankone.decomposition.run import account_on, broad_of, mixture_of
+
+    loaded, artifact, corpus = opening.decomposition, opening.decomposition_artifact, opening.corpus
+    original = artifact.provenance["original_subcomponents"]
+    found, rows = account_on(
+        opening.model,
+        opening.tokenizer,
+        loaded,
+        corpus,
+        mixture_of(artifact, corpus),
+        original,
+        ladder_to(request.steps),
+        request.split,
+        request.restarts,
+        broad_of(artifact, corpus),
+    )
+    if request.out is not None:
+        write_json(request.out, found)
+    if request.folder is not None:
+        save_evidence(request.folder, found, rows, {"decomposition": artifact.fingerprint})
+    name = str(opening.decomposition_name)
+    reply = EvidenceReply(decomposition=name, out=request.out, folder=request.folder)
+    reply._tables = tuple(evidence_tables(found, name))
+    return reply
+
+
+class CompareRequest(Request):
+    """Two decompositions of one model."""
+
+    one: Annotated[str, Positional()] = Field(description="decomposition A")
+    other: Annotated[str, Positional()] = Field(description="decomposition B, of the same model")
+    split: Split = Field("test", description="text to look at")
+    out: Path | None = Field(None, description="also write the comparison as JSON")
+
+
+class Cosines(Reply):
+    """Mean best cosine of writes, reads and rank-one matrices, one way; None where there is nothing to compare."""
+
+    what: str
+    direction: str
+    u: float | None
+    v: float | None
+    matrix: float | None
+
+
+class CompareReply(Reply):
+    """How alike two decompositions are, over all sites and per site."""
+
+    alive: tuple[int, int]
+    sites: int
+    only_in_one: tuple[str, ...]
+    overall: tuple[Cosines, ...]
+    per_site: tuple[Cosines, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """All sites, then each."""
+        caption = f"{self.alive[0]:,} and {self.alive[1]:,} alive subcomponents at {self.sites} sites"
+        if self.only_in_one:
+            caption += f"; left out, in one of them only: {', '.join(self.only_in_one)}"
+        columns = ["direction", "|cos| u", "|cos| v", "cos matrix"]
+        overall, each = (
+            [list(row.model_dump().values()) for row in rows] for rows in (self.overall, self.per_site)
+        )
+        return (
+            Table.of("Mean best cosine", ["", *columns], overall, caption),
+            Table.of("Per site", ["site", *columns], each),
+        )
+
+
+def compare(opening: Opening, request: CompareRequest) -> CompareReply:
+    """How alike two decompositions are: mean best cosine of u, v and rank-one matrices over alive subcomponents."""
+    from rankone.core.artifact import write_json
+    from rankone.decomposition.stability import compare as run_compare
+    from rankone.runtime.progress import meter
+
+    sides = [_alive_and_start(opening.options, path, request.split) for path in (request.one, request.other)]
+    pairs, starts = zip(*sides, strict=True)
+    with meter("compare", len(set(pairs[0]) & set(pairs[1]))) as bar:
+        found = run_compare(pairs[0], pairs[1], starts, bar=bar)
+    if request.out is not None:
+        write_json(request.out, {"a": request.one, "b": request.other, **found})
+    kinds = {
+        "found": "best match",
+        "random": "control: random vectors",
+        "start": "control: the other's start",
+    }
+    ways = ("a_to_b", "b_to_a")
+    return CompareReply(
+        alive=tuple(found["alive"]),
+        sites=found["sites"],
+        only_in_one=tuple(found["only_one"]),
+        overall=tuple(_cosines(title, found, way, kind) for kind, title in kinds.items() for way in ways),
+        per_site=tuple(_cosines(s["site"], s, way, "found") for s in found["per_site"] for way in ways),
+    )
+
+
+def _cosines(what: str, values: dict[str, dict[str, dict[str, float]]], way: str, kind: str) -> Cosines:
+    own = values[way].get(kind, {})
+    direction = way.replace("_to_", " → ").upper()
+    return Cosines(what=what, direction=direction, u=own.get("u"), v=own.get("v"), matrix=own.get("matrix"))
+
+
+def _alive_and_start(
+    options: OpenOptions, path: str, split: Split
+) -> tuple[dict[str, Pair], dict[str, Pair] | None]:
+    """Alive (V, U) by site on held-out text, and those its recipe starts from (None without a recipe)."""
+    from rankone.decomposition.model import DecomposedModel
+    from rankone.decomposition.run import evidence_text, mixture_of
+    from rankone.decomposition.stability import alive_on, alive_pairs, initial_pairs
+    from rankone.models.context import usual_context
+
+    opening = Opening(options.model_copy(update={"decomposition": path}))
+    target, loaded = opening.model, opening.decomposition
+    mixture = mixture_of(opening.decomposition_artifact, opening.corpus)
+    blocks = evidence_text(opening.tokenizer, opening.corpus, mixture, usual_context(target), split=split)
+    with DecomposedModel(target, loaded) as wrapped:
+        alive = alive_on(wrapped, blocks)
+    recipe = opening.decomposition_artifact.provenance.get("recipe")
+    return alive_pairs(loaded, alive), initial_pairs(target, recipe)
+
+
+VERBS = (
+    Verb(
+        "evidence",
+        EvidenceRequest,
+        EvidenceReply,
+        evidence,
+        ("decomposition", "model", "text", "device", "dtype"),
+        first="decomposition",
+        writes=("out", "folder"),
+    ),
+    Verb(
+        "compare",
+        CompareRequest,
+        CompareReply,
+        compare,
+        ("model", "text", "device", "dtype"),
+        writes=("out",),
+    ),
+)

@@ -1,0 +1,324 @@
+"""Verbs that measure: measure, picks, investigate, select-rates, demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PrivateAttr
+
+from rankone.opening import Opening
+from rankone.render.tables import Table
+from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rankone.experiments.investigation.study import Investigation
+
+Split = Literal["train", "validation", "test"]
+
+
+class MeasureRequest(Request):
+    """Which text to measure on."""
+
+    split: Split = Field("test", description="text to measure on")
+    tokens: int = Field(1200, gt=0, description="tokens per domain")
+    out: Path | None = Field(None, description="also write the figures as JSON")
+
+
+class MeasureReply(Reply):
+    """Cross-entropy per domain, nats per token, and chance, ln V."""
+
+    model: str
+    split: Split
+    tokens: int
+    chance: float
+    ce: dict[str, float]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per domain."""
+        caption = f"first {self.tokens:,} {self.split} tokens of each domain; chance {self.chance:.3f}"
+        rows = [[domain, value] for domain, value in self.ce.items()]
+        return (Table.of(f"{self.model}: cross-entropy, nats per token", ["domain", "CE"], rows, caption),)
+
+
+def measure(opening: Opening, request: MeasureRequest) -> MeasureReply:
+    """Cross-entropy of a model on every domain of some text."""
+    from rankone.experiments.measuring import measure_model
+
+    name = opening.options.model
+    measured = measure_model(name, opening.corpus, request.split, request.tokens, request.out)
+    chance = opening.workspace.chance
+    return MeasureReply(model=name, split=request.split, tokens=request.tokens, chance=chance, ce=measured.ce)
+
+
+class PicksRequest(Request):
+    """Which picks are compared, by which scales."""
+
+    targets: Names = Field(("de", "fr", "es", "it", "code"), description="domains to forget")
+    candidates: int = Field(20, gt=0, description="most specific subcomponents measured per target")
+    alphas: tuple[float, ...] = Field((-24, -12, -6, -3, 0, 3, 6), description="scales")
+    tokens: int = Field(400, gt=0, description="validation tokens per domain")
+    out: Path | None = Field(None, description="also write all trade-offs as JSON")
+
+
+class PickRow(Reply):
+    """One target: the pick, its trade-off (rise of the target, worst other rise, at α), its place, and the best."""
+
+    label: str
+    target: str
+    pick: str
+    alpha: float
+    rise: float
+    worst: float
+    place: int
+    best: str
+    best_rise: float
+
+
+class PicksReply(Reply):
+    """How often the pick is the best of its candidates."""
+
+    rows: tuple[PickRow, ...]
+    _table: Table | None = PrivateAttr(None)
+
+    def tables(self) -> Sequence[Table]:
+        """One row per target."""
+        return () if self._table is None else (self._table,)
+
+
+def picks(opening: Opening, request: PicksRequest) -> PicksReply:
+    """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""
+    from rankone.experiments.picks import PicksConfig, compare_picks, picks_table, write_picks
+
+    config = PicksConfig.checked(request.model_dump(exclude={"out"}), "picks")
+    store, labels = opening.require_harvest("picks"), opening.require_labels("picks")
+    store.require_origin(opening.decomposition, opening.model)
+    found = compare_picks(opening.workspace, store, labels, config)
+    if request.out is not None:
+        write_picks(request.out, found, config)
+    rows = [
+        PickRow(
+            label=pick.label,
+            target=pick.target,
+            pick=pick.pick,
+            alpha=pick.own.alpha,
+            rise=pick.own.rise,
+            worst=pick.own.worst,
+            place=pick.place,
+            best=pick.candidates[0].component,
+            best_rise=pick.candidates[0].rise,
+        )
+        for pick in found
+    ]
+    reply = PicksReply(rows=tuple(rows))
+    reply._table = picks_table(found, config)
+    return reply
+
+
+class InvestigateRequest(Request):
+    """A part to turn, and how far."""
+
+    part: Annotated[str, Positional()] = Field(
+        description="SITE:NUMBER, or cNUMBER in a harvest of components"
+    )
+    split: Split = Field("validation", description="text to measure on")
+    domains: Names = Field((), description="domains to look at; default all of the harvest")
+    alpha: tuple[float, ...] = Field((), description="scales to try; default 0, −1 and −8")
+    tokens: int = Field(1000, gt=0, description="tokens per domain")
+    contexts: int = Field(5, gt=0, description="worst contexts shown per domain")
+    html: Path | None = Field(None, description="also write a page to this file; must not exist")
+
+
+class FindingRow(Reply):
+    """One domain: cross-entropy, measured and predicted rise at every scale, nats per token."""
+
+    domain: str
+    ce: float
+    rises: dict[float, float]
+    predicted: dict[float, float]
+
+
+class InvestigateReply(Reply):
+    """Which other text suffers, and why."""
+
+    part: str
+    summary: tuple[str, ...]
+    findings: tuple[FindingRow, ...]
+    html: Path | None = None
+    _found: Investigation | None = PrivateAttr(None)
+
+    def render(self, console: Console) -> None:  # noqa: ARG002
+        """The summary, the tables and the worst contexts."""
+        from rankone.experiments.investigation.terminal import print_investigation
+
+        if self._found is not None:
+            print_investigation(self._found)
+
+    def lines(self) -> Sequence[str]:
+        """Where the page is."""
+        return () if self.html is None else (f"page: {self.html}",)
+
+
+def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateReply:
+    """Which other text suffers when a part (or component) is turned, and why? Measured on held-out text."""
+    from rankone.experiments.investigation.study import StudyConfig
+    from rankone.experiments.investigation.study import investigate as study
+    from rankone.experiments.investigation.web import write_investigation
+    from rankone.experiments.investigation.words import summary
+
+    asked = {
+        **request.model_dump(include={"tokens", "split", "contexts", "domains"}),
+        "alphas": request.alpha,
+    }
+    config = StudyConfig.checked({k: v for k, v in asked.items() if v != ()}, "investigate")
+    store = opening.require_harvest("an investigation")
+    store.require_origin(opening.decomposition, opening.model)
+    store.number(request.part)
+    own = opening.labels.by_component.get(request.part, []) if opening.labels is not None else []
+    found = study(opening.workspace, store, request.part, config, own)
+    if request.html is not None:
+        write_investigation(found, request.html)
+    rows = [
+        FindingRow(domain=f.domain, ce=f.ce, rises=dict(f.rises), predicted=dict(f.predicted))
+        for f in found.findings
+    ]
+    reply = InvestigateReply(
+        part=request.part, summary=tuple(summary(found)), findings=tuple(rows), html=request.html
+    )
+    reply._found = found
+    return reply
+
+
+class SelectRatesRequest(Request):
+    """Rates to choose, by a job's recipe."""
+
+    out: Path = Field(description="where to write; must not exist")
+    recipe: Path | None = Field(None, description="job recipe (YAML)")
+    text: str | None = Field(None, description="other text than the recipe's")
+    seeds: int = Field(2, gt=0, description="seeds per setting")
+
+
+class RateRow(Reply):
+    """The chosen rate of one method and budget."""
+
+    method: str
+    budget: int
+    learning_rate: float
+    retain_weight: float
+    margin: float
+
+
+class SelectRatesReply(Reply):
+    """What was chosen."""
+
+    out: Path
+    rates: tuple[RateRow, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per method and budget."""
+        columns = ["method", "budget", "learning rate", "λ", "cap / ln V"]
+        rows = [list(rate.model_dump().values()) for rate in self.rates]
+        return (Table.of("Selected on validation text", columns, rows),)
+
+
+def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:  # noqa: ARG001
+    """Choose each method's learning rate and λ per budget on validation text."""
+    from rankone.experiments.from_recipe import job_from_recipe
+    from rankone.experiments.rates import select
+
+    chosen = select(job_from_recipe(request.recipe, request.text, rates=False), request.out, request.seeds)
+    rates = [
+        RateRow(method=method, budget=int(budget), **rate)
+        for method, own in chosen.items()
+        for budget, rate in own.items()
+    ]
+    return SelectRatesReply(out=request.out, rates=tuple(rates))
+
+
+class DemoRequest(Request):
+    """The main job, as its recipe says."""
+
+    out: Path = Field(Path("report"), description="report directory")
+    text: str | None = Field(None, description="other text than the recipe's")
+    recipe: Path | None = Field(None, description="another job recipe (YAML)")
+    replace: bool = Field(False, description="write into an existing report directory")
+    harvest: Path | None = Field(None, description="pick by this harvest, not by a small one made now")
+    labels: Path | None = Field(None, description="and by its labels")
+
+
+class DemoReply(Reply):
+    """What the job found, and where its report is."""
+
+    report: Path
+    part: str
+    label: str
+    seconds: float
+
+    _tables: tuple[Table, ...] = PrivateAttr(())
+
+    def tables(self) -> Sequence[Table]:
+        """Methods by budget, the part by scale, the edits that need no forget token."""
+        return self._tables
+
+    def lines(self) -> Sequence[str]:
+        """Where the report is."""
+        return (f"report: {self.report}",)
+
+
+def demo(opening: Opening, request: DemoRequest) -> DemoReply:  # noqa: ARG001
+    """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
+    from rankone.experiments.demo import run_demo
+    from rankone.experiments.from_recipe import job_from_recipe
+    from rankone.experiments.report.results import read_results
+    from rankone.experiments.report.shown import printed
+
+    job = job_from_recipe(request.recipe, request.text, harvest=request.harvest, labels=request.labels)
+    summary = run_demo(job, request.out, request.replace)
+    reply = DemoReply(
+        report=request.out / "index.html",
+        part=summary["component"],
+        label=summary["label"],
+        seconds=summary["seconds"],
+    )
+    reply._tables = tuple(printed(read_results(request.out)))
+    return reply
+
+
+_PARTS = ("model", "decomposition", "text", "device", "dtype")
+
+VERBS = (
+    Verb(
+        "measure",
+        MeasureRequest,
+        MeasureReply,
+        measure,
+        ("model", "text", "device", "dtype"),
+        first="model",
+        needs=("model",),
+        writes=("out",),
+    ),
+    Verb(
+        "picks",
+        PicksRequest,
+        PicksReply,
+        picks,
+        (*_PARTS, "harvest", "labels"),
+        first="model",
+        needs=("harvest", "labels"),
+        writes=("out",),
+    ),
+    Verb(
+        "investigate",
+        InvestigateRequest,
+        InvestigateReply,
+        investigate,
+        (*_PARTS, "harvest", "labels"),
+        needs=("harvest",),
+        writes=("html",),
+    ),
+    Verb("select-rates", SelectRatesRequest, SelectRatesReply, select_rates, ("device",), writes=("out",)),
+    Verb("demo", DemoRequest, DemoReply, demo, ("device",)),
+)

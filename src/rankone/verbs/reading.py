@@ -1,0 +1,304 @@
+"""Verbs that read what parts do: rank, search, show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, PrivateAttr
+
+from rankone.core.errors import RankOneError
+from rankone.opening import Opening
+from rankone.render.tables import Table
+from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rankone.clustering.components import Component
+    from rankone.harvest.reading.store import HarvestStore
+    from rankone.show.portrait import Portrait
+    from rankone.workspace import Workspace
+
+Cell = str | int | float | None
+
+
+class RankRequest(Request):
+    """Which parts matter for what."""
+
+    of: Names = Field((), description="domains, comma-separated")
+    against: Names = Field((), description="domains to compare with, comma-separated")
+    token: str | None = Field(None, description="a word that is one token: who leads to it")
+    label: str | None = Field(None, description="words of a label")
+    by: str | None = Field(
+        None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
+    )
+    penalty: float | None = Field(None, description="weight of --against in a gradient; default 1")
+    domains: Names = Field((), description="domains to compare; default all of the text")
+    tokens: int = Field(3000, gt=0, description="training tokens per domain, without a harvest")
+    top: int = Field(20, gt=0, description="rows to show")
+
+
+class RankRow(Reply):
+    """One ranked part (or component): its score, its label if there are labels, what else the criterion says of it."""
+
+    name: str
+    score: float
+    label: str | None = None
+    members: int | None = None
+    values: dict[str, Cell] = Field(default_factory=dict)
+
+
+class RankReply(Reply):
+    """A ranking, best first."""
+
+    title: str
+    score: str
+    note: str
+    rows: tuple[RankRow, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per part: label, name, score, the criterion's own columns."""
+        labelled = any(row.label is not None for row in self.rows)
+        grouped = any(row.members is not None for row in self.rows)
+        extra = list(self.rows[0].values) if self.rows else []
+        columns = ["label"] * labelled + ["name", self.score, *extra] + ["members"] * grouped
+        rows = [
+            [*([r.label] * labelled), r.name, r.score, *r.values.values(), *([r.members] * grouped)]
+            for r in self.rows
+        ]
+        return (Table.of(self.title, columns, rows, self.note),)
+
+
+def rank(opening: Opening, request: RankRequest) -> RankReply:
+    """Rank parts: by domains, gradient, output token or label; in no time where a harvest holds the counts.
+
+    With --clusters, or a harvest of components, it ranks those.
+    """
+    from rankone.edits.ranking import Asked, Sources
+    from rankone.edits.ranking import rank as make
+
+    if not request.of and request.token is None and request.label is None:
+        raise RankOneError("nothing to rank by: give --of DOMAIN (as de), --token WORD or --label WORDS.")
+    asked = Asked(request.of, request.against, request.token, request.label, request.penalty)
+    store, labels, clusters = opening.harvest_store, opening.labels, opening.clusters
+    named = [*request.of, *request.against]
+    domains = request.domains or (opening.corpus.domains() if store is None else store.domains())
+    sources = Sources(
+        lambda: _checked(opening),
+        list(dict.fromkeys([*named, *domains])),
+        request.tokens,
+        store,
+        labels,
+        clusters,
+    )
+    ranking = make(asked, sources, request.by)
+    clustering = store if store is not None and store.clusters else clusters
+    rows = [
+        RankRow(
+            name=ranking.names[i],
+            score=float(ranking.values[i]),
+            label=None if labels is None else labels.words(ranking.names[i]),
+            members=None if clustering is None else len(clustering.members(ranking.names[i])),
+            values={title: column[i] for title, column in ranking.columns.items()},  # pyright: ignore[reportArgumentType]
+        )
+        for i in ranking.order(request.top)
+    ]
+    return RankReply(title=ranking.title, score=ranking.score, note=ranking.note, rows=tuple(rows))
+
+
+def _checked(opening: Opening) -> Workspace:
+    """The workspace; counts and components of another model or decomposition are refused."""
+    if opening.harvest_store is not None:
+        opening.harvest_store.require_origin(opening.decomposition, opening.model)
+    _ = opening.own_clusters
+    return opening.workspace
+
+
+class SearchRequest(Request):
+    """Words to look for."""
+
+    query: Annotated[str, Positional()] = Field(description="words of a label, tokens, names of domains")
+    top: int = Field(20, gt=0, description="rows to show")
+
+
+class Hit(Reply):
+    """One part that was found: its label and how sure that is, firing density in all and per domain, where it was found."""
+
+    name: str
+    label: str
+    confidence: float
+    density: float
+    densities: dict[str, float]
+    found_in: tuple[str, ...]
+
+
+class SearchReply(Reply):
+    """What was found, best first."""
+
+    query: str
+    hits: tuple[Hit, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per hit, firing density by domain as bars."""
+        from rankone.render.bars import level
+
+        domains = list(self.hits[0].densities) if self.hits else []
+        rows = []
+        for hit in self.hits:
+            largest = max(hit.densities.values())
+            bars = [level(value, largest) for value in hit.densities.values()]
+            shown = [hit.label, hit.name, hit.confidence, f"{hit.density:.2%}", *bars]
+            rows.append([*shown, ", ".join(hit.found_in)])
+        columns = ["label", "name", "confidence", "density", *domains, "found in"]
+        caption = "bars: firing density by domain, against the largest of the row"
+        return (Table.of(f"“{self.query}”", columns, rows, caption),)
+
+
+def search(opening: Opening, request: SearchRequest) -> SearchReply:
+    """Find parts by label, token or domain."""
+    from rankone.labels.search import search as find
+
+    store, labels = opening.require_harvest("a search"), opening.require_labels("a search")
+    hits = [
+        Hit(
+            name=hit.component,
+            label=hit.label.label,
+            confidence=hit.label.confidence,
+            density=hit.density,
+            densities=hit.densities,
+            found_in=tuple(dict.fromkeys(hit.found.values())),
+        )
+        for hit in find(store, labels, request.query, request.top)
+    ]
+    return SearchReply(query=request.query, hits=tuple(hits))
+
+
+class ShowRequest(Request):
+    """One part (or component) to look at."""
+
+    part: Annotated[str, Positional()] = Field(
+        description="SITE:NUMBER, or cNUMBER in a harvest of components"
+    )
+    response: bool = Field(False, description="also measure CE by α (takes forwards)")
+    tokens: int = Field(1000, gt=0, description="validation tokens per domain, with --response")
+    examples: int = Field(12, ge=0, description="examples to show")
+    html: Path | None = Field(None, description="write a page to this file; must not exist")
+
+
+class ShowReply(Reply):
+    """What is known of one part, in figures; the whole of it as a page or on the terminal."""
+
+    name: str
+    labels: tuple[str, ...]
+    firings: int
+    tokens: int
+    mean_importance: float
+    densities: dict[str, float]
+    fires_on: tuple[str, ...]
+    leads_to: tuple[str, ...]
+    html: Path | None = None
+    _portrait: Portrait | None = PrivateAttr(None)
+    _examples: int = PrivateAttr(12)
+
+    def render(self, console: Console) -> None:
+        """Print the portrait, where no page was asked for."""
+        from rankone.show.terminal import print_portrait
+
+        if self.html is None and self._portrait is not None:
+            print_portrait(self._portrait, console, self._examples)
+
+    def lines(self) -> Sequence[str]:
+        """Where the page is."""
+        return () if self.html is None else (f"page: {self.html}",)
+
+
+def show(opening: Opening, request: ShowRequest) -> ShowReply:
+    """Show all that is known of one part or component; --decomposition adds its neighbours by direction."""
+    from rankone.show.portrait import portrait
+    from rankone.show.web import write_portrait
+
+    store = opening.require_harvest("a page")
+    cluster = _cluster_of(request.part, opening)
+    if opening.options.decomposition is None:
+        if request.response:
+            raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
+        shown = portrait(store, request.part, opening.labels, cluster=cluster)
+    else:
+        shown = _portrait_with_directions(opening, request, store, cluster)
+    if request.html is not None:
+        write_portrait(shown, request.html, request.examples)
+    return _show_reply(shown, request)
+
+
+def _portrait_with_directions(
+    opening: Opening, request: ShowRequest, store: HarvestStore, cluster: Component | None
+) -> Portrait:
+    from dataclasses import replace
+
+    from rankone.experiments.response import ALPHAS
+    from rankone.show.portrait import portrait, respond
+
+    width = int(opening.model.config.get_text_config().hidden_size)
+    shown = portrait(store, request.part, opening.labels, opening.decomposition, width, cluster=cluster)
+    if not request.response:
+        return shown
+    members, domains = store.members(request.part), store.domains()
+    measured = respond(opening.workspace, members, ALPHAS, domains, request.tokens)
+    return replace(shown, response=measured)
+
+
+def _cluster_of(name: str, opening: Opening) -> Component | None:
+    """The component that is named, or that a subcomponent belongs to, in the clustering that was named."""
+    from rankone.clustering.components import Components
+
+    if opening.options.clusters is None:
+        return None
+    if ":" not in name:
+        found = opening.clusters
+        assert found is not None
+        return found.component(name)
+    found = Components.open(opening.options.clusters)
+    owner = found.owner(name)
+    return None if owner is None else found.component(owner)
+
+
+def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:
+    from rankone.harvest.reading.page import telling
+
+    page = shown.page
+    made = ShowReply(
+        name=request.part,
+        labels=tuple(label.label for label in shown.labels),
+        firings=page.firings,
+        tokens=page.tokens,
+        mean_importance=page.mean_importance,
+        densities={row.domain: row.density for row in page.domains},
+        fires_on=tuple(row.text for row in telling(page.input_tokens, 12)),
+        leads_to=tuple(row.text for row in telling(page.output_tokens, 12)),
+        html=request.html,
+    )
+    made._portrait, made._examples = shown, request.examples
+    return made
+
+
+VERBS = (
+    Verb(
+        "rank",
+        RankRequest,
+        RankReply,
+        rank,
+        ("model", "decomposition", "harvest", "labels", "clusters", "text", "device", "dtype"),
+        first="model",
+    ),
+    Verb("search", SearchRequest, SearchReply, search, ("harvest", "labels")),
+    Verb(
+        "show",
+        ShowRequest,
+        ShowReply,
+        show,
+        ("harvest", "labels", "clusters", "model", "decomposition", "text", "device", "dtype"),
+        writes=("html",),
+    ),
+)

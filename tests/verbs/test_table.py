@@ -1,0 +1,69 @@
+"""The table of verbs: every verb is whole, light to import, and the session has it as a method with the same parameters."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from rankone.core.errors import RankOneError
+from rankone.opening import OpenOptions
+from rankone.session import Session
+from rankone.verbs.table import VERBS, verb_named
+from rankone.verbs.verb import Reply, Request
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_a_verb_is_whole(verb):
+    assert issubclass(verb.request, Request)
+    assert issubclass(verb.reply, Reply)
+    assert inspect.getdoc(verb.run), f"{verb.name} has no docstring: it is its help"
+    assert set(verb.opens) <= OpenOptions.model_fields.keys()
+    assert set(verb.needs) <= set(verb.opens)
+    assert verb.first is None or verb.first in verb.opens
+    assert set(verb.writes) <= verb.request.model_fields.keys()
+    undescribed = [name for name, field in verb.request.model_fields.items() if not field.description]
+    assert undescribed == []
+    verb.request.model_json_schema()
+    verb.reply.model_json_schema()
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_the_session_has_it_with_the_same_parameters(verb):
+    method = getattr(Session, verb.run.__name__)
+    parameters = dict(inspect.signature(method).parameters)
+    del parameters["self"]
+    assert parameters.keys() == verb.request.model_fields.keys()
+    for name, field in verb.request.model_fields.items():
+        default = parameters[name].default
+        if field.default is PydanticUndefined:
+            assert default is inspect.Parameter.empty, f"{verb.name}.{name} must be given"
+        else:
+            made = getattr(verb.request.model_construct(**{name: default}), name)
+            assert str(made) == str(field.default), f"{verb.name}.{name}: {made} is not {field.default}"
+    first = inspect.getdoc(verb.run).splitlines()[0]
+    assert inspect.getdoc(method).splitlines()[0] == first
+
+
+def test_an_unknown_verb_is_an_error_that_offers_the_nearest():
+    with pytest.raises(RankOneError, match=r"unknown verb 'serach'\. Nearest: search"):
+        verb_named("serach")
+
+
+def test_what_lies_at_the_place_to_write_to_is_refused_before_anything_is_opened(tmp_path):
+    from rankone.opening import Opening
+
+    verb = VERBS["measure"]
+    request = verb.request.checked({"out": tmp_path}, "measure")
+    with pytest.raises(RankOneError, match="exists"):
+        verb.ask(Opening(OpenOptions(model="no-such-model", text="builtin")), request)
+
+
+def test_the_table_is_read_without_torch():
+    heavy = {"torch", "transformers", "numpy", "pyarrow", "duckdb"}
+    code = f"import sys, rankone.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
