@@ -43,6 +43,7 @@ from rankone.core.artifact import read_json, write_json, write_text
 from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.attack import adversarial_rows
+from rankone.decomposition.evidence.kinds import Masking, kl_of
 from rankone.decomposition.evidence.maskings import masking_rows
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.text import EvidenceText
@@ -189,16 +190,16 @@ def measured(
         attention(torch.device("cpu"), config.context),
     ):
         text = EvidenceText(model, blocks)
-        kl = {row["masking"]: row["kl"] for row in masking_rows(text) if row["delta"] is False}
+        rows = masking_rows(text)
         attacked = adversarial_rows(text, LADDER, delta=False, restarts=RESTARTS)
         found = sparsity(text)
     return {
         "tokens": int(blocks.present.sum()),
         "l0": found["l0_total"],
         "alive": found["alive_total"],
-        "kl_unmasked": kl["unmasked"],
-        "kl_stochastic": kl["stochastic"],
-        "kl_ci": kl["CI as mask"],
+        "kl_unmasked": kl_of(rows, Masking.UNMASKED),
+        "kl_stochastic": kl_of(rows, Masking.STOCHASTIC),
+        "kl_ci": kl_of(rows, Masking.CI),
         **{f"kl_{n}": float(np.mean(row["kl_restarts"])) for n, row in zip(LADDER, attacked, strict=True)},
         **{f"kl_{n}_restarts": row["kl_restarts"] for n, row in zip(LADDER, attacked, strict=True)},
     }

@@ -12,6 +12,7 @@ from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition import run as run_module
 from rankone.decomposition import sweep as module
 from rankone.decomposition.sweep import FACTORS, point, scaled, sweep
@@ -86,7 +87,7 @@ def test_a_recipe_without_importance_cost_cannot_be_swept(tmp_path):
 
 def test_a_point_is_read_from_the_evidence_with_delta_off():
     rows = [
-        {"masking": name, "delta": delta, "kl": kl + 100 * delta}
+        {**kind_of(name), "delta": delta, "kl": kl + 100 * delta}
         for name, kl in {
             "unmasked": 1.0,
             "CI as mask": 2.0,

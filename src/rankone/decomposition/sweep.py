@@ -17,6 +17,7 @@ from rankone.core.artifact import new_artifact, open_artifact, refuse_existing, 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.figures import frontier_figure
+from rankone.decomposition.evidence.kinds import Masking, kl_of
 from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
@@ -82,7 +83,7 @@ def sweep(
 
 def point(factor: float, config: DecomposeConfig, found: dict[str, Any]) -> dict[str, Any]:
     """One row of the frontier; KL with delta off, the adversary's at its longest rung."""
-    kl = {row["masking"]: row["kl"] for row in found["rows"] if row["delta"] is False}
+    rows = found["rows"]
     last = max(found["adversary"]["ladder"])
     return {
         "factor": factor,
@@ -92,11 +93,11 @@ def point(factor: float, config: DecomposeConfig, found: dict[str, Any]) -> dict
         "l0": found["l0_total"],
         "alive": found["alive_total"],
         "subcomponents": found["subcomponents"],
-        "kl_unmasked": kl["unmasked"],
-        "kl_ci": kl["CI as mask"],
-        "kl_stochastic": kl["stochastic"],
+        "kl_unmasked": kl_of(rows, Masking.UNMASKED),
+        "kl_ci": kl_of(rows, Masking.CI),
+        "kl_stochastic": kl_of(rows, Masking.STOCHASTIC),
         "pgd_steps": last,
-        "kl_adversarial": kl[f"adversarial, {last} PGD steps"],
+        "kl_adversarial": kl_of(rows, Masking.ADVERSARIAL, steps=last),
         "failures": ", ".join(f["name"] for f in found["verdict"]["failures"] if f["met"] is False),
     }
 

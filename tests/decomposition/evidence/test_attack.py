@@ -9,6 +9,7 @@ from tests.decomposition.evidence.texts import LONGEST, evidence_text
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.attack import adversarial_rows, ladder_to, restricted_attack
+from rankone.decomposition.evidence.kinds import named
 
 
 def plain_pgd(text, steps, delta):
@@ -38,7 +39,7 @@ def test_the_ladder_gives_the_last_iterate_of_one_trajectory(delta):
     text = evidence_text("random" if delta else "aligned")
     ladder = (1, 3, 6)
     rows = adversarial_rows(text, ladder, delta)
-    assert [row["masking"] for row in rows] == [f"adversarial, {n} PGD steps" for n in ladder]
+    assert [named(row) for row in rows] == [f"adversarial, {n} PGD steps" for n in ladder]
     assert {row["delta"] for row in rows} == {delta}
     for row, steps in zip(rows, ladder, strict=True):
         assert row["kl"] == pytest.approx(plain_pgd(text, steps, delta), rel=0.02), steps

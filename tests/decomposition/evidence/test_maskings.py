@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.decomposition.evidence.texts import approximately, by_name, evidence_text, plain_scores
 
+from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition.evidence.maskings import masking_rows, with_unrecovered
 
 
@@ -65,7 +66,7 @@ def test_random_masks_ignore_the_importance():
 
 def test_unrecovered_is_the_share_of_what_zero_ablation_costs():
     def row(masking, delta, ce):
-        return {"masking": masking, "delta": delta, "ce": ce, "kl": 0.0}
+        return {**kind_of(masking), "delta": delta, "ce": ce, "kl": 0.0}
 
     rows = [
         row("target", None, 2.0),

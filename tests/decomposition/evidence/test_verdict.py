@@ -6,11 +6,13 @@ import copy
 
 import pytest
 
+from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition.evidence import verdict as v
+from rankone.decomposition.evidence.kinds import named
 
 SOUND = {
     "rows": [
-        {"masking": name, "delta": False, "kl": kl}
+        {**kind_of(name), "delta": False, "kl": kl}
         for name, kl in {
             "unmasked": 0.003,
             "stochastic": 0.1,
@@ -21,7 +23,7 @@ SOUND = {
             "adversarial, 20 PGD steps": 0.8,
         }.items()
     ]
-    + [{"masking": "CI as mask", "delta": True, "kl": 99.0}],
+    + [{"masking": "ci", "delta": True, "kl": 99.0}],
     "l0_total": 20.0,
     "alive_total": 500,
     "subcomponents": 2000,
@@ -53,7 +55,7 @@ def changed(**changes):
     """Sound evidence with other values: KL by masking (`kl`), habits, the rest by key."""
     found = copy.deepcopy(SOUND)
     for masking, kl in changes.pop("kl", {}).items():
-        next(r for r in found["rows"] if r["masking"] == masking and not r["delta"])["kl"] = kl
+        next(r for r in found["rows"] if named(r) == masking and not r["delta"])["kl"] = kl
     found["habits"] |= changes.pop("habits", {})
     found["per_layer"][1] |= changes.pop("layer", {})
     return found | changes
@@ -123,7 +125,7 @@ def test_what_was_not_measured_is_neither():
         is False
     )
     # Of a longer attack alone it is the other way round.
-    rows = [{"masking": "adversarial, 80 PGD steps", "delta": False, "kl": kl} for kl in (0.9, 1.1)]
+    rows = [{"masking": "adversarial", "steps": 80, "delta": False, "kl": kl} for kl in (0.9, 1.1)]
     for row, met in zip(rows, (True, None), strict=True):
         longer = changed(rows=[*SOUND["rows"], row], adversary={"ladder": [80]})
         assert v.mechanistic_faithfulness(longer).met is met

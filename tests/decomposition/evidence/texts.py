@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import TINY_VOCAB, decomposed, target
 
+from rankone.decomposition.evidence.kinds import named
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.decomposition.model import DecomposedModel
 from rankone.text.blocks import Blocks
@@ -43,7 +44,7 @@ def plain_scores(text, logits):
 
 
 def by_name(rows):
-    return {(row["masking"], row["delta"]): row for row in rows}
+    return {(named(row), row["delta"]): row for row in rows}
 
 
 def approximately(scores):

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
+from rankone.decomposition.evidence.kinds import Masking
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.metrics.kl import kl_per_position
 from rankone.runtime.progress import Meter
@@ -49,7 +50,7 @@ def adversarial_rows(
     for rung, scores in zip(sorted(set(ladder)), zip(*runs, strict=True), strict=True):
         worst = max(scores, key=lambda score: score["kl"])
         every = [score["kl"] for score in scores]
-        row = {"masking": f"adversarial, {rung} PGD steps", "delta": delta, **worst}
+        row = {"masking": Masking.ADVERSARIAL, "steps": rung, "delta": delta, **worst}
         table.append({**row, "kl_restarts": every, "kl_spread": max(every) - min(every)})
     return table
 

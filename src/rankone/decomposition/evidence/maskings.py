@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rankone.decomposition.evidence.kinds import Masking
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.metrics.cross_entropy import next_token_losses
 
-ROUNDINGS = (0, 0.1, 0.5)
+ROUNDINGS = (0.0, 0.1, 0.5)
 
 
 def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
@@ -25,18 +26,21 @@ def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
     def noise(rows: slice, channels: int = g.shape[-1]) -> Tensor:
         return torch.rand((*text.ids[rows].shape, channels), generator=generator).to(text.device)
 
-    kinds: dict[str, Callable[[slice], Tensor]] = {
-        "unmasked": lambda rows: torch.ones_like(g[rows]),
-        "stochastic": lambda rows: g[rows] + (1 - g[rows]) * noise(rows),
-        "CI as mask": lambda rows: g[rows],
-        "random": noise,
-    }
-    kinds |= {f"rounded > {t}": lambda rows, t=t: (g[rows] > t).float() for t in ROUNDINGS}
-    kinds["zero"] = lambda rows: torch.zeros_like(g[rows])
-    table = [{"masking": "target", "delta": None, **_target(text)}]
+    kinds: list[tuple[dict[str, Any], Callable[[slice], Tensor]]] = [
+        ({"masking": Masking.UNMASKED}, lambda rows: torch.ones_like(g[rows])),
+        ({"masking": Masking.STOCHASTIC}, lambda rows: g[rows] + (1 - g[rows]) * noise(rows)),
+        ({"masking": Masking.CI}, lambda rows: g[rows]),
+        ({"masking": Masking.RANDOM}, noise),
+        *(
+            ({"masking": Masking.ROUNDED, "threshold": t}, lambda rows, t=t: (g[rows] > t).float())
+            for t in ROUNDINGS
+        ),
+        ({"masking": Masking.ZERO}, lambda rows: torch.zeros_like(g[rows])),
+    ]
+    table = [{"masking": Masking.TARGET, "delta": None, **_target(text)}]
     for delta in (False, True):
-        for name, mask in kinds.items():
-            drawn = name in ("stochastic", "random")
+        for about, mask in kinds:
+            drawn = about["masking"] in (Masking.STOCHASTIC, Masking.RANDOM)
 
             def masks(rows: slice, mask: Any = mask, on: bool = delta, drawn: bool = drawn) -> Any:
                 own = mask(rows)
@@ -44,7 +48,7 @@ def masking_rows(text: EvidenceText, seed: int = 0) -> list[dict[str, Any]]:
                     return own, None
                 return own, noise(rows, sites) if drawn else torch.ones(1, 1, sites, device=text.device)
 
-            table.append({"masking": name, "delta": delta, **text.measure(masks)})
+            table.append({**about, "delta": delta, **text.measure(masks)})
     return table
 
 
@@ -60,6 +64,6 @@ def with_unrecovered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Zero ablation is all masks 0 and delta off. Where that does no harm the share has no meaning and is None.
     """
     by_name = {(row["masking"], row["delta"]): row["ce"] for row in rows}
-    target = by_name["target", None]
-    whole = by_name["zero", False] - target
+    target = by_name[Masking.TARGET, None]
+    whole = by_name[Masking.ZERO, False] - target
     return [{**r, "ce_unrecovered": (r["ce"] - target) / whole if whole > 0 else None} for r in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rankone.decomposition.evidence.kinds import named
 from rankone.render.tables import Table
 
 CLEAR_GAP = 1.0  # decades
@@ -32,7 +33,7 @@ def _maskings(found: dict[str, Any], name: str) -> Table:
     adversary = found["adversary"]
     rows = [
         [
-            r["masking"],
+            named(r),
             _DELTA[r["delta"]],
             r["ce"],
             r["kl"],
@@ -55,7 +56,7 @@ def _maskings(found: dict[str, Any], name: str) -> Table:
 
 def _broad(found: dict[str, Any], name: str) -> Table:
     """The second stream of a targeted decomposition."""
-    rows = [[r["masking"], _DELTA[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
+    rows = [[named(r), _DELTA[r["delta"]], r["ce"], r["kl"]] for r in found["rows"]]
     caption = f"{found['tokens']} tokens; L0 {found['l0_total']:.1f}, alive {found['alive_total']}"
     title = f"{name}, broad text with delta always on"
     return Table.of(title, ["masking", "delta", "CE", "KL"], rows, caption)

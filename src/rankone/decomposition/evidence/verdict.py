@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rankone.decomposition.evidence.kinds import Masking, kl_of
+
 Evidence = dict[str, Any]
 
 UNMASKED_KL = 0.01
@@ -52,7 +54,7 @@ def verdict(found: Evidence) -> dict[str, list[dict[str, Any]]]:
 
 def faithfulness(found: Evidence) -> Finding:
     """Whether the subcomponents add up to the weights: everything on, delta off."""
-    kl, share = _kl(found, "unmasked"), found["delta_norm_share"]
+    kl, share = kl_of(found["rows"], Masking.UNMASKED), found["delta_norm_share"]
     return Finding(
         "faithfulness",
         kl <= UNMASKED_KL,
@@ -74,7 +76,7 @@ def minimality(found: Evidence) -> Finding:
 
 def mechanistic_faithfulness(found: Evidence) -> Finding:
     """Whether what is not important can be ablated, all of it or as an adversary likes."""
-    zero, ci = _kl(found, "zero"), _kl(found, "CI as mask")
+    zero, ci = kl_of(found["rows"], Masking.ZERO), kl_of(found["rows"], Masking.CI)
     attack = _attack(found, ATTACK_STEPS)
     said = f"without the unimportant the output moves {ci:.2g} nats ({_share(ci, zero):.1%} of zero ablation)"
     met: bool | None = None
@@ -105,7 +107,10 @@ def simplicity(found: Evidence) -> Finding:
 def ci_collapse(found: Evidence) -> Finding:
     """Importances have gone to zero: nothing is left on, and CI as mask is near zero ablation."""
     sites = max(len(found["per_site"]), 1)
-    share, l0 = _share(_kl(found, "CI as mask"), _kl(found, "zero")), found["l0_total"] / sites
+    share, l0 = (
+        _share(kl_of(found["rows"], Masking.CI), kl_of(found["rows"], Masking.ZERO)),
+        found["l0_total"] / sites,
+    )
     return Finding(
         "CI collapse",
         share <= COLLAPSED_SHARE and l0 >= COLLAPSED_L0,
@@ -139,7 +144,7 @@ def polysemantic(found: Evidence) -> Finding:
 def under_trained(found: Evidence) -> Finding:
     """Importances have not decided yet: much of them is neither near 0 nor near 1, or rounding them costs."""
     middle = found["habits"]["undecided"]
-    ci, rounded = _kl(found, "CI as mask"), _kl(found, "rounded > 0.5")
+    ci, rounded = kl_of(found["rows"], Masking.CI), kl_of(found["rows"], Masking.ROUNDED, threshold=0.5)
     loss = (rounded - ci) / ci if ci > 0 else 0.0
     return Finding(
         "under-trained",
@@ -186,7 +191,7 @@ def weak_adversary(found: Evidence) -> Finding:
 def overfitted_adversary(found: Evidence) -> Finding:
     """Training held out against its own ablations and not against an attack: the adversary of training was weak."""
     bar = f"the longest attack's KL > {OVERFIT:.0f} × the stochastic: train against a stronger adversary"
-    rungs, stochastic = _rungs(found), _kl(found, "stochastic")
+    rungs, stochastic = _rungs(found), kl_of(found["rows"], Masking.STOCHASTIC)
     if not rungs or stochastic <= 0:
         return Finding("overfitted adversary", None, "no attack, or no stochastic error, to compare", bar)
     steps, kl = rungs[-1]
@@ -236,16 +241,11 @@ FAILURES: tuple[Callable[[Evidence], Finding], ...] = (
 )
 
 
-def _kl(found: Evidence, masking: str) -> float:
-    """KL of a masking with delta off."""
-    return next(row["kl"] for row in found["rows"] if row["masking"] == masking and row["delta"] is False)
-
-
 def _rungs(found: Evidence) -> list[tuple[int, float]]:
     """(steps, KL) of the ladder with delta off, shortest first."""
-    rows = {row["masking"]: row["kl"] for row in found["rows"] if row["delta"] is False}
-    names = {steps: f"adversarial, {steps} PGD steps" for steps in found["adversary"]["ladder"]}
-    return sorted((steps, rows[name]) for steps, name in names.items() if name in rows)
+    ladder = found["adversary"]["ladder"]
+    rows = {row["steps"]: row["kl"] for row in found["rows"] if "steps" in row and row["delta"] is False}
+    return sorted((steps, rows[steps]) for steps in ladder if steps in rows)
 
 
 def _attack(found: Evidence, steps: int) -> tuple[int, float] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rankone.core.artifact import file_hash
 from rankone.core.escaping import clipped
+from rankone.decomposition.evidence.kinds import named
 from rankone.experiments import figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
@@ -173,7 +174,7 @@ def candidates(results: Results) -> Table:
 
 def maskings(evidence: Mapping[str, Any]) -> Table:
     """CE and KL of the decomposed model under each masking."""
-    rows = [[r.get("masking"), r.get("delta"), r.get("ce"), r.get("kl")] for r in evidence["rows"]]
+    rows = [[named(r), r.get("delta"), r.get("ce"), r.get("kl")] for r in evidence["rows"]]
     columns = ["masking", "delta kept", Column("CE", ".2f"), Column("KL to the target", ".2f")]
     return Table.of("", columns, rows, "Nats per token.")
 

@@ -1,0 +1,55 @@
+"""What older versions wrote is read through the steps of its kind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rankone.core.artifact import MANIFEST, new_artifact, open_artifact, write_json
+from rankone.core.errors import RankOneError
+from rankone.core.schemas import kinds
+from rankone.core.schemas.evidence import SCHEMA, kind_of
+from rankone.core.schemas.schema import Schema
+from rankone.models.sources.names import ASSETS
+
+
+def test_steps_are_taken_in_order_from_the_version_that_wrote_it(tmp_path, monkeypatch):
+    schema = Schema(3, {1: lambda name, d: {**d, name: 2}, 2: lambda _, d: {**d, "b": d["a"] * 10}})
+    assert schema.current("c.json", {"a": 1}, 1) == {"a": 1, "c.json": 2, "b": 10}
+    assert schema.current("c.json", {"a": 1}, 3) == {"a": 1}
+    with new_artifact(tmp_path / "x", "thing") as staging:
+        write_json(staging / "config.json", {"a": 1})
+    monkeypatch.setitem(kinds._SCHEMAS, "thing", schema)
+    assert open_artifact(tmp_path / "x").json() == {"a": 1, "config.json": 2, "b": 10}
+    with new_artifact(tmp_path / "y", "thing") as staging:
+        write_json(staging / "config.json", {"a": 1})
+    assert json.loads((tmp_path / "y" / MANIFEST).read_text("utf8"))["schema_version"] == 3
+    monkeypatch.delitem(kinds._SCHEMAS, "thing")
+    with pytest.raises(RankOneError, match="schema version 3; this RankOne reads versions up to 1"):
+        open_artifact(tmp_path / "y")
+
+
+def test_every_version_needs_a_step():
+    with pytest.raises(AssertionError):
+        Schema(3, {1: lambda _, d: d})
+
+
+def test_prose_of_the_first_evidence_becomes_kinds():
+    assert kind_of("CI as mask") == {"masking": "ci"}
+    assert kind_of("rounded > 0.1") == {"masking": "rounded", "threshold": 0.1}
+    assert kind_of("adversarial, 20 PGD steps") == {"masking": "adversarial", "steps": 20}
+    assert kind_of("unmasked") == {"masking": "unmasked"}
+    row = {"masking": "CI as mask", "kl": 1.0}
+    read = SCHEMA.current("evidence.json", {"rows": [row], "broad": {"rows": [row]}}, 1)
+    assert read["rows"] == read["broad"]["rows"] == [{"masking": "ci", "kl": 1.0}]
+    with pytest.raises(RankOneError, match=r"rows of evidence\.json are damaged"):
+        SCHEMA.current("evidence.json", {"rows": 3}, 1)
+
+
+def test_the_shipped_evidence_is_read_as_the_version_of_today():
+    rows = open_artifact(ASSETS / "mini-decomposition").json("evidence.json")["rows"]
+    assert [row["steps"] for row in rows if row["masking"] == "adversarial"] == [10, 20, 40, 80] * 2
+    assert {row["masking"] for row in rows} == {
+        "target", "unmasked", "stochastic", "ci", "random", "rounded", "zero", "adversarial",
+    }  # fmt: skip
