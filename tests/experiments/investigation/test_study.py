@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.browser import needed, serious
 from tests.experiments.investigation.world import DOMAINS, HOSTILE
 from tests.harvest.counting.test_plan import Texts
 from tests.pages import Page
@@ -119,6 +120,13 @@ def test_the_page_keeps_the_rules_and_hostile_text_is_inert(found, tmp_path):
     assert rows[1][1] == "60"
     with pytest.raises(RankOneError, match="already exists"):
         write_investigation(found, path)
+
+
+@pytest.mark.slow
+@needed
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_accessible(found, dark, tmp_path):
+    assert serious(investigation_page(found), tmp_path, dark) == {"dark": dark, "bad": []}
 
 
 def test_the_page_of_one_that_does_nothing(found):
