@@ -132,7 +132,7 @@ def test_show_a_component(world, several, tmp_path):
     html = page.read_text("utf8")
     assert 'id="members-table"' in html
     assert all(m in html for m in members)
-    assert f"Cross-entropy of every domain by the scale of {several}" in html
+    assert "Lines of cross-entropy by domain as α moves" in html
 
 
 def test_neighbours_by_direction_are_components(world, several):

@@ -75,7 +75,8 @@ def test_without_a_server(harvest, tmp_path):
     assert open_artifact(tmp_path / "again").fingerprint == labels.artifact.fingerprint
 
 
-def test_with_a_server(harvest, tmp_path, capsys):
+def test_with_a_server(harvest, tmp_path, caplog):
+    caplog.set_level("INFO", "rankone")
     with serving(answer) as (url, script):
         outcome = run(harvest, tmp_path, url, caps={"price_in": 1.0, "price_out": 2.0})
         assert len(script.bodies) == 5  # the dead one is not asked about
@@ -86,7 +87,7 @@ def test_with_a_server(harvest, tmp_path, capsys):
     assert len(outcome.model) == 5
     config = labels.artifact.json()
     assert config["used"] == {"tokens_in": 500, "tokens_out": 100, "cost": pytest.approx(700e-6)}
-    assert "5 requests to" in capsys.readouterr().out
+    assert "5 requests to" in caplog.text
     assert KEY not in "".join(p.read_text("utf8", "ignore") for p in tmp_path.rglob("*") if p.is_file())
 
 
