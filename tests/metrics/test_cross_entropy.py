@@ -98,3 +98,16 @@ def test_the_error_of_a_mean_by_hand():
     losses = PassageLosses(torch.tensor([7.0, 1.0], dtype=torch.float64), torch.tensor([2, 2]))
     assert losses.error == pytest.approx(6 / 4)
     assert PassageLosses(torch.tensor([7.0, 0.0]), torch.tensor([2, 0])).error is None
+
+
+def test_no_more_rows_than_memory_allows_go_together(monkeypatch):
+    model, seen = simple_mlp(), []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    for at_once, expected in ((300 * 9 * 2, [2, 2, 1]), (300 * 9 * 2 - 1, [1] * 5), (1, [1] * 5)):
+        monkeypatch.setattr(module, "LOGITS_AT_ONCE", at_once)
+        seen.clear()
+        passage_losses(model, text())
+        assert seen == expected
+    hook.remove()

@@ -62,3 +62,11 @@ def test_chunks_change_nothing(at_once, monkeypatch):
     found = kl_in_chunks(p, q)
     assert (found.dtype, found.shape, found.requires_grad) == (torch.float64, (14,), False)
     torch.testing.assert_close(found, kl_per_position(p.double(), q.detach().double()).flatten())
+
+
+def test_no_more_than_a_chunk_is_in_memory(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 9 * 4)
+    monkeypatch.setattr(module, "kl_per_position", lambda p, q: seen.append(len(p)) or p[:, 0])
+    kl_in_chunks(torch.randn(2, 7, 9), torch.randn(2, 7, 9))
+    assert seen == [4, 4, 4, 2]

@@ -38,4 +38,5 @@ def test_by_hand():
 def test_unequal_weights_count_for_less():
     assert effective_draws([1.0, 1.0], [30, 70]) == pytest.approx(100)
     assert effective_draws([9.0, 1.0], [1, 1]) == pytest.approx(100 / 82)
+    assert effective_draws([0.1], [5]) == pytest.approx(5)
     assert effective_draws([1.0], [0]) == 0.0
