@@ -24,7 +24,7 @@ CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check slow corpora clean
+.PHONY: help setup demo test check shapes lowest slow corpora clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,15 @@ check: $(DEV) ## lint, format check and types alone
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+# Where shapes are most of what can go wrong. The one test left out gives wrong shapes on purpose.
+shapes: $(DEV) ## run the shapes of jaxtyping's annotations
+	$(BIN)/python -m pytest -p tests.shapes --jaxtyping-packages=rankone,tests.shapes.checked tests/metrics \
+		tests/decomposition/masking tests/text/test_blocks.py tests/parts/test_parts.py \
+		--deselect tests/parts/test_parts.py::test_factors_that_do_not_fit_are_refused
+
+lowest: ## part of the tests with the lowest versions that pyproject.toml allows
+	PYTHON=$(PYTHON) .ci/lowest
 
 slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.models.modules import replaced
 
 
+@runtime_checkable
 class Change(Protocol):
     """What every run adds to the outputs of some sites."""
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -50,6 +50,7 @@ ROUNDING_SHARE = 0.25  # of the edit's own KL that rounding may cost: half its s
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
+@runtime_checkable
 class Exportable(Protocol):
     """What an export needs of an edit (`LowRankEdit`)."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 STATISTICAL = "statistical"
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """Whatever has a label for subcomponents: `Labels` from disk, or `StatisticalLabels`."""
 

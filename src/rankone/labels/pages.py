@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rankone.harvest.reading.page import ComponentPage
 
 
+@runtime_checkable
 class Pages(Protocol):
     """A harvest, as far as labels read it."""
 

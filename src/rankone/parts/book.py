@@ -6,7 +6,7 @@ What follows from the weights alone (neurons, channels, singular and random dire
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from rankone.parts.parts import FactorPair, Parts, PartVectors
 from rankone.parts.sources import SOURCES, make_parts
 
 
+@runtime_checkable
 class Named(Protocol):
     """Anything that finds parts by their names: a set of parts, a decomposition, a book."""
 

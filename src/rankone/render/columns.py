@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rankone.render.values import formatted, shown_token
 
@@ -45,6 +45,7 @@ class Column:
         return self.limit is not None and isinstance(value, int | float) and value >= self.limit
 
 
+@runtime_checkable
 class Tabular(Protocol):
     """What a table has that is drawn: `Table` of `render/tables.py`, which shows itself by what takes this."""
 

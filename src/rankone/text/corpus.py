@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rankone.core.errors import RankOneError, nearest
 
@@ -13,6 +13,7 @@ SPLITS = ("train", "validation", "test")
 CHARS_PER_TOKEN = 5.0
 
 
+@runtime_checkable
 class Corpus(Protocol):
     """Documents labelled with a domain (a language tag, `code`, …) in three disjoint splits."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rankone.core.errors import RankOneError
 
 COMPONENT = re.compile(r"c\d+")
 
 
+@runtime_checkable
 class Clustering(Protocol):
     """Whatever knows the members of components: `Components`, or a harvest of components."""
 
