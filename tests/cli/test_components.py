@@ -137,7 +137,7 @@ def test_show_a_component(world, several, tmp_path):
 
 def test_neighbours_by_direction_are_components(world, several):
     said = shown(read(world, "show", several, *pair(world)))
-    after = said[said.index("Fires together with") :]
+    after = said[said.index("Fire together with it") :]
     assert any(words in after for words in ("Writes alike", "Reads alike", "Alike as a matrix"))
     assert "h.0." not in after
     assert several not in after.split()

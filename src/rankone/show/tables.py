@@ -12,19 +12,19 @@ from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait
 from rankone.text.domains import domain_name
 
 _SHARE = Column("of the component's firings", ".1%")
-_MEMBERS, _COFIRING = 12, 12
+_COFIRING = 12
 NEAREST = (
     f"By |cosine|, from {LEAST_COSINE:g} on; read its sign with that of v·x. Norms between are left out."
 )
 
 
-def members(shown: Portrait) -> Table | None:
-    """The subcomponents of a component, the one that fires most first."""
+def members(shown: Portrait, top: int | None = None) -> Table | None:
+    """The subcomponents of a component, or the first `top`, the one that fires most first."""
     found = shown.page.members
     if not found:
         return None
-    rest = f", the first {_MEMBERS}" if len(found) > _MEMBERS else ""
-    rows = [[r.component, r.firings, r.share, r.share] for r in found[:_MEMBERS]]
+    rest = f", the first {top}" if top is not None and len(found) > top else ""
+    rows = [[r.component, r.firings, r.share, r.share] for r in found[:top]]
     note = "The component fires where any member does; its activation is the root of the sum of squares of theirs."
     return Table.of(
         f"Its {len(found)} members{rest}",

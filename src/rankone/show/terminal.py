@@ -14,6 +14,7 @@ from rankone.show import tables
 from rankone.show.portrait import Portrait, cluster_words, strongest
 from rankone.text.vocabulary import with_neighbours
 
+_MEMBERS = 12
 # Backgrounds for importances above 0.05, .25, .5, .75: activations above zero in orange, below in blue.
 _STEPS = (0.05, 0.25, 0.5, 0.75)
 _PLUS = ("#fbe3d2", "#f7c09b", "#f29a5f", "#e8742a")
@@ -23,7 +24,7 @@ _MINUS = ("#d6e6f5", "#a5c8ea", "#6fa6da", "#3d84c6")
 def print_portrait(shown: Portrait, console: Console, examples: int = 12, tokens: int = 12) -> None:
     """Print the whole page."""
     console.print(_head(shown))
-    members, response = tables.members(shown), tables.response(shown)
+    members, response = tables.members(shown, _MEMBERS), tables.response(shown)
     before = [*([members] if members else []), tables.domains(shown)]
     for table in [*before, tables.inputs(shown, tokens), tables.outputs(shown, tokens)]:
         print_table(table, console)
