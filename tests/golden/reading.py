@@ -49,7 +49,7 @@ def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
             "tokens": store.tokens(),
             "firings": store.firings().tolist(),
             "mean": page.mean_importance,
-            "inputs": [[row.text, row.weight] for row in page.input_tokens[:3]],
+            "inputs": [[row.text, row.weight] for row in _by_lift(page.input_tokens)[:3]],
             "examples": [example.tokens for example in page.examples],
             "pairs": store.cofiring().joint.sum().item(),
         },
@@ -68,3 +68,7 @@ def _results(folder: Path) -> dict[str, Any]:
         "adapter": open_artifact(folder / "adapter", "adapter").json("adapter_config.json"),
         "checkpoint": [state.step, state.tensors["w"].tolist(), state.values],
     }
+
+
+def _by_lift(rows: Any) -> list[Any]:
+    return sorted(rows, key=lambda row: (-row.lift, row.token_id))

@@ -433,3 +433,20 @@ def test_all_pages_are_those_read_one_by_one(store, monkeypatch):
         assert list(store.pages()) == [store.page(name) for name in store.components()]
     first = next(store.pages(examples=2, tokens=3))
     assert first == store.page(first.component, examples=2, tokens=3)
+
+
+def test_parts_that_were_removed_or_copied_are_refused(world, tmp_path):
+    import shutil
+
+    assert world.run(tmp_path / "run", part_tokens=100)
+    folder = tmp_path / "run/shard-000-of-001"
+    parts = sorted(folder.glob("part-*"))
+    assert len(parts) > 2
+    shutil.copytree(parts[1], folder / "part-00009999")
+    with pytest.raises(RankOneError, match=r"do not count each batch once: batch \d+ is in 2 of them"):
+        combine([tmp_path / "run"], tmp_path / "out")
+    shutil.rmtree(folder / "part-00009999")
+    shutil.rmtree(parts[-1])
+    with pytest.raises(RankOneError, match=r"do not count each batch once: batch \d+ is in 0 of them"):
+        combine([tmp_path / "run"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

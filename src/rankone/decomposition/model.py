@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.config import Config
+from rankone.core.reading import reading
 from rankone.core.tensors import save_tensors
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
@@ -32,6 +34,23 @@ from rankone.parts.parts import FactorPair, Parts, site_key
 from rankone.parts.target import require_target, target_entry
 
 KIND = "decomposition"
+
+
+class TargetEntry(Config):
+    """The model that was decomposed: its name, and the hash of each decomposed weight taken as fp32."""
+
+    name: str
+    weights: dict[str, str]
+
+
+class DecompositionFile(Config):
+    """`config.json` of a decomposition; `origin` and `made` of one whose parts are of another origin (parts/parts.py)."""
+
+    sites: list[str]
+    importance: dict[str, Any]
+    target: TargetEntry
+    origin: str = ""
+    made: dict[str, Any] | None = None
 
 
 class Decomposition(Parts):
@@ -200,18 +219,23 @@ def save_decomposition(
 def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decomposition, Artifact]:
     """Load a decomposition in fp32 and check that it belongs to `target`'s weights."""
     artifact = open_artifact(path, KIND)
-    config, read = artifact.json(), artifact.tensors()
-    require_target(target, config["target"]["name"], config["target"]["weights"], artifact.path)
+    with reading(artifact.path):
+        return _loaded(artifact, target).frozen(), artifact
+
+
+def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
+    config = DecompositionFile.checked(artifact.json(), str(artifact.path / "config.json"))
+    read = artifact.tensors()
+    require_target(target, config.target.name, config.target.weights, artifact.path)
     indices = {key: value for key, value in read.items() if key.startswith("indices.")}
     tensors = restored({key: value for key, value in read.items() if key not in indices})
-    sites: list[str] = config["sites"]
+    sites = config.sites
     factors = {s: (tensors[f"V.{site_key(s)}"], tensors[f"U.{site_key(s)}"]) for s in sites}
     counts = [factors[s][0].shape[1] for s in sites]
-    own = read_importance_config(config["importance"])
+    own = read_importance_config(config.importance)
     widths = tap_widths(importance_class(own).taps, target, find_sites(target, sites), counts)
     importance = build_importance(own, widths, counts)
     numbers = {s: indices[f"indices.{site_key(s)}"] for s in sites}
-    told = config.get("origin", ""), config.get("made")
-    decomposition = Decomposition(factors, importance, numbers, *told)
+    decomposition = Decomposition(factors, importance, numbers, config.origin, config.made)
     decomposition.load_state_dict(tensors)
-    return decomposition.frozen(), artifact
+    return decomposition

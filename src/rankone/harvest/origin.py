@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, open_artifact
 from rankone.core.errors import RankOneError
+from rankone.core.reading import reading
 from rankone.decomposition.model import Decomposition
 from rankone.models.loading import model_hash
 
@@ -55,8 +56,10 @@ class Derived:
         target: PreTrainedModel | None = None,
     ) -> Self:
         """Verify and open; one of another decomposition or model than those given is refused."""
-        found = cls(open_artifact(path, cls.kind))
-        found.require_origin(decomposition, target)
+        artifact = open_artifact(path, cls.kind)
+        with reading(artifact.path):
+            found = cls(artifact)
+            found.require_origin(decomposition, target)
         return found
 
     def require_origin(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.reading import reading
 from rankone.labels.label import STATISTICAL, Label
 
 KIND, TABLE, CONFIG = "labels", "labels.parquet", "config.json"
@@ -79,7 +80,8 @@ def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
             "Label this harvest with `rankone label`, or give the one they were made from."
         )
     found: dict[str, list[Label]] = {}
-    for row in pq.read_table(artifact.path / TABLE, schema=_SCHEMA).to_pylist():
-        label = Label(**{**row, "scores": dict(row["scores"])})
-        found.setdefault(label.component, []).append(label)
+    with reading(artifact.path):
+        for row in pq.read_table(artifact.path / TABLE, schema=_SCHEMA).to_pylist():
+            label = Label(**{**row, "scores": dict(row["scores"])})
+            found.setdefault(label.component, []).append(label)
     return Labels(artifact, found)

@@ -25,6 +25,7 @@ from rankone.core.artifact import (
     write_json,
 )
 from rankone.core.errors import RankOneError
+from rankone.core.reading import reading
 from rankone.harvest.counting.neighbours import nearest_neighbours
 from rankone.harvest.counting.parts import KIND as PART_KIND
 from rankone.harvest.counting.parts import read_about, table_writer
@@ -83,8 +84,28 @@ def gather(runs: list[Path]) -> Source:
     assert first is not None
     _refuse_gaps(folders)
     finished = [read_json(folder / "finished.json") for folder in folders]
-    parts = [open_artifact(p, PART_KIND) for f in folders for p in sorted(f.glob("part-*"))]
+    parts: list[Artifact] = []
+    for index, (folder, end) in enumerate(zip(folders, finished, strict=True)):
+        own = [open_artifact(path, PART_KIND) for path in sorted(folder.glob("part-*"))]
+        with reading(folder):
+            _refuse_uncounted(folder, own, range(index, end["batches"], len(folders)))
+        parts += own
     return Source(first, finished[0]["tokens"], parts)
+
+
+def _refuse_uncounted(folder: Path, parts: list[Artifact], batches: range) -> None:
+    """Refuse a shard of whose batches some are in no part, or in two: a part was removed or copied."""
+    counted: list[int] = []
+    for part in parts:
+        progress = part.json("progress.json")
+        counted += [batch for batch in batches if progress["first"] <= batch < progress["stop"]]
+    if counted != list(batches):
+        wrong = next(iter({b for b in counted if counted.count(b) > 1} or set(batches) - set(counted)), None)
+        raise RankOneError(
+            f"the parts of '{folder}' do not count each batch once: batch {wrong} is in "
+            f"{counted.count(wrong) if wrong is not None else 'no order'} of them. Restore the parts, or remove the "
+            "folder and harvest that shard again."
+        )
 
 
 def _refuse_gaps(folders: list[Path]) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rankone.core.artifact import Artifact
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.reading import reads
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.combine import KIND, read_parquet
 from rankone.harvest.counting.grouping import Grouping
@@ -140,6 +141,7 @@ class HarvestStore(Derived):
         """Number of text tokens per domain."""
         return dict(self.config["tokens"])
 
+    @reads
     def token_counts(self) -> dict[str, np.ndarray]:
         """Occurrences of every vocabulary entry in the text of each domain, [vocabulary]."""
         lengths = np.diff(self._starts, append=self._text.shape[0])
@@ -149,6 +151,7 @@ class HarvestStore(Derived):
             for i, domain in enumerate(self.domains())
         }
 
+    @reads
     def importances(self) -> Importances:
         """Mean importance of every subcomponent per domain, as `mean_importances` gives it."""
         mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)
@@ -156,11 +159,13 @@ class HarvestStore(Derived):
             self.domains(), self.components(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
         )
 
+    @reads
     def activations(self) -> dict[str, Float[Tensor, " subcomponents"]]:
         """Mean signed activation ‖u‖ v·x of every subcomponent over all tokens of each domain."""
         mean = self._read("domains")["mean_activation"].to_numpy().reshape(len(self._names), -1)
         return dict(zip(self.domains(), torch.from_numpy(mean.T.copy()).float(), strict=True))
 
+    @reads
     def cofiring(self) -> Cofiring:
         """All pairs that fire together at least once."""
         table = self._read("cofiring")
@@ -187,6 +192,7 @@ class HarvestStore(Derived):
             return ": it counts subcomponents. Count components with `rankone harvest --clusters DIR`."
         return f".{nearest(name, self._names)}"
 
+    @reads
     def page(self, name: str, examples: int = 100, tokens: int = 1000) -> ComponentPage:
         """All that is stored about one subcomponent.
 

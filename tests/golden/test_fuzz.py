@@ -1,0 +1,89 @@
+"""Artefacts of every kind with any fault, signed anew: their readers give the named error, or read them; nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.golden.mutations import mutated
+
+from rankone.clustering.components import Components
+from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
+from rankone.decomposition.model import load_decomposition
+from rankone.edits.adapter_files import read_adapter
+from rankone.edits.lowrank import LowRankEdit
+from rankone.harvest.reading.store import HarvestStore
+from rankone.labels.store import open_labels
+from rankone.models.loading import load_model, load_tokenizer
+from rankone.runtime.checkpoint import load_checkpoint
+
+SOURCE = Path(__file__).parent / "0.1"
+NAME = "h.0.mlp.c_fc:3"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(SOURCE / "model")
+
+
+def read_model(path, _):
+    load_model(path)
+    load_tokenizer(path)
+
+
+def read_edit(path, model):
+    LowRankEdit.from_pretrained(path).check_base(model)
+
+
+def read_harvest(path, _):
+    store = HarvestStore.open(path)
+    store.tokens()
+    store.firings()
+    store.page(NAME)
+    store.cofiring()
+
+
+def read_run(path, _):
+    state = load_checkpoint(path, "0" * 64)
+    if state is not None:
+        dict(state.tensors)
+
+
+READERS = {
+    "model": read_model,
+    "decomposition-bfloat16": load_decomposition,
+    "decomposition-int8": load_decomposition,
+    "edit": read_edit,
+    "adapter": lambda path, _: (open_artifact(path, "adapter"), read_adapter(path)),
+    "evidence": lambda path, _: open_artifact(path, "evidence").json("evidence.json"),
+    "harvest": read_harvest,
+    "labels": lambda path, _: open_labels(path, None).best(NAME),
+    "components": lambda path, _: Components.open(path).rows,
+    "run": read_run,
+}
+
+
+def check(kind, tmp_path, model, seeds):
+    wrong = []
+    for seed in seeds:
+        folder = tmp_path / str(seed)
+        said = mutated(SOURCE / kind, folder, seed)
+        try:
+            READERS[kind](folder, model)
+        except RankOneError:
+            pass
+        except Exception as error:
+            wrong.append(f"seed {seed}, {said}: {type(error).__name__}: {str(error)[:150]}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("kind", list(READERS))
+def test_faults_are_named_errors(kind, tmp_path, model):
+    check(kind, tmp_path, model, range(25))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(READERS))
+def test_many_faults_are_named_errors(kind, tmp_path, model):
+    check(kind, tmp_path, model, range(25, 1025))
