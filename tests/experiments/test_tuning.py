@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tests.decomposition.tiny import decomposed
 from tests.helpers import workspace as made
 from tests.tiny import tiny_model
@@ -51,6 +52,16 @@ def test_an_amplifying_end_is_said(workspace):
         assert reply.sign == ("amplifying" if alpha > 1 else "inverting" if alpha < 0 else "suppressing")
         assert any("amplifies" in w for w in reply.warnings) == (alpha > 1)
         assert reply.conclusion()[0].startswith("the aim is " + ("met" if reply.met else "not met"))
+
+
+def test_parts_are_sharpened_first_if_asked(workspace, tmp_path):
+    plain, sharp = tune(workspace, request()), tune(workspace, request(sharpen=True, save=tmp_path / "edit"))
+    assert list(sharp.scales) == ["h.0.mlp.c_fc:3"]
+    edit = LowRankEdit.from_pretrained(tmp_path / "edit")
+    read = edit.factors["h.0.mlp.c_fc"].read[0]
+    old = workspace.require_parts().vectors("h.0.mlp.c_fc:3").v
+    assert abs(float(torch.cosine_similarity(read, old, dim=0))) < 0.999
+    assert sharp.scales != plain.scales
 
 
 def test_the_models_own_text_costs_no_token(workspace):

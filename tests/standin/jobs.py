@@ -28,6 +28,7 @@ from rankone.edits.gradients import scale_gradients
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
 from rankone.experiments.measure import edited_cross_entropies, rollout
+from rankone.experiments.tuning import TuneRequest, tune
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
@@ -124,6 +125,18 @@ def gradients(_):
     assert scale_gradients(opened, rows(model)).isfinite().all()
 
 
+def tuned(folder):
+    """The verb, with sharpened parts and with the model's own text."""
+    model = target(vocab_size=VOCAB)
+    own = decomposed(model).to("cuda")
+    opened = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), own)
+    name = own.names()[0]
+    small = {"parts": {name: (name,)}, "retain": ("en",), "retain_tokens": 40, "test_tokens": 40}
+    for forget, sharp in (("de", True), ("self:de", False)):
+        reply = tune(opened, TuneRequest(**small, forget=forget, sharpen=sharp))
+        assert math.isfinite(max(reply.kl.values()))
+
+
 def continued(_):
     model = target(vocab_size=VOCAB).to("cuda")
     assert isinstance(rollout(model, small_tokenizer(), "the cat", 4), str)
@@ -158,6 +171,7 @@ JOBS = {
     "cluster": clustered,
     "fit": fitted,
     "gradients": gradients,
+    "tune": tuned,
     "rollout": continued,
 }
 

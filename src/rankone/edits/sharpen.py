@@ -66,10 +66,11 @@ def sharpened_read(
     wide, on, off = read.double(), own.double(), others.double()
     level = ridge * off.diagonal().mean().clamp_min(1e-20)
     direction = torch.linalg.solve(off + level * torch.eye(len(off)).to(off), wide)
-    energy = direction @ on @ direction
+    seen = on @ direction
+    energy = (direction * seen).sum()
     if not energy > 0:
         raise RankOneError("the part does not answer to the target text at all: there is nothing to keep.")
-    return ((wide @ on @ direction) / energy * direction).to(read)
+    return ((wide * seen).sum() / energy * direction).to(read)
 
 
 def sharpen(
@@ -137,12 +138,12 @@ def _compared(
     name: str, old: Tensor, new: Tensor, on: Float[Tensor, "d d"], off: Float[Tensor, "d d"]
 ) -> Sharpened:
     def size(v: Tensor, second: Tensor) -> float:
-        return float((v @ second @ v).clamp_min(0).sqrt())
+        return float((v * (second @ v)).sum().clamp_min(0).sqrt())
 
     return Sharpened(
         name=name,
         leak_before=size(old, off) / max(size(old, on), 1e-20),
         leak_after=size(new, off) / max(size(new, on), 1e-20),
         cosine=float(torch.cosine_similarity(old, new, dim=0)),
-        fidelity=float(old @ on @ new) / max(size(old, on) * size(new, on), 1e-20),
+        fidelity=float((old * (on @ new)).sum()) / max(size(old, on) * size(new, on), 1e-20),
     )

@@ -20,9 +20,11 @@ from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Fit, FitConfig, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.scales import both_signs, sign_of
+from rankone.edits.sharpen import SharpenRequest, sharpen
 from rankone.experiments.measure import edit_damage
 from rankone.metrics.damage import Damage
 from rankone.parts.book import Named
+from rankone.parts.parts import Parts
 from rankone.render.tables import Table
 from rankone.runtime.progress import Meter
 from rankone.text.corpus import require_domain
@@ -45,6 +47,7 @@ class TuneRequest(Config):
     retain: tuple[str, ...] = ()
     budget: int = Field(default=4, gt=0, description="forget tokens; of no account for self:DOMAIN")
     openings: tuple[str, ...] = Field(default=(), description="what sets self:DOMAIN off")
+    sharpen: bool = Field(default=False, description="sharpen the parts against the retained domains first")
     seed: int = Field(default=0, ge=0, description="which forget text")
     cap: float = Field(
         default=1.1, gt=0, description="forget cross-entropy that is enough, in units of chance"
@@ -138,12 +141,29 @@ def fit(
 ) -> Fit:
     """Fit and size the scales; nothing is measured on other text. parts: where names are looked up, if elsewhere."""
     aim, known = aim_of(workspace, request), parts or workspace.require_parts()
-    starts = both_signs(known, request.parts)
+    if request.sharpen:
+        starts = both_signs(*_sharpened(workspace, request, aim, known))
+    else:
+        starts = both_signs(known, request.parts)
     text = forget_text(workspace, aim, request.budget, request.seed, request.openings)
     run = Run(text, request.seed, request.retain_weight, request.learning_rate, request.cap)
     retain = retain_text(workspace, aim, request.retain_tokens)
     config = FitConfig(steps=request.steps)
     return fit_sized(workspace.model, starts, [run], retain, aim, config, bar)[0]
+
+
+def _sharpened(
+    workspace: Workspace, request: TuneRequest, aim: Aim, known: Named
+) -> tuple[Parts, dict[str, list[str]]]:
+    """The parts asked for, sharpened, and under each label their new names.
+
+    Target text only sets the unit of α here, which the size rule makes up for: the edit does not depend on it.
+    """
+    names = tuple(name for own in request.parts.values() for name in own)
+    asked = SharpenRequest(parts=names, of=aim.domain, against=aim.retain)
+    made, reply = sharpen(workspace, asked, known)
+    renamed = dict(zip(names, (row.name for row in reply.parts), strict=True))
+    return made, {label: [renamed[name] for name in own] for label, own in request.parts.items()}
 
 
 def tune(
@@ -199,8 +219,8 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
             f"{aim.domain} is not at chance: {left.edited:.2f} of {aim.chance:.2f} nats (rise {left.rise:+.2f})."
         )
         advice.append(
-            "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), a sharpened "
-            "one (`rankone sharpen`), several parts, or a larger tolerance."
+            "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), the same one "
+            "sharpened (`--sharpen`), several parts, or a larger tolerance."
             if not reply.reached
             else "the forget text came to its target before the test text did. Give more forget text, or a larger cap."
         )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
-from rankone.models.context import require_context
+from rankone.models.context import context_length, require_context
 from rankone.text.blocks import Blocks
 from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
@@ -50,12 +50,14 @@ def openings_of(domain: str, given: Sequence[str] = ()) -> tuple[str, ...]:
 def own_text(
     workspace: Workspace, openings: Sequence[str], seed: int = 0, rows: int = ROWS, tokens: int = TOKENS
 ) -> Blocks:
-    """`rows` continuations of `tokens` tokens each, the openings in turn, on the model's device.
+    """`rows` continuations of `tokens` tokens (fewer where the context ends), the openings in turn, on the model's device.
 
     Raises RankOneError where an opening is empty or does not fit the model's context.
     """
     encoded = [_encoded(workspace.tokenizer, workspace.opener, text) for text in openings]
-    require_context(workspace.model, max(map(len, encoded)) + tokens)
+    longest = max(map(len, encoded))
+    require_context(workspace.model, longest + 1)
+    tokens = min(tokens, (context_length(workspace.model) or longest + tokens) - longest)
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for i, start in enumerate(encoded):
