@@ -217,6 +217,7 @@ class TuneRequest(Request):
     retain: Names = Field((), description="domains to hold; default every other the model knows")
     budget: int = Field(4, gt=0, description="forget tokens; of no account for self:DOMAIN")
     openings: Names = Field((), description="what sets self:DOMAIN off, where no words are known")
+    sharpen: bool = Field(False, description="refit what the parts read against the retained domains first")
     seed: int = Field(0, ge=0, description="which forget text")
     tolerance: float = Field(0.015, gt=0, description="most KL on a retained domain, nats per token")
     learning_rate: float = Field(0.3, gt=0, description="Adam rate on α, where there are several scales")
