@@ -114,8 +114,14 @@ def same(model: torch.nn.Module, before: dict[str, Tensor]) -> bool:
 class NoWords:
     """A tokenizer without entries, for models whose vocabulary has no words."""
 
+    chat_template = None
+    bos_token_id = eos_token_id = 0
+
     def __len__(self) -> int:
         return 0
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
 
 
 def workspace(model, parts=None, words=None, corpus=None) -> Workspace:

@@ -64,7 +64,7 @@ def rankone(*words: object) -> Outcome:
     """Run `rankone WORDS…` in this process, tables 200 characters wide."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     width = patch.object(console, "_width", 200)
-    still = patch.object(progress, "_quiet", lambda: True)  # no bars: what is on stderr is an error
+    still = patch.object(progress, "is_quiet", lambda: True)  # no bars: what is on stderr is an error
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
     with width, still, argv, redirect_stdout(out), redirect_stderr(err):
         try:

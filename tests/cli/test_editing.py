@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.tiny import rankone, write_pair
 
-from rankone.experiments import measure
+from rankone.answers import answer
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,7 @@ def test_a_prompt_is_continued(model):
 
 
 def test_what_a_model_says_is_inert(model, monkeypatch):
-    monkeypatch.setattr(measure, "rollout", lambda *_: " [b]\x1b[2J\u202ex\nend")
+    said = answer.Answer(prompt="Die", chat=False, text=" [b]\x1b[2J\u202ex\nend", tokens=3, finish="length")
+    monkeypatch.setattr(answer, "answer", lambda *_: said)
     done = rankone("generate", "Die", "--model", model)
     assert done.out == "Die [b]\\x1b[2J\\u{202e}x\nend\n"

@@ -59,7 +59,7 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         words = ["label", "harvest", "--base-url", url, "--model", "m", "--max-tokens", 100_000]
         only = rankone(*words, "--out", tmp_path / "labels", "--estimate")
         assert only.code == 0, only.err
-        assert "1 requests to" in only.out
+        assert "1 requests to" in only.err
         assert script.bodies == []
         done = rankone(*words, "--out", tmp_path / "labels")
     assert done.code == 0, done.err

@@ -18,6 +18,7 @@ from rich.text import Text
 from rankone.core.escaping import visible
 from rankone.render.bars import bar, level
 from rankone.render.columns import BAR, LEVEL, Column, Tabular, Value, is_words, share
+from rankone.runtime import progress
 from rankone.runtime.progress import aside
 from rankone.runtime.progress import console as output
 
@@ -52,7 +53,7 @@ def print_tables(tables: Iterable[Tabular]) -> None:
 
 def announce(tables: Iterable[Tabular]) -> None:
     """Show tables beside the progress, on standard error: what a long run says before it begins."""
-    for table in tables:
+    for table in () if progress.is_quiet() else tables:
         print_table(table, aside)
 
 

@@ -73,7 +73,7 @@ class Meter:
         before, self._done = self._done, self._done + steps
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, advance=steps, note=note)
-        elif not _quiet() and before * 10 // self._total != self._done * 10 // self._total:
+        elif not is_quiet() and before * 10 // self._total != self._done * 10 // self._total:
             spent = time.monotonic() - self._start
             left = spent * (self._total - self._done) / max(self._done, 1)
             words = [f"{self._title}: {self._done}/{self._total}", _clock(spent, left), note]
@@ -83,7 +83,7 @@ class Meter:
 @contextmanager
 def meter(title: str, total: int) -> Iterator[Meter]:
     """Show progress of `total` steps on standard error while the block runs."""
-    if _quiet() or not aside.is_terminal:
+    if is_quiet() or not aside.is_terminal:
         yield Meter(None, title, total)
         return
     columns = (
@@ -122,5 +122,6 @@ def _minutes(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def _quiet() -> bool:
+def is_quiet() -> bool:
+    """Whether nothing but warnings is to be said."""
     return log.level > logging.INFO

@@ -29,9 +29,9 @@ class LabelRequest(Request):
         None, description="OpenAI-compatible server, as http://localhost:8000/v1; key: RANKONE_API_KEY"
     )
     model: str | None = Field(None, description="the server's model")
-    limit: int | None = Field(None, description="labels by the model, most frequent first")
+    limit: int | None = Field(None, gt=0, description="labels by the model, most frequent first")
     score: bool = Field(False, description="also score the labels")
-    judged: int = Field(50, description="labels the model judges, with --score")
+    judged: int = Field(50, gt=0, description="labels the model judges, with --score")
     held_out: Path | None = Field(None, description="harvest of other text to score on")
     price_in: float = Field(0.0, description="per million tokens in")
     price_out: float = Field(0.0, description="per million tokens out")
