@@ -39,6 +39,8 @@ def tuned(pair, tmp_path_factory):
     words = [
         "--scale",
         COMPONENTS,
+        "--forget",
+        "de",
         "--retain",
         "en,fr",
         "--budget",
@@ -168,6 +170,8 @@ def test_the_seed_decides_the_forget_text(pair, tuned):
     words = [
         "--scale",
         COMPONENTS,
+        "--forget",
+        "de",
         "--retain",
         "en,fr",
         "--budget",

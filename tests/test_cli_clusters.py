@@ -84,7 +84,7 @@ def test_tune_scales_a_component(pair, clustered, tmp_path):
     assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1
     assert edit.description.startswith("c1 × ")
     provenance = open_artifact(tmp_path / "e", "edit").provenance
-    assert provenance["components"] == {"c1": members}
+    assert provenance["parts"] == {"c1": members}
 
 
 @pytest.mark.parametrize(

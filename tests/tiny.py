@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from tests.helpers import simple_mlp
 
-from rankone.cli import main
+from rankone.cli import command, main
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
@@ -60,11 +60,11 @@ class Outcome:
     err: str
 
 
-def rankone(*words: object) -> Outcome:
-    """Run `rankone WORDS…` in this process, tables 200 characters wide."""
+def rankone(*words: object, quiet: bool = True) -> Outcome:
+    """Run `rankone WORDS…` in this process, tables 200 characters wide; `quiet`: what is on stderr is an error."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     width = patch.object(console, "_width", 200)
-    still = patch.object(progress, "is_quiet", lambda: True)  # no bars: what is on stderr is an error
+    still = patch.object(command, "report", lambda **_: progress.report(quiet))
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
     with width, still, argv, redirect_stdout(out), redirect_stderr(err):
         try:

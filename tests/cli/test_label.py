@@ -57,7 +57,7 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("RANKONE_API_KEY", "sk-secret")
     with serving([ok()]) as (url, script):
         words = ["label", "harvest", "--base-url", url, "--model", "m", "--max-tokens", 100_000]
-        only = rankone(*words, "--out", tmp_path / "labels", "--estimate")
+        only = rankone(*words, "--out", tmp_path / "labels", "--estimate", quiet=False)
         assert only.code == 0, only.err
         assert "1 requests to" in only.err
         assert script.bodies == []
@@ -78,7 +78,7 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         (["--max-cost", "1"], "--price-in"),
         (["--base-url", "localhost", "--model", "m"], "no address of a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--timeout", "0"], "timeout"),
-        (["--limit", "0"], "--limit is about a server"),
+        (["--limit", "1"], "--limit is about a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--limit", "0"], "limit: Input should be"),
         (["--held-out", "other"], "give --score too"),
         (["--score", "--held-out", "harvest"], "is the one that is labelled"),

@@ -111,7 +111,7 @@ def test_show_on_the_terminal(world):
     said = shown(labelled(world, "show", NAME))
     assert NAME in said
     assert "words [bold]" in said
-    assert "Fires with" in said
+    assert "Fire together with it" in said
     near = shown(read(world, "show", NAME, "--model", *pair(world)))
     assert "give --labels" in near
     assert any(words in near for words in ("Writes alike", "Reads alike", "Read what it writes"))

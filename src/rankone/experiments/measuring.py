@@ -7,20 +7,23 @@ from pathlib import Path
 from rankone.core.artifact import MANIFEST, environment, open_artifact, write_json
 from rankone.experiments.config import Measured
 from rankone.metrics.cross_entropy import text_losses
-from rankone.models.context import usual_context
-from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import resolve
 from rankone.render.tables import Table
-from rankone.text.corpus import Corpus, described
-from rankone.text.passages import domain_blocks, shortages
+from rankone.text.corpus import described
+from rankone.text.passages import shortages
+from rankone.workspace import Workspace
 
 
-def measure_model(name: str, corpus: Corpus, split: str, tokens: int, out: Path | None = None) -> Measured:
-    """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; saved to `out`."""
-    model, tokenizer = load_model(name), load_tokenizer(name)
-    context = usual_context(model)
-    text = {d: domain_blocks(tokenizer, corpus, d, split, tokens, context) for d in corpus.domains()}
-    losses = text_losses(model, text)
+def measure_model(
+    name: str, workspace: Workspace, split: str, tokens: int, out: Path | None = None
+) -> Measured:
+    """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; saved to `out`.
+
+    name: where the workspace's model was loaded from, for provenance.
+    """
+    corpus = workspace.corpus
+    text = workspace.text(corpus.domains(), split, tokens)
+    losses = text_losses(workspace.model, text)
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(

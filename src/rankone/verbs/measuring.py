@@ -36,12 +36,16 @@ class MeasureReply(Reply):
     tokens: int
     chance: float
     ce: dict[str, float]
+    error: dict[str, float | None]
+    short: dict[str, int] = Field(default_factory=dict)
 
     def tables(self) -> Sequence[Table]:
-        """One row per domain."""
-        caption = f"first {self.tokens:,} {self.split} tokens of each domain; chance {self.chance:.3f}"
-        rows = [[domain, value] for domain, value in self.ce.items()]
-        return (Table.of(f"{self.model}: cross-entropy, nats per token", ["domain", "CE"], rows, caption),)
+        """One row per domain, with the standard error over passages; domains with less text than asked are named."""
+        caption = f"{self.tokens:,} {self.split} tokens of each domain; chance {self.chance:.3f}"
+        caption += "".join(f"; {domain} has only {count:,}" for domain, count in self.short.items())
+        rows = [[domain, value, self.error.get(domain)] for domain, value in self.ce.items()]
+        columns = ["domain", "CE", "standard error"]
+        return (Table.of(f"{self.model}: cross-entropy, nats per token", columns, rows, caption),)
 
 
 def measure(opening: Opening, request: MeasureRequest) -> MeasureReply:
@@ -49,9 +53,17 @@ def measure(opening: Opening, request: MeasureRequest) -> MeasureReply:
     from rankone.experiments.measuring import measure_model
 
     name = opening.options.model
-    measured = measure_model(name, opening.corpus, request.split, request.tokens, request.out)
-    chance = opening.workspace.chance
-    return MeasureReply(model=name, split=request.split, tokens=request.tokens, chance=chance, ce=measured.ce)
+    measured = measure_model(name, opening.bare, request.split, request.tokens, request.out)
+    chance = opening.bare.chance
+    return MeasureReply(
+        model=name,
+        split=request.split,
+        tokens=request.tokens,
+        chance=chance,
+        ce=measured.ce,
+        error=dict(measured.error),
+        short=dict(measured.short),
+    )
 
 
 class PicksRequest(Request):
