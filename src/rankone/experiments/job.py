@@ -26,6 +26,7 @@ from rankone.edits.selection import (
     specificity,
     top_names,
 )
+from rankone.edits.sharpen import SharpenRequest, sharpen
 from rankone.experiments.config import JobConfig, MethodName
 from rankone.experiments.measure import rollout
 from rankone.harvest.brief import brief_harvest
@@ -35,6 +36,7 @@ from rankone.harvest.reading.summary import Importances
 from rankone.labels.label import Labelled
 from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
+from rankone.parts.parts import Parts
 from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import require_domain
@@ -101,8 +103,16 @@ class Job:
 
     def starts(self, name: str) -> Sequence[Method]:
         """Where fits of a method start: two for each method."""
-        target = Target(self.workspace.model, self.workspace.require_parts(), self.choice[0].name, self.top)
+        parts, single = self.workspace.require_parts(), self.choice[0].name
+        target = Target(self.workspace.model, parts, single, self.top, lambda: self.sharpened)
         return kind_named(name).starts(target)
+
+    @cached_property
+    def sharpened(self) -> Parts:
+        """The picked part with its read direction refitted on training text of the trained domains."""
+        others = tuple(d for d in self.config.trained if d != self.config.forget)
+        asked = {"parts": (self.choice[0].name,), "of": self.config.forget, "against": others}
+        return sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))[0]
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
         """Fit runs of one method from its starts, each brought to its size; results in the order of `runs`."""

@@ -9,16 +9,21 @@ from transformers import PreTrainedModel
 
 from rankone.edits.adapters import Method
 from rankone.parts.book import Named
+from rankone.parts.parts import Parts
 
 
 @dataclass(frozen=True)
 class Target:
-    """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest."""
+    """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest.
+
+    sharpened: gives the single part with its read direction refitted, where there is text to refit it on.
+    """
 
     model: PreTrainedModel
     parts: Named
     single: str
     several: Sequence[str] = ()
+    sharpened: Callable[[], Parts] | None = None
 
     @property
     def site(self) -> str:
