@@ -46,7 +46,7 @@ def contrast(first: str, second: str) -> float:
 def readable(colour: str, ground: str) -> str:
     """`colour`, moved towards black or white until it stands out from `ground` by CONTRAST."""
     goal = 0 if luminance(ground) > 0.5 else 255
-    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    parts, moved = [int(colour[i : i + 2], 16) for i in (1, 3, 5)], colour
     for step in range(101):
         moved = "#" + "".join(f"{round(p + (goal - p) * step / 100):02x}" for p in parts)
         if contrast(moved, ground) >= CONTRAST:
