@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic_core import PydanticUndefined
@@ -67,3 +68,10 @@ def test_the_table_is_read_without_torch():
     code = f"import sys, rankone.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_reference_is_made_from_the_table():
+    from rankone.verbs.reference import reference
+
+    page = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+    assert page.read_text("utf8") == reference(), "run `python -m rankone.verbs.reference > docs/api.md`"
