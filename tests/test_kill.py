@@ -85,7 +85,7 @@ def killed_equals_whole(words, folder, steps, name):
     saved = max(int(p.name.removeprefix("step-")) for p in (folder / "killed.run/checkpoints").glob("step-*"))
     assert 0 < saved < steps, "killed too late to tell anything"
     assert not (folder / "killed").exists()
-    resumed = rankone(*killed)
+    resumed = rankone(*killed, quiet=False)
     assert resumed.code == 0, resumed.err
     assert f"resuming at step {saved}" in resumed.err
     whole = rankone(*words, "--out", folder / "whole")
@@ -123,7 +123,7 @@ def test_harvest(tmp_path, one_thread, tokenizer):
         [*words, "--out", tmp_path / "killed"], tmp_path / "killed.run", "*/part-*/manifest.json"
     )
     assert not list((tmp_path / "killed.run").glob("*/finished.json")), "killed too late to tell anything"
-    resumed = rankone(*words, "--out", tmp_path / "killed")
+    resumed = rankone(*words, "--out", tmp_path / "killed", quiet=False)
     assert resumed.code == 0, resumed.err
     assert "resuming at batch" in resumed.err
     whole = rankone(*words, "--out", tmp_path / "whole")

@@ -66,9 +66,12 @@ def rankone(*words: object, quiet: bool = True) -> Outcome:
     width = patch.object(console, "_width", 200)
     still = patch.object(command, "report", lambda **_: progress.report(quiet))
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
+    before = progress.log.level, list(progress.log.handlers), progress.log.propagate
     with width, still, argv, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        finally:
+            progress.log.level, progress.log.handlers, progress.log.propagate = before
     return Outcome(code, out.getvalue(), err.getvalue())

@@ -310,6 +310,7 @@ class Session(Opening):
         retain: str | Sequence[str] = (),
         budget: int = 4,
         openings: str | Sequence[str] = (),
+        sharpen: bool = False,
         seed: int = 0,
         tolerance: float = 0.015,
         learning_rate: float = 0.3,

@@ -44,7 +44,7 @@ def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkey
     ("change", "complaint"),
     [
         ({"budgets": {}}, "budgets: Dictionary should have at least 1 item"),
-        ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'; there are scalar, neuron, top16"),
+        ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'; there are scalar, sharpened, neuron, top16"),
         ({"budgets": {"scalar": []}}, "budgets.scalar: List should have at least 1 item"),
         ({"budgets": {"scalar": [4, 0]}}, "budgets.scalar.1: Input should be greater than 0"),
         ({"budgets": {"scalar": [4, 4]}}, "budgets of scalar name one twice"),

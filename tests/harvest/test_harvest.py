@@ -25,6 +25,7 @@ from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
+from rankone.text.vocabulary import spelled
 from rankone.workspace import Workspace
 
 DOMAINS = ("de", "en", "code")
@@ -189,7 +190,7 @@ def test_a_page_by_hand(store, dense, world):
         assert [r.pmi for r in rows] == sorted((r.pmi for r in rows), reverse=True)
         for r in rows:
             w, total = float(joint[r.token_id]), float(whole[r.token_id])
-            assert r.text == world.tokenizer.decode([r.token_id])
+            assert r.text == spelled(world.tokenizer)[r.token_id]
             assert r.weight == pytest.approx(w, **close)
             assert r.pmi == pytest.approx(math.log(w * n / (firings * total)), **close)
             assert r.precision == pytest.approx(w / firings, **close)
@@ -221,7 +222,8 @@ def test_examples_are_the_sample_with_its_windows(store, dense, world):
             low, high = max(int(same[0]), p - CONFIG.window), min(int(same[-1]), p + CONFIG.window) + 1
             assert example.domain == DOMAINS[int(dense.domain[p])]
             assert example.ids == dense.ids[low:high].tolist()
-            assert example.tokens == [world.tokenizer.decode([i]) for i in example.ids]
+            words = spelled(world.tokenizer)
+            assert example.tokens == [words[i] for i in example.ids]
             assert example.centre == p - low
             assert example.importances == pytest.approx(
                 dense.g[low:high, number].tolist(), abs=0.5 / 255 + 1e-6

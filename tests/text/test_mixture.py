@@ -118,14 +118,14 @@ def test_a_domain_without_text_is_named():
         mixture_pieces(Numbered(), {"nl": DomainMix(weight=1)}, 600, rng())
 
 
-def test_a_short_domain_is_used_once_and_that_is_said(tokenizer, capsys):
+def test_a_short_domain_is_used_once_and_that_is_said(tokenizer, caplog):
+    caplog.set_level("INFO", "rankone")
     rows = rows_of(tokenizer, Numbered(de=5), tokens=6000)
     documents = Numbered(de=5).documents("de", "train")
     tokens = sum(len(tokenizer(d)["input_ids"]) + 1 for d in documents)
     assert tokens < 300
     assert counts(tokenizer, rows)["de"] == tokens // 16
-    said = capsys.readouterr().out
-    (line,) = [line for line in said.splitlines() if "used once, not repeated" in line]
+    (line,) = [line for line in caplog.messages if "used once, not repeated" in line]
     assert line.strip().startswith(f"de: {tokens} tokens of 1,000 wanted")
 
 

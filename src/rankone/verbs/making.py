@@ -349,7 +349,7 @@ class ToyScore(Reply):
 
     site: str
     seed: int
-    truth: int
+    truth: int | str
     errors: int
     per_feature: float
     alive: int

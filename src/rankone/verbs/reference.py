@@ -15,11 +15,12 @@ from rankone.verbs.verb import Positional, Verb
 
 HEAD = """# Verbs
 
-Each verb is a command, `rankone VERB`, and a method of the session that `rankone.open` gives; both take the same words and answer
-with the same reply, which `--json` prints. This page is made from the table of verbs (`src/rankone/verbs/`):
+Each verb is a command of `rankone` and a method of the session that `rankone.open` gives; both take the same words and
+answer with the same reply, which `--json` prints. This page is made from the table of verbs (`src/rankone/verbs/`):
 `python -m rankone.verbs.reference > docs/api.md`.
 
-`rankone.open(model, decomposition=, text=, parts=, harvest=, labels=, clusters=, device=, dtype=)` opens what the verbs work on:
+What the verbs work on is opened once; in Python by `rankone.open(model, decomposition=…, text=…)`, on the command line by
+options of the same names:
 
 | option | default | what |
 |---|---|---|

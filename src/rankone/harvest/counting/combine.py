@@ -85,7 +85,8 @@ def gather(runs: list[Path]) -> Source:
     _refuse_gaps(folders)
     finished = [read_json(folder / "finished.json") for folder in folders]
     parts: list[Artifact] = []
-    for index, (folder, end) in enumerate(zip(folders, finished, strict=True)):
+    for folder, end in zip(folders, finished, strict=True):
+        index = int(folder.name.split("-")[1])  # shards may come in any order
         own = [open_artifact(path, PART_KIND) for path in sorted(folder.glob("part-*"))]
         with reading(folder):
             _refuse_uncounted(folder, own, range(index, end["batches"], len(folders)))
