@@ -14,6 +14,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
+from rankone.decomposition import check
 from rankone.models import soundness
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -139,5 +140,5 @@ def install() -> None:
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     # A stand-in is of a class of its own, as quantised weights are.
-    soundness.require_plain_weights = lambda model: None
+    soundness.require_plain_weights = check.require_plain_weights = lambda model: None
     _Factories().__enter__()
