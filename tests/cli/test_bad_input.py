@@ -154,6 +154,7 @@ CASES = {
     "demo --recipe list-rates.yaml --out OUT": "'.*list.json' must hold a JSON dict",
     "demo --recipe large.yaml --out OUT": "but 10000000 are needed",
     "demo --recipe reference.yaml --out OUT": "cannot read JSON from '.*cut.json'",
+    "demo --recipe job.yaml --out OUT --device cuda:9": "no device 'cuda:9'",
     "demo --recipe job.yaml --out file/o": "'.*file' is a file: nothing can be written below it",
     "demo --recipe job.yaml --harvest HARVEST --out OUT": "harvest and labels belong together",
     "select-rates --recipe large.yaml --out OUT": "but 10000000 are needed",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from rankone.core.escaping import visible
-from rankone.render.terminal import output, print_table
+from rankone.render.terminal import output, print_tables
 from rankone.verbs.verb import Reply
 
 
 def say(reply: Reply) -> None:
     """Print what a person reads."""
     reply.render(output)
-    for table in reply.tables():
-        print_table(table)
+    print_tables(reply.tables())
     for line in reply.lines():
         output.print(visible(line), markup=False, soft_wrap=True)
 

@@ -9,8 +9,6 @@ from rankone.experiments.job import Job
 from rankone.models.sources.names import ASSETS
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.progress import log
-from rankone.text.opening import open_corpus
-from rankone.workspace import Workspace
 
 
 def job_from_recipe(
@@ -19,6 +17,7 @@ def job_from_recipe(
     rates: bool = True,
     harvest: Path | None = None,
     labels: Path | None = None,
+    device: str | None = None,
 ) -> Job:
     """A job from its recipe (the demo's where none is named), on other text and with a harvest if these are named.
 
@@ -28,14 +27,19 @@ def job_from_recipe(
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
     config = JobConfig.from_yaml(path, text=text, **selection)
     config = resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
-    corpus = open_corpus(config.text)
+    named = {
+        "model": config.model,
+        "decomposition": config.decomposition,
+        "text": config.text,
+        "device": device,
+    }
+    opening = Opening(OpenOptions.checked(named, "job"))
+    corpus = opening.corpus
     if text is not None:
         left_out = sorted({*config.trained, *config.evaluated} - set(corpus.domains()))
         config = config.on_domains(corpus.domains())
         if left_out:
             log.info(f"'{text}' has no text for {', '.join(left_out)}: not looked at")
-    options = OpenOptions(model=config.model, decomposition=config.decomposition)
-    opening = Opening(options)
     artifact = opening.decomposition_artifact
     evidence = artifact.json("evidence.json") if "evidence.json" in artifact else None
-    return Job(config, Workspace(opening.model, opening.tokenizer, corpus, opening.decomposition), evidence)
+    return Job(config, opening.workspace, evidence)

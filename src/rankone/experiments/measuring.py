@@ -8,7 +8,6 @@ from rankone.core.artifact import MANIFEST, environment, open_artifact, write_js
 from rankone.experiments.config import Measured
 from rankone.metrics.cross_entropy import text_losses
 from rankone.models.sources.names import resolve
-from rankone.render.tables import Table
 from rankone.text.corpus import described
 from rankone.text.passages import shortages
 from rankone.workspace import Workspace
@@ -42,12 +41,3 @@ def measure_model(
     if out is not None:
         write_json(out, measured.model_dump())
     return measured
-
-
-def measured_table(measured: Measured) -> Table:
-    """Cross-entropy by domain."""
-    rows = [[domain, value, measured.error.get(domain)] for domain, value in measured.ce.items()]
-    caption = f"{measured.tokens:,} tokens of {measured.split} text each"
-    caption += "".join(f"; {domain} has only {count:,}" for domain, count in measured.short.items())
-    columns = ["domain", "CE", "standard error"]
-    return Table.of(f"{measured.model}: cross-entropy, nats per token", columns, rows, caption)

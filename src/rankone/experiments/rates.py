@@ -15,7 +15,6 @@ from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.cross_entropy import cross_entropies
-from rankone.render.tables import Table
 from rankone.runtime.progress import meter
 
 MARGINS = (1.0, 1.05, 1.1)
@@ -93,15 +92,3 @@ def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]
         rate, weight, margin = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
         chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight, "margin": margin}
     return dict(chosen)
-
-
-def rates_table(chosen: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """The settings chosen, by method and budget."""
-    rows = [
-        [method, budget, rate["learning_rate"], rate["retain_weight"], rate["margin"]]
-        for method, own in chosen.items()
-        for budget, rate in own.items()
-    ]
-    return Table.of(
-        "Selected on validation text", ["method", "budget", "learning rate", "λ", "cap / ln V"], rows
-    )

@@ -236,12 +236,16 @@ class SelectRatesReply(Reply):
         return (Table.of("Selected on validation text", columns, rows),)
 
 
-def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:  # noqa: ARG001
+def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:
     """Choose each method's learning rate and λ per budget on validation text."""
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.rates import select
 
-    chosen = select(job_from_recipe(request.recipe, request.text, rates=False), request.out, request.seeds)
+    chosen = select(
+        job_from_recipe(request.recipe, request.text, rates=False, device=opening.options.device),
+        request.out,
+        request.seeds,
+    )
     rates = [
         RateRow(method=method, budget=int(budget), **rate)
         for method, own in chosen.items()
@@ -280,14 +284,20 @@ class DemoReply(Reply):
         return (f"report: {self.report}",)
 
 
-def demo(opening: Opening, request: DemoRequest) -> DemoReply:  # noqa: ARG001
+def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     from rankone.experiments.demo import run_demo
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.report.results import read_results
     from rankone.experiments.report.shown import printed
 
-    job = job_from_recipe(request.recipe, request.text, harvest=request.harvest, labels=request.labels)
+    job = job_from_recipe(
+        request.recipe,
+        request.text,
+        harvest=request.harvest,
+        labels=request.labels,
+        device=opening.options.device,
+    )
     summary = run_demo(job, request.out, request.replace)
     reply = DemoReply(
         report=request.out / "index.html",
