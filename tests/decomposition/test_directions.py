@@ -30,7 +30,7 @@ def test_cosines_at_the_same_site(random):
     ):
         others = [n for n in random.names() if n.startswith("h.0.mlp.down_proj:") and n != name]
         expected = sorted(((of(*random.vectors(n)), n) for n in others), key=lambda x: -abs(x[0]))[:4]
-        assert [(r.component, pytest.approx(r.cosine, abs=1e-5)) for r in found[key]] == [
+        assert [(r.part, pytest.approx(r.cosine, abs=1e-5)) for r in found[key]] == [
             (n, c) for c, n in expected
         ]
 
@@ -40,9 +40,9 @@ def test_who_reads_what_it_writes(random):
     found = direction_neighbours(random, "h.0.attn.o_proj:1", width=8, top=3)
     others = [n for n in random.names() if n.startswith("h.0.mlp.c_fc:")]
     best = max(others, key=lambda n: abs(cosine(u, random.vectors(n)[0])))
-    assert found["readers"][0].component == best
+    assert found["readers"][0].part == best
     assert found["readers"][0].cosine == pytest.approx(cosine(u, random.vectors(best)[0]), abs=1e-5)
-    assert {r.component.rsplit(":", 1)[0] for r in found["writers"]} == {"h.0.attn.v_proj"}
+    assert {r.part.rsplit(":", 1)[0] for r in found["writers"]} == {"h.0.attn.v_proj"}
 
 
 def test_lists_without_an_entry_are_left_out():

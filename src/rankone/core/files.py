@@ -56,11 +56,11 @@ def parse_json(text: str) -> Any:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' stands there twice")
-    return found
+    return values
 
 
 def write_json(path: Path, value: object) -> None:

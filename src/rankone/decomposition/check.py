@@ -39,7 +39,7 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
     with installed(target, {s.name: _nothing(s) for s in sites}) as placed:
         with torch.no_grad():
             again, calls = _watched_run(target, ids, placed)
-        if not same_output(again, clean):
+        if not equal_outputs(again, clean):
             raise RankOneError(
                 f"{type(target).__name__} gives other logits when it runs again: it is random. Is it in eval mode?"
             )
@@ -54,7 +54,7 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
         )
 
 
-def same_output(one: Tensor, other: Tensor) -> bool:
+def equal_outputs(one: Tensor, other: Tensor) -> bool:
     """Equal to the bit on a CPU; elsewhere up to kernels that add in no fixed order (mixtures of experts)."""
     allowed = 0.0 if other.device.type == "cpu" else _RELATIVE * other.abs().max().item()
     return (one - other).abs().max().item() <= allowed
@@ -120,7 +120,7 @@ def _read_past(target: PreTrainedModel, ids: Tensor, placed: dict[str, Decompose
     finally:
         for weight, flag in zip(weights.values(), flags, strict=True):
             weight.requires_grad_(flag)
-    return [name for name, own in zip(weights, gradients, strict=True) if own is not None]
+    return [name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
 
 def _watch(name: str, calls: Calls) -> Any:

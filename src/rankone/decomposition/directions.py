@@ -19,7 +19,7 @@ MATRIX, READ, WRITE, READERS, WRITERS = "matrix", "read", "write", "readers", "w
 class DirectionRow:
     """Another subcomponent and the cosine between its direction and this one's; signed."""
 
-    component: str
+    part: str
     cosine: float
 
 
@@ -37,7 +37,7 @@ def direction_neighbours(
     read, write = (_units(f) for f in _factors(decomposition, site))
     by_read, by_write = read @ read[column], write @ write[column]
     names = _names(decomposition, site)
-    found = {
+    lists = {
         MATRIX: _largest(names, by_read * by_write, top, name),
         READ: _largest(names, by_read, top, name),
         WRITE: _largest(names, by_write, top, name),
@@ -45,15 +45,15 @@ def direction_neighbours(
     shapes = {
         s: (f[0].shape[1], f[1].shape[1]) for s in decomposition.sites for f in [_factors(decomposition, s)]
     }
-    for title, own, side, linked in (
+    for title, direction, side, linked in (
         (READERS, write[column], 0, [s for s in shapes if feeds(site, s, shapes, width)]),
         (WRITERS, read[column], 1, [s for s in shapes if feeds(s, site, shapes, width)]),
     ):
-        cosines = [_units(_factors(decomposition, s)[side]) @ own for s in linked]
+        cosines = [_units(_factors(decomposition, s)[side]) @ direction for s in linked]
         if linked:
             names = [n for s in linked for n in _names(decomposition, s)]
-            found[title] = _largest(names, torch.cat(cosines), top, name)
-    return {title: rows for title, rows in found.items() if rows}
+            lists[title] = _largest(names, torch.cat(cosines), top, name)
+    return {title: rows for title, rows in lists.items() if rows}
 
 
 def _factors(
@@ -72,6 +72,6 @@ def _names(decomposition: Decomposition, site: str) -> list[str]:
     return [f"{site}:{int(i)}" for i in decomposition.indices[site]]
 
 
-def _largest(names: list[str], cosines: Float[Tensor, " n"], top: int, own: str) -> list[DirectionRow]:
+def _largest(names: list[str], cosines: Float[Tensor, " n"], top: int, left_out: str) -> list[DirectionRow]:
     best = cosines.abs().topk(min(top + 1, len(names))).indices.tolist()
-    return [DirectionRow(names[i], float(cosines[i])) for i in best if names[i] != own][:top]
+    return [DirectionRow(names[i], float(cosines[i])) for i in best if names[i] != left_out][:top]

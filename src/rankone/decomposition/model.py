@@ -181,8 +181,8 @@ class DecomposedModel:
         # `split`, not slices: the backward of each slice would fill a gradient of the whole.
         deltas = nothing if delta is None else delta.split(1, dim=-1)
         routes = nothing if route is None else route.split(1, dim=-1)
-        for site, own, own_delta, own_route in zip(self.modules, masks, deltas, routes, strict=True):
-            site.set_masks(own, own_delta, own_route)
+        for site, site_mask, site_delta, site_route in zip(self.modules, masks, deltas, routes, strict=True):
+            site.set_masks(site_mask, site_delta, site_route)
             site.grid = (ids.shape[0], ids.shape[1])
         try:
             return self._prefix.late(ids, lambda: output_of(self.target, ids))
@@ -232,9 +232,9 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
     sites = config.sites
     factors = {s: (tensors[f"V.{site_key(s)}"], tensors[f"U.{site_key(s)}"]) for s in sites}
     counts = [factors[s][0].shape[1] for s in sites]
-    own = read_importance_config(config.importance)
-    widths = tap_widths(importance_class(own).taps, target, find_sites(target, sites), counts)
-    importance = build_importance(own, widths, counts)
+    importance_config = read_importance_config(config.importance)
+    widths = tap_widths(importance_class(importance_config).taps, target, find_sites(target, sites), counts)
+    importance = build_importance(importance_config, widths, counts)
     numbers = {s: indices[f"indices.{site_key(s)}"] for s in sites}
     decomposition = Decomposition(factors, importance, numbers, config.origin, config.made)
     decomposition.load_state_dict(tensors)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rankone.decomposition.check import same_output
+from rankone.decomposition.check import equal_outputs
 from rankone.models.blocks import blocks_of
 from rankone.models.modules import StandIn, replaced
 from rankone.runtime.progress import log
@@ -49,17 +49,17 @@ class Prefix:
 
     def late(self, ids: Int[Tensor, "b t"], forward: Callable[[], Tensor]) -> Float[Tensor, "b t vocab"]:
         """The forward from the first decomposed block on; in full for ids it has not seen."""
-        found = self._find(ids) if self._verified else None
-        if found is None:
+        output = self._find(ids) if self._verified else None
+        if output is None:
             logits = forward()
             if self.blocks and self._verified:
                 self._keep(ids)
             return logits
-        return self._from(found, forward)
+        return self._from(output, forward)
 
     def _replay(self, ids: Tensor, forward: Callable[[], Tensor], logits: Tensor) -> bool:
         """Whether starting late gives the logits of the whole forward; if not, it is off from here on."""
-        if same_output(self._from(self._find(ids), forward), logits):
+        if equal_outputs(self._from(self._find(ids), forward), logits):
             return True
         log.info(
             f"late start is off: without its first {self.blocks} blocks the model gives other logits "
@@ -114,10 +114,10 @@ def late_start(model: nn.Module, sites: Sequence[str], kept: int = 1) -> Iterato
     With a site in the first block, or sites in several lists of blocks, nothing is replaced. The original modules
     are put back whatever happens.
     """
-    found = blocks_of(model, sites)
-    first = 0 if found is None else found.first
+    blocks = blocks_of(model, sites)
+    first = 0 if blocks is None else blocks.first
     prefix = Prefix(first, kept)
-    names = [f"{found.path}.{i}" for i in range(first)] if found is not None else []
+    names = [f"{blocks.path}.{i}" for i in range(first)] if blocks is not None else []
     placed = {name: PrefixBlock(model.get_submodule(name), prefix, name == names[-1]) for name in names}
     with replaced(model, placed):
         yield prefix

@@ -37,11 +37,13 @@ def best_matches(one: Pair, other: Pair, block: int = BLOCK) -> Float[Tensor, "3
     other_v, other_u = _directions(other)
     best = torch.zeros(3, len(v))
     for rows in _blocks(len(v), block):
-        found = [torch.zeros(3, len(v[rows]))]
+        best_of_block = [torch.zeros(3, len(v[rows]))]
         for columns in _blocks(len(other_v), block):
             cos_v, cos_u = v[rows] @ other_v[columns].T, u[rows] @ other_u[columns].T
-            found.append(torch.stack([cos_u.abs().amax(1), cos_v.abs().amax(1), (cos_u * cos_v).amax(1)]))
-        best[:, rows] = torch.stack(found).amax(0)
+            best_of_block.append(
+                torch.stack([cos_u.abs().amax(1), cos_v.abs().amax(1), (cos_u * cos_v).amax(1)])
+            )
+        best[:, rows] = torch.stack(best_of_block).amax(0)
     return best
 
 
@@ -57,9 +59,9 @@ def _blocks(count: int, block: int) -> Iterator[slice]:
 def alive_pairs(decomposition: Decomposition, alive: Bool[Tensor, " c"]) -> dict[str, Pair]:
     """(V, U) of the alive subcomponents of every site."""
     pairs = {}
-    for site, own in zip(decomposition.sites, alive.split(decomposition.counts), strict=True):
+    for site, kept in zip(decomposition.sites, alive.split(decomposition.counts), strict=True):
         read, write = decomposition.factors(site)
-        pairs[site] = (read[:, own].detach(), write[own].detach())
+        pairs[site] = (read[:, kept].detach(), write[kept].detach())
     return pairs
 
 
@@ -138,7 +140,7 @@ def _mean(per_site: list[dict[str, Tensor]]) -> dict[str, dict[str, float | None
     """Mean over the subcomponents of all given sites, by kind of match and measure."""
     means = {}
     for kind in per_site[0]:
-        joined = torch.cat([own[kind] for own in per_site], 1)
+        joined = torch.cat([matches[kind] for matches in per_site], 1)
         values = joined.mean(1).tolist() if joined.shape[1] else [None] * len(MEASURES)
         means[kind] = dict(zip(MEASURES, values, strict=True))
     return means

@@ -28,13 +28,13 @@ class SiteInputs(list[Tensor]):
 
 def block_paths(model: nn.Module, sites: Sequence[str]) -> list[str]:
     """Module paths of the blocks that run one after the other above `sites`; RankOneError where they have no one list."""
-    found = blocks_of(model, sites)
-    if found is None:
+    blocks = blocks_of(model, sites)
+    if blocks is None:
         raise RankOneError(
             "importance.kind 'residual_transformer' reads the inputs of one list of blocks, and the sites lie in several "
             "lists. Decompose the sites of one of them, or use 'shared_transformer'."
         )
-    return [f"{found.path}.{i}" for i in range(len(model.get_submodule(found.path)))]  # pyright: ignore[reportArgumentType]
+    return [f"{blocks.path}.{i}" for i in range(len(model.get_submodule(blocks.path)))]  # pyright: ignore[reportArgumentType]
 
 
 def tap_widths(taps: Taps, model: nn.Module, sites: Sequence[Site], counts: Sequence[int]) -> list[int]:
@@ -57,13 +57,13 @@ def tap_widths(taps: Taps, model: nn.Module, sites: Sequence[Site], counts: Sequ
 @contextmanager
 def block_inputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Float[Tensor, "b t d"]]]:
     """Collect the hidden states each block is first called with while the block runs, by path."""
-    found: dict[str, Tensor] = {}
+    inputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             # The first call alone: a late start tries the forward a second time, on stand-ins.
-            found.setdefault(path, args[0] if args else kwargs["hidden_states"])
+            inputs.setdefault(path, args[0] if args else kwargs["hidden_states"])
 
         return hook
 
@@ -71,7 +71,7 @@ def block_inputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, F
         model.get_submodule(path).register_forward_pre_hook(keep(path), with_kwargs=True) for path in paths
     ]
     try:
-        yield found
+        yield inputs
     finally:
         for handle in handles:
             handle.remove()

@@ -37,23 +37,23 @@ def as_decomposition(
         raise RankOneError("there is no text to take the sizes of activations from.")
     factors = {site: parts.factors(site) for site in parts.sites}
     importance = Magnitude(MagnitudeConfig(), parts.counts, parts.counts).to(target.device)
-    found = Decomposition(factors, importance, parts.indices, parts.origin, parts.made)
+    decomposition = Decomposition(factors, importance, parts.indices, parts.origin, parts.made)
     levels = torch.tensor([low, high], device=target.device)
-    for i, sizes in enumerate(_sizes(target, found, text)):
+    for i, sizes in enumerate(_sizes(target, decomposition, text)):
         quantiles = torch.quantile(sizes, levels, dim=0)
         importance.low[i].copy_(quantiles[0])
         importance.high[i].copy_(quantiles[1])
-    return found.frozen()
+    return decomposition.frozen()
 
 
-def _sizes(target: PreTrainedModel, found: Decomposition, text: Sequence[Blocks]) -> list[Tensor]:
+def _sizes(target: PreTrainedModel, decomposition: Decomposition, text: Sequence[Blocks]) -> list[Tensor]:
     """Per site |v·x| [tokens, C] at all text tokens."""
-    collected: list[list[Tensor]] = [[] for _ in found.sites]
-    with DecomposedModel(target, found) as model:
+    collected: list[list[Tensor]] = [[] for _ in decomposition.sites]
+    with DecomposedModel(target, decomposition) as model:
         for blocks in text:
             for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
-                own = blocks.rows(start, start + ROWS_AT_ONCE).to(target.device)
-                _, inputs = model.clean(own.ids)
-                for site, x, sizes in zip(found.sites, inputs, collected, strict=True):
-                    sizes.append((x[own.valid].float() @ found.factors(site)[0].float()).abs())
+                batch = blocks.rows(start, start + ROWS_AT_ONCE).to(target.device)
+                _, inputs = model.clean(batch.ids)
+                for site, x, sizes in zip(decomposition.sites, inputs, collected, strict=True):
+                    sizes.append((x[batch.valid].float() @ decomposition.factors(site)[0].float()).abs())
     return [torch.cat(sizes) for sizes in collected]

@@ -83,9 +83,7 @@ def portrait(
     page = store.page(name)
     directions = {} if decomposition is None else _directions(decomposition, store, name, width, neighbours)
     own = [] if labels is None else labels.by_component.get(name, [])
-    listed = {row.component for row in page.cofiring} | {
-        r.component for rows in directions.values() for r in rows
-    }
+    listed = {row.component for row in page.cofiring} | {r.part for rows in directions.values() for r in rows}
     named = {} if labels is None else {c: labels.best(c).label for c in listed if c in labels.by_component}
     about = store.config
     source = f"{about['model']['name']}, {about['text']['name']} ({about['config']['split']})"
@@ -102,7 +100,7 @@ def _directions(
         # The members themselves may be among the nearest.
         near = direction_neighbours(decomposition, member, width, neighbours + len(members) - 1)
         for key, rows in near.items():
-            found.setdefault(key, []).extend(DirectionRow(store.owner(r.component), r.cosine) for r in rows)
+            found.setdefault(key, []).extend(DirectionRow(store.owner(r.part), r.cosine) for r in rows)
     nearest = {key: _nearest(rows, name)[:neighbours] for key, rows in found.items()}
     return {key: rows for key, rows in nearest.items() if rows}
 
@@ -111,8 +109,8 @@ def _nearest(rows: Sequence[DirectionRow], name: str) -> list[DirectionRow]:
     """Each other name once, the largest |cosine| first."""
     best: dict[str, DirectionRow] = {}
     for row in sorted(rows, key=lambda r: -abs(r.cosine)):
-        if row.component != name and abs(row.cosine) >= LEAST_COSINE:
-            best.setdefault(row.component, row)
+        if row.part != name and abs(row.cosine) >= LEAST_COSINE:
+            best.setdefault(row.part, row)
     return list(best.values())
 
 

@@ -99,7 +99,7 @@ def directions(shown: Portrait) -> list[Table]:
 
 
 def _directions(title: str, found: Sequence[DirectionRow], named: dict[str, str]) -> Table:
-    rows = [[r.component, r.cosine, named.get(r.component, "")] for r in found]
+    rows = [[r.part, r.cosine, named.get(r.part, "")] for r in found]
     return Table.of(title, ["component", Column("cosine", "+.2f"), "label"], rows)
 
 

@@ -24,8 +24,8 @@ class Attack:
         self._adversary, self._place = adversary, adversary.place(rows)
         value = adversary.source[self._place]
         sites = [*counts, value.shape[-1] - sum(counts)]
-        *self.sources, own = value.split(sites, -1)
-        self.delta: Float[Tensor, "b st sites"] = own.detach().requires_grad_(wanted)
+        *self.sources, delta_sources = value.split(sites, -1)
+        self.delta: Float[Tensor, "b st sites"] = delta_sources.detach().requires_grad_(wanted)
         self.wanted = wanted
         self.sums: list[Tensor | None] = [None] * len(counts)
         if wanted:

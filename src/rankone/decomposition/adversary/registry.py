@@ -37,6 +37,6 @@ def build_adversary(
 
     `compiled` asks for compiled ascents.
     """
-    found = ADVERSARIES[type(config)](config, rows, length, channels, draws)  # pyright: ignore[reportArgumentType]
-    found.compiled = compiled
-    return found
+    adversary = ADVERSARIES[type(config)](config, rows, length, channels, draws)  # pyright: ignore[reportArgumentType]
+    adversary.compiled = compiled
+    return adversary

@@ -1,7 +1,7 @@
 """The sources r of adversarial rows: their shape by scope, and which one each batch slot uses.
 
 A source belongs to a batch slot, a position, both or neither (its scope), never to an example: the data in the slot
-changes, the source stays. The last `sites` channels are the sources of the delta components.
+changes, the source stays. The last `sites` channels are the sources of the deltas.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Adversary(ABC):
     ) -> None:
         self.draws, self.pool, self.segments = draws, pool, config.segments
         self.ranks = current() if ranks is None else ranks
-        own = self.ranks.share(rows)
-        slots = range(own.start * config.segments, own.stop * config.segments)
+        taken = self.ranks.share(rows)
+        slots = range(taken.start * config.segments, taken.stop * config.segments)
         rows, length = rows * config.segments, length // config.segments
         owners = config.owners(rows)
         self.shared = owners < rows

@@ -117,9 +117,9 @@ def site_score(
         assert truth.write is not None
         columns = matched(importance)
         errors = identity_errors(importance, columns)
-        found = factors[0][:, columns].T
-        found = found if truth.inputs is None else found @ truth.inputs.T
-        read = F.cosine_similarity(found, truth.read).abs().mean().item()
+        read_vectors = factors[0][:, columns].T
+        read_vectors = read_vectors if truth.inputs is None else read_vectors @ truth.inputs.T
+        read = F.cosine_similarity(read_vectors, truth.read).abs().mean().item()
         write = F.cosine_similarity(factors[1][columns], truth.write).abs().mean().item()
     share = delta_of(weight, *factors).square().sum() / weight.square().sum()
     return SiteScore(

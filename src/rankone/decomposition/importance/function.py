@@ -42,13 +42,13 @@ class ImportanceFunction(nn.Module):
 
     def kept(self, keep: Bool[Tensor, " c"]) -> Self:
         """The same function, on the same device, without the logits of the subcomponents that are not kept."""
-        own = keep.split(self.counts)
-        counts = [int(k.sum()) for k in own]
+        by_site = keep.split(self.counts)
+        counts = [int(k.sum()) for k in by_site]
         small = type(self)(self.config, counts if self.taps == "activations" else self.widths, counts)
         state = {}
         for name, value in self.state_dict().items():
             axis = self.axis(name)
-            chosen = None if axis is None else keep if axis == "all" else own[axis]
+            chosen = None if axis is None else keep if axis == "all" else by_site[axis]
             state[name] = value if chosen is None else value[chosen.nonzero().squeeze(1).to(value.device)]
         small.to(next(self.parameters()).device).load_state_dict(state)
         return small

@@ -76,22 +76,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _last(files: list[Path], pattern: re.Pattern[str], folder: Path) -> Path | None:
-    found = [(int(m.group(1)), p) for p in files if (m := pattern.fullmatch(p.name))]
-    folders = {p.parent for _, p in found}
+    checkpoints = [(int(m.group(1)), p) for p in files if (m := pattern.fullmatch(p.name))]
+    folders = {p.parent for _, p in checkpoints}
     if len(folders) > 1:
         names = ", ".join(sorted(p.relative_to(folder).as_posix() for p in folders))
         raise RankOneError(
             f"'{folder}' holds checkpoints of several runs ({names}). Name one of these folders."
         )
-    return max(found)[1] if found else None
+    return max(checkpoints)[1] if checkpoints else None
 
 
 def _only(files: list[Path], name: str, folder: Path) -> Path | None:
-    found = [p for p in files if p.name == name]
-    if len(found) > 1:
-        names = ", ".join(p.relative_to(folder).as_posix() for p in found)
+    matches = [p for p in files if p.name == name]
+    if len(matches) > 1:
+        names = ", ".join(p.relative_to(folder).as_posix() for p in matches)
         raise RankOneError(f"'{folder}' holds {name} more than once ({names}). Leave one.")
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def _beside(checkpoint: Path | None, name: str) -> Path | None:

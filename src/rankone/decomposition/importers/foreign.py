@@ -25,23 +25,25 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         return read_tensors(path)
     try:
         # Mapped rather than read where the format allows it: the published decomposition is 3 GB.
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # noqa: TID251
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # noqa: TID251
     except Exception as error:  # an unpickler fails with errors of any type
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RankOneError(
             f"cannot read '{path}' as a plain state dict: {reason} Only tensors are read from a foreign file; "
             "save its `state_dict()` alone, or check that the download is complete."
         ) from error
-    return _state_dict(found, path)
+    return _state_dict(loaded, path)
 
 
-def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
-    if not isinstance(found, dict) or not found:
-        raise RankOneError(f"'{path}' holds a {type(found).__name__}, not a state dict. Save `state_dict()`.")
-    for key, value in found.items():
+def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
+    if not isinstance(loaded, dict) or not loaded:
+        raise RankOneError(
+            f"'{path}' holds a {type(loaded).__name__}, not a state dict. Save `state_dict()`."
+        )
+    for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise RankOneError(
                 f"'{path}' holds a {type(value).__name__} under {key!r}, where a state dict has tensors only. "
                 "Save the model's `state_dict()` alone."
             )
-    return found
+    return loaded

@@ -39,15 +39,15 @@ def modern_key(key: str) -> str:
 
 def renamed(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
     """The tensors under today's keys; two old keys for one new are an error."""
-    found: dict[str, Tensor] = {}
+    modern: dict[str, Tensor] = {}
     for key, value in tensors.items():
         new = modern_key(key)
-        if new in found:
+        if new in modern:
             raise RankOneError(
                 f"'{where}' has the key '{new}' twice, once under an older name ('{key}'). Keep one of them."
             )
-        found[new] = value
-    return found
+        modern[new] = value
+    return modern
 
 
 def check_tensors(

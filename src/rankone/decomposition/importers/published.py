@@ -73,30 +73,30 @@ def import_published(
     refuse_existing(out)
     with meter("import", STAGES) as bar:
         target, decomposition = _read(files, bar)
-        own = read_tokenizer(
+        target_tokenizer = read_tokenizer(
             tokenizer, files.tokenizer, target.config.max_position_embeddings, target.config.vocab_size
         )
-        _name_special_tokens(target, own)
+        _name_special_tokens(target, target_tokenizer)
         provenance = _provenance(files)
         bar.advance(1, "hashed")
         with _together(out) as staging:
-            _write_model(target, own, staging / "model", provenance)
+            _write_model(target, target_tokenizer, staging / "model", provenance)
             if decomposition is not None:
                 counts = dict(zip(decomposition.sites, decomposition.counts, strict=True))
                 more = {**provenance, "original_subcomponents": counts}
                 target.name_or_path = f"{out.name}/model"
                 save_decomposition(decomposition, target, staging / "decomposition", more, None, storage)
         bar.advance(1, "written")
-    return _account(target, decomposition, own is not None, out)
+    return _account(target, decomposition, target_tokenizer is not None, out)
 
 
 def _read(files: RunFiles, bar: Meter) -> tuple[SimpleMLPForCausalLM, Decomposition | None]:
-    own = None if files.target is None else renamed(read_foreign(files.target), files.target)
+    checkpoint = None if files.target is None else renamed(read_foreign(files.target), files.target)
     if files.decomposition is None:
         assert files.target is not None  # `locate` found one of the two
-        assert own is not None
+        assert checkpoint is not None
         config = read_target_config(files.model_config, files.target.parent)
-        target = target_from(own, config, files.target)
+        target = target_from(checkpoint, config, files.target)
         bar.advance(2, "target read")
         return target, None
     config = read_target_config(files.model_config, files.decomposition.parent)
@@ -104,9 +104,9 @@ def _read(files: RunFiles, bar: Meter) -> tuple[SimpleMLPForCausalLM, Decomposit
     tensors = {k: t for k, t in everything.items() if not k.startswith(TARGET_PREFIX)}
     inside = {k.removeprefix(TARGET_PREFIX): t for k, t in everything.items() if k.startswith(TARGET_PREFIX)}
     target = target_from(inside, config, files.decomposition)
-    if own is not None and files.target is not None:
-        check_tensors(own, config.shapes(), files.target, optional=(HEAD,))
-        refuse_other_weights(inside, own, files.decomposition)
+    if checkpoint is not None and files.target is not None:
+        check_tensors(checkpoint, config.shapes(), files.target, optional=(HEAD,))
+        refuse_other_weights(inside, checkpoint, files.decomposition)
     bar.advance(1, "target read")
     decomposition = decomposition_from(tensors, files.config, target, files.decomposition)
     bar.advance(1, "decomposition read")

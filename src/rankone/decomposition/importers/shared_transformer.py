@@ -123,11 +123,11 @@ def _block(read: Mapping[str, Tensor], block: str) -> dict[str, Tensor]:
 
 def _moved(sites: Mapping[str, SiteSizes], sizes: Sequence[int]) -> Tensor:
     """Where each entry of RankOne's concatenation stands in the published one, which is in plain sorted order."""
-    own = dict(zip(sites, sizes, strict=True))
+    size_of = dict(zip(sites, sizes, strict=True))
     starts, at = {}, 0
-    for name in sorted(own):
-        starts[name], at = at, at + own[name]
-    return torch.cat([torch.arange(starts[name], starts[name] + own[name]) for name in sites])
+    for name in sorted(size_of):
+        starts[name], at = at, at + size_of[name]
+    return torch.cat([torch.arange(starts[name], starts[name] + size_of[name]) for name in sites])
 
 
 def _check_frequencies(read: Mapping[str, Tensor], config: SharedTransformerConfig, where: Path) -> None:

@@ -122,14 +122,14 @@ def refuse_other_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor],
 
 
 def read_tokenizer(
-    wanted: str | None, found: Path | None, context: int, vocabulary: int
+    wanted: str | None, run_file: Path | None, context: int, vocabulary: int
 ) -> PreTrainedTokenizerBase | None:
     """The tokenizer `wanted` (a tokenizer.json, model directory or Hub name), else the run's own; None without either.
 
     RankOneError for one that has more entries than the model.
     """
-    file = Path(wanted) if wanted is not None and wanted.endswith(".json") else found
-    if wanted is not None and file is not None and file != found and not file.is_file():
+    file = Path(wanted) if wanted is not None and wanted.endswith(".json") else run_file
+    if wanted is not None and file is not None and file != run_file and not file.is_file():
         raise RankOneError(f"no tokenizer at '{wanted}'. Check the path.")
     if wanted is not None and not wanted.endswith(".json"):
         tokenizer = load_tokenizer(wanted)
@@ -139,7 +139,7 @@ def read_tokenizer(
         return None
     if len(tokenizer) > vocabulary:
         raise RankOneError(
-            f"the tokenizer '{wanted or found}' has {len(tokenizer)} entries, the model {vocabulary}: "
+            f"the tokenizer '{wanted or run_file}' has {len(tokenizer)} entries, the model {vocabulary}: "
             "it is another model's. Name the right one with --tokenizer."
         )
     return tokenizer

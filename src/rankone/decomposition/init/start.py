@@ -97,9 +97,9 @@ def _learned(place: str) -> Mapping[str, Tensor]:
 def _continue(decomposition: Decomposition, run: str) -> None:
     """Take factors and importance function from what was learned before; sizes must be the same."""
     tensors = _learned(run)
-    own = pack_module("decomposition", decomposition)
+    state = pack_module("decomposition", decomposition)
     different = [
-        name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape
+        name for name, value in state.items() if name not in tensors or tensors[name].shape != value.shape
     ]
     if different:
         raise RankOneError(

@@ -99,10 +99,12 @@ def _gated_backward(
     if to_logits is not None:
         to_logits.copy_(wide(to_logits) + lower_gradient(logit, to_mask * (1 - r)))
     if to_source is not None:
-        own = to_mask * (1 - g)
+        to_noise = to_mask * (1 - g)
         # Without noise every slot is adversarial.
-        own = own if noise is None else torch.where(adversarial, own, torch.zeros_like(own))
-        to_source.add_(_sum_to(own, to_source.shape))
+        to_noise = (
+            to_noise if noise is None else torch.where(adversarial, to_noise, torch.zeros_like(to_noise))
+        )
+        to_source.add_(_sum_to(to_noise, to_source.shape))
     gated = (value * scale).to(activation.dtype) if needs.factors else None
     to_delta = -to_mask.sum(-1, keepdim=True) if needs.delta else None
     return (upstream * scale).to(activation.dtype), to_delta, gated
@@ -168,8 +170,8 @@ class _MaskedSite(torch.autograd.Function):
             if needs.delta:
                 # ∂(ρ m_Δ x Wᵀ): the product with W is there already, on the gradient's side.
                 delta_dtype = torch.promote_types(flat.dtype, torch.float32)
-                own = (flat * through_weight).sum(-1, dtype=delta_dtype).view(grad.shape[:-1])
-                to_delta = own.unsqueeze(-1) * masks[-1].view(*grad.shape[:-1], 1) + to_delta.view(
+                along_weight = (flat * through_weight).sum(-1, dtype=delta_dtype).view(grad.shape[:-1])
+                to_delta = along_weight.unsqueeze(-1) * masks[-1].view(*grad.shape[:-1], 1) + to_delta.view(
                     *grad.shape[:-1], 1
                 )
             if into_x:

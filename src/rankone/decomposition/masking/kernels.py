@@ -23,7 +23,7 @@ def kernel(function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
 def _has_compiler() -> bool:
     """Whether there is a C++ compiler, which kernels for the CPU and launchers for the GPU are built with."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "cl"]
-    found = any(shutil.which(name) for name in names)
-    if not found:
+    present = any(shutil.which(name) for name in names)
+    if not present:
         log.warning("no C++ compiler: element-wise kernels run uncompiled, and steps take longer.")
-    return found
+    return present

@@ -24,10 +24,10 @@ def _add_gradient(total: Tensor, logits: Tensor, sharpness: Tensor, grad: Tensor
     logit = wide(logits)
     _, slope = PENALTIES[kind]
     # No gradient where the squashing is flat, so ψ'(0) = ∞ of L_p (p < 1) never appears.
-    own = torch.where(
+    to_logit = torch.where(
         logit <= 0, torch.zeros_like(logit), slope(upper(logit), sharpness) * upper_slope(logit)
     )
-    total.copy_(wide(total) + own * (grad / (logits.shape[0] * logits.shape[1])))
+    total.copy_(wide(total) + to_logit * (grad / (logits.shape[0] * logits.shape[1])))
 
 
 def mean_penalty(

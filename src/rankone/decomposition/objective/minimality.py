@@ -96,10 +96,10 @@ class RunningMean:
         """f̂ with `values` counted in; its gradient goes to `values` undiminished."""
         if self.decay is None:
             return values
-        own = values.detach()
-        self.total.mul_(self.decay).add_((1 - self.decay) * own)
+        fixed = values.detach()
+        self.total.mul_(self.decay).add_((1 - self.decay) * fixed)
         self.weight.mul_(self.decay).add_(1 - self.decay)
-        return self.total / self.weight + (values - own)
+        return self.total / self.weight + (values - fixed)
 
     def tensors(self) -> dict[str, Tensor]:
         """Its whole state."""

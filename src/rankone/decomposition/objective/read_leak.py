@@ -89,7 +89,7 @@ class ReadLeak:
     ) -> None:
         """Take the mean ‖W x‖² over the `positions` of a batch: `inputs` [B, T, d_in] of every site, a part at a time."""
         parts = [
-            torch.stack([squared_output(x, w) for x, w in zip(own, weights, strict=True)]) for own in inputs
+            torch.stack([squared_output(x, w) for x, w in zip(part, weights, strict=True)]) for part in inputs
         ]
         mean = ranks.sum_(torch.stack(parts).sum(0)) / positions
         self._scales = mean.clamp_min(torch.finfo(mean.dtype).tiny)
@@ -112,9 +112,11 @@ class ReadLeak:
         by_site = zip(
             decomposition.sites, inputs, logits.split(decomposition.counts, -1), self._scales, strict=True
         )
-        for site, x, own, scale in by_site:
+        for site, x, site_logits, scale in by_site:
             read, write = (gathered(p) for p in decomposition.factors(site))
-            written = silent_writing(x.flatten(0, 1), read, write, own.flatten(0, 1), dtype, self.compiled)
+            written = silent_writing(
+                x.flatten(0, 1), read, write, site_logits.flatten(0, 1), dtype, self.compiled
+            )
             loss = written / (scale * positions * len(decomposition.sites))
             (self.coefficient * loss).backward()
             total += loss.detach()

@@ -61,8 +61,8 @@ class _Energies(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_stray: Tensor, to_all: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, activation, out_of_place = ctx.saved_tensors
-        own = kernel(_weighted, ctx.compiled)(activation, out_of_place, to_stray, to_all)
-        to_read = (x.flatten(0, 1).T @ own.flatten(0, 1)).to(ctx.dtype)
+        to_activation = kernel(_weighted, ctx.compiled)(activation, out_of_place, to_stray, to_all)
+        to_read = (x.flatten(0, 1).T @ to_activation.flatten(0, 1)).to(ctx.dtype)
         return None, to_read, None, None, None
 
 
@@ -106,8 +106,8 @@ class StrayReading:
             self.mean.split(decomposition.counts, -1),
             strict=True,
         )
-        for site, x, own, mean in by_site:
-            g = own.detach().float().clamp(0, 1)
+        for site, x, site_logits, mean in by_site:
+            g = site_logits.detach().float().clamp(0, 1)
             stray, all_ = energies(
                 x, gathered(decomposition.factors(site)[0]), 1 - g.amax(1), dtype, self.compiled
             )

@@ -53,13 +53,13 @@ def _shard(module: nn.Module, mesh: DeviceMesh, ignored: set[nn.Parameter] | Non
     sharded.set_force_sum_reduction_for_comms(True)
 
 
-def own(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """The part of a tensor that is on this process; changes of it are changes of the tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def split_of(tensor: Tensor) -> Split | None:
-    """Which part of a tensor `own` gives; None if all of it."""
+    """Which part of a tensor `local_part` gives; None if all of it."""
     if not isinstance(tensor, DTensor):
         return None
     (placement,) = tensor.placements
@@ -94,8 +94,6 @@ def consolidated(decomposition: Decomposition) -> Decomposition:
     whole = {name: gathered(p.detach()).cpu() for name, p in decomposition.named_parameters()}
     factors = {s: (whole[f"V.{site_key(s)}"], whole[f"U.{site_key(s)}"]) for s in decomposition.sites}
     old = decomposition.importance
-    found = Decomposition(
-        factors, build_importance(old.config, old.widths, old.counts), decomposition.indices
-    )
-    found.load_state_dict(whole)
-    return found
+    copy = Decomposition(factors, build_importance(old.config, old.widths, old.counts), decomposition.indices)
+    copy.load_state_dict(whole)
+    return copy

@@ -18,12 +18,12 @@ from rankone.runtime.distributed import Ranks
 class Part(NamedTuple):
     """Rows that go through the model together.
 
-    `rows` are their numbers in the global batch, `own` their place among this process's rows; the adversarial ones
+    `rows` are their numbers in the global batch, `local` their place among this process's rows; the adversarial ones
     among them are True in `adversarial`.
     """
 
     rows: range
-    own: slice
+    local: slice
     batch: Tensor
     adversarial: Bool[Tensor, "b 1 1"]
 
@@ -31,8 +31,8 @@ class Part(NamedTuple):
         """Pieces of `size` rows (which divides theirs), with their place in the part."""
         for start in range(0, len(self.batch), size):
             place = slice(start, start + size)
-            own = slice(self.own.start + start, self.own.start + start + size)
-            yield place, Part(self.rows[place], own, self.batch[place], self.adversarial[place])
+            local = slice(self.local.start + start, self.local.start + start + size)
+            yield place, Part(self.rows[place], local, self.batch[place], self.adversarial[place])
 
 
 def check_layout(rows: int, machine: Machine, ranks: Ranks) -> None:
@@ -60,7 +60,7 @@ class Share:
         self.rows = range(ranks.rank * count, (ranks.rank + 1) * count)
 
     @property
-    def own(self) -> slice:
+    def taken(self) -> slice:
         """This process's rows of the global batch."""
         return slice(self.rows.start, self.rows.stop)
 
@@ -68,7 +68,7 @@ class Share:
         """The parts of this process's rows."""
         size = len(self.rows) // self.parts
         places = [slice(i * size, (i + 1) * size) for i in range(self.parts)]
-        return [Part(self.rows[own], own, batch[own], adversarial[own]) for own in places]
+        return [Part(self.rows[place], place, batch[place], adversarial[place]) for place in places]
 
 
 def in_order(rows: np.ndarray, count: int) -> Callable[[int], Tensor]:

@@ -205,14 +205,14 @@ KNOBS = {
 }
 
 
-def estimate_tables(found: Estimate, size: RunSize, device: torch.device) -> list[Table]:
+def estimate_tables(estimate: Estimate, size: RunSize, device: torch.device) -> list[Table]:
     """Two small tables: memory by what it holds, work by what it is for; a warning in the log when it will not fit."""
-    held = [[what, held / GIB] for what, held in found.memory.items() if held > 0.005 * GIB]
+    held = [[what, held / GIB] for what, held in estimate.memory.items() if held > 0.005 * GIB]
     start = "" if size.first_block == 0 else f"; masked forwards start at block {size.first_block}"
     memory = Table.of(
         "Estimate: memory at the peak of a step",
         ["what", Column("GiB", ".2f")],
-        [*held, ["in all", found.bytes / GIB]],
+        [*held, ["in all", estimate.bytes / GIB]],
         f"{len(size.sites)} sites, {size.subcomponents:,} subcomponents, {size.factors:,} factors, "
         f"{size.importance:,} importance parameters{start}",
     )
@@ -221,14 +221,14 @@ def estimate_tables(found: Estimate, size: RunSize, device: torch.device) -> lis
         ["what", Column("TFLOP", ".3g")],
         [
             [what, flops / 1e12]
-            for what, flops in (*found.flops.items(), ("in all", sum(found.flops.values())))
+            for what, flops in (*estimate.flops.items(), ("in all", sum(estimate.flops.values())))
         ],
-        f"{found.seconds:.3g} s per step on this device ({device.type}); {found.steps:,} steps: "
-        f"{_duration(found.seconds * found.steps)}",
+        f"{estimate.seconds:.3g} s per step on this device ({device.type}); {estimate.steps:,} steps: "
+        f"{_duration(estimate.seconds * estimate.steps)}",
     )
     free = available_bytes(device)
-    if free is not None and found.bytes > free:
-        dearest = max(KNOBS, key=lambda what: found.memory[what])
+    if free is not None and estimate.bytes > free:
+        dearest = max(KNOBS, key=lambda what: estimate.memory[what])
         log.warning(
             f"This needs more than the {free / GIB:.1f} GiB free on {device.type}. Lower {KNOBS[dearest]}."
         )

@@ -31,13 +31,13 @@ def memory_advice(config: TrainingConfig) -> Iterator[None]:
 def _advice(config: TrainingConfig, error: BaseException) -> RankOneError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return RankOneError(
-        f"out of memory ({reason}). {_same_result(config)}Else lower rows ({config.rows}) or context "
+        f"out of memory ({reason}). {_harmless_knobs(config)}Else lower rows ({config.rows}) or context "
         f"({config.context}), give the sites a smaller C (subcomponents), or decompose fewer or later sites; `rankone "
         "decompose --estimate` shows what takes how much. The last checkpoint is kept."
     )
 
 
-def _same_result(config: TrainingConfig) -> str:
+def _harmless_knobs(config: TrainingConfig) -> str:
     """The knobs that leave the result as it is and let the run go on from its checkpoint."""
     machine, knobs = config.machine, []
     rows = config.rows // current().size

@@ -87,8 +87,8 @@ def run_size(target: PreTrainedModel, config: DecomposeConfig) -> RunSize:
     sites = find_sites(target, config.sites)
     counts = [count_for(site, config) for site in sites]
     text = target.config.get_text_config()
-    found = blocks_of(target, [s.name for s in sites])
-    first, path = (0, "") if found is None else (found.first, found.path)
+    blocks = blocks_of(target, [s.name for s in sites])
+    first, path = (0, "") if blocks is None else (blocks.first, blocks.path)
     upstream, downstream = _other_products(target, sites, path, first)
     return RunSize(
         sites=tuple((s.d_in, s.d_out, c) for s, c in zip(sites, counts, strict=True)),
@@ -112,9 +112,11 @@ def importance_parameters(
     target: PreTrainedModel, config: DecomposeConfig, sites: Sequence[Site], counts: Sequence[int]
 ) -> int:
     """Parameters of the importance function of a run."""
-    own = config.importance
+    importance = config.importance
     with torch.device("meta"):
-        built = build_importance(own, tap_widths(importance_class(own).taps, target, sites, counts), counts)
+        built = build_importance(
+            importance, tap_widths(importance_class(importance).taps, target, sites, counts), counts
+        )
     return sum(p.numel() for p in built.parameters())
 
 

@@ -29,7 +29,9 @@ class ImportanceDecay:
         """Count a batch's highest importance logit of each subcomponent in and shrink U and V at learning rate `rate`."""
         torch.maximum(logit.float().clamp(0, 1), MEMORY * self.highest, out=self.highest)
         keep = 1 - rate * self.coefficient * (1 - self.highest)
-        for site, own in zip(self.decomposition.sites, keep.split(self.decomposition.counts), strict=True):
+        for site, share_kept in zip(
+            self.decomposition.sites, keep.split(self.decomposition.counts), strict=True
+        ):
             read, write = self.decomposition.factors(site)
-            read.mul_(beside(read, own))
-            write.mul_(beside(write, own[:, None]))
+            read.mul_(beside(read, share_kept))
+            write.mul_(beside(write, share_kept[:, None]))

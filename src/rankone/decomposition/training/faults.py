@@ -46,9 +46,9 @@ def forward_fault(
     finally:
         for hook in hooks:
             hook.remove()
-    found = ranks.sum_(faults) > 0
+    faulty = ranks.sum_(faults) > 0
     for site in order:
-        bad = [part for part, wrong in zip(_PARTS, found[sites.index(site)].tolist(), strict=True) if wrong]
+        bad = [part for part, wrong in zip(_PARTS, faulty[sites.index(site)].tolist(), strict=True) if wrong]
         if bad:
             return f"{site} ({', '.join(bad)})"
     return None
@@ -63,13 +63,15 @@ def gradient_fault(decomposition: Decomposition, ranks: Ranks) -> str | None:
     )
     for site, wrong in reversed(list(zip(decomposition.sites, (ranks.sum_(bad) > 0).tolist(), strict=True))):
         if any(wrong):
-            return f"{site} ({', '.join(name for name, own in zip(_PARTS, wrong, strict=False) if own)})"
+            return (
+                f"{site} ({', '.join(name for name, is_bad in zip(_PARTS, wrong, strict=False) if is_bad)})"
+            )
     return None
 
 
 def _is_bad(gradient: Tensor | None) -> bool:
-    own = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-    return own is not None and not bool(own.isfinite().all())
+    local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+    return local is not None and not bool(local.isfinite().all())
 
 
 def not_finite(names: Sequence[str], step: int, site: str | None) -> str:

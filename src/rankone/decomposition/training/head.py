@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from rankone.decomposition.check import same_output
+from rankone.decomposition.check import equal_outputs
 from rankone.models.anatomy import bends_logits
 from rankone.models.modules import StandIn, replaced
 from rankone.models.output import output_of
@@ -97,10 +97,10 @@ class _InPieces(torch.autograd.Function):
             hidden = ours.detach().requires_grad_(wanted)
             with torch.set_grad_enabled(wanted):
                 logits = F.linear(theirs, weight, bias), F.linear(hidden, weight, bias)
-                found = divergence(logits[0].unsqueeze(0), logits[1].unsqueeze(0)).squeeze(0)
+                losses = divergence(logits[0].unsqueeze(0), logits[1].unsqueeze(0)).squeeze(0)
                 if wanted:
-                    gradients += torch.autograd.grad(found.sum(), hidden)
-            values.append(found.detach())
+                    gradients += torch.autograd.grad(losses.sum(), hidden)
+            values.append(losses.detach())
         if wanted:
             ctx.save_for_backward(torch.cat(gradients).view_as(masked))
         return torch.cat(values).view(masked.shape[:-1])
@@ -108,8 +108,8 @@ class _InPieces(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (own,) = ctx.saved_tensors
-        return (own * grad.unsqueeze(-1)).to(own.dtype), None, None, None, None, None
+        (gradients,) = ctx.saved_tensors
+        return (gradients * grad.unsqueeze(-1)).to(gradients.dtype), None, None, None, None, None
 
 
 @contextmanager
@@ -145,5 +145,5 @@ def _is_last(target: nn.Module, name: str, few: Tensor) -> bool:
     """Whether the layer makes the model's logits of what the model gives without it."""
     logits = output_of(target, few)
     with _without(target, name) as layer:
-        found = layer(output_of(target, few))
-    return found.shape == logits.shape and same_output(found.float(), logits.float())
+        output = layer(output_of(target, few))
+    return output.shape == logits.shape and equal_outputs(output.float(), logits.float())

@@ -51,8 +51,8 @@ class ReadPrices:
         if self.leak is not None:
             sums.add("read_leak", self.leak.backward(inputs, logits, positions, self._dtype))
         if self.stray is not None:
-            own = self.stray.backward(inputs, logits, self.ranks, self._dtype)
-            sums.add("stray_reading", own / self.ranks.size)
+            energy = self.stray.backward(inputs, logits, self.ranks, self._dtype)
+            sums.add("stray_reading", energy / self.ranks.size)
 
     def tensors(self) -> dict[str, Tensor]:
         """State that outlives a step."""

@@ -72,17 +72,17 @@ def _put(sites: Sequence[DecomposedSite], values: Sequence[dict[str, Any]]) -> N
 def recomputed(model: DecomposedModel) -> Iterator[None]:
     """Checkpoint the blocks of a target whose sites are in place, and the layers of its importance function."""
     names = model.decomposition.sites
-    found = blocks_of(model.target, names)
-    if found is None:
+    blocks = blocks_of(model.target, names)
+    if blocks is None:
         raise RankOneError(
             "machine.activation_checkpointing works on a list of blocks, and the sites lie in none, or in several. "
             "Leave it out."
         )
-    count = len(model.target.get_submodule(found.path))  # pyright: ignore[reportArgumentType]
+    count = len(model.target.get_submodule(blocks.path))  # pyright: ignore[reportArgumentType]
     placed = {}
-    for path in (f"{found.path}.{i}" for i in range(found.first, count)):
-        own = [m for name, m in zip(names, model.modules, strict=True) if name.startswith(f"{path}.")]
-        placed[path] = RecomputedBlock(model.target.get_submodule(path), own)
+    for path in (f"{blocks.path}.{i}" for i in range(blocks.first, count)):
+        inside = [m for name, m in zip(names, model.modules, strict=True) if name.startswith(f"{path}.")]
+        placed[path] = RecomputedBlock(model.target.get_submodule(path), inside)
     layers = list(stacked(model.decomposition.importance))
     try:
         for layer in layers:

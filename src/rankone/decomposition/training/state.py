@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rankone.decomposition.parallel.sharding import like, own, split_of
+from rankone.decomposition.parallel.sharding import like, local_part, split_of
 from rankone.runtime.checkpoint import Split, State, pack_module, pack_optimizer, part_of, unpack_optimizer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def state_of(trainer: Trainer, step: int) -> State:
     for name in others:
         splits[name] = _slots(trainer) if name.startswith("adversary.") else None
     known = {name: split for name, split in splits.items() if split is not None}
-    return State(step, {name: own(t) for name, t in tensors.items()} | others, {}, known)
+    return State(step, {name: local_part(t) for name, t in tensors.items()} | others, {}, known)
 
 
 def put_state(trainer: Trainer, state: State) -> None:
@@ -33,7 +33,7 @@ def put_state(trainer: Trainer, state: State) -> None:
     parameters = dict(trainer.decomposition.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters.items():
-            own(parameter).copy_(part_of(saved, f"decomposition.{name}", split_of(parameter)))
+            local_part(parameter).copy_(part_of(saved, f"decomposition.{name}", split_of(parameter)))
         for name, tensor in _others(trainer).items():
             split = _slots(trainer) if name.startswith("adversary.") else None
             tensor.copy_(part_of(saved, name, split))
@@ -42,12 +42,12 @@ def put_state(trainer: Trainer, state: State) -> None:
 
 def _others(trainer: Trainer) -> dict[str, Tensor]:
     """What is not a parameter or a moment of one."""
-    found = {f"adversary.{k}": v for k, v in trainer.adversary.tensors().items()}
-    found |= {f"frequency.{k}": v for k, v in trainer.frequency.tensors().items()}
-    found |= {f"reads.{k}": v for k, v in trainer.prices.tensors().items()}
+    others = {f"adversary.{k}": v for k, v in trainer.adversary.tensors().items()}
+    others |= {f"frequency.{k}": v for k, v in trainer.frequency.tensors().items()}
+    others |= {f"reads.{k}": v for k, v in trainer.prices.tensors().items()}
     if trainer.decay is not None:
-        found["decay.highest"] = trainer.decay.highest
-    return found | {"firing": trainer.firing}
+        others["decay.highest"] = trainer.decay.highest
+    return others | {"firing": trainer.firing}
 
 
 def _slots(trainer: Trainer) -> Split | None:
@@ -62,15 +62,15 @@ def _slots(trainer: Trainer) -> Split | None:
 def _moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An optimiser's saved tensors, laid out as the parameters they belong to."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    found = {}
+    moments = {}
     for key in saved:
         if not key.startswith("optimizer."):
             continue
         _, index, name = key.split(".", 2)
         parameter = parameters[int(index)]
         if name == "step":
-            found[key] = saved[key]
+            moments[key] = saved[key]
         else:
             part = part_of(saved, key, split_of(parameter))
-            found[key] = like(part.to(own(parameter).device), parameter)
-    return found
+            moments[key] = like(part.to(local_part(parameter).device), parameter)
+    return moments

@@ -21,8 +21,8 @@ class Sums:
     def add(self, name: str, total: Tensor, count: Tensor | float | None = None) -> None:
         """Count `total` in: a sum over `count` things, or a share of a figure that is the sum of all shares."""
         size = torch.as_tensor(math.nan if count is None else count, dtype=torch.float32, device=self._device)
-        own = torch.stack([total.detach().float(), size])
-        self._values[name] = self._values.get(name, 0) + own
+        entry = torch.stack([total.detach().float(), size])
+        self._values[name] = self._values.get(name, 0) + entry
 
     def add_rows(self, name: str, values: Float[Tensor, " b"], chosen: Bool[Tensor, " b"]) -> None:
         """Count in the values of the chosen rows."""
@@ -32,9 +32,9 @@ class Sums:
         """The figures over all processes, which have to have added the same names."""
         if not self._values:
             return {}
-        found = ranks.sum_(torch.stack(list(self._values.values()))).tolist()
+        summed = ranks.sum_(torch.stack(list(self._values.values()))).tolist()
         return {
             name: total if math.isnan(count) else total / count
-            for name, (total, count) in zip(self._values, found, strict=True)
+            for name, (total, count) in zip(self._values, summed, strict=True)
             if count
         }

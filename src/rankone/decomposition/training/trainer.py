@@ -146,7 +146,7 @@ class Trainer:
 
     def batch(self, step: int) -> Tensor:
         """This process's rows of the batch of one step, on the run's device."""
-        return self.data(step)[self.share.own].to(self.device)
+        return self.data(step)[self.share.taken].to(self.device)
 
     def step(self, step: int) -> dict[str, float]:
         """One training step; returns its losses and counts."""
@@ -168,11 +168,11 @@ class Trainer:
         self._search(parts, rows, step)
         mean = self._mean_penalty(parts)
         if config.faithfulness:
-            own = self._faithfulness(torch.bfloat16 if config.autocast else torch.float32)
-            self._sums.add("faithfulness", own)
-            (config.faithfulness * own).backward()
+            remainder = self._faithfulness(torch.bfloat16 if config.autocast else torch.float32)
+            self._sums.add("faithfulness", remainder)
+            (config.faithfulness * remainder).backward()
         self._learn(parts, mean)
-        told = self._told(step)
+        figures = self._figures(step)
         if self.adversary.learns:
             self._ascend(rows, step, self._source_scale)
         clip(self.decomposition, self.factors, config.clip, self.ranks, step)
@@ -184,7 +184,7 @@ class Trainer:
             torch.autograd.graph.increment_version(factor)
         if self.decay is not None:
             self.decay(self.ranks.max_(self._highest), self.optimizer.param_groups[0]["lr"])
-        return told
+        return figures
 
     def _schedule(self, step: int) -> None:
         config = self.config
@@ -205,8 +205,8 @@ class Trainer:
         pairs = [[gathered(p) for p in self.decomposition.factors(s)] for s in self.decomposition.sites]
         rows = [self.ranks.share(len(w)) for w in self.weights]
         squares = [
-            squared_remainder(w[own], read, write[:, own], dtype)
-            for w, (read, write), own in zip(self.weights, pairs, rows, strict=True)
+            squared_remainder(w[taken], read, write[:, taken], dtype)
+            for w, (read, write), taken in zip(self.weights, pairs, rows, strict=True)
         ]
         scale = relative_faithfulness if self.config.faithfulness_scale == "relative" else faithfulness
         return scale(squares, self.weights)
@@ -238,11 +238,11 @@ class Trainer:
             self.adversary.gradient.zero_()
             for part in parts:
                 clean = self._clean(part, False)._replace(hidden=[])
-                for own, piece in self._pieces(clean, part):
+                for clean_rows, piece in self._pieces(clean, part):
                     # Stochastic rows run along with nothing drawn, and count for nothing.
                     attack = self._attack(piece, True)
                     rows_of = Rows(piece.adversarial, False, attack)
-                    divergence = self._pass(own, piece, rows_of, index, search=True).divergence
+                    divergence = self._pass(clean_rows, piece, rows_of, index, search=True).divergence
                     loss = (piece.adversarial.squeeze(-1) * divergence).sum() / self._positions(divergence)
                     attack.finish(torch.autograd.grad(loss, [attack.delta])[0])
             self._ascend(rows, step)
@@ -256,7 +256,7 @@ class Trainer:
             yield clean.of(place), piece
 
     def _attack(self, part: Part, wanted: bool) -> Attack:
-        return Attack(self.adversary, part.own, self.decomposition.counts, wanted)
+        return Attack(self.adversary, part.local, self.decomposition.counts, wanted)
 
     def _positions(self, divergence: Float[Tensor, "b t"]) -> int:
         """Positions of the whole batch, on all processes."""
@@ -271,11 +271,11 @@ class Trainer:
         if self.share.parts == 1 or not self.config.minimality.frequency:
             return None
         penalty, _ = PENALTIES[self.config.minimality.kind]
-        found = torch.zeros_like(self.firing)
+        mean = torch.zeros_like(self.firing)
         for part in parts:
             g = upper(self._clean(part, False).logits.float())
-            found += penalty(g, self.sharpness).mean((0, 1)) * len(part.batch) / self.share.total
-        return self.ranks.sum_(found / at_one(self.config.minimality, self.sharpness))
+            mean += penalty(g, self.sharpness).mean((0, 1)) * len(part.batch) / self.share.total
+        return self.ranks.sum_(mean / at_one(self.config.minimality, self.sharpness))
 
     def _learn(self, parts: list[Part], mean: Tensor | None) -> None:
         """Forward and backward of all parts; an adversary that learns gets its gradient."""
@@ -312,21 +312,21 @@ class Trainer:
             inputs = (self.model.clean(part.batch)[1] for part in parts)
             self.prices.measure(inputs, self.weights, self.share.total * batch.shape[1])
 
-    def _to_mean(self, own: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
+    def _to_mean(self, penalty: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
         """The loss's gradient of a part's own share of f_c."""
-        self._penalty += own
+        self._penalty += penalty
         if self._mean is None and self.share.parts == 1:
-            self._mean = self.frequency(self.ranks.sum_(own.clone()))
+            self._mean = self.frequency(self.ranks.sum_(penalty.clone()))
         # Without a frequency term a part's gradient does not depend on the others.
-        mean = (own if self._mean is None else self._mean).detach().requires_grad_()
+        mean = (penalty if self._mean is None else self._mean).detach().requires_grad_()
         return torch.autograd.grad(minimality_loss(mean, self.config.minimality), mean)[0]
 
     def _reconstruct(self, clean: Clean, part: Part) -> None:
         """The reconstruction losses of a part and their backward, a piece at a time: one graph is in memory."""
         merged = self.config.reconstruction.form == "merged"
         for run in [self._merged] if merged else [self._stochastic, self._adversarial]:
-            for own, piece in self._pieces(clean, part):
-                run(own, piece)
+            for clean_rows, piece in self._pieces(clean, part):
+                run(clean_rows, piece)
 
     def _backward(self, loss: Float[Tensor, ""], attack: Attack | None) -> None:
         """Gradients of a pass; autograd hands on those of the factors and delta's sources, sites add up the rest."""
@@ -340,15 +340,15 @@ class Trainer:
         """One pass in which a coin decides each row's kind; twice the mean, so that ½ and ½ is the plain mean."""
         config, rows = self.config.reconstruction, part.adversarial
         mixed = Rows(rows, True, self._attack(part, self.adversary.learns))
-        found = self._pass(clean, part, mixed, self.config.adversary.searches(True))
-        per_row, kind = found.divergence.detach().mean(1), rows.flatten()
+        mixed_pass = self._pass(clean, part, mixed, self.config.adversary.searches(True))
+        per_row, kind = mixed_pass.divergence.detach().mean(1), rows.flatten()
         self._sums.add_rows(f"{config.divergence}_stochastic", per_row, ~kind)
         self._sums.add_rows(f"{config.divergence}_adversarial", per_row, kind)
         self._by_stream(per_row, part)
         weight = torch.where(rows, config.adversarial, config.stochastic).squeeze(-1)
-        loss = weight * found.divergence
-        if found.hidden is not None:
-            hidden = (~rows).squeeze(-1) * found.hidden
+        loss = weight * mixed_pass.divergence
+        if mixed_pass.hidden is not None:
+            hidden = (~rows).squeeze(-1) * mixed_pass.hidden
             self._sums.add("hidden", hidden.mean(1).sum(), len(hidden))
             loss = loss + config.hidden * hidden
         self._backward(2 * loss.sum() / self._positions(loss), mixed.attack)
@@ -357,9 +357,9 @@ class Trainer:
         """The adversarial pass of the separate form, after the adversary's ascents."""
         config, index = self.config.reconstruction, self.config.adversary.searches(False) + 1
         everyone = Rows(part.adversarial, False, self._attack(part, self.adversary.learns))
-        found = self._pass(clean._replace(hidden=[]), part, everyone, index).divergence
-        self._sums.add(f"{config.divergence}_adversarial", found.mean(1).sum(), len(found))
-        self._backward(config.adversarial * found.sum() / self._positions(found), everyone.attack)
+        divergence = self._pass(clean._replace(hidden=[]), part, everyone, index).divergence
+        self._sums.add(f"{config.divergence}_adversarial", divergence.mean(1).sum(), len(divergence))
+        self._backward(config.adversarial * divergence.sum() / self._positions(divergence), everyone.attack)
 
     def _stochastic(self, clean: Clean, part: Part) -> None:
         """The stochastic pass of the separate form."""
@@ -409,10 +409,12 @@ class Trainer:
             noise, delta, route = drawn.noise.view(slots).split(counts, -1), drawn.delta, drawn.route.float()
             level = None if drawn.level is None else drawn.level.repeat_interleave(segments, 0)
         if rows.attack is not None:
-            source, to_source, own = rows.attack.sources, rows.attack.sums, rows.attack.delta
+            source, to_source, delta_sources = rows.attack.sources, rows.attack.sums, rows.attack.delta
             if segments > 1:
-                own = own.view(batch, segments, sites).repeat_interleave(length // segments, 1)
-            delta = torch.where(rows.adversarial, own, delta)
+                delta_sources = delta_sources.view(batch, segments, sites).repeat_interleave(
+                    length // segments, 1
+                )
+            delta = torch.where(rows.adversarial, delta_sources, delta)
             route = torch.where(rows.adversarial, 1.0, route)
         adversarial = rows.adversarial.repeat_interleave(segments, 0)
         to_logits = nothing if clean.to_logits is None else clean.to_logits.view(slots).split(counts, -1)
@@ -441,16 +443,16 @@ class Trainer:
             gradient.div_(scale)
         self.adversary.ascend(self.adversary.summed(gradient), rate, rows)
 
-    def _told(self, step: int) -> dict[str, float]:
+    def _figures(self, step: int) -> dict[str, float]:
         """The step's losses and counts, over all parts and processes; an error if a loss is not finite."""
         if self._mean is None:
             self._mean = self.frequency(self.ranks.sum_(self._penalty))
-        found = self._sums.all(self.ranks)
+        sums = self._sums.all(self.ranks)
         minimality = minimality_loss(self._mean, self.config.minimality).item()
-        losses = {"reconstruction": found.pop("reconstruction"), "minimality": minimality}
+        losses = {"reconstruction": sums.pop("reconstruction"), "minimality": minimality}
         if self.config.faithfulness:
-            losses["faithfulness"] = found.pop("faithfulness")
-        losses |= {name: found.pop(name) for name in self.prices.names}
+            losses["faithfulness"] = sums.pop("faithfulness")
+        losses |= {name: sums.pop(name) for name in self.prices.names}
         self._check(losses, step)
         firing = self.ranks.sum_(self._firing)
         self.firing.lerp_(firing, 1 - FIRING_DECAY)
@@ -459,7 +461,7 @@ class Trainer:
             "l0": firing.sum().item(),
             "alive": float((self.firing > ALIVE_SHARE).sum().item()),
         }
-        return {**found, **losses, **counts}
+        return {**sums, **losses, **counts}
 
     def _check(self, losses: dict[str, float], step: int) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
@@ -472,7 +474,7 @@ class Trainer:
         clean, nobody = self._clean(part, False), torch.zeros_like(part.adversarial)
         for rows in (Rows(nobody, True, None), Rows(~nobody, False, self._attack(part, False))):
             masked = partial(self._pass, clean, part, rows, 0)
-            found = forward_fault(self.model, clean.logits, masked, self.ranks)
-            if found is not None:
-                return found
+            place = forward_fault(self.model, clean.logits, masked, self.ranks)
+            if place is not None:
+                return place
         return None

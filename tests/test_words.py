@@ -1,0 +1,116 @@
+"""The house's words: a name in the code says what it holds, and a component is a cluster of subcomponents.
+
+Read with `ast`. Rooms join the lists as they become clean; a room whose floor is clean but not all sub-rooms lists those.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
+# Rooms and sub-rooms, in alphabetical order, one a line: folders or files below src/rankone without their `.py`.
+CLEAN = (
+    "core",
+    "decomposition/adversary",
+    "decomposition/importance",
+    "decomposition/importers",
+    "decomposition/init",
+    "decomposition/masking",
+    "decomposition/objective",
+    "decomposition/parallel",
+    "decomposition/planning",
+    "decomposition/training",
+)
+# Rooms that know no clusters, so that nothing in them is a component.
+WITHOUT_COMPONENTS = ("core", "decomposition")
+# Names that say that something is held, not what: `found` may be anything.
+EMPTY = re.compile(r"_?(own|found|told|meets?|tells?|telling|foretold|living)|_?(same|own|found)_\w*")
+# Not `subcomponent`; not the keys of published checkpoints, `_components.SITE.V` and `SITE.components.V`.
+COMPONENT = re.compile(r"(?<!sub)(?<!Sub)(?<![_}]\.)(?<!`)component(?!s\.)", re.IGNORECASE)
+
+
+def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, name) of every name that a file defines: variables, parameters, attributes, functions and classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def empty_names(source: str, path: Path) -> list[str]:
+    """Names of a file that do not say what they hold."""
+    return [
+        f"src/rankone/{path}:{line} calls something '{name}': say what it holds"
+        for line, name in names(ast.parse(source))
+        if EMPTY.fullmatch(name)
+    ]
+
+
+def components(source: str, path: Path) -> list[str]:
+    """Lines of a file that speak of components."""
+    return [
+        f"src/rankone/{path}:{number} speaks of a component: {line.strip()}"
+        for number, line in enumerate(source.splitlines(), 1)
+        if COMPONENT.search(line)
+    ]
+
+
+def over(rooms: tuple[str, ...], check) -> list[str]:
+    """What `check` says of all files of some rooms."""
+    problems = []
+    for room in rooms:
+        files = sorted((ROOT / room).rglob("*.py")) or [ROOT / f"{room}.py"]
+        problems += [p for f in files for p in check(f.read_text("utf8"), f.relative_to(ROOT))]
+    return problems
+
+
+def test_names_say_what_they_hold():
+    assert over(CLEAN, empty_names) == []
+
+
+def test_no_component_where_there_are_no_clusters():
+    assert over(WITHOUT_COMPONENTS, components) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "found = 1",
+        "for own in rows: pass",
+        "def same_output(): pass",
+        "def f(own): pass",
+        "self.own = 1",
+        "class A:\n    found: int",
+        "with a as found: pass",
+        "[x for own in y]",
+        "def _told(self): pass",
+        "own_delta = 1",
+    ],
+)
+def test_empty_names_are_found(source):
+    (problem,) = empty_names(source, Path("a.py"))
+    assert problem.startswith("src/rankone/a.py:")
+
+
+def test_names_of_other_rooms_may_be_used_and_words_may_be_written():
+    assert (
+        empty_names('ranks.same_(x)\nf(own=1)\n"""What is found of its own."""\nownership = 1', Path("a.py"))
+        == []
+    )
+
+
+def test_components_are_found():
+    bad = "component = 1\nclass Component: ...\nf'{n} components'\n'the component'"
+    assert len(components(bad, Path("a.py"))) == 4
+    good = "subcomponent = 1\nSUBCOMPONENTS = 2\nf'_components.{site}.V'\n'Subcomponents'\n'.components.V'"
+    assert components(good, Path("a.py")) == []
