@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits import consumer, consumption, export
 from rankone.edits.adapter_files import read_adapter, write_adapter
-from rankone.edits.export import Limits, export_adapter, export_checkpoint
+from rankone.edits.export import Limits, export_adapter, export_checkpoint, name_of
 from rankone.edits.lowrank import Factors, LowRankEdit, Merged
 from rankone.edits.verification import Verification, realised_share
 from rankone.models.loading import load_model
@@ -152,6 +153,55 @@ def check_adapter(tmp_path, build):
         assert layer.r["default"] == edit.rank(name.removeprefix("base_model.model."))
     assert torch.allclose(wrapped(probe(seed=5)).logits, expected, atol=1e-4)
     assert torch.allclose(wrapped.merge_and_unload()(probe(seed=5)).logits, expected, atol=1e-4)
+
+
+LOADED_BY_PLAIN_PEFT = """
+import sys, torch
+from peft import AutoPeftModelForCausalLM
+from safetensors.torch import load_file, save_file
+folder, ids, out = sys.argv[1:]
+with torch.no_grad():
+    logits = AutoPeftModelForCausalLM.from_pretrained(folder)(load_file(ids)["ids"]).logits
+assert not any(name.startswith("rankone") for name in sys.modules)
+save_file({"logits": logits.contiguous()}, out)
+"""
+
+
+def test_an_edit_becomes_an_adapter_that_a_process_without_us_loads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    llama().save_pretrained(tmp_path / "base")
+    model = load_model(tmp_path / "base")
+    edit = mixed_ranks(model).scale(0.5)
+    result = edit.to_peft("out")
+    assert (result.engine, result.base) == ("peft", str(tmp_path / "base"))
+    save_file({"ids": probe(seed=5)}, tmp_path / "ids")
+    command = [
+        sys.executable,
+        "-c",
+        LOADED_BY_PLAIN_PEFT,
+        *(str(tmp_path / n) for n in ("out", "ids", "logits")),
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    found = load_file(tmp_path / "logits")["logits"]
+    assert torch.allclose(found, edited_logits(model, edit, probe(seed=5)), atol=1e-4)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_edit_needs_a_model_in_memory_and_a_name_of_it_to_become_an_adapter(tmp_path):
+    model = llama()
+    with pytest.raises(RankOneError, match="bound to no model in memory"):
+        random_edit(model, {"*.0.mlp.*": 1}).to_peft(tmp_path / "out")
+    bound = mixed_ranks(model)
+    with pytest.raises(RankOneError, match="base_name"):
+        bound.to_peft(tmp_path / "out")
+    assert nothing_left(tmp_path)
+    assert bound.compose(bound).to_peft(tmp_path / "out", "someone/base").engine == "peft"
+    del model
+    assert bound.model is None
+
+
+def test_a_built_in_model_is_named_as_users_name_it():
+    assert name_of(load_model("mini")) == "mini"
 
 
 def test_our_reader_returns_the_factors_that_were_written(tmp_path):

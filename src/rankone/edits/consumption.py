@@ -33,6 +33,7 @@ def consume(
     kind: Form, path: Path, ids: Int[Tensor, "rows length"], scratch: Path, base: Path | None, own_code: bool
 ) -> Consumed:
     """Load the export in a fresh process, offline; RankOneError with its reason where it does not load."""
+    scratch = scratch.absolute()  # the process is started there
     tensors, out, said = (scratch / name for name in ("ids.safetensors", "out.safetensors", "said.json"))
     save_tensors(tensors, {"ids": ids})
     asked = {

@@ -42,7 +42,7 @@ from rankone.models.context import usual_context
 from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
-from rankone.models.sources.names import resolve
+from rankone.models.sources.names import ASSETS, BUILTIN_MODELS, resolve
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost
@@ -176,6 +176,17 @@ def export_adapter(
         verification = _verification("adapter", consumed, reference, limits, about)
         _accept(verification, edit, staging, out)
     return verification
+
+
+def name_of(model: PreTrainedModel) -> str:
+    """The built-in name, Hub name or path that a model was loaded by; RankOneError where it has none."""
+    name = model.name_or_path
+    if not name:
+        raise RankOneError(
+            "the model was not loaded by a name: say what PEFT is to load as the base (base_name)."
+        )
+    path = Path(name)
+    return path.name if path.parent == ASSETS and path.name in BUILTIN_MODELS else name
 
 
 def _base_folder(model: PreTrainedModel, source: Path | str, scratch: Path, own_code: bool) -> Path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from rankone.core.artifact import Provenance
 from rankone.core.errors import RankOneError, nearest
@@ -19,19 +22,24 @@ from rankone.edits.lowrank.merging import Merged, merge_factors
 from rankone.edits.lowrank.saved import EditFile, SiteEntry, read_edit, write_edit
 from rankone.models.sites import Site
 
+if TYPE_CHECKING:
+    from rankone.edits.verification import Verification
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class LowRankEdit:
     """An immutable low-rank change of some sites; `base` holds the hash of each weight it was made for.
 
     `factors` maps a site's module path to (write [d_out, r], read [r, d_in]); they are copied and kept in
-    fp32 or fp64. Raises RankOneError for wrong shapes, integer factors, NaN and infinity.
+    fp32 or fp64. model: the one in memory that it is bound to; the edit does not keep it alive. Raises RankOneError for
+    wrong shapes, integer factors, NaN and infinity.
     """
 
     factors: Mapping[str, Factors]
     description: str
     method: str
     base: Mapping[str, str]
+    _model: weakref.ref[nn.Module] | None = field(repr=False)
 
     def __init__(
         self,
@@ -39,12 +47,19 @@ class LowRankEdit:
         description: str = "",
         method: str = "",
         base: Mapping[str, str] | None = None,
+        model: nn.Module | None = None,
     ) -> None:
         checked = {name: checked_factors(name, *pair) for name, pair in sorted(factors.items())}
         unknown = sorted(set(base or ()) - set(checked))
         if unknown:
             raise RankOneError(f"base hash given for '{unknown[0]}', which the edit does not change.")
-        values = {"factors": checked, "description": description, "method": method, "base": dict(base or {})}
+        values: dict[str, object] = {
+            "factors": checked,
+            "description": description,
+            "method": method,
+            "base": dict(base or {}),
+        }
+        values["_model"] = None if model is None else weakref.ref(model)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -52,6 +67,11 @@ class LowRankEdit:
     def sites(self) -> tuple[str, ...]:
         """Module paths of the sites it changes, sorted."""
         return tuple(self.factors)
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The model that it is bound to, while that is in memory."""
+        return None if self._model is None else self._model()
 
     @property
     def label(self) -> str:
@@ -67,7 +87,7 @@ class LowRankEdit:
     def scale(self, factor: float) -> LowRankEdit:
         """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it)."""
         factors = {name: Factors(f.write * factor, f.read) for name, f in self.factors.items()}
-        return LowRankEdit(factors, self.description, self.method, self.base)
+        return LowRankEdit(factors, self.description, self.method, self.base, self.model)
 
     def invert(self) -> LowRankEdit:
         """The edit that takes this one back: −ΔW at every site."""
@@ -95,13 +115,14 @@ class LowRankEdit:
             description=_joined(self.description, later.description),
             method=_joined(self.method, later.method),
             base={**later.base, **self.base},
+            model=self.model,
         )
 
     def bind(self, model: nn.Module) -> LowRankEdit:
-        """The same edit with the hashes of this model's weights, which `save_pretrained` and `check_base` need."""
+        """The same edit for this model, with the hashes of its weights: what saving, `check_base` and `to_peft` need."""
         sites = fitting_sites(model, self.factors)
         hashes = {name: _base_hash(model, site) for name, site in sites.items()}
-        return LowRankEdit(self.factors, self.description, self.method, hashes)
+        return LowRankEdit(self.factors, self.description, self.method, hashes, model)
 
     def check_base(self, model: nn.Module) -> None:
         """Raise RankOneError unless this model's weights (without applied edits) are those it was made for.
@@ -174,6 +195,22 @@ class LowRankEdit:
         config = EditFile(description=self.description, method=self.method, sites=entries)
         write_edit(Path(path), config, self.factors, provenance)
         return Path(path)
+
+    def to_peft(self, path: Path | str, base_name: str | None = None) -> Verification:
+        """Write the edit as a LoRA adapter that plain PEFT loads, and verify it by PEFT in a process of its own.
+
+        base_name: what PEFT is to load as the base model; the name or path that the model was loaded by unless given.
+        Raises RankOneError, with nothing written, where the edit is bound to no model in memory, that model has no
+        name, or the adapter does not reproduce the edited model.
+        """
+        from rankone.edits.export import export_adapter, name_of
+
+        model = self.model
+        if not isinstance(model, PreTrainedModel):
+            raise RankOneError(
+                f"{self.label} is bound to no model in memory: call bind(model) before to_peft."
+            )
+        return export_adapter(model, self, path, base_name or name_of(model))
 
     @classmethod
     def from_pretrained(cls, path: Path | str) -> LowRankEdit:
