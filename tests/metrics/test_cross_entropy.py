@@ -16,6 +16,7 @@ from rankone.metrics.cross_entropy import (
     cross_entropy,
     next_token_losses,
     passage_losses,
+    prediction_losses,
 )
 from rankone.text.blocks import Blocks
 
@@ -28,6 +29,16 @@ def test_by_hand():
     """Token 1 is predicted at 0 with 3/4, token 2 at 1 with 1/2; what is predicted at 2 is not scored."""
     found = next_token_losses(LOGITS, IDS)
     assert found.tolist() == [pytest.approx([0.0, math.log(4 / 3), math.log(2)])]
+
+
+def test_ids_and_probabilities_by_hand():
+    """Even odds of both tokens at the first position: −½ ln ¼ − ½ ln ¾; a sure one is the same as its id."""
+    odds = torch.tensor([[[0.5, 0.5], [0.0, 1.0], [1.0, 0.0]]])
+    first = -0.5 * math.log(3 / 16)
+    expected = torch.tensor([[first, math.log(2), math.log(4 / 3)]])
+    torch.testing.assert_close(prediction_losses(LOGITS, odds), expected)
+    torch.testing.assert_close(prediction_losses(LOGITS, IDS)[:, 1:], expected[:, 1:])
+    torch.testing.assert_close(prediction_losses(LOGITS[0], odds[0]), expected[0])
 
 
 def test_only_valid_tokens_are_scored_and_the_first_never():

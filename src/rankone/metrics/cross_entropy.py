@@ -45,6 +45,18 @@ class PassageLosses:
         return math.sqrt(passages / (passages - 1) * float(residuals.square().sum())) / float(counts.sum())
 
 
+def prediction_losses(
+    logits: Float[Tensor, "*positions vocab"],
+    targets: Int[Tensor, "*positions"] | Float[Tensor, "*positions vocab"],
+) -> Float[Tensor, "*positions"]:
+    """Cross-entropy at every position, in fp32: against token ids −ln p(id), against probabilities q of all tokens
+    −Σ q ln p. Differentiable."""
+    flat = F.cross_entropy(
+        logits.float().flatten(0, -2), targets.flatten(0, logits.ndim - 2), reduction="none"
+    )
+    return flat.view(logits.shape[:-1])
+
+
 def next_token_losses(
     logits: Float[Tensor, "rows length vocab"],
     ids: Int[Tensor, "rows length"],
@@ -57,7 +69,7 @@ def next_token_losses(
     scored = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid.clone()
     scored[:, 0] = False
     keep = scored[:, 1:]
-    each = F.cross_entropy(logits[:, :-1][keep].float(), ids[:, 1:][keep], reduction="none")
+    each = prediction_losses(logits[:, :-1][keep], ids[:, 1:][keep])
     return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
 
 
@@ -72,10 +84,10 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
     rows = max(1, LOGITS_AT_ONCE // (size * blocks.ids.shape[1]))
     sums = []
     for start in range(0, len(blocks.ids), rows):
-        own = blocks.rows(start, start + rows).to(model.device)
+        chunk = blocks.rows(start, start + rows).to(model.device)
         with torch.no_grad():
-            logits = model(input_ids=own.ids, use_cache=False).logits
-            sums.append(next_token_losses(logits, own.ids, own.valid).double().sum(1).cpu())
+            logits = model(input_ids=chunk.ids, use_cache=False).logits
+            sums.append(next_token_losses(logits, chunk.ids, chunk.valid).double().sum(1).cpu())
     return PassageLosses(torch.cat(sums), blocks.valid[:, 1:].sum(1).cpu())
 
 

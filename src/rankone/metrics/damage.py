@@ -73,4 +73,4 @@ def damages(
     base: Mapping[str, PassageLosses], edited: Mapping[str, PassageLosses], level: float = LEVEL
 ) -> dict[str, Damage]:
     """By domain, in the order of `edited`."""
-    return {domain: damage(base[domain], own, level) for domain, own in edited.items()}
+    return {domain: damage(base[domain], losses, level) for domain, losses in edited.items()}

@@ -22,9 +22,11 @@ from transformers import PreTrainedModel
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method, adapted
 from rankone.edits.fitting.adam import StackedAdam
-from rankone.edits.fitting.forget import ForgetText, cross_entropies, refuse_empty
-from rankone.edits.fitting.retain import RetainText, top_kl
+from rankone.edits.fitting.forget import ForgetText, refuse_empty
+from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.metrics.cross_entropy import prediction_losses
+from rankone.metrics.top_tokens import top_kl
 from rankone.runtime.progress import Meter
 
 
@@ -87,7 +89,7 @@ def _forget_loss(
     runs = len(ids) // config.forget_rows
     weight = scored.float().view(runs, -1)
     count = weight.sum(1).clamp_min(1)
-    each = cross_entropies(logits, targets).view(runs, -1)
+    each = prediction_losses(logits, targets).view(runs, -1)
     if config.cap == "token":
         return (F.relu(cap.unsqueeze(1) - each) * weight).sum(1) / count
     return F.relu(cap - (each * weight).sum(1) / count)
@@ -99,7 +101,7 @@ def _retain_loss(
     rows = retain.rows(step, config.retain_rows)
     ids, present, base = retain.ids[rows], retain.present[rows], retain.base.rows(rows)
     logits = model(input_ids=ids.repeat(runs, 1), use_cache=False).logits.unflatten(0, (runs, -1))
-    kl = torch.stack([top_kl(base, own) for own in logits])
+    kl = torch.stack([top_kl(base, edited) for edited in logits])
     return (kl * present).sum((1, 2)) / present.sum()
 
 

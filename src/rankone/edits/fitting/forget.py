@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -53,12 +53,6 @@ class ForgetText:
         index = (self.starts + (step * self.count + self.turns) % self.lengths).flatten()
         once = (self.turns < self.lengths).flatten().unsqueeze(1)
         return self.ids[index], self.targets[index], self.scored[index] & once
-
-
-def cross_entropies(logits: Float[Tensor, "rows t vocab"], targets: Tensor) -> Float[Tensor, "rows t"]:
-    """Cross-entropy in nats at every position, against token ids [rows, t] or probabilities [rows, t, vocab]."""
-    found = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(0, 1), reduction="none")
-    return found.view(logits.shape[:2])
 
 
 def refuse_empty(texts: Sequence[tuple[int, Blocks]]) -> None:
