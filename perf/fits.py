@@ -32,8 +32,9 @@ from rankone.edits.fitting.run import Fit, FitConfig, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
+from rankone.edits.requests import SharpenRequest
 from rankone.edits.scales import both_signs, scale_edit
-from rankone.edits.sharpen import SharpenRequest, sharpen
+from rankone.edits.sharpen import sharpen
 from rankone.experiments.tuning import DAMAGE_BAR
 from rankone.metrics.cross_entropy import text_losses
 from rankone.metrics.damage import damages
@@ -101,7 +102,7 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str]) -> Bench:
     workspace = Workspace(model, load_tokenizer("mini"), BuiltinCorpus(), decomposition.to(device))
     domains = (FORGET, *default_retain(workspace, FORGET))
     against = domains[1:]
-    sharpened, _ = sharpen(workspace, SharpenRequest(parts=PARTS, of=FORGET, against=against))
+    sharpened, _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
     book = Book([decomposition, sharpened], model)
     text = {split: workspace.text(domains, split, tokens) for split in splits}
     if unseen is not None:

@@ -19,7 +19,7 @@ from rankone.verbs.verb import Reply
 
 if TYPE_CHECKING:
     from rankone.edits.lowrank import LowRankEdit
-    from rankone.metrics.damage import Damage
+    from rankone.metrics.damage_record import Damage
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
@@ -298,6 +298,7 @@ class Session(Opening):
         out: Path | str,
         against: str | Sequence[str] = (),
         tokens: int = 2000,
+        ridge: float = 0.01,
     ) -> finding.SharpenReply:
         """Refit what parts read in closed form, so that they answer less to other text; what they write stays."""
         return self._ask(finding.SharpenReply, "sharpen", locals())
@@ -312,10 +313,12 @@ class Session(Opening):
         openings: str | Sequence[str] = (),
         sharpen: bool = False,
         seed: int = 0,
+        cap: float = 1.1,
         tolerance: float = 0.015,
         learning_rate: float = 0.3,
         retain_weight: float = 1.0,
         steps: int = 3000,
+        retain_tokens: int = 6000,
         tokens: int = 2000,
         save: Path | str | None = None,
     ) -> finding.TuneReply:

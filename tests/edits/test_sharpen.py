@@ -8,7 +8,8 @@ from tests.decomposition.tiny import decomposed
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
-from rankone.edits.sharpen import SharpenRequest, sharpen, sharpened_read
+from rankone.edits.requests import SharpenRequest
+from rankone.edits.sharpen import sharpen, sharpened_read
 from rankone.workspace import Workspace
 
 
@@ -44,7 +45,7 @@ def workspace(tokenizer, corpus):
 
 def test_sharpened_parts_are_parts(workspace):
     names = ("h.0.mlp.down_proj:3", "h.0.attn.v_proj:5", "h.0.mlp.down_proj:1")
-    made, reply = sharpen(workspace, SharpenRequest(parts=names, of="de", tokens=300))
+    made, reply = sharpen(workspace, SharpenRequest(names=names, of="de", tokens=300))
     assert made.names() == [
         "sharpened/h.0.mlp.down_proj:3",
         "sharpened/h.0.mlp.down_proj:1",
@@ -64,8 +65,8 @@ def test_sharpened_parts_are_parts(workspace):
 
 def test_what_cannot_be_sharpened_is_refused(workspace):
     with pytest.raises(RankOneError, match="unknown site"):
-        sharpen(workspace, SharpenRequest(parts=("h.9.x:1",), of="de"))
+        sharpen(workspace, SharpenRequest(names=("h.9.x:1",), of="de"))
     with pytest.raises(RankOneError, match="no text for 'dk'"):
-        sharpen(workspace, SharpenRequest(parts=("h.0.mlp.down_proj:3",), of="dk"))
+        sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="dk"))
     with pytest.raises(RankOneError, match="needs other domains"):
-        sharpen(workspace, SharpenRequest(parts=("h.0.mlp.down_proj:3",), of="de", against=("de",)))
+        sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="de", against=("de",)))

@@ -11,10 +11,11 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.retain_text import default_retain
 from rankone.edits.lowrank import LowRankEdit
-from rankone.experiments.tuning import TuneRequest, tune
+from rankone.experiments.requests import TuneRequest
+from rankone.experiments.tuning import tune
 from rankone.models.loading import load_model
 
-PARTS = {"h.0.mlp.c_fc:3": ("h.0.mlp.c_fc:3",)}
+PART = "h.0.mlp.c_fc:3"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def workspace(tokenizer, corpus):
 
 
 def request(**changes):
-    small = {"parts": PARTS, "retain": ("en", "fr"), "retain_tokens": 200, "test_tokens": 150}
+    small = {"scale": (PART,), "forget": "de", "retain": ("en", "fr"), "retain_tokens": 200, "tokens": 150}
     return TuneRequest.checked({**small, **changes}, "tune")
 
 
@@ -37,7 +38,7 @@ def test_the_reply_and_the_saved_edit(workspace, tmp_path):
     assert [r.role for r in reply.domains][:3] == ["forget", "retain", "retain"]
     assert {r.domain for r in reply.domains} == set(workspace.corpus.domains())
     # An untrained model is near chance already, whatever is scaled: the warnings follow the numbers.
-    forgotten = reply.domains[0].change.edited
+    forgotten = reply.domains[0].edited
     assert reply.aim.removed(forgotten) == (not any("not at chance" in w for w in reply.warnings))
     assert reply.met == (reply.aim.removed(forgotten) and not any("bar" in w for w in reply.warnings))
     edit = LowRankEdit.from_pretrained(tmp_path / "edit")
@@ -51,7 +52,7 @@ def test_an_amplifying_end_is_said(workspace):
         alpha = reply.scales["h.0.mlp.c_fc:3"]
         assert reply.sign == ("amplifying" if alpha > 1 else "inverting" if alpha < 0 else "suppressing")
         assert any("amplifies" in w for w in reply.warnings) == (alpha > 1)
-        assert reply.conclusion()[0].startswith("the aim is " + ("met" if reply.met else "not met"))
+        assert reply.lines()[0].startswith("the aim is " + ("met" if reply.met else "not met"))
 
 
 def test_parts_are_sharpened_first_if_asked(workspace, tmp_path):
@@ -83,7 +84,7 @@ def test_retain_is_every_other_domain_unless_named(workspace):
         ({"forget": "dk"}, "no text for 'dk'"),
         ({"retain": ("dk",)}, "no text for 'dk'"),
         ({"retain": ("de",)}, "'de' is to be forgotten and to be held"),
-        ({"parts": {}}, "parts"),
+        ({"scale": ()}, "scale"),
         ({"budget": 0}, "budget"),
         ({"openings": ("Es",)}, "openings are for the model's own text"),
     ],

@@ -28,7 +28,8 @@ from rankone.edits.gradients import scale_gradients
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
 from rankone.experiments.measure import edited_cross_entropies, rollout
-from rankone.experiments.tuning import TuneRequest, tune
+from rankone.experiments.requests import TuneRequest
+from rankone.experiments.tuning import tune
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
@@ -131,7 +132,7 @@ def tuned(folder):
     own = decomposed(model).to("cuda")
     opened = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), own)
     name = own.names()[0]
-    small = {"parts": {name: (name,)}, "retain": ("en",), "retain_tokens": 40, "test_tokens": 40}
+    small = {"scale": (name,), "retain": ("en",), "retain_tokens": 40, "tokens": 40}
     for forget, sharp in (("de", True), ("self:de", False)):
         reply = tune(opened, TuneRequest(**small, forget=forget, sharpen=sharp))
         assert math.isfinite(max(reply.kl.values()))

@@ -12,48 +12,19 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.edits.requests import Sharpened, SharpenReply, SharpenRequest
 from rankone.models.sites import sites_named
 from rankone.parts.book import Named
 from rankone.parts.moments import Moments, collect_moments, combined
 from rankone.parts.parts import Parts
-from rankone.parts.sources.material import RIDGE
+from rankone.parts.ridge import RIDGE
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
 ORIGIN = "sharpened"
-
-
-class SharpenRequest(Config):
-    """Which parts to sharpen, for which domain, against which others (none: every other of the corpus)."""
-
-    parts: tuple[str, ...] = Field(min_length=1)
-    of: str = Field(description="domain that the part is to answer to")
-    against: tuple[str, ...] = Field(default=(), description="domains it should not answer to")
-    tokens: int = Field(default=2000, gt=0, description="training tokens read per domain")
-    ridge: float = Field(default=RIDGE, gt=0, description="ρ, in units of the mean eigenvalue of C_off")
-
-
-class Sharpened(Config):
-    """One part before and after: root-mean-square v·x on other text over that on target text (leak), and the angle."""
-
-    name: str
-    leak_before: float
-    leak_after: float
-    cosine: float = Field(description="of the old and the new read direction")
-    fidelity: float = Field(description="correlation (uncentred) of v·x and v′·x on target text")
-
-
-class SharpenReply(Config):
-    """What came of each part; `against` as it was used."""
-
-    of: str
-    against: tuple[str, ...]
-    parts: tuple[Sharpened, ...]
 
 
 def sharpened_read(
@@ -88,11 +59,11 @@ def sharpen(
     if request.of in against or not against:
         raise RankOneError(f"sharpening for '{request.of}' needs other domains to sharpen against.")
     places: dict[str, str] = {}
-    for name in request.parts:
+    for name in request.names:
         place = f"{known.locate(name)[0]}:{name.rpartition(':')[2]}"
         if places.setdefault(place, name) != name:
             raise RankOneError(f"'{places[place]}' and '{name}' would both become '{ORIGIN}/{place}'.")
-    own, others = _moments(workspace, request, against, [known.locate(name)[0] for name in request.parts])
+    own, others = _moments(workspace, request, against, [known.locate(name)[0] for name in request.names])
     factors: dict[str, tuple[list[Tensor], list[Tensor], list[int]]] = {}
     rows = []
     for place, name in places.items():

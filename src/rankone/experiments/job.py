@@ -17,6 +17,7 @@ from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
+from rankone.edits.requests import SharpenRequest
 from rankone.edits.scales import scale_edit
 from rankone.edits.selection import (
     Candidate,
@@ -26,7 +27,7 @@ from rankone.edits.selection import (
     specificity,
     top_names,
 )
-from rankone.edits.sharpen import SharpenRequest, sharpen
+from rankone.edits.sharpen import sharpen
 from rankone.experiments.config import JobConfig, MethodName
 from rankone.experiments.measure import rollout
 from rankone.harvest.brief import brief_harvest
@@ -111,7 +112,7 @@ class Job:
     def sharpened(self) -> Parts:
         """The picked part with its read direction refitted on training text of the trained domains."""
         others = tuple(d for d in self.config.trained if d != self.config.forget)
-        asked = {"parts": (self.choice[0].name,), "of": self.config.forget, "against": others}
+        asked = {"names": (self.choice[0].name,), "of": self.config.forget, "against": others}
         return sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))[0]
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:

@@ -8,7 +8,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.cross_entropy import cross_entropies, text_losses
-from rankone.metrics.damage import Damage, damages
+from rankone.metrics.damage import damages
+from rankone.metrics.damage_record import Damage
 from rankone.models.greedy import end_ids, greedy
 from rankone.text.blocks import Blocks, encode
 from rankone.text.openers import opener_id

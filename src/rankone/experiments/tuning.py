@@ -6,26 +6,23 @@ edit has, what it costs, and what to try where that is not good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from pydantic import Field
+from collections.abc import Mapping, Sequence
 
 from rankone.core.artifact import refuse_existing
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Fit, FitConfig, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.requests import FitRequest, SharpenRequest
 from rankone.edits.scales import both_signs, sign_of
-from rankone.edits.sharpen import SharpenRequest, sharpen
+from rankone.edits.sharpen import sharpen
 from rankone.experiments.measure import edit_damage
-from rankone.metrics.damage import Damage
+from rankone.experiments.requests import TuneReply, TuneRequest
+from rankone.metrics.damage_record import Damage, DomainDamage
 from rankone.parts.book import Named
 from rankone.parts.parts import Parts
-from rankone.render.tables import Table
 from rankone.runtime.progress import Meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
@@ -34,92 +31,7 @@ DAMAGE_BAR = 0.03
 """A rise of a retained domain's cross-entropy by this many nats per token or more is said to be too much."""
 
 
-class TuneRequest(Config):
-    """Which parts to scale, what to forget and what to hold.
-
-    parts: label → the parts that share a scale. forget: a domain, or `self:DOMAIN` for the model's own text. retain: domains
-    to hold; none named: every other one that the model was trained on, as far as its folder says, else every other one of
-    the corpus.
-    """
-
-    parts: dict[str, tuple[str, ...]] = Field(min_length=1)
-    forget: str = "de"
-    retain: tuple[str, ...] = ()
-    budget: int = Field(default=4, gt=0, description="forget tokens; of no account for self:DOMAIN")
-    openings: tuple[str, ...] = Field(default=(), description="what sets self:DOMAIN off")
-    sharpen: bool = Field(default=False, description="sharpen the parts against the retained domains first")
-    seed: int = Field(default=0, ge=0, description="which forget text")
-    cap: float = Field(
-        default=1.1, gt=0, description="forget cross-entropy that is enough, in units of chance"
-    )
-    tolerance: float = Field(default=0.015, gt=0, description="most KL on a retained domain, nats per token")
-    learning_rate: float = Field(
-        default=0.3, gt=0, description="of Adam on α, where there are several scales"
-    )
-    retain_weight: float = Field(default=1.0, ge=0, description="λ of the retain term, likewise")
-    steps: int = Field(default=3000, gt=0, description="ceiling of steps, likewise")
-    retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
-    test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
-    save: Path | None = Field(default=None, description="folder for the edit; must not exist")
-
-
-class DomainChange(Config):
-    """One domain before and after the edit, on test text."""
-
-    domain: str
-    role: str
-    change: Damage
-
-
-class TuneReply(Config):
-    """The fitted scales and what they do.
-
-    met: the forget domain's test text is at chance (≥ .98) and no retained domain rose by DAMAGE_BAR or more. reached:
-    whether the forget text itself told that it is at its target; if not, the tolerance on retained text set the size.
-    kl: KL of each retained domain on the text that was fitted, nats per token. advice: what to try where `met` is false.
-    """
-
-    aim: Aim
-    scales: dict[str, float]
-    sign: str
-    steps: int
-    forget_tokens: int
-    reached: bool
-    kl: dict[str, float]
-    domains: tuple[DomainChange, ...]
-    met: bool
-    warnings: tuple[str, ...]
-    advice: tuple[str, ...]
-    saved: Path | None = None
-
-    def tables(self) -> tuple[Table, Table]:
-        """The scales, and what changed on every domain."""
-        how = (
-            f"after {self.steps} steps" if self.steps else "by size alone: one scale has nothing else to fit"
-        )
-        scales = Table.of(
-            f"Scales ({how})", ["component", "α"], [[n, f"{a:+.3f}"] for n, a in self.scales.items()]
-        )
-        rows = [[r.domain, r.role, r.change.base, r.change.edited, r.change.shown] for r in self.domains]
-        caption = (
-            f"chance {self.aim.chance:.3f}; nats per token on held-out test text, 95% interval over passages; most KL on a "
-            f"retained domain {max(self.kl.values()):.4f} of {self.aim.tolerance:g} allowed"
-        )
-        columns = ["domain", "role", "CE before", "CE after", "rise"]
-        return scales, Table.of("What changed", columns, rows, caption)
-
-    def conclusion(self) -> list[str]:
-        """Whether the aim was met, in which way, and what to try: one line each."""
-        size = "the forget text's own verdict" if self.reached else "the tolerance on retained text"
-        met = "the aim is met" if self.met else "the aim is not met"
-        return [
-            f"{met}: {self.sign}, size set by {size}",
-            *self.warnings,
-            *(f"try: {line}" for line in self.advice),
-        ]
-
-
-def aim_of(workspace: Workspace, request: TuneRequest) -> Aim:
+def aim_of(workspace: Workspace, request: FitRequest) -> Aim:
     """The request's aim on this model; RankOneError for a domain that the corpus has no text for."""
     aim = Aim.checked(
         {
@@ -136,15 +48,23 @@ def aim_of(workspace: Workspace, request: TuneRequest) -> Aim:
     return aim
 
 
+Scaled = Mapping[str, Sequence[str]]
+"""What is scaled: label → the parts that share its scale."""
+
+
 def fit(
-    workspace: Workspace, request: TuneRequest, parts: Named | None = None, bar: Meter | None = None
+    workspace: Workspace,
+    request: FitRequest,
+    scaled: Scaled,
+    parts: Named | None = None,
+    bar: Meter | None = None,
 ) -> Fit:
     """Fit and size the scales; nothing is measured on other text. parts: where names are looked up, if elsewhere."""
     aim, known = aim_of(workspace, request), parts or workspace.require_parts()
     if request.sharpen:
-        starts = both_signs(*_sharpened(workspace, request, aim, known))
+        starts = both_signs(*_sharpened(workspace, scaled, aim, known))
     else:
-        starts = both_signs(known, request.parts)
+        starts = both_signs(known, scaled)
     text = forget_text(workspace, aim, request.budget, request.seed, request.openings)
     run = Run(text, request.seed, request.retain_weight, request.learning_rate, request.cap)
     retain = retain_text(workspace, aim, request.retain_tokens)
@@ -153,53 +73,65 @@ def fit(
 
 
 def _sharpened(
-    workspace: Workspace, request: TuneRequest, aim: Aim, known: Named
+    workspace: Workspace, scaled: Scaled, aim: Aim, known: Named
 ) -> tuple[Parts, dict[str, list[str]]]:
     """The parts asked for, sharpened, and under each label their new names.
 
     Target text only sets the unit of α here, which the size rule makes up for: the edit does not depend on it.
     """
-    names = tuple(name for own in request.parts.values() for name in own)
-    asked = SharpenRequest(parts=names, of=aim.domain, against=aim.retain)
-    made, reply = sharpen(workspace, asked, known)
+    names = tuple(name for members in scaled.values() for name in members)
+    asked = SharpenRequest(names=names, of=aim.domain, against=aim.retain)
+    sharpened, reply = sharpen(workspace, asked, known)
     renamed = dict(zip(names, (row.name for row in reply.parts), strict=True))
-    return made, {label: [renamed[name] for name in own] for label, own in request.parts.items()}
+    return sharpened, {label: [renamed[name] for name in members] for label, members in scaled.items()}
 
 
 def tune(
-    workspace: Workspace, request: TuneRequest, parts: Named | None = None, bar: Meter | None = None
+    workspace: Workspace,
+    request: TuneRequest,
+    scaled: Scaled | None = None,
+    parts: Named | None = None,
+    bar: Meter | None = None,
 ) -> TuneReply:
-    """Fit, measure on held-out text of every domain, and save the edit if asked (whether or not the aim was met)."""
+    """Fit, measure on held-out text of every domain, and save the edit if asked (whether or not the aim was met).
+
+    scaled: what the names of `request.scale` stand for, where some are components; each is a part otherwise.
+    """
+    scaled = scaled or {name: (name,) for name in request.scale}
     if request.save is not None:
         refuse_existing(request.save)
-    found = fit(workspace, request, parts, bar)
-    reply = report(workspace, request, found)
+    fitted = fit(workspace, request, scaled, parts, bar)
+    reply = report(workspace, request, fitted)
     if request.save is None:
         return reply
-    asked = request.model_dump(mode="json", exclude={"save", "retain"})
-    provenance = {**asked, "retain": list(reply.aim.retain), "steps": found.steps, "met": reply.met}
-    found.edit.bind(workspace.model).save_pretrained(request.save, provenance)
+    asked = request.model_dump(mode="json", exclude={"save", "retain", "scale", "tokens"})
+    about = {
+        "parts": {label: list(members) for label, members in scaled.items()},
+        "test_tokens": request.tokens,
+    }
+    settled = {"retain": list(reply.aim.retain), "steps": fitted.steps, "met": reply.met}
+    fitted.edit.bind(workspace.model).save_pretrained(request.save, {**asked, **about, **settled})
     return reply.model_copy(update={"saved": request.save})
 
 
-def report(workspace: Workspace, request: TuneRequest, found: Fit) -> TuneReply:
+def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply:
     """What a fit came to, measured on test text."""
-    aim, sized = aim_of(workspace, request), found.sized
+    aim, sized = aim_of(workspace, request), fitted.sized
     if sized is None:
         raise RankOneError("this fit was never brought to a size: make it with fit_sized.")
-    scales = dict(zip(request.parts, found.parameters["alpha"].tolist(), strict=True))
+    scales = dict(zip(request.scale, fitted.parameters["alpha"].tolist(), strict=True))
     domains = [d for d in workspace.corpus.domains() if d not in {aim.domain, *aim.retain}]
     named = [d for d in (aim.domain, *aim.retain, *domains) if d in workspace.corpus.domains()]
-    changes = edit_damage(workspace.model, found.edit, workspace.text(named, "test", request.test_tokens))
-    rows = tuple(DomainChange(domain=d, role=aim.role(d), change=c) for d, c in changes.items())
+    changes = edit_damage(workspace.model, fitted.edit, workspace.text(named, "test", request.tokens))
+    rows = tuple(DomainDamage.of(d, damage, aim.role(d)) for d, damage in changes.items())
     removed = aim.domain in changes and aim.removed(changes[aim.domain].edited)
     over = {d: changes[d] for d in aim.retain if changes[d].rise >= DAMAGE_BAR}
     reply = TuneReply(
         aim=aim,
         scales=scales,
         sign=sign_of(scales),
-        steps=found.steps,
-        forget_tokens=0 if aim.own_text else found.run.forget.tokens,
+        steps=fitted.steps,
+        forget_tokens=0 if aim.own_text else fitted.run.forget.tokens,
         reached=sized.reached,
         kl=dict(sized.damage),
         domains=rows,

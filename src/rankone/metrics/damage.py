@@ -11,39 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import t as student
 
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses
+from rankone.metrics.damage_record import Damage
 
 LEVEL = 0.95
-
-
-class Damage(BaseModel):
-    """What an edit does to one text, nats per token.
-
-    base, edited: cross-entropies. rise: their difference. error: standard error of the rise. low, high: interval of the rise
-    at `level`. All three are None for a single passage, which says nothing of their spread.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base: float
-    edited: float
-    rise: float
-    error: float | None
-    low: float | None
-    high: float | None
-    level: float
-    tokens: int
-    passages: int
-
-    @property
-    def shown(self) -> str:
-        """`+0.012 ± 0.004`: the rise and half the width of its interval."""
-        half = "" if self.high is None else f" ± {self.high - self.rise:.3f}"
-        return f"{self.rise:+.3f}{half}"
 
 
 def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> Damage:

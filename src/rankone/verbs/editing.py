@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
+from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
 from rankone.render.tables import Table
 from rankone.verbs.verb import Positional, Reply, Request, ScalesByName, Verb
-
-if TYPE_CHECKING:
-    from rankone.metrics.damage import Damage
 
 
 class EditRequest(Request):
@@ -28,36 +26,12 @@ class EditRequest(Request):
     save: Path | None = Field(None, description="save the edit here; must not exist")
 
 
-class DomainChange(Reply):
-    """Cross-entropy of one domain before and after an edit, nats per token; the rise with its 95 % interval."""
-
-    domain: str
-    before: float
-    after: float
-    rise: float
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, domain: str, own: Damage) -> Self:
-        """The reply's form of a measured damage."""
-        return cls(
-            domain=domain, before=own.base, after=own.edited, rise=own.rise, low=own.low, high=own.high
-        )
-
-    @property
-    def shown(self) -> str:
-        """`+0.012 ± 0.004`: the rise and half the width of its interval."""
-        half = "" if self.high is None else f" ± {self.high - self.rise:.3f}"
-        return f"{self.rise:+.3f}{half}"
-
-
 class EditReply(Reply):
     """An edit by its scales, and what it changed."""
 
     scales: dict[str, float]
     chance: float
-    domains: tuple[DomainChange, ...]
+    domains: tuple[DomainDamage, ...]
     saved: Path | None = None
 
     def tables(self) -> Sequence[Table]:
@@ -65,7 +39,7 @@ class EditReply(Reply):
         scales = Table.of(
             "Scales", ["part", "α"], [[name, f"{alpha:+.3f}"] for name, alpha in self.scales.items()]
         )
-        rows = [[d.domain, d.before, d.after, d.shown] for d in self.domains]
+        rows = [[d.domain, d.base, d.edited, d.shown] for d in self.domains]
         caption = f"chance {self.chance:.3f}; nats per token on held-out text; rise with its 95 % interval"
         return scales, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], rows, caption)
 
@@ -82,13 +56,13 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     workspace, names = opening.workspace, request.scales
     made = scale_edit(opening.book, _expanded(opening, names))
     text = workspace.text(workspace.corpus.domains(), request.split, request.tokens)
-    found = edit_damage(workspace.model, made, text)
+    damages = edit_damage(workspace.model, made, text)
     if request.save is not None:
         made.bind(workspace.model).save_pretrained(request.save, {"scales": dict(names)})
     return EditReply(
         scales=dict(names),
         chance=workspace.chance,
-        domains=tuple(DomainChange.of(domain, own) for domain, own in found.items()),
+        domains=tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items()),
         saved=request.save,
     )
 

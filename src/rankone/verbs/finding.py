@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
+from rankone.edits import requests as sharpening
+from rankone.experiments import requests as tuning
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.verbs.editing import DomainChange, members_of
+from rankone.verbs.editing import members_of
 from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
 
 if TYPE_CHECKING:
@@ -154,31 +156,16 @@ def _row(part: FoundPart) -> FindRow:
     return FindRow(**part.model_dump(include=set(FindRow.model_fields)))
 
 
-class SharpenRequest(Request):
+class SharpenRequest(sharpening.SharpenRequest, Request):
     """Parts to sharpen, for which domain."""
 
-    names: Annotated[Names, Positional()] = Field(description="parts to sharpen")
-    of: str = Field(description="domain that the parts are to answer to")
-    against: Names = Field((), description="domains they should not answer to; default all others")
-    tokens: int = Field(2000, gt=0, description="training tokens read per domain")
+    names: Annotated[Names, Positional()] = Field(min_length=1, description="parts to sharpen")
     out: Path = Field(description="save the sharpened parts here; must not exist")
 
 
-class SharpenRow(Reply):
-    """One part: leak (v·x on other text over that on target text) before and after, cosine of old and new v, fidelity."""
+class SharpenReply(sharpening.SharpenReply, Reply):
+    """What came of each part: leak (v·x on other text over that on target text), cosine of old and new v, fidelity."""
 
-    name: str
-    leak_before: float
-    leak_after: float
-    cosine: float
-    fidelity: float
-
-
-class SharpenReply(Reply):
-    """What came of each part."""
-
-    of: str
-    rows: tuple[SharpenRow, ...]
     out: Path
 
     def tables(self) -> Sequence[Table]:
@@ -188,7 +175,7 @@ class SharpenReply(Reply):
             "new v·x on target text"
         )
         columns = ["part", "leak before", "after", "cosine", "fidelity"]
-        rows = [list(row.model_dump().values()) for row in self.rows]
+        rows = [list(part.model_dump().values()) for part in self.parts]
         return (Table.of(f"Sharpened for {self.of}", columns, rows, caption),)
 
     def lines(self) -> Sequence[str]:
@@ -201,54 +188,17 @@ def sharpen(opening: Opening, request: SharpenRequest) -> SharpenReply:
     from rankone.edits import sharpen as room
     from rankone.parts.storage import save_parts
 
-    values = request.model_dump(exclude={"out", "names"})
-    asked = room.SharpenRequest.checked({**values, "parts": request.names}, "sharpen")
-    made, found = room.sharpen(opening.bare, asked, opening.book)
-    save_parts([made], opening.model, request.out, {"of": request.of, "parts": list(request.names)})
-    rows = [SharpenRow(**row.model_dump()) for row in found.parts]
-    return SharpenReply(of=found.of, rows=tuple(rows), out=request.out)
+    sharpened, reply = room.sharpen(opening.bare, request, opening.book)
+    save_parts([sharpened], opening.model, request.out, {"of": request.of, "parts": list(request.names)})
+    return SharpenReply(**dict(reply), out=request.out)
 
 
-class TuneRequest(Request):
+class TuneRequest(tuning.TuneRequest, Request):
     """Parts whose scale is fitted, what to forget and what to hold."""
 
-    scale: Names = Field(description="what to scale: parts, or cNUMBER of --clusters")
-    forget: str = Field(description="domain to forget, or self:DOMAIN for the model's own text in it")
-    retain: Names = Field((), description="domains to hold; default every other the model knows")
-    budget: int = Field(4, gt=0, description="forget tokens; of no account for self:DOMAIN")
-    openings: Names = Field((), description="what sets self:DOMAIN off, where no words are known")
-    sharpen: bool = Field(False, description="refit what the parts read against the retained domains first")
-    seed: int = Field(0, ge=0, description="which forget text")
-    tolerance: float = Field(0.015, gt=0, description="most KL on a retained domain, nats per token")
-    learning_rate: float = Field(0.3, gt=0, description="Adam rate on α, where there are several scales")
-    retain_weight: float = Field(1.0, ge=0, description="λ of the retain term, likewise")
-    steps: int = Field(3000, gt=0, description="ceiling of steps, likewise")
-    tokens: int = Field(2000, gt=0, description="test tokens per domain to measure on")
-    save: Path | None = Field(None, description="save the edit here; must not exist")
 
-
-class TuneReply(Reply):
+class TuneReply(tuning.TuneReply, Reply):
     """The fitted scales and what they do; met: the forget domain is at chance and no retained domain rose by the bar."""
-
-    scales: dict[str, float]
-    met: bool
-    sign: str
-    reached: bool
-    steps: int
-    forget_tokens: int
-    kl: dict[str, float]
-    domains: tuple[DomainChange, ...]
-    conclusion: tuple[str, ...]
-    saved: Path | None = None
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """The scales, then what changed on every domain."""
-        return self._tables
-
-    def lines(self) -> Sequence[str]:
-        """Whether the aim was met, and what to try."""
-        return [*self.conclusion, *([f"saved {self.saved}"] if self.saved is not None else [])]
 
 
 def tune(opening: Opening, request: TuneRequest) -> TuneReply:
@@ -256,26 +206,10 @@ def tune(opening: Opening, request: TuneRequest) -> TuneReply:
     from rankone.experiments import tuning as room
     from rankone.runtime.progress import meter
 
-    values = request.model_dump(exclude={"scale", "tokens"})
-    values |= {"parts": members_of(opening, request.scale), "test_tokens": request.tokens}
-    asked = room.TuneRequest.checked(values, "tune")
+    scaled = members_of(opening, request.scale)
     with meter("fit", 2) as bar:
-        made = room.tune(opening.workspace, asked, opening.book, bar)
-    changes = {row.domain: row.change for row in made.domains}
-    reply = TuneReply(
-        scales=made.scales,
-        met=made.met,
-        sign=made.sign,
-        reached=made.reached,
-        steps=made.steps,
-        forget_tokens=made.forget_tokens,
-        kl=made.kl,
-        domains=tuple(DomainChange.of(domain, change) for domain, change in changes.items()),
-        conclusion=tuple(made.conclusion()),
-        saved=made.saved,
-    )
-    reply._tables = made.tables()
-    return reply
+        reply = room.tune(opening.workspace, request, scaled, opening.book, bar)
+    return TuneReply(**dict(reply))
 
 
 class SideEffectsRequest(Request):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from rankone.core.config import Config
+from rankone.core.names import Names as Names
 from rankone.render.tables import Table
 
 if TYPE_CHECKING:
@@ -28,14 +29,6 @@ Opens = Literal["model", "decomposition", "parts", "text", "harvest", "labels", 
 @dataclass(frozen=True)
 class Positional:
     """Marks a field of a request that is given by its place on the command line, not by an option."""
-
-
-def _listed(given: object) -> object:
-    """The parts of `a,b`, without repeats; a list of names as it is."""
-    words = given.split(",") if isinstance(given, str) else given
-    if not isinstance(words, list | tuple):
-        return given
-    return tuple(dict.fromkeys(w.strip() if isinstance(w, str) else w for w in words))
 
 
 def _scales(given: object) -> object:
@@ -53,8 +46,6 @@ def _scales(given: object) -> object:
     return {name: alpha for name, _, alpha in pairs}
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-"""Names in Python as a list or one string, on the command line with commas between them."""
 ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]
 """Part → α; on the command line words of the form PART=ALPHA."""
 

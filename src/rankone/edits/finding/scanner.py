@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from rankone.decomposition.prefix import Prefix, late_start
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.cross_entropy import PassageLosses, next_token_losses
-from rankone.metrics.damage import Damage, damages
+from rankone.metrics.damage import damages
+from rankone.metrics.damage_record import Damage
 from rankone.models.output import output_of
 from rankone.text.blocks import Blocks
 

@@ -13,11 +13,7 @@ from rankone.core.errors import RankOneError
 from rankone.models.sites import Site, weight_of
 from rankone.parts.moments import SiteMoments
 from rankone.parts.parts import FactorPair
-
-# Of the second moment of other text; the least that is taken off target text (source: the audit of 2026-11).
-CONTRAST = 0.5
-# Ridge of an inverse second moment, in units of its mean eigenvalue.
-RIDGE = 0.01
+from rankone.parts.ridge import CONTRAST, RIDGE
 
 
 @dataclass(frozen=True)
