@@ -280,10 +280,10 @@ class Session(Opening):
         sites: str | Sequence[str] = (),
         sources: str | Sequence[str] = (),
         also: str | Sequence[str] = (),
-        shortlist: int = 1,
+        shortlist: int = 2,
         tokens: int = 1500,
         rank_tokens: int = 120,
-        tolerance: float = 0.02,
+        tolerance: str | Sequence[str] = (),
         seed: int = 0,
         out: Path | str | None = None,
     ) -> finding.FindReply:
@@ -412,6 +412,7 @@ class Session(Opening):
     def demo(
         self,
         *,
+        model: str | None = None,
         out: Path | str = "report",
         text: str | None = None,
         recipe: Path | str | None = None,

@@ -23,15 +23,15 @@ def side_effects_page(found: SideEffects, domains: Table | None = None) -> str:
         f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same.",
         domains=domains,
         shares=shares_table(found),
-        wrong=[_pair(e) for e in found.newly_degenerate()[:MOST_PAIRS]],
-        asked=[_pair(e) for e in found.effects if e.target][:MOST_PAIRS],
+        wrong=[answer_pair(e) for e in found.newly_degenerate()[:MOST_PAIRS]],
+        asked=[answer_pair(e) for e in found.effects if e.target][:MOST_PAIRS],
         target=found.target or "",
         sides=_SIDES,
         everything=answers_table(found, only_new=False),
     )
 
 
-def _pair(effect: Effect) -> dict[str, str]:
+def answer_pair(effect: Effect) -> dict[str, str]:
     """One prompt as the templates' macro `pair` takes it: each side starts with the prompt."""
     asked = f"{effect.asked}\n" if "\n" not in effect.asked else effect.asked
     return {

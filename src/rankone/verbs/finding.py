@@ -63,10 +63,13 @@ class FindRequest(Request):
     sites: Names = Field((), description="patterns of module paths; default the late half")
     sources: Names = Field((), description="sources of parts, as neuron,contrast; default all")
     also: Names = Field((), description="parts to measure whatever the shortlist says")
-    shortlist: int = Field(1, gt=0, description="parts measured per source")
+    shortlist: int = Field(2, gt=0, description="parts measured per source")
     tokens: int = Field(1500, gt=0, description="training tokens per domain")
     rank_tokens: int = Field(120, gt=0, description="validation tokens per domain to measure on")
-    tolerance: float = Field(0.02, gt=0, description="most rise of a domain to spare, nats per token")
+    tolerance: Names = Field(
+        (),
+        description="most rise in nats per token: one number, or en=0.02,code=0.02,other=0.05,about=0.3 (the default)",
+    )
     seed: int = Field(0, description="of random directions and the order of passages")
     out: Path | None = Field(None, description="save the measured parts here; must not exist")
 
@@ -95,7 +98,7 @@ class FindReply(Reply):
     of: str
     against: tuple[str, ...]
     chance: float
-    tolerance: float
+    tolerance: dict[str, float]
     winner: str
     seconds: float
     rows: tuple[FindRow, ...]
@@ -119,8 +122,9 @@ class FindReply(Reply):
             for r in self.rows
         ]
         caption = (
-            f"rise: of {self.of} on validation text, nats per token, at the best α with every other domain's rise at most "
-            f"{self.tolerance:g}; worst: the largest of those; about: English about the country. {self.seconds:.0f} s"
+            f"rise: of {self.of} on validation text, nats per token, at the best α that keeps every other domain within its "
+            f"tolerance ({', '.join(f'{d} {t:g}' for d, t in self.tolerance.items())}); worst: the largest of those; about: "
+            f"English about the country. {self.seconds:.0f} s"
         )
         return (Table.of(f"Parts for {self.of}, by what they do", columns, rows, caption, strong=[0]),)
 
@@ -144,7 +148,7 @@ def find(opening: Opening, request: FindRequest) -> FindReply:
         of=found.of,
         against=tuple(found.against),
         chance=found.chance,
-        tolerance=found.tolerance,
+        tolerance={**{d: found.tolerance.of(d) for d in found.against}, "about": found.tolerance.about},
         winner=found.winner,
         seconds=sum(found.seconds.values()),
         rows=tuple(_row(part) for part in found.parts),

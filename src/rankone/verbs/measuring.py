@@ -257,8 +257,15 @@ def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesRe
 class DemoRequest(Request):
     """The main job, as its recipe says."""
 
+    model: str | None = Field(
+        None,
+        description="smollm2, or a folder of a chat model: French and German removed from it, each by one number",
+    )
     out: Path = Field(Path("report"), description="report directory")
-    text: str | None = Field(None, description="other text than the recipe's")
+    text: str | None = Field(
+        None,
+        description="other text than the recipe's; with a model: more held-out text, to measure on alone",
+    )
     recipe: Path | None = Field(None, description="another job recipe (YAML)")
     replace: bool = Field(False, description="write into an existing report directory")
     harvest: Path | None = Field(None, description="pick by this harvest, not by a small one made now")
@@ -266,12 +273,13 @@ class DemoRequest(Request):
 
 
 class DemoReply(Reply):
-    """What the job found, and where its report is."""
+    """What the job found, and where its report is. With a model: its parts and claims, one per language."""
 
     report: Path
     part: str
     label: str
     seconds: float
+    met: bool | None = None
 
     _tables: tuple[Table, ...] = PrivateAttr(())
 
@@ -286,6 +294,8 @@ class DemoReply(Reply):
 
 def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
+    if request.model is not None:
+        return _real_model(opening, request, request.model)
     from rankone.experiments.demo import run_demo
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.report.results import read_results
@@ -306,6 +316,33 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
         seconds=summary["seconds"],
     )
     reply._tables = tuple(printed(read_results(request.out)))
+    return reply
+
+
+def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply:
+    """The same job on a real model; a run that was broken off goes on in its folder."""
+    from rankone.core.errors import RankOneError
+    from rankone.experiments.real_model.config import RealModelConfig
+    from rankone.experiments.real_model.results import bars
+    from rankone.experiments.real_model.run import run_real_model
+    from rankone.experiments.real_model.stages import Stages
+    from rankone.experiments.real_model.tables import all_tables
+    from rankone.models.sources.names import ASSETS
+
+    if request.harvest is not None or request.labels is not None or request.replace:
+        raise RankOneError(
+            "demo with a model takes no harvest, labels or replace: parts are found by measuring."
+        )
+    config = RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
+    found, page = run_real_model(config, request.out, request.text, opening.options.device)
+    reply = DemoReply(
+        report=page,
+        part=", ".join(own.pick for own in found),
+        label=", ".join(own.language for own in found),
+        seconds=sum(own["clock"] for own in Stages(request.out, config).seconds().values()),
+        met=all(bar.met for own in found for bar in bars(own, config.tolerance)),
+    )
+    reply._tables = tuple(all_tables(found, config.tolerance))
     return reply
 
 

@@ -7,9 +7,10 @@ from tests.helpers import llama
 
 from rankone.core.errors import RankOneError
 from rankone.edits.finding.candidates import late_sites
-from rankone.edits.finding.find import find
+from rankone.edits.finding.find import find, find_parts
 from rankone.edits.finding.request import FINDABLE, FindRequest, Found
 from rankone.edits.finding.text import read_text, spread_blocks
+from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.scales import scale_edit
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model, load_tokenizer
@@ -32,7 +33,8 @@ REQUEST = FindRequest(
     shortlist=1,
     tokens=400,
     rank_tokens=40,
-    tolerance=0.1,
+    tolerance=Tolerances(domains={}, other=0.1),
+    enough=1.0,
     refine=0,
 )
 
@@ -56,8 +58,7 @@ def test_every_source_has_a_best_part(answer):
 def test_the_rule_holds_for_all(answer):
     found, _ = answer
     for row in found.parts:
-        assert row.worst <= REQUEST.tolerance
-        assert row.about is None or row.about <= REQUEST.about_tolerance
+        assert REQUEST.tolerance.strain(row.others, row.about) <= 1
         assert set(row.others) == {"en", "es"}
         assert row.removed == (found.base["fr"] + row.rise >= 0.98 * found.chance)
     enough = found.chance - found.base["fr"]
@@ -114,6 +115,16 @@ def test_passages_come_from_all_over_a_split(workspace):
 def test_what_cannot_be_found_is_refused(workspace, changes, said):
     with pytest.raises(RankOneError, match=said):
         find(workspace, REQUEST.model_copy(update=changes))
+
+
+def test_moments_taken_before_are_not_taken_again(workspace, monkeypatch):
+    asked = REQUEST.model_copy(update={"sources": ("means",), "also": (), "rank_tokens": 20})
+    known = {}
+    first, _ = find_parts(workspace, asked, known)
+    assert set(known) == {"fr", "en", "es", "about-fr"}
+    monkeypatch.setattr("rankone.edits.finding.find.collect_moments", None)
+    again, _ = find_parts(workspace, asked, known)
+    assert again.parts == first.parts
 
 
 def test_unknown_sources_are_named():

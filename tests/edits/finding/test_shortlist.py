@@ -28,6 +28,8 @@ def test_separation_is_the_mean_over_the_largest_root_mean_square_elsewhere():
     score, covered = separations(parts, target, others)
     assert score.tolist() == pytest.approx([3 / 2**0.5, 0.0])
     assert covered.tolist() == pytest.approx([9 / 10, 0.0])
+    lenient, _ = separations(parts, target, others, {"es": 1 / 4})
+    assert lenient[0].item() == pytest.approx(3)  # 2**0.5 / 2 is now below English's 1
     (best,) = shortlist(parts, "x", target, others, 1)
     assert (best.name, best.site) == ("x/a.0.b:0", "a.0.b")
 

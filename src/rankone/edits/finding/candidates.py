@@ -10,7 +10,13 @@ from torch import nn
 
 from rankone.core.errors import RankOneError
 from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, SHARPENED, FindRequest
-from rankone.edits.finding.shortlist import Candidate, apart_coordinates, separations, shortlist
+from rankone.edits.finding.shortlist import (
+    Candidate,
+    Weights,
+    apart_coordinates,
+    separations,
+    shortlist,
+)
 from rankone.edits.finding.text import FindText
 from rankone.edits.sharpen import sharpened_read
 from rankone.models.blocks import blocks_of
@@ -73,26 +79,37 @@ def candidates(
 ) -> Candidates:
     """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name."""
     target, others = moments[text.target], {d: moments[d] for d in text.others}
-    weights = [request.about_weight if d == text.about else 1.0 for d in text.others]
-    mean = combined(list(others.values()), weights)
+    shares = [request.about_weight if d == text.about else 1.0 for d in text.others]
+    mean, weights = combined(list(others.values()), shares), _strictness(request, text)
     book = Book(model=workspace.model)
     chosen: list[Candidate] = []
     wanted = request.sources or _available(workspace)
     for source in wanted:
         parts = (
-            None if source == SHARPENED else _parts(workspace, request, source, sites, target, mean, others)
+            None
+            if source == SHARPENED
+            else _parts(workspace, request, source, sites, target, mean, others, weights)
         )
         if parts is None:
             continue
-        best = shortlist(parts, source, target, others, request.shortlist)
+        best = shortlist(parts, source, target, others, request.shortlist, weights)
         kept = parts.chosen([c.name for c in best])
         book.add(parts if source == DECOMPOSITION else kept)
         chosen += best
         if SHARPENED in wanted and source in (*COORDINATES, DECOMPOSITION):
             refitted = sharpened(kept, request, target, mean)
             book.add(refitted)
-            chosen += shortlist(refitted, SHARPENED, target, others, request.shortlist)
-    return Candidates(chosen + _asked(workspace, request, chosen, book, target, others), book)
+            chosen += shortlist(refitted, SHARPENED, target, others, request.shortlist, weights)
+    return Candidates(chosen + _asked(workspace, request, chosen, book, target, others, weights), book)
+
+
+def _strictness(request: FindRequest, text: FindText) -> dict[str, float]:
+    """Tolerance of the tightest text over that of each: how much its mean square counts in a shortlist."""
+    allowed = {
+        d: request.tolerance.about if d == text.about else request.tolerance.of(d) for d in text.others
+    }
+    tightest = min(allowed.values())
+    return {d: tightest / own for d, own in allowed.items()}
 
 
 def _available(workspace: Workspace) -> list[str]:
@@ -107,6 +124,7 @@ def _parts(
     target: Moments,
     mean: Moments,
     others: Mapping[str, Moments],
+    weights: Weights,
 ) -> Parts | None:
     """All parts of a source at the sites (of coordinates, the most apart of each site); None where it has none."""
     if source == DECOMPOSITION:
@@ -114,7 +132,9 @@ def _parts(
     fitting = [s for s in sites if source_named(source).fits(s)]
     if not fitting:
         return None
-    numbers = apart_coordinates(fitting, target, others, request.shortlist) if source in COORDINATES else None
+    numbers = None
+    if source in COORDINATES:
+        numbers = apart_coordinates(fitting, target, others, request.shortlist, weights)
     options = {"contrast": request.contrast, "ridge": request.ridge, "seed": request.seed}
     return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
 
@@ -146,6 +166,7 @@ def _asked(
     book: Book,
     target: Moments,
     others: Mapping[str, Moments],
+    weights: Weights,
 ) -> list[Candidate]:
     """Parts asked for by name that are not among the chosen."""
     found = []
@@ -160,7 +181,7 @@ def _asked(
                 f"'{name}' lies in none of the searched sites: name its site with --sites too."
             )
         one = book.holding(name).chosen([name])
-        score, covered = separations(one, target, others)
+        score, covered = separations(one, target, others, weights)
         source = origin_in(name).partition("-")[0] or DECOMPOSITION
         found.append(Candidate(name, source, site, float(score[0]), float(covered[0])))
     return found

@@ -1,7 +1,7 @@
 """Find the part to turn: parts of every source, shortlisted by their moments, ranked by what turning them does.
 
 The rule is the same for all: the α at which the target's cross-entropy rises most (as far as `enough`) while no other
-domain rises by more than a tolerance, measured on validation text. So every source's best part is a control for the rest.
+domain rises by more than its tolerance, measured on validation text. So every source's best part is a control for the rest.
 """
 
 from __future__ import annotations
@@ -41,15 +41,20 @@ def find(workspace: Workspace, request: FindRequest) -> Found:
     return found
 
 
-def find_parts(workspace: Workspace, request: FindRequest) -> tuple[Found, Book]:
-    """As `find`, with a book that holds the measured parts."""
+def find_parts(
+    workspace: Workspace, request: FindRequest, known: dict[str, Moments] | None = None
+) -> tuple[Found, Book]:
+    """As `find`, with a book that holds the measured parts.
+
+    known: moments of training text that earlier calls for the same sites, tokens and seed took; those of now are put in.
+    """
     clock = _Clock()
     sites = late_sites(workspace.model, request.sites)
     require_asked(workspace, request, sites)
     with clock.of("text"):
         text = read_text(workspace, request)
     with clock.of("moments"):
-        moments = _moments(workspace, sites, text)
+        moments = _moments(workspace, sites, text, {} if known is None else known)
     with clock.of("parts"):
         worth = candidates(workspace, request, sites, text, moments)
     with clock.of("gradients"):
@@ -84,12 +89,15 @@ class _Clock:
         self.seconds[stage] = time.monotonic() - start
 
 
-def _moments(workspace: Workspace, sites: Sequence[Site], text: FindText) -> dict[str, Moments]:
-    with meter("moments", sum(blocks.ids.numel() for blocks in text.training.values())) as bar:
-        return {
-            d: collect_moments(workspace.model, sites, blocks.ids, blocks.valid, "input", bar.advance)
-            for d, blocks in text.training.items()
-        }
+def _moments(
+    workspace: Workspace, sites: Sequence[Site], text: FindText, known: dict[str, Moments]
+) -> dict[str, Moments]:
+    """Moments of every training text; what is in `known` is not taken again, what is not is put there."""
+    new = {d: blocks for d, blocks in text.training.items() if d not in known}
+    with meter("moments", sum(blocks.ids.numel() for blocks in new.values())) as bar:
+        for d, blocks in new.items():
+            known[d] = collect_moments(workspace.model, sites, blocks.ids, blocks.valid, "input", bar.advance)
+    return {d: known[d] for d in text.training}
 
 
 def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str, float]:
@@ -128,7 +136,7 @@ def _scan(
 
 def _rule(request: FindRequest, chance: float, base: float) -> Rule:
     enough = max(request.enough * chance - base, 0.0)
-    return Rule(request.tolerance, request.about_tolerance, enough, refine=request.refine)
+    return Rule(request.tolerance, enough, refine=request.refine)
 
 
 def _best(name: str, book: Book, scanner: Scanner, rule: Rule, text: FindText) -> Measured:

@@ -2,7 +2,8 @@
 
 An edit adds (α − 1)(v·x) u wherever the site runs. What keeps it off other text is that v·x is small there; what makes it
 work on the target is that v·x is there at most positions, with one sign. So a part is scored by its separation, the size
-of the mean of v·x on the target over the largest root mean square of v·x on any other text.
+of the mean of v·x on the target over the largest root mean square of v·x on any other text. Damage grows as the square of
+v·x, so text with a tolerance t times that of the tightest counts 1/√t of its root mean square.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from rankone.parts.parts import Parts
 
 # Of a separation; what no other text activates at all is not infinitely good.
 MOST = 1000.0
+
+
+# How much the mean square of v·x on a text counts; 1 where nothing is said.
+Weights = Mapping[str, float]
+
+
+def _weight(weights: Weights | None, domain: str) -> float:
+    return 1.0 if weights is None else weights.get(domain, 1.0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def energies(read: Float[Tensor, "d_in c"], moments: SiteMoments) -> Float[Tenso
 
 
 def separations(
-    parts: Parts, target: Moments, others: Mapping[str, Moments]
+    parts: Parts, target: Moments, others: Mapping[str, Moments], weights: Weights | None = None
 ) -> tuple[Float[Tensor, " parts"], Float[Tensor, " parts"]]:
     """(separation, coverage) of all parts, in their order."""
     found, covered = [], []
@@ -51,20 +60,26 @@ def separations(
         read = parts.factors(site)[0].detach().float()
         own = energies(read, target[site])
         mean = (read.T @ target[site].mean).abs()
-        most = torch.stack([energies(read, m[site]) for m in others.values()]).amax(0).sqrt()
+        most = torch.stack([_weight(weights, d) * energies(read, m[site]) for d, m in others.items()])
+        most = most.amax(0).sqrt()
         found.append(mean / most.clamp_min(1e-12).maximum(mean / MOST).clamp_min(1e-30))
         covered.append(mean.square() / own.clamp_min(1e-20))
     return torch.cat(found).cpu(), torch.cat(covered).cpu()
 
 
 def apart_coordinates(
-    sites: Sequence[Site], target: Moments, others: Mapping[str, Moments], count: int
+    sites: Sequence[Site],
+    target: Moments,
+    others: Mapping[str, Moments],
+    count: int,
+    weights: Weights | None = None,
 ) -> dict[str, list[int]]:
     """Site → numbers of its `count` hidden coordinates (neurons, channels) that are most apart; no part is formed."""
     chosen = {}
     for site in sites:
         mean, _ = _hidden(site, target[site.name])
-        most = torch.stack([_hidden(site, m[site.name])[1] for m in others.values()]).amax(0).sqrt()
+        most = torch.stack([_weight(weights, d) * _hidden(site, m[site.name])[1] for d, m in others.items()])
+        most = most.amax(0).sqrt()
         score = mean.abs() / most.clamp_min(1e-12).maximum(mean.abs() / MOST).clamp_min(1e-30)
         chosen[site.name] = score.topk(min(count, len(score))).indices.tolist()
     return chosen
@@ -80,10 +95,15 @@ def _hidden(site: Site, moments: SiteMoments) -> tuple[Tensor, Tensor]:
 
 
 def shortlist(
-    parts: Parts, source: str, target: Moments, others: Mapping[str, Moments], count: int
+    parts: Parts,
+    source: str,
+    target: Moments,
+    others: Mapping[str, Moments],
+    count: int,
+    weights: Weights | None = None,
 ) -> list[Candidate]:
     """The `count` parts of one set that are most apart, the best first."""
-    score, covered = separations(parts, target, others)
+    score, covered = separations(parts, target, others, weights)
     names, sites = (
         parts.names(),
         [s for s, n in zip(parts.sites, parts.counts, strict=True) for _ in range(n)],

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rankone.edits.finding.tolerances import Tolerances
+
 NEAREST, FARTHEST = 0.25, 512.0
 
 
@@ -42,22 +44,23 @@ Measure = Callable[[float], Measured]
 
 @dataclass(frozen=True)
 class Rule:
-    """tolerance: the most another domain may rise. enough: rise of the target beyond which more is not wanted.
+    """tolerances: the most that each other domain may rise. enough: rise of the target beyond which more is not wanted.
 
-    about_tolerance: the most that English about the target's country may rise. start: the first |α − 1| of each sign.
-    refine: halvings of the last step.
+    start: the first |α − 1| of each sign. refine: halvings of the last step.
     """
 
-    tolerance: float
-    about_tolerance: float = math.inf
+    tolerances: Tolerances
     enough: float = math.inf
     start: float = 4.0
     refine: int = 2
 
+    def strain(self, found: Measured) -> float:
+        """The largest rise of another text in units of its tolerance."""
+        return self.tolerances.strain(found.others, found.about)
+
     def allowed(self, found: Measured) -> bool:
         """Whether every other domain is left alone (NaN is not)."""
-        spared = found.about is None or found.about <= self.about_tolerance
-        return found.worst <= self.tolerance and spared and math.isfinite(found.rise)
+        return self.strain(found) <= 1 and math.isfinite(found.rise)
 
     def ends(self, found: Measured) -> bool:
         """Whether there is no reason to go farther."""
@@ -66,8 +69,8 @@ class Rule:
     def score(self, found: Measured) -> tuple[float, float]:
         """Larger is better: the rise as far as it is wanted, then little damage; damage over the tolerance never."""
         if not self.allowed(found):
-            return (-math.inf, -found.worst)
-        return (min(found.rise, self.enough), -found.worst)
+            return (-math.inf, -self.strain(found))
+        return (min(found.rise, self.enough), -self.strain(found))
 
 
 def best_scale(measure: Measure, rule: Rule) -> tuple[Measured, list[Measured]]:

@@ -1,0 +1,36 @@
+"""What the job on a real model runs: languages, where parts are looked for, how much text, what may be lost."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rankone.core.config import Config
+from rankone.edits.finding.tolerances import Tolerances
+
+MET_DEGENERATE = 0.05
+"""Of side-effect answers, the share that may become degenerate."""
+
+
+class RealModelConfig(Config):
+    """One run of the job, language by language. The text that parts are found and fitted on is the package's own."""
+
+    model: str = Field(default="smollm2", description="a model that can be fetched, or a folder")
+    languages: tuple[str, ...] = Field(default=("fr", "de"), min_length=1, description="each removed alone")
+    spared: tuple[str, ...] = Field(default=(), description="domains to spare; none named: all others")
+    sites: tuple[str, ...] = Field(default=(), description="patterns; none: the late half of the model")
+    sources: tuple[str, ...] = Field(default=(), description="sources of parts; none named: all")
+    shortlist: int = Field(default=2, gt=0, description="parts measured per source")
+    tokens: int = Field(default=1500, gt=0, description="training tokens per domain for the moments")
+    rank_tokens: int = Field(default=80, gt=0, description="validation tokens per domain for the scan")
+    tolerance: Tolerances = Field(default_factory=Tolerances)
+    cap: float = Field(default=1.1, gt=0, description="cross-entropy of the target that is enough, × ln V")
+    budget: int = Field(default=32, gt=0, description="forget tokens of every fit")
+    retain_tokens: int = Field(default=600, gt=0, description="training tokens of all spared domains")
+    retain_kl: float = Field(
+        default=0.05, gt=0, description="most KL on a spared domain in a fit, nats per token"
+    )
+    lora_steps: int = Field(default=60, gt=0, description="of the LoRA on the pick's matrix")
+    lora_rate: float = Field(default=0.01, gt=0)
+    test_tokens: int = Field(default=800, gt=0, description="held-out tokens per domain")
+    answer_tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
+    seed: int = Field(default=0, ge=0)

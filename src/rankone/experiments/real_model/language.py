@@ -1,0 +1,202 @@
+"""One language: find its part, bring it and a LoRA to their sizes, measure both on held-out text, ask, export."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from rankone.answers.sideeffects import SideEffectRequest, SideEffects, side_effects
+from rankone.core.config import Config
+from rankone.edits.adapters import Method
+from rankone.edits.export import export_adapter
+from rankone.edits.finding.find import find_parts
+from rankone.edits.finding.request import FindRequest, Found
+from rankone.edits.finding.scanner import scanning
+from rankone.edits.finding.text import about_blocks, spread_blocks
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.forget_text import forget_text
+from rankone.edits.fitting.retain_text import retain_text
+from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.lora import Lora
+from rankone.edits.scales import FIRST_STEP, Scales
+from rankone.experiments.real_model.config import RealModelConfig
+from rankone.experiments.real_model.results import Fitted, HeldOut, Language
+from rankone.experiments.real_model.stages import Result, Stages
+from rankone.parts.book import Book
+from rankone.parts.moments import Moments
+from rankone.parts.storage import load_parts, save_parts
+from rankone.text.about import about_domain, about_passages
+from rankone.text.blocks import Blocks
+from rankone.text.corpus import Corpus
+from rankone.workspace import Workspace
+
+LORA = "LoRA rank 1"
+
+
+class Exported(Config):
+    """An adapter, and what plain PEFT made of it: largest difference of a logit from the edited model."""
+
+    path: str
+    engine: str
+    difference: float
+
+
+@dataclass
+class Job:
+    """One language on one model.
+
+    corpora: held-out text by name, the workspace's own among it. moments: shared by languages.
+    """
+
+    config: RealModelConfig
+    workspace: Workspace
+    language: str
+    stages: Stages
+    model_name: str
+    corpora: Mapping[str, Corpus]
+    moments: dict[str, Moments] = field(default_factory=dict)
+
+    def run(self) -> Language:
+        """All stages; those that are finished are read."""
+        found, scale, lora = self.found, self._fitted("scale"), self._fitted("lora")
+        held = {
+            name: self._stage(f"{name}-held-out", HeldOut, lambda n=name: self._held_out(n))
+            for name in ("scale", "lora")
+        }
+        exported = self._stage("adapter", Exported, self._export)
+        return Language(
+            language=self.language,
+            chance=self.workspace.chance,
+            found=found,
+            scale=scale,
+            lora=lora,
+            held_out=held,
+            effects=self._stage("answers", SideEffects, self._answers),
+            adapter=exported.path,
+            adapter_difference=exported.difference,
+            adapter_engine=exported.engine,
+        )
+
+    @property
+    def spared(self) -> tuple[str, ...]:
+        """Domains that must stay."""
+        wanted = self.config.spared or tuple(self.workspace.corpus.domains())
+        return tuple(d for d in wanted if d != self.language)
+
+    @cached_property
+    def found(self) -> Found:
+        """The measured parts; the pick is turned."""
+        return self._stage("found", Found, self._find)
+
+    @cached_property
+    def edits(self) -> dict[str, LowRankEdit]:
+        """The edits that were fitted, as saved."""
+        return {name: LowRankEdit.from_pretrained(self._path(f"{name}-edit")) for name in ("scale", "lora")}
+
+    def _stage(self, name: str, kind: type[Result], make: Callable[[], Result]) -> Result:
+        return self.stages.stage(f"{self.language}-{name}", kind, make)
+
+    def _path(self, name: str) -> Path:
+        return self.stages.folder / f"{self.language}-{name}"
+
+    def _fresh(self, name: str) -> Path:
+        """A path to write to: what a sitting left there that was broken off before its stage ended is removed."""
+        path = self._path(name)
+        if path.exists():
+            shutil.rmtree(path)
+        return path
+
+    def _find(self) -> Found:
+        c = self.config
+        request = FindRequest(
+            of=self.language,
+            against=self.spared,
+            sites=c.sites,
+            sources=c.sources,
+            shortlist=c.shortlist,
+            tokens=c.tokens,
+            rank_tokens=c.rank_tokens,
+            tolerance=c.tolerance,
+            enough=c.cap,
+            seed=c.seed,
+        )
+        found, book = find_parts(self.workspace, request, self.moments)
+        held = book.gathered([found.pick.part])
+        save_parts(
+            [held], self.workspace.model, self._fresh("part"), {"request": request.model_dump(mode="json")}
+        )
+        return found
+
+    def _fitted(self, name: str) -> Fitted:
+        return self._stage(name, Fitted, lambda: self._fit(name))
+
+    def _fit(self, name: str) -> Fitted:
+        """Fit one edit on the forget text and bring it to its size by the one rule (edits/fitting/size.py)."""
+        c, model = self.config, self.workspace.model
+        values = {"forget": self.language, "retain": self.spared, "chance": self.workspace.chance}
+        aim = Aim.checked({**values, "cap": c.cap, "tolerance": c.retain_kl}, "aim")
+        text = forget_text(self.workspace, aim, c.budget, c.seed)
+        run = Run(text, c.seed, 1.0, c.lora_rate, c.cap)
+        retain = retain_text(self.workspace, aim, c.retain_tokens)
+        config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
+        fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
+        fit.edit.bind(model).save_pretrained(
+            self._fresh(f"{name}-edit"), {"config": c.model_dump(mode="json")}
+        )
+        return _fitted(name, fit)
+
+    def _starts(self, name: str) -> Sequence[Method]:
+        """The scale with the sign that it was found with; a LoRA on the same matrix."""
+        pick = self.found.pick
+        if name == "lora":
+            return [Lora(self.workspace.model, [pick.site], rank=1, name="lora_r1_local")]
+        book = Book(load_parts(self._path("part"), self.workspace.model), self.workspace.model)
+        step = FIRST_STEP if pick.alpha > 1 else -FIRST_STEP
+        return [Scales(book, [pick.part], "scale", 1 + step)]
+
+    def _held_out(self, name: str) -> HeldOut:
+        """Damage by corpus and domain; what lies before the edited block is computed once for all edits."""
+        damage = {}
+        for corpus in self.corpora:
+            with scanning(self.workspace.model, self._test(corpus), self.edits[name].sites) as scanner:
+                damage[corpus] = scanner.damage(self.edits[name])
+        unseen = tuple(n for n, c in self.corpora.items() if c is not self.workspace.corpus)
+        return HeldOut(damage=damage, unseen=unseen)
+
+    def _test(self, name: str) -> dict[str, Blocks]:
+        """Test rows of every domain of a corpus that is the target or spared, and English about the country beside one."""
+        corpus, tokens = self.corpora[name], self.config.test_tokens
+        space = replace(self.workspace, corpus=corpus)
+        known = [d for d in corpus.domains() if d in (self.language, *self.spared)]
+        text = {d: spread_blocks(space, d, "test", tokens) for d in known}
+        if corpus is self.workspace.corpus and about_passages(self.language, "test"):
+            text[about_domain(self.language)] = about_blocks(space, self.language, "test", tokens)
+        return text
+
+    def _answers(self) -> SideEffects:
+        asked = SideEffectRequest(target=self.language, tokens=self.config.answer_tokens)
+        return side_effects(self.workspace, self.edits["scale"], asked)
+
+    def _export(self) -> Exported:
+        """A standard LoRA adapter, read back by plain PEFT in a process of its own."""
+        path = self._fresh("adapter")
+        report = export_adapter(self.workspace.model, self.edits["scale"], path, self.model_name)
+        return Exported(path=path.name, engine=report.engine, difference=report.difference)
+
+
+def _fitted(name: str, fit: Fit) -> Fitted:
+    assert fit.sized is not None
+    alpha = float(fit.parameters["alpha"][0]) if "alpha" in fit.parameters else None
+    return Fitted(
+        method=LORA if name == "lora" else "one scale",
+        alpha=alpha,
+        forget_tokens=fit.run.forget.tokens,
+        steps=fit.steps,
+        reached=fit.sized.reached,
+        kl=dict(fit.sized.damage),
+    )

@@ -1,0 +1,74 @@
+"""The job on a real model as a page: answers before and after first, then what was promised and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rankone.answers.page import answer_pair
+from rankone.answers.sideeffects import Effect
+from rankone.answers.tables import shares_table
+from rankone.experiments.real_model.config import RealModelConfig
+from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.tables import bars_table, damage_table, seconds_table, sources_table
+from rankone.render.pages import rendered
+from rankone.text.domains import domain_name
+
+# Answers that stand in full: those that ask for the language, and of the others.
+SHOWN = 3
+SIDES = (("before", "before"), ("after", "after"))
+KINDS = ("about", "instruction", "fact")
+
+
+def page(
+    found: Sequence[Language],
+    config: RealModelConfig,
+    precision: str,
+    seconds: Mapping[str, Mapping[str, float]],
+) -> str:
+    """The whole page."""
+    names = " and ".join(domain_name(own.language) for own in found)
+    return rendered(
+        "real_model.html",
+        title=f"RankOne: removing {names} from a chat model",
+        model=config.model if config.model.isidentifier() else "a model folder",
+        precision=precision,
+        languages=[_section(own, config) for own in found],
+        sides=SIDES,
+        seconds=seconds_table(seconds),
+    )
+
+
+def claim(own: Language, config: RealModelConfig) -> str:
+    """What one number did, and which bars it misses, in a sentence or two."""
+    missed = [bar for bar in bars(own, config.tolerance) if not bar.met]
+    held = own.held_out["scale"].damage
+    share = min(found[own.language].edited / own.chance for found in held.values() if own.language in found)
+    alpha = own.scale.alpha or 0.0
+    said = (
+        f"One number, α = {alpha:+.3g} on {own.pick}, takes {domain_name(own.language)} to {share:.2f} of chance on "
+        "held-out text. "
+    )
+    if not missed:
+        return said + "Every bar is met."
+    return said + "Missed: " + "; ".join(f"{bar.name} {bar.value:.3f} ({bar.bar})" for bar in missed) + "."
+
+
+def _section(own: Language, config: RealModelConfig) -> dict[str, object]:
+    effects = own.effects
+    asked = [e for e in effects.effects if e.target][:SHOWN]
+    others = [next((e for e in effects.effects if e.prompt.kind == k and not e.target), None) for k in KINDS]
+    return {
+        "name": domain_name(own.language),
+        "id": own.language,
+        "claim": claim(own, config),
+        "asked": [answer_pair(e) for e in asked],
+        "others": [answer_pair(e) for e in others if isinstance(e, Effect)],
+        "wrong": [answer_pair(e) for e in effects.newly_degenerate()],
+        "bars": bars_table(own, config.tolerance),
+        "damage": damage_table(own),
+        "sources": sources_table(own),
+        "shares": shares_table(effects),
+        "adapter": own.adapter,
+        "engine": own.adapter_engine,
+        "difference": own.adapter_difference,
+    }

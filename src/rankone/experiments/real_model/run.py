@@ -1,0 +1,96 @@
+"""The whole job on a real model: language by language, then one summary and one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rankone.core.artifact import environment, write_json, write_text
+from rankone.core.errors import RankOneError
+from rankone.experiments.real_model.config import RealModelConfig
+from rankone.experiments.real_model.language import Job
+from rankone.experiments.real_model.page import page
+from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.stages import Stages
+from rankone.models.loading import load_model, load_tokenizer
+from rankone.models.sources.fetching import FETCHABLE, FetchRequest, fetch, read_fetched
+from rankone.parts.moments import Moments
+from rankone.runtime.device import chosen_device
+from rankone.runtime.memory import peak_bytes
+from rankone.text.corpus import described
+from rankone.text.opening import open_corpus
+from rankone.workspace import Workspace
+
+MODEL = "model"
+
+
+def run_real_model(
+    config: RealModelConfig, out: Path, text: str | None = None, device: str | None = None
+) -> tuple[list[Language], Path]:
+    """Run the job into `out`, or go on with it there; what was found for each language, and the page.
+
+    text: more held-out text (a directory or a data set): its sources are measured on and nothing else. Raises RankOneError
+    for languages without text, for a folder of another run, and where the model cannot be had.
+    """
+    own = open_corpus("builtin")
+    more = {} if text is None else {Path(text).name or text: open_corpus(text)}
+    lacking = [d for d in config.languages if d not in own.domains()]
+    if lacking:
+        raise RankOneError(
+            f"the built-in text has no {', '.join(lacking)}; it has {', '.join(own.domains())}."
+        )
+    stages = Stages(out, config)
+    folder = model_folder(config.model, out)
+    model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
+    space = Workspace(model, load_tokenizer(folder), own)
+    moments: dict[str, Moments] = {}
+    corpora = {"built-in": own, **more}
+    found = [
+        Job(config, space, language, stages, folder, corpora, moments).run() for language in config.languages
+    ]
+    write_json(out / "summary.json", _summary(config, found, stages, folder, text))
+    path = out / "index.html"
+    write_text(path, page(found, config, precision(folder), stages.seconds()))
+    return found, path
+
+
+def model_folder(name: str, out: Path) -> str:
+    """The folder of the model: as named, or fetched into `out` by its name."""
+    if name not in FETCHABLE or Path(name).is_dir():
+        return name
+    folder = out / MODEL
+    if not folder.is_dir():
+        fetch(FetchRequest(name=name, out=folder))
+    return str(folder)
+
+
+def precision(folder: str) -> str:
+    """What the weights went through, where the folder says so; '' else."""
+    try:
+        return read_fetched(folder).precision
+    except RankOneError:
+        return ""
+
+
+def _summary(
+    config: RealModelConfig, found: list[Language], stages: Stages, folder: str, text: str | None
+) -> dict[str, object]:
+    return {
+        "languages": {
+            own.language: {
+                "pick": own.pick,
+                "alpha": own.scale.alpha,
+                "bars": [bar.model_dump() for bar in bars(own, config.tolerance)],
+                "met": all(bar.met for bar in bars(own, config.tolerance)),
+            }
+            for own in found
+        },
+        "seconds": stages.seconds(),
+        "precision": precision(folder),
+        "peak_memory_bytes": peak_bytes(),
+        "provenance": {
+            **environment(),
+            "text": described(open_corpus("builtin")),
+            "held_out": None if text is None else described(open_corpus(text)),
+            "config": config.model_dump(mode="json"),
+        },
+    }

@@ -1,0 +1,112 @@
+"""The job on a real model, small on the built-in one: stages, resumption, page; in full where the model is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rankone.core.artifact import read_json
+from rankone.core.errors import RankOneError
+from rankone.edits.finding.tolerances import Tolerances
+from rankone.edits.lowrank import LowRankEdit
+from rankone.experiments.real_model import language as room
+from rankone.experiments.real_model.config import RealModelConfig
+from rankone.experiments.real_model.language import Exported
+from rankone.experiments.real_model.results import bars
+from rankone.experiments.real_model.run import run_real_model
+from rankone.models.sources.names import ASSETS
+
+SMALL = RealModelConfig(
+    model="mini",
+    languages=("fr",),
+    spared=("fr", "en", "es"),
+    sites=("h.3.mlp.down_proj",),
+    sources=("neuron", "discriminant"),
+    shortlist=1,
+    tokens=200,
+    rank_tokens=20,
+    tolerance=Tolerances(domains={}, other=0.2, about=5),
+    budget=8,
+    retain_tokens=60,
+    lora_steps=2,
+    test_tokens=60,
+    answer_tokens=2,
+)
+STAGES = ["found", "scale", "lora", "scale-held-out", "lora-held-out", "adapter", "answers"]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    out = tmp_path_factory.mktemp("real") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        done = Exported(path="fr-adapter", engine="peft", difference=1e-6)
+        patch.setattr(room.Job, "_export", lambda _: done)
+        found, page = run_real_model(SMALL, out)
+    return found, page, out
+
+
+def test_every_stage_is_kept(ran):
+    found, page, out = ran
+    (own,) = found
+    assert {f"fr-{name}" for name in STAGES} == set(read_json(out / "seconds.json"))
+    assert own.found.pick.rise > 0
+    assert (own.scale.alpha > 1) == (own.found.pick.alpha > 1)
+    assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
+    assert own.held_out["scale"].unseen == ()
+    edit = LowRankEdit.from_pretrained(out / "fr-scale-edit")
+    assert edit.sites == ("h.3.mlp.down_proj",)
+    assert read_json(out / "summary.json")["languages"]["fr"]["pick"] == own.pick
+    text = page.read_text("utf8")
+    assert (
+        text.index("before") < text.index("what was promised") < text.index("the best part of every source")
+    )
+
+
+def test_a_finished_run_computes_nothing_again(ran, monkeypatch):
+    found, page, out = ran
+    for name in ("find_parts", "fit_sized", "scanning", "side_effects", "export_adapter"):
+        monkeypatch.setattr(room, name, None)
+    again, same = run_real_model(SMALL, out)
+    assert (again, same) == (found, page)
+
+
+def test_a_folder_of_other_settings_is_refused(ran):
+    with pytest.raises(RankOneError, match="other settings"):
+        run_real_model(SMALL.model_copy(update={"budget": 4}), ran[2])
+
+
+def test_what_stays_within_its_bar_is_met(ran):
+    own = ran[0][0]
+    found = bars(own, Tolerances(domains={"en": 1e-9}, other=9, about=9))
+    by_name = {bar.name: bar for bar in found}
+    rise = own.held_out["scale"].damage["built-in"]["en"].rise
+    assert by_name["en, rise (built-in)"].met == (rise <= 1e-9)
+    assert by_name["es, rise (built-in)"].met
+    share = own.held_out["scale"].damage["built-in"]["fr"].edited / own.chance
+    assert by_name["fr, share of chance (built-in)"].value == pytest.approx(share)
+    assert by_name["fr, share of chance (built-in)"].met == (share >= 0.98)
+
+
+def test_a_language_without_text_is_refused_first(tmp_path):
+    with pytest.raises(RankOneError, match="built-in text has no pl"):
+        run_real_model(SMALL.model_copy(update={"languages": ("pl",)}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_french_on_the_real_model(tmp_path):
+    """RANKONE_SMOLLM2 names a folder of the model; without it one is fetched."""
+    named = os.environ.get("RANKONE_SMOLLM2", "smollm2")
+    config = RealModelConfig.from_yaml(
+        ASSETS / "demo-smollm2.yaml", model=named, languages=["fr"], test_tokens=300
+    )
+    (own,), _ = run_real_model(config, tmp_path / "out")
+    held = own.held_out["scale"].damage["built-in"]
+    assert own.adapter_engine == "peft"
+    assert own.adapter_difference < 1e-3
+    assert held["fr"].edited >= 0.9 * own.chance
+    assert held["en"].rise < 0.02
+    assert held["about-fr"].rise < 0.3
+    assert Path(tmp_path / "out" / "index.html").is_file()
