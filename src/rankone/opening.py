@@ -5,6 +5,7 @@ A path that is not there is refused when it is named, before anything is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from rankone.core.config import Config
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from rankone.workspace import Workspace
 
 BUILTIN_DECOMPOSITION = "mini-decomposition"
+# What is named by a folder, and the kind of artefact it must be.
+_KINDS = {"harvest": "harvest", "labels": "labels", "clusters": "components", "parts": "parts"}
 
 
 class OpenOptions(Config):
@@ -64,6 +67,41 @@ class Opening:
             if path is not None and not path.is_dir():
                 raise RankOneError(f"no {what} at '{path}'. Check the path.")
 
+    def preflight(self, opens: Sequence[str]) -> None:
+        """RankOneError for a name among `opens` that cannot be opened, as far as can be seen without PyTorch."""
+        from rankone.core.manifest import read_manifest
+        from rankone.models.sources.names import require_findable
+        from rankone.runtime import hub
+        from rankone.runtime.device import require_device_name
+
+        options = self.options
+        if "device" in opens and options.device is not None:
+            require_device_name(options.device)
+        if "model" in opens:
+            require_findable(options.model)
+        if "decomposition" in opens:
+            self._require_decomposition()
+        for what, kind in _KINDS.items():
+            path: Path | None = getattr(options, what)
+            if what in opens and path is not None:
+                read_manifest(path, kind)
+        if "text" in opens and not self.text_is_here and not hub.reachable():
+            raise RankOneError(
+                f"'{options.text}' is no directory, and the Hub, where it would be a data set, cannot be reached. Check "
+                "the path or the network, or use --text builtin."
+            )
+
+    def _require_decomposition(self) -> None:
+        from rankone.core.manifest import read_manifest
+
+        name = self.options.decomposition
+        if name in (None, BUILTIN_DECOMPOSITION):
+            return
+        if not Path(name).exists():
+            near = nearest(name, [BUILTIN_DECOMPOSITION])
+            raise RankOneError(f"no decomposition at '{name}'. Check the path.{near}")
+        read_manifest(Path(name), "decomposition")
+
     @property
     def decomposition_name(self) -> str | None:
         """The decomposition that was named, or the built-in one of the built-in model."""
@@ -84,6 +122,13 @@ class Opening:
         from rankone.text.opening import open_corpus
 
         return open_corpus(self.options.text)
+
+    @property
+    def text_is_here(self) -> bool:
+        """Whether the text lies on this machine; else it is streamed from the Hub."""
+        from rankone.text.sources.hub import HubCorpus
+
+        return not isinstance(self.corpus, HubCorpus) or self.corpus.is_local
 
     @cached_property
     def model(self) -> PreTrainedModel:

@@ -131,7 +131,7 @@ CASES = {
     f"{TUNE} --learning-rate -1": r"learning_rate: .*\(got -1.0\)",
     f"{TUNE} --retain-weight inf": r"retain_weight: .*\(got inf\)",
     f"{TUNE} --steps 0": r"steps: .*\(got 0\)",
-    f"{TUNE} --retain de": "^rankone: aim: 'de' is to be forgotten and to be held: name other domains to hold$",
+    f"{TUNE} --retain de": "^rankone: tune: 'de' is on both sides: a contrast needs two groups apart$",
     f"{TUNE} --text empty": "the training text of 'de' in '.*empty' is empty",
     f"{TUNE} --text short": "but 4 are needed. Give more text or ask for less",
     f"investigate {NAME} --harvest HARVEST --model {PAIR} --alpha nan": r"alpha.*\(got 'nan'\)",

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from rankone.cli.command import command_of
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Positional
+from rankone.models.sources.names import ASSETS
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Positional, Reply, Request, ScalesByName, Verb
+from rankone.verbs.verb import Names, Reply, Request, ScalesByName, Verb
 
 
 class Asked(Request):
@@ -88,8 +90,8 @@ def test_options_reach_the_request():
         "--top-rows",
         "3",
     ]
-    found = asked(*words, "--model", "other")
-    assert found["model"] == "other"
+    found = asked(*words, "--model", str(ASSETS / "mini"))
+    assert found["model"] == str(ASSETS / "mini")
     assert found["asked"] == {
         "word": "w",
         "names": ["a", "b", "c"],

@@ -10,6 +10,7 @@ from tests.labels.pages import FakeHarvest, ruled
 from tests.labels.server import ok, serving
 from tests.tiny import rankone, write_pair
 
+from rankone.core.artifact import new_artifact
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.verbs import labelling
@@ -39,7 +40,13 @@ OTHERS = {"other": {"decomposition": "b" * 64}, "elsewhere": {"model": "n" * 64}
 
 
 @pytest.fixture(autouse=True)
-def harvests(monkeypatch):
+def harvests(monkeypatch, tmp_path_factory):
+    """Folders that say they are harvests; what is in them is made up."""
+    folder = tmp_path_factory.mktemp("harvests")
+    for name in ("harvest", *OTHERS):
+        with new_artifact(folder / name, "harvest") as staging:
+            (staging / "file").write_text("", "utf8")
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("RANKONE_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr(labelling, "_opened", lambda path: Opened(**OTHERS.get(path.name, {})))

@@ -70,7 +70,7 @@ def components(said):
 
 
 def test_rank_reads_the_harvest_without_the_model(world):
-    said = shown(labelled(world, "rank", "no-such-model", "--of", "de", "--top", 4))
+    said = shown(labelled(world, "rank", "mini", "--of", "de", "--top", 4))
     found = HarvestStore.open(world / "harvest").importances()
     score = found.of("de") - found.of("en")
     top = sorted(range(len(score)), key=lambda i: -float(score[i]))

@@ -8,7 +8,8 @@ import pytest
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.verbs.verb import Names, Positional, Request, ScalesByName
+from rankone.core.marks import Positional
+from rankone.verbs.verb import Names, Request, ScalesByName
 
 
 class Asked(Request):

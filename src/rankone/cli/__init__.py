@@ -21,7 +21,6 @@ ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,12 +55,17 @@ def _words(error: Exception) -> str:
     said = getattr(error, "format_message", lambda: str(error))().strip()
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rankone"
-    return f"{' '.join(said.split()).rstrip('.')}. See `{path} -h`."
+    said = " ".join(said.split()).rstrip(".")
+    if "unexpected extra argument" in said:
+        said += ". A value with spaces goes in quotes"
+    return f"{said}{'' if said.endswith('?') else '.'} See `{path} -h`."
 
 
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         _refuse_processes(sys.argv[1:2])
         sys.exit(app(prog_name="rankone", standalone_mode=False))

@@ -13,9 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rankone.cli.output import say, say_json
+from rankone.core.marks import Positional
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.progress import report
-from rankone.verbs.verb import Positional, Verb
+from rankone.verbs.verb import Verb
 
 JSON = Annotated[bool, typer.Option("--json", help="print the reply as JSON, by its schema")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no progress on stderr")]
@@ -47,7 +48,14 @@ def _parameters(verb: Verb[Any, Any]) -> Iterator[inspect.Parameter]:
     for name, field in verb.request.model_fields.items():
         yield _parameter(name, field, any(isinstance(m, Positional) for m in field.metadata))
     for name in verb.opens:
-        yield _parameter(name, OpenOptions.model_fields[name], name == verb.first, name in verb.needs)
+        field = OpenOptions.model_fields[name]
+        if (
+            name in verb.needs and field.default is None
+        ):  # missing, it is asked for by the verb, which says where to get it
+            field = field.merge_field_infos(field, description=f"{field.description} [required]")
+            yield _parameter(name, field, name == verb.first)
+        else:
+            yield _parameter(name, field, name == verb.first, name in verb.needs)
     yield inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JSON)
     yield inspect.Parameter("silent", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QUIET)
 

@@ -36,6 +36,13 @@ class Config(BaseModel):
     @classmethod
     def from_yaml(cls, path: Path | str, **overrides: object) -> Self:
         """Read a recipe; keyword overrides that are not None replace its top-level keys."""
+        values = cls.yaml_values(path)
+        values.update({k: v for k, v in overrides.items() if v is not None})
+        return cls.checked(values, str(path))
+
+    @staticmethod
+    def yaml_values(path: Path | str) -> dict[str, object]:
+        """The `key: value` pairs of a recipe, not yet checked; RankOneError for a file that holds none."""
         path = Path(path)
         try:
             values = yaml.load(path.read_text("utf8"), _OnceLoader) or {}
@@ -55,8 +62,7 @@ class Config(BaseModel):
             raise RankOneError(
                 f"recipe '{path}' holds no `key: value` pairs at its top level. Check the file."
             )
-        values.update({k: v for k, v in overrides.items() if v is not None})
-        return cls.checked(values, str(path))
+        return values
 
     @classmethod
     def checked(cls, values: dict[str, object], where: str) -> Self:

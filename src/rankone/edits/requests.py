@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from rankone.core.config import Config
+from rankone.core.marks import Domains
 from rankone.core.names import Names
 from rankone.parts.ridge import RIDGE
 
@@ -16,8 +19,12 @@ class FitRequest(Config):
     trained on, as far as its folder says, else every other one of the corpus.
     """
 
-    forget: str = Field(description="domain to forget, or self:DOMAIN for the model's own text in it")
-    retain: Names = Field(default=(), description="domains to hold; default every other the model knows")
+    forget: Annotated[str, Domains()] = Field(
+        description="domain to forget, or self:DOMAIN for the model's own text in it"
+    )
+    retain: Annotated[Names, Domains()] = Field(
+        default=(), description="domains to hold; default every other the model knows"
+    )
     budget: int = Field(default=4, gt=0, description="forget tokens; of no account for self:DOMAIN")
     openings: Names = Field(default=(), description="what sets self:DOMAIN off, where no words are known")
     sharpen: bool = Field(
@@ -40,8 +47,10 @@ class SharpenRequest(Config):
     """Which parts to sharpen, for which domain, against which others (none: every other of the corpus)."""
 
     names: Names = Field(min_length=1, description="parts to sharpen")
-    of: str = Field(description="domain that the parts are to answer to")
-    against: Names = Field(default=(), description="domains they should not answer to; default all others")
+    of: Annotated[str, Domains()] = Field(description="domain that the parts are to answer to")
+    against: Annotated[Names, Domains()] = Field(
+        default=(), description="domains they should not answer to; default all others"
+    )
     tokens: int = Field(default=2000, gt=0, description="training tokens read per domain")
     ridge: float = Field(
         default=RIDGE, gt=0, description="ρ, in units of the mean eigenvalue of other text's moment"

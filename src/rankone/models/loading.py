@@ -25,7 +25,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.files import parse_json
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
-from rankone.models.sources.names import BUILTIN_MODELS, resolve
+from rankone.models.sources.names import BUILTIN_MODELS, require_findable, resolve
+from rankone.runtime import hub
 
 # Tables that old checkpoints hold and models compute.
 _COMPUTED = ("rotary_emb.inv_freq",)
@@ -40,13 +41,19 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     quantised, for tensors that the model has no place for, NaN and infinity, an adapter beside the model, and a model
     that sees later tokens: no parameter is ever left at a random value.
     """
+    require_findable(path_or_name)
     source = resolve(path_or_name)
     _verify_manifest(source)
     _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
     with _foreign("model", path_or_name, source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+            source,
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=_only_here(source),
         )
     model, info = loaded
     _refuse_gaps(path_or_name, info)
@@ -72,7 +79,14 @@ def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
 
 def _config(name: str | Path, source: Path | str) -> PreTrainedConfig:
     with _foreign("model", name, source):
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+        return AutoConfig.from_pretrained(
+            source, trust_remote_code=False, local_files_only=_only_here(source)
+        )
+
+
+def _only_here(source: Path | str) -> bool:
+    """Whether to look no further than this machine: a folder, or a Hub that cannot be reached."""
+    return isinstance(source, Path) or not hub.reachable()
 
 
 def _refuse_quantised(name: str | Path, config: PreTrainedConfig) -> None:
@@ -90,7 +104,9 @@ def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
     source = resolve(path_or_name)
     _verify_manifest(source)
     with _foreign("tokenizer", path_or_name, source):
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False, local_files_only=_only_here(source)
+        )
 
 
 def model_hash(model: nn.Module) -> str:

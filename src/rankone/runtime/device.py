@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from rankone.core.errors import RankOneError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def run_device(gpus: int | None = None, environment: Mapping[str, str] = os.environ) -> torch.device:
@@ -15,6 +18,8 @@ def run_device(gpus: int | None = None, environment: Mapping[str, str] = os.envi
 
     `gpus` and `environment` are read from the machine unless given.
     """
+    import torch
+
     gpus = torch.cuda.device_count() if gpus is None else gpus
     if gpus == 0:
         return torch.device("cpu")
@@ -27,20 +32,24 @@ def run_device(gpus: int | None = None, environment: Mapping[str, str] = os.envi
     return torch.device("cuda", local)
 
 
+def require_device_name(name: str) -> None:
+    """RankOneError for what is no name of a device to compute on; whether this machine has it is not asked."""
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise RankOneError(f"unknown device '{name}'; give cpu, cuda, cuda:N or mps.")
+
+
 def chosen_device(name: str | None = None) -> torch.device:
     """The device of that name, or `run_device()` where none is given; RankOneError where this machine lacks it."""
     if name is None:
         return run_device()
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RankOneError(f"unknown device '{name}'; give cpu, cuda or cuda:N.") from None
+    require_device_name(name)
+    import torch
+
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RankOneError(
             f"no device '{name}': this machine has {torch.cuda.device_count()} GPUs. Give cpu."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RankOneError(f"no device '{name}' on this machine. Give cpu.")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise RankOneError(f"'{name}' is no device to compute on; give cpu, cuda, cuda:N or mps.")
     return device

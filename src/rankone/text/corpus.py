@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.text.domains import domain_name
 
 SPLITS = ("train", "validation", "test")
 # More characters than any of our languages needs per token, so that a draw of text is never too short.
@@ -52,8 +53,14 @@ def require_domain(corpus: Corpus, domain: str) -> None:
     if domain not in known:
         raise RankOneError(
             f"no text for '{domain}' in corpus '{corpus.name}'; it has {', '.join(known)}."
-            f"{nearest(domain, known)}"
+            f"{_meant(domain, known)}"
         )
+
+
+def _meant(domain: str, known: list[str]) -> str:
+    """The domain that is called so (`german`), else the nearest."""
+    called = [tag for tag in known if domain_name(tag).lower() == domain.lower()]
+    return f" '{domain}' is {called[0]}." if called else nearest(domain, known)
 
 
 def require_split(split: str) -> None:

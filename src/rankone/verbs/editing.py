@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Positional, Reads
 from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Positional, Reply, Request, ScalesByName, Verb
+from rankone.verbs.verb import Reply, Request, ScalesByName, Verb
 
 
 class EditRequest(Request):
@@ -88,7 +89,7 @@ def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
 class ExportRequest(Request):
     """A saved edit and what to make of it."""
 
-    edit: Annotated[Path, Positional()] = Field(description="saved edit")
+    edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
     out: Path = Field(description="where to write; must not exist")
     as_: Literal["checkpoint", "adapter"] = Field(
         "checkpoint", description="a plain checkpoint or a PEFT LoRA"
@@ -135,7 +136,7 @@ class GenerateRequest(Request):
     """A prompt to continue, or to answer."""
 
     prompt: Annotated[str, Positional()] = Field(description="text to continue")
-    edit: Path | None = Field(None, description="saved edit to apply first")
+    edit: Annotated[Path | None, Reads("edit")] = Field(None, description="saved edit to apply first")
     tokens: int = Field(40, gt=0, description="tokens to generate")
     chat: bool = Field(False, description="ask in the model's chat template")
     system: str | None = Field(None, description="system message, with --chat")

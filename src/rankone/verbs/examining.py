@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
+from rankone.core.marks import Positional
 from rankone.opening import Opening, OpenOptions
 from rankone.render.tables import Table
-from rankone.verbs.verb import Positional, Reply, Request, Verb
+from rankone.verbs.verb import Reply, Request, Verb
 
 if TYPE_CHECKING:
     from rankone.decomposition.stability import Pair

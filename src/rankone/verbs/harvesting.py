@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Domains, Positional, Reads
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+from rankone.verbs.verb import Names, Reply, Request, Verb
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
@@ -26,7 +27,7 @@ class HarvestRequest(Request):
 
     out: Path = Field(description="where to write; must not exist")
     split: Split = Field("train", description="text to read")
-    domains: Names = Field((), description="domains; default all of the text")
+    domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     tokens: int = Field(10_000, gt=0, description="tokens per domain")
     examples: int = Field(1000, ge=0, description="examples kept per subcomponent")
     seed: int = Field(0, description="seed of the sample of examples")
@@ -161,7 +162,7 @@ class ClusterRequest(Request):
 
     out: Path = Field(description="where to write; must not exist")
     split: Split = Field("train", description="text to read")
-    domains: Names = Field((), description="domains; default all of the text")
+    domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     tokens: int = Field(10_000, gt=0, description="tokens per domain")
     per_row: int = Field(32, gt=0, description="positions sampled from a row of text")
     threshold: float = Field(0.1, description="importance above which a subcomponent fires")
@@ -293,8 +294,12 @@ def _most_in(component: Component, sizes: dict[str, int]) -> tuple[str, float]:
 class DistanceRequest(Request):
     """Two clusterings of one decomposition."""
 
-    first: Annotated[Path, Positional()] = Field(description="components from `rankone cluster`")
-    second: Annotated[Path, Positional()] = Field(description="others of the same decomposition")
+    first: Annotated[Path, Positional(), Reads("components")] = Field(
+        description="components from `rankone cluster`"
+    )
+    second: Annotated[Path, Positional(), Reads("components")] = Field(
+        description="others of the same decomposition"
+    )
     top: int = Field(20, gt=0, description="components to show")
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Positional, Reads
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Positional, Reply, Request, Verb
+from rankone.verbs.verb import Reply, Request, Verb
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class LabelRequest(Request):
     """A harvest to label, and the server to ask, if any."""
 
-    harvest: Annotated[Path, Positional()] = Field(description="harvest to label")
+    harvest: Annotated[Path, Positional(), Reads("harvest")] = Field(description="harvest to label")
     out: Path = Field(description="where to write; must not exist")
     base_url: str | None = Field(
         None, description="OpenAI-compatible server, as http://localhost:8000/v1; key: RANKONE_API_KEY"
@@ -32,7 +33,9 @@ class LabelRequest(Request):
     limit: int | None = Field(None, gt=0, description="labels by the model, most frequent first")
     score: bool = Field(False, description="also score the labels")
     judged: int = Field(50, gt=0, description="labels the model judges, with --score")
-    held_out: Path | None = Field(None, description="harvest of other text to score on")
+    held_out: Annotated[Path | None, Reads("harvest")] = Field(
+        None, description="harvest of other text to score on"
+    )
     price_in: float = Field(0.0, description="per million tokens in")
     price_out: float = Field(0.0, description="per million tokens out")
     max_tokens: int | None = Field(None, description="stop before this many tokens in all")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Positional, Recipe
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+from rankone.verbs.verb import Names, Reply, Request, Verb
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,7 +26,7 @@ Storage = Literal["float32", "bfloat16", "int8"]
 class PretrainRequest(Request):
     """A model of the built-in architecture, by its recipe."""
 
-    recipe: Annotated[Path, Positional()] = Field(description="pretraining recipe (YAML)")
+    recipe: Annotated[Path, Positional(), Recipe()] = Field(description="pretraining recipe (YAML)")
     out: Path = Field(description="where to write; must not exist")
     preset: str = Field("mini", description="model size in the recipe")
     without: Names = Field((), description="leave a domain out (reference model)")
@@ -85,7 +86,9 @@ class SitesRequest(Request):
 
     pattern: Names = Field((), description="fnmatch patterns of module paths; default all")
     estimate: bool = Field(False, description="memory and time of decomposing them")
-    recipe: Path | None = Field(None, description="recipe of the estimate; default 16 × 128 tokens")
+    recipe: Annotated[Path | None, Recipe()] = Field(
+        None, description="recipe of the estimate; default 16 × 128 tokens"
+    )
 
 
 class SiteRow(Reply):
@@ -164,7 +167,7 @@ def _estimate(model: PreTrainedModel, config: DecomposeConfig) -> list[Table]:
 class DecomposeRequest(Request):
     """A decomposition, by its recipe."""
 
-    recipe: Path = Field(description="decomposition recipe (YAML)")
+    recipe: Annotated[Path, Recipe()] = Field(description="decomposition recipe (YAML)")
     out: Path = Field(description="where to write; must not exist")
     run: Path | None = Field(None, description="run directory; default OUT.run")
     steps: int | None = Field(None, gt=0, description="override the recipe's steps")
@@ -336,7 +339,7 @@ def import_(opening: Opening, request: ImportRequest) -> ImportReply:  # noqa: A
 class ToysRequest(Request):
     """A toy whose mechanisms are known."""
 
-    recipe: Annotated[Path, Positional()] = Field(
+    recipe: Annotated[Path, Positional(), Recipe()] = Field(
         description="toy recipe (YAML), as recipes/toys/tms-5-2.yaml"
     )
     out: Path = Field(description="where to write; must not exist")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
+from rankone.core.marks import Positional, Reads, Recipe
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+from rankone.verbs.verb import Names, Reply, Request, Verb
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -208,7 +209,7 @@ class SelectRatesRequest(Request):
     """Rates to choose, by a job's recipe."""
 
     out: Path = Field(description="where to write; must not exist")
-    recipe: Path | None = Field(None, description="job recipe (YAML)")
+    recipe: Annotated[Path | None, Recipe()] = Field(None, description="job recipe (YAML)")
     text: str | None = Field(None, description="other text than the recipe's")
     seeds: int = Field(2, gt=0, description="seeds per setting")
 
@@ -266,10 +267,12 @@ class DemoRequest(Request):
         None,
         description="other text than the recipe's; with a model: more held-out text, to measure on alone",
     )
-    recipe: Path | None = Field(None, description="another job recipe (YAML)")
+    recipe: Annotated[Path | None, Recipe()] = Field(None, description="another job recipe (YAML)")
     replace: bool = Field(False, description="write into an existing report directory")
-    harvest: Path | None = Field(None, description="pick by this harvest, not by a small one made now")
-    labels: Path | None = Field(None, description="and by its labels")
+    harvest: Annotated[Path | None, Reads("harvest")] = Field(
+        None, description="pick by this harvest, not by a small one made now"
+    )
+    labels: Annotated[Path | None, Reads("labels")] = Field(None, description="and by its labels")
 
 
 class DemoReply(Reply):
@@ -379,5 +382,5 @@ VERBS = (
         writes=("html",),
     ),
     Verb("select-rates", SelectRatesRequest, SelectRatesReply, select_rates, ("device",), writes=("out",)),
-    Verb("demo", DemoRequest, DemoReply, demo, ("device",)),
+    Verb("demo", DemoRequest, DemoReply, demo, ("device",), writes=("out",)),
 )

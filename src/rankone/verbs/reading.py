@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from rankone.core.errors import RankOneError
+from rankone.core.marks import Domains, Positional
 from rankone.opening import Opening
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Positional, Reply, Request, Verb
+from rankone.verbs.verb import Names, Reply, Request, Verb, apart
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,17 +28,27 @@ Cell = str | int | float | None
 class RankRequest(Request):
     """Which parts matter for what."""
 
-    of: Names = Field((), description="domains, comma-separated")
-    against: Names = Field((), description="domains to compare with, comma-separated")
+    of: Annotated[Names, Domains()] = Field((), description="domains, comma-separated")
+    against: Annotated[Names, Domains()] = Field((), description="domains to compare with, comma-separated")
     token: str | None = Field(None, description="a word that is one token: who leads to it")
     label: str | None = Field(None, description="words of a label")
     by: str | None = Field(
         None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
     )
     penalty: float | None = Field(None, description="weight of --against in a gradient; default 1")
-    domains: Names = Field((), description="domains to compare; default all of the text")
+    domains: Annotated[Names, Domains()] = Field(
+        (), description="domains to compare; default all of the text"
+    )
     tokens: int = Field(3000, gt=0, description="training tokens per domain, without a harvest")
     top: int = Field(20, gt=0, description="rows to show")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        """Something to rank by, and a contrast of two groups that share no domain."""
+        if not self.of and self.token is None and self.label is None:
+            raise ValueError("nothing to rank by: give --of DOMAIN (as de), --token WORD or --label WORDS")
+        apart(self.of, self.against)
+        return self
 
 
 class RankRow(Reply):
@@ -79,8 +90,6 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
     from rankone.edits.ranking import Asked, Sources
     from rankone.edits.ranking import rank as make
 
-    if not request.of and request.token is None and request.label is None:
-        raise RankOneError("nothing to rank by: give --of DOMAIN (as de), --token WORD or --label WORDS.")
     asked = Asked(request.of, request.against, request.token, request.label, request.penalty)
     store, labels, clusters = opening.harvest_store, opening.labels, opening.clusters
     named = [*request.of, *request.against]
@@ -292,13 +301,14 @@ VERBS = (
         ("model", "decomposition", "harvest", "labels", "clusters", "text", "device", "dtype"),
         first="model",
     ),
-    Verb("search", SearchRequest, SearchReply, search, ("harvest", "labels")),
+    Verb("search", SearchRequest, SearchReply, search, ("harvest", "labels"), needs=("harvest", "labels")),
     Verb(
         "show",
         ShowRequest,
         ShowReply,
         show,
         ("harvest", "labels", "clusters", "model", "decomposition", "text", "device", "dtype"),
+        needs=("harvest",),
         writes=("html",),
     ),
 )

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from rankone.core.marks import Positional
 from rankone.opening import OpenOptions
 from rankone.verbs.table import VERBS
-from rankone.verbs.verb import Positional, Verb
+from rankone.verbs.verb import Verb
 
 HEAD = """# Verbs
 

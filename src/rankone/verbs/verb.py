@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from rankone.core.config import Config
 from rankone.core.names import Names as Names
 from rankone.render.tables import Table
+from rankone.verbs.preflight import check
 
 if TYPE_CHECKING:
     import pandas
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from rankone.opening import Opening
 
 Opens = Literal["model", "decomposition", "parts", "text", "harvest", "labels", "clusters", "device", "dtype"]
-
-
-@dataclass(frozen=True)
-class Positional:
-    """Marks a field of a request that is given by its place on the command line, not by an option."""
 
 
 def _scales(given: object) -> object:
@@ -48,6 +43,13 @@ def _scales(given: object) -> object:
 
 ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]
 """Part → α; on the command line words of the form PART=ALPHA."""
+
+
+def apart(of: str | Sequence[str], against: Sequence[str]) -> None:
+    """ValueError for a domain that stands on both sides."""
+    both = [domain for domain in ((of,) if isinstance(of, str) else of) if domain in against]
+    if both:
+        raise ValueError(f"'{both[0]}' is on both sides: a contrast needs two groups apart")
 
 
 class Request(Config):
@@ -90,7 +92,7 @@ class Reply(BaseModel):
         return ()
 
 
-RequestT = TypeVar("RequestT", bound=Request)
+RequestT = TypeVar("RequestT", bound=Config)
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
 
@@ -99,8 +101,8 @@ class Verb(Generic[RequestT, ReplyT]):
     """Name, request, reply and function of a verb; the first line of the function's docstring is its help.
 
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
-    must be given, having no default. writes: fields of the request that name what it makes; what exists there is refused
-    before anything is opened.
+    must be given, having no default. writes: fields of the request that name what it makes. What is there already, or not
+    there to be read, is refused before anything is opened (preflight.py).
     """
 
     name: str
@@ -113,11 +115,6 @@ class Verb(Generic[RequestT, ReplyT]):
     writes: tuple[str, ...] = field(default=())
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
-        """Do it; RankOneError, with nothing opened, where something lies already at a place it would write to."""
-        from rankone.core.artifact import refuse_existing
-
-        for name in self.writes:
-            path: Path | None = getattr(request, name)
-            if path is not None:
-                refuse_existing(path)
+        """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model."""
+        check(opening, request, self.name, self.opens, self.needs, self.writes)
         return self.run(opening, request)

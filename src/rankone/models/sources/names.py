@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.runtime import hub
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-BUILTIN_MODELS = ("mini", "mini-without-de")
+BUILTIN_MODELS = ("mini",)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def resolve(name: str | Path) -> Path | str:
     """The model directory that `name` stands for, or `name` itself where it can only be a Hub name.
 
-    Built-in names (`mini`, `mini-without-de`) come first; write `./mini` for a directory of that name.
+    The built-in name (`mini`) comes first; write `./mini` for a directory of that name.
     Raises RankOneError for a path that does not exist or holds no model.
     """
     if str(name) in BUILTIN_MODELS and not isinstance(name, Path):
@@ -29,6 +31,29 @@ def resolve(name: str | Path) -> Path | str:
         return name
     offered = nearest(str(name), list(BUILTIN_MODELS))
     raise RankOneError(f"no model directory at '{name}'. Check the path.{offered}")
+
+
+def require_findable(name: str | Path) -> None:
+    """RankOneError for a model that is neither here nor to be had: a mistyped name, a Hub out of reach."""
+    source = resolve(name)
+    if isinstance(source, Path) or hub.cached(source):
+        return
+    builtin = ", ".join(BUILTIN_MODELS)
+    if not hub.reachable():
+        raise RankOneError(
+            f"'{name}' is neither a directory nor a built-in model ({builtin}), and the Hub cannot be reached. Check the "
+            f"name or the network.{_slip(source)}"
+        )
+    if _slip(source):
+        raise RankOneError(
+            f"'{name}' is no built-in model ({builtin}).{_slip(source)} Models of the Hub are OWNER/NAME."
+        )
+
+
+def _slip(name: str) -> str:
+    """The built-in name that was meant, where one is near; a model of the Hub has an owner."""
+    close = difflib.get_close_matches(name, BUILTIN_MODELS, n=1, cutoff=0.7) if "/" not in name else []
+    return f" Nearest: {close[0]}." if close else ""
 
 
 def _builtin(name: str) -> Path:

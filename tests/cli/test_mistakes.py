@@ -1,0 +1,163 @@
+"""A new user's mistakes, as they are typed: one line that names the thing and the mend, exit status 2, nothing made.
+
+What needs no model to be seen is refused where no heavy library can be imported, so within a fraction of a second; all of
+these are tried in one interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import pytest
+from tests.fresh import run
+from tests.test_light import HEAVY
+from tests.tiny import rankone
+
+PART = "h.3.mlp.down_proj:270"
+# Without a model. `here` is a folder with something in it, `note.txt` a file, `empty` an empty folder.
+AT_ONCE = {
+    # names of commands and options
+    "rnak --of de": r"No such command 'rnak'. Did you mean 'rank'\? See `rankone -h`",
+    "--verison": "No such option: --verison",
+    "rank --off de": r"No such option: --off .* See `rankone rank -h`",
+    "measure mini --domains de": "No such option: --domains",
+    "generate Der Ausschuss hat": "unexpected extra argument.*A value with spaces goes in quotes",
+    "sites": "Missing argument 'model'",
+    "decompose mini": "Missing option '--recipe'",
+    "tune --forget de": "Missing option '--scale'",
+    f"tune --scale {PART}": "Missing option '--forget'",
+    # models
+    "rank mni --of de": "'mni' is neither a directory nor a built-in model .* Nearest: mini",
+    "rank mini2 --of de": "Nearest: mini",
+    "rank ./mini --of de": "no model directory at './mini'. Check the path. Nearest: mini",
+    "sites gpt2": "'gpt2' is neither a directory .*the Hub cannot be reached. Check the name or the network",
+    "sites EleutherAI/pythia-70m": "the Hub cannot be reached",
+    "sites nowhere/at/all": "no model directory at 'nowhere/at/all'",
+    "sites here": "'here' has no config.json: it is no model directory",
+    "sites note.txt": "no model directory at 'note.txt'",
+    "generate Hallo --model mni": "Nearest: mini",
+    "fetch smollm3 --out new": "no model 'smollm3' to fetch; there are smollm2. Nearest: smollm2",
+    # decompositions and other artefacts
+    "evidence mini-decompositon": "no decomposition at 'mini-decompositon'.* Nearest: mini-decomposition",
+    "evidence mini": "no decomposition at 'mini'",
+    "harvest here --out new": "'here' has no manifest.json: it is no RankOne artefact",
+    "label nowhere --out new": "no artefact at 'nowhere'",
+    f"show {PART}": "show needs a harvest: give --harvest DIR .made by `rankone harvest`",
+    f"show {PART} --harvest nowhere": "no harvest at 'nowhere'",
+    "search german": "search needs a harvest: give --harvest DIR",
+    "search german --harvest here": "search needs labels: give --labels DIR .made by `rankone label`",
+    f"investigate {PART}": "investigate needs a harvest",
+    "picks": "picks needs a harvest",
+    "side-effects nowhere": "no artefact at 'nowhere'",
+    "side-effects here": "'here' has no manifest.json",
+    "generate Hallo --edit nowhere": "no artefact at 'nowhere'",
+    "export nowhere --out new": "no artefact at 'nowhere'",
+    "export here --out new --as adaptor": "unknown as 'adaptor'; choose 'checkpoint' or 'adapter'",
+    f"edit {PART}=2 --parts here": "'here' has no manifest.json",
+    # text
+    "measure mini --text nowhere": "'nowhere' is no directory, and the Hub, .* cannot be reached",
+    "measure mini --text ./nowhere": "--text './nowhere' is not there",
+    "measure mini --text empty": "'empty' holds no text: expected <domain>/<file>",
+    "rank --of german": "no text for 'german' in corpus 'builtin'; it has de, .* 'german' is de",
+    "find --of xx": "no text for 'xx' in corpus 'builtin'; it has de, en",
+    f"sharpen {PART} --of dee --out new": "no text for 'dee' .* Nearest: de",
+    f"tune --scale {PART} --forget german": "'german' is de",
+    f"tune --scale {PART} --forget de --retain enn": "no text for 'enn'",
+    # recipes
+    "demo --recipe nowhere.yaml": "no recipe at 'nowhere.yaml'",
+    "decompose mini --recipe nowhere.yaml --text builtin --out new": "no recipe at 'nowhere.yaml'",
+    "decompose mini --recipe note.txt --text builtin --out new": "recipe 'note.txt' holds no `key: value` pairs",
+    "toys nowhere.yaml --out new": "no recipe at 'nowhere.yaml'",
+    # values
+    "rank": "nothing to rank by: give --of DOMAIN .as de., --token WORD or --label WORDS",
+    "rank --of de --against de": "'de' is on both sides",
+    f"tune --scale {PART} --forget de --retain de": "'de' is on both sides",
+    "rank --of de --top abc": "--top.*valid integer",
+    f"tune --scale {PART} --forget de --budget 0": r"budget: .*greater than 0 \(got 0\)",
+    "generate Hallo --tokens -1": r"tokens: .*greater than 0 \(got -1\)",
+    "generate Hallo --device gpu": "unknown device 'gpu'; give cpu, cuda, cuda:N or mps",
+    "generate Hallo --dtype fp16": "unknown dtype 'fp16'; choose 'float32' or 'bfloat16'",
+    f"edit {PART}": f"'{PART}' sets no scale: write PART=ALPHA, as {PART}=-16",
+    f"edit {PART}=abc": "valid number",
+    f"edit {PART}=nan": "finite number",
+    f"edit {PART}=2 {PART}=3": f"'{PART}' is given twice",
+    # what is there already
+    f"edit {PART}=-16 --save here": "output 'here' already exists",
+    f"tune --scale {PART} --forget de --save here": "output 'here' already exists",
+    "harvest --out here": "output 'here' already exists",
+    "demo --out here": "output 'here' already exists",
+    "fetch smollm2 --out here": "output 'here' already exists",
+}
+WITH_A_MODEL = {
+    "edit h.3.mlp.down_proj=-16": "unknown site in 'h.3.mlp.down_proj': write SITE:NUMBER",
+    "edit h.9.mlp.down_proj:270=-16": "unknown site .* Nearest: h.3.mlp.down_proj",
+    "edit h.3.mlp.down_prj:270=-16": "Nearest: h.3.mlp.down_proj",
+    "edit h.3.mlp.down_proj:99999=-16": "keeps 768 subcomponents. Nearest: h.3.mlp.down_proj:767",
+    f"edit neurn/{PART}=-16": "no parts of origin 'neurn' .* Nearest: neuron",
+    "tune --scale c3 --forget de": "'c3' names a component: say of which clustering, with --clusters DIR",
+    f"tune --scale {PART} --forget self:xx": "no words are known that set 'xx' off",
+    "find mini --of de --sources neurons": "unknown source 'neurons'. Nearest: neuron",
+    "find mini --of de --sites nope.*": "no site matches 'nope.",
+    "generate Hallo --chat": "this model's tokenizer has no chat template",
+    "generate Hallo --device cuda:7": "no device 'cuda:7': this machine has [0-9] GPUs",
+    "sites mini --pattern nope": "no site matches 'nope'",
+}
+CHILD = """
+import contextlib, io, json, os, shlex
+os.environ["HF_HUB_OFFLINE"] = "1"
+from rankone.cli import main
+answers = {}
+for typed in json.loads(%r):
+    sys.argv = ["rankone", *shlex.split(typed)]
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stopped:
+            code = stopped.code
+        except ImportError as error:
+            err.write(f"needed {error.name}")
+    answers[typed] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What is answered at once, and the folder all was typed in."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "here").mkdir()
+    (folder / "here" / "file").write_text("x", "utf8")
+    (folder / "empty").mkdir()
+    (folder / "note.txt").write_text("a note", "utf8")
+    done = run(CHILD % json.dumps(list(AT_ONCE)), HEAVY, folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in folder.iterdir()) == ["empty", "here", "note.txt"]
+    return json.loads(done.stdout)
+
+
+def check(expected: str, code: int, out: str, err: str) -> None:
+    assert (code, out) == (2, ""), err
+    assert err.startswith("rankone: ")
+    assert err.count("\n") == 1
+    assert re.search(expected, err), err
+
+
+@pytest.mark.parametrize("typed", AT_ONCE)
+def test_refused_without_a_heavy_library(typed, answers):
+    check(AT_ONCE[typed], *answers[typed])
+
+
+@pytest.mark.parametrize("typed", WITH_A_MODEL)
+def test_refused_with_the_model_open(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = rankone(*shlex.split(typed))
+    check(WITH_A_MODEL[typed], done.code, done.out, done.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_are_fifty_at_least():
+    assert len(AT_ONCE) + len(WITH_A_MODEL) >= 50
