@@ -353,7 +353,7 @@ class Session(Opening):
         edit: Path | str,
         *,
         out: Path | str,
-        as_: Literal["checkpoint", "adapter"] = "checkpoint",
+        as_: Literal["checkpoint", "adapter", "stock"] = "checkpoint",
         dtype: Literal["float32", "bfloat16"] = "float32",
     ) -> editing.ExportReply:
         """Write an edited model as a plain checkpoint, or the edit as a PEFT LoRA adapter, and verify it after reload."""

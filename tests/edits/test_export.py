@@ -95,6 +95,18 @@ def check_fp32_checkpoint(tmp_path, model):
     assert artifact.provenance["edit"]["method"] == "test"
 
 
+def test_the_built_in_architecture_as_a_stock_checkpoint(tmp_path):
+    model = simple_mlp()
+    edit = mixed_ranks(model)
+    result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe(), stock=True)
+    assert (result.passed, result.remote_code) == (True, False)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert again.config.model_type == "arcee"
+    assert torch.allclose(
+        again(probe(seed=5)).logits, edited_logits(model, edit, probe(seed=5)), atol=1e-4
+    )
+
+
 @pytest.mark.usefixtures("here")
 def test_bf16_checkpoint_reports_what_rounding_costs(tmp_path):
     model = simple_mlp()

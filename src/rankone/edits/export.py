@@ -43,6 +43,7 @@ from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
 from rankone.models.sources.names import ASSETS, BUILTIN_MODELS, resolve
+from rankone.models.stock import to_stock
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost
@@ -117,8 +118,11 @@ def export_checkpoint(
     dtype: torch.dtype = torch.float32,
     probe: Int[Tensor, "rows length"] | None = None,
     limits: Limits = LIMITS,
+    stock: bool = False,
 ) -> Verification:
     """Write the edited model as an ordinary checkpoint (kind 'model') with its tokenizer, and verify it.
+
+    `stock` writes the built-in architecture as one that every tool has (models/stock.py).
 
     Raises RankOneError, with nothing left at `out`, unless the reloaded logits on `probe` (default: 4 rows of
     random ids) are within the tolerance of the edited model rounded to `dtype`, and rounding costs neither more than
@@ -131,10 +135,11 @@ def export_checkpoint(
     with new_artifact(out, "model", _provenance(edit)) as staging, scratch_folder(out) as scratch:
         reference = _reference(model, edit, probe, dtype)
         merged, report = edit.merge(model, dtype)
-        merged.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
+        written = to_stock(merged) if stock else merged  # pyright: ignore[reportArgumentType]
+        written.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
         tokenizer.save_pretrained(staging)
-        del merged
-        own_code = isinstance(model, SimpleMLPForCausalLM)
+        del merged, written
+        own_code = isinstance(model, SimpleMLPForCausalLM) and not stock
         consumed = consume("checkpoint", staging, reference.ids, scratch, None, own_code)
         about = {"dtype": _label(dtype), "merge": report, "remote_code": own_code}
         verification = _verification("checkpoint", consumed, reference, limits, about)

@@ -91,8 +91,9 @@ class ExportRequest(Request):
 
     edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
     out: Path = Field(description="where to write; must not exist")
-    as_: Literal["checkpoint", "adapter"] = Field(
-        "checkpoint", description="a plain checkpoint or a PEFT LoRA"
+    as_: Literal["checkpoint", "adapter", "stock"] = Field(
+        "checkpoint",
+        description="a plain checkpoint, a PEFT LoRA, or mini as a checkpoint in a stock architecture",
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="numbers of a checkpoint's weights")
 
@@ -127,7 +128,10 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
         verified = export_adapter(opening.model, loaded, request.out, opening.options.model)
     else:
         dtype = getattr(torch, request.dtype)
-        verified = export_checkpoint(opening.model, opening.tokenizer, loaded, request.out, dtype)
+        stock = request.as_ == "stock"
+        verified = export_checkpoint(
+            opening.model, opening.tokenizer, loaded, request.out, dtype, stock=stock
+        )
     figures = {k: v for k, v in verified.model_dump().items() if isinstance(v, int | float | str)}
     return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings))
 
