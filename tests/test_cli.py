@@ -480,7 +480,7 @@ def test_what_was_made_for_another_model_is_refused(pair, tuned, exported, refus
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--as", "zip"], "unknown as 'zip'; choose 'checkpoint' or 'adapter'"),
+        (["--as", "zip"], "unknown as 'zip'; choose 'checkpoint', 'adapter' or 'stock'"),
         (["--dtype", "int8"], "unknown dtype 'int8'; choose 'float32' or 'bfloat16'"),
     ],
 )

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rankone.cli.command import command_of
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.models.sources.names import ASSETS
 from rankone.opening import Opening
 from rankone.render.tables import Table

@@ -38,7 +38,7 @@ AT_ONCE = {
     "sites here": "'here' has no config.json: it is no model directory",
     "sites note.txt": "no model directory at 'note.txt'",
     "generate Hallo --model mni": "Nearest: mini",
-    "fetch smollm3 --out new": "no model 'smollm3' to fetch; there are smollm2. Nearest: smollm2",
+    "fetch smollm3 --out new": "no model 'smollm3' to fetch; there are smollm2, mini. Nearest: smollm2",
     # decompositions and other artefacts
     "evidence mini-decompositon": "no decomposition at 'mini-decompositon'.* Nearest: mini-decomposition",
     "evidence mini": "no decomposition at 'mini'",
@@ -54,7 +54,7 @@ AT_ONCE = {
     "side-effects here": "'here' has no manifest.json",
     "generate Hallo --edit nowhere": "no artefact at 'nowhere'",
     "export nowhere --out new": "no artefact at 'nowhere'",
-    "export here --out new --as adaptor": "unknown as 'adaptor'; choose 'checkpoint' or 'adapter'",
+    "export here --out new --as adaptor": "unknown as 'adaptor'; choose 'checkpoint', 'adapter' or 'stock'",
     f"edit {PART}=2 --parts here": "'here' has no manifest.json",
     # text
     "measure mini --text nowhere": "'nowhere' is no directory, and the Hub, .* cannot be reached",

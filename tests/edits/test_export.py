@@ -102,9 +102,7 @@ def test_the_built_in_architecture_as_a_stock_checkpoint(tmp_path):
     assert (result.passed, result.remote_code) == (True, False)
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert again.config.model_type == "arcee"
-    assert torch.allclose(
-        again(probe(seed=5)).logits, edited_logits(model, edit, probe(seed=5)), atol=1e-4
-    )
+    assert torch.allclose(again(probe(seed=5)).logits, edited_logits(model, edit, probe(seed=5)), atol=1e-4)
 
 
 @pytest.mark.usefixtures("here")

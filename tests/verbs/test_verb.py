@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.verbs.verb import Names, Request, ScalesByName
 
 

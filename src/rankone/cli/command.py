@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rankone.cli.output import say, say_json
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.progress import report
 from rankone.verbs.verb import Verb

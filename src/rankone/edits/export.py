@@ -43,7 +43,7 @@ from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
 from rankone.models.sources.names import ASSETS, BUILTIN_MODELS, resolve
-from rankone.models.stock import to_stock
+from rankone.models.sources.stock import to_stock
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost

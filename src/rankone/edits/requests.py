@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rankone.core.config import Config
-from rankone.core.marks import Domains
-from rankone.core.names import Names
+from rankone.core.fields import Domains, Names
 from rankone.parts.ridge import RIDGE
 
 

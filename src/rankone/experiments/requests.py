@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from rankone.core.config import Config
-from rankone.core.names import Names
+from rankone.core.fields import Names
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Positional, Reads
+from rankone.core.fields import Positional, Reads
 from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
 from rankone.render.tables import Table

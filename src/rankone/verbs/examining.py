@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.opening import Opening, OpenOptions
 from rankone.render.tables import Table
 from rankone.verbs.verb import Reply, Request, Verb

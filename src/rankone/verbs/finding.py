@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from rankone.core.marks import Domains, Positional, Reads
+from rankone.core.fields import Domains, Positional, Reads
 from rankone.edits import requests as sharpening
 from rankone.experiments import requests as tuning
-from rankone.models.sources.fetchable import FetchRequest
+from rankone.models.sources import fetchable
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.tables import Table
@@ -20,6 +20,10 @@ from rankone.verbs.verb import Names, Reply, Request, Verb, apart
 
 if TYPE_CHECKING:
     from rankone.edits.finding.request import FoundPart
+
+
+class FetchRequest(fetchable.FetchRequest, Request):
+    """Which model to bring, and where to."""
 
 
 class FetchReply(Reply):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Positional, Reads
+from rankone.core.fields import Positional, Reads
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.tables import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.marks import Positional, Reads, Recipe
+from rankone.core.fields import Positional, Reads, Recipe
 from rankone.opening import Opening
 from rankone.render.tables import Table
 from rankone.verbs.verb import Names, Reply, Request, Verb

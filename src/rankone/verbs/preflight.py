@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from rankone.core.artifact import read_manifest, refuse_existing
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Domains, Reads, Recipe
+from rankone.core.fields import Domains, Reads, Recipe
 from rankone.opening import Opening
 from rankone.text.corpus import Corpus, require_domain
 

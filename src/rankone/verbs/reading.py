@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.marks import Domains, Positional
+from rankone.core.fields import Domains, Positional
 from rankone.opening import Opening
 from rankone.render.tables import Table
 from rankone.verbs.verb import Names, Reply, Request, Verb, apart

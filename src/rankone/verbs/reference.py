@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.opening import OpenOptions
 from rankone.verbs.table import VERBS
 from rankone.verbs.verb import Verb

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from rankone.core.config import Config
-from rankone.core.names import Names as Names
+from rankone.core.fields import Names as Names
 from rankone.render.tables import Table
 from rankone.verbs.preflight import check
 

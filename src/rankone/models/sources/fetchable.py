@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import nearest
-from rankone.core.marks import Positional
+from rankone.core.fields import Positional
 from rankone.models.sources.names import BUILTIN_MODELS
 
 

@@ -24,7 +24,7 @@ from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model
 from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchRequest
 from rankone.models.sources.names import BUILTIN_MODELS, resolve
-from rankone.models.stock import to_stock
+from rankone.models.sources.stock import to_stock
 
 KIND = "model"
 LICENCE = "Apache-2.0"  # of what the package holds

@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.stock import stock_name, to_stock
+from rankone.models.sources.stock import stock_name, to_stock
 
 
 @pytest.fixture(scope="module")
