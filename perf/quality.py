@@ -43,14 +43,14 @@ from rankone.core.artifact import read_json, write_json, write_text
 from rankone.decomposition.adversary.persistent import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.attack import adversarial_rows
-from rankone.decomposition.evidence.kinds import Masking, kl_of
 from rankone.decomposition.evidence.maskings import masking_rows
+from rankone.decomposition.evidence.records import Masking, kl_of
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel, Decomposition
-from rankone.decomposition.run import dead_free_importance, evidence_text, fold_dead
+from rankone.decomposition.run import evidence_text, fold_dead, mean_importance
 from rankone.decomposition.sweep import scaled
 from rankone.decomposition.training.passes import attention
 from rankone.decomposition.training.trainer import Trainer
@@ -60,6 +60,7 @@ from rankone.render.tables import Table
 from rankone.render.terminal import print_table
 from rankone.render.theme import figure, log_axes, svg, themed
 from rankone.runtime.progress import console
+from rankone.subject import Subject
 from rankone.text.corpus import Corpus
 from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.text.opening import open_corpus
@@ -180,13 +181,11 @@ def _trial(implementation: str, config: DecomposeConfig, rows: np.ndarray) -> tu
     return max(0.0, sum(times[:2]) - 2 * step), step
 
 
-def measured(
-    decomposition: Decomposition, config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus
-) -> dict[str, Any]:
+def measured(decomposition: Decomposition, config: DecomposeConfig, subject: Subject) -> dict[str, Any]:
     """L0, alive, and KL under maskings and the adversary, delta off, on validation text."""
-    blocks = evidence_text(tokenizer, corpus, config.mixture, config.context, EVIDENCE_TOKENS)
+    blocks = evidence_text(subject, config.mixture, config.context, EVIDENCE_TOKENS)
     with (
-        DecomposedModel(load_model("mini"), decomposition) as model,
+        DecomposedModel(subject.model, decomposition) as model,
         attention(torch.device("cpu"), config.context),
     ):
         text = EvidenceText(model, blocks)
@@ -195,13 +194,13 @@ def measured(
         found = sparsity(text)
     return {
         "tokens": int(blocks.present.sum()),
-        "l0": found["l0_total"],
-        "alive": found["alive_total"],
+        "l0": found.l0_total,
+        "alive": found.alive_total,
         "kl_unmasked": kl_of(rows, Masking.UNMASKED),
         "kl_stochastic": kl_of(rows, Masking.STOCHASTIC),
         "kl_ci": kl_of(rows, Masking.CI),
-        **{f"kl_{n}": float(np.mean(row["kl_restarts"])) for n, row in zip(LADDER, attacked, strict=True)},
-        **{f"kl_{n}_restarts": row["kl_restarts"] for n, row in zip(LADDER, attacked, strict=True)},
+        **{f"kl_{n}": float(np.mean(row.kl_restarts)) for n, row in zip(LADDER, attacked, strict=True)},
+        **{f"kl_{n}_restarts": row.kl_restarts for n, row in zip(LADDER, attacked, strict=True)},
     }
 
 
@@ -212,7 +211,7 @@ def case(implementation: str, factor: float, seed: int, given: argparse.Namespac
     decomposition, config, rows, time_spent = trained(
         implementation, given.recipe, factor, 60 * given.minutes, seed, tokenizer, corpus
     )
-    importance = dead_free_importance(load_model("mini"), decomposition, rows, FOLD_ROWS)
+    importance = mean_importance(load_model("mini"), decomposition, rows, FOLD_ROWS)
     folded = fold_dead(decomposition, importance)
     return {
         "implementation": implementation,
@@ -220,7 +219,7 @@ def case(implementation: str, factor: float, seed: int, given: argparse.Namespac
         "seed": seed,
         "minutes": given.minutes,
         **time_spent,
-        **measured(folded, config, tokenizer, corpus),
+        **measured(folded, config, Subject(load_model("mini"), tokenizer, corpus)),
     }
 
 

@@ -19,6 +19,7 @@ ROOMS = (
     "text",
     "metrics",
     "models",
+    "subject",
     "parts",
     "decomposition",
     "workspace",

@@ -16,15 +16,9 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # Rooms and sub-rooms, in alphabetical order, one a line: folders or files below src/rankone without their `.py`.
 CLEAN = (
     "core",
-    "decomposition/adversary",
-    "decomposition/importance",
-    "decomposition/importers",
-    "decomposition/init",
-    "decomposition/masking",
-    "decomposition/objective",
-    "decomposition/parallel",
-    "decomposition/planning",
-    "decomposition/training",
+    "decomposition",
+    "subject",
+    "workspace",
 )
 # Rooms that know no clusters, so that nothing in them is a component.
 WITHOUT_COMPONENTS = ("core", "decomposition")

@@ -8,7 +8,7 @@ import pytest
 
 from rankone.core.artifact import MANIFEST, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
-from rankone.core.schemas import kinds
+from rankone.core.schemas import kinds, toy
 from rankone.core.schemas.evidence import SCHEMA, kind_of
 from rankone.core.schemas.schema import Schema
 from rankone.models.sources.names import ASSETS
@@ -41,10 +41,40 @@ def test_prose_of_the_first_evidence_becomes_kinds():
     assert kind_of("adversarial, 20 PGD steps") == {"masking": "adversarial", "steps": 20}
     assert kind_of("unmasked") == {"masking": "unmasked"}
     row = {"masking": "CI as mask", "kl": 1.0}
-    read = SCHEMA.current("evidence.json", {"rows": [row], "broad": {"rows": [row]}}, 1)
+    broad = {"rows": [row], "adversary": {"step": 0.1, "sources": "one vector"}}
+    read = SCHEMA.current("evidence.json", {"rows": [row], "broad": broad}, 1)
     assert read["rows"] == read["broad"]["rows"] == [{"masking": "ci", "kl": 1.0}]
+    assert read["broad"]["adversary"] == {"step": 0.1}
     with pytest.raises(RankOneError, match=r"rows of evidence\.json are damaged"):
         SCHEMA.current("evidence.json", {"rows": 3}, 1)
+
+
+def test_prose_of_the_second_evidence_becomes_rows_and_kinds():
+    second = {
+        "rows": [],
+        "masked_alone": {f"per_{by}": [{by: "a", "ce": 1.0, "kl": 2.0}] for by in ("layer", "kind", "site")},
+        "adversary_by_group": {"steps": 2, "others": "held at 1"},
+        "spectrum": {"zero": 1, "quantiles": {"0.5": 0.25}},
+        "verdict": {"properties": [], "failures": [{"name": "CI collapse"}, {"name": "under-trained"}]},
+    }
+    third = SCHEMA.current("evidence.json", second, 2)
+    assert third == {
+        "schema_version": 3,
+        "rows": [],
+        "masked_alone": [{"by": by, "group": "a", "ce": 1.0, "kl": 2.0} for by in ("layer", "kind", "site")],
+        "adversary_by_group": {"steps": 2},
+        "spectrum": {"zero": 1, "quantiles": [{"share": 0.5, "mean_importance": 0.25}]},
+        "verdict": {"properties": [], "failures": [{"name": "ci_collapse"}, {"name": "under_trained"}]},
+    }
+    with pytest.raises(RankOneError, match=r"evidence\.json are damaged"):
+        SCHEMA.current("evidence.json", {**second, "verdict": {"failures": [{"name": 3}]}}, 2)
+
+
+def test_the_truth_of_a_toy_becomes_a_number():
+    rows = [{"site": "a", "truth": "dense, 3"}, {"site": "b", "truth": "one per feature"}]
+    assert toy.SCHEMA.current("scores.json", {"rows": rows}, 1) == {
+        "rows": [{"site": "a", "dense": 3}, {"site": "b", "dense": None}]
+    }
 
 
 def test_the_shipped_evidence_is_read_as_the_version_of_today():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.decomposition.evidence.values import evidence
 from tests.decomposition.tiny import decomposed, numbered, recipe, target, trainer
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 
 from rankone.core.errors import RankOneError
+from rankone.decomposition.evidence.records import evidence_of
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 from rankone.decomposition.storage import restored, stored
 
@@ -157,7 +159,7 @@ def test_masks_are_gone_after_a_failed_forward_and_the_model_after_the_block():
 def saved(tmp_path):
     model = target()
     decomposition = numbered(model, INDICES)
-    save_decomposition(decomposition, model, tmp_path / "d", {"made": "by a test"}, {"kl": 0.5})
+    save_decomposition(decomposition, model, tmp_path / "d", {"made": "by a test"}, evidence())
     return model, decomposition, tmp_path / "d"
 
 
@@ -173,7 +175,7 @@ def test_what_is_saved_is_what_is_loaded(saved):
     assert {n for n, _ in loaded.named_parameters()} == set(expected)
     assert not any(p.requires_grad for p in loaded.parameters())
     assert not loaded.training
-    assert artifact.json("evidence.json") == {"kl": 0.5}
+    assert evidence_of(artifact) == evidence()
     assert artifact.provenance["made"] == "by a test"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,14 +14,16 @@ from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition import run as module
+from rankone.decomposition.evidence.records import evidence_of
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 from rankone.decomposition.run import (
-    dead_free_importance,
     decompose,
     evidence_text,
     fold_dead,
+    mean_importance,
     training_rows,
 )
+from rankone.subject import Subject
 from rankone.text.openers import opener_id
 from rankone.text.sources.builtin import BuiltinCorpus
 
@@ -30,6 +33,10 @@ DEAD = [3, 10, 40]  # columns
 @pytest.fixture(scope="module")
 def tokenizer():
     return small_tokenizer()
+
+
+def subject_of(tokenizer, seed=0):
+    return Subject(target(seed, vocab_size=VOCAB), tokenizer, BuiltinCorpus())
 
 
 def means(decomposition, dead):
@@ -123,36 +130,37 @@ def test_mean_importance_is_over_the_last_rows():
     model = target()
     decomposition = decomposed(model)
     rows = np.random.default_rng(0).integers(0, 30, (40, 5)).astype(np.int32)
-    found = dead_free_importance(model, decomposition, rows, count=20)
+    found = mean_importance(model, decomposition, rows, count=20)
     with DecomposedModel(model, decomposition) as wrapped:
         expected = wrapped.importance(torch.from_numpy(rows[20:].astype(np.int64))).mean((0, 1))
     torch.testing.assert_close(found, expected)
 
 
 def test_rows_are_made_once_per_run(tmp_path, tokenizer):
-    config, corpus = recipe(steps=3, context=16), BuiltinCorpus()
-    rows = training_rows(config, tokenizer, corpus, tmp_path / "a", "hash")
+    config, subject = recipe(steps=3, context=16), subject_of(tokenizer)
+    rows = training_rows(config, subject, tmp_path / "a", "hash")
     assert rows.shape[1] == 16
     assert rows.dtype == np.int32
     assert rows.max() < VOCAB
     assert len(rows) >= 3 * config.rows - 1
-    again = training_rows(config, tokenizer, None, tmp_path / "a", "hash")  # does not read the text again
+    without = replace(subject, corpus=None)
+    again = training_rows(config, without, tmp_path / "a", "hash")  # does not read the text again
     assert np.array_equal(rows, again)
-    other = training_rows(config.model_copy(update={"seed": 1}), tokenizer, corpus, tmp_path / "b", "hash")
+    other = training_rows(config.model_copy(update={"seed": 1}), subject, tmp_path / "b", "hash")
     assert not np.array_equal(rows, other)
     with pytest.raises(RankOneError, match="started with another recipe"):
-        training_rows(config, tokenizer, corpus, tmp_path / "a", "another")
+        training_rows(config, subject, tmp_path / "a", "another")
 
 
 def test_evidence_text_is_held_out_and_in_proportion(tokenizer):
     mixture = recipe(mixture={"en": {"weight": 3.0}, "code": {"weight": 1.0}}).mixture
-    blocks = evidence_text(tokenizer, BuiltinCorpus(), mixture, context=16, tokens=128)
+    subject = subject_of(tokenizer)
+    blocks = evidence_text(subject, mixture, context=16, tokens=128)
     assert blocks.ids.shape == (8, 16)  # six rows and two
     assert (blocks.ids[:, 0] == opener_id(tokenizer)).all()
     assert not blocks.valid[:, 0].any()
     only = [
-        evidence_text(tokenizer, BuiltinCorpus(), {d: mixture[d]}, context=16, tokens=n)
-        for d, n in (("en", 96), ("code", 32))
+        evidence_text(subject, {d: mixture[d]}, context=16, tokens=n) for d, n in (("en", 96), ("code", 32))
     ]
     assert [len(one.ids) for one in only] == [6, 2]
 
@@ -165,39 +173,38 @@ def quick(monkeypatch):
 
 
 def test_a_whole_run_with_a_break_in_it(tmp_path, tokenizer, quick):
-    config, corpus, out = recipe(steps=4, context=16), BuiltinCorpus(), tmp_path / "out"
-    first = decompose(
-        config, target(vocab_size=VOCAB), tokenizer, corpus, tmp_path / "run", out, stop_after=2
-    )
+    config, out = recipe(steps=4, context=16), tmp_path / "out"
+    first = decompose(config, subject_of(tokenizer), tmp_path / "run", out, stop_after=2)
     assert first is None
     assert not out.exists()
-    model = target(vocab_size=VOCAB)
-    assert decompose(config, model, tokenizer, corpus, tmp_path / "run", out) == out
+    subject = subject_of(tokenizer)
+    model = subject.model
+    assert decompose(config, subject, tmp_path / "run", out) == out
     loaded, artifact = load_decomposition(out, model)
-    evidence, provenance = artifact.json("evidence.json"), artifact.provenance
-    assert evidence["kept"] == loaded.total
-    assert evidence["subcomponents"] == 4 * 8 + 2 * 12
+    evidence, provenance = evidence_of(artifact), artifact.provenance
+    assert evidence.kept == loaded.total
+    assert evidence.subcomponents == 4 * 8 + 2 * 12
     assert sum(provenance["original_subcomponents"].values()) == 4 * 8 + 2 * 12
     assert provenance["recipe"] == config.model_dump()
     assert provenance["steps"] == 4
     whole = tmp_path / "whole"
-    decompose(config, target(vocab_size=VOCAB), tokenizer, corpus, tmp_path / "other", whole)
+    decompose(config, subject_of(tokenizer), tmp_path / "other", whole)
     unbroken, _ = load_decomposition(whole, model)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), unbroken.parameters(), strict=True))
     with pytest.raises(RankOneError, match="exist"):
-        decompose(config, model, tokenizer, corpus, tmp_path / "run", out)
+        decompose(config, subject, tmp_path / "run", out)
 
 
 def test_another_recipe_or_model_in_the_same_run_is_refused(tmp_path, tokenizer, quick):
-    config, corpus, out = recipe(steps=2, context=16), BuiltinCorpus(), tmp_path / "out"
-    decompose(config, target(vocab_size=VOCAB), tokenizer, corpus, tmp_path / "run", out, stop_after=1)
+    config, out = recipe(steps=2, context=16), tmp_path / "out"
+    decompose(config, subject_of(tokenizer), tmp_path / "run", out, stop_after=1)
     other = config.model_copy(update={"faithfulness": 1.0})
-    for recipe_, model in ((other, target(vocab_size=VOCAB)), (config, target(1, vocab_size=VOCAB))):
+    for recipe_, subject in ((other, subject_of(tokenizer)), (config, subject_of(tokenizer, seed=1))):
         with pytest.raises(RankOneError, match="another recipe, model or text"):
-            decompose(recipe_, model, tokenizer, corpus, tmp_path / "run", out)
+            decompose(recipe_, subject, tmp_path / "run", out)
 
 
 def test_dead_ones_can_be_kept(tmp_path, tokenizer, quick):
-    config, out, model = recipe(steps=1, context=16), tmp_path / "out", target(vocab_size=VOCAB)
-    decompose(config, model, tokenizer, BuiltinCorpus(), tmp_path / "run", out, fold=False)
-    assert load_decomposition(out, model)[0].total == 4 * 8 + 2 * 12
+    config, out, subject = recipe(steps=1, context=16), tmp_path / "out", subject_of(tokenizer)
+    decompose(config, subject, tmp_path / "run", out, fold=False)
+    assert load_decomposition(out, subject.model)[0].total == 4 * 8 + 2 * 12

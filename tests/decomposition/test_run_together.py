@@ -19,6 +19,7 @@ from rankone.decomposition import run as module
 from rankone.decomposition.model import load_decomposition
 from rankone.decomposition.run import decompose
 from rankone.runtime.progress import report
+from rankone.subject import Subject
 from rankone.text.sources.directory import DirectoryCorpus
 
 
@@ -37,10 +38,10 @@ def decomposed(ranks, text, out, machine, rows=4, stop_after=None):
     report()
     quick = partial(module.account_on, ladder=(1,))
     config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
-    model, tokenizer, corpus = target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text)
+    subject = Subject(target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text))
     with patch.object(module, "account_on", quick), redirect_stderr(printed):
         run = out.with_suffix(".run")
-        decompose(config, model, tokenizer, corpus, run, out, stop_after, storage="float32")
+        decompose(config, subject, run, out, stop_after, storage="float32")
     return printed.getvalue()
 
 

@@ -59,14 +59,15 @@ def test_means_are_over_subcomponents_and_each_way():
     one = {"a": pair(2, 0), "b": pair(6, 1), "c": pair(1, 9)}
     other = {"a": pair(3, 2), "b": pair(4, 3)}
     found = compare(one, other)
-    assert (found["sites"], found["only_one"], found["alive"]) == (2, ["c"], [8, 7])
+    assert (found.sites, found.only_one, found.alive) == (2, ("c",), (8, 7))
     ways = {"a_to_b": (one, other), "b_to_a": (other, one)}
     for way, (x, y) in ways.items():
         every = [best_matches(x[s], y[s]) for s in ("a", "b")]
         expected = torch.cat(every, 1).mean(1).tolist()
-        assert list(found[way]["found"].values()) == pytest.approx(expected)
-        assert found["per_site"][1][way]["found"]["v"] == pytest.approx(every[1][1].mean().item())
-        assert set(found[way]) == {"found", "random"}
+        matches = getattr(found, way)
+        assert (matches.best.u, matches.best.v, matches.best.matrix) == pytest.approx(tuple(expected))
+        assert getattr(found.per_site[1], way).best.v == pytest.approx(every[1][1].mean().item())
+        assert matches.start is None
 
 
 def test_the_controls_tell_stability_from_a_common_start():
@@ -76,12 +77,13 @@ def test_the_controls_tell_stability_from_a_common_start():
     found = compare(one, other, starts)
     # Nothing was trained: the two are as alike as random vectors, and each is its own start.
     for measure in ("u", "v", "matrix"):
-        assert found["a_to_b"]["found"][measure] == pytest.approx(found["a_to_b"]["random"][measure], abs=0.1)
-        assert found["a_to_b"]["start"][measure] == pytest.approx(found["a_to_b"]["found"][measure])
+        best, random, start = (getattr(means, measure) for _, means in found.a_to_b)
+        assert best == pytest.approx(random, abs=0.1)
+        assert start == pytest.approx(best)
     again = compare(one, one, starts)
-    assert all(v == pytest.approx(1, abs=1e-5) for v in again["b_to_a"]["start"].values())
-    assert all(v == pytest.approx(1, abs=1e-5) for v in again["a_to_b"]["found"].values())
-    assert again["a_to_b"]["random"]["matrix"] < 0.9
+    assert all(v == pytest.approx(1, abs=1e-5) for _, v in again.b_to_a.start)
+    assert all(v == pytest.approx(1, abs=1e-5) for _, v in again.a_to_b.best)
+    assert again.a_to_b.random.matrix < 0.9
 
 
 def test_without_a_recipe_or_with_an_earlier_run_there_is_no_start():

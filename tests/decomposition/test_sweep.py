@@ -12,10 +12,11 @@ from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition import run as run_module
 from rankone.decomposition import sweep as module
-from rankone.decomposition.sweep import FACTORS, point, scaled, sweep
+from rankone.decomposition.evidence.records import evidence_of
+from rankone.decomposition.sweep import FACTORS, scaled, sweep
+from rankone.subject import Subject
 from rankone.text.sources.builtin import BuiltinCorpus
 
 
@@ -28,9 +29,8 @@ def quick(monkeypatch):
 
 
 def run_sweep(folder, config, out="out"):
-    return sweep(
-        config, target(vocab_size=VOCAB), small_tokenizer(), BuiltinCorpus(), folder / "run", folder / out
-    )
+    subject = Subject(target(vocab_size=VOCAB), small_tokenizer(), BuiltinCorpus())
+    return sweep(config, subject, folder / "run", folder / out)
 
 
 def test_five_values_lie_evenly_around_the_recipe_in_log_space():
@@ -64,16 +64,15 @@ def test_a_sweep_cut_off_goes_on_and_writes_its_table_and_figure(tmp_path, monke
     (tmp_path / "go").touch()
     rows = run_sweep(tmp_path, config)
     assert made == pytest.approx([1e-4, 4e-4])  # the first was not made twice
-    assert [row["factor"] for row in rows] == [0.5, 2.0]
-    assert pq.read_table(tmp_path / "out" / "sweep.parquet").to_pylist() == rows
+    assert [row.factor for row in rows] == [0.5, 2.0]
+    saved = pq.read_table(tmp_path / "out" / "sweep.parquet").to_pylist()
+    assert saved == [row.model_dump() for row in rows]
     assert open_artifact(tmp_path / "out", "sweep").provenance["recipe"] == config.model_dump()
     assert (tmp_path / "out" / "frontier.svg").read_text("utf8").rstrip().endswith("</svg>")
     for row in rows:
-        found = open_artifact(
-            tmp_path / "run" / f"factor-{row['factor']:g}" / "decomposition", "decomposition"
-        )
-        assert found.json("evidence.json")["l0_total"] == row["l0"]
-        assert found.provenance["recipe"]["minimality"]["activity"] == row["activity"]
+        found = open_artifact(tmp_path / "run" / f"factor-{row.factor:g}" / "decomposition", "decomposition")
+        assert evidence_of(found).l0_total == row.l0
+        assert found.provenance["recipe"]["minimality"]["activity"] == row.activity
     longer = config.model_copy(update={"steps": 3})
     with pytest.raises(RankOneError, match=r"factor-0\.5.*another recipe"):
         run_sweep(tmp_path, longer, "other")
@@ -83,33 +82,3 @@ def test_a_recipe_without_importance_cost_cannot_be_swept(tmp_path):
     with pytest.raises(RankOneError, match="both 0"):
         run_sweep(tmp_path, recipe(minimality__activity=0, minimality__frequency=0))
     assert not list(tmp_path.iterdir())
-
-
-def test_a_point_is_read_from_the_evidence_with_delta_off():
-    rows = [
-        {**kind_of(name), "delta": delta, "kl": kl + 100 * delta}
-        for name, kl in {
-            "unmasked": 1.0,
-            "CI as mask": 2.0,
-            "stochastic": 3.0,
-            "adversarial, 10 PGD steps": 4.0,
-            "adversarial, 20 PGD steps": 5.0,
-        }.items()
-        for delta in (False, True)
-    ]
-    failures = [
-        {"name": "too dense", "met": False},
-        {"name": "dead layer", "met": True},
-        {"name": "x", "met": None},
-    ]
-    found = {
-        "rows": rows,
-        "l0_total": 7.0,
-        "alive_total": 9,
-        "subcomponents": 56,
-        "adversary": {"ladder": [10, 20]},
-        "verdict": {"failures": failures},
-    }
-    row = point(2.0, recipe(), found)
-    assert [row[f"kl_{k}"] for k in ("unmasked", "ci", "stochastic", "adversarial")] == [1.0, 2.0, 3.0, 5.0]
-    assert (row["pgd_steps"], row["l0"], row["failures"]) == (20, 7.0, "too dense")

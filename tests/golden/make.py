@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+from tests.decomposition.evidence.values import evidence
 from tests.decomposition.tiny import recipe
 from tests.experiments import factory
 from tests.golden.reading import read_all
@@ -21,6 +22,7 @@ from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import cluster
 from rankone.core.artifact import new_artifact, refuse_existing, write_json
 from rankone.core.tensors import save_tensors
+from rankone.decomposition.evidence.records import SubcomponentRow
 from rankone.decomposition.evidence.save import save_evidence
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import load_decomposition, save_decomposition
@@ -91,8 +93,9 @@ def _harvest(out: Path, model, tokenizer, pair) -> None:
 def _results(out: Path) -> None:
     rows = factory.runs(budgets=(2, 4), seeds=1)
     tables.write_table(out / "results" / "runs.parquet", rows, tables.RUNS)
-    spectrum = [{"rank": 1, "subcomponent": "h.0.mlp.c_fc:3", "site": "h.0.mlp.c_fc", "mean_importance": 0.5}]
-    save_evidence(out / "evidence", factory.EVIDENCE, spectrum, {"decomposition": "0" * 64})
+    row = {"rank": 1, "subcomponent": "h.0.mlp.c_fc:3", "site": "h.0.mlp.c_fc", "mean_importance": 0.5}
+    spectrum = [SubcomponentRow(**row, density=1.0, undecided=0.0, minority=0.0)]
+    save_evidence(out / "evidence", evidence(), spectrum, {"decomposition": "0" * 64})
     with new_artifact(out / "adapter", "adapter") as staging:
         save_tensors(staging / "adapter_model.safetensors", {"lora_A.weight": torch.ones(1, 2)})
         write_json(staging / "adapter_config.json", {"r": 1, "lora_alpha": 1})

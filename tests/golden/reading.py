@@ -8,6 +8,7 @@ from typing import Any
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.tensors import tensor_hash
+from rankone.decomposition.evidence.records import Outline, read_outline
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments import tables
@@ -64,10 +65,16 @@ def _results(folder: Path) -> dict[str, Any]:
     assert state is not None
     return {
         "runs": [len(rows), rows[0]],
-        "evidence": open_artifact(folder / "evidence", "evidence").json("evidence.json")["faithfulness"],
+        "evidence": _evidence(folder).faithfulness,
         "adapter": open_artifact(folder / "adapter", "adapter").json("adapter_config.json"),
         "checkpoint": [state.step, state.tensors["w"].tolist(), state.values],
     }
+
+
+def _evidence(folder: Path) -> Outline:
+    return read_outline(
+        open_artifact(folder / "evidence", "evidence").json("evidence.json"), "the golden evidence"
+    )
 
 
 def _by_lift(rows: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from tests.golden.mutations import mutated
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.decomposition.evidence.records import read_outline
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.adapter_files import read_adapter
 from rankone.edits.lowrank import LowRankEdit
@@ -56,7 +57,9 @@ READERS = {
     "decomposition-int8": load_decomposition,
     "edit": read_edit,
     "adapter": lambda path, _: (open_artifact(path, "adapter"), read_adapter(path)),
-    "evidence": lambda path, _: open_artifact(path, "evidence").json("evidence.json"),
+    "evidence": lambda path, _: read_outline(
+        open_artifact(path, "evidence").json("evidence.json"), str(path)
+    ),
     "harvest": read_harvest,
     "labels": lambda path, _: open_labels(path, None).best(NAME),
     "components": lambda path, _: Components.open(path).rows,

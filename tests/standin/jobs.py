@@ -33,6 +33,7 @@ from rankone.experiments.tuning import tune
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.run import harvest
+from rankone.subject import Subject
 from rankone.text.blocks import Blocks
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
@@ -75,8 +76,8 @@ def whole_run(folder):
     """Decompose, killed once; then the dead folded, the evidence and the artefact."""
     run.evidence_text = partial(run.evidence_text, tokens=40)
     run.account_on = partial(run.account_on, ladder=(1, 2))
-    config, model = recipe(steps=4, context=16), target(vocab_size=VOCAB).to("cuda")
-    given = config, model, small_tokenizer(), BuiltinCorpus(), folder / "run", folder / "out"
+    subject = Subject(target(vocab_size=VOCAB).to("cuda"), small_tokenizer(), BuiltinCorpus())
+    given = recipe(steps=4, context=16), subject, folder / "run", folder / "out"
     assert run.decompose(*given, stop_after=2) is None
     assert run.decompose(*given) == folder / "out"
 

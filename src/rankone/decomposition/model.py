@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import JsonValue
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.artifact import Artifact, Provenance, new_artifact, open_artifact, write_json
 from rankone.core.config import Config
 from rankone.core.reading import reading
+from rankone.core.schemas.evidence import FILE as EVIDENCE
 from rankone.core.tensors import save_tensors
+from rankone.decomposition.evidence.records import Evidence
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import (
     build_importance,
@@ -47,10 +51,10 @@ class DecompositionFile(Config):
     """`config.json` of a decomposition; `origin` and `made` of one whose parts are of another origin (parts/parts.py)."""
 
     sites: list[str]
-    importance: dict[str, Any]
+    importance: dict[str, JsonValue]
     target: TargetEntry
     origin: str = ""
-    made: dict[str, Any] | None = None
+    made: dict[str, JsonValue] | None = None
 
 
 class Decomposition(Parts):
@@ -112,8 +116,13 @@ class DecomposedModel:
         )
         return self
 
-    def __exit__(self, *raised: Any) -> None:
-        self._context.__exit__(*raised)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._context.__exit__(kind, error, trace)
         self._sites = {}
 
     @property
@@ -195,8 +204,8 @@ def save_decomposition(
     decomposition: Decomposition,
     target: PreTrainedModel,
     path: Path,
-    provenance: dict[str, Any],
-    evidence: dict[str, Any] | None,
+    provenance: Provenance,
+    evidence: Evidence | None,
     storage: Storage = "bfloat16",
 ) -> None:
     """Write the decomposition of `target` as an artefact; factors and importance function in `storage`."""
@@ -213,7 +222,7 @@ def save_decomposition(
         save_tensors(staging / "tensors.safetensors", tensors)
         write_json(staging / "config.json", config)
         if evidence is not None:
-            write_json(staging / "evidence.json", evidence)
+            write_json(staging / EVIDENCE, evidence.plain())
 
 
 def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decomposition, Artifact]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, refuse_existing
 from rankone.core.errors import RankOneError
+from rankone.core.record import Record
 from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.gather import gather_evidence, work
+from rankone.decomposition.evidence.records import Evidence, SubcomponentRow, TextUsed
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel, Decomposition, save_decomposition
@@ -29,12 +30,13 @@ from rankone.decomposition.targeted.config import in_batches
 from rankone.decomposition.targeted.evidence import DeltaOn, broad_evidence
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
-from rankone.models.context import require_context, usual_context
+from rankone.models.context import require_context
 from rankone.models.loading import model_hash
 from rankone.models.sites import find_sites
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
+from rankone.subject import Subject
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus, described
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
@@ -51,24 +53,22 @@ EVIDENCE_BATCHES = 8
 @holds("out", "run")
 def decompose(
     config: DecomposeConfig,
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    corpus: Corpus,
+    subject: Subject,
     run: Path,
     out: Path,
     stop_after: int | None = None,
     fold: bool = True,
     storage: Storage = "bfloat16",
 ) -> Path | None:
-    """Decompose `target` and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
+    """Decompose a model and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
 
-    It runs on the device that `target` is on. Under torchrun every process calls this with the same arguments (`run` and
+    It runs on the device that the model is on. Under torchrun every process calls this with the same arguments (`run` and
     `out` in a file system that all of them see); the first one writes the artefact when all have trained.
 
     With `fold`, subcomponents whose mean importance is at most 1e-6 are folded into delta. The evidence is measured
     on the values as `storage` rounds them.
     """
-    ranks = current()
+    ranks, target = current(), subject.model
     ranks.on_first(lambda: refuse_existing(out))
     check_layout(config.rows, config.machine, ranks)
     require_context(target, config.context)
@@ -76,9 +76,9 @@ def decompose(
     # Without defaults, so that a field that a later version adds does not keep a run from resuming; and without the
     # layout, which may change on the way.
     recipe = config.model_dump(exclude_defaults=True, exclude={"machine"})
-    key = [recipe, model_hash(target), corpus.fingerprint()]
+    key = [recipe, model_hash(target), subject.corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    rows = training_rows(config, tokenizer, corpus, run, config_hash)
+    rows = training_rows(config, subject, run, config_hash)
     with memory_advice(config):
         decomposition = new_decomposition(target, config, rows)
         original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
@@ -89,7 +89,7 @@ def decompose(
         whole = consolidated(decomposition)
 
     def finish() -> None:
-        _finish(config, target, tokenizer, corpus, whole, rows, original, out, fold, storage)
+        _finish(config, subject, whole, rows, original, out, fold, storage)
 
     ranks.on_first(finish)
     return out
@@ -97,9 +97,7 @@ def decompose(
 
 def _finish(
     config: DecomposeConfig,
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    corpus: Corpus,
+    subject: Subject,
     decomposition: Decomposition,
     rows: np.ndarray,
     original: dict[str, int],
@@ -108,34 +106,32 @@ def _finish(
     storage: Storage,
 ) -> None:
     """From trained factors to the artefact: folding, rounding, evidence."""
-    decomposition.eval().requires_grad_(False).to(target.device)
+    decomposition.eval().requires_grad_(False).to(subject.device)
     if fold:
-        decomposition = fold_dead(decomposition, dead_free_importance(target, decomposition, rows))
+        decomposition = fold_dead(decomposition, mean_importance(subject.model, decomposition, rows))
         log.info(
             f"kept {decomposition.total:,} of {sum(original.values()):,} subcomponents; the rest is in delta"
         )
     decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))
     narrow, broad = evidence_mixtures(config)
-    evidence, _ = account_on(target, tokenizer, decomposition, corpus, narrow, original, broad=broad)
+    evidence, _ = account_on(subject, decomposition, narrow, original, broad=broad)
     provenance = {
         "recipe": config.model_dump(),
         "steps": config.steps,
-        "text": described(corpus),
+        "text": described(subject.corpus),
         "original_subcomponents": original,
     }
-    save_decomposition(decomposition, target, out, provenance, evidence, storage)
+    save_decomposition(decomposition, subject.model, out, provenance, evidence, storage)
 
 
-def training_rows(
-    config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, run: Path, config_hash: str
-) -> np.ndarray:
+def training_rows(config: DecomposeConfig, subject: Subject, run: Path, config_hash: str) -> np.ndarray:
     """Shuffled token rows, made once per run and kept in it; of a targeted run batch by batch, narrow rows first."""
     folder = run / "rows"
 
     def make() -> None:
         """Draw the rows and keep them, unless an earlier start of the run did; refuse those of another run."""
         if not folder.exists():
-            rows = _new_rows(config, tokenizer, corpus)
+            rows = _new_rows(config, subject)
             with new_artifact(folder, "tokens", {"config_hash": config_hash}) as staging:
                 np.save(staging / "rows.npy", rows.astype(np.int32), allow_pickle=False)
         artifact = open_artifact(folder, "tokens")
@@ -149,13 +145,13 @@ def training_rows(
     return np.load(folder / "rows.npy", allow_pickle=False)
 
 
-def _new_rows(config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpus: Corpus) -> np.ndarray:
+def _new_rows(config: DecomposeConfig, subject: Subject) -> np.ndarray:
     rng = np.random.default_rng(config.seed)
 
     def drawn(mixture: Mixture, count: int) -> np.ndarray:
         tokens = config.steps * count * config.context
-        pieces = mixture_pieces(corpus, mixture, tokens, rng)
-        return mixture_rows(tokenizer, pieces, mixture, tokens, config.context, rng)
+        pieces = mixture_pieces(subject.corpus, mixture, tokens, rng)
+        return mixture_rows(subject.tokenizer, pieces, mixture, tokens, config.context, rng)
 
     if config.targeted is None:
         return drawn(config.mixture, config.rows)
@@ -165,7 +161,7 @@ def _new_rows(config: DecomposeConfig, tokenizer: PreTrainedTokenizerBase, corpu
     return in_batches(narrow, broad, config.steps, config.rows, count)
 
 
-def dead_free_importance(
+def mean_importance(
     target: PreTrainedModel, decomposition: Decomposition, rows: np.ndarray, count: int = HARVEST_ROWS
 ) -> Float[Tensor, " subcomponents"]:
     """Mean importance of every subcomponent on the last `count` training rows."""
@@ -180,38 +176,37 @@ def dead_free_importance(
 
 def fold_dead(
     decomposition: Decomposition,
-    mean_importance: Float[Tensor, " subcomponents"],
+    importance: Float[Tensor, " subcomponents"],
     threshold: float = ALIVE_MEAN_IMPORTANCE,
 ) -> Decomposition:
-    """The decomposition without the subcomponents whose mean importance is at most `threshold`.
+    """The decomposition without the subcomponents whose mean importance (`importance`) is at most `threshold`.
 
     What they held falls to delta, which is W minus the rest by definition. Their importance is taken as 0 from now on.
     """
-    keep = mean_importance > threshold
+    keep = importance > threshold
     factors, indices = {}, {}
-    for site, own in zip(decomposition.sites, keep.split(decomposition.counts), strict=True):
+    for site, kept in zip(decomposition.sites, keep.split(decomposition.counts), strict=True):
         read, write = decomposition.factors(site)
-        factors[site] = (read[:, own].detach().clone(), write[own].detach().clone())
-        indices[site] = decomposition.indices[site][own.cpu()]
-    importance = decomposition.importance.kept(keep)
-    return Decomposition(factors, importance, indices).eval().requires_grad_(False)
+        factors[site] = (read[:, kept].detach().clone(), write[kept].detach().clone())
+        indices[site] = decomposition.indices[site][kept.cpu()]
+    function = decomposition.importance.kept(keep)
+    return Decomposition(factors, function, indices).eval().requires_grad_(False)
 
 
 def evidence_text(
-    tokenizer: PreTrainedTokenizerBase,
-    corpus: Corpus,
+    subject: Subject,
     mixture: Mixture,
     context: int,
     tokens: int = EVIDENCE_TOKENS,
     split: str = "validation",
 ) -> Blocks:
     """Held-out rows in the mixture's proportions, BOS first."""
-    pieces = mixture_pieces(corpus, mixture, 4 * tokens, np.random.default_rng(0), split)
+    pieces = mixture_pieces(subject.corpus, mixture, 4 * tokens, np.random.default_rng(0), split)
     total = sum(mixture[d].weight for d in pieces)
     ids, valid = [], []
-    for domain, own in pieces.items():
+    for domain, passages in pieces.items():
         wanted = max(1, round(tokens * mixture[domain].weight / total / context))
-        blocks = passage_blocks(tokenizer, own, context, what=f"the {split} text of '{domain}'")
+        blocks = passage_blocks(subject.tokenizer, passages, context, what=f"the {split} text of '{domain}'")
         full = blocks.valid.sum(1).topk(min(wanted, len(blocks.ids))).indices.sort().values
         ids.append(blocks.ids[full])
         valid.append(blocks.valid[full])
@@ -219,60 +214,73 @@ def evidence_text(
 
 
 def account_on(
-    target: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    subject: Subject,
     decomposition: Decomposition,
-    corpus: Corpus,
     mixture: Mixture,
     original: dict[str, int] | None,
     ladder: tuple[int, ...] = LADDER,
     split: str = "validation",
     restarts: int = 1,
     broad: Mixture | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[Evidence, list[SubcomponentRow]]:
     """The evidence on held-out text, and a row for every subcomponent, highest mean importance first (spectrum.py).
 
     Of a targeted decomposition the evidence holds that on `broad` text too.
     """
-    context = usual_context(target)
-    blocks = evidence_text(tokenizer, corpus, mixture, context, split=split)
+    target, context = subject.model, subject.context
+    about = TextUsed.checked({**described(subject.corpus), "split": split}, "the text")
+    blocks = evidence_text(subject, mixture, context, split=split)
     domains = {
-        domain: evidence_text(tokenizer, corpus, {domain: own}, context, tokens=DOMAIN_TOKENS, split=split)
-        for domain, own in mixture.items()
+        domain: evidence_text(subject, {domain: mix}, context, tokens=DOMAIN_TOKENS, split=split)
+        for domain, mix in mixture.items()
     }
     with (
         DecomposedModel(target, decomposition, EVIDENCE_BATCHES) as model,
         meter("evidence", work(decomposition.sites, ladder, restarts)) as bar,
     ):
-        evidence, rows = gather_evidence(model, blocks, ladder, original, bar, restarts, domains)
-    evidence["text"] = {**described(corpus), "split": split}
+        evidence, rows = gather_evidence(model, blocks, about, ladder, original, bar, restarts, domains)
     if broad is not None:
-        blocks = evidence_text(tokenizer, corpus, broad, context, split=split)
+        blocks = evidence_text(subject, broad, context, split=split)
         with (
             DeltaOn(target, decomposition, EVIDENCE_BATCHES) as model,
             meter("adversary on broad text", max(ladder)) as bar,
         ):
-            shared = {key: evidence[key] for key in ("text", "faithfulness", "delta_norm_share", "adversary")}
-            evidence["broad"] = shared | broad_evidence(model, blocks, ladder, original, bar)
+            account = broad_evidence(model, blocks, evidence, ladder, original, bar)
+        evidence = evidence.model_copy(update={"broad": account})
     return evidence, rows
+
+
+class _Explained(Record, extra="ignore"):
+    """What a recipe of any version says of its text."""
+
+    mixture: Mixture
+    targeted: _Explained | None = None
+
+
+class _Made(Record, extra="ignore"):
+    recipe: _Explained | None = None
 
 
 def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
     """The text a decomposition explains, as far as the corpus has its domains; of imported ones all domains alike."""
-    recipe = artifact.provenance.get("recipe")
+    recipe = _recipe_of(artifact)
     if recipe is None:
         return {domain: DomainMix(weight=1.0) for domain in corpus.domains()}
-    return _known((recipe.get("targeted") or recipe)["mixture"], corpus)
+    return _known((recipe.targeted or recipe).mixture, corpus)
 
 
 def broad_of(artifact: Artifact, corpus: Corpus) -> Mixture | None:
     """The broad text of a targeted decomposition, as far as the corpus has its domains; None of a full one."""
-    recipe = artifact.provenance.get("recipe") or {}
-    return _known(recipe["mixture"], corpus) if recipe.get("targeted") else None
+    recipe = _recipe_of(artifact)
+    return _known(recipe.mixture, corpus) if recipe is not None and recipe.targeted is not None else None
 
 
-def _known(mixture: dict[str, Any], corpus: Corpus) -> Mixture:
-    return {d: DomainMix(weight=m["weight"]) for d, m in mixture.items() if d in corpus.domains()}
+def _recipe_of(artifact: Artifact) -> _Explained | None:
+    return _Made.checked({**artifact.provenance}, f"the manifest of {artifact.path}").recipe
+
+
+def _known(mixture: Mixture, corpus: Corpus) -> Mixture:
+    return {d: DomainMix(weight=mix.weight) for d, mix in mixture.items() if d in corpus.domains()}
 
 
 def evidence_mixtures(config: DecomposeConfig) -> tuple[Mixture, Mixture | None]:

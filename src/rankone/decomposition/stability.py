@@ -8,14 +8,16 @@ shapes, and the vectors that B's recipe starts from; an aligned start is the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from rankone.core.errors import RankOneError
+from rankone.core.record import Record
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.init.start import new_decomposition
@@ -24,8 +26,43 @@ from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 BLOCK = 1024
-MEASURES = ("u", "v", "matrix")
 Pair = tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]]
+
+
+class Cosines(Record):
+    """Means over subcomponents of the best match of u, v and rank-one matrix; None over no subcomponents."""
+
+    u: float | None
+    v: float | None
+    matrix: float | None
+
+
+class Matches(Record):
+    """One way: the best matches, and the controls with random vectors and with the other's start, where it is known."""
+
+    best: Cosines
+    random: Cosines
+    start: Cosines | None
+
+
+class SiteComparison(Record):
+    """One site in both; `alive` counts the subcomponents of each."""
+
+    site: str
+    alive: tuple[int, int]
+    a_to_b: Matches
+    b_to_a: Matches
+
+
+class Comparison(Record):
+    """Two decompositions, over the sites that both have; `only_one`: the sites of one alone."""
+
+    sites: int
+    only_one: tuple[str, ...]
+    alive: tuple[int, int]
+    a_to_b: Matches
+    b_to_a: Matches
+    per_site: tuple[SiteComparison, ...]
 
 
 def best_matches(one: Pair, other: Pair, block: int = BLOCK) -> Float[Tensor, "3 c"]:
@@ -73,11 +110,11 @@ def alive_on(model: DecomposedModel, blocks: Blocks, rows: int = 8) -> Bool[Tens
     return total / int(blocks.present.sum()) > ALIVE_MEAN_IMPORTANCE
 
 
-def initial_pairs(target: nn.Module, recipe: dict[str, Any] | None) -> dict[str, Pair] | None:
+def initial_pairs(target: nn.Module, recipe: Mapping[str, JsonValue] | None) -> dict[str, Pair] | None:
     """The (V, U) a recipe starts from; None where there is no recipe, or it starts from another run."""
     if recipe is None or recipe.get("continue_from") is not None:
         return None
-    fresh = new_decomposition(target, DecomposeConfig.checked(recipe, "the recipe in the manifest"))
+    fresh = new_decomposition(target, DecomposeConfig.checked({**recipe}, "the recipe in the manifest"))
     return {s: (fresh.factors(s)[0].detach(), fresh.factors(s)[1].detach()) for s in fresh.sites}
 
 
@@ -87,12 +124,11 @@ def compare(
     starts: tuple[dict[str, Pair] | None, dict[str, Pair] | None] = (None, None),
     seed: int = 0,
     bar: Meter | None = None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Mean best match of u, v and matrices, per site and over all, both ways, with both controls.
 
     one, other: alive (V, U) by site; at least one site in common. starts: the initial (V, U) of both, where known.
-    Directions are `a_to_b` and `b_to_a`; controls of a direction compare the same subcomponents with, or count for
-    count, random vectors (`random`) and the other's start (`start`). A mean over no subcomponents is None.
+    Controls compare the same subcomponents with, or count for count, random vectors and the other's start.
     """
     shared = [site for site in one if site in other]
     if not shared:
@@ -101,46 +137,58 @@ def compare(
             f"'{next(iter(other))}'. Compare two of the same sites."
         )
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, list[dict[str, Tensor]]] = {"a_to_b": [], "b_to_a": []}
+    forth, back = [], []
     for site in shared:
-        for way, (x, y), start in (
-            ("a_to_b", (one[site], other[site]), starts[1]),
-            ("b_to_a", (other[site], one[site]), starts[0]),
-        ):
-            matches = {
-                "found": best_matches(x, y),
-                "random": best_matches(_noise(x, generator), _noise(y, generator)),
-            }
-            if start is not None:
-                matches["start"] = best_matches(x, start[site])
-            found[way].append(matches)
+        forth.append(_Best.of(one[site], other[site], _at(starts[1], site), generator))
+        back.append(_Best.of(other[site], one[site], _at(starts[0], site), generator))
         if bar is not None:
             bar.advance(1)
-    return {
-        "sites": len(shared),
-        "only_one": sorted(set(one) ^ set(other)),
-        "alive": [sum(p[0].shape[1] for s, p in pairs.items() if s in shared) for pairs in (one, other)],
-        **{way: _mean(per_site) for way, per_site in found.items()},
-        "per_site": [
-            {
-                "site": site,
-                "alive": [one[site][0].shape[1], other[site][0].shape[1]],
-                **{way: _mean([per_site[i]]) for way, per_site in found.items()},
-            }
-            for i, site in enumerate(shared)
-        ],
-    }
+    counts = [(one[site][0].shape[1], other[site][0].shape[1]) for site in shared]
+    return Comparison(
+        sites=len(shared),
+        only_one=tuple(sorted(set(one) ^ set(other))),
+        alive=(sum(a for a, _ in counts), sum(b for _, b in counts)),
+        a_to_b=_means(forth),
+        b_to_a=_means(back),
+        per_site=tuple(
+            SiteComparison(site=site, alive=alive, a_to_b=_means([a]), b_to_a=_means([b]))
+            for site, alive, a, b in zip(shared, counts, forth, back, strict=True)
+        ),
+    )
+
+
+def _at(start: dict[str, Pair] | None, site: str) -> Pair | None:
+    return None if start is None else start[site]
+
+
+class _Best(NamedTuple):
+    """Best matches of every subcomponent of a site [3, c], and those of the controls."""
+
+    best: Tensor
+    random: Tensor
+    start: Tensor | None
+
+    @classmethod
+    def of(cls, one: Pair, other: Pair, start: Pair | None, generator: torch.Generator) -> _Best:
+        random = best_matches(_noise(one, generator), _noise(other, generator))
+        return cls(best_matches(one, other), random, None if start is None else best_matches(one, start))
 
 
 def _noise(like: Pair, generator: torch.Generator) -> Pair:
     return tuple(torch.randn(m.shape, generator=generator) for m in like)  # pyright: ignore[reportReturnType]
 
 
-def _mean(per_site: list[dict[str, Tensor]]) -> dict[str, dict[str, float | None]]:
-    """Mean over the subcomponents of all given sites, by kind of match and measure."""
-    means = {}
-    for kind in per_site[0]:
-        joined = torch.cat([matches[kind] for matches in per_site], 1)
-        values = joined.mean(1).tolist() if joined.shape[1] else [None] * len(MEASURES)
-        means[kind] = dict(zip(MEASURES, values, strict=True))
-    return means
+def _means(per_site: list[_Best]) -> Matches:
+    """Means over the subcomponents of all given sites."""
+    starts = [site.start for site in per_site if site.start is not None]
+    return Matches(
+        best=_mean([site.best for site in per_site]),
+        random=_mean([site.random for site in per_site]),
+        start=_mean(starts) if starts else None,
+    )
+
+
+def _mean(matches: list[Tensor]) -> Cosines:
+    joined = torch.cat(matches, 1)
+    u, v, matrix = joined.mean(1).tolist() if joined.shape[1] else (None, None, None)
+    return Cosines(u=u, v=v, matrix=matrix)

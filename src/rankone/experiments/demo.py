@@ -51,7 +51,7 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     _response(job, test, base, out)
     _zero_token(job, test, base, reference, out)
     if job.evidence is not None:
-        write_json(out / "evidence.json", job.evidence)
+        write_json(out / "evidence.json", job.evidence.plain())
     write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
     summary = _summary(job, rows, base)
     summary["seconds"] = time.monotonic() - clock

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.core.schemas.evidence import FILE
+from rankone.decomposition.evidence.records import read_outline
 from rankone.experiments.config import JobConfig, resolved
 from rankone.experiments.job import Job
 from rankone.models.sources.names import ASSETS
@@ -41,5 +43,5 @@ def job_from_recipe(
         if left_out:
             log.info(f"'{text}' has no text for {', '.join(left_out)}: not looked at")
     artifact = opening.decomposition_artifact
-    evidence = artifact.json("evidence.json") if "evidence.json" in artifact else None
+    evidence = read_outline(artifact.json(FILE), str(artifact.path / FILE)) if FILE in artifact else None
     return Job(config, opening.workspace, evidence)

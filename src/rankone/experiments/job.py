@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rankone.decomposition.evidence.records import Outline
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import budget_text
@@ -50,7 +51,7 @@ class Job:
 
     config: JobConfig
     workspace: Workspace
-    evidence: dict[str, Any] | None = None
+    evidence: Outline | None = None
 
     def __post_init__(self) -> None:
         for domain in {self.config.forget, self.config.retain, *self.config.trained, *self.config.evaluated}:

@@ -14,6 +14,7 @@ from rankone.render.tables import Table
 from rankone.verbs.verb import Reply, Request, Verb
 
 if TYPE_CHECKING:
+    from rankone.decomposition.stability import Cosines as Means
     from rankone.decomposition.stability import Pair
 
 Split = Literal["train", "validation", "test"]
@@ -54,11 +55,9 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
 
     loaded, artifact, corpus = opening.decomposition, opening.decomposition_artifact, opening.corpus
     original = artifact.provenance["original_subcomponents"]
-    found, rows = account_on(
-        opening.model,
-        opening.tokenizer,
+    account, rows = account_on(
+        opening.bare,
         loaded,
-        corpus,
         mixture_of(artifact, corpus),
         original,
         ladder_to(request.steps),
@@ -67,12 +66,12 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
         broad_of(artifact, corpus),
     )
     if request.out is not None:
-        write_json(request.out, found)
+        write_json(request.out, account.plain())
     if request.folder is not None:
-        save_evidence(request.folder, found, rows, {"decomposition": artifact.fingerprint})
+        save_evidence(request.folder, account, rows, {"decomposition": artifact.fingerprint})
     name = str(opening.decomposition_name)
     reply = EvidenceReply(decomposition=name, out=request.out, folder=request.folder)
-    reply._tables = tuple(evidence_tables(found, name))
+    reply._tables = tuple(evidence_tables(account, name))
     return reply
 
 
@@ -128,28 +127,32 @@ def compare(opening: Opening, request: CompareRequest) -> CompareReply:
     sides = [_alive_and_start(opening.options, path, request.split) for path in (request.one, request.other)]
     pairs, starts = zip(*sides, strict=True)
     with meter("compare", len(set(pairs[0]) & set(pairs[1]))) as bar:
-        found = run_compare(pairs[0], pairs[1], starts, bar=bar)
+        comparison = run_compare(pairs[0], pairs[1], starts, bar=bar)
     if request.out is not None:
-        write_json(request.out, {"a": request.one, "b": request.other, **found})
-    kinds = {
-        "found": "best match",
-        "random": "control: random vectors",
-        "start": "control: the other's start",
-    }
-    ways = ("a_to_b", "b_to_a")
+        write_json(request.out, {"a": request.one, "b": request.other, **comparison.plain()})
+    ways = (("A → B", comparison.a_to_b), ("B → A", comparison.b_to_a))
+    each = [
+        (s.site, way, m.best)
+        for s in comparison.per_site
+        for way, m in (("A → B", s.a_to_b), ("B → A", s.b_to_a))
+    ]
     return CompareReply(
-        alive=tuple(found["alive"]),
-        sites=found["sites"],
-        only_in_one=tuple(found["only_one"]),
-        overall=tuple(_cosines(title, found, way, kind) for kind, title in kinds.items() for way in ways),
-        per_site=tuple(_cosines(s["site"], s, way, "found") for s in found["per_site"] for way in ways),
+        alive=comparison.alive,
+        sites=comparison.sites,
+        only_in_one=comparison.only_one,
+        overall=(
+            *(_cosines("best match", way, matches.best) for way, matches in ways),
+            *(_cosines("control: random vectors", way, matches.random) for way, matches in ways),
+            *(_cosines("control: the other's start", way, matches.start) for way, matches in ways),
+        ),
+        per_site=tuple(_cosines(*row) for row in each),
     )
 
 
-def _cosines(what: str, values: dict[str, dict[str, dict[str, float]]], way: str, kind: str) -> Cosines:
-    own = values[way].get(kind, {})
-    direction = way.replace("_to_", " → ").upper()
-    return Cosines(what=what, direction=direction, u=own.get("u"), v=own.get("v"), matrix=own.get("matrix"))
+def _cosines(what: str, direction: str, means: Means | None) -> Cosines:
+    if means is None:
+        return Cosines(what=what, direction=direction, u=None, v=None, matrix=None)
+    return Cosines(what=what, direction=direction, u=means.u, v=means.v, matrix=means.matrix)
 
 
 def _alive_and_start(
@@ -159,12 +162,11 @@ def _alive_and_start(
     from rankone.decomposition.model import DecomposedModel
     from rankone.decomposition.run import evidence_text, mixture_of
     from rankone.decomposition.stability import alive_on, alive_pairs, initial_pairs
-    from rankone.models.context import usual_context
 
     opening = Opening(options.model_copy(update={"decomposition": path}))
     target, loaded = opening.model, opening.decomposition
     mixture = mixture_of(opening.decomposition_artifact, opening.corpus)
-    blocks = evidence_text(opening.tokenizer, opening.corpus, mixture, usual_context(target), split=split)
+    blocks = evidence_text(opening.bare, mixture, opening.bare.context, split=split)
     with DecomposedModel(target, loaded) as wrapped:
         alive = alive_on(wrapped, blocks)
     recipe = opening.decomposition_artifact.provenance.get("recipe")

@@ -232,27 +232,26 @@ def decompose(opening: Opening, request: DecomposeRequest) -> DecomposeReply:
 def _decompose(
     opening: Opening, request: DecomposeRequest, config: DecomposeConfig, folder: Path
 ) -> DecomposeReply:
-    from rankone.core.artifact import read_json
+    from rankone.core.artifact import open_artifact
+    from rankone.decomposition.evidence.records import evidence_of
     from rankone.decomposition.evidence.tables import evidence_tables
+    from rankone.decomposition.frontier import sweep_table
     from rankone.decomposition.planning.memory import memory_advice
     from rankone.decomposition.run import decompose as run_decompose
-    from rankone.decomposition.sweep import sweep, sweep_table
+    from rankone.decomposition.sweep import sweep
     from rankone.render.terminal import announce
 
     with memory_advice(config):
         target = opening.model
-    corpus = opening.corpus
     announce(_estimate(target, config))
     if request.sweep:
-        rows = sweep(config, target, opening.tokenizer, corpus, folder, request.out)
+        points = sweep(config, opening.bare, folder, request.out)
         reply = DecomposeReply(out=request.out, state="swept", run=folder)
-        reply._tables = (sweep_table(rows, request.out),)
+        reply._tables = (sweep_table(points, request.out),)
         return reply
     made = run_decompose(
         config,
-        target,
-        opening.tokenizer,
-        corpus,
+        opening.bare,
         folder,
         request.out,
         request.stop_after,
@@ -263,7 +262,7 @@ def _decompose(
         return DecomposeReply(out=request.out, state="stopped", run=folder)
     evidence = request.out / "evidence.json"
     reply = DecomposeReply(out=request.out, state="finished", run=folder, evidence=evidence)
-    reply._tables = tuple(evidence_tables(read_json(evidence), str(request.out)))
+    reply._tables = tuple(evidence_tables(evidence_of(open_artifact(request.out)), str(request.out)))
     return reply
 
 
@@ -352,7 +351,7 @@ class ToyScore(Reply):
 
     site: str
     seed: int
-    truth: int | str
+    truth: str
     errors: int
     per_feature: float
     alive: int
@@ -393,8 +392,13 @@ def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
     if request.steps is not None:
         own = config.decomposition.model_copy(update={"steps": request.steps})
         config = config.model_copy(update={"decomposition": own})
-    rows = run_toys(config, request.seeds, request.out)
-    scores = [ToyScore.model_validate({k: row[k] for k in ToyScore.model_fields}) for row in rows]
+    scores = [
+        ToyScore(
+            truth="one per feature" if row.dense is None else f"dense, {row.dense}",
+            **row.model_dump(exclude={"dense"}),
+        )
+        for row in run_toys(config, request.seeds, request.out)
+    ]
     return ToysReply(name=request.recipe.stem, scores=tuple(scores))
 
 

@@ -9,7 +9,6 @@ from tests.decomposition.evidence.texts import LONGEST, evidence_text
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.attack import adversarial_rows, ladder_to, restricted_attack
-from rankone.decomposition.evidence.kinds import named
 
 
 def plain_pgd(text, steps, delta):
@@ -39,17 +38,17 @@ def test_the_ladder_gives_the_last_iterate_of_one_trajectory(delta):
     text = evidence_text("random" if delta else "aligned")
     ladder = (1, 3, 6)
     rows = adversarial_rows(text, ladder, delta)
-    assert [named(row) for row in rows] == [f"adversarial, {n} PGD steps" for n in ladder]
-    assert {row["delta"] for row in rows} == {delta}
+    assert [row.title for row in rows] == [f"adversarial, {n} PGD steps" for n in ladder]
+    assert {row.delta for row in rows} == {delta}
     for row, steps in zip(rows, ladder, strict=True):
-        assert row["kl"] == pytest.approx(plain_pgd(text, steps, delta), rel=0.02), steps
-    assert rows[0]["kl"] < rows[1]["kl"] < rows[2]["kl"]
+        assert row.kl == pytest.approx(plain_pgd(text, steps, delta), rel=0.02), steps
+    assert rows[0].kl < rows[1].kl < rows[2].kl
 
 
 def test_an_adversary_has_no_say_where_the_importance_is_one():
     text = evidence_text()
     text.importance = torch.ones_like(text.importance)
-    assert adversarial_rows(text, (2,), delta=False)[0]["kl"] < 1e-6
+    assert adversarial_rows(text, (2,), delta=False)[0].kl < 1e-6
 
 
 def test_a_longer_ladder_does_not_change_its_shorter_steps():
@@ -74,21 +73,21 @@ def test_the_worst_restart_counts_and_the_spread_is_told():
     alone = [adversarial_rows(text, (1, 3), False, seed=i) for i in (5, 6, 7)]
     together = adversarial_rows(text, (1, 3), False, seed=5, restarts=3)
     for rung in (0, 1):
-        every = [rows[rung]["kl"] for rows in alone]
+        every = [rows[rung].kl for rows in alone]
         assert len(set(every)) == 3
-        assert together[rung]["kl_restarts"] == every
-        assert together[rung]["kl"] == max(every)
-        assert together[rung]["ce"] == alone[every.index(max(every))][rung]["ce"]
-        assert together[rung]["kl_spread"] == max(every) - min(every)
-    assert alone[0][0]["kl_spread"] == 0
+        assert together[rung].kl_restarts == tuple(every)
+        assert together[rung].kl == max(every)
+        assert together[rung].ce == alone[every.index(max(every))][rung].ce
+        assert together[rung].kl_spread == max(every) - min(every)
+    assert alone[0][0].kl_spread == 0
 
 
 def test_a_restricted_adversary_leaves_the_others_on():
     text = evidence_text()
     total = text.importance.shape[-1]
     nothing = restricted_attack(text, torch.zeros(total, dtype=torch.bool), 3)
-    assert nothing["kl"] < 1e-6  # an aligned start with all masks at one is exact
-    some = restricted_attack(text, torch.arange(total) < 8, 3)["kl"]
-    every = restricted_attack(text, torch.ones(total, dtype=torch.bool), 3)["kl"]
-    assert nothing["kl"] < some < every
-    assert every == pytest.approx(adversarial_rows(text, (3,), False)[0]["kl"], rel=1e-3)
+    assert nothing.kl < 1e-6  # an aligned start with all masks at one is exact
+    some = restricted_attack(text, torch.arange(total) < 8, 3).kl
+    every = restricted_attack(text, torch.ones(total, dtype=torch.bool), 3).kl
+    assert nothing.kl < some < every
+    assert every == pytest.approx(adversarial_rows(text, (3,), False)[0].kl, rel=1e-3)

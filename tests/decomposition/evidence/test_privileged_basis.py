@@ -12,6 +12,7 @@ from tests.decomposition.tiny import decomposed, target
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence import privileged_basis as p
 from rankone.decomposition.evidence.reads import read_leaks, reads_of
+from rankone.decomposition.evidence.records import BasisFigures, DomainBasis
 from rankone.decomposition.model import DecomposedModel
 from rankone.text.blocks import Blocks
 
@@ -107,7 +108,7 @@ def test_the_leak_is_what_inactive_parts_write(model):
                 ((1 - g[r, t, c]) * (x @ read[:, c]) * write[c]).square().sum() for c in range(len(write))
             )
             output += (model.modules[at].matrix() @ x).square().sum()
-    assert read_leaks(decomposition, reads)[0] == {
+    assert read_leaks(decomposition, reads)[0].model_dump() == {
         "site": name,
         "share": pytest.approx((written / output).item()),
     }
@@ -115,15 +116,20 @@ def test_the_leak_is_what_inactive_parts_write(model):
 
 def test_an_aligned_start_is_its_own_basis(model):
     found = p.privileged_basis(model, texts())
-    assert {row["domain"] for row in found["rows"]} == {"en", "de"}
-    for row in found["kinds"]:
-        assert row["ratio_by_importance"] == pytest.approx(1, rel=1e-4)
-        assert row["ratio_by_lead"] == pytest.approx(1, rel=1e-4)
+    assert {row.domain for row in found.rows} == {"en", "de"}
+    for row in found.kinds:
+        assert row.ratio_by_importance == pytest.approx(1, rel=1e-4)
+        assert row.ratio_by_lead == pytest.approx(1, rel=1e-4)
 
 
 def test_the_summary_is_a_geometric_mean():
-    rows = [{"kind": "mlp", "domain": d, "best_raw": v} for d, v in (("de", 2.0), ("fr", 8.0))]
-    assert p.summary(rows) == [{"kind": "mlp", "best_raw": pytest.approx(4.0)}]
+    ones = dict.fromkeys(BasisFigures.model_fields, 1.0)
+    rows = [
+        DomainBasis(kind="mlp", domain=domain, **{**ones, "best_raw": value})
+        for domain, value in (("de", 2.0), ("fr", 8.0))
+    ]
+    (row,) = p.summary(rows)
+    assert row.model_dump() == {"kind": "mlp", **ones, "best_raw": pytest.approx(4.0)}
 
 
 def test_one_domain_is_refused(model):

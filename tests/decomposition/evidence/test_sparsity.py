@@ -22,15 +22,15 @@ def test_l0_and_alive_by_hand():
     g[4, 3, 55] = 0.3  # the last one, in the last site
     text.importance = g
     found = sparsity(text, {s: 100 for s in sites})
-    assert found["l0_total"] == pytest.approx((2 + 1 + positions + 1) / positions)
-    assert found["alive_total"] == 3
-    assert (found["kept"], found["subcomponents"]) == (56, 600)
-    per_site = {row["site"]: row for row in found["per_site"]}
-    assert [per_site[s]["alive"] for s in sites] == [1, 1, 0, 0, 0, 1]
-    assert [per_site[s]["kept"] for s in sites] == counts
-    assert per_site[sites[0]]["l0"] == pytest.approx(3 / positions)
-    assert per_site[sites[1]]["l0"] == pytest.approx(1.0)
-    assert found["per_layer"] == [
-        {"layer": "0", "l0": pytest.approx(found["l0_total"]), "alive": 3, "subcomponents": 600}
-    ]
-    assert sparsity(text)["subcomponents"] == 56
+    assert found.l0_total == pytest.approx((2 + 1 + positions + 1) / positions)
+    assert found.alive_total == 3
+    assert (found.kept, found.subcomponents) == (56, 600)
+    per_site = {row.site: row for row in found.per_site}
+    assert [per_site[s].alive for s in sites] == [1, 1, 0, 0, 0, 1]
+    assert [per_site[s].kept for s in sites] == counts
+    assert per_site[sites[0]].l0 == pytest.approx(3 / positions)
+    assert per_site[sites[1]].l0 == pytest.approx(1.0)
+    (layer,) = found.per_layer
+    assert (layer.layer, layer.alive, layer.subcomponents) == ("0", 3, 600)
+    assert layer.l0 == pytest.approx(found.l0_total)
+    assert sparsity(text).subcomponents == 56

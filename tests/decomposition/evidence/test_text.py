@@ -18,7 +18,7 @@ def test_scores_are_means_over_scored_tokens_and_real_positions():
     found = text.measure(lambda rows: (mask[rows], delta[rows]))
     with torch.no_grad():
         logits = text.model.masked(text.ids, mask, delta)
-    assert found == approximately(plain_scores(text, logits))
+    assert found.model_dump() == approximately(plain_scores(text, logits))
 
 
 def test_rows_are_measured_in_parts_with_the_same_result(monkeypatch):
@@ -31,8 +31,8 @@ def test_rows_are_measured_in_parts_with_the_same_result(monkeypatch):
     parts = by_name(masking_rows(text)), attack._source_gradient(text, source, False)
     for name, row in whole[0].items():
         if name[0] not in ("stochastic", "random"):  # drawn part by part
-            assert row["kl"] == pytest.approx(parts[0][name]["kl"], rel=1e-4, abs=1e-6), name
-            assert row["ce"] == pytest.approx(parts[0][name]["ce"], rel=1e-4), name
+            assert row.kl == pytest.approx(parts[0][name].kl, rel=1e-4, abs=1e-6), name
+            assert row.ce == pytest.approx(parts[0][name].ce, rel=1e-4), name
     torch.testing.assert_close(whole[1], parts[1], rtol=0.05, atol=1e-4)
 
 
@@ -41,14 +41,14 @@ def test_sites_that_are_not_routed_run_plain_weights():
     sites = len(text.model.decomposition.sites)
     nothing = torch.zeros(1, 1, text.importance.shape[-1])
     none = text.measure(lambda rows: (nothing, None), torch.zeros(sites, dtype=torch.bool))
-    assert none["kl"] < 1e-6
+    assert none.kl < 1e-6
     every = text.measure(lambda rows: (nothing, None), torch.ones(sites, dtype=torch.bool))
-    assert every["kl"] == pytest.approx(text.measure(lambda rows: (nothing, None))["kl"])
+    assert every.kl == pytest.approx(text.measure(lambda rows: (nothing, None)).kl)
     one = torch.arange(sites) == 2
     found = text.measure(lambda rows: (nothing, None), one)
     with torch.no_grad():
         logits = text.model.masked(text.ids, nothing, None, one.float().expand(5, LONGEST, -1))
-    assert found == approximately(plain_scores(text, logits))
+    assert found.model_dump() == approximately(plain_scores(text, logits))
 
 
 def test_thinned_text_is_every_nth_row():

@@ -5,73 +5,24 @@ from __future__ import annotations
 import copy
 
 import pytest
+from tests.decomposition.evidence.values import SOUND, measured
 
-from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition.evidence import verdict as v
-from rankone.decomposition.evidence.kinds import named
-
-SOUND = {
-    "rows": [
-        {**kind_of(name), "delta": False, "kl": kl}
-        for name, kl in {
-            "unmasked": 0.003,
-            "stochastic": 0.1,
-            "CI as mask": 0.1,
-            "rounded > 0.5": 0.11,
-            "zero": 20.0,
-            "adversarial, 10 PGD steps": 0.7,
-            "adversarial, 20 PGD steps": 0.8,
-        }.items()
-    ]
-    + [{"masking": "ci", "delta": True, "kl": 99.0}],
-    "l0_total": 20.0,
-    "alive_total": 500,
-    "subcomponents": 2000,
-    "delta_norm_share": 0.01,
-    "per_site": [{}] * 4,
-    "per_layer": [
-        {"layer": "0", "l0": 10.0, "alive": 250, "subcomponents": 1000},
-        {"layer": "1", "l0": 10.0, "alive": 250, "subcomponents": 1000},
-    ],
-    "habits": {"undecided": 0.1, "bipolar": 0.1, "half_on": 0.01},
-    "adversary": {"ladder": [10, 20]},
-    "privileged_basis": {
-        "kinds": [
-            {
-                "kind": kind,
-                "ratio_by_importance": ratio,
-                "best_parts": 3.0,
-                "best_raw": 2.0,
-                "best_singular": 1.0,
-                "best_contrast": 2.5,
-            }
-            for kind, ratio in (("mlp", 1.6), ("attention", 1.1), ("v_proj", 0.9))
-        ]
-    },
-}
-
-
-def changed(**changes):
-    """Sound evidence with other values: KL by masking (`kl`), habits, the rest by key."""
-    found = copy.deepcopy(SOUND)
-    for masking, kl in changes.pop("kl", {}).items():
-        next(r for r in found["rows"] if named(r) == masking and not r["delta"])["kl"] = kl
-    found["habits"] |= changes.pop("habits", {})
-    found["per_layer"][1] |= changes.pop("layer", {})
-    return found | changes
+from rankone.decomposition.evidence.records import Check
 
 
 def test_sound_evidence_meets_every_bar():
-    found = v.verdict(SOUND)
-    assert [f["name"] for f in found["properties"]] == [
-        "faithfulness",
-        "minimality",
+    verdict = v.verdict(measured())
+    findings = verdict.properties + verdict.failures
+    assert [f.name for f in findings] == list(Check)
+    assert [f.name.words for f in findings[2:6]] == [
         "mechanistic faithfulness",
         "simplicity",
+        "CI collapse",
+        "too dense",
     ]
-    assert [f["name"] for f in found["failures"] if f["met"] is not True] == []
-    assert [f["name"] for f in found["properties"] if f["met"] is not True] == []
-    assert all(f["said"] and f["bar"] for f in found["properties"] + found["failures"])
+    assert [f.name for f in findings if f.met is not True] == []
+    assert all(f.said and f.bar for f in findings)
 
 
 @pytest.mark.parametrize(
@@ -109,45 +60,41 @@ def test_sound_evidence_meets_every_bar():
     ],
 )
 def test_both_sides_of_the_bar(check, within, beyond):
-    assert check(changed(**within)).met is True, check(changed(**within))
-    assert check(changed(**beyond)).met is False, check(changed(**beyond))
+    assert check(measured(**within)).met is True, check(measured(**within))
+    assert check(measured(**beyond)).met is False, check(measured(**beyond))
 
 
 def test_what_was_not_measured_is_neither():
-    one = changed(adversary={"ladder": [10]})
+    one = measured(ladder=[10])
     assert v.weak_adversary(one).met is None
     # Ten steps cannot show what twenty would do; that they already break it, they can.
     assert v.mechanistic_faithfulness(one).met is None
-    assert (
-        v.mechanistic_faithfulness(
-            one | changed(kl={"adversarial, 10 PGD steps": 1.5}, adversary=one["adversary"])
-        ).met
-        is False
-    )
+    broken = measured(kl={"adversarial, 10 PGD steps": 1.5}, ladder=[10])
+    assert v.mechanistic_faithfulness(broken).met is False
     # Of a longer attack alone it is the other way round.
-    rows = [{"masking": "adversarial", "steps": 80, "delta": False, "kl": kl} for kl in (0.9, 1.1)]
+    rows = [{"masking": "adversarial", "steps": 80, "delta": False, "ce": 3.0, "kl": kl} for kl in (0.9, 1.1)]
     for row, met in zip(rows, (True, None), strict=True):
-        longer = changed(rows=[*SOUND["rows"], row], adversary={"ladder": [80]})
+        longer = measured(rows=[*SOUND["rows"], row], ladder=[80])
         assert v.mechanistic_faithfulness(longer).met is met
-    none = changed(adversary={"ladder": []})
+    none = measured(ladder=[])
     assert v.mechanistic_faithfulness(none).met is None
     assert v.overfitted_adversary(none).met is None
-    assert v.mechanistic_faithfulness(changed(adversary={"ladder": []}, kl={"CI as mask": 1.0})).met is False
+    assert v.mechanistic_faithfulness(measured(ladder=[], kl={"CI as mask": 1.0})).met is False
 
 
 def test_a_model_whose_sites_do_nothing_divides_by_no_zero():
     rows = [{**row, "kl": 0.0} for row in SOUND["rows"]]
     layers = [{**layer, "l0": 0.0, "alive": 0} for layer in SOUND["per_layer"]]
-    found = v.verdict(changed(rows=rows, per_layer=layers, l0_total=0.0, alive_total=0))
-    failed = {f["name"] for f in found["failures"] if f["met"] is False}
-    assert failed == {"CI collapse", "dead layer"}
+    verdict = v.verdict(measured(rows=rows, per_layer=layers, l0_total=0.0, alive_total=0))
+    failed = {f.name for f in verdict.failures if f.met is False}
+    assert failed == {Check.CI_COLLAPSE, Check.DEAD_LAYER}
 
 
 def basis(kind, **figures):
     """Sound evidence with other figures of one kind of site."""
-    found = copy.deepcopy(SOUND)
-    next(row for row in found["privileged_basis"]["kinds"] if row["kind"] == kind).update(figures)
-    return found
+    values = copy.deepcopy(SOUND["privileged_basis"])
+    next(row for row in values["kinds"] if row["kind"] == kind).update(figures)
+    return measured(privileged_basis=values)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +114,4 @@ def test_parts_have_to_beat_the_basis(kind, figures, met):
 
 
 def test_without_several_domains_the_basis_is_not_measured():
-    found = copy.deepcopy(SOUND)
-    del found["privileged_basis"]
-    assert v.no_better_than_its_basis(found).met is None
+    assert v.no_better_than_its_basis(measured(privileged_basis=None)).met is None

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import TINY_VOCAB, decomposed, target
 
-from rankone.decomposition.evidence.kinds import named
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.decomposition.model import DecomposedModel
 from rankone.text.blocks import Blocks
@@ -44,7 +43,7 @@ def plain_scores(text, logits):
 
 
 def by_name(rows):
-    return {(named(row), row["delta"]): row for row in rows}
+    return {(row.title, row.delta): row for row in rows}
 
 
 def approximately(scores):

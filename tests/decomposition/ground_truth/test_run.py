@@ -41,7 +41,7 @@ def test_the_command_scores_every_site_of_every_seed_and_keeps_them(short, tmp_p
     assert found.code == 0, found.err
     rows = json.loads((tmp_path / "out" / "scores.json").read_text("utf8"))["rows"]
     assert [(r["seed"], r["site"]) for r in rows] == [(s, f"layers.{i}") for s in (0, 1) for i in range(3)]
-    assert [r["truth"] for r in rows[:3]] == ["one per feature", "dense, 2", "one per feature"]
+    assert [r["dense"] for r in rows[:3]] == [None, 2, None]
     assert "short against its truth" in found.out
     again = rankone("toys", short, "--out", tmp_path / "out")
     assert again.code == 2
@@ -104,8 +104,8 @@ ERRORS = {"tms-40-10": 8, "tms-40-10-id": 8, "resid-mlp-1": 6, "resid-mlp-2": 8}
 
 def at_truth(row, errors):
     """A site with its pattern, its directions found, and its parts adding up to W."""
-    found = row["read"] is None or min(row["read"], row["write"]) > 0.85
-    return row["errors"] <= errors and row["remainder"] < 0.01 and found
+    matched = row.read is None or min(row.read, row.write) > 0.85
+    return row.errors <= errors and row.remainder < 0.01 and matched
 
 
 ALL = pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

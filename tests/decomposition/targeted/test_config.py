@@ -29,6 +29,7 @@ from rankone.decomposition.targeted.evidence import DeltaOn
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.state import state_of
 from rankone.models.sites import find_sites
+from rankone.subject import Subject
 from rankone.text.sources.builtin import BuiltinCorpus
 
 NARROW = {"mixture": {"de": {"weight": 1.0}}}
@@ -256,7 +257,7 @@ def test_a_whole_run_has_account_on_both_streams(tmp_path, monkeypatch):
         tmp_path / "out",
     )
     model, tokenizer = target(vocab_size=VOCAB), small_tokenizer()
-    assert decompose(config, model, tokenizer, BuiltinCorpus(), tmp_path / "run", out) == out
+    assert decompose(config, Subject(model, tokenizer, BuiltinCorpus()), tmp_path / "run", out) == out
     evidence = json.loads((out / "evidence.json").read_text("utf8"))
     narrow, broad = evidence["rows"], evidence["broad"]["rows"]
     assert {row["delta"] for row in narrow} == {None, False, True}

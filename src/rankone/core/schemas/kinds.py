@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from rankone.core.schemas import evidence
+from rankone.core.schemas import evidence, toy
 from rankone.core.schemas.schema import Schema
 
 # Kinds whose layout has changed since their first version; all others are at version 1.
-_SCHEMAS: dict[str, Schema] = {"decomposition": evidence.SCHEMA, "evidence": evidence.SCHEMA}
+_SCHEMAS: dict[str, Schema] = {
+    "decomposition": evidence.SCHEMA,
+    "evidence": evidence.SCHEMA,
+    "toy": toy.SCHEMA,
+}
 
 
 def schema_of(kind: str) -> Schema:

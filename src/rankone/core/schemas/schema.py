@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
 
-# One JSON document (by its file's name) of a version → the same document of the next version.
-Step = Callable[[str, dict[str, Any]], dict[str, Any]]
+# What a JSON file of an artefact holds.
+Document = dict[str, JsonValue]
+# A document (by its file's name) of a version → the same document of the next version.
+Step = Callable[[str, Document], Document]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Schema:
                 "kind. Use the release that wrote it, or a newer one."
             )
 
-    def current(self, name: str, document: dict[str, Any], version: int) -> dict[str, Any]:
+    def current(self, name: str, document: Document, version: int) -> Document:
         """A document as the version that is written now would hold it."""
         for step in range(version, self.version):
             document = self.steps[step](name, document)

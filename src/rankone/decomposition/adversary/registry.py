@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Discriminator, Tag
 
@@ -15,7 +15,7 @@ from rankone.decomposition.masking.draws import RowDraws
 DEFAULT = "persistent"  # of recipes that do not say
 
 
-def _kind(value: Any) -> str | None:
+def _kind(value: object) -> str | None:
     return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
 
 

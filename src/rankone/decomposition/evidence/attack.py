@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.evidence.kinds import Masking
+from rankone.decomposition.evidence.records import AdversaryUsed, Masking, MaskingRow, Score
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.metrics.kl import kl_per_position
 from rankone.runtime.progress import Meter
@@ -40,7 +39,7 @@ def adversarial_rows(
     seed: int = 0,
     bar: Meter | None = None,
     restarts: int = 1,
-) -> list[dict[str, Any]]:
+) -> list[MaskingRow]:
     """CE and KL after each number of PGD steps of the ladder: those of the worst restart, and the KL of every one.
 
     `delta` lets the adversary also weight each site's delta; else delta is off. Restart i starts from seed + i.
@@ -48,27 +47,45 @@ def adversarial_rows(
     runs = [_climb(text, ladder, delta, seed + i, bar) for i in range(restarts)]
     table = []
     for rung, scores in zip(sorted(set(ladder)), zip(*runs, strict=True), strict=True):
-        worst = max(scores, key=lambda score: score["kl"])
-        every = [score["kl"] for score in scores]
-        row = {"masking": Masking.ADVERSARIAL, "steps": rung, "delta": delta, **worst}
-        table.append({**row, "kl_restarts": every, "kl_spread": max(every) - min(every)})
+        every = tuple(score.kl for score in scores)
+        table.append(
+            MaskingRow(
+                masking=Masking.ADVERSARIAL,
+                steps=rung,
+                delta=delta,
+                **dict(max(scores, key=lambda score: score.kl)),
+                kl_restarts=every,
+                kl_spread=max(every) - min(every),
+            )
+        )
     return table
+
+
+def adversary_used(text: EvidenceText, ladder: Sequence[int], restarts: int = 1) -> AdversaryUsed:
+    """The budget of `adversarial_rows`."""
+    return AdversaryUsed(
+        step=PGD_STEP,
+        ladder=tuple(ladder),
+        restarts=restarts,
+        positions=int(text.present.sum()),
+        gradients=max(ladder) * restarts,
+    )
 
 
 def _climb(
     text: EvidenceText, ladder: Sequence[int], delta: bool, seed: int, bar: Meter | None
-) -> list[dict[str, float]]:
+) -> list[Score]:
     decomposition = text.model.decomposition
     channels = decomposition.total + (len(decomposition.sites) if delta else 0)
     source = torch.rand(channels, generator=torch.Generator().manual_seed(seed)).to(text.device)
-    found = []
+    scores = []
     for step in range(1, max(ladder) + 1):
         source = ascended(text, source, delta)
         if bar is not None:
             bar.advance(1)
         if step in ladder:
-            found.append(text.measure(partial(_masks, text, source, delta)))
-    return found
+            scores.append(text.measure(partial(_masks, text, source, delta)))
+    return scores
 
 
 def ascended(
@@ -84,7 +101,7 @@ def ascended(
 
 def restricted_attack(
     text: EvidenceText, free: Bool[Tensor, " c"], steps: int, seed: int = 0, bar: Meter | None = None
-) -> dict[str, float]:
+) -> Score:
     """CE and KL after `steps` steps of the free sources alone, delta off; all others are held at 1."""
     drawn = torch.rand(len(free), generator=torch.Generator().manual_seed(seed))
     free, source = free.to(text.device), torch.where(free, drawn, 1.0).to(text.device)
@@ -98,8 +115,8 @@ def restricted_attack(
 def _masks(text: EvidenceText, source: Tensor, delta: bool, rows: slice) -> tuple[Tensor, Tensor | None]:
     total = text.model.decomposition.total
     g = text.importance[rows]
-    own = source[total:].expand(*g.shape[:2], -1) if delta else None
-    return g + (1 - g) * source[:total], own
+    of_delta = source[total:].expand(*g.shape[:2], -1) if delta else None
+    return g + (1 - g) * source[:total], of_delta
 
 
 def _source_gradient(text: EvidenceText, source: Tensor, delta: bool) -> Tensor:
@@ -107,9 +124,9 @@ def _source_gradient(text: EvidenceText, source: Tensor, delta: bool) -> Tensor:
     gradient = torch.zeros_like(source)
     positions = text.present.sum()
     for rows in text.parts():
-        mask, own = _masks(text, leaf, delta, rows)
+        mask, of_delta = _masks(text, leaf, delta, rows)
         with torch.autocast(text.ids.device.type, torch.bfloat16):
-            logits = text.model.masked(text.ids[rows], mask, own)
+            logits = text.model.masked(text.ids[rows], mask, of_delta)
         kl = kl_per_position(text.clean[rows], logits)[text.present[rows]]
         # Not backward(): the target's own weights may ask for gradients too.
         gradient += torch.autograd.grad(kl.sum() / positions, leaf)[0]

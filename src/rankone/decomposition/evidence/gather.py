@@ -1,4 +1,4 @@
-"""The whole evidence of a decomposition on some text, as plain values.
+"""The whole evidence of a decomposition on some text.
 
 Nothing here is optimised by training except through its own losses; CI-as-mask and rounded masks are monitored only.
 """
@@ -6,11 +6,11 @@ Nothing here is optimised by training except through its own losses; CI-as-mask 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
-from rankone.decomposition.evidence.attack import PGD_STEP, adversarial_rows
+from rankone.decomposition.evidence.attack import adversarial_rows, adversary_used
 from rankone.decomposition.evidence.attribution import (
     ATTACK_STEPS,
     adversary_by_group,
@@ -21,6 +21,7 @@ from rankone.decomposition.evidence.attribution import (
 from rankone.decomposition.evidence.groups import groups
 from rankone.decomposition.evidence.maskings import masking_rows, with_unrecovered
 from rankone.decomposition.evidence.privileged_basis import privileged_basis
+from rankone.decomposition.evidence.records import Evidence, Measured, SubcomponentRow, TextUsed
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.spectrum import habits, spectrum, subcomponent_rows
 from rankone.decomposition.evidence.text import EvidenceText
@@ -40,54 +41,55 @@ def work(sites: list[str], ladder: Sequence[int], restarts: int = 1) -> int:
 def gather_evidence(
     model: DecomposedModel,
     blocks: Blocks,
+    about: TextUsed,
     ladder: Sequence[int],
     original: dict[str, int] | None = None,
     bar: Meter | None = None,
     restarts: int = 1,
     domains: Mapping[str, Blocks] | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[Evidence, list[SubcomponentRow]]:
     """(the evidence, one row per subcomponent by falling mean importance).
 
-    original: subcomponents per site before dead ones were folded into delta. domains: text by domain, of which two or more
-    tell parts from neurons (privileged_basis.py).
+    about: what text the blocks are of. original: subcomponents per site before dead ones were folded into delta. domains:
+    text by domain, of which two or more set parts against neurons (privileged_basis.py).
     """
     text = EvidenceText(model, blocks)
     rows = masking_rows(text)
     for delta in (False, True):
         rows += adversarial_rows(text, ladder, delta, bar=bar, restarts=restarts)
     subcomponents = subcomponent_rows(text)
-    found = {
-        "tokens": int(blocks.present.sum()),
-        "rows": with_unrecovered(rows),
-        **sparsity(text, original),
-        **_remainder(model),
-        "adversary": {
-            "sources": "one vector shared over all positions",
-            "step": PGD_STEP,
-            "ladder": list(ladder),
-            "restarts": restarts,
-            "positions": int(blocks.present.sum()),
-            "gradients": max(ladder) * restarts,
-        },
-        "spectrum": spectrum(subcomponents),
-        "habits": habits(subcomponents),
-        "masked_alone": masked_alone(text, bar),
-        "adversary_by_group": adversary_by_group(text, min(ATTACK_STEPS, max(ladder)), bar),
-        "hidden": hidden_errors(text),
-    }
-    if domains is not None and len(domains) > 1:
-        found["privileged_basis"] = privileged_basis(model, domains)
-    return {**found, "verdict": verdict(found)}, subcomponents
+    remainder = remainder_of(model)
+    measured = Measured(
+        tokens=int(blocks.present.sum()),
+        text=about,
+        rows=with_unrecovered(rows),
+        **dict(sparsity(text, original)),
+        faithfulness=remainder.faithfulness,
+        delta_norm_share=remainder.share,
+        adversary=adversary_used(text, ladder, restarts),
+        spectrum=spectrum(subcomponents),
+        habits=habits(subcomponents),
+        masked_alone=masked_alone(text, bar),
+        adversary_by_group=adversary_by_group(text, min(ATTACK_STEPS, max(ladder)), bar),
+        hidden=hidden_errors(text),
+        privileged_basis=privileged_basis(model, domains) if domains and len(domains) > 1 else None,
+    )
+    return Evidence(**dict(measured), verdict=verdict(measured)), subcomponents
 
 
-def _remainder(model: DecomposedModel) -> dict[str, float]:
+class Remainder(NamedTuple):
     """Faithfulness error, and ‖Δ‖² as a share of ‖W‖², over all sites."""
+
+    faithfulness: float
+    share: float
+
+
+def remainder_of(model: DecomposedModel) -> Remainder:
+    """What the subcomponents of all sites leave of the weights."""
     decomposition = model.decomposition
     weights = [module.matrix() for module in model.modules]
     pairs = [decomposition.factors(s) for s in decomposition.sites]
     deltas = [delta_of(w, *pair).detach() for w, pair in zip(weights, pairs, strict=True)]
+    squares = [d.square().sum() for d in deltas]
     norms = torch.stack([w.square().sum() for w in weights]).sum()
-    return {
-        "faithfulness": faithfulness([d.square().sum() for d in deltas], weights).item(),
-        "delta_norm_share": (torch.stack([d.square().sum() for d in deltas]).sum() / norms).item(),
-    }
+    return Remainder(faithfulness(squares, weights).item(), (torch.stack(squares).sum() / norms).item())

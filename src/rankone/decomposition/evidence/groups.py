@@ -1,4 +1,4 @@
-"""Sites in groups: by layer and by kind, as their names tell."""
+"""Sites in groups: by layer and by kind, read off their names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from rankone.decomposition.evidence.records import Grouping
 from rankone.models.anatomy import layer_number
 
 NO_LAYER = "-"
@@ -25,13 +26,13 @@ def kind_of_site(site: str) -> str:
     return re.sub(r"\.\d+(?=\.)", "", re.split(r"\.\d+\.", site, maxsplit=1)[-1])
 
 
-def groups(sites: Sequence[str]) -> list[tuple[str, str, list[str]]]:
+def groups(sites: Sequence[str]) -> list[tuple[Grouping, str, list[str]]]:
     """(by, name, sites) of every layer and then of every kind, in the order in which they first come."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for by, name in (("layer", layer_of), ("kind", kind_of_site)):
+    members: dict[tuple[Grouping, str], list[str]] = {}
+    for by, name in ((Grouping.LAYER, layer_of), (Grouping.KIND, kind_of_site)):
         for site in sites:
-            found.setdefault((by, name(site)), []).append(site)
-    return [(by, name, own) for (by, name), own in found.items()]
+            members.setdefault((by, name(site)), []).append(site)
+    return [(by, name, group) for (by, name), group in members.items()]
 
 
 def channels_of(sites: Sequence[str], counts: Sequence[int], chosen: Sequence[str]) -> Bool[Tensor, " c"]:

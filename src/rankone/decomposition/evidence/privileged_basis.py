@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.reads import read_leaks, reads_of
+from rankone.decomposition.evidence.records import BasisFigures, DomainBasis, KindBasis, PrivilegedBasis
 from rankone.decomposition.model import DecomposedModel
 from rankone.models.anatomy import in_attention, reads_hidden
 from rankone.text.blocks import Blocks
@@ -47,7 +48,7 @@ class SiteSpecificity(NamedTuple):
 
 
 @torch.no_grad()
-def privileged_basis(model: DecomposedModel, texts: Mapping[str, Blocks]) -> dict[str, Any]:
+def privileged_basis(model: DecomposedModel, texts: Mapping[str, Blocks]) -> PrivilegedBasis:
     """For every kind of site and domain the specificities side by side, their geometric means over domains, and the read
     leak of every site; `texts` are blocks by domain, two or more."""
     if len(texts) < 2:
@@ -56,26 +57,26 @@ def privileged_basis(model: DecomposedModel, texts: Mapping[str, Blocks]) -> dic
         )
     reads, decomposition = reads_of(model, texts), model.decomposition
     sites = [
-        _at_site(site, module.matrix(), decomposition.factors(site), own)
-        for site, module, own in zip(decomposition.sites, model.modules, reads.moments, strict=True)
+        _at_site(site, module.matrix(), decomposition.factors(site), moments)
+        for site, module, moments in zip(decomposition.sites, model.modules, reads.moments, strict=True)
     ]
     importance = reads.importance.split(decomposition.counts, -1)
-    rows = [
-        {
-            "kind": kind,
-            "domain": domain,
-            **_row([sites[i] for i in chosen], [importance[i] for i in chosen], at),
-        }
+    rows = tuple(
+        DomainBasis(
+            kind=kind,
+            domain=domain,
+            **dict(_figures([sites[i] for i in chosen], [importance[i] for i in chosen], at)),
+        )
         for kind, chosen in kinds_of(decomposition.sites).items()
         for at, domain in enumerate(texts)
-    ]
-    return {
-        "top": TOP,
-        "tokens": {domain: blocks.tokens for domain, blocks in texts.items()},
-        "rows": rows,
-        "kinds": summary(rows),
-        "read_leak": read_leaks(decomposition, reads),
-    }
+    )
+    return PrivilegedBasis(
+        top=TOP,
+        tokens={domain: blocks.tokens for domain, blocks in texts.items()},
+        rows=rows,
+        kinds=summary(rows),
+        read_leak=read_leaks(decomposition, reads),
+    )
 
 
 def specificity(moments: Moments, read: Float[Tensor, "d_in c"]) -> PerDomain:
@@ -117,7 +118,7 @@ def _at_site(
     return SiteSpecificity(specificity(moments, factors[0]), of_raw[:, closest(factors, raw)], others)
 
 
-def _row(sites: Sequence[SiteSpecificity], importance: Sequence[PerDomain], domain: int) -> dict[str, float]:
+def _figures(sites: Sequence[SiteSpecificity], importance: Sequence[PerDomain], domain: int) -> BasisFigures:
     """One domain over some sites, all their parts in one."""
     parts = torch.cat([s.parts[domain] for s in sites])
     matched = torch.cat([s.matched[domain] for s in sites])
@@ -130,15 +131,15 @@ def _row(sites: Sequence[SiteSpecificity], importance: Sequence[PerDomain], doma
     row["best_parts"] = mean_of(_best(parts[used[domain] > IN_USE]))
     for source in OTHERS:
         row[f"best_{source}"] = mean_of(_best(torch.cat([s.others[source][domain] for s in sites])))
-    return row
+    return BasisFigures(**row)
 
 
 def top_parts(importance: PerDomain, domain: int, rule: str, count: int = TOP) -> Int[Tensor, " k"]:
     """The parts of highest mean importance on a domain (importance), or of the highest lead over all other domains."""
-    own = importance[domain]
+    order = importance[domain]
     if rule == "lead":
-        own = own - torch.cat((importance[:domain], importance[domain + 1 :])).amax(0)
-    return own.topk(min(count, len(own))).indices
+        order = order - torch.cat((importance[:domain], importance[domain + 1 :])).amax(0)
+    return order.topk(min(count, len(order))).indices
 
 
 def kinds_of(sites: Sequence[str]) -> dict[str, list[int]]:
@@ -150,14 +151,13 @@ def kinds_of(sites: Sequence[str]) -> dict[str, list[int]]:
     return kinds
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def summary(rows: Sequence[DomainBasis]) -> tuple[KindBasis, ...]:
     """Geometric means over domains, a row per kind of site."""
-    found = []
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        own = [row for row in rows if row["kind"] == kind]
-        figures = [name for name in own[0] if name not in ("kind", "domain")]
-        found.append({"kind": kind, **{f: _geometric([row[f] for row in own]) for f in figures}})
-    return found
+    kinds = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        values = {f: [getattr(r, f) for r in rows if r.kind == kind] for f in BasisFigures.model_fields}
+        kinds.append(KindBasis(kind=kind, **{f: _geometric(v) for f, v in values.items()}))
+    return tuple(kinds)
 
 
 def _geometric(values: Sequence[float]) -> float:
@@ -169,5 +169,5 @@ def _best(values: Float[Tensor, " c"]) -> Float[Tensor, " k"]:
 
 
 def mean_of(values: Float[Tensor, " k"]) -> float:
-    """Geometric mean; of nothing 1, as of directions that tell no domain from another."""
+    """Geometric mean; of nothing 1, as of directions that are alike on all domains."""
     return values.double().log().mean().exp().item() if len(values) else 1.0

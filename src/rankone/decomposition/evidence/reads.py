@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rankone.decomposition.evidence.records import ReadLeak
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.text.blocks import Blocks
 
@@ -32,8 +33,8 @@ def reads_of(model: DecomposedModel, texts: Mapping[str, Blocks]) -> Reads:
     seen = sum(positions)
     return Reads(
         [
-            torch.stack([m / n for m, n in zip(own, positions, strict=True)])
-            for own in zip(*(d.moments for d in domains), strict=True)
+            torch.stack([m / n for m, n in zip(moments, positions, strict=True)])
+            for moments in zip(*(d.moments for d in domains), strict=True)
         ],
         torch.stack([d.importance / n for d, n in zip(domains, positions, strict=True)]),
         torch.stack([d.silent for d in domains]).sum(0) / seen,
@@ -44,10 +45,10 @@ def reads_of(model: DecomposedModel, texts: Mapping[str, Blocks]) -> Reads:
 def _of_domain(model: DecomposedModel, blocks: Blocks) -> Reads:
     """Sums over the real positions of one domain's blocks."""
     batches = zip(blocks.ids.split(ROWS_AT_ONCE), blocks.present.split(ROWS_AT_ONCE), strict=True)
-    found = [_of_batch(model, ids, real) for ids, real in batches]
+    reads = [_of_batch(model, ids, real) for ids, real in batches]
     return Reads(
-        [torch.stack(own).sum(0) for own in zip(*(b.moments for b in found), strict=True)],
-        *(torch.stack(own).sum(0) for own in zip(*(b[1:] for b in found), strict=True)),
+        [torch.stack(moments).sum(0) for moments in zip(*(r.moments for r in reads), strict=True)],
+        *(torch.stack(values).sum(0) for values in zip(*(r[1:] for r in reads), strict=True)),
     )
 
 
@@ -59,18 +60,20 @@ def _of_batch(model: DecomposedModel, ids: Tensor, real: Tensor) -> Reads:
     g = decomposition.logits(inputs, real).clamp(0, 1)[real]
     moments, silent, outputs = [], [], []
     by_site = zip(decomposition.sites, model.modules, inputs, g.split(decomposition.counts, -1), strict=True)
-    for site, module, x, own in by_site:
+    for site, module, x, site_g in by_site:
         read, write = decomposition.factors(site)
         x = x[real].float()
         moments.append(x.T @ x)
-        silent.append(((1 - own) * (x @ read)).square().sum(0) * write.square().sum(1))
+        silent.append(((1 - site_g) * (x @ read)).square().sum(0) * write.square().sum(1))
         outputs.append((x @ module.matrix().T).square().sum())
     return Reads(moments, g.sum(0), torch.cat(silent), torch.stack(outputs))
 
 
-def read_leaks(decomposition: Decomposition, reads: Reads) -> list[dict[str, Any]]:
+def read_leaks(decomposition: Decomposition, reads: Reads) -> tuple[ReadLeak, ...]:
     """Of every site what its parts write where they are not important, as a share of its squared output (read_leak.py)."""
-    parts = reads.silent.split(decomposition.counts)
+    by_site = zip(decomposition.sites, reads.silent.split(decomposition.counts), reads.outputs, strict=True)
     tiny = torch.finfo(reads.outputs.dtype).tiny
-    shares = [own.sum() / out.clamp_min(tiny) for own, out in zip(parts, reads.outputs, strict=True)]
-    return [{"site": s, "share": v.item()} for s, v in zip(decomposition.sites, shares, strict=True)]
+    return tuple(
+        ReadLeak(site=site, share=(silent.sum() / output.clamp_min(tiny)).item())
+        for site, silent, output in by_site
+    )

@@ -9,8 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
+from rankone.decomposition.evidence.records import (
+    GapAtAlive,
+    Habits,
+    Quantile,
+    Spectrum,
+    SubcomponentRow,
+    WidestGap,
+)
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.evidence.text import EvidenceText
 
@@ -19,7 +26,7 @@ UNDECIDED = (0.05, 0.95)
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
-def subcomponent_rows(text: EvidenceText) -> list[dict[str, Any]]:
+def subcomponent_rows(text: EvidenceText) -> list[SubcomponentRow]:
     """One row per subcomponent, the highest mean importance first.
 
     density: share of positions with g > 0. undecided: share of its importance that lies between .05 and .95. minority:
@@ -30,20 +37,24 @@ def subcomponent_rows(text: EvidenceText) -> list[dict[str, Any]]:
     middle = (g * ((g > UNDECIDED[0]) & (g < UNDECIDED[1]))).sum(0) / g.sum(0).clamp_min(1e-300)
     minority = text.signs.amin(0) / text.signs.sum(0).clamp_min(1e-30)
     decomposition = text.model.decomposition
-    columns = {
-        "subcomponent": decomposition.names(),
-        "site": [s for s, c in zip(decomposition.sites, decomposition.counts, strict=True) for _ in range(c)],
-        "mean_importance": mean.tolist(),
-        "density": density.tolist(),
-        "undecided": middle.tolist(),
-        "minority": minority.tolist(),
-    }
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    rows.sort(key=lambda row: -row["mean_importance"])
-    return [{"rank": i, **row} for i, row in enumerate(rows, 1)]
+    names, means = decomposition.names(), mean.tolist()
+    sites = [s for s, c in zip(decomposition.sites, decomposition.counts, strict=True) for _ in range(c)]
+    densities, middles, minorities = density.tolist(), middle.tolist(), minority.tolist()
+    return [
+        SubcomponentRow(
+            rank=rank,
+            subcomponent=names[i],
+            site=sites[i],
+            mean_importance=means[i],
+            density=densities[i],
+            undecided=middles[i],
+            minority=minorities[i],
+        )
+        for rank, i in enumerate(sorted(range(len(means)), key=lambda i: -means[i]), 1)
+    ]
 
 
-def widest_gap(means: Sequence[float]) -> dict[str, Any] | None:
+def widest_gap(means: Sequence[float]) -> WidestGap | None:
     """The widest step between neighbours of the positive means in log space; None with fewer than two of them.
 
     above, below: the two neighbours; decades: log10 of their ratio; count: how many means are at or over `above`.
@@ -53,43 +64,45 @@ def widest_gap(means: Sequence[float]) -> dict[str, Any] | None:
         return None
     decades, at = max((math.log10(a / b), -i) for i, (a, b) in enumerate(pairwise(order)))
     above, below = order[-at], order[1 - at]
-    return {"above": above, "below": below, "decades": decades, "count": 1 - at}
+    return WidestGap(above=above, below=below, decades=decades, count=1 - at)
 
 
-def spectrum(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def spectrum(rows: Sequence[SubcomponentRow]) -> Spectrum:
     """Summary of the sorted mean importances: quantiles, zeros, the widest gap, and the gap at the bound of alive."""
-    means = [row["mean_importance"] for row in rows]
+    means = [row.mean_importance for row in rows]
     alive = [m for m in means if m > ALIVE_MEAN_IMPORTANCE]
     dead = [m for m in means if 0 < m <= ALIVE_MEAN_IMPORTANCE]
     ordered = sorted(means)
-    return {
-        "zero": sum(m == 0 for m in means),
-        "between_zero_and_alive": len(dead),
-        "widest_gap": widest_gap(means),
-        "gap_at_alive": {
-            "above": min(alive, default=None),
-            "below": max(dead, default=0.0),
-            "decades": math.log10(min(alive) / max(dead)) if alive and dead else None,
-        },
-        "quantiles": {str(q): ordered[round(q * (len(ordered) - 1))] for q in QUANTILES} if means else {},
-    }
+    at_alive = GapAtAlive(
+        above=min(alive, default=None),
+        below=max(dead, default=0.0),
+        decades=math.log10(min(alive) / max(dead)) if alive and dead else None,
+    )
+    quantiles = ((q, ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES if means)
+    return Spectrum(
+        zero=sum(m == 0 for m in means),
+        between_zero_and_alive=len(dead),
+        widest_gap=widest_gap(means),
+        gap_at_alive=at_alive,
+        quantiles=tuple(Quantile(share=q, mean_importance=m) for q, m in quantiles),
+    )
 
 
-def habits(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def habits(rows: Sequence[SubcomponentRow]) -> Habits:
     """What the importances of alive subcomponents look like: the figures that the verdict reads.
 
     undecided: share of all importance between .05 and .95. bipolar: share of alive subcomponents with at least a quarter
     of their importance on the rarer sign of v·x. half_on: share of them that fire at nine in ten positions at a mean
     importance between .05 and .95.
     """
-    alive = [row for row in rows if row["mean_importance"] > ALIVE_MEAN_IMPORTANCE]
-    total = math.fsum(row["mean_importance"] for row in alive)
+    alive = [row for row in rows if row.mean_importance > ALIVE_MEAN_IMPORTANCE]
+    total = math.fsum(row.mean_importance for row in alive)
     if not alive:
-        return {"undecided": 0.0, "bipolar": 0.0, "half_on": 0.0}
+        return Habits(undecided=0.0, bipolar=0.0, half_on=0.0)
     low, high = UNDECIDED
-    half_on = [r["density"] >= 0.9 and low < r["mean_importance"] < high for r in alive]
-    return {
-        "undecided": math.fsum(r["mean_importance"] * r["undecided"] for r in alive) / total,
-        "bipolar": sum(r["minority"] >= 0.25 for r in alive) / len(alive),
-        "half_on": sum(half_on) / len(alive),
-    }
+    half_on = [row.density >= 0.9 and low < row.mean_importance < high for row in alive]
+    return Habits(
+        undecided=math.fsum(row.mean_importance * row.undecided for row in alive) / total,
+        bipolar=sum(row.minority >= 0.25 for row in alive) / len(alive),
+        half_on=sum(half_on) / len(alive),
+    )

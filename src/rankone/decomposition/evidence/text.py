@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rankone.decomposition.evidence.records import Score
 from rankone.decomposition.model import DecomposedModel
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.metrics.kl import kl_per_position
@@ -54,7 +55,7 @@ class EvidenceText:
         part.clean, part.importance = self.clean[::step], self.importance[::step]
         return part
 
-    def measure(self, masks: Masks, route: Bool[Tensor, " sites"] | None = None) -> dict[str, float]:
+    def measure(self, masks: Masks, route: Bool[Tensor, " sites"] | None = None) -> Score:
         """Mean CE (scored tokens) and KL (all real positions) in nats under masks(rows) → (mask, delta).
 
         route: the sites that are masked, the others run plain W; None masks all.
@@ -70,16 +71,16 @@ class EvidenceText:
             ce += next_token_losses(logits, self.ids[rows], valid).sum().item()
             positions += int(present.sum())
             scored += int(valid[:, 1:].sum())
-        return {"ce": ce / scored, "kl": kl / positions}
+        return Score(ce=ce / scored, kl=kl / positions)
 
 
 def _sign_weights(
     model: DecomposedModel, inputs: list[Tensor], importance: Tensor, present: Tensor
 ) -> Float[Tensor, "2 c"]:
-    decomposition, found = model.decomposition, []
+    decomposition, weights = model.decomposition, []
     parts = importance.split(decomposition.counts, -1)
     for site, x, g in zip(decomposition.sites, inputs, parts, strict=True):
         positive = (x @ decomposition.factors(site)[0])[present] > 0
         weight = g[present]
-        found.append(torch.stack(((weight * positive).sum(0), (weight * ~positive).sum(0))))
-    return torch.cat(found, -1)
+        weights.append(torch.stack(((weight * positive).sum(0), (weight * ~positive).sum(0))))
+    return torch.cat(weights, -1)

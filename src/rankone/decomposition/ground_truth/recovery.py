@@ -7,8 +7,7 @@ through all of its few dimensions) should keep as many subcomponents as it has d
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from rankone.core.record import Record
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.site import delta_of, site_weight
 from rankone.models.sites import find_sites
@@ -39,9 +39,8 @@ class SiteTruth:
     dense: int | None = None
 
 
-@dataclass(frozen=True)
-class SiteScore:
-    """One site against its truth.
+class SiteScore(Record):
+    """One site against its truth: one subcomponent per feature (dense None), or so many dense dimensions.
 
     errors: importances farther than 0.1 from the true pattern. per_feature: mean number of subcomponents with importance
     over 0.1 when one feature is active. read, write: mean |cos| of the matched subcomponents with the true directions
@@ -49,7 +48,7 @@ class SiteScore:
     """
 
     site: str
-    truth: str
+    dense: int | None
     errors: int
     per_feature: float
     alive: int
@@ -124,7 +123,7 @@ def site_score(
     share = delta_of(weight, *factors).square().sum() / weight.square().sum()
     return SiteScore(
         site=name,
-        truth="one per feature" if truth.dense is None else f"dense, {truth.dense}",
+        dense=truth.dense,
         errors=errors,
         per_feature=on.sum(1).float().mean().item(),
         alive=int(on.any(0).sum()),
@@ -134,15 +133,15 @@ def site_score(
     )
 
 
-def score(target: TMS | ResidMLP, decomposition: Decomposition, features: int) -> list[dict[str, Any]]:
-    """The score of every decomposed site as plain values."""
+def score(target: TMS | ResidMLP, decomposition: Decomposition, features: int) -> list[SiteScore]:
+    """The score of every decomposed site."""
     truths = truth_of(target)
     with torch.no_grad(), DecomposedModel(target, decomposition) as model:
         importances = single_feature_importance(model, features).split(decomposition.counts, -1)
     weights = {site.name: site_weight(site) for site in find_sites(target, decomposition.sites)}
-    found = []
+    scores = []
     for name, importance in zip(decomposition.sites, importances, strict=True):
         read, write = decomposition.factors(name)
         pair = (read.detach(), write.detach())
-        found.append(asdict(site_score(name, truths[name], importance, pair, weights[name])))
-    return found
+        scores.append(site_score(name, truths[name], importance, pair, weights[name]))
+    return scores

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import model_validator
@@ -15,8 +14,9 @@ from torch import Tensor
 from rankone.core.artifact import new_artifact, refuse_existing, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.core.paths import run_directory
 from rankone.decomposition.config import TrainingConfig
-from rankone.decomposition.ground_truth.recovery import score, truth_of
+from rankone.decomposition.ground_truth.recovery import SiteScore, score, truth_of
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
@@ -24,6 +24,12 @@ from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train
 from rankone.runtime.places import holds
 
 KIND = "toy"
+
+
+class SeedScore(SiteScore):
+    """The score of a site in the run of one seed."""
+
+    seed: int
 
 
 class ToyRecipe(Config):
@@ -41,7 +47,7 @@ class ToyRecipe(Config):
         return self
 
 
-def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
+def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[SiteScore]:
     """Scores per site for one seed; a decomposition cut off goes on from its last checkpoint in `run`."""
     config = recipe.decomposition.model_copy(update={"seed": seed})
     target = train_toy(recipe.target, seed)
@@ -57,15 +63,15 @@ def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[dict[str, Any]]:
 
 
 @holds("out")
-def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[dict[str, Any]]:
+def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[SeedScore]:
     """Scores of seeds 0 … seeds − 1, written with the recipe as an artefact to `out`; runs are kept in OUT.run."""
     refuse_existing(out)
     rows = []
     for seed in range(seeds):
-        found = run_toy(recipe, seed, out.with_name(out.name + ".run") / f"seed-{seed}")
-        rows += [{"seed": seed, **row} for row in found]
+        scores = run_toy(recipe, seed, run_directory(out) / f"seed-{seed}")
+        rows += [SeedScore(seed=seed, **dict(score)) for score in scores]
     with new_artifact(out, KIND, {"recipe": recipe.model_dump()}) as staging:
-        write_json(staging / "scores.json", {"rows": rows})
+        write_json(staging / "scores.json", {"rows": [row.plain() for row in rows]})
     return rows
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
@@ -23,7 +23,7 @@ from rankone.decomposition.importance.vector_mlp import VectorMLP, VectorMLPConf
 DEFAULT = "shared_transformer"  # of recipes and artefacts that do not say
 
 
-def _kind(value: Any) -> str | None:
+def _kind(value: object) -> str | None:
     return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
 
 
@@ -49,7 +49,7 @@ IMPORTANCE: dict[type[Config], type[ImportanceFunction]] = {
 }
 
 
-def read_importance_config(values: dict[str, Any]) -> Config:
+def read_importance_config(values: Mapping[str, object]) -> Config:
     """The configuration of an importance function from an artefact's JSON."""
     return TypeAdapter(ImportanceConfig).validate_python(values)
 

@@ -47,9 +47,11 @@ def principal_factors(
             ids = torch.from_numpy(rows[: -(-POSITIONS // rows.shape[1])].astype(np.int64))
             moments.append(collect_moments(target, sites, ids))
             bar.advance(1)
-    narrow, broad = moments[0], moments[-1]
+    of_narrow, of_broad = moments[0], moments[-1]
     return {
-        s.name: _cut(leading_outputs(narrow[s.name], broad[s.name], contrast, count), narrow[s.name].weight)
+        s.name: _cut(
+            leading_outputs(of_narrow[s.name], of_broad[s.name], contrast, count), of_narrow[s.name].weight
+        )
         for s, count in zip(sites, counts, strict=True)
     }
 

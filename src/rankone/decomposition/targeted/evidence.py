@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankone.decomposition.evidence.attack import adversarial_rows
+from rankone.decomposition.evidence.attack import adversarial_rows, adversary_used
 from rankone.decomposition.evidence.maskings import masking_rows
+from rankone.decomposition.evidence.records import Account, Evidence
 from rankone.decomposition.evidence.sparsity import sparsity
 from rankone.decomposition.evidence.text import EvidenceText
 from rankone.decomposition.masking.masks import MaskParts
@@ -38,14 +38,24 @@ class DeltaOn(DecomposedModel):
 def broad_evidence(
     model: DeltaOn,
     blocks: Blocks,
+    narrow: Evidence,
     ladder: Sequence[int],
     original: dict[str, int] | None = None,
     bar: Meter | None = None,
-) -> dict[str, Any]:
-    """CE and KL under the standard maskings and the adversary's ladder, and the counts of active subcomponents."""
+) -> Account:
+    """CE and KL under the standard maskings and the adversary's ladder, and the counts of active subcomponents.
+
+    narrow: the evidence of the same decomposition on the text it explains.
+    """
     text = EvidenceText(model, blocks)
-    rows = [row for row in masking_rows(text) if not row["delta"]] + adversarial_rows(
-        text, ladder, delta=False, bar=bar
+    rows = [row for row in masking_rows(text) if not row.delta]
+    rows += adversarial_rows(text, ladder, delta=False, bar=bar)
+    return Account(
+        tokens=int(blocks.present.sum()),
+        text=narrow.text,
+        rows=tuple(r if r.delta is None else r.model_copy(update={"delta": True}) for r in rows),
+        **dict(sparsity(text, original)),
+        faithfulness=narrow.faithfulness,
+        delta_norm_share=narrow.delta_norm_share,
+        adversary=adversary_used(text, ladder),
     )
-    rows = [{**row, "delta": None if row["delta"] is None else True} for row in rows]
-    return {"tokens": int(blocks.present.sum()), "rows": rows, **sparsity(text, original)}

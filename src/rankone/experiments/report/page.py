@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rankone.core.artifact import write_text
+from rankone.decomposition.evidence.records import Evidence, Outline
 from rankone.experiments import component_figures, figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report import shown, words
@@ -98,14 +99,14 @@ def _figures(results: Results) -> dict[str, Drawing]:
     return made
 
 
-def _missed(evidence: Mapping[str, Any] | None) -> str:
+def _missed(evidence: Outline | None) -> str:
     """Which properties miss their bar, in a few words; empty without a verdict."""
-    found = (evidence or {}).get("verdict")
-    if found is None:
+    if not isinstance(evidence, Evidence):
         return ""
-    missed = [row["name"] for row in found["properties"] if row["met"] is False]
-    held = sum(row["met"] is True for row in found["properties"])
-    return f"{held} of {len(found['properties'])} properties hold" + (
+    properties = evidence.verdict.properties
+    missed = [finding.name.words for finding in properties if finding.met is False]
+    held = sum(finding.met is True for finding in properties)
+    return f"{held} of {len(properties)} properties hold" + (
         f"; missed: {', '.join(missed)}" if missed else ""
     )
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from rankone.core.artifact import read_json
 from rankone.core.errors import RankOneError
+from rankone.decomposition.evidence.records import Outline, read_outline
 from rankone.experiments.names import method_order
 from rankone.experiments.tables import Summary, read_table, smallest_budget, summarise_runs
 
 _KEYS = ("chance", "forget", "retain", "component", "label", "base", "methods")
-_EVIDENCE_KEYS = ("rows", "alive_total", "subcomponents", "l0_total", "faithfulness")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Results:
     components: list[dict[str, Any]]
     rollouts: list[dict[str, Any]]
     zero_token: list[dict[str, Any]] | None
-    evidence: dict[str, Any] | None
+    evidence: Outline | None
     counted: Summary
 
     @property
@@ -70,7 +70,7 @@ def read_results(directory: Path | str) -> Results:
         components=read_table(directory / "components.parquet"),
         rollouts=_rollouts(directory / "rollouts.json"),
         zero_token=read_table(zero) if zero.exists() else None,
-        evidence=_with_keys(evidence, _EVIDENCE_KEYS) if evidence.exists() else None,
+        evidence=read_outline(read_json(evidence), str(evidence)) if evidence.exists() else None,
         counted=summarise_runs(runs, float(summary["chance"]), summary["forget"], summary["retain"]),
     )
 

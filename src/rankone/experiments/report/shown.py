@@ -9,7 +9,7 @@ from typing import Any
 
 from rankone.core.artifact import file_hash
 from rankone.core.escaping import clipped
-from rankone.decomposition.evidence.kinds import named
+from rankone.decomposition.evidence.records import Evidence, Outline
 from rankone.experiments import figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
@@ -172,27 +172,25 @@ def candidates(results: Results) -> Table:
     return Table.of("", columns, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
 
 
-def maskings(evidence: Mapping[str, Any]) -> Table:
+def maskings(evidence: Outline) -> Table:
     """CE and KL of the decomposed model under each masking."""
-    rows = [[named(r), r.get("delta"), r.get("ce"), r.get("kl")] for r in evidence["rows"]]
+    rows = [[row.title, row.delta, row.ce, row.kl] for row in evidence.rows]
     columns = ["masking", "delta kept", Column("CE", ".2f"), Column("KL to the target", ".2f")]
     return Table.of("", columns, rows, "Nats per token.")
 
 
-def layers(evidence: Mapping[str, Any]) -> Table | None:
+def layers(evidence: Outline) -> Table | None:
     """What is alive and needed in each layer, if it was measured."""
-    keys = ("layer", "l0", "alive", "subcomponents")
-    rows = [[r.get(key) for key in keys] for r in evidence.get("per_layer", [])]
+    rows = [[row.layer, row.l0, row.alive, row.subcomponents] for row in evidence.per_layer]
     return Table.of("", ["layer", Column("L0", ".1f"), "alive", "subcomponents"], rows) if rows else None
 
 
-def verdict(evidence: Mapping[str, Any]) -> Table | None:
+def verdict(evidence: Outline) -> Table | None:
     """The four properties and the known failures, each with its bar, if the evidence has a verdict."""
-    found = evidence.get("verdict")
-    if found is None:
+    if not isinstance(evidence, Evidence):
         return None
-    rows = [[r["name"], _MET[r["met"]], r["said"], r["bar"]] for r in found["properties"]]
-    rows += [[r["name"], _ABSENT[r["met"]], r["said"], r["bar"]] for r in found["failures"]]
+    rows = [[f.name.words, _MET[f.met], f.said, f.bar] for f in evidence.verdict.properties]
+    rows += [[f.name.words, _ABSENT[f.met], f.said, f.bar] for f in evidence.verdict.failures]
     return Table.of("", ["property or failure", "verdict", "measured", "bar"], rows)
 
 
