@@ -25,6 +25,7 @@ from rankone.decomposition.training import recompute
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.state import state_of
 from rankone.decomposition.training.trainer import Trainer
+from rankone.subject import Subject
 from rankone.text.sources.directory import DirectoryCorpus
 
 SEPARATE = {"reconstruction.form": "separate"}
@@ -231,8 +232,8 @@ def outcome(corpus, tokenizer, tmp_path_factory, monkeypatch):
         recomputed.clear()
         kernels.kernel.cache_clear()
         folder = tmp_path_factory.mktemp("run")
-        rows = training_rows(config, tokenizer, corpus, folder, "hash")
         model = target(vocab_size=VOCAB)
+        rows = training_rows(config, Subject(model, tokenizer, corpus), folder, "hash")
         trainer = Trainer(model, new_decomposition(model, config, rows), rows, config)
         train(trainer, folder, "hash", log_every=1)
         run.folder = folder

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from rankone.core.claims import claim, require_claim, retired, staging_folder
 from rankone.core.errors import RankOneError
@@ -29,6 +31,7 @@ from rankone.core.files import (
 from rankone.core.manifest import MANIFEST, Manifest, check_files, hashed_files, read_manifest
 from rankone.core.provenance import environment, git_revision
 from rankone.core.schemas.kinds import schema_of
+from rankone.core.schemas.schema import Document
 
 if TYPE_CHECKING:
     import torch
@@ -65,11 +68,11 @@ class Artifact:
     manifest: Manifest
 
     @property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, JsonValue]:
         """How it was made: plain values by name, those of the environment and those that its kind adds."""
         return dict(self.manifest.provenance)
 
-    def json(self, name: str = "config.json") -> dict[str, Any]:
+    def json(self, name: str = "config.json") -> Document:
         """Read one of its JSON files, as the schema version of today would hold it."""
         document = read_json(self._listed(name))
         return schema_of(self.manifest.kind).current(name, document, self.manifest.schema_version)

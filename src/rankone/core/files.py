@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, overload
+
+from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
 
@@ -34,7 +36,11 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
+@overload
+def read_json(path: Path) -> dict[str, JsonValue]: ...
+@overload
+def read_json(path: Path, kind: type[list]) -> list[JsonValue]: ...
+def read_json(path: Path, kind: type[dict] | type[list] = dict) -> dict[str, JsonValue] | list[JsonValue]:
     """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
     try:
         value = parse_json(path.read_text("utf8"))
@@ -47,7 +53,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
     return value
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str) -> JsonValue:
     """The value of a JSON text; ValueError where it is no JSON, nests too deep or has a key twice."""
     try:
         return json.loads(text, object_pairs_hook=_without_doubles)
@@ -55,7 +61,7 @@ def parse_json(text: str) -> Any:
         raise ValueError("it nests too deep") from None
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     values = dict(pairs)
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]

@@ -7,7 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 _SOURCE = Path(__file__).resolve().parents[1]
 _PACKAGES = ("rankone", "torch", "transformers", "tokenizers", "numpy")
@@ -26,7 +27,7 @@ def git_revision(source: Path = _SOURCE) -> str | None:
     return None if revision is None else revision + ("+dirty" if dirty else "")
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, JsonValue]:
     """Versions and machine facts that a result needs to be reproduced."""
     import torch
 

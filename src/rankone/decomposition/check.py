@@ -6,7 +6,7 @@ on a few random tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -123,7 +123,7 @@ def _read_past(target: PreTrainedModel, ids: Tensor, placed: dict[str, Decompose
     return [name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
 
-def _watch(name: str, calls: Calls) -> Any:
+def _watch(name: str, calls: Calls) -> Callable[..., None]:
     """A pre-hook that notes the shape a site is called with."""
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG001

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -30,9 +29,9 @@ class Prefix:
 
     def __init__(self, blocks: int, kept: int) -> None:
         self.blocks, self._kept = blocks, kept
-        self._entries: list[tuple[Tensor, int, bool, Any]] = []
+        self._entries: list[tuple[Tensor, int, bool, object]] = []
         self._verified = False
-        self.output: Any = None
+        self.output: object = None
         self.replays = False
 
     def full(self, ids: Int[Tensor, "b t"], forward: Callable[[], Tensor]) -> Float[Tensor, "b t vocab"]:
@@ -68,7 +67,7 @@ class Prefix:
         self.blocks, self._entries = 0, []
         return False
 
-    def _from(self, output: Any, forward: Callable[[], Tensor]) -> Tensor:
+    def _from(self, output: object, forward: Callable[[], Tensor]) -> Tensor:
         self.output, self.replays = output, True
         try:
             return forward()
@@ -80,7 +79,7 @@ class Prefix:
         self._entries = [*self._entries, entry][-self._kept :]
         self.output = None
 
-    def _find(self, ids: Tensor) -> Any:
+    def _find(self, ids: Tensor) -> object:
         autocast = torch.is_autocast_enabled(ids.device.type)
         for kept, version, under, output in reversed(self._entries):
             same = kept._version == version and under == autocast and kept.shape == ids.shape
@@ -96,7 +95,7 @@ class PrefixBlock(StandIn):
         super().__init__(base)
         self.prefix, self.last = prefix, last
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> object:
         """The block's output; while the prefix replays, that of its last block, whichever block this is."""
         if self.prefix.replays:
             return self.prefix.output

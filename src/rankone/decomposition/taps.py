@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ def block_inputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, F
     """Collect the hidden states each block is first called with while the block runs, by path."""
     inputs: dict[str, Tensor] = {}
 
-    def keep(path: str) -> Any:
+    def keep(path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             # The first call alone: a late start tries the forward a second time, on stand-ins.

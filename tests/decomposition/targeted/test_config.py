@@ -65,7 +65,8 @@ def test_the_rows_of_a_run_come_from_both_texts(tmp_path, monkeypatch):
         return drawn[-1][1]
 
     monkeypatch.setattr(run_module, "mixture_rows", recorded)
-    rows = training_rows(config, small_tokenizer(), BuiltinCorpus(), tmp_path, "hash")
+    subject = Subject(target(vocab_size=VOCAB), small_tokenizer(), BuiltinCorpus())
+    rows = training_rows(config, subject, tmp_path, "hash")
     (first, narrow), (second, broad) = drawn
     assert (first, second) == (["de"], ["en"])
     assert np.array_equal(rows[[0, 1, 4]], narrow[[0, 1, 2 % len(narrow)]])

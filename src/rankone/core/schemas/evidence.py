@@ -8,6 +8,7 @@ are named by a kind; what is the same for every adversary is left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from rankone.core.errors import RankOneError
@@ -77,7 +78,7 @@ _SECTIONS = {
 }
 
 
-def _step(name: str, document: Document, change: Any) -> Document:
+def _step(name: str, document: Document, change: Callable[[_Loose], _Loose]) -> Document:
     if name != FILE:
         return document
     try:

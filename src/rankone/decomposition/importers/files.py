@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -64,7 +63,7 @@ def joined(source: RunFiles, target: RunFiles) -> RunFiles:
     )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file of a published run."""
     try:
         values = yaml.safe_load(path.read_text("utf8"))

@@ -11,16 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rankone.core.artifact import file_hash, new_artifact, refuse_existing
+from rankone.core.artifact import Provenance, file_hash, new_artifact, refuse_existing
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.record import Record
 from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
 from rankone.decomposition.importers.files import RunFiles, read_yaml
 from rankone.decomposition.importers.foreign import read_foreign
@@ -50,8 +50,7 @@ TARGET_PREFIX = "target_model."
 STAGES = 4
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(Record):
     """What was written, and how faithful each site is: ‖Δ‖² / ‖W‖², near 0 for a trained decomposition."""
 
     model: Path
@@ -138,7 +137,7 @@ def decomposition_from(
     return Decomposition(factors, transformer_from(tensors, sizes, table, where)).eval().requires_grad_(False)
 
 
-def _importance_sizes(values: dict[str, Any], where: str) -> SharedTransformerConfig:
+def _importance_sizes(values: Mapping[str, object], where: str) -> SharedTransformerConfig:
     """Sizes of the importance function; a kind that is not read yet is refused by its name."""
     ci = values.get("ci_config")
     kind = ci.get("fn_type") if isinstance(ci, dict) else values.get("ci_fn_type") or values.get("gate_type")
@@ -158,16 +157,15 @@ def _importance_sizes(values: dict[str, Any], where: str) -> SharedTransformerCo
     return PublishedTransformer.checked(nested, f"{where}: simple_transformer_ci_cfg").ours(where)
 
 
-def _counts(values: dict[str, Any], sites: list[Site], where: str) -> dict[str, int]:
+def _counts(values: Mapping[str, object], sites: list[Site], where: str) -> dict[str, int]:
     """C of every decomposed site, from `module_info` or, in older files, `target_module_patterns` and one C."""
-    info = values.get("module_info")
-    if info is None:
-        info = [
-            {"module_pattern": p, "C": values.get("C")} for p in values.get("target_module_patterns") or []
-        ]
+    info, patterns = values.get("module_info"), values.get("target_module_patterns")
+    if info is None and isinstance(patterns, list):
+        info = [{"module_pattern": pattern, "C": values.get("C")} for pattern in patterns]
     counts: dict[str, int] = {}
-    for entry in info:
-        pattern, count = entry.get("module_pattern"), entry.get("C")
+    for entry in info if isinstance(info, list) else []:
+        about = entry if isinstance(entry, dict) else {}
+        pattern, count = about.get("module_pattern"), about.get("C")
         if not isinstance(pattern, str) or not isinstance(count, int) or count < 1:
             raise RankOneError(f"{where}: module_info {entry} needs a module_pattern and a C of at least 1.")
         hits = [site.name for site in sites if fnmatchcase(site.name, pattern)]
@@ -208,7 +206,7 @@ def _write_model(
     target: SimpleMLPForCausalLM,
     tokenizer: PreTrainedTokenizerBase | None,
     path: Path,
-    provenance: dict[str, Any],
+    provenance: Provenance,
 ) -> None:
     with new_artifact(path, "model", provenance) as staging:
         target.save_pretrained(staging)
@@ -222,7 +220,7 @@ def _name_special_tokens(target: SimpleMLPForCausalLM, tokenizer: PreTrainedToke
             setattr(target.config, name, getattr(tokenizer, name))
 
 
-def _provenance(files: RunFiles) -> dict[str, Any]:
+def _provenance(files: RunFiles) -> dict[str, JsonValue]:
     """Names and hashes of the files read, and the published configurations whole."""
     present = [p for p in vars(files).values() if p is not None]
     configs = {p.name: read_yaml(p) for p in (files.config, files.model_config) if p is not None}
@@ -247,10 +245,10 @@ def _account(
             delta_of(weight, read, write).square().sum() / weight.square().sum().clamp_min(1e-30)
         ).item()
     return Imported(
-        out / "model",
-        None if decomposition is None else out / "decomposition",
-        target.config.max_position_embeddings,
-        tokenizer,
-        counts,
-        unexplained,
+        model=out / "model",
+        decomposition=None if decomposition is None else out / "decomposition",
+        context=target.config.max_position_embeddings,
+        tokenizer=tokenizer,
+        counts=counts,
+        unexplained=unexplained,
     )

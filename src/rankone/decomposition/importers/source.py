@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from rankone.core.errors import RankOneError
 from rankone.core.optional import optional
@@ -40,6 +40,12 @@ class WandbRun:
 
     def __str__(self) -> str:
         return f"{self.entity}/{self.project}/{self.run}"
+
+
+class _RemoteFile(Protocol):
+    name: str
+
+    def download(self, root: str, exist_ok: bool) -> object: ...
 
 
 def open_source(source: str, target: str | None = None) -> RunFiles:
@@ -109,7 +115,7 @@ def _from_wandb(run: WandbRun) -> Path:
     return folder
 
 
-def _wanted(files: list[Any]) -> list[Any]:
+def _wanted(files: list[_RemoteFile]) -> list[_RemoteFile]:
     """Configurations, tokenizer, and the last checkpoint of each kind among a run's files."""
     names = {file.name: file.name.rpartition("/")[2] for file in files}
     chosen = [file for file in files if names[file.name] in WANTED]

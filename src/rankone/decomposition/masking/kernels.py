@@ -6,15 +6,18 @@ import functools
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from rankone.runtime.progress import log
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 @functools.cache
-def kernel(function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+def kernel(function: Callable[P, R], compiled: bool) -> Callable[P, R]:
     """The function itself, or compiled for each shape it meets (on the CPU some seconds per kernel and shape)."""
     return torch.compile(function, dynamic=False) if compiled and _has_compiler() else function
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -33,14 +32,14 @@ class RecomputedBlock(StandIn):
         super().__init__(base)
         self._sites = list(sites)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> object:
         """The block's output."""
         if not torch.is_grad_enabled():
             return self.base(*args, **kwargs)
         first = [{name: getattr(site, name) for name in _SET} for site in self._sites]
         runs = 0
 
-        def run(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: object, **kwargs: object) -> object:
             nonlocal runs
             runs += 1
             if runs == 1:
@@ -52,7 +51,7 @@ class RecomputedBlock(StandIn):
 
 
 @contextmanager
-def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[dict[str, Any]]) -> Iterator[None]:
+def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[dict[str, object]]) -> Iterator[None]:
     """Sites as they were in a block's first run; what they are now comes back whatever happens."""
     now = [{name: getattr(site, name) for name in _SET} for site in sites]
     _put(sites, wanted)
@@ -62,7 +61,7 @@ def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[dict[str, Any]])
         _put(sites, now)
 
 
-def _put(sites: Sequence[DecomposedSite], values: Sequence[dict[str, Any]]) -> None:
+def _put(sites: Sequence[DecomposedSite], values: Sequence[dict[str, object]]) -> None:
     for site, settings in zip(sites, values, strict=True):
         for name, value in settings.items():
             setattr(site, name, value)
