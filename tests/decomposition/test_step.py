@@ -8,7 +8,7 @@ from tests.decomposition.oracle import Drawn, Oracle, ascended
 from tests.decomposition.tiny import recipe, trainer
 
 from rankone.decomposition.training import passes
-from rankone.decomposition.training import trainer as module
+from rankone.decomposition.training import step as module
 
 CASES = {
     "merged": {},

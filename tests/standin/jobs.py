@@ -66,7 +66,7 @@ def steps(model, **changes):
     model.to("cuda")
     trainer = Trainer(model, new_decomposition(model, config), token_rows(config), config)
     with trainer.installed():
-        assert trainer._head is not None
+        assert trainer.head is not None
         trainer.warm_up(1)
         told = [trainer.step(step) for step in range(2)]
     assert all(math.isfinite(value) for losses in told for value in losses.values())

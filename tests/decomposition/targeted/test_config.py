@@ -165,7 +165,7 @@ def test_a_cut_run_goes_on_to_the_bit(tmp_path):
 def test_metrics_tell_both_streams_and_no_delta_is_formed(monkeypatch):
     built = trainer(targeted())
     assert built.weights == []
-    monkeypatch.setattr(built, "_faithfulness", lambda: pytest.fail("V U was formed"))
+    monkeypatch.setattr(built, "faithfulness_loss", lambda dtype: pytest.fail("V U was formed"))
     with built.model:
         found = built.step(0)
     assert "faithfulness" not in found

@@ -118,9 +118,9 @@ def test_steps_are_those_with_whole_logits(form, monkeypatch):
     for whole in (True, False):
         run = trainer(tiny_recipe(reconstruction__form=form, importance_clip=1e9))
         with run.model if whole else run.installed():
-            assert (run._head is None) == whole
+            assert (run.head is None) == whole
             told.append([run.step(step) for step in range(2)])
-        assert run._head is None
+        assert run.head is None
         gradients.append({k: p.grad for k, p in run.decomposition.named_parameters()})
     for ours, expected in zip(told[1], told[0], strict=True):
         assert ours == pytest.approx(expected, rel=1e-4, abs=1e-9)

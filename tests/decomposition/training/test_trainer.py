@@ -13,7 +13,7 @@ from tests.decomposition.tiny import mask_of, recipe, target, token_rows, traine
 from rankone.core.errors import RankOneError
 from rankone.decomposition.init.start import count_for, new_decomposition
 from rankone.decomposition.model import save_decomposition
-from rankone.decomposition.training import trainer as module
+from rankone.decomposition.training import step as module
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.state import put_state, state_of
 from rankone.models.sites import find_sites
@@ -411,9 +411,9 @@ def test_batches_are_read_in_order_and_start_again():
 
 def test_warm_up_lowers_faithfulness_with_an_optimiser_that_is_thrown_away():
     built = trainer(recipe(initialisation="random"))
-    before = built._faithfulness().item()
+    before = built.faithfulness_loss().item()
     built.warm_up(30)
-    assert built._faithfulness().item() < 0.9 * before
+    assert built.faithfulness_loss().item() < 0.9 * before
     assert not built.optimizer.state
 
 
