@@ -15,7 +15,7 @@ from rankone.core.artifact import environment as versions_and_revision
 def environment() -> dict[str, Any]:
     """Processor, cores, threads, load, GPU, versions, git revision, whether the tree had changes, and the date."""
     found = versions_and_revision()
-    revision = found["git_revision"] or ""
+    revision = str(found["git_revision"] or "")
     return {
         **found,
         "git_revision": revision.removesuffix("+dirty") or None,

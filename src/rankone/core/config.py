@@ -1,4 +1,4 @@
-"""Configuration as frozen pydantic models read from YAML; an unknown key is an error that names it."""
+"""Frozen pydantic models: configurations, read from YAML, and records of what was measured; an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from rankone.core.errors import RankOneError, nearest
 
@@ -65,23 +66,33 @@ class Config(BaseModel):
         return values
 
     @classmethod
-    def checked(cls, values: dict[str, object], where: str) -> Self:
+    def checked(cls, values: object, where: str) -> Self:
         """Validate `values`; errors name the field, the value and the place they came from."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            said = [_said(dict(e), list(cls.model_fields)) for e in error.errors()]
+            said = [_said(e, list(cls.model_fields)) for e in error.errors()]
             raise RankOneError(f"{where}: " + "; ".join(said)) from error
 
 
-def _said(error: dict[str, Any], fields: list[str]) -> str:
+class Record(Config):
+    """Base of what is measured and saved; unlike a recipe it may hold infinities: a run that failed is told as it is."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="constants")
+
+    def plain(self) -> dict[str, JsonValue]:
+        """Its values as JSON holds them."""
+        return self.model_dump(mode="json")
+
+
+def _said(error: ErrorDetails, fields: list[str]) -> str:
     """One problem: the field and its value; what is wrong between fields names them itself."""
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
     if not place:
         return said
     name = ".".join(map(str, place)).rstrip("_")
     if error["type"] == "literal_error":
-        return f"unknown {name} {_repr(error['input'])}; choose {error['ctx']['expected']}"
+        return f"unknown {name} {_repr(error['input'])}; choose {error.get('ctx', {}).get('expected')}"
     given = _repr(error["input"])
     unknown = error["type"] == "extra_forbidden" and len(place) == 1
     hint = nearest(str(place[0]), fields) if unknown else ""

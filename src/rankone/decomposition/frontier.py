@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rankone.core.record import Record
+from rankone.core.config import Record
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.records import Evidence, Masking, kl_of
 from rankone.render.colours import PALETTE

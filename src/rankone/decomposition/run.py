@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, refuse_existing
+from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.record import Record
 from rankone.decomposition.check import check_wrap
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.gather import gather_evidence, work
@@ -257,13 +257,29 @@ class _Explained(Record, extra="ignore"):
     targeted: _Explained | None = None
 
 
-class _Made(Record, extra="ignore"):
+class _Text(Record, extra="ignore"):
+    fingerprint: str
+
+
+class Made(Record, extra="ignore"):
+    """What the manifest of a decomposition of any version says of its making, as far as later verbs ask for it.
+
+    recipe and text: None of an imported one. original_subcomponents: by site, before dead ones were folded into delta.
+    """
+
+    original_subcomponents: dict[str, int] | None = None
     recipe: _Explained | None = None
+    text: _Text | None = None
+
+
+def made_of(artifact: Artifact) -> Made:
+    """How the decomposition in an artefact was made."""
+    return Made.checked(artifact.provenance, f"the manifest of '{artifact.path}'")
 
 
 def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
     """The text a decomposition explains, as far as the corpus has its domains; of imported ones all domains alike."""
-    recipe = _recipe_of(artifact)
+    recipe = made_of(artifact).recipe
     if recipe is None:
         return {domain: DomainMix(weight=1.0) for domain in corpus.domains()}
     return _known((recipe.targeted or recipe).mixture, corpus)
@@ -271,12 +287,8 @@ def mixture_of(artifact: Artifact, corpus: Corpus) -> Mixture:
 
 def broad_of(artifact: Artifact, corpus: Corpus) -> Mixture | None:
     """The broad text of a targeted decomposition, as far as the corpus has its domains; None of a full one."""
-    recipe = _recipe_of(artifact)
+    recipe = made_of(artifact).recipe
     return _known(recipe.mixture, corpus) if recipe is not None and recipe.targeted is not None else None
-
-
-def _recipe_of(artifact: Artifact) -> _Explained | None:
-    return _Made.checked({**artifact.provenance}, f"the manifest of {artifact.path}").recipe
 
 
 def _known(mixture: Mixture, corpus: Corpus) -> Mixture:

@@ -8,7 +8,7 @@ shapes, and the vectors that B's recipe starts from; an aligned start is the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.record import Record
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.sparsity import ALIVE_MEAN_IMPORTANCE
 from rankone.decomposition.init.start import new_decomposition
@@ -110,11 +110,11 @@ def alive_on(model: DecomposedModel, blocks: Blocks, rows: int = 8) -> Bool[Tens
     return total / int(blocks.present.sum()) > ALIVE_MEAN_IMPORTANCE
 
 
-def initial_pairs(target: nn.Module, recipe: Mapping[str, JsonValue] | None) -> dict[str, Pair] | None:
+def initial_pairs(target: nn.Module, recipe: JsonValue) -> dict[str, Pair] | None:
     """The (V, U) a recipe starts from; None where there is no recipe, or it starts from another run."""
-    if recipe is None or recipe.get("continue_from") is not None:
+    if not isinstance(recipe, dict) or recipe.get("continue_from") is not None:
         return None
-    fresh = new_decomposition(target, DecomposeConfig.checked({**recipe}, "the recipe in the manifest"))
+    fresh = new_decomposition(target, DecomposeConfig.checked(recipe, "the recipe in the manifest"))
     return {s: (fresh.factors(s)[0].detach(), fresh.factors(s)[1].detach()) for s in fresh.sites}
 
 

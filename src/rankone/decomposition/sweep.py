@@ -18,7 +18,7 @@ from rankone.decomposition.evidence.records import evidence_of
 from rankone.decomposition.frontier import Point, frontier_figure, point
 from rankone.decomposition.model import KIND as DECOMPOSITION
 from rankone.decomposition.model import load_decomposition
-from rankone.decomposition.run import decompose
+from rankone.decomposition.run import decompose, made_of
 from rankone.render.theme import svg
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
@@ -78,10 +78,12 @@ def sweep(config: DecomposeConfig, subject: Subject, run: Path, out: Path) -> li
 def _refuse_other(path: Path, config: DecomposeConfig, subject: Subject) -> None:
     """A finished run counts only if recipe, model and text are the same."""
     load_decomposition(path, subject.model)
-    made = open_artifact(path, DECOMPOSITION).provenance
+    artifact = open_artifact(path, DECOMPOSITION)
+    text = made_of(artifact).text
     if (
-        made["recipe"] != config.model_dump(mode="json")
-        or made["text"]["fingerprint"] != subject.corpus.fingerprint()
+        artifact.provenance["recipe"] != config.model_dump(mode="json")
+        or text is None
+        or text.fingerprint != subject.corpus.fingerprint()
     ):
         raise RankOneError(
             f"'{path}' was made by another recipe or from other text. Use another run directory."

@@ -65,7 +65,7 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
 
     RankOneError for anything but plain LoRA factors of linear maps, and for missing or surplus tensors.
     """
-    config = read_json(folder / CONFIG)
+    config: dict[str, Any] = read_json(folder / CONFIG)
     refused = [k for k in ("use_dora", "use_rslora", "modules_to_save") if config.get(k)]
     if config.get("peft_type") != "LORA" or refused or config.get("bias", "none") != "none":
         raise RankOneError(f"'{folder}' is no plain LoRA adapter ({', '.join(refused) or 'type or bias'}).")

@@ -77,7 +77,8 @@ def _harvest(
         log.info(f"{shard.folder} is finished")
         return True
     done = folder.parts()
-    first = done[-1].json("progress.json")["stop"] if done else 0
+    progress: dict[str, Any] = done[-1].json("progress.json") if done else {"stop": 0}
+    first = progress["stop"]
     if done:
         log.info(f"{shard.folder}: resuming at batch {first}")
     with (

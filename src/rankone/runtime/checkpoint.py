@@ -162,7 +162,7 @@ def _verified(run: Path, config_hash: str) -> str | None:
     found = _steps(run)
     if not found:
         return None
-    state = open_artifact(found[-1], KIND).json("state.json")
+    state: dict[str, Any] = open_artifact(found[-1], KIND).json("state.json")
     if state["config_hash"] != config_hash:
         raise RankOneError(
             f"'{found[-1]}' belongs to another configuration. Use another run directory, "
@@ -176,7 +176,7 @@ def last_tensors(run: Path) -> Mapping[str, Tensor]:
     found = _steps(run)
     if not found:
         raise RankOneError(f"'{run}' holds no checkpoint. Check the path of the run directory.")
-    state = open_artifact(found[-1], KIND).json("state.json")
+    state: dict[str, Any] = open_artifact(found[-1], KIND).json("state.json")
     return SavedTensors(found[-1], state.get("splits", {}))
 
 

@@ -51,10 +51,10 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
     from rankone.decomposition.evidence.attack import ladder_to
     from rankone.decomposition.evidence.save import save_evidence
     from rankone.decomposition.evidence.tables import evidence_tables
-    from rankone.decomposition.run import account_on, broad_of, mixture_of
+    from rankone.decomposition.run import account_on, broad_of, made_of, mixture_of
 
     loaded, artifact, corpus = opening.decomposition, opening.decomposition_artifact, opening.corpus
-    original = artifact.provenance["original_subcomponents"]
+    original = made_of(artifact).original_subcomponents
     account, rows = account_on(
         opening.bare,
         loaded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -68,6 +68,7 @@ def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
         request.recipe, without=list(request.without) or None, tokenizer_from=request.tokenizer_from
     )
     train(config, request.preset, opening.corpus, request.run or run_directory(out), out)
+    measured: dict[str, Any] = read_json(out / "pretraining.json")
     domains = [
         PretrainedDomain(
             domain=domain,
@@ -76,7 +77,7 @@ def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
             chance=row["chance"],
             tokens=int(row["tokens"]),
         )
-        for domain, row in read_json(out / "pretraining.json").items()
+        for domain, row in measured.items()
     ]
     return PretrainReply(out=out, domains=tuple(domains))
 

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from rankone.core.artifact import Artifact
-from rankone.core.record import Record
+from rankone.core.config import Record
 from rankone.core.schemas.evidence import FILE, SCHEMA
 
 
@@ -344,9 +344,9 @@ def read_outline(document: dict[str, JsonValue], where: str) -> Outline:
     version = document.get("schema_version", 1)
     current = SCHEMA.current(FILE, document, version if isinstance(version, int) else 1)
     kind = Evidence if "verdict" in current else Outline
-    return kind.checked({**current}, where)
+    return kind.checked(current, where)
 
 
 def evidence_of(artifact: Artifact) -> Evidence:
     """The evidence in an artefact, migrated to the version of today."""
-    return Evidence.checked({**artifact.json(FILE)}, str(artifact.path / FILE))
+    return Evidence.checked(artifact.json(FILE), str(artifact.path / FILE))

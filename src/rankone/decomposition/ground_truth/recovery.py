@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from rankone.core.record import Record
+from rankone.core.config import Record
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.site import delta_of, site_weight
 from rankone.models.sites import find_sites

@@ -5,7 +5,7 @@ The masks of a site are set from outside, so a block's second run sets those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -47,11 +47,11 @@ class RecomputedBlock(StandIn):
             with _settings(self._sites, [settings | {"keep_output": False} for settings in first]):
                 return self.base(*args, **kwargs)
 
-        return again(run, *args, **kwargs)
+        return again(run, *args, **kwargs)  # pyright: ignore[reportArgumentType]
 
 
 @contextmanager
-def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[dict[str, object]]) -> Iterator[None]:
+def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[Mapping[str, object]]) -> Iterator[None]:
     """Sites as they were in a block's first run; what they are now comes back whatever happens."""
     now = [{name: getattr(site, name) for name in _SET} for site in sites]
     _put(sites, wanted)
@@ -61,7 +61,7 @@ def _settings(sites: Sequence[DecomposedSite], wanted: Sequence[dict[str, object
         _put(sites, now)
 
 
-def _put(sites: Sequence[DecomposedSite], values: Sequence[dict[str, object]]) -> None:
+def _put(sites: Sequence[DecomposedSite], values: Sequence[Mapping[str, object]]) -> None:
     for site, settings in zip(sites, values, strict=True):
         for name, value in settings.items():
             setattr(site, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -18,7 +19,8 @@ LENGTH = 65
 def trained_domains(model: PreTrainedModel) -> tuple[str, ...]:
     """Domains of the mixture that a model of `rankone pretrain` was trained on; empty for any other model."""
     path = Path(model.name_or_path or "") / MANIFEST
-    recipe = read_json(path).get("provenance", {}).get("recipe", {}) if path.is_file() else {}
+    manifest: dict[str, Any] = read_json(path) if path.is_file() else {}
+    recipe = manifest.get("provenance", {}).get("recipe", {})
     if not isinstance(recipe, dict):
         return ()
     left_out = recipe.get("without") or ()

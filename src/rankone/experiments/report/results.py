@@ -84,7 +84,7 @@ def _with_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _rollouts(path: Path) -> list[dict[str, Any]]:
-    rows = read_json(path, list)
+    rows: list[Any] = read_json(path, list)
     for i, row in enumerate(rows):
         for key in ("prompt", "domain", "before", "after"):
             if not isinstance(row, dict) or key not in row:

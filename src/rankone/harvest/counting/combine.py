@@ -83,7 +83,7 @@ def gather(runs: list[Path]) -> Source:
             )
     assert first is not None
     _refuse_gaps(folders)
-    finished = [read_json(folder / "finished.json") for folder in folders]
+    finished: list[dict[str, Any]] = [read_json(folder / "finished.json") for folder in folders]
     parts: list[Artifact] = []
     for folder, end in zip(folders, finished, strict=True):
         index = int(folder.name.split("-")[1])  # shards may come in any order

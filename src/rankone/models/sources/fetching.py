@@ -73,7 +73,7 @@ def _from_builtin(request: FetchRequest) -> Fetched:
 def read_fetched(path: Path | str) -> Fetched:
     """What a fetched folder says of itself; RankOneError where it is none or was altered."""
     found = open_artifact(path, KIND).provenance.get("fetched")
-    if found is None:
+    if not isinstance(found, dict):
         raise RankOneError(f"'{path}' was not made by a fetch. Check the path.")
     return Fetched.checked({**found, "path": path}, str(path))
 
