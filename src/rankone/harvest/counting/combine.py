@@ -98,7 +98,7 @@ def _refuse_uncounted(folder: Path, parts: list[Artifact], batches: range) -> No
     """Refuse a shard of whose batches some are in no part, or in two: a part was removed or copied."""
     counted: list[int] = []
     for part in parts:
-        progress = part.json("progress.json")
+        progress: dict[str, Any] = part.json("progress.json")
         counted += [batch for batch in batches if progress["first"] <= batch < progress["stop"]]
     if counted != list(batches):
         wrong = next(iter({b for b in counted if counted.count(b) > 1} or set(batches) - set(counted)), None)
