@@ -15,8 +15,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # Rooms and sub-rooms, in alphabetical order, one a line: folders or files below src/rankone without their `.py`.
 CLEAN = (
+    "cli",
     "core",
     "decomposition",
+    "metrics",
+    "session",
     "subject",
     "workspace",
 )
