@@ -8,7 +8,7 @@ from rankone.edits.finding.request import Found
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.experiments.real_model.config import MET_DEGENERATE
-from rankone.metrics.damage import Damage
+from rankone.metrics.damage_record import Damage
 
 
 class Fitted(Config):
