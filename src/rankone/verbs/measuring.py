@@ -342,7 +342,7 @@ def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply
         report=page,
         part=", ".join(own.pick for own in found),
         label=", ".join(own.language for own in found),
-        seconds=sum(own["clock"] for own in Stages(request.out, config).seconds().values()),
+        seconds=sum(own.clock for own in Stages(request.out, config).seconds().values()),
         met=all(bar.met for own in found for bar in bars(own, config.tolerance)),
     )
     reply._tables = tuple(all_tables(found, config.tolerance))

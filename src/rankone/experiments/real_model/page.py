@@ -9,6 +9,7 @@ from rankone.answers.sideeffects import Effect
 from rankone.answers.tables import shares_table
 from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.stages import Seconds
 from rankone.experiments.real_model.tables import bars_table, damage_table, seconds_table, sources_table
 from rankone.render.pages import rendered
 from rankone.text.domains import domain_name
@@ -23,7 +24,7 @@ def page(
     found: Sequence[Language],
     config: RealModelConfig,
     precision: str,
-    seconds: Mapping[str, Mapping[str, float]],
+    seconds: Mapping[str, Seconds],
 ) -> str:
     """The whole page."""
     names = " and ".join(domain_name(own.language) for own in found)

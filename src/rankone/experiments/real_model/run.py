@@ -12,7 +12,8 @@ from rankone.experiments.real_model.page import page
 from rankone.experiments.real_model.results import Language, bars
 from rankone.experiments.real_model.stages import Stages
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.sources.fetching import FETCHABLE, FetchRequest, fetch, read_fetched
+from rankone.models.sources.fetchable import FETCHABLE, FetchRequest
+from rankone.models.sources.fetching import fetch, read_fetched
 from rankone.parts.moments import Moments
 from rankone.runtime.device import chosen_device
 from rankone.runtime.memory import peak_bytes
@@ -84,7 +85,7 @@ def _summary(
             }
             for own in found
         },
-        "seconds": stages.seconds(),
+        "seconds": {name: own.model_dump() for name, own in stages.seconds().items()},
         "precision": precision(folder),
         "peak_memory_bytes": peak_bytes(),
         "provenance": {

@@ -16,6 +16,13 @@ CONFIG, SECONDS = "config.json", "seconds.json"
 Result = TypeVar("Result", bound=Config)
 
 
+class Seconds(Config):
+    """What a stage took: on the clock, and of the processor (all threads)."""
+
+    clock: float
+    processor: float
+
+
 class Stages:
     """A folder of results, one JSON file per stage, of one configuration.
 
@@ -49,10 +56,12 @@ class Stages:
         self._took(name, time.monotonic() - clock, time.process_time() - cpu)
         return made
 
-    def seconds(self) -> dict[str, dict[str, float]]:
-        """Stage → seconds on the clock and of the processor (all threads); over all sittings of the run."""
+    def seconds(self) -> dict[str, Seconds]:
+        """Stage → what it took, over all sittings of the run."""
         path = self.folder / SECONDS
-        return read_json(path) if path.is_file() else {}
+        said = read_json(path) if path.is_file() else {}
+        return {name: Seconds.model_validate(own) for name, own in said.items()}
 
     def _took(self, name: str, clock: float, cpu: float) -> None:
-        write_json(self.folder / SECONDS, {**self.seconds(), name: {"clock": clock, "processor": cpu}})
+        found = {**self.seconds(), name: Seconds(clock=clock, processor=cpu)}
+        write_json(self.folder / SECONDS, {key: own.model_dump() for key, own in found.items()})

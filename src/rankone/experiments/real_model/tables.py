@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.stages import Seconds
 from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.text.domains import domain_name
@@ -80,9 +81,9 @@ def sources_table(own: Language) -> Table:
     )
 
 
-def seconds_table(seconds: Mapping[str, Mapping[str, float]]) -> Table:
+def seconds_table(seconds: Mapping[str, Seconds]) -> Table:
     """What every stage took."""
-    rows = [(name, own["clock"], own["processor"]) for name, own in seconds.items()]
+    rows = [(name, own.clock, own.processor) for name, own in seconds.items()]
     rows.append(("in all", sum(r[1] for r in rows), sum(r[2] for r in rows)))
     columns = [Column("stage", key=True), Column("clock, s", ".0f"), Column("processor, s", ".0f")]
     return Table.of(
