@@ -60,7 +60,7 @@ def model_folder(name: str, out: Path) -> str:
         return name
     folder = out / MODEL
     if not folder.is_dir():
-        fetch(FetchRequest(name=name, out=folder))
+        fetch(FetchRequest(name=name, out=folder, source="any"))
     return str(folder)
 
 
