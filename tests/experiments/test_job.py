@@ -12,7 +12,8 @@ from tests.labels.written import labelled
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
-from rankone.edits.selection import Candidate, specificity
+from rankone.edits.ranking.measured import Tried
+from rankone.edits.selection import specificity
 from rankone.experiments import job as module
 from rankone.experiments.config import JobConfig, resolved
 from rankone.experiments.job import Job
@@ -21,7 +22,9 @@ from rankone.labels.statistics.statistical import statistical_label
 BASE = {"trained": ["de", "en"], "evaluated": ["de", "en", "fr"], "budgets": {"scalar": [4]}}
 
 
-def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkeypatch):
+def test_candidates_are_of_the_named_harvest_and_labels_and_the_pick_is_measured(
+    tokenizer, corpus, monkeypatch
+):
     model = tiny_model(len(tokenizer))
     decomposition = decomposed(model, "random")
     first, second, third = decomposition.names()[:3]
@@ -35,7 +38,13 @@ def test_the_choice_is_by_the_named_harvest_and_labels(tokenizer, corpus, monkey
     config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l"})
     job = Job(config, workspace(model, decomposition, tokenizer, corpus))
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
-    assert job.choice[0].name == second
+    monkeypatch.setattr(
+        module, "measured", lambda *a: [Tried(name, 0.0, 1.0, 0.0) for name in reversed(a[2])]
+    )
+    assert [t.name for t in job.tried] == [
+        second
+    ]  # the others are not labelled as German alone, or not specific
+    assert job.pick == second
     assert opened == [("h", decomposition, model), ("l", "f" * 64)]
     assert [m.components for m in job.starts("scalar")] == [[second], [second]]
 
@@ -79,7 +88,7 @@ def test_without_a_harvest_one_is_made_of_training_text_with_labels_on_demand(to
         JobConfig.model_validate({**BASE, "selection_tokens": 70}),
         workspace(model, decomposition, tokenizer, corpus),
     )
-    assert job.choice[0].name == second
+    assert job.pick == second
     assert made == [(job.workspace, ["de", "en"], 70)]
 
 
@@ -92,7 +101,7 @@ def test_the_table_of_candidates(tokenizer, corpus):
         workspace(model, decomposition, tokenizer, corpus),
     )
     picked = decomposition.names()[5]
-    job.choice = Candidate(picked, 0.0), []
+    job.tried = [Tried(picked, 0.0, 1.0, 0.0)]
     rows = job.component_rows(4)
     score = specificity(job.importances, "de").sort(descending=True).values[:3].tolist()
     assert [r["score"] for r in rows[:3]] == pytest.approx(score)

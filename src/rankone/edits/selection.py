@@ -87,6 +87,32 @@ def separation(
     return own / others.clamp_min(1e-12).maximum(own / 100)
 
 
+def labelled_candidates(
+    importances: Importances,
+    activations: Mapping[str, Float[Tensor, " subcomponents"]],
+    labels: Labelled,
+    forget: str,
+    shortlist: int = 20,
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Those of the shortlist whose label names the forget domain and no other, best first; and the shortlist.
+
+    The shortlist are the most specific subcomponents by importance, most specific first; of the labelled ones the largest
+    specificity times `separation` is best. Raises RankOneError where there are none.
+    """
+    candidates = specific_candidates(importances, forget, shortlist)
+    named = [c for c in candidates if names_only(labels.best(c.name).label, forget, importances.domains)]
+    if not named:
+        said = "; ".join(f"{c.name} “{labels.best(c.name).label}”" for c in candidates[:3])
+        raise RankOneError(
+            f"none of the {len(candidates)} subcomponents most specific to '{forget}' is labelled as "
+            f"{domain_name(forget)} alone: {said}. Choose another target, or give parts by name."
+        )
+    apart = dict(
+        zip(importances.names, separation(activations, importances.domains, forget).tolist(), strict=True)
+    )
+    return sorted(named, key=lambda c: -c.specificity * apart[c.name]), candidates
+
+
 def pick_labelled(
     importances: Importances,
     activations: Mapping[str, Float[Tensor, " subcomponents"]],
@@ -96,18 +122,7 @@ def pick_labelled(
 ) -> tuple[Candidate, list[Candidate]]:
     """The single subcomponent to turn by what a harvest and its labels say: nothing is fitted and nothing measured.
 
-    Rule: among the `shortlist` most specific subcomponents by importance, those whose label names the forget domain and no
-    other; of them the largest specificity times `separation`. Returns it and the shortlist, most specific first.
+    It is the first of the `labelled_candidates`; returned with the shortlist, most specific first.
     """
-    candidates = specific_candidates(importances, forget, shortlist)
-    named = [c for c in candidates if names_only(labels.best(c.name).label, forget, importances.domains)]
-    if not named:
-        said = "; ".join(f"{c.name} “{labels.best(c.name).label}”" for c in candidates[:3])
-        raise RankOneError(
-            f"none of the {len(candidates)} subcomponents most specific to '{forget}' is labelled as "
-            f"{domain_name(forget)} alone: {said}. Choose another target, or give components by name."
-        )
-    apart = dict(
-        zip(importances.names, separation(activations, importances.domains, forget).tolist(), strict=True)
-    )
-    return max(named, key=lambda c: c.specificity * apart[c.name]), candidates
+    named, candidates = labelled_candidates(importances, activations, labels, forget, shortlist)
+    return named[0], candidates

@@ -46,7 +46,7 @@ class JobConfig(Config):
     text: str = "builtin"
     forget: str = "de"
     retain: str = "en"
-    trained: list[str] = Field(description="domains the ranking and the choice of the component look at")
+    trained: list[str] = Field(description="domains the ranking and the pick look at")
     evaluated: list[str] = Field(description="domains the results are measured on")
     budgets: dict[MethodName, Annotated[list[Budget], Field(min_length=1)]] = Field(
         min_length=1, description="forget tokens per method"
@@ -65,6 +65,10 @@ class JobConfig(Config):
     probe_scale: float = Field(default=-8.0, description="α of the picked one, set without fitting")
     selection_tokens: int = Field(
         default=3000, gt=0, description="training tokens per domain that are harvested"
+    )
+    candidates: int = Field(default=10, gt=0, description="labelled parts that are measured for the pick")
+    pick_tokens: int = Field(
+        default=300, gt=0, description="validation tokens of `forget` they are measured on"
     )
     retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all held domains")
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")

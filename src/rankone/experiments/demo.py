@@ -97,7 +97,7 @@ def fit_rows(
 
 
 def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Path) -> None:
-    name, alphas = job.choice[0].name, job.config.alphas
+    name, alphas = job.pick, job.config.alphas
     with meter("scale response", len(alphas)) as bar:
         rows = scale_response(job.workspace, [name], alphas, test, base, bar)
     rows = [{"component": name, **row} for row in rows]
@@ -149,8 +149,8 @@ def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> di
         "forget": config.forget,
         "retain": config.retain,
         "base": base,
-        "component": job.choice[0].name,
-        "label": job.labels.best(job.choice[0].name).label,
+        "component": job.pick,
+        "label": job.labels.best(job.pick).label,
         "methods": {m: {str(b): dict(t) for b, t in own.items()} for m, own in tallies.items()},
         "smallest_budget": smallest_budget(tallies),
         "provenance": {

@@ -18,12 +18,12 @@ from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
+from rankone.edits.ranking.measured import Tried, measured
 from rankone.edits.requests import SharpenRequest
 from rankone.edits.scales import scale_edit
 from rankone.edits.selection import (
-    Candidate,
     contrast,
-    pick_labelled,
+    labelled_candidates,
     specific_names,
     specificity,
     top_names,
@@ -39,7 +39,7 @@ from rankone.labels.label import Labelled
 from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
 from rankone.parts.parts import Parts
-from rankone.runtime.progress import Meter
+from rankone.runtime.progress import Meter, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
@@ -85,9 +85,21 @@ class Job:
         return top_names(self.importances, score, 16)
 
     @cached_property
-    def choice(self) -> tuple[Candidate, list[Candidate]]:
-        """The single picked subcomponent and the shortlist it came from: by harvest and labels, nothing measured."""
-        return pick_labelled(self.importances, self.store.activations(), self.labels, self.config.forget)
+    def tried(self) -> list[Tried]:
+        """Candidates by harvest and labels, each measured at the size that retained text allows it, best first."""
+        forget, space = self.config.forget, self.workspace
+        named, _ = labelled_candidates(self.importances, self.store.activations(), self.labels, forget)
+        names = [c.name for c in named[: self.config.candidates]]
+        text = space.blocks(forget, "validation", self.config.pick_tokens)
+        with meter("measure candidates", len(names)) as bar:
+            return measured(
+                space.model, space.require_parts(), names, text, self.retain_text.text, self.aim, bar
+            )
+
+    @property
+    def pick(self) -> str:
+        """The part that is turned: of the candidates the one that removes most at its size."""
+        return self.tried[0].name
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
         """Exactly `budget` forget tokens of training text; every seed takes other passages."""
@@ -105,7 +117,7 @@ class Job:
 
     def starts(self, name: str) -> Sequence[Method]:
         """Where fits of a method start: two for each method."""
-        parts, single = self.workspace.require_parts(), self.choice[0].name
+        parts, single = self.workspace.require_parts(), self.pick
         target = Target(self.workspace.model, parts, single, self.top, lambda: self.sharpened)
         return kind_named(name).starts(target)
 
@@ -113,7 +125,7 @@ class Job:
     def sharpened(self) -> Parts:
         """The picked part with its read direction refitted on training text of the trained domains."""
         others = tuple(d for d in self.config.trained if d != self.config.forget)
-        asked = {"names": (self.choice[0].name,), "of": self.config.forget, "against": others}
+        asked = {"names": (self.pick,), "of": self.config.forget, "against": others}
         return sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))[0]
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
@@ -146,7 +158,7 @@ class Job:
 
     def component_rows(self, count: int = 20) -> list[dict[str, Any]]:
         """The table of the most forget-specific subcomponents: label, importance per domain, firing and output tokens."""
-        importances, single = self.importances, self.choice[0].name
+        importances, single = self.importances, self.pick
         score = specificity(importances, self.config.forget)
         names = top_names(importances, score, count)
         if single not in names:
@@ -181,7 +193,7 @@ class Job:
                     f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {self.config.forget}"
                 )
                 edits[label] = scale_edit(parts, dict.fromkeys(names, 0.0))
-        single, probe = self.choice[0].name, self.config.probe_scale
+        single, probe = self.pick, self.config.probe_scale
         edits[f"α = 0 on {single}"] = scale_edit(parts, {single: 0.0})
         edits[f"α = {probe:g} on {single}"] = scale_edit(parts, {single: probe})
         return edits

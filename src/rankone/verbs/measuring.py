@@ -274,6 +274,11 @@ class DemoRequest(Request):
     )
     labels: Annotated[Path | None, Reads("labels")] = Field(None, description="and by its labels")
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether what lies at `out` may stand: it is replaced, or the job on a real model goes on there."""
+        return self.replace or self.model is not None
+
 
 class DemoReply(Reply):
     """What the job found, and where its report is. With a model: its parts and claims, one per language."""

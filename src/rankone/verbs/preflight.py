@@ -30,10 +30,13 @@ def check(
     needs: Sequence[str],
     writes: Sequence[str],
 ) -> None:
-    """RankOneError, with the mend, for the first thing that cannot be right; the lists are those of verb.Verb."""
+    """RankOneError, with the mend, for the first thing that cannot be right; the lists are those of verb.Verb.
+
+    A request that `goes_on` may write where something lies: it replaces it, or is a run to be resumed.
+    """
     for name in writes:
         path: Path | None = getattr(request, name)
-        if path is not None and not getattr(request, "replace", False):
+        if path is not None and not getattr(request, "goes_on", False):
             refuse_existing(path)
     for name in needs:
         if getattr(opening.options, name) is None:
