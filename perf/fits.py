@@ -58,7 +58,7 @@ UNSEEN = {
     "it": ("vsdocs", "phpdocs"),
     "code": ("code",),
 }
-PARTS = ("h.3.mlp.down_proj:270", "h.1.attn.v_proj:168")
+PARTS = ("h.3.mlp.down_proj:270", "h.1.attn.o_proj:168")
 FORGET = "de"
 # Between scales that are measured apart.
 STEP = 1.03

@@ -1,0 +1,85 @@
+"""What it costs to bring German to chance by one number: each part at the smallest scale that does it, and raw coordinates.
+
+    python perf/at_chance.py --unseen DIR --out perf/results/at-chance.json
+
+α goes down in steps of 3% of α − 1 until German test text is at .98 of chance; there the rise of every other domain is
+measured, on built-in test text and on whole sources of DIR in no mixture of `mini` (fits.py). Nothing is fitted: the parts
+are named, by default the decomposition's picks in MLP and attention, sharpened too, and the neurons and channels of their
+numbers. In fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from environment import environment
+from fits import FORGET, PARTS, STEP, Bench, opened
+from rankone.core.artifact import refuse_existing, write_json
+from rankone.edits.fitting.aim import CHANCE_SHARE
+from rankone.edits.methods.coordinate import coordinate_of
+from rankone.edits.methods.kind import Target
+
+FARTHEST = 100.0
+
+
+def at_chance(bench: Bench, part: str) -> dict[str, Any] | None:
+    """The smallest scale below 1 that takes German test text to chance, and what rises there; None where none does."""
+    size = 2.0
+    while size < FARTHEST:
+        found = bench.changes(part, 1 - size)
+        if found["test"][FORGET]["ce"] >= CHANCE_SHARE * bench.workspace.chance:
+            return {
+                "part": part,
+                "alpha": 1 - size,
+                "sets": {name: _said(rows) for name, rows in found.items()},
+            }
+        size *= STEP
+    return None
+
+
+def _said(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    others = {d: r["rise"] for d, r in rows.items() if d != FORGET}
+    worst = max(others, key=lambda d: others[d])
+    return {"german": rows[FORGET]["ce"], "worst": others[worst], "domain": worst, "rises": others}
+
+
+def named(bench: Bench, parts: Sequence[str]) -> list[str]:
+    """The parts, sharpened where they were, and the raw coordinates of their numbers."""
+    raw = [coordinate_of(Target(bench.workspace.model, bench.book, part)) for part in parts]
+    return [*parts, *(f"sharpened/{part}" for part in parts), *raw]
+
+
+def main() -> None:
+    """Measure and write the JSON."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--unseen", type=Path, required=True)
+    ask.add_argument("--out", type=Path, required=True)
+    ask.add_argument(
+        "--tokens", type=int, default=4000, help="test tokens per domain; of unseen text per source"
+    )
+    asked = ask.parse_args()
+    refuse_existing(asked.out)
+    clock = time.monotonic()
+    bench = opened(asked.unseen, asked.tokens, ["test"])
+    rows = []
+    for part in named(bench, PARTS):
+        row = at_chance(bench, part)
+        rows.append(row or {"part": part, "alpha": None})
+        if row is None:
+            print(f"{part:40} does not get there")
+            continue
+        sets = "  ".join(f"{n} {s['worst']:+.4f} ({s['domain']})" for n, s in row["sets"].items())
+        print(f"{part:40} α {row['alpha']:+7.2f}  {sets}")
+    write_json(
+        asked.out,
+        {"tokens": asked.tokens, "chance_share": CHANCE_SHARE, "rows": rows, "environment": environment()}
+        | {"seconds": time.monotonic() - clock},
+    )
+
+
+if __name__ == "__main__":
+    main()
