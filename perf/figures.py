@@ -45,7 +45,7 @@ def store_figures(out: Path, vocabulary: int, config: HarvestConfig) -> dict[str
     with Clock() as opening:
         store = HarvestStore.open(out)
     sizes = {p.name: p.stat().st_size for p in sorted(out.iterdir())}
-    names, alive = store.components(), np.flatnonzero(store.firings())
+    names, alive = store.names(), np.flatnonzero(store.firings())
     chosen = np.random.default_rng(0).permutation(alive)[:PAGES].tolist()
     with Clock() as pages:
         for number in chosen:

@@ -49,7 +49,10 @@ def main() -> None:
     print_table(check_table(found))
     made = {
         "decomposition": artifact.fingerprint,
-        "harvest": {"fingerprint": store.artifact.fingerprint, "config": store.config["config"]},
+        "harvest": {
+            "fingerprint": store.artifact.fingerprint,
+            "config": store.record.config.model_dump(mode="json"),
+        },
         "text": {"name": corpus.name, "fingerprint": corpus.fingerprint()},
     }
     write_json(given.out, {"environment": before, "made_from": made, **found})

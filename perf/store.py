@@ -32,9 +32,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from rankone.core.artifact import write_json
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.chunks import table_writer
 from rankone.harvest.counting.collect import likely_tokens
 from rankone.harvest.counting.combine import EXAMPLE_ROW_GROUP, combine
-from rankone.harvest.counting.parts import table_writer
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest

@@ -41,12 +41,12 @@ def test_cluster_prints_its_components(clustered):
     assert int(row[1]) == len(largest.members) > 1
     said = " ".join(outcome.out.split())
     assert f"{len(found.rows):,} components of {sum(len(c.members) for c in found.rows):,} alive" in said
-    assert found.config["config"]["gamma"] == 0.2
+    assert found.record.config.gamma == 0.2
 
 
 def test_greedy_merges_have_no_draw(pair, clustered, tmp_path):
     assert run(pair, tmp_path / "g", "--greedy").code == 0
-    assert Components.open(tmp_path / "g").config["config"]["gamma"] is None
+    assert Components.open(tmp_path / "g").record.config.gamma is None
 
 
 def test_distance(clustered):

@@ -120,7 +120,7 @@ def test_harvest(tmp_path, one_thread, tokenizer):
     words = ["harvest", decomposition, "--model", model, "--domains", "de", "--domains", "en"]
     words += ["--tokens", 3000, "--examples", 20, "--batch-tokens", 128, "--part-tokens", 200]
     kill_in_the_middle(
-        [*words, "--out", tmp_path / "killed"], tmp_path / "killed.run", "*/part-*/manifest.json"
+        [*words, "--out", tmp_path / "killed"], tmp_path / "killed.run", "*/chunk-*/manifest.json"
     )
     assert not list((tmp_path / "killed.run").glob("*/finished.json")), "killed too late to tell anything"
     resumed = rankone(*words, "--out", tmp_path / "killed", quiet=False)

@@ -230,7 +230,7 @@ class Opening:
             return None
         found = Components.open(self.options.clusters)
         if self.harvest_store is not None:
-            found.require_same(self.harvest_store.clusters, self.harvest_store.artifact.path)
+            found.require_counted(self.harvest_store.clusters, self.harvest_store.artifact.path)
         return found
 
     @property

@@ -184,7 +184,7 @@ def test_one_line_and_nothing_left(words, world, tmp_path, monkeypatch):
         f"rank {PAIR} --top -3",
         "search x --harvest HARVEST --labels LABELS --top 0",
         f"show {NAME} --harvest HARVEST --examples -1",
-        "harvest DEC --model MODEL --out OUT --part-tokens 0",
+        "harvest DEC --model MODEL --out OUT --chunk-tokens 0",
         "select-rates --recipe job.yaml --out OUT --seeds 0",
     ],
 )

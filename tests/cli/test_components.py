@@ -54,7 +54,7 @@ def names(said):
 def several(world):
     """A component of two members or more that fires."""
     store = HarvestStore.open(world / "harvest")
-    return next(n for n in store.components() if len(store.members(n)) > 1 and store.page(n).examples)
+    return next(n for n in store.names() if len(store.members(n)) > 1 and store.page(n).examples)
 
 
 def test_rank_without_and_with_a_harvest(world):

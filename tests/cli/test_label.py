@@ -11,6 +11,7 @@ from tests.labels.server import ok, serving
 from tests.tiny import rankone, write_pair
 
 from rankone.core.artifact import new_artifact
+from rankone.harvest.origin import ModelRecord, Origin, TextRecord
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.verbs import labelling
@@ -30,9 +31,13 @@ class Opened(FakeHarvest):
             ruled("h.0.a:1", lambda d, t: t == " der"),
             ruled("h.0.a:2", lambda d, t: t == "[bold]", size=50),
         ]
-        self.by_name = {page.component: page for page in made}
-        self.config = {"config": {"firing": 0.1}, "decomposition": self.decomposition}
-        self.config["model"] = {"name": "m", "hash": self.model}
+        self.by_name = {page.part: page for page in made}
+        self.origin = Origin(
+            decomposition=self.decomposition,
+            model=ModelRecord(name="m", hash=self.model),
+            text=TextRecord(name="t", fingerprint="g"),
+        )
+        self.record = SimpleNamespace(config=SimpleNamespace(firing=0.1))
         self.artifact = SimpleNamespace(fingerprint="f" * 64)
 
 
@@ -57,7 +62,7 @@ def test_statistical_labels_are_made_and_shown(tmp_path):
     assert done.code == 0, done.err
     assert "German token: der" in done.out
     assert "2 labels by statistics, 0 by the model" in done.out
-    assert open_labels(tmp_path / "labels", "f" * 64).components() == ["h.0.a:1", "h.0.a:2"]
+    assert open_labels(tmp_path / "labels", "f" * 64).names() == ["h.0.a:1", "h.0.a:2"]
 
 
 def test_a_server_is_asked(tmp_path, monkeypatch):
@@ -114,5 +119,5 @@ def test_a_real_harvest_is_labelled(tmp_path, tokenizer, monkeypatch):
     assert done.code == 0, done.err
     harvest = HarvestStore.open(tmp_path / "harvest")
     labels = open_labels(out, harvest.artifact.fingerprint)
-    assert labels.components() == harvest.components()
-    assert any("firing_auc" in labels.best(name).scores for name in labels.components())
+    assert labels.names() == harvest.names()
+    assert any("firing_auc" in labels.best(name).scores for name in labels.names())

@@ -9,6 +9,7 @@ from tests.decomposition.tiny import elsewhere
 from tests.tiny import rankone, write_pair
 
 from rankone.core.artifact import open_artifact
+from rankone.core.config import Config
 from rankone.decomposition.model import load_decomposition, save_decomposition
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
@@ -36,7 +37,7 @@ def world(tmp_path_factory, tokenizer, corpus):
     names = loaded.names()
     texts = [f"{'German' if i % 2 else 'English'} words [bold]{i}" for i in range(len(names))]
     labels = [Label(n, t, 0.5, STATISTICAL, "") for n, t in zip(names, texts, strict=True)]
-    save_labels(folder / "labels", labels, fingerprint, {})
+    save_labels(folder / "labels", labels, fingerprint, Config())
     return folder
 
 
@@ -181,7 +182,7 @@ def test_a_harvest_of_another_model_is_refused(world, tmp_path):
 
 
 def test_labels_of_another_harvest_are_refused(world, tmp_path):
-    save_labels(tmp_path / "labels", [Label(NAME, "x", 0.5, STATISTICAL, "")], "0" * 64, {})
+    save_labels(tmp_path / "labels", [Label(NAME, "x", 0.5, STATISTICAL, "")], "0" * 64, Config())
     outcome = read(world, "search", "x", "--labels", tmp_path / "labels")
     refused(outcome, "were made from another harvest")
 

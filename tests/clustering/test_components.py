@@ -17,10 +17,15 @@ from rankone.clustering.run import cluster
 from rankone.clustering.sample import Sample
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.harvest.origin import ModelRecord, Origin, TextRecord
 from rankone.workspace import Workspace
 
 FIRES, CLUSTER = planted_fires(np.random.default_rng(0), 1000, [2, 4, 3, 1, 1])
-ABOUT = {"decomposition": "abc"}
+MADE_FROM = Origin(
+    decomposition="abc",
+    model=ModelRecord(name="m", hash="def"),
+    text=TextRecord(name="t", fingerprint="ghi"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def saved(tmp_path_factory):
     """Planted clusters, saved: (components, merges)."""
     sample, path = sample_of(FIRES), tmp_path_factory.mktemp("clusters") / "found"
     merges = merge_all(sample, 3.0, None, 0)
-    return save_components(path, sample, merges, ABOUT, 3.0, {"why": "test"}), merges
+    return save_components(path, sample, merges, MADE_FROM, ClusterConfig(domains=("de",), alpha=3.0)), merges
 
 
 def test_description_by_hand():
@@ -64,17 +69,17 @@ def test_saved_and_opened(saved):
     assert found.owner(names[7]) == "c1"
     assert found.owner("h.0.mlp.c_fc:99") is None
     assert found.component("c2").firings == FIRES[:, :2].any(1).sum()
-    config = found.config
-    assert config["positions"] == 1000
-    assert config["bits_before"] == pytest.approx(length_by_definition(FIRES, np.arange(11), 3.0))
-    assert config["bits_after"] == pytest.approx(length_by_definition(FIRES, CLUSTER, 3.0))
-    assert config["bits_after"] == pytest.approx(merges.bits.min())
-    assert config["merges"] == 6
+    record = found.record
+    assert record.agrees(MADE_FROM)
+    assert record.positions == 1000
+    assert record.bits_before == pytest.approx(length_by_definition(FIRES, np.arange(11), 3.0))
+    assert record.bits_after == pytest.approx(length_by_definition(FIRES, CLUSTER, 3.0))
+    assert record.bits_after == pytest.approx(merges.bits.min())
+    assert record.merges == 6
     way = pq.read_table(found.artifact.path / "merges.parquet").to_pydict()
     assert way["groups"] == list(range(10, 10 - len(merges.first), -1))
     assert way["bits"] == merges.bits[1:].tolist()
     assert way["first"][0] == names[merges.first[0]]
-    assert found.artifact.provenance["why"] == "test"
 
 
 @pytest.mark.parametrize(("name", "offer"), [("c99", "c0 to c4"), ("c44", "Nearest: c4")])
@@ -99,10 +104,10 @@ def test_from_text_to_components(clustered):
     members = [m for name in found.names() for m in found.members(name)]
     assert len(members) == len(set(members)) > 2
     assert set(members) <= set(decomposition.names())
-    assert found.config["domains"].keys() == {"de", "en"}
-    assert sum(found.config["domains"].values()) == found.config["positions"]
-    assert found.config["config"]["alpha"] == 2.0
-    assert found.config["bits_after"] <= found.config["bits_before"]
+    assert found.record.domains.keys() == {"de", "en"}
+    assert sum(found.record.domains.values()) == found.record.positions
+    assert found.record.config.alpha == 2.0
+    assert found.record.bits_after <= found.record.bits_before
     assert Components.open(found.artifact.path, decomposition).names() == found.names()
 
 

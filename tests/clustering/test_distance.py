@@ -29,7 +29,7 @@ def test_by_hand():
     assert found.rand == pytest.approx((1 - 1) / ((2 + 3) / 2 - 1))
     assert [(m.first, m.second, m.jaccard) for m in found.matches] == [(0, 0, 2 / 3), (1, 1, 1 / 2)]
     assert found.mean_jaccard == pytest.approx(7 / 12)
-    assert found.found == 0.5
+    assert found.recovered == 0.5
 
 
 def rand_by_pairs(a, b):
@@ -68,7 +68,7 @@ def test_unrelated_partitions_have_a_rand_index_near_zero():
     a, b = (lists(rng.integers(0, 10, 2000).tolist()) for _ in range(2))
     found = distance(a, b)
     assert abs(found.rand) < 0.01
-    assert found.found == 0
+    assert found.recovered == 0
     assert found.variation > 6
 
 
@@ -79,4 +79,4 @@ def test_nothing_in_common_is_an_error():
 
 def test_single_subcomponents_are_no_matches():
     found = distance([["a"], ["b"]], [["a"], ["b"]])
-    assert (found.matches, found.mean_jaccard, found.found) == ([], None, None)
+    assert (found.matches, found.mean_jaccard, found.recovered) == ([], None, None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rankone.core.artifact import MANIFEST, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.core.schemas import kinds, toy
 from rankone.core.schemas.evidence import SCHEMA, kind_of
-from rankone.core.schemas.schema import Schema
+from rankone.core.schemas.schema import Renamed, Schema
 from rankone.models.sources.names import ASSETS
 
 
@@ -33,6 +35,34 @@ def test_steps_are_taken_in_order_from_the_version_that_wrote_it(tmp_path, monke
 def test_every_version_needs_a_step():
     with pytest.raises(AssertionError):
         Schema(3, {1: lambda _, d: d})
+
+
+def test_tables_of_older_versions_are_read_under_the_names_of_today(tmp_path, monkeypatch):
+    """Version 1 wrote one.parquet (a, x), version 2 two.parquet (b, x); today it is three.parquet (c, y)."""
+    names = {
+        1: Renamed({"one.parquet": "two.parquet"}, {"a": "b"}),
+        2: Renamed({"two.parquet": "three.parquet"}, {"b": "c", "x": "y"}),
+    }
+    unchanged = {1: lambda _, d: d, 2: lambda _, d: d}
+    for version, file, columns in ((1, "one", "ax"), (2, "two", "bx"), (3, "three", "cy")):
+        steps = {step: unchanged[step] for step in range(1, version)}
+        monkeypatch.setitem(kinds._SCHEMAS, "thing", Schema(version, steps))
+        with new_artifact(tmp_path / file, "thing") as staging:
+            pq.write_table(
+                pa.table({name: [i] for i, name in enumerate(columns)}), staging / f"{file}.parquet"
+            )
+    monkeypatch.setitem(kinds._SCHEMAS, "thing", Schema(3, unchanged, names))
+    for file in ("one", "two", "three"):
+        table = open_artifact(tmp_path / file).table("three")
+        assert (table.path.stem, table.names()) == (file, ["c", "y"])
+        assert table.read().to_pydict() == {"c": [0], "y": [1]}
+    with pytest.raises(RankOneError, match=r"lacks its file 'four\.parquet'"):
+        open_artifact(tmp_path / "three").table("four")
+
+
+def test_names_change_in_a_step_only():
+    with pytest.raises(AssertionError):
+        Schema(1, {}, {1: Renamed(columns={"a": "b"})})
 
 
 def test_prose_of_the_first_evidence_becomes_kinds():

@@ -16,9 +16,9 @@ def test_it_counts_training_text_and_leaves_nothing(tokenizer, corpus):
     decomposition = decomposed(model, "random")
     store = brief_harvest(Workspace(model, tokenizer, corpus, decomposition), ["de", "code"], 50)
     assert store.tokens() == {"de": 50, "code": 50}
-    assert store.config["config"]["split"] == "train"
-    assert store.components() == decomposition.names()
-    assert store.page(store.components()[3]).tokens == 100
+    assert store.record.config.split == "train"
+    assert store.names() == decomposition.names()
+    assert store.page(store.names()[3]).tokens == 100
     folder = store.artifact.path.parent
     assert folder.is_dir()
     del store

@@ -19,8 +19,8 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting import collect
+from rankone.harvest.counting.chunks import Shard
 from rankone.harvest.counting.combine import combine
-from rankone.harvest.counting.parts import Shard
 from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
 from rankone.harvest.reading.store import HarvestStore
@@ -126,12 +126,12 @@ def test_the_case_is_a_fair_one(dense):
 
 
 def test_per_domain_sums(store, dense):
-    found = store.table("SELECT * FROM domains ORDER BY component, domain")
-    components = dense.g.shape[1]
+    found = store.table("SELECT * FROM domains ORDER BY part, domain")
+    parts = dense.g.shape[1]
     for d in range(len(DOMAINS)):
         own = dense.domain == d
         mine = found.filter(found["domain"].to_numpy() == d)
-        assert mine["component"].to_pylist() == list(range(components))
+        assert mine["part"].to_pylist() == list(range(parts))
         for i, threshold in enumerate(CONFIG.thresholds):
             assert mine[f"above_{i}"].to_pylist() == (dense.g[own] > threshold).sum(0).tolist()
         assert mine["mean_importance"].to_numpy() == pytest.approx(dense.g[own].mean(0).numpy(), abs=1e-6)
@@ -143,10 +143,10 @@ def test_tokens_equal_dense_counts(store, dense):
     shape = (dense.g.shape[1], dense.likely.shape[1])
     fires = dense.fires.double()
     inputs, outputs = store.table("FROM inputs"), store.table("FROM outputs")
-    counted = table(inputs["weight"], inputs["component"], inputs["token"], shape)
+    counted = table(inputs["weight"], inputs["part"], inputs["token"], shape)
     assert torch.equal(counted, fires.T @ dense.onehot.double())
     assert len(inputs) == int((counted > 0).sum())
-    mass = table(outputs["weight"], outputs["component"], outputs["token"], shape)
+    mass = table(outputs["weight"], outputs["part"], outputs["token"], shape)
     assert torch.allclose(mass, fires.T @ dense.likely.double(), atol=1e-5, rtol=2**-11)
     assert len(outputs) == int((fires.T @ (dense.likely > 0).double() > 0).sum())
     words = store.table("FROM vocabulary")
@@ -171,7 +171,7 @@ def test_a_page_by_hand(store, dense, world):
     page = store.page(name)
     own, n = fires[:, number], len(fires)
     firings = int(own.sum())
-    assert (page.component, page.tokens, page.firings) == (name, n, firings)
+    assert (page.part, page.tokens, page.firings) == (name, n, firings)
     assert page.densities == {t: float((dense.g[:, number] > t).sum()) / n for t in CONFIG.thresholds}
     assert page.mean_importance == pytest.approx(float(dense.g[:, number].mean()), abs=1e-6)
     assert page.mean_activation == pytest.approx(float(dense.a[:, number].mean()), abs=1e-5)
@@ -205,7 +205,7 @@ def test_a_page_by_hand(store, dense, world):
     )
     assert len(page.cofiring) == min(64, int((jaccard > 0).sum()))
     for r in page.cofiring:
-        assert r.joint == int(joint[names.index(r.component)])
+        assert r.joint == int(joint[names.index(r.part)])
 
 
 def test_examples_are_the_sample_with_its_windows(store, dense, world):
@@ -253,7 +253,7 @@ def test_a_page_of_what_never_fires(store, world):
 def test_importances_are_those_of_the_summary(store, dense):
     found = store.importances()
     assert found.domains == list(DOMAINS) == store.domains()
-    assert found.names == store.components()
+    assert found.names == store.names()
     for d, domain in enumerate(DOMAINS):
         assert torch.allclose(found.of(domain), dense.g[dense.domain == d].mean(0), atol=1e-6)
 
@@ -272,7 +272,7 @@ def small_buffers(monkeypatch):
 @pytest.mark.parametrize("count", [2, 3])
 def test_shards_make_up_the_whole_to_the_byte(world, store, tmp_path, small_buffers, count):
     for i in reversed(range(count)):
-        assert world.run(tmp_path / f"run{i % 2}", shard=Shard(i, count), part_tokens=100)
+        assert world.run(tmp_path / f"run{i % 2}", shard=Shard(i, count), chunk_tokens=100)
     combine([tmp_path / "run1", tmp_path / "run0"], tmp_path / "out")
     assert files(tmp_path / "out") == files(store.artifact.path)
 
@@ -280,7 +280,7 @@ def test_shards_make_up_the_whole_to_the_byte(world, store, tmp_path, small_buff
 def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monkeypatch, caplog):
     caplog.set_level("INFO", "rankone")
     """Cut off between parts, then in the middle of one; what was half-written is done again."""
-    assert not world.run(tmp_path / "run", part_tokens=100, stop_after=2)
+    assert not world.run(tmp_path / "run", chunk_tokens=100, stop_after=2)
     add, calls = collect.Collector.add, []
 
     def fails(self, batch, part):
@@ -291,10 +291,10 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
 
     monkeypatch.setattr(collect.Collector, "add", fails)
     with pytest.raises(KeyboardInterrupt):
-        world.run(tmp_path / "run", part_tokens=100)
-    (tmp_path / "run/shard-000-of-001/.part-00000099.partial-a1b2c3d4").mkdir()
+        world.run(tmp_path / "run", chunk_tokens=100)
+    (tmp_path / "run/shard-000-of-001/.chunk-00000099.partial-a1b2c3d4").mkdir()
     monkeypatch.setattr(collect.Collector, "add", add)
-    assert world.run(tmp_path / "run", part_tokens=100)
+    assert world.run(tmp_path / "run", chunk_tokens=100)
     assert "resuming at batch" in caplog.text
     combine([tmp_path / "run"], tmp_path / "out")
     assert files(tmp_path / "out") == files(store.artifact.path)
@@ -314,7 +314,7 @@ def test_nothing_fires_at_all(world, tmp_path):
     store = HarvestStore.open(tmp_path / "out")
     assert store.firings().sum() == 0
     assert len(store.cofiring().joint) == 0
-    assert store.page(store.components()[0]).examples == []
+    assert store.page(store.names()[0]).examples == []
 
 
 def test_the_store_is_sparse(store, dense):
@@ -347,7 +347,7 @@ def test_another_model_is_refused_whatever_its_decomposition(store, world):
 
 
 def test_a_run_directory_of_something_else_is_refused(world, tmp_path):
-    world.run(tmp_path, stop_after=1, part_tokens=50)
+    world.run(tmp_path, stop_after=1, chunk_tokens=50)
     with pytest.raises(RankOneError, match="begun with other settings"):
         world.run(tmp_path, config=CONFIG.model_copy(update={"seed": 8}))
 
@@ -360,7 +360,7 @@ def test_missing_mixed_and_unfinished_shards_are_named(world, tmp_path):
     world.run(tmp_path / "a", shard=Shard(0, 2))
     with pytest.raises(RankOneError, match="shard-001-of-002 missing or unfinished"):
         combine([tmp_path / "a"], tmp_path / "out")
-    world.run(tmp_path / "a", shard=Shard(1, 2), stop_after=1, part_tokens=50)
+    world.run(tmp_path / "a", shard=Shard(1, 2), stop_after=1, chunk_tokens=50)
     with pytest.raises(RankOneError, match="shard-001-of-002 missing or unfinished"):
         combine([tmp_path / "a"], tmp_path / "out")
     world.run(tmp_path / "b", shard=Shard(1, 2), config=CONFIG.model_copy(update={"seed": 8}))
@@ -378,7 +378,7 @@ def test_shards_given_twice_are_refused(world, tmp_path):
 
 def test_a_truncated_part_is_named(world, tmp_path):
     world.run(tmp_path / "run")
-    (path,) = (tmp_path / "run").glob("*/part-*/inputs.parquet")
+    (path,) = (tmp_path / "run").glob("*/chunk-*/inputs.parquet")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RankOneError, match=r"inputs.parquet' was altered or truncated"):
         combine([tmp_path / "run"], tmp_path / "out")
@@ -432,22 +432,22 @@ def test_activations_are_the_dense_means(store, dense):
 def test_all_pages_are_those_read_one_by_one(store, monkeypatch):
     for at_once in (1, 5, 1000):
         monkeypatch.setattr("rankone.harvest.reading.store.PAGES_AT_ONCE", at_once)
-        assert list(store.pages()) == [store.page(name) for name in store.components()]
+        assert list(store.pages()) == [store.page(name) for name in store.names()]
     first = next(store.pages(examples=2, tokens=3))
-    assert first == store.page(first.component, examples=2, tokens=3)
+    assert first == store.page(first.part, examples=2, tokens=3)
 
 
 def test_parts_that_were_removed_or_copied_are_refused(world, tmp_path):
     import shutil
 
-    assert world.run(tmp_path / "run", part_tokens=100)
+    assert world.run(tmp_path / "run", chunk_tokens=100)
     folder = tmp_path / "run/shard-000-of-001"
-    parts = sorted(folder.glob("part-*"))
+    parts = sorted(folder.glob("chunk-*"))
     assert len(parts) > 2
-    shutil.copytree(parts[1], folder / "part-00009999")
+    shutil.copytree(parts[1], folder / "chunk-00009999")
     with pytest.raises(RankOneError, match=r"do not count each batch once: batch \d+ is in 2 of them"):
         combine([tmp_path / "run"], tmp_path / "out")
-    shutil.rmtree(folder / "part-00009999")
+    shutil.rmtree(folder / "chunk-00009999")
     shutil.rmtree(parts[-1])
     with pytest.raises(RankOneError, match=r"do not count each batch once: batch \d+ is in 0 of them"):
         combine([tmp_path / "run"], tmp_path / "out")

@@ -6,17 +6,17 @@ import math
 import random
 
 from rankone.core.errors import RankOneError
-from rankone.harvest.reading.page import ComponentPage, DomainRow, Example, TokenRow
+from rankone.harvest.reading.page import DomainRow, Example, PartPage, TokenRow
 
 
 class FakeHarvest:
     """A dictionary of pages."""
 
     def __init__(self, pages):
-        self.by_name = {page.component: page for page in pages}
+        self.by_name = {page.part: page for page in pages}
         self.reads = 0
 
-    def components(self):
+    def names(self):
         return list(self.by_name)
 
     def page(self, name):
@@ -58,7 +58,7 @@ def example(name, tokens, centre, firing=None, ids=None):
 def page(name="h.0.mlp.up:1", tokens=1000, firings=None, domains=(), inputs=(), outputs=(), examples=()):
     total = sum(d.firings for d in domains) if firings is None else firings
     density = total / tokens
-    return ComponentPage(
+    return PartPage(
         name,
         tokens,
         total,

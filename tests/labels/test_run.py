@@ -11,6 +11,7 @@ from tests.labels.pages import FakeHarvest, page, ruled
 from tests.labels.server import GOOD, ok, says, serving
 
 from rankone.core.artifact import open_artifact
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.labels.label import Label
 from rankone.labels.model.budget import Caps
@@ -67,7 +68,7 @@ def answer(body):
 def test_without_a_server(harvest, tmp_path):
     run(harvest, tmp_path)
     labels = open_labels(tmp_path / "labels", "f" * 64)
-    assert labels.components() == NAMES
+    assert labels.names() == NAMES
     assert labels.best(NAMES[0]).label.startswith("German token: der")
     assert labels.best(NAMES[5]).label == "never fires on this text"
     assert {label.source for name in NAMES for label in labels.of(name)} == {"statistical"}
@@ -160,7 +161,7 @@ def test_a_server_that_dies_loses_nothing_and_the_run_goes_on(harvest, tmp_path)
         before = len(script.bodies)
         run(harvest, tmp_path, url)
         assert len(script.bodies) == before + 2
-    assert len(open_labels(tmp_path / "labels").components()) == 6
+    assert len(open_labels(tmp_path / "labels").names()) == 6
 
 
 def test_at_the_cap_the_rest_stay_statistical(harvest, tmp_path):
@@ -207,13 +208,13 @@ def test_nothing_is_overwritten_or_made_of_nothing(harvest, tmp_path):
     (tmp_path / "labels").mkdir()
     with pytest.raises(RankOneError, match="already exists"):
         run(harvest, tmp_path)
-    with pytest.raises(RankOneError, match="no subcomponents"):
+    with pytest.raises(RankOneError, match="no parts"):
         run(FakeHarvest([]), tmp_path, out="none")
 
 
 def test_labels_of_another_harvest_are_refused(tmp_path):
     label = Label("h.0.a:1", "x", 0.5, "statistical", "y", {"firing_auc": 0.7})
-    save_labels(tmp_path / "l", [label], "a" * 64, {})
+    save_labels(tmp_path / "l", [label], "a" * 64, Config())
     assert open_labels(tmp_path / "l", "a" * 64).of("h.0.a:1") == [label]
     with pytest.raises(RankOneError, match=r"another harvest \(aaaaaaaaaaaa…, this one is bbbbbbbbbbbb…\)"):
         open_labels(tmp_path / "l", "b" * 64)

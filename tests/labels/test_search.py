@@ -45,7 +45,7 @@ def labels():
 
 
 def found(store, labels, query, **options):
-    return [(hit.component, *hit.found.values()) for hit in search(store, labels, query, **options)]
+    return [(hit.part, *hit.places.values()) for hit in search(store, labels, query, **options)]
 
 
 def test_labels_come_before_beginnings_domains_and_reasons(store, labels):

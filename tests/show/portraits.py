@@ -9,7 +9,7 @@ from tests.labels.pages import domain, example, page, token
 from rankone.decomposition.directions import DirectionRow
 from rankone.harvest.reading.page import CofiringRow
 from rankone.labels.label import STATISTICAL, Label
-from rankone.show.portrait import Portrait, Response
+from rankone.show.portrait import Portrait, Response, ResponseRow
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -35,7 +35,7 @@ def portrait(texts=HOSTILE, response=False):
         [example(first, texts, 2, {0, 3}), example(second, texts[::-1], 0)],
     )
     found = replace(found, cofiring=[CofiringRow("h.0.mlp.c_fc:1", 12, 0.24)])
-    labels = [Label(found.component, texts[0], 0.75, STATISTICAL, texts[2])]
+    labels = [Label(found.part, texts[0], 0.75, STATISTICAL, texts[2])]
     shown = Portrait(
         found,
         f"model {texts[0]}",
@@ -49,7 +49,7 @@ def portrait(texts=HOSTILE, response=False):
 
 def responses(*domains):
     rows = [
-        {"alpha": a, "domain": d, "ce_base": 4.0, "ce": 4.0 + (1 - a) * (i == 0), "rise": (1 - a) * (i == 0)}
+        ResponseRow(alpha=a, domain=d, ce_base=4.0, ce=4.0 + (1 - a) * (i == 0), rise=(1 - a) * (i == 0))
         for a in ALPHAS
         for i, d in enumerate(domains)
     ]

@@ -29,9 +29,9 @@ def test_a_component_shows_its_members():
     )
     page = Page(portrait_page(shown))
     assert page.tables["members-table"][1:] == [["a:1", "45", "", "90.0%"], ["<b>", "5", "", "10.0%"]]
-    cluster = Component("c3", ["a:1", shown.page.component], 50, 0.5, 12.0, [40, 10])
+    cluster = Component("c3", ["a:1", shown.page.part], 50, 0.5, 12.0, [40, 10])
     assert "member of c3, 2 subcomponents" in Page(portrait_page(replace(portrait(), cluster=cluster))).text
-    own = replace(cluster, component=shown.page.component)
+    own = replace(cluster, component=shown.page.part)
     assert "2 subcomponents; of them 50% fire" in Page(portrait_page(replace(portrait(), cluster=own))).text
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rankone.clustering.config import ClusterConfig
 from rankone.clustering.description import description_length
 from rankone.clustering.merging import Merges
 from rankone.clustering.sample import Sample
@@ -18,7 +18,7 @@ from rankone.core.artifact import Artifact, new_artifact, write_json
 from rankone.core.errors import RankOneError, nearest
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.grouping import Grouping
-from rankone.harvest.origin import Derived
+from rankone.harvest.origin import Derived, Origin
 
 KIND = "components"
 
@@ -41,31 +41,46 @@ class Component:
     domain_firings: list[int]
 
 
+class ComponentsRecord(Origin):
+    """The config of a clustering.
+
+    domains: sampled positions of each; positions: of all. bits_before, bits_after: the description's length with every
+    subcomponent by itself, and of what was kept. merges: how many made the partition.
+    """
+
+    config: ClusterConfig
+    domains: dict[str, int]
+    positions: int
+    bits_before: float
+    bits_after: float
+    merges: int
+
+
 def describe(sample: Sample, group: np.ndarray, alpha: float) -> list[Component]:
     """The components of a partition (a number per subcomponent), the one that saves most bits first.
 
     Those that save equally (the single ones) are in the order of their firings, then of their first members.
     """
     _, group = np.unique(group, return_inverse=True)
-    members = [[sample.names[i] for i in own] for own in _split(np.arange(len(group)), group)]
+    members = [[sample.names[i] for i in units] for units in _split(np.arange(len(group)), group)]
     owner = group[sample.unit]
-    positions = [np.unique(own) for own in _split(sample.position, owner)]
-    fired, bits = np.bincount(owner).tolist(), math.log2(len(members))
-    found = []
-    for own, at, count in zip(members, positions, fired, strict=True):
-        size, rank = len(at), len(own)
-        found.append(
+    positions = [np.unique(fired) for fired in _split(sample.position, owner)]
+    totals, bits = np.bincount(owner).tolist(), math.log2(len(members))
+    components = []
+    for names, at, count in zip(members, positions, totals, strict=True):
+        size, rank = len(at), len(names)
+        components.append(
             Component(
                 component="",
-                members=own,
+                members=names,
                 firings=size,
                 overlap=count / (size * rank),
                 bits_saved=(count - size) * bits + alpha * (count - size * rank),
                 domain_firings=np.bincount(sample.domain[at], minlength=len(sample.domains)).tolist(),
             )
         )
-    found.sort(key=lambda c: (-c.bits_saved, -c.firings))
-    return [replace(c, component=f"c{number}") for number, c in enumerate(found)]
+    components.sort(key=lambda c: (-c.bits_saved, -c.firings))
+    return [replace(c, component=f"c{number}") for number, c in enumerate(components)]
 
 
 def _split(values: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
@@ -75,23 +90,24 @@ def _split(values: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
 
 
 def save_components(
-    out: Path, sample: Sample, merges: Merges, about: dict[str, Any], alpha: float, provenance: dict[str, Any]
+    out: Path, sample: Sample, merges: Merges, origin: Origin, config: ClusterConfig
 ) -> Components:
-    """Write the partition of the shortest description, with the way there; `about` goes into its config."""
-    found = describe(sample, merges.groups(), alpha)
-    sizes, members = (
-        np.array([one(c) for c in found]) for one in (lambda c: c.firings, lambda c: len(c.members))
+    """Write the partition of the shortest description, with the way there."""
+    components = describe(sample, merges.groups(), config.alpha)
+    sizes = np.array([c.firings for c in components])
+    members = np.array([len(c.members) for c in components])
+    record = ComponentsRecord(
+        **dict(origin),
+        config=config,
+        domains=dict(zip(sample.domains, np.bincount(sample.domain).tolist(), strict=True)),
+        positions=sample.positions,
+        bits_before=float(merges.bits[0]),
+        bits_after=description_length(sizes, members, config.alpha),
+        merges=merges.best,
     )
-    config = about | {
-        "domains": dict(zip(sample.domains, np.bincount(sample.domain).tolist(), strict=True)),
-        "positions": sample.positions,
-        "bits_before": float(merges.bits[0]),
-        "bits_after": description_length(sizes, members, alpha),
-        "merges": merges.best,
-    }
-    with new_artifact(out, KIND, provenance) as staging:
-        write_json(staging / "config.json", config)
-        pq.write_table(pa.Table.from_pylist([asdict(c) for c in found]), staging / "components.parquet")
+    with new_artifact(out, KIND) as staging:
+        write_json(staging / "config.json", record.model_dump(mode="json"))
+        pq.write_table(pa.Table.from_pylist([asdict(c) for c in components]), staging / "components.parquet")
         pq.write_table(_way(sample, merges), staging / "merges.parquet")
     return Components.open(out)
 
@@ -103,16 +119,21 @@ def _way(sample: Sample, merges: Merges) -> pa.Table:
 
 
 class Components(Derived):
-    """A partition of a decomposition's living subcomponents, opened from disk."""
+    """A partition of a decomposition's alive subcomponents, opened from disk."""
 
     kind = KIND
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
-        rows = pq.read_table(artifact.path / "components.parquet").to_pylist()
-        self.rows = [Component(**row) for row in rows]
+        self.record = ComponentsRecord.checked(artifact.json(), str(artifact.path / "config.json"))
+        self.rows = [Component(**row) for row in artifact.table("components").read().to_pylist()]
         self._by_name = {c.component: c for c in self.rows}
         self._owner = {member: c.component for c in self.rows for member in c.members}
+
+    @property
+    def origin(self) -> Origin:
+        """The decomposition, model and text it was made from."""
+        return self.record
 
     def names(self) -> list[str]:
         """Names of all components, the one that saves most bits first."""
@@ -136,7 +157,7 @@ class Components(Derived):
         members = {c.component: c.members for c in self.rows}
         return Grouping.of(members, decomposition, self.artifact.fingerprint)
 
-    def require_same(self, clusters: str | None, path: Path) -> None:
+    def require_counted(self, clusters: str | None, path: Path) -> None:
         """Raise RankOneError unless the harvest at `path`, of the clustering `clusters`, counts these components."""
         if clusters is None:
             raise RankOneError(

@@ -23,7 +23,7 @@ from statistics import fmean
 from rankone.core.errors import RankOneError
 
 # A cluster counts as found again above this Jaccard index: only one can match it so well.
-FOUND = 0.5
+RECOVERED = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Distance:
         return fmean(m.jaccard for m in self.matches) if self.matches else None
 
     @property
-    def found(self) -> float | None:
+    def recovered(self) -> float | None:
         """Share of the first partition's clusters of two at least that are found again."""
-        return fmean(m.jaccard > FOUND for m in self.matches) if self.matches else None
+        return fmean(m.jaccard > RECOVERED for m in self.matches) if self.matches else None
 
 
 def distance(first: Sequence[Sequence[str]], second: Sequence[Sequence[str]]) -> Distance:
     """Compare two partitions given as lists of members. Raises RankOneError where they have nothing in common."""
-    a, b = ({name: i for i, own in enumerate(side) for name in own} for side in (first, second))
+    a, b = ({name: i for i, names in enumerate(side) for name in names} for side in (first, second))
     common = a.keys() & b.keys()
     if not common:
         raise RankOneError("the two clusterings have no subcomponent in common: there is nothing to compare.")
@@ -85,10 +85,10 @@ def _variation(both: Counter[tuple[int, int]], a: Counter[int], b: Counter[int])
 
 
 def _adjusted_rand(both: Counter[tuple[int, int]], a: Counter[int], b: Counter[int]) -> float:
-    joint, own, other = (sum(comb(n, 2) for n in counts.values()) for counts in (both, a, b))
+    joint, one, other = (sum(comb(n, 2) for n in counts.values()) for counts in (both, a, b))
     pairs = comb(both.total(), 2)
-    expected = own * other / pairs if pairs else 0.0
-    largest = (own + other) / 2
+    expected = one * other / pairs if pairs else 0.0
+    largest = (one + other) / 2
     return (joint - expected) / (largest - expected) if largest != expected else 1.0
 
 

@@ -63,13 +63,13 @@ class Groups:
 
     def merge(self, i: int, j: int) -> None:
         """Put the group of slot j into that of slot i < j."""
-        own, other = self._where[i], self._where[j]
-        shared = _found(self._position[other], self._position[own])
+        here, other = self._where[i], self._where[j]
+        shared = _contained(self._position[other], self._position[here])
         row = self.joint(i) + self.joint(j) - self._count(self._position[other[shared]])
         # An entry whose group is there already belongs to no slot any more.
         self._slot[other[shared]] = self.slots
         self._slot[other[~shared]] = i
-        self._where[i] = np.sort(np.concatenate((own, other[~shared])))
+        self._where[i] = np.sort(np.concatenate((here, other[~shared])))
         self._where[j] = other[:0]
         self.sizes[i], self.sizes[j] = len(self._where[i]), 0
         self.members[i], self.members[j] = self.members[i] + self.members[j], 0
@@ -81,8 +81,8 @@ class Groups:
         count = np.zeros(self.slots + 1, dtype=np.int64)
         first = torch.from_numpy(self._start[positions])
         length = torch.from_numpy(self._start[positions + 1]) - first
-        for part in cuts(length):
-            _, entry = ragged(first[part], length[part])
+        for piece in cuts(length):
+            _, entry = ragged(first[piece], length[piece])
             count += np.bincount(self._slot[entry.numpy()], minlength=self.slots + 1)
         return count[:-1]
 
@@ -96,7 +96,7 @@ class Groups:
         self._place(self._position[kept], number[self._slot[kept]])
 
 
-def _found(sought: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _contained(sought: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Which of `sought` are in `known`; both sorted, `known` not empty."""
     at = np.searchsorted(known, sought)
     return known[np.minimum(at, len(known) - 1)] == sought

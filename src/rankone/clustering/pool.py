@@ -63,8 +63,8 @@ class Pool:
         low = np.flatnonzero(costs <= np.partition(costs, rank)[rank])
         order = np.lexsort((self._slots[1, low], self._slots[0, low], costs[low]))
         at = int(low[order[rank]])
-        found = (float(costs[at]), *self._slots[:, at].tolist())
-        return at if found <= self._bound else None
+        candidate = (float(costs[at]), *self._slots[:, at].tolist())
+        return at if candidate <= self._bound else None
 
     def _look(self, count: int) -> None:
         """Fill the pool from all pairs."""
@@ -82,9 +82,9 @@ class Pool:
         """(slots, joint, fixed) of the pairs whose first is in `rows` and that may be among the cheapest."""
         start = int(rows[0])
         sizes, members = self.groups.sizes[start:], self.groups.members[start:]
-        joint, own = self.groups.joint(rows, start), rows[:, None] - start
-        fixed = fixed_cost((sizes[own], sizes), (members[own], members), joint, self.alpha)
-        fits = (np.arange(len(sizes)) > own) & (members > 0)
+        joint, row = self.groups.joint(rows, start), rows[:, None] - start
+        fixed = fixed_cost((sizes[row], sizes), (members[row], members), joint, self.alpha)
+        fits = (np.arange(len(sizes)) > row) & (members > 0)
         if self._bound[0] > -np.inf:
             # A pair of the bound's own cost comes after it: its first slot is larger.
             fits &= cost(fixed, joint, count) < self._bound[0]

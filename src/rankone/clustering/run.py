@@ -13,25 +13,18 @@ from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
 from rankone.runtime.places import holds
 from rankone.runtime.progress import meter
-from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
 
 @holds("out")
 def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Components:
-    """Cluster the living subcomponents into components and write them to `out`.
+    """Cluster the subcomponents that are alive into components and write them to `out`.
 
     Raises RankOneError when `out` exists, when there is too little text, and where (almost) nothing fires.
     """
     refuse_existing(out)
-    corpus = workspace.corpus
-    about = {
-        "config": config.model_dump(mode="json"),
-        **origin(workspace.model, workspace.decomposition),
-        "text": described(corpus),
-    }
     with DecomposedModel(workspace.model, workspace.decomposition) as model:
-        sample = draw_sample(model, workspace.tokenizer, corpus, config)
+        sample = draw_sample(model, workspace.tokenizer, workspace.corpus, config)
     with meter("merge", len(sample.names) - 1) as bar:
         merges = merge_all(sample, config.alpha, config.gamma, config.seed, bar)
-    return save_components(out, sample, merges, about, config.alpha, {})
+    return save_components(out, sample, merges, origin(workspace), config)

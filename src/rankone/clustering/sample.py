@@ -67,11 +67,11 @@ def draw_sample(
         batch_tokens=config.batch_tokens,
     )
     with meter("firings", len(config.domains) * config.tokens) as bar:
-        parts = []
+        counted = []
         for batch in batches(tokenizer, corpus, plan):
-            parts.append(_fired(model, batch, config))
+            counted.append(_fired(model, batch, config))
             bar.advance(batch.blocks.tokens, config.domains[batch.domain])
-    return _gathered(parts, model.decomposition.names(), config)
+    return _gathered(counted, model.decomposition.names(), config)
 
 
 def _fired(
@@ -81,33 +81,33 @@ def _fired(
     device = next(model.target.parameters()).device
     chosen = sampled(batch, config.per_row, config.seed)
     importance = model.importance(batch.blocks.ids.to(device), batch.blocks.present.to(device))
-    found = firings(importance, chosen.to(device))
-    found = found[found.importance > config.threshold]
+    fired = firings(importance, chosen.to(device))
+    fired = fired[fired.importance > config.threshold]
     domain = np.full(int(chosen.sum()), batch.domain, dtype=np.int32)
-    return domain, found.position.int().cpu().numpy(), found.component.int().cpu().numpy()
+    return domain, fired.position.int().cpu().numpy(), fired.part.int().cpu().numpy()
 
 
 def _gathered(
-    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str], config: ClusterConfig
+    counted: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str], config: ClusterConfig
 ) -> Sample:
-    domains, positions, components, count = [], [], [], 0
-    for domain, position, component in parts:
+    domains, positions, subcomponents, count = [], [], [], 0
+    for domain, position, subcomponent in counted:
         domains.append(domain)
         positions.append(position + np.int32(count))
-        components.append(component)
+        subcomponents.append(subcomponent)
         count += len(domain)
     if count < LEAST_POSITIONS:
         raise RankOneError(
             f"the text gives only {count} positions; at least {LEAST_POSITIONS} are needed to see what fires "
             "together. Give more text or raise --tokens."
         )
-    position, component = np.concatenate(positions), np.concatenate(components)
-    firing = np.bincount(component, minlength=len(names))
+    position, subcomponent = np.concatenate(positions), np.concatenate(subcomponents)
+    firing = np.bincount(subcomponent, minlength=len(names))
     alive = np.flatnonzero(firing >= config.least_firings)
     _refuse_extremes(len(alive), count, config)
     number = np.full(len(names), -1, dtype=np.int32)
     number[alive] = np.arange(len(alive))
-    unit = number[component]
+    unit = number[subcomponent]
     kept = unit >= 0
     alive_names = [names[i] for i in alive.tolist()]
     return Sample(alive_names, config.domains, np.concatenate(domains), position[kept], unit[kept])

@@ -36,6 +36,8 @@ from rankone.core.schemas.schema import Document
 if TYPE_CHECKING:
     import torch
 
+    from rankone.core.stored import StoredTable
+
 __all__ = [
     "MANIFEST",
     "Artifact",
@@ -84,6 +86,13 @@ class Artifact:
         )  # PyTorch takes seconds to import; JSON needs none of it
 
         return read_tensors(self._listed(name))
+
+    def table(self, name: str) -> StoredTable:
+        """One of its Parquet tables, `NAME.parquet` of the schema version of today."""
+        from rankone.core.stored import StoredTable  # PyArrow takes long to import; JSON needs none of it
+
+        schema, version = schema_of(self.manifest.kind), self.manifest.schema_version
+        return StoredTable(self._listed(schema.file(f"{name}.parquet", version)), schema.columns(version))
 
     def __contains__(self, name: str) -> bool:
         """Whether it has a file of this name."""

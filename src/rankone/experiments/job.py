@@ -32,7 +32,7 @@ from rankone.edits.sharpen import sharpen
 from rankone.experiments.config import JobConfig, MethodName
 from rankone.experiments.measure import rollout
 from rankone.harvest.brief import brief_harvest
-from rankone.harvest.reading.page import telling
+from rankone.harvest.reading.page import most_informative
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
 from rankone.labels.label import Labelled
@@ -178,10 +178,13 @@ class Job:
         ]
 
     def _tokens(self, name: str, top: int = 8) -> dict[str, list[str]]:
-        """The most telling tokens of one subcomponent."""
+        """The most informative tokens of one subcomponent."""
         page = self.store.page(name, examples=0)
         sides = {"firing_tokens": page.input_tokens, "output_tokens": page.output_tokens}
-        return {side: [row.text for row in telling(rows, top) if row.pmi > 0] for side, rows in sides.items()}
+        return {
+            side: [row.text for row in most_informative(rows, top) if row.pmi > 0]
+            for side, rows in sides.items()
+        }
 
     def zero_token_edits(self) -> dict[str, LowRankEdit]:
         """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""

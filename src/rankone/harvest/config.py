@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rankone.core.config import Config
 
-# Above this importance a subcomponent fires.
+# Above this importance a part fires.
 FIRING = 0.1
 
 
@@ -14,8 +14,8 @@ class HarvestConfig(Config):
     """Settings of a harvest; two harvests with equal settings, text and decomposition are equal.
 
     domains, split, tokens: the text, at most `tokens` text tokens per domain. context: longest row, BOS included.
-    thresholds: firings are counted above each; a subcomponent *fires* where its importance is above `firing`, one of
-    them. examples: windows kept per subcomponent. window: tokens on each side of an example's centre.
+    thresholds: firings are counted above each; a part *fires* where its importance is above `firing`, one of
+    them. examples: windows kept per part. window: tokens on each side of an example's centre.
     top_tokens, least_probability: a position's next tokens are the model's `top_tokens` likeliest, of at least this
     probability. seed: of the sampling. batch_tokens: positions in one forward, padding included.
     """
@@ -42,3 +42,8 @@ class HarvestConfig(Config):
         if len(set(self.domains)) < len(self.domains):
             raise ValueError(f"a domain is named twice in {', '.join(self.domains)}")
         return self
+
+    @property
+    def firing_column(self) -> str:
+        """The column that holds how often a part fires."""
+        return f"above_{self.thresholds.index(self.firing)}"

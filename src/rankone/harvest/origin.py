@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
+from pydantic import Field
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, open_artifact
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.decomposition.model import Decomposition
 from rankone.models.loading import model_hash
+from rankone.text.corpus import described
+from rankone.workspace import Workspace
+
+
+class ModelRecord(Config):
+    """A model by the name it was loaded under and the hash of all its parameters."""
+
+    name: str
+    hash: str
+
+
+class TextRecord(Config):
+    """A corpus by name and fingerprint. sources: of each domain that has several."""
+
+    name: str
+    fingerprint: str
+    sources: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class Origin(Config):
+    """What something was made from. decomposition: its hash."""
+
+    decomposition: str
+    model: ModelRecord
+    text: TextRecord
+
+    def agrees(self, other: Origin) -> bool:
+        """Whether both are of the same decomposition of the same model; the text may be another."""
+        return (self.decomposition, self.model.hash) == (other.decomposition, other.model.hash)
 
 
 def decomposition_hash(decomposition: Decomposition) -> str:
@@ -23,30 +54,28 @@ def decomposition_hash(decomposition: Decomposition) -> str:
     return hashlib.sha256(f"{model_hash(decomposition)} {json.dumps(numbering)}".encode()).hexdigest()
 
 
-def origin(target: PreTrainedModel, decomposition: Decomposition) -> dict[str, Any]:
-    """What identifies both in a config: `decomposition` (hash) and `model` (name, hash of all its parameters)."""
-    return {
-        "decomposition": decomposition_hash(decomposition),
-        "model": {"name": Path(str(target.name_or_path)).name, "hash": model_hash(target)},
-    }
+def origin(workspace: Workspace) -> Origin:
+    """What is made from a workspace's decomposition, model and corpus has this origin."""
+    model = workspace.model
+    return Origin(
+        decomposition=decomposition_hash(workspace.decomposition),
+        model=ModelRecord(name=Path(str(model.name_or_path)).name, hash=model_hash(model)),
+        text=TextRecord.checked(described(workspace.corpus), "the corpus"),
+    )
 
 
-def same_origin(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configs name the same decomposition of the same model."""
-    return (one["decomposition"], one["model"]["hash"]) == (other["decomposition"], other["model"]["hash"])
-
-
-class Derived:
-    """An artefact made from a decomposition of a model, opened from disk; beside others of either it is refused.
-
-    artifact: what was opened. config: its config, with what `origin` put into it.
-    """
+class Derived(ABC):
+    """An artefact made from a decomposition of a model, opened from disk; beside others of either it is refused."""
 
     kind: ClassVar[str]
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
-        self.config: dict[str, Any] = artifact.json()
+
+    @property
+    @abstractmethod
+    def origin(self) -> Origin:
+        """What its config says it was made from."""
 
     @classmethod
     def open(
@@ -58,9 +87,9 @@ class Derived:
         """Verify and open; one of another decomposition or model than those given is refused."""
         artifact = open_artifact(path, cls.kind)
         with reading(artifact.path):
-            found = cls(artifact)
-            found.require_origin(decomposition, target)
-        return found
+            derived = cls(artifact)
+            derived.require_origin(decomposition, target)
+        return derived
 
     def require_origin(
         self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
@@ -69,17 +98,14 @@ class Derived:
 
         The model counts whole: its undecomposed weights too decide what fires.
         """
-        made, what = self.config, str(self.artifact.path)
-        if (
-            decomposition is not None
-            and (given := decomposition_hash(decomposition)) != made["decomposition"]
-        ):
+        made, what = self.origin, str(self.artifact.path)
+        if decomposition is not None and (given := decomposition_hash(decomposition)) != made.decomposition:
             raise RankOneError(
-                f"'{what}' was made from another decomposition (hash {made['decomposition'][:12]}…, the given one has "
+                f"'{what}' was made from another decomposition (hash {made.decomposition[:12]}…, the given one has "
                 f"{given[:12]}…). Give the one it was made from, or make it again from this one."
             )
-        if target is not None and (given := model_hash(target)) != made["model"]["hash"]:
+        if target is not None and (given := model_hash(target)) != made.model.hash:
             raise RankOneError(
-                f"'{what}' was made from another model, '{made['model']['name']}' (hash {made['model']['hash'][:12]}…, the "
+                f"'{what}' was made from another model, '{made.model.name}' (hash {made.model.hash[:12]}…, the "
                 f"given one has {given[:12]}…). Give the one it was made from, or make it again from this one."
             )

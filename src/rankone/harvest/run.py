@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,32 +12,30 @@ from rankone.core.artifact import Artifact
 from rankone.core.claims import claim
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.chunks import Shard, ShardFolder, progress_of
 from rankone.harvest.counting.collect import Collector
 from rankone.harvest.counting.grouping import Grouping
-from rankone.harvest.counting.parts import Shard, ShardFolder
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.origin import origin
+from rankone.harvest.records import About, Finished
 from rankone.runtime.progress import Meter, log, meter
-from rankone.text.corpus import described
 from rankone.text.vocabulary import spelled
 from rankone.workspace import Workspace
 
-PART_TOKENS = 200_000
+CHUNK_TOKENS = 200_000
 
 
-def describe(workspace: Workspace, config: HarvestConfig, grouping: Grouping | None = None) -> dict[str, Any]:
-    """What is harvested: settings, hashes, names of what is counted and of tokens; `hash` covers all of it."""
-    corpus, decomposition = workspace.corpus, workspace.decomposition
-    about = {
-        "config": config.model_dump(mode="json"),
-        **origin(workspace.model, decomposition),
-        "text": described(corpus),
-        "components": decomposition.names(),
-        "tokens": spelled(workspace.tokenizer, workspace.vocabulary),
-    }
-    if grouping is not None:
-        about |= {"components": grouping.names, "columns": about["components"], "clusters": grouping.clusters}
-    return about | {"hash": hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()}
+def describe(workspace: Workspace, config: HarvestConfig, grouping: Grouping | None = None) -> About:
+    """What is harvested: settings, origin, names of what is counted and of tokens."""
+    names = tuple(workspace.decomposition.names())
+    return About(
+        **dict(origin(workspace)),
+        config=config,
+        parts=names if grouping is None else tuple(grouping.names),
+        tokens=tuple(spelled(workspace.tokenizer, workspace.vocabulary)),
+        columns=() if grouping is None else names,
+        clusters=None if grouping is None else grouping.clusters,
+    )
 
 
 def harvest(
@@ -48,19 +43,19 @@ def harvest(
     config: HarvestConfig,
     run: Path,
     shard: Shard | None = None,
-    part_tokens: int = PART_TOKENS,
+    chunk_tokens: int = CHUNK_TOKENS,
     stop_after: int | None = None,
     grouping: Grouping | None = None,
 ) -> bool:
-    """Count one shard's batches into `run`; a shard cut off goes on after its last part.
+    """Count one shard's batches into `run`; a shard cut off goes on after its last chunk.
 
-    grouping: components to count in place of subcomponents. part_tokens: tokens between two parts, what an interruption
-    may cost. stop_after: leave off after so many parts. Returns whether the shard is finished. Raises RankOneError for
+    grouping: components to count in place of subcomponents. chunk_tokens: tokens between two chunks, what an interruption
+    may cost. stop_after: leave off after so many chunks. Returns whether the shard is finished. Raises RankOneError for
     text that is missing or empty, and for a run directory of something else.
     """
     shard = shard or Shard()
     with claim(run / shard.folder):
-        return _harvest(workspace, config, run, shard, part_tokens, stop_after, grouping)
+        return _harvest(workspace, config, run, shard, chunk_tokens, stop_after, grouping)
 
 
 def _harvest(
@@ -68,7 +63,7 @@ def _harvest(
     config: HarvestConfig,
     run: Path,
     shard: Shard,
-    part_tokens: int,
+    chunk_tokens: int,
     stop_after: int | None,
     grouping: Grouping | None,
 ) -> bool:
@@ -76,9 +71,8 @@ def _harvest(
     if folder.finished:
         log.info(f"{shard.folder} is finished")
         return True
-    done = folder.parts()
-    progress: dict[str, Any] = done[-1].json("progress.json") if done else {"stop": 0}
-    first = progress["stop"]
+    done = folder.chunks()
+    first = progress_of(done[-1]).stop if done else 0
     if done:
         log.info(f"{shard.folder}: resuming at batch {first}")
     with (
@@ -87,34 +81,34 @@ def _harvest(
     ):
         collector = Collector(model, config, grouping)
         _recall(collector, done)
-        return _Pass(folder, collector, config, part_tokens, stop_after, bar).over(
+        return _Pass(folder, collector, config, chunk_tokens, stop_after, bar).over(
             batches(workspace.tokenizer, workspace.corpus, config), first
         )
 
 
-def _recall(collector: Collector, parts: list[Artifact]) -> None:
+def _recall(collector: Collector, chunks: list[Artifact]) -> None:
     """Take note of the sample so far: it says which firings need not be looked at."""
-    for part in parts:
-        path = part.path / "examples.parquet"
+    for chunk in chunks:
+        path = chunk.path / "examples.parquet"
         if path.exists():
-            table = pq.read_table(path, columns=["component", "key"])
-            collector.bounds.tighten(table["component"].to_numpy(), table["key"].to_numpy())
+            table = pq.read_table(path, columns=["part", "key"])
+            collector.bounds.tighten(table["part"].to_numpy(), table["key"].to_numpy())
 
 
 class _Pass:
-    """A shard's way through the batches, cut into parts."""
+    """A shard's way through the batches, cut into chunks."""
 
     def __init__(
         self,
         folder: ShardFolder,
         collector: Collector,
         config: HarvestConfig,
-        part_tokens: int,
+        chunk_tokens: int,
         stop_after: int | None,
         bar: Meter,
     ) -> None:
         self.folder, self.collector, self.config = folder, collector, config
-        self.part_tokens, self.stop_after, self.bar = part_tokens, stop_after, bar
+        self.chunk_tokens, self.stop_after, self.bar = chunk_tokens, stop_after, bar
         self.tokens = np.zeros(len(config.domains), dtype=np.int64)
         self.last = -1
 
@@ -129,7 +123,7 @@ class _Pass:
             batch = self._fill(batch, mine)
             written += 1
         values = dict(zip(self.config.domains, self.tokens.tolist(), strict=True))
-        self.folder.finish({"tokens": values, "batches": self.last + 1})
+        self.folder.finish(Finished(tokens=values, batches=self.last + 1))
         return True
 
     def _seen(self, plan: Iterator[Batch]) -> Iterator[Batch]:
@@ -140,14 +134,14 @@ class _Pass:
             self.bar.advance(batch.blocks.tokens, self.config.domains[batch.domain])
 
     def _fill(self, batch: Batch, mine: Iterator[Batch]) -> Batch | None:
-        """Write one part that begins with `batch`; returns the first batch not in it."""
-        with self.folder.open_part(batch.index) as (part, progress):
+        """Write one chunk that begins with `batch`; returns the first batch not in it."""
+        with self.folder.open_chunk(batch.index) as chunk:
             size = 0
             current: Batch | None = batch
-            while current is not None and size < self.part_tokens:
-                self.collector.add(current, part)
+            while current is not None and size < self.chunk_tokens:
+                self.collector.add(current, chunk)
                 size += current.blocks.tokens
-                progress["stop"] = current.index + 1
+                chunk.stop = current.index + 1
                 current = next(mine, None)
-            self.collector.flush(part)
+            self.collector.flush(chunk)
         return current

@@ -1,4 +1,4 @@
-"""Labels of a few subcomponents of a harvest, made when they are asked for."""
+"""Labels of a few parts of a harvest, made when they are asked for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rankone.labels.statistics.statistical import statistical_label
 
 
 class StatisticalLabels:
-    """The statistical label of any subcomponent of a harvest; nothing is stored but what was asked for."""
+    """The statistical label of any part of a harvest; nothing is stored but what was asked for."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._made: dict[str, Label] = {}
 
-    def best(self, component: str) -> Label:
-        """The label of one subcomponent; an unknown name is an error that offers others."""
-        if component not in self._made:
-            self._made[component] = statistical_label(self._pages.page(component))
-        return self._made[component]
+    def best(self, part: str) -> Label:
+        """The label of one part; an unknown name is an error that offers others."""
+        if part not in self._made:
+            self._made[part] = statistical_label(self._pages.page(part))
+        return self._made[part]

@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any, cast
-
-from pydantic import Field
+from typing import cast
 
 from rankone.core.artifact import refuse_existing
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import visible
-from rankone.harvest.config import FIRING
-from rankone.harvest.reading.page import ComponentPage
+from rankone.harvest.reading.page import PartPage
 from rankone.labels.label import Label
 from rankone.labels.model.budget import Budget, Caps, Estimate
 from rankone.labels.model.client import ChatClient, Question, Unanswered
@@ -24,6 +20,7 @@ from rankone.labels.model.llm import LABEL_TOKENS, LabelReply, label_question
 from rankone.labels.model.replies import Replies
 from rankone.labels.model.server import Server
 from rankone.labels.pages import Pages
+from rankone.labels.record import LabelCounts, LabelSettings, LabelsRecord, Shortfall, Used
 from rankone.labels.samples import shuffled, split_examples
 from rankone.labels.statistics.background import alike, background_of
 from rankone.labels.statistics.firing import FiringPredictor, detection
@@ -33,22 +30,9 @@ from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 
 
-class LabelSettings(Config):
-    """How a harvest is labelled.
-
-    threshold: importance above which a token fires, as in the harvest. limit: how many subcomponents the model labels, the
-    most frequent first; None for all that fire. score: also compute scores. judged: how many labels the model judges.
-    """
-
-    threshold: float = Field(default=FIRING, ge=0, le=1)
-    limit: int | None = Field(default=None, ge=1)
-    score: bool = False
-    judged: int = Field(default=50, ge=0)
-
-
 @dataclass
 class Outcome:
-    """What a run made: all labels by subcomponent, and what it took."""
+    """What a run made: all labels by part, and what it took."""
 
     statistical: dict[str, Label] = field(default_factory=dict)
     model: dict[str, Label] = field(default_factory=dict)
@@ -70,7 +54,7 @@ class Outcome:
         return self.model.get(name) or self.statistical[name]
 
     def by_firings(self) -> list[str]:
-        """Subcomponents that fire, the most frequent first."""
+        """Parts that fire, the most frequent first."""
         live = [name for name, n in self.firings.items() if n > 0]
         return sorted(live, key=lambda name: (-self.firings[name], name))
 
@@ -90,7 +74,7 @@ def label_harvest(
     held_out: Pages | None = None,
     estimate_only: bool = False,
 ) -> Outcome:
-    """Label every subcomponent of a harvest and write the labels to `out`.
+    """Label every part of a harvest and write the labels to `out`.
 
     harvest: its fingerprint, stored with the labels. held_out: a harvest of other text by the same decomposition, to score
     on; without it, scores use the examples that labels were not written from. estimate_only: stop after printing what the
@@ -107,7 +91,7 @@ def label_harvest(
         run.ask_labels()
         if settings.score:
             run.score_by_model()
-    save_labels(out, run.outcome.labels(), harvest, run.description())
+    save_labels(out, run.outcome.labels(), harvest, run.record())
     return run.outcome
 
 
@@ -120,11 +104,11 @@ class _Run:
         self.pages, self.settings, self.client = pages, settings, client
         self.held_out = held_out
         self.outcome, self._estimates = Outcome(), dict[str, Estimate]()
-        self.names = pages.components()
+        self.names = pages.names()
         if not self.names:
-            raise RankOneError("the harvest has no subcomponents: harvest a decomposition with live ones.")
+            raise RankOneError("the harvest has no parts: harvest a decomposition that has some alive.")
         if held_out is not None:
-            _require_same(self.names, held_out.components())
+            _require_equal(self.names, held_out.names())
         self.background = background_of(held_out or pages) if settings.score else None
 
     def read(self) -> None:
@@ -132,7 +116,7 @@ class _Run:
         with meter("Reading pages", len(self.names)) as bar:
             tested = self.held_out.pages() if self.held_out is not None else repeat(None)
             for page, seen in zip(self.pages.pages(), tested, strict=False):
-                name = page.component
+                name = page.part
                 label = statistical_label(page)
                 self.outcome.statistical[name] = replace(label, scores=self._counted(page, seen))
                 self.outcome.firings[name] = page.firings
@@ -141,23 +125,23 @@ class _Run:
                     self._estimates[name] = self.client.estimate(question, LABEL_TOKENS)
                 bar.advance()
 
-    def _counted(self, page: ComponentPage, seen: ComponentPage | None) -> dict[str, float]:
+    def _counted(self, page: PartPage, seen: PartPage | None) -> dict[str, float]:
         """AUC and balanced accuracy of the statistical evidence on held-out firings; empty where there is no score."""
         if self.background is None:
             return {}
-        others = self.background.others(page.component)
+        others = self.background.others(page.part)
         if seen is None:
             _, kept = split_examples(page)
-            found = detection(FiringPredictor(page, kept), page, kept, others)
+            detected = detection(FiringPredictor(page, kept), page, kept, others)
         else:
-            found = detection(FiringPredictor(page), seen, seen.examples, others)
-        return {"firing_auc": found.auc, "firing_accuracy": found.balanced_accuracy} if found else {}
+            detected = detection(FiringPredictor(page), seen, seen.examples, others)
+        return {"firing_auc": detected.auc, "firing_accuracy": detected.balanced_accuracy} if detected else {}
 
     def to_label(self) -> list[str]:
         return self.outcome.by_firings()[: self.settings.limit]
 
     def to_judge(self) -> list[str]:
-        """Subcomponents whose labels are judged: those that the model labels, in a fixed random order."""
+        """Parts whose labels are judged: those that the model labels, in a fixed random order."""
         return shuffled(self.to_label(), "judged")[: self.settings.judged] if self.settings.score else []
 
     def label_questions(self) -> Iterator[tuple[str, Question]]:
@@ -200,23 +184,23 @@ class _Run:
                     self._missing(reply)
                 else:
                     value = trial.value(cast(Judgement, reply))
-                    values.setdefault((trial.component, trial.score), []).append(value)
+                    values.setdefault((trial.part, trial.score), []).append(value)
                 bar.advance(note=_spent(client))
-        for (name, score), found in values.items():
+        for (name, score), judged in values.items():
             rows = self.outcome.model if name in self.outcome.model else self.outcome.statistical
-            self._add_scores(rows, name, {score: sum(found) / len(found)})
+            self._add_scores(rows, name, {score: sum(judged) / len(judged)})
 
-    def description(self) -> dict[str, Any]:
+    def record(self) -> LabelsRecord:
         """The artefact's config: settings, server and what it took."""
-        made: dict[str, Any] = {"settings": self.settings.model_dump(), "server": None}
-        if self.client is not None:
-            tokens_in, tokens_out = self.client.budget.used
-            made["server"] = self.client.server.model_dump()
-            made["caps"] = self.client.budget.caps.model_dump()
-            made["used"] = {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": self.client.budget.cost}
-        made["labelled"] = {"statistical": len(self.outcome.statistical), "model": len(self.outcome.model)}
-        made["unanswered"] = {"failed": self.outcome.unanswered, "capped": self.outcome.capped}
-        return made
+        client, outcome = self.client, self.outcome
+        return LabelsRecord(
+            settings=self.settings,
+            server=client.server if client else None,
+            caps=client.budget.caps if client else None,
+            used=Used.of(client.budget) if client else None,
+            labelled=LabelCounts(statistical=len(outcome.statistical), model=len(outcome.model)),
+            unanswered=Shortfall(failed=outcome.unanswered, capped=outcome.capped),
+        )
 
     def _client(self) -> ChatClient:
         assert self.client is not None
@@ -231,8 +215,8 @@ class _Run:
         rows[name] = replace(rows[name], scores={**rows[name].scores, **scores})
 
 
-def _require_same(names: list[str], tested: list[str]) -> None:
-    """Raise RankOneError unless the held-out harvest has the same subcomponents in the same order."""
+def _require_equal(names: list[str], tested: list[str]) -> None:
+    """Raise RankOneError unless the held-out harvest has the same parts in the same order."""
     missing = sorted(set(names) - set(tested))
     if missing:
         raise RankOneError(
@@ -240,9 +224,7 @@ def _require_same(names: list[str], tested: list[str]) -> None:
             "make it with the same decomposition."
         )
     if tested != names:
-        raise RankOneError(
-            "the held-out harvest has other subcomponents: make it with the same decomposition."
-        )
+        raise RankOneError("the held-out harvest has other parts: make it with the same decomposition.")
 
 
 def _spent(client: ChatClient) -> str:

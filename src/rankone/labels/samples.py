@@ -1,4 +1,4 @@
-"""Which examples of a subcomponent are read for its label and which are kept to score the label."""
+"""Which examples of a part are read for its label and which are kept to score the label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from rankone.harvest.reading.page import ComponentPage, Example
+from rankone.harvest.reading.page import Example, PartPage
 
 T = TypeVar("T")
 SHOWN = 30
@@ -18,8 +18,8 @@ def shuffled(items: Sequence[T], seed: str) -> list[T]:
     return [items[i] for i in order]
 
 
-def split_examples(page: ComponentPage) -> tuple[list[Example], list[Example]]:
+def split_examples(page: PartPage) -> tuple[list[Example], list[Example]]:
     """(at most SHOWN to label with, the rest to score with); at least half are kept for scoring."""
-    examples = shuffled(page.examples, page.component)
+    examples = shuffled(page.examples, page.part)
     shown = min(SHOWN, (len(examples) + 1) // 2)
     return examples[:shown], examples[shown:]

@@ -1,4 +1,4 @@
-"""Search over what is known of subcomponents: words in labels, tokens and domains, and in the reasons for labels."""
+"""Search over what is known of parts: words in labels, tokens and domains, and in the reasons for labels."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ WEIGHTS = {
     "domain": 1.5,
     "reason": 1.0,
 }
-# A token is telling when it holds this share of the firings (or of the probability there), and this PMI.
-_TELLING_SHARE, _TELLING_PMI = 0.05, 1.0
+# A token is informative when it holds this share of the firings (or of the probability there), and this PMI.
+_INFORMATIVE_SHARE, _INFORMATIVE_PMI = 0.05, 1.0
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One subcomponent that a search found.
+    """One part that a search found.
 
-    found: the place where each word of the query was found. densities: firing density per domain of the harvest.
+    places: the place where each word of the query was found. densities: firing density per domain of the harvest.
     """
 
-    component: str
+    part: str
     label: Label
     score: float
-    found: dict[str, str]
+    places: dict[str, str]
     density: float
     densities: dict[str, float]
 
@@ -66,8 +66,8 @@ def affirmed(text: str) -> str:
 
 def label_match(query: str, label: str) -> float:
     """1 where a label has all words of the query, ½ where it has some only as beginnings of words, else 0."""
-    found = [_in_text(word, affirmed(label).casefold()) for word in words_of(query)]
-    return min(found) if found else 0.0
+    matches = (_in_text(word, affirmed(label).casefold()) for word in words_of(query))
+    return min(matches, default=0.0)
 
 
 def _in_text(word: str, text: str) -> float:
@@ -77,7 +77,7 @@ def _in_text(word: str, text: str) -> float:
 
 
 def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> list[Hit]:
-    """The subcomponents that match all words of `query`, best first; ties go to confidence, then to firings.
+    """The parts that match all words of `query`, best first; ties go to confidence, then to firings.
 
     A word's weight is WEIGHTS by where it stands (label before tokens before reasons), times 1 + the specificity where the
     word names a domain (mean importance there less the largest elsewhere, if above 0); a score is the sum over the words
@@ -88,18 +88,18 @@ def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> li
     words = words_of(query)
     if not words:
         raise RankOneError("the query is empty: name a word of a label, a token or a domain.")
-    names = store.components()
-    best = {name: labels.best(name) for name in labels.components()}
+    names = store.names()
+    best = {name: labels.best(name) for name in labels.names()}
     densities = _densities(store)
     places = {word: _Places(store, densities, word) for word in words}
     scored = []
     for number, name in enumerate(names):
         if name not in best:
             continue
-        found = {word: places[word].best(number, best[name]) for word in words}
-        if all(weight > 0 for weight, _ in found.values()):
-            score = sum(weight for weight, _ in found.values()) * (1 + best[name].confidence) / 2
-            scored.append((score, number, {word: place for word, (_, place) in found.items()}))
+        hits = {word: places[word].best(number, best[name]) for word in words}
+        if all(weight > 0 for weight, _ in hits.values()):
+            score = sum(weight for weight, _ in hits.values()) * (1 + best[name].confidence) / 2
+            scored.append((score, number, {word: place for word, (_, place) in hits.items()}))
     if not scored:
         said = f"{len(best):,} labels with their reasons, the tokens and the {len(store.domains())} domains"
         raise RankOneError(f"nothing matches '{query}' (searched: {said}). Try fewer words, or a token.")
@@ -111,19 +111,18 @@ def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> li
             names[i],
             best[names[i]],
             score,
-            found,
+            where,
             int(firings[i]) / total,
             dict(zip(store.domains(), densities[i].tolist(), strict=True)),
         )
-        for score, i, found in scored[:top]
+        for score, i, where in scored[:top]
     ]
 
 
 def _densities(store: HarvestStore) -> np.ndarray:
-    """Firing density, [subcomponents, domains]."""
-    settings = store.config["config"]
-    column = f"above_{settings['thresholds'].index(settings['firing'])}"
-    counts = store.table(f"SELECT {column} AS firings FROM domains ORDER BY component, domain")[
+    """Firing density, [parts, domains]."""
+    column = store.record.config.firing_column
+    counts = store.table(f"SELECT {column} AS firings FROM domains ORDER BY part, domain")[
         "firings"
     ].to_numpy()
     sizes = np.array(list(store.tokens().values()))
@@ -131,14 +130,14 @@ def _densities(store: HarvestStore) -> np.ndarray:
 
 
 class _Places:
-    """Where one word is found, of any subcomponent."""
+    """Where one word is found, of any part."""
 
     def __init__(self, store: HarvestStore, densities: np.ndarray, word: str) -> None:
         self.word = word
         texts: Sequence[str] = store.table("SELECT text FROM vocabulary ORDER BY token")["text"].to_pylist()
         tokens = [i for i, text in enumerate(texts) if text.strip(SPACES).casefold() == word]
-        self.inputs = _telling(store, "inputs", tokens)
-        self.outputs = _telling(store, "outputs", tokens)
+        self.inputs = _informative(store, "inputs", tokens)
+        self.outputs = _informative(store, "outputs", tokens)
         named = [
             i for i, d in enumerate(store.domains()) if word in (d.casefold(), domain_name(d).casefold())
         ]
@@ -150,7 +149,7 @@ class _Places:
         within = _in_text(self.word, affirmed(label.label).casefold())
         if not within and _in_text(self.word, label.label.casefold()):
             return 0.0, ""
-        found = {
+        stands = {
             "label": within == 1,
             "beginning of a word of the label": within > 0,
             "fires on it": number in self.inputs,
@@ -158,24 +157,26 @@ class _Places:
             "domain": number in self.domains,
             "reason": _in_text(self.word, affirmed(label.reasoning).casefold()) > 0,
         }
-        place = next((place for place in WEIGHTS if found[place]), "")
+        place = next((place for place in WEIGHTS if stands[place]), "")
         return WEIGHTS.get(place, 0.0) * (1 + self.specificity[number]), place
 
 
-def _telling(store: HarvestStore, side: Literal["inputs", "outputs"], tokens: Sequence[int]) -> set[int]:
+def _informative(store: HarvestStore, side: Literal["inputs", "outputs"], tokens: Sequence[int]) -> set[int]:
     if not tokens:
         return set()
-    found = token_shares(store, side, tokens)
-    return set(found.component[(found.precision >= _TELLING_SHARE) & (found.pmi >= _TELLING_PMI)].tolist())
+    shares = token_shares(store, side, tokens)
+    return set(
+        shares.part[(shares.precision >= _INFORMATIVE_SHARE) & (shares.pmi >= _INFORMATIVE_PMI)].tolist()
+    )
 
 
 def _on_domain(densities: np.ndarray, named: Sequence[int]) -> set[int]:
     """Subcomponents that fire mostly on the named domains: alone above half of the density there."""
     if not named:
         return set()
-    own = densities[:, named].max(1)
+    here = densities[:, named].max(1)
     others = np.delete(densities, named, axis=1).max(1, initial=0.0)
-    return set(np.flatnonzero((own > 0) & (others < NAMED_FROM * own)).tolist())
+    return set(np.flatnonzero((here > 0) & (others < NAMED_FROM * here)).tolist())
 
 
 def _specificity(store: HarvestStore, named: Sequence[int]) -> np.ndarray:
@@ -183,6 +184,6 @@ def _specificity(store: HarvestStore, named: Sequence[int]) -> np.ndarray:
     importances = store.importances()
     if not named or len(named) == len(importances.domains):
         return np.zeros(len(importances.names))
-    own = [importances.domains[i] for i in named]
-    score = importances.of(own[0]) - importances.others(*own)
+    chosen = [importances.domains[i] for i in named]
+    score = importances.of(chosen[0]) - importances.others(*chosen)
     return score.clamp(min=0.0).numpy()

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reading
 from rankone.labels.label import STATISTICAL, Label
 
-KIND, TABLE, CONFIG = "labels", "labels.parquet", "config.json"
+KIND, TABLE, CONFIG = "labels", "labels", "config.json"
 _SCHEMA = pa.schema(
     [
-        ("component", pa.string()),
+        ("part", pa.string()),
         ("label", pa.string()),
         ("confidence", pa.float64()),
         ("source", pa.string()),
@@ -29,45 +29,45 @@ _SCHEMA = pa.schema(
 
 
 def save_labels(
-    path: Path | str, labels: Iterable[Label], harvest: str, config: Mapping[str, Any], replace: bool = False
+    path: Path | str, labels: Iterable[Label], harvest: str, record: Config, replace: bool = False
 ) -> None:
     """Write labels to a new artefact; `harvest` is the fingerprint of the harvest they were made from.
 
-    config: how they were made (settings, what they cost), for the reader.
+    record: how they were made (settings, what they cost), for the reader.
     """
     rows = [vars(label) | {"scores": list(label.scores.items())} for label in labels]
     with new_artifact(path, KIND, {"harvest": harvest}, replace) as folder:
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / TABLE, compression="zstd")
-        write_json(folder / CONFIG, dict(config))
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / f"{TABLE}.parquet", compression="zstd")
+        write_json(folder / CONFIG, record.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Opened labels, by subcomponent; the statistical label comes first, then those of models."""
+    """Opened labels, by part; the statistical label comes first, then those of models."""
 
     artifact: Artifact
-    by_component: dict[str, list[Label]]
+    by_part: dict[str, list[Label]]
 
-    def components(self) -> list[str]:
-        """The labelled subcomponents, in the harvest's order."""
-        return list(self.by_component)
+    def names(self) -> list[str]:
+        """The labelled parts, in the harvest's order."""
+        return list(self.by_part)
 
-    def of(self, component: str) -> list[Label]:
-        """All labels of one subcomponent."""
-        if component not in self.by_component:
+    def of(self, part: str) -> list[Label]:
+        """All labels of one part."""
+        if part not in self.by_part:
             raise RankOneError(
-                f"no label for '{component}' in '{self.artifact.path}'.{nearest(component, self.components())}"
+                f"no label for '{part}' in '{self.artifact.path}'.{nearest(part, self.names())}"
             )
-        return self.by_component[component]
+        return self.by_part[part]
 
-    def best(self, component: str) -> Label:
+    def best(self, part: str) -> Label:
         """A model's label where there is one, else the statistical one."""
-        labels = self.of(component)
+        labels = self.of(part)
         return next((label for label in reversed(labels) if label.source != STATISTICAL), labels[0])
 
-    def words(self, component: str) -> str:
+    def words(self, part: str) -> str:
         """The best label's words, or nothing where there is no label."""
-        return self.best(component).label if component in self.by_component else ""
+        return self.best(part).label if part in self.by_part else ""
 
 
 def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
@@ -79,9 +79,9 @@ def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
             f"the labels '{path}' were made from another harvest ({str(made_from)[:12]}…, this one is {harvest[:12]}…). "
             "Label this harvest with `rankone label`, or give the one they were made from."
         )
-    found: dict[str, list[Label]] = {}
+    by_part: dict[str, list[Label]] = {}
     with reading(artifact.path):
-        for row in pq.read_table(artifact.path / TABLE, schema=_SCHEMA).to_pylist():
+        for row in artifact.table(TABLE).read().select(_SCHEMA.names).cast(_SCHEMA).to_pylist():
             label = Label(**{**row, "scores": dict(row["scores"])})
-            found.setdefault(label.component, []).append(label)
-    return Labels(artifact, found)
+            by_part.setdefault(label.part, []).append(label)
+    return Labels(artifact, by_part)

@@ -1,16 +1,16 @@
-"""Everything a page about one subcomponent or component shows, from a harvest, its labels and the decomposition."""
+"""Everything that a page about one part shows, from a harvest, its labels and the decomposition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rankone.clustering.components import Component
+from rankone.core.config import Config
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import Decomposition
 from rankone.experiments.response import scale_response
-from rankone.harvest.reading.page import ComponentPage, DomainRow, Example
+from rankone.harvest.reading.page import DomainRow, Example, PartPage
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
@@ -29,25 +29,35 @@ DIRECTIONS = {
 }
 
 
+class ResponseRow(Config):
+    """One domain at one α: cross-entropies before and after, and their difference, in nats per token."""
+
+    alpha: float
+    domain: str
+    ce_base: float
+    ce: float
+    rise: float
+
+
 @dataclass(frozen=True)
 class Response:
-    """Cross-entropies on validation text as α moves: rows of `scale_response`, chance (ln V), tokens per domain."""
+    """Cross-entropies on validation text as α moves; chance (ln V), tokens per domain."""
 
-    rows: list[dict[str, Any]]
+    rows: list[ResponseRow]
     chance: float
     tokens: int
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """One subcomponent or component: what the harvest stored, labels, neighbours, and its scale response if asked for.
+    """One part: what the harvest stored, labels, neighbours, and its scale response if asked for.
 
     source: model, text and split it was harvested from. named: the labels of the neighbours, as far as there are any.
     firing: importance above which it counts as firing. cluster: the component itself, or that of the subcomponent, if a
     clustering was given.
     """
 
-    page: ComponentPage
+    page: PartPage
     source: str
     firing: float
     labels: list[Label] = field(default_factory=list)
@@ -82,12 +92,12 @@ def portrait(
     """
     page = store.page(name)
     directions = {} if decomposition is None else _directions(decomposition, store, name, width, neighbours)
-    own = [] if labels is None else labels.by_component.get(name, [])
-    listed = {row.component for row in page.cofiring} | {r.part for rows in directions.values() for r in rows}
-    named = {} if labels is None else {c: labels.best(c).label for c in listed if c in labels.by_component}
-    about = store.config
-    source = f"{about['model']['name']}, {about['text']['name']} ({about['config']['split']})"
-    return Portrait(page, source, float(about["config"]["firing"]), own, directions, named, None, cluster)
+    labelled = {} if labels is None else labels.by_part
+    listed = {row.part for row in page.cofiring} | {r.part for rows in directions.values() for r in rows}
+    named = {} if labels is None else {part: labels.words(part) for part in listed if part in labelled}
+    about, config = store.record, store.record.config
+    source = f"{about.model.name}, {about.text.name} ({config.split})"
+    return Portrait(page, source, config.firing, labelled.get(name, []), directions, named, None, cluster)
 
 
 def _directions(
@@ -95,13 +105,13 @@ def _directions(
 ) -> dict[str, list[DirectionRow]]:
     """Near neighbours by list; of components the closest pair of members counts."""
     members = store.members(name)
-    found: dict[str, list[DirectionRow]] = {}
+    rows_of: dict[str, list[DirectionRow]] = {}
     for member in members:
         # The members themselves may be among the nearest.
         near = direction_neighbours(decomposition, member, width, neighbours + len(members) - 1)
         for key, rows in near.items():
-            found.setdefault(key, []).extend(DirectionRow(store.owner(r.part), r.cosine) for r in rows)
-    nearest = {key: _nearest(rows, name)[:neighbours] for key, rows in found.items()}
+            rows_of.setdefault(key, []).extend(DirectionRow(store.owner(r.part), r.cosine) for r in rows)
+    nearest = {key: _nearest(rows, name)[:neighbours] for key, rows in rows_of.items()}
     return {key: rows for key, rows in nearest.items() if rows}
 
 
@@ -125,7 +135,7 @@ def respond(
     text = workspace.text(domains, "validation", tokens)
     with meter("scale response", len(alphas)) as bar:
         rows = scale_response(workspace, members, alphas, text, bar=bar)
-    return Response(rows, workspace.chance, tokens)
+    return Response([ResponseRow.checked(row, "scale response") for row in rows], workspace.chance, tokens)
 
 
 def strongest(examples: Sequence[Example], count: int) -> list[Example]:
@@ -136,7 +146,7 @@ def strongest(examples: Sequence[Example], count: int) -> list[Example]:
 def cluster_words(shown: Portrait, cluster: Component) -> str:
     """What a clustering says of the component, or which one a subcomponent belongs to."""
     count = len(cluster.members)
-    if shown.page.component != cluster.component:
+    if shown.page.part != cluster.component:
         return f"member of {cluster.component}, {count} subcomponents"
     return (
         f"{count} subcomponents; of them {cluster.overlap:.0%} fire where the component does, {cluster.bits_saved:,.0f} "

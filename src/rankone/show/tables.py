@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankone.decomposition.directions import DirectionRow
-from rankone.harvest.reading.page import TokenRow, telling
+from rankone.harvest.reading.page import TokenRow, most_informative
 from rankone.render.columns import BAR, TOKEN, Column
 from rankone.render.tables import Table
 from rankone.show.portrait import DIRECTIONS, LEAST_COSINE, Portrait
@@ -20,14 +20,14 @@ NEAREST = (
 
 def members(shown: Portrait, top: int | None = None) -> Table | None:
     """The subcomponents of a component, or the first `top`, the one that fires most first."""
-    found = shown.page.members
-    if not found:
+    members = shown.page.members
+    if not members:
         return None
-    rest = f", the first {top}" if top is not None and len(found) > top else ""
-    rows = [[r.component, r.firings, r.share, r.share] for r in found[:top]]
+    rest = f", the first {top}" if top is not None and len(members) > top else ""
+    rows = [[r.subcomponent, r.firings, r.share, r.share] for r in members[:top]]
     note = "The component fires where any member does; its activation is the root of the sum of squares of theirs."
     return Table.of(
-        f"Its {len(found)} members{rest}",
+        f"Its {len(members)} members{rest}",
         ["subcomponent", "firings", Column(" ", BAR, priority=0), _SHARE],
         rows,
         note,
@@ -67,7 +67,7 @@ def outputs(shown: Portrait, top: int) -> Table:
     )
 
 
-def _tokens(title: str, found: Sequence[TokenRow], top: int, weight: Column) -> Table:
+def _tokens(title: str, tokens: Sequence[TokenRow], top: int, weight: Column) -> Table:
     columns = [
         Column("token", TOKEN),
         Column("PMI", ".2f"),
@@ -75,7 +75,7 @@ def _tokens(title: str, found: Sequence[TokenRow], top: int, weight: Column) -> 
         Column("precision", ".1%"),
         Column("recall", ".1%"),
     ]
-    rows = [[r.text, r.pmi, r.weight, r.precision, r.recall] for r in telling(found, top)]
+    rows = [[r.text, r.pmi, r.weight, r.precision, r.recall] for r in most_informative(tokens, top)]
     note = "By weight × PMI (nats). Precision: share of its firings; recall: share of all occurrences."
     return Table.of(title, columns, rows, note)
 
@@ -83,12 +83,9 @@ def _tokens(title: str, found: Sequence[TokenRow], top: int, weight: Column) -> 
 def cofiring(shown: Portrait) -> Table:
     """What fires together with it."""
     rows = [
-        [r.component, r.jaccard, r.joint, shown.named.get(r.component, "")]
-        for r in shown.page.cofiring[:_COFIRING]
+        [r.part, r.jaccard, r.joint, shown.named.get(r.part, "")] for r in shown.page.cofiring[:_COFIRING]
     ]
-    return Table.of(
-        "Fire together with it", ["component", Column("Jaccard", ".2f"), "together", "label"], rows
-    )
+    return Table.of("Fire together with it", ["part", Column("Jaccard", ".2f"), "together", "label"], rows)
 
 
 def directions(shown: Portrait) -> list[Table]:
@@ -98,9 +95,9 @@ def directions(shown: Portrait) -> list[Table]:
     ]
 
 
-def _directions(title: str, found: Sequence[DirectionRow], named: dict[str, str]) -> Table:
-    rows = [[r.part, r.cosine, named.get(r.part, "")] for r in found]
-    return Table.of(title, ["component", Column("cosine", "+.2f"), "label"], rows)
+def _directions(title: str, near: Sequence[DirectionRow], named: dict[str, str]) -> Table:
+    rows = [[r.part, r.cosine, named.get(r.part, "")] for r in near]
+    return Table.of(title, ["part", Column("cosine", "+.2f"), "label"], rows)
 
 
 def response(shown: Portrait) -> Table | None:
@@ -108,8 +105,8 @@ def response(shown: Portrait) -> Table | None:
     if shown.response is None:
         return None
     rows = shown.response.rows
-    names = list(dict.fromkeys(row["domain"] for row in rows))
-    rises = {(row["alpha"], row["domain"]): row["rise"] for row in rows}
-    made = [[a, *(rises[a, d] for d in names)] for a in dict.fromkeys(row["alpha"] for row in rows)]
+    names = list(dict.fromkeys(row.domain for row in rows))
+    rises = {(row.alpha, row.domain): row.rise for row in rows}
+    made = [[a, *(rises[a, d] for d in names)] for a in dict.fromkeys(row.alpha for row in rows)]
     title = f"Rise of cross-entropy by α ({shown.response.tokens:,} validation tokens each)"
     return Table.of(title, [Column("α", "g"), *(Column(domain_name(d), "+.3f") for d in names)], made)

@@ -61,7 +61,7 @@ def _head(shown: Portrait) -> RenderableType:
     if shown.cluster is not None:
         lines.append(Text(cluster_words(shown, shown.cluster)))
     lines.append(Text(visible(shown.source), style="dim"))
-    return Panel(Group(*lines), title=Text(visible(page.component), style="bold"), title_align="left")
+    return Panel(Group(*lines), title=Text(visible(page.part), style="bold"), title_align="left")
 
 
 def _print_examples(shown: Portrait, console: Console, count: int) -> None:

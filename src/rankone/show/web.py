@@ -1,4 +1,4 @@
-"""One subcomponent or component as a self-contained HTML page: no script, nothing loaded, all foreign text inert."""
+"""One part as a self-contained HTML page: no script, nothing loaded, all foreign text inert."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:
     """The page as HTML."""
     return rendered(
         "portrait.html",
-        title=shown.page.component,
+        title=shown.page.part,
         labels=shown.labels,
         facts=_facts(shown),
         source=shown.source,
@@ -76,8 +76,8 @@ def _window(example: Example) -> list[tuple[str, str, float, str]]:
 def _response(shown: Portrait) -> Drawing | None:
     if shown.response is None:
         return None
-    name = shown.page.component
-    rows = [{"component": name, **row} for row in shown.response.rows]
+    name = shown.page.part
+    rows = [{"component": name, **dict(row)} for row in shown.response.rows]
     first, second = ([row.domain for row in shown.domains] * 2)[:2]
     fig = scale_response(rows, name, shown.response.chance, first, second)
     caption = f"{shown.response.tokens:,} tokens of validation text per domain, nats per token."

@@ -32,7 +32,7 @@ class HarvestRequest(Request):
     examples: int = Field(1000, ge=0, description="examples kept per subcomponent")
     seed: int = Field(0, description="seed of the sample of examples")
     batch_tokens: int = Field(2048, gt=0, description="positions in one forward")
-    part_tokens: int = Field(200_000, gt=0, description="tokens between two saves of the progress")
+    chunk_tokens: int = Field(200_000, gt=0, description="tokens between two saves of the progress")
     shard: str = Field("0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them")
     run: Path | None = Field(None, description="run directory (parts, progress); default OUT.run")
 
@@ -89,8 +89,8 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     """
     from rankone.clustering.components import Components
     from rankone.harvest.config import HarvestConfig
+    from rankone.harvest.counting.chunks import Shard
     from rankone.harvest.counting.combine import combine
-    from rankone.harvest.counting.parts import Shard
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
 
@@ -103,7 +103,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     folder, clusters = request.run or run_directory(request.out), opening.options.clusters
     loaded = opening.decomposition
     grouping = None if clusters is None else Components.open(clusters, loaded, opening.model).grouping(loaded)
-    run_harvest(opening.workspace, config, folder, own, request.part_tokens, grouping=grouping)
+    run_harvest(opening.workspace, config, folder, own, request.chunk_tokens, grouping=grouping)
     if own.count > 1:
         return HarvestReply(out=request.out, shard=request.shard, run=folder)
     combine([folder], request.out)
@@ -131,9 +131,8 @@ def _harvested(out: Path) -> HarvestReply:
     from rankone.harvest.reading.store import HarvestStore
 
     store = HarvestStore.open(out)
-    firing = store.config["config"]["firing"]
     found = store.table(
-        f"SELECT domain, sum(above_{store.config['config']['thresholds'].index(firing)})::BIGINT AS firings, "
+        f"SELECT domain, sum({store.record.config.firing_column})::BIGINT AS firings, "
         "count(*) FILTER (WHERE mean_importance > 1e-6) AS alive, sum(mean_importance) AS mass "
         "FROM domains GROUP BY domain ORDER BY domain"
     ).to_pylist()
@@ -150,9 +149,9 @@ def _harvested(out: Path) -> HarvestReply:
     return HarvestReply(
         out=out,
         counted="components" if store.clusters else "subcomponents",
-        parts=len(store.components()),
+        parts=len(store.names()),
         bytes=sum(p.stat().st_size for p in out.rglob("*") if p.is_file()),
-        firing=firing,
+        firing=store.record.config.firing,
         domains=tuple(domains),
     )
 
@@ -251,12 +250,11 @@ def cluster(opening: Opening, request: ClusterRequest) -> ClusterReply:
 
 
 def _clustered(made: Components, top: int) -> ClusterReply:
-    config = made.config
-    positions = config["positions"]
+    record, positions = made.record, made.record.positions
     rows = []
     for c in made.rows[:top]:
         if len(c.members) > 1:
-            domain, lift = _most_in(c, config["domains"])
+            domain, lift = _most_in(c, record.domains)
             rows.append(
                 ClusterRow(
                     component=c.component,
@@ -274,8 +272,8 @@ def _clustered(made: Components, top: int) -> ClusterReply:
         components=len(sizes),
         subcomponents=sum(sizes),
         single=sum(size == 1 for size in sizes),
-        bits_before=config["bits_before"] / positions,
-        bits_after=config["bits_after"] / positions,
+        bits_before=record.bits_before / positions,
+        bits_after=record.bits_after / positions,
         positions=positions,
         rows=tuple(rows),
     )
@@ -337,11 +335,10 @@ class DistanceReply(Reply):
 def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceReply:  # noqa: ARG001
     """How far apart two clusterings of one decomposition are, and which components are found again."""
     from rankone.clustering.components import Components
-    from rankone.clustering.distance import FOUND, distance
-    from rankone.harvest.origin import same_origin
+    from rankone.clustering.distance import RECOVERED, distance
 
     a, b = Components.open(request.first), Components.open(request.second)
-    if not same_origin(a.config, b.config):
+    if not a.origin.agrees(b.origin):
         raise RankOneError(
             f"'{request.first}' and '{request.second}' cluster different decompositions or models: their subcomponents "
             "have nothing to do with each other. Give two clusterings of one."
@@ -362,7 +359,7 @@ def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceRepl
         "variation of information, bits": found.variation,
         "the same over log2 n": found.normalised,
         "adjusted Rand index": found.rand,
-        f"components of two or more found again (Jaccard > {FOUND})": found.found,
+        f"components of two or more found again (Jaccard > {RECOVERED})": found.recovered,
         "mean Jaccard of the best matches": found.mean_jaccard,
     }
     return DistanceReply(first=request.first, second=request.second, matches=tuple(matches), figures=figures)

@@ -112,7 +112,7 @@ def label(opening: Opening, request: LabelRequest) -> LabelReply:  # noqa: ARG00
         pages = _opened(request.harvest)
         tested = _held_out(request.held_out, pages) if request.held_out is not None else None
         wanted = request.model_dump(include={"limit", "score", "judged"})
-        settings = LabelSettings.checked({**wanted, "threshold": pages.config["config"]["firing"]}, "label")
+        settings = LabelSettings.checked({**wanted, "threshold": pages.record.config.firing}, "label")
         fingerprint = pages.artifact.fingerprint
         made = label_harvest(pages, fingerprint, request.out, settings, client, tested, request.estimate)
     return LabelReply(out=request.out) if request.estimate else _labelled(made, request.out)
@@ -139,10 +139,8 @@ def _client(request: LabelRequest) -> ChatClient | None:
 
 
 def _held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
-    from rankone.harvest.origin import same_origin
-
     found = _opened(path)
-    if not same_origin(found.config, harvest.config):
+    if not found.origin.agrees(harvest.origin):
         raise RankOneError(
             f"the held-out harvest '{path}' is of another decomposition or model; make it with the same ones."
         )

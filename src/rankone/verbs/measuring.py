@@ -190,7 +190,7 @@ def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateRep
     store = opening.require_harvest("an investigation")
     store.require_origin(opening.decomposition, opening.model)
     store.number(request.part)
-    own = opening.labels.by_component.get(request.part, []) if opening.labels is not None else []
+    own = opening.labels.by_part.get(request.part, []) if opening.labels is not None else []
     found = study(opening.workspace, store, request.part, config, own)
     if request.html is not None:
         write_investigation(found, request.html)

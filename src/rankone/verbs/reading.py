@@ -172,12 +172,12 @@ def search(opening: Opening, request: SearchRequest) -> SearchReply:
     store, labels = opening.require_harvest("a search"), opening.require_labels("a search")
     hits = [
         Hit(
-            name=hit.component,
+            name=hit.part,
             label=hit.label.label,
             confidence=hit.label.confidence,
             density=hit.density,
             densities=hit.densities,
-            found_in=tuple(dict.fromkeys(hit.found.values())),
+            found_in=tuple(dict.fromkeys(hit.places.values())),
         )
         for hit in find(store, labels, request.query, request.top)
     ]
@@ -274,7 +274,7 @@ def _cluster_of(name: str, opening: Opening) -> Component | None:
 
 
 def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:
-    from rankone.harvest.reading.page import telling
+    from rankone.harvest.reading.page import most_informative
 
     page = shown.page
     made = ShowReply(
@@ -284,8 +284,8 @@ def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:
         tokens=page.tokens,
         mean_importance=page.mean_importance,
         densities={row.domain: row.density for row in page.domains},
-        fires_on=tuple(row.text for row in telling(page.input_tokens, 12)),
-        leads_to=tuple(row.text for row in telling(page.output_tokens, 12)),
+        fires_on=tuple(row.text for row in most_informative(page.input_tokens, 12)),
+        leads_to=tuple(row.text for row in most_informative(page.output_tokens, 12)),
         html=request.html,
     )
     made._portrait, made._examples = shown, request.examples

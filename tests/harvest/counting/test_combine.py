@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rankone.harvest.counting import neighbours
+from rankone.harvest.counting.chunks import table_writer
 from rankone.harvest.counting.combine import added_up, rounded, sampled
 from rankone.harvest.counting.neighbours import nearest_neighbours
-from rankone.harvest.counting.parts import table_writer
 
 
 @pytest.mark.parametrize("runs", [1, 4])
@@ -35,7 +35,7 @@ def test_equal_pairs_are_added_up(runs):
 def test_the_smallest_keys_are_sampled():
     window = pa.array([bytes([i] * 3) for i in range(5)], pa.binary(3))
     columns = {
-        "component": np.array([4, 1, 4, 4, 1], np.int32),
+        "part": np.array([4, 1, 4, 4, 1], np.int32),
         "key": [9, 5, 2, 2, 1],
         "position": [0, 1, 8, 3, 4],
     }
@@ -43,7 +43,7 @@ def test_the_smallest_keys_are_sampled():
         {**columns, "step": np.arange(5, dtype=np.float32), "importances": window, "activations": window}
     )
     found = sampled(table, 2, 3).to_pydict()
-    assert (found["component"], found["rank"], found["position"]) == (
+    assert (found["part"], found["rank"], found["position"]) == (
         [1, 1, 4, 4],
         [0, 1, 0, 1],
         [4, 1, 3, 8],
@@ -76,7 +76,7 @@ def test_neighbours_are_the_largest_overlaps(tmp_path, monkeypatch):
             wanted += [
                 (c, o, joint[c, o]) for o in sorted(share, key=lambda o: (-np.float32(share[o]), o))[:3]
             ]
-        assert [(r["component"], r["other"], r["joint"]) for r in found] == wanted
+        assert [(r["part"], r["other"], r["joint"]) for r in found] == wanted
 
 
 def test_masses_keep_eleven_binary_digits():
@@ -98,7 +98,7 @@ def test_counts_are_exact_and_small(tmp_path):
     """One large count among small ones makes the others no larger; a wide range of counts is read back as it was."""
     random = np.random.default_rng(0)
     counts = np.where(random.random(20_000) < 0.02, random.integers(0, 1 << 40, 20_000), 1)
-    columns = {"component": np.zeros(20_000, np.int32), "token": np.arange(20_000, dtype=np.int32)}
+    columns = {"part": np.zeros(20_000, np.int32), "token": np.arange(20_000, dtype=np.int32)}
     sizes = {}
     for name in ("weight", "other"):
         made = pa.table({**columns, name: counts})

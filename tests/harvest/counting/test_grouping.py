@@ -10,10 +10,10 @@ from tests.harvest.test_harvest import CONFIG, DOMAINS, Dense, World, world
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
+from rankone.harvest.counting.chunks import Shard
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.firings import Firings
 from rankone.harvest.counting.grouping import Grouping
-from rankone.harvest.counting.parts import Shard
 from rankone.harvest.counting.plan import batches
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import mean_importances
@@ -41,7 +41,7 @@ def test_a_component_fires_where_any_member_does():
     own = BY_HAND.joined(found)
     assert own.cell.tolist() == [3, 3, 6]
     assert own.position.tolist() == [0, 0, 2]
-    assert own.component.tolist() == [0, 1, 1]
+    assert own.part.tolist() == [0, 1, 1]
     assert own.importance.tolist() == pytest.approx([0.5, 0.7, 0.1])
 
 
@@ -94,7 +94,7 @@ def dense(world, grouped):
 
 
 def test_a_harvest_of_components_equals_dense_counts(store, dense, grouped):
-    assert store.components() == grouped.names
+    assert store.names() == grouped.names
     assert store.firings().tolist() == dense.fires.sum(0).tolist()
     importances, activations = store.importances(), store.activations()
     for d, domain in enumerate(DOMAINS):
@@ -131,7 +131,7 @@ def test_members_with_their_own_firings(store, dense, grouped, world):
     names = world.decomposition.names()
     page = store.page("c3")
     counts = dict(zip(names, dense.members.sum(0).tolist(), strict=True))
-    assert {m.component: m.firings for m in page.members} == {n: counts[n] for n in grouped.members[3]}
+    assert {m.subcomponent: m.firings for m in page.members} == {n: counts[n] for n in grouped.members[3]}
     assert [m.firings for m in page.members] == sorted((m.firings for m in page.members), reverse=True)
     assert page.members[0].share == page.members[0].firings / page.firings
     assert sorted(store.members("c3")) == sorted(grouped.members[3])
@@ -142,14 +142,14 @@ def test_members_with_their_own_firings(store, dense, grouped, world):
 def test_all_pages_have_their_members(store, grouped):
     pages = list(store.pages())
     assert pages == [store.page(name) for name in grouped.names]
-    assert [sorted(m.component for m in page.members) for page in pages] == [
+    assert [sorted(m.subcomponent for m in page.members) for page in pages] == [
         sorted(m) for m in grouped.members
     ]
 
 
 def test_shards_of_components_merge_to_the_same(store, world, grouped, tmp_path):
     for i in range(2):
-        assert world.run(tmp_path / "run", shard=Shard(i, 2), part_tokens=100, grouping=grouped)
+        assert world.run(tmp_path / "run", shard=Shard(i, 2), chunk_tokens=100, grouping=grouped)
     combine([tmp_path / "run"], tmp_path / "out")
     files = [open_artifact(p).manifest.files for p in (store.artifact.path, tmp_path / "out")]
     assert files[0] == files[1]

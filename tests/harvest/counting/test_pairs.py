@@ -9,11 +9,11 @@ from rankone.harvest.counting import pairs
 from rankone.harvest.counting.pairs import joint_counts
 
 
-def fires(seed, positions=50, components=12):
+def fires(seed, positions=50, parts=12):
     """Subcomponents from always to never firing, at positions some of which are empty."""
     generator = torch.Generator().manual_seed(seed)
-    density = torch.linspace(1, 0, components)[torch.randperm(components, generator=generator)]
-    found = torch.rand(positions, components, generator=generator) < density
+    density = torch.linspace(1, 0, parts)[torch.randperm(parts, generator=generator)]
+    found = torch.rand(positions, parts, generator=generator) < density
     found[7] = False
     found[20:30] = False
     return found
@@ -41,8 +41,8 @@ def test_counts_equal_the_dense_product(monkeypatch, seed, often, stripe, stretc
 
 
 def test_numbers_are_kept_and_nothing_is_made_up():
-    position, component = torch.tensor([0, 0, 0, 5, 5]), torch.tensor([7, 90, 1000, 7, 1000])
-    (found,) = joint_counts(position, component)
+    position, part = torch.tensor([0, 0, 0, 5, 5]), torch.tensor([7, 90, 1000, 7, 1000])
+    (found,) = joint_counts(position, part)
     rows = [tuple(row) for row in torch.stack(found, 1).tolist()]
     assert rows == [(7, 90, 1), (7, 1000, 2), (90, 1000, 1)]
     empty = torch.zeros(0, dtype=torch.long)

@@ -15,10 +15,10 @@ def chi_square(observed, expected):
     return float(((observed - expected) ** 2 / expected).sum())
 
 
-def keys(seed, positions, components):
-    position = torch.arange(positions).repeat_interleave(components)
-    component = torch.arange(components).repeat(positions)
-    return firing_keys(seed, position, component).view(positions, components)
+def keys(seed, positions, parts):
+    position = torch.arange(positions).repeat_interleave(parts)
+    part = torch.arange(parts).repeat(positions)
+    return firing_keys(seed, position, part).view(positions, parts)
 
 
 def test_keys_are_uniform():
@@ -41,10 +41,10 @@ def test_keys_of_neighbours_are_independent():
 
 def test_every_firing_is_as_likely_as_any_other():
     """100 firings, 10 are kept, over 400 seeds: each 40 times, up to chance."""
-    position, component = torch.arange(100), torch.zeros(100, dtype=torch.long)
+    position, part = torch.arange(100), torch.zeros(100, dtype=torch.long)
     kept = np.zeros(100)
     for seed in range(400):
-        kept[firing_keys(seed, position, component).argsort()[:10].numpy()] += 1
+        kept[firing_keys(seed, position, part).argsort()[:10].numpy()] += 1
     # Without replacement the counts vary less than those of a multinomial, by the factor (1 - 10/100).
     assert chi_square(kept, 40) / 0.9 < CRITICAL[99]
 
@@ -52,19 +52,19 @@ def test_every_firing_is_as_likely_as_any_other():
 def test_bounds_admit_what_belongs_to_the_sample():
     """The smallest keys of all are admitted in any order of arrival, and in the end nothing else would be."""
     generator = torch.Generator().manual_seed(1)
-    component = torch.randint(0, 5, (2000,), generator=generator)
-    key = firing_keys(3, torch.arange(2000), component)
+    part = torch.randint(0, 5, (2000,), generator=generator)
+    key = firing_keys(3, torch.arange(2000), part)
     bounds = Bounds(6, 20)
     admitted = torch.zeros(2000, dtype=torch.bool)
-    for part in torch.randperm(2000, generator=generator).split(130):
-        fine = part[bounds.admits(component[part], key[part])]
+    for piece in torch.randperm(2000, generator=generator).split(130):
+        fine = piece[bounds.admits(part[piece], key[piece])]
         admitted[fine] = True
-        bounds.tighten(component[fine].numpy(), key[fine].numpy())
+        bounds.tighten(part[fine].numpy(), key[fine].numpy())
     for c in range(5):
-        own = (component == c).nonzero().squeeze(1)
+        own = (part == c).nonzero().squeeze(1)
         sample = own[key[own].argsort()[:20]]
         assert admitted[sample].all()
-        assert set(own[bounds.admits(component[own], key[own])].tolist()) == set(sample.tolist())
+        assert set(own[bounds.admits(part[own], key[own])].tolist()) == set(sample.tolist())
     assert admitted.sum() < 1000
     assert bounds.admits(torch.tensor([5]), torch.tensor([(1 << KEY_BITS) - 1])).all()
 

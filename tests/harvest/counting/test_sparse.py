@@ -11,10 +11,10 @@ from rankone.harvest.counting import sparse
 from rankone.harvest.counting.sparse import UNITS, Lists, cuts, ragged, tally, units
 
 
-def random_case(seed, positions=40, components=9, columns=15):
+def random_case(seed, positions=40, parts=9, columns=15):
     """Who fires where (sorted by subcomponent), lists of columns with weights, and the dense table of sums."""
     generator = torch.Generator().manual_seed(seed)
-    fires = torch.rand(components, positions, generator=generator) < 0.3
+    fires = torch.rand(parts, positions, generator=generator) < 0.3
     fires[3] = False
     length = torch.randint(0, 5, (positions,), generator=generator)
     column = torch.randint(0, columns, (int(length.sum()),), generator=generator)
@@ -24,8 +24,8 @@ def random_case(seed, positions=40, components=9, columns=15):
     for p in range(positions):
         for e in range(int(first[p]), int(first[p] + length[p])):
             dense[p, column[e]] += weight[e]
-    component, position = fires.nonzero(as_tuple=True)
-    return component, position, Lists(first, length, column, weight), fires.long() @ dense
+    part, position = fires.nonzero(as_tuple=True)
+    return part, position, Lists(first, length, column, weight), fires.long() @ dense
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -33,10 +33,10 @@ def random_case(seed, positions=40, components=9, columns=15):
 def test_tally_equals_the_dense_product(monkeypatch, seed, bins, terms):
     monkeypatch.setattr(sparse, "BINS", bins)
     monkeypatch.setattr(sparse.cuts, "__defaults__", (terms,))
-    component, position, lists, dense = random_case(seed)
+    part, position, lists, dense = random_case(seed)
     found = torch.zeros_like(dense)
     keys = []
-    for c, t, w in tally(component, position, lists):
+    for c, t, w in tally(part, position, lists):
         assert (w > 0).all()
         found[c, t] += w
         keys += (c * dense.shape[1] + t).tolist()

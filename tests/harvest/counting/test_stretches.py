@@ -11,8 +11,8 @@ from rankone.harvest.counting import stretches
 from rankone.harvest.counting.stretches import Stretches
 
 
-def written(path, component, rows=3):
-    columns = {"component": np.array(component, np.int32), "place": np.arange(len(component))}
+def written(path, part, rows=3):
+    columns = {"part": np.array(part, np.int32), "place": np.arange(len(part))}
     pq.write_table(pa.table(columns), path, row_group_size=rows)
     return path
 
@@ -33,5 +33,5 @@ def test_every_stretch_of_sorted_and_mixed_files(tmp_path, monkeypatch, rows):
 def test_no_files_and_no_rows(tmp_path):
     assert Stretches([]).rows(0, 5) is None
     empty = Stretches([written(tmp_path / "1", [])]).rows(0, 5)
-    assert empty.column_names == ["component", "place"]
+    assert empty.column_names == ["part", "place"]
     assert len(empty) == 0

@@ -24,7 +24,7 @@ def store():
 
 def test_one_entry(store):
     found = token_shares(store, "inputs", [2])
-    assert found.component.tolist() == [0, 1]
+    assert found.part.tolist() == [0, 1]
     assert found.precision.tolist() == [8 / 20, 1.0]
     assert found.recall.tolist() == pytest.approx([8 / 60, 5 / 60])
     assert found.pmi.tolist() == pytest.approx([math.log(8 * 100 / (20 * 60)), math.log(5 * 100 / (5 * 60))])
@@ -32,19 +32,19 @@ def test_one_entry(store):
 
 def test_several_entries_count_as_one(store):
     found = token_shares(store, "inputs", [0, 1])
-    assert found.component.tolist() == [0]
+    assert found.part.tolist() == [0]
     assert found.weight.tolist() == [12.0]
     assert found.pmi.tolist() == pytest.approx([math.log(12 * 100 / (20 * 40))])
 
 
 def test_outputs(store):
     found = token_shares(store, "outputs", [1])
-    assert (found.component.tolist(), found.pmi.tolist()) == (
+    assert (found.part.tolist(), found.pmi.tolist()) == (
         [1],
         pytest.approx([math.log(2.5 * 100 / (5 * 20))]),
     )
 
 
 def test_nothing(store):
-    assert len(token_shares(store, "outputs", [0]).component) == 0
-    assert len(token_shares(store, "outputs", []).component) == 0
+    assert len(token_shares(store, "outputs", [0]).part) == 0
+    assert len(token_shares(store, "outputs", []).part) == 0

@@ -32,7 +32,7 @@ HARVEST = FakeHarvest(
 @pytest.fixture(scope="module")
 def found():
     background = Background()
-    for name in HARVEST.components():
+    for name in HARVEST.names():
         background.add(HARVEST.page(name))
     return trials(
         HARVEST.page("h.0.a:1"), "the token der", background, ["h.0.a:2", "h.0.a:3"], HARVEST.page, 0.1
@@ -61,7 +61,7 @@ def test_all_trials_are_made_and_are_the_same_again(found):
         (FUZZING, 7, 5),
     }
     background = Background()
-    for name in HARVEST.components():
+    for name in HARVEST.names():
         background.add(HARVEST.page(name))
     assert (
         trials(

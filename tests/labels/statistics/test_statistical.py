@@ -160,7 +160,7 @@ def test_any_text_gives_one_safe_line_the_same_every_time(windows, de, en):
 def test_order_of_examples_does_not_matter():
     made = ruled("h.0.a:1", lambda d, t: t in (" der", " die"))
     other = pages.page(
-        made.component,
+        made.part,
         made.tokens,
         made.firings,
         made.domains,

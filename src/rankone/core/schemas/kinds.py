@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankone.core.schemas import evidence, toy
+from rankone.core.schemas import evidence, harvest, toy
 from rankone.core.schemas.schema import Schema
 
 # Kinds whose layout has changed since their first version; all others are at version 1.
@@ -10,6 +10,8 @@ _SCHEMAS: dict[str, Schema] = {
     "decomposition": evidence.SCHEMA,
     "evidence": evidence.SCHEMA,
     "toy": toy.SCHEMA,
+    "harvest": harvest.HARVEST,
+    "labels": harvest.LABELS,
 }
 
 

@@ -20,14 +20,27 @@ Step = Callable[[str, Document], Document]
 
 
 @dataclass(frozen=True)
+class Renamed:
+    """What tables of a version are called in the next one, and their columns: name → new name, where they differ."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Schema:
-    """The version that is written, and steps[n], which takes what version n wrote to version n + 1."""
+    """The version that is written, and steps[n], which takes a document of version n to version n + 1.
+
+    renamed[n]: the same for the names of tables and columns, where a step changes any.
+    """
 
     version: int = 1
     steps: Mapping[int, Step] = field(default_factory=dict)
+    renamed: Mapping[int, Renamed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert sorted(self.steps) == list(range(1, self.version)), "a step from every version to the next"
+        assert set(self.renamed) <= set(self.steps), "names change in a step"
 
     def require(self, version: int, where: str) -> None:
         """Raise unless documents of this version can be read."""
@@ -42,3 +55,20 @@ class Schema:
         for step in range(version, self.version):
             document = self.steps[step](name, document)
         return document
+
+    def file(self, name: str, version: int) -> str:
+        """What a version calls the file that is called `name` today."""
+        for step in reversed(range(version, self.version)):
+            before = {new: old for old, new in self._names(step).files.items()}
+            name = before.get(name, name)
+        return name
+
+    def columns(self, version: int) -> dict[str, str]:
+        """Columns of a version's tables → their names of today, where they differ."""
+        today: dict[str, str] = {}
+        for step in reversed(range(version, self.version)):
+            today |= {old: today.get(new, new) for old, new in self._names(step).columns.items()}
+        return today
+
+    def _names(self, step: int) -> Renamed:
+        return self.renamed.get(step, Renamed())

@@ -13,7 +13,7 @@ def by_label(asked: Asked, sources: Sources) -> Ranking:
     """Labels that hold all the words, by confidence; of equal confidence the exact words come first."""
     assert asked.label is not None
     labels = sources.require_labels("a ranking by label text")
-    names = labels.components()
+    names = labels.names()
     best = [labels.best(name) for name in names]
     match = torch.tensor([label_match(asked.label, label.label) for label in best])
     confidence = torch.tensor([label.confidence for label in best])

@@ -30,7 +30,7 @@ def rises(found: Investigation) -> Figure:
         for f in found.findings
     ]
     first = found.findings[0].domain
-    title = f"Turning {visible(found.page.component)}: CE rise by domain"
+    title = f"Turning {visible(found.page.part)}: CE rise by domain"
     return zero_token(rows, found.chance, first, "", title)
 
 

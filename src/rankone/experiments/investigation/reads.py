@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankone.harvest.reading.page import ComponentPage
+from rankone.harvest.reading.page import PartPage
 
 # A token seen once among the stored firings says little.
 LEAST_COUNT = 2
@@ -25,7 +25,7 @@ class Read:
     pmi: float
 
 
-def reads(page: ComponentPage, counts: Mapping[str, np.ndarray], top: int) -> dict[str, list[Read]]:
+def reads(page: PartPage, counts: Mapping[str, np.ndarray], top: int) -> dict[str, list[Read]]:
     """By domain, the tokens with the largest share · PMI among the firings that the harvest has stored as examples.
 
     PMI = log((n / firings stored) / (occurrences / tokens)), all within the domain; counts: `HarvestStore.token_counts`.

@@ -28,7 +28,7 @@ from rankone.experiments.investigation.effects import (
 from rankone.experiments.investigation.prediction import PREDICTORS, statistics
 from rankone.experiments.investigation.reads import Read, reads
 from rankone.experiments.investigation.traces import Traces, traces
-from rankone.harvest.reading.page import ComponentPage, TokenRow
+from rankone.harvest.reading.page import PartPage, TokenRow
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.metrics.rank_statistics import spearman
@@ -92,7 +92,7 @@ class Finding:
 class Investigation:
     """All findings about one subcomponent or component, the domains by measured rise at the strongest α, largest first."""
 
-    page: ComponentPage
+    page: PartPage
     labels: list[Label]
     config: StudyConfig
     text: str
@@ -165,7 +165,7 @@ def investigate(
     The members of a component are turned together.
     """
     members = store.members(name)
-    page = store.page(name, examples=store.config["config"]["examples"])
+    page = store.page(name, examples=store.record.config.examples)
     domains = chosen_domains(store, config.domains)
     text = study_text(workspace, domains, config.split, config.tokens)
     settings = [{}, *(dict.fromkeys(members, alpha) for alpha in config.alphas)]

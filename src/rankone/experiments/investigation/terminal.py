@@ -12,7 +12,7 @@ from rankone.runtime.progress import console
 
 def print_investigation(found: Investigation) -> None:
     """Print the summary, the tables and the worst contexts."""
-    console.print(f"\n{visible(found.page.component)}", style="bold", markup=False)
+    console.print(f"\n{visible(found.page.part)}", style="bold", markup=False)
     for label in found.labels:
         console.print(
             f"{visible(label.label)} ({visible(label.source)}, {label.confidence:.2f})", markup=False

@@ -35,7 +35,7 @@ def investigation_page(found: Investigation) -> str:
     )
     return rendered(
         "investigation.html",
-        title=f"What turning {found.page.component} does",
+        title=f"What turning {found.page.part} does",
         labels=found.labels,
         sentences=summary(found),
         rises=shown.rises(found),

@@ -1,7 +1,7 @@
-"""One pass over text: what every subcomponent fires on, with what, how strongly, and what the model says there.
+"""One pass over text: what every part fires on, with what, how strongly, and what the model says there.
 
-Nothing here has the size of vocabulary × subcomponents or of all pairs: what fires is kept as a list, and when the list
-is long it is summed up and written to the part that is being filled (parts.py).
+Nothing here has the size of vocabulary × parts or of all pairs: what fires is kept as a list, and when the list
+is long it is summed up and written to the chunk that is being filled (chunks.py).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.chunks import OpenChunk
 from rankone.harvest.counting.component_windows import ComponentWindows
 from rankone.harvest.counting.firings import Firings, firings
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.pairs import joint_counts
-from rankone.harvest.counting.parts import OpenPart
 from rankone.harvest.counting.plan import Batch
 from rankone.harvest.counting.sampling import Bounds, firing_keys
 from rankone.harvest.counting.sparse import Lists, tally, units
@@ -54,19 +54,17 @@ def likely_tokens(logits: Float[Tensor, "n vocab"], top: int, least: float) -> L
     return Lists(length.cumsum(0) - length, length, token[kept], units(probability[kept]))
 
 
-def counts_above(
-    found: Firings, thresholds: Sequence[float], components: int
-) -> Int[Tensor, "thresholds components"]:
-    """How often the importance of each subcomponent is above each threshold."""
-    ordered = torch.tensor(sorted(thresholds), device=found.importance.device)
-    passed = torch.bucketize(found.importance, ordered)
+def counts_above(fired: Firings, thresholds: Sequence[float], parts: int) -> Int[Tensor, "thresholds parts"]:
+    """How often the importance of each part is above each threshold."""
+    ordered = torch.tensor(sorted(thresholds), device=fired.importance.device)
+    passed = torch.bucketize(fired.importance, ordered)
     levels = len(thresholds) + 1
-    counts = (found.component * levels + passed).bincount(minlength=components * levels).view(-1, levels)
+    counts = (fired.part * levels + passed).bincount(minlength=parts * levels).view(-1, levels)
     above = counts.flip(1).cumsum(1).flip(1)[:, 1:]
     return above[:, [sorted(thresholds).index(t) for t in thresholds]].T
 
 
-def _same_token(tokens: Int[Tensor, " n"]) -> Lists:
+def _one_token(tokens: Int[Tensor, " n"]) -> Lists:
     each = torch.ones_like(tokens)
     return Lists(torch.arange(len(tokens), device=tokens.device), each, tokens, each)
 
@@ -78,11 +76,11 @@ def _joined(lists: list[Lists]) -> Lists:
 
 
 class Collector:
-    """Adds up batches for one part after the other; `add` them, and `flush` at the end of a part.
+    """Adds up batches for one chunk after the other; `add` them, and `flush` at the end of a chunk.
 
-    The statistics of `HarvestConfig`: per domain and subcomponent the firings above each threshold, Σ importance and
-    Σ ‖u‖ v·x; per subcomponent its input tokens, the probability mass of the likely next tokens where it fires, the
-    subcomponents that fire with it, and a sample of its firings. The mass is that of `likely_tokens` only, in the
+    The statistics of `HarvestConfig`: per domain and part the firings above each threshold, Σ importance and
+    Σ ‖u‖ v·x; per part its input tokens, the probability mass of the likely next tokens where it fires, the
+    parts that fire with it, and a sample of its firings. The mass is that of `likely_tokens` only, in the
     marginals too. With `grouping` all this is of components (grouping.py), and their members' own firings are counted.
     """
 
@@ -113,40 +111,40 @@ class Collector:
         self._held_firings = self._held_positions = 0
         self._windows: list[tuple[Tensor, ...]] = []
 
-    def add(self, batch: Batch, part: OpenPart) -> None:
+    def add(self, batch: Batch, chunk: OpenChunk) -> None:
         """Run the model over a batch and count."""
         ids, valid = batch.blocks.ids.to(self.device), batch.blocks.valid.to(self.device)
         logits, inputs = self.model.clean(ids)
         with torch.no_grad():
             importance = self.model.decomposition.logits(inputs, batch.blocks.present.to(self.device))
-            found = self._counted(firings(importance, valid))
-            self._add_sums(batch.domain, found, inputs, valid)
-            fires = (found.importance > self.config.firing).nonzero().squeeze(1)
+            fired = self._counted(firings(importance, valid))
+            self._add_sums(batch.domain, fired, inputs, valid)
+            fires = (fired.importance > self.config.firing).nonzero().squeeze(1)
             likely = likely_tokens(logits[valid], self.config.top_tokens, self.config.least_probability)
-            self._hold(found.take(fires), ids[valid], likely)
-            self._add_windows(batch, found, fires, inputs, valid)
+            self._hold(fired.take(fires), ids[valid], likely)
+            self._add_windows(batch, fired, fires, inputs, valid)
         sizes = batch.blocks.valid.sum(1).numpy()
         tokens = batch.blocks.ids[batch.blocks.valid].to(torch.int32).numpy()
         domain = np.full(len(sizes), batch.domain, dtype=np.int32)
         self._rows.append((batch.starts.numpy(), domain, sizes, tokens))
         if self._held_firings >= FIRINGS_HELD:
-            self._sum_up(part)
+            self._sum_up(chunk)
         if sum(len(one[0]) for one in self._windows) >= WINDOWS_HELD:
-            self._write_windows(part)
+            self._write_windows(chunk)
 
-    def _add_sums(self, domain: int, found: Firings, inputs: list[Tensor], valid: Tensor) -> None:
+    def _add_sums(self, domain: int, fired: Firings, inputs: list[Tensor], valid: Tensor) -> None:
         sums = self._sums[domain]
-        sums[:-2] += counts_above(found, self.config.thresholds, sums.shape[1])
-        sums[-2].scatter_add_(0, found.component, units(found.importance))
+        sums[:-2] += counts_above(fired, self.config.thresholds, sums.shape[1])
+        sums[-2].scatter_add_(0, fired.part, units(fired.importance))
         sums[-1] += units(self._activation(inputs, valid))
 
-    def _counted(self, found: Firings) -> Firings:
+    def _counted(self, fired: Firings) -> Firings:
         """Firings of what is counted; those of members are counted by the way."""
         if self.grouping is None:
-            return found
-        own = found.component[found.importance > self.config.firing]
-        self._members += own.bincount(minlength=len(self._members)).cpu()
-        return self.grouping.joined(found)
+            return fired
+        members = fired.part[fired.importance > self.config.firing]
+        self._members += members.bincount(minlength=len(self._members)).cpu()
+        return self.grouping.joined(fired)
 
     def _activation(self, inputs: list[Tensor], valid: Tensor) -> Float[Tensor, " units"]:
         """Sum of the activations over the text tokens."""
@@ -154,91 +152,90 @@ class Collector:
             return self.windows.activations([x[valid] for x in inputs]).sum(0)
         # Linear in x: the mean activation is that of the mean input.
         decomposition = self.model.decomposition
-        parts = []
+        sums = []
         for site, x in zip(decomposition.sites, inputs, strict=True):
-            parts.append(x[valid].float().sum(0) @ decomposition.factors(site)[0])
-        return torch.cat(parts) * self._sizes
+            sums.append(x[valid].float().sum(0) @ decomposition.factors(site)[0])
+        return torch.cat(sums) * self._sizes
 
     def _hold(self, firing: Firings, tokens: Int[Tensor, " n"], likely: Lists) -> None:
-        self._held.append((firing.component.int(), firing.position + self._held_positions, tokens, likely))
+        self._held.append((firing.part.int(), firing.position + self._held_positions, tokens, likely))
         self._held_firings += len(firing)
         self._held_positions += len(tokens)
         self._marginals[0] += tokens.bincount(minlength=self._marginals.shape[1])
         self._marginals[1].scatter_add_(0, likely.column, likely.weight)
 
     def _add_windows(
-        self, batch: Batch, found: Firings, fires: Int[Tensor, " n"], inputs: list[Tensor], valid: Tensor
+        self, batch: Batch, fired: Firings, fires: Int[Tensor, " n"], inputs: list[Tensor], valid: Tensor
     ) -> None:
-        firing = found.take(fires)
+        firing = fired.take(fires)
         starts = batch.starts.to(self.device)
         length = valid.shape[1]
         # A row's text tokens follow its BOS without a gap.
         row = firing.cell.div(length, rounding_mode="floor")
         position = starts.index_select(0, row) + firing.cell - row * length - 1
-        key = firing_keys(self.config.seed, position, firing.component)
-        admitted = self.bounds.admits(firing.component, key).nonzero().squeeze(1)
+        key = firing_keys(self.config.seed, position, firing.part)
+        admitted = self.bounds.admits(firing.part, key).nonzero().squeeze(1)
         wanted = fires.index_select(0, admitted)
-        for cut in self.windows.around(inputs, valid, found, wanted):
+        for cut in self.windows.around(inputs, valid, fired, wanted):
             chosen = admitted.index_select(0, cut.index)
-            of = (firing.component.int(), key, position)
+            of = (firing.part.int(), key, position)
             mine = (*(one.index_select(0, chosen) for one in of), cut.importances, cut.activations, cut.step)
             self._windows.append(tuple(t.cpu() for t in mine))
 
-    def _sum_up(self, part: OpenPart) -> None:
+    def _sum_up(self, chunk: OpenChunk) -> None:
         """Turn the firings held into sums per token and pair, and write them."""
         if not self._held:
             return
-        components, positions, ids, lists = zip(*self._held, strict=True)
-        component, position, tokens = torch.cat(components), torch.cat(positions), torch.cat(ids)
+        parts, positions, ids, lists = zip(*self._held, strict=True)
+        part, position, tokens = torch.cat(parts), torch.cat(positions), torch.cat(ids)
         likely = _joined(list(lists))
         self._held, self._held_firings, self._held_positions = [], 0, 0
-        for pair in joint_counts(position, component):
-            part.write("cofiring", dict(zip(("first", "second", "joint"), pair, strict=True)))
-        component, order = component.sort(stable=True)
+        for pair in joint_counts(position, part):
+            chunk.write("cofiring", dict(zip(("first", "second", "joint"), pair, strict=True)))
+        part, order = part.sort(stable=True)
         position = position[order]
-        for table, counted in (("inputs", _same_token(tokens)), ("outputs", likely)):
-            for found in tally(component, position, counted):
-                of, token, weight = found
-                part.write(table, {"component": of.int(), "token": token.int(), "weight": weight})
+        for table, counted in (("inputs", _one_token(tokens)), ("outputs", likely)):
+            for owner, token, weight in tally(part, position, counted):
+                chunk.write(table, {"part": owner.int(), "token": token.int(), "weight": weight})
 
-    def _write_windows(self, part: OpenPart) -> None:
+    def _write_windows(self, chunk: OpenChunk) -> None:
         """Write the windows that still belong to the sample."""
         if not self._windows:
             return
-        component, key, position, importances, activations, step = (
+        part, key, position, importances, activations, step = (
             torch.cat(column) for column in zip(*self._windows, strict=True)
         )
         self._windows = []
-        self.bounds.tighten(component.numpy(), key.numpy())
-        stands = self.bounds.admits(component.long(), key).nonzero().squeeze(1)
-        order = stands.index_select(0, component.index_select(0, stands).argsort(stable=True))
-        columns = {"component": component, "key": key, "position": position, "step": step}
+        self.bounds.tighten(part.numpy(), key.numpy())
+        stands = self.bounds.admits(part.long(), key).nonzero().squeeze(1)
+        order = stands.index_select(0, part.index_select(0, stands).argsort(stable=True))
+        columns = {"part": part, "key": key, "position": position, "step": step}
         columns |= {"importances": importances, "activations": activations}
         kept = {name: values.index_select(0, order).numpy() for name, values in columns.items()}
-        part.write("examples", {name: _bytes(v) if v.ndim == 2 else v for name, v in kept.items()})
+        chunk.write("examples", {name: _bytes(v) if v.ndim == 2 else v for name, v in kept.items()})
 
-    def flush(self, part: OpenPart) -> None:
+    def flush(self, chunk: OpenChunk) -> None:
         """Write all that is held and start afresh."""
-        self._sum_up(part)
-        self._write_windows(part)
-        domains, _, components = self._sums.shape
+        self._sum_up(chunk)
+        self._write_windows(chunk)
+        domains, _, parts = self._sums.shape
         names = [f"above_{i}" for i in range(len(self.config.thresholds))]
         for domain in range(domains):
             values = dict(zip((*names, "importance", "activation"), self._sums[domain], strict=True))
-            keys = {"component": torch.arange(components), "domain": torch.full((components,), domain)}
-            part.write("sums", keys | values)
+            keys = {"part": torch.arange(parts), "domain": torch.full((parts,), domain)}
+            chunk.write("sums", keys | values)
         if self.grouping is not None:
             column = (self.grouping.columns >= 0).nonzero().squeeze(1)
-            keys = {"component": self.grouping.columns[column], "column": column}
-            part.write("members", {**keys, "firings": self._members[column]})
+            keys = {"part": self.grouping.columns[column], "column": column}
+            chunk.write("members", {**keys, "firings": self._members[column]})
         token = self._marginals.sum(0).nonzero().squeeze(1)
         inputs, outputs = self._marginals[:, token]
-        part.write("marginals", {"token": token, "inputs": inputs, "outputs": outputs})
+        chunk.write("marginals", {"token": token, "inputs": inputs, "outputs": outputs})
         if self._rows:
             start, domain, size, tokens = (np.concatenate([one[i] for one in self._rows]) for i in range(4))
             ends = np.concatenate(([0], size.cumsum())).astype(np.int32)
             lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(tokens))
-            part.write("rows", {"start": start, "domain": domain, "tokens": lists})
+            chunk.write("rows", {"start": start, "domain": domain, "tokens": lists})
         self._clear()
 
 

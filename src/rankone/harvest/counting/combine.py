@@ -1,6 +1,6 @@
-"""From the parts of all shards to one harvest: sums added, samples cut, tables sorted by subcomponent.
+"""From the chunks of all shards to one harvest: sums added, samples cut, tables sorted by part.
 
-All tables are combined a stretch of subcomponents at a time, so memory does not grow with the harvest.
+All tables are combined a stretch of parts at a time, so memory does not grow with the harvest.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -26,11 +25,12 @@ from rankone.core.artifact import (
 )
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
+from rankone.harvest.counting.chunks import KIND as CHUNK_KIND
+from rankone.harvest.counting.chunks import progress_of, read_about, table_writer
 from rankone.harvest.counting.neighbours import nearest_neighbours
-from rankone.harvest.counting.parts import KIND as PART_KIND
-from rankone.harvest.counting.parts import read_about, table_writer
 from rankone.harvest.counting.sparse import UNITS
 from rankone.harvest.counting.stretches import Stretches
+from rankone.harvest.records import About, Finished, HarvestRecord
 from rankone.runtime.progress import Meter, meter
 
 KIND = "harvest"
@@ -46,11 +46,11 @@ NEIGHBOUR_STRETCH = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """The parts of a complete harvest."""
+    """The chunks of a complete harvest."""
 
-    about: dict[str, Any]
+    about: About
     tokens: dict[str, int]
-    parts: list[Artifact]
+    chunks: list[Artifact]
 
     @property
     def total(self) -> int:
@@ -67,7 +67,7 @@ def shard_folders(runs: list[Path]) -> list[Path]:
 
 
 def gather(runs: list[Path]) -> Source:
-    """Verify that the runs hold every shard of one harvest, finished, and return their parts."""
+    """Verify that the runs hold every shard of one harvest, finished, and return their chunks."""
     folders = shard_folders(runs)
     if not folders:
         raise RankOneError(
@@ -76,35 +76,35 @@ def gather(runs: list[Path]) -> Source:
     abouts = [read_about(folder) for folder in folders]
     first = abouts[0]
     for folder, about in zip(folders, abouts, strict=True):
-        if first is None or about is None or about["hash"] != first["hash"]:
+        if first is None or about is None or about != first:
             raise RankOneError(
                 f"'{folder}' is of another harvest than '{folders[0]}': settings, text, model or decomposition "
                 "differ. Merge shards of one harvest."
             )
     assert first is not None
     _refuse_gaps(folders)
-    finished: list[dict[str, Any]] = [read_json(folder / "finished.json") for folder in folders]
-    parts: list[Artifact] = []
+    finished = [Finished.checked(read_json(f / "finished.json"), str(f / "finished.json")) for f in folders]
+    chunks: list[Artifact] = []
     for folder, end in zip(folders, finished, strict=True):
         index = int(folder.name.split("-")[1])  # shards may come in any order
-        own = [open_artifact(path, PART_KIND) for path in sorted(folder.glob("part-*"))]
+        counted = [open_artifact(path, CHUNK_KIND) for path in sorted(folder.glob("chunk-*"))]
         with reading(folder):
-            _refuse_uncounted(folder, own, range(index, end["batches"], len(folders)))
-        parts += own
-    return Source(first, finished[0]["tokens"], parts)
+            _refuse_uncounted(folder, counted, range(index, end.batches, len(folders)))
+        chunks += counted
+    return Source(first, finished[0].tokens, chunks)
 
 
-def _refuse_uncounted(folder: Path, parts: list[Artifact], batches: range) -> None:
-    """Refuse a shard of whose batches some are in no part, or in two: a part was removed or copied."""
+def _refuse_uncounted(folder: Path, chunks: list[Artifact], batches: range) -> None:
+    """Refuse a shard of whose batches some are in no chunk, or in two: a chunk was removed or copied."""
     counted: list[int] = []
-    for part in parts:
-        progress: dict[str, Any] = part.json("progress.json")
-        counted += [batch for batch in batches if progress["first"] <= batch < progress["stop"]]
+    for chunk in chunks:
+        progress = progress_of(chunk)
+        counted += [batch for batch in batches if progress.first <= batch < progress.stop]
     if counted != list(batches):
         wrong = next(iter({b for b in counted if counted.count(b) > 1} or set(batches) - set(counted)), None)
         raise RankOneError(
-            f"the parts of '{folder}' do not count each batch once: batch {wrong} is in "
-            f"{counted.count(wrong) if wrong is not None else 'no order'} of them. Restore the parts, or remove the "
+            f"the chunks of '{folder}' do not count each batch once: batch {wrong} is in "
+            f"{counted.count(wrong) if wrong is not None else 'no order'} of them. Restore the chunks, or remove the "
             "folder and harvest that shard again."
         )
 
@@ -127,7 +127,7 @@ def _refuse_gaps(folders: list[Path]) -> None:
         )
 
 
-def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = None) -> Path:
+def combine(runs: list[Path], out: Path) -> Path:
     """Write the harvest that the shards in `runs` make up to `out`.
 
     Raises RankOneError when shards are missing, unfinished, damaged or of different harvests, and when `out` exists.
@@ -135,12 +135,13 @@ def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = Non
     refuse_existing(out)
     source = gather(runs)
     about = source.about
-    kept = {k: about[k] for k in ("config", "decomposition", "model", "text")}
-    kept |= {"tokens": source.tokens, "components": len(about["components"])}
-    if "clusters" in about:
-        kept["clusters"] = about["clusters"]
-    with new_artifact(out, KIND, {**(provenance or {}), "shards": len(shard_folders(runs))}) as staging:
-        write_json(staging / "config.json", kept)
+    record = HarvestRecord(
+        **about.model_dump(include={"config", "decomposition", "model", "text", "clusters"}),
+        tokens=source.tokens,
+        parts=len(about.parts),
+    )
+    with new_artifact(out, KIND, {"shards": len(shard_folders(runs))}) as staging:
+        write_json(staging / "config.json", record.model_dump(mode="json"))
         _Combination(source, staging).write()
     return out
 
@@ -148,64 +149,68 @@ def combine(runs: list[Path], out: Path, provenance: dict[str, Any] | None = Non
 class _Combination:
     def __init__(self, source: Source, staging: Path) -> None:
         self.source, self.staging = source, staging
-        self.components = len(source.about["components"])
-        self.config = source.about["config"]
-        self.thresholds: list[float] = self.config["thresholds"]
+        self.parts = len(source.about.parts)
+        self.config = source.about.config
         self.database = duckdb.connect()
         self.database.execute(f"SET threads = {torch.get_num_threads()}")
         self.database.execute("SET temp_directory = ''")
 
     def write(self) -> None:
         """All tables, one after the other."""
-        stretches = -(-self.components // STRETCH)
+        stretches = -(-self.parts // STRETCH)
         with meter("combining", 5 * stretches) as bar:
             self._per_domain(bar)
             self._vocabulary()
-            self._sums("inputs", ("component", "token", "weight"), bar)
-            self._sums("outputs", ("component", "token", "weight"), bar, UNITS)
+            self._sums("inputs", ("part", "token", "weight"), bar)
+            self._sums("outputs", ("part", "token", "weight"), bar, UNITS)
             self._sums("cofiring", ("first", "second", "joint"), bar)
             self._neighbours()
             self._examples(bar)
-        if "clusters" in self.source.about:
+        if self.source.about.clusters is not None:
             self._members()
         self._text()
         self.database.close()
 
     def _files(self, table: str) -> list[Path]:
-        paths = [part.path / f"{table}.parquet" for part in self.source.parts]
+        paths = [chunk.path / f"{table}.parquet" for chunk in self.source.chunks]
         return [p for p in paths if p.exists()]
 
     def _stretches(
-        self, name: str, table: Callable[[int, int], pa.Table], size: int, rows: int, bar: Meter | None = None
+        self,
+        name: str,
+        table: Callable[[int, int], pa.Table],
+        size: int,
+        group: int,
+        bar: Meter | None = None,
     ) -> None:
-        """Write a table a stretch of subcomponents at a time."""
+        """Write a table a stretch of parts at a time."""
         writer: pq.ParquetWriter | None = None
-        for low in range(0, self.components, size):
-            found = table(low, low + size)
+        for low in range(0, self.parts, size):
+            rows = table(low, low + size)
             if writer is None:
-                writer = table_writer(self.staging / f"{name}.parquet", found.schema)
-            if len(found):
-                writer.write_table(found, row_group_size=rows)
+                writer = table_writer(self.staging / f"{name}.parquet", rows.schema)
+            if len(rows):
+                writer.write_table(rows, row_group_size=group)
             if bar is not None:
                 bar.advance()
         assert writer is not None
         writer.close()
 
     def _sums(self, name: str, columns: Sequence[str], bar: Meter, units: int | None = None) -> None:
-        """Add up a table of counts over the parts; in `units`, the sums become real numbers, rounded."""
-        parts = Stretches(self._files(name))
+        """Add up a table of counts over the chunks; in `units`, the sums become real numbers, rounded."""
+        chunks = Stretches(self._files(name))
 
         def table(low: int, high: int) -> pa.Table:
-            first, second, value = added_up(parts.rows(low, high))
-            found = value if units is None else rounded(value / units)
-            return pa.table(dict(zip(columns, (first, second, found), strict=True)))
+            first, second, value = added_up(chunks.rows(low, high))
+            counts = value if units is None else rounded(value / units)
+            return pa.table(dict(zip(columns, (first, second, counts), strict=True)))
 
         self._stretches(name, table, STRETCH, ROW_GROUP, bar)
 
     def _per_domain(self, bar: Meter) -> None:
-        """domains.parquet and components.parquet."""
+        """domains.parquet and parts.parquet."""
         domains = list(self.source.tokens)
-        counts = [f"sum(above_{i})::BIGINT AS above_{i}" for i in range(len(self.thresholds))]
+        counts = [f"sum(above_{i})::BIGINT AS above_{i}" for i in range(len(self.config.thresholds))]
         sizes = " ".join(f"WHEN {i} THEN {self.source.tokens[d]}" for i, d in enumerate(domains))
         means = [
             f"sum({v})::DOUBLE / {UNITS} / (CASE domain {sizes} END) AS mean_{v}"
@@ -214,50 +219,49 @@ class _Combination:
 
         def table(low: int, high: int) -> pa.Table:
             query = (
-                f"SELECT component::INTEGER AS component, domain::INTEGER AS domain, {', '.join(counts + means)} "
-                f"FROM {read_parquet(self._files('sums'))} WHERE component >= {low} AND component < {high} "
-                "GROUP BY component, domain ORDER BY component, domain"
+                f"SELECT part::INTEGER AS part, domain::INTEGER AS domain, {', '.join(counts + means)} "
+                f"FROM {read_parquet(self._files('sums'))} WHERE part >= {low} AND part < {high} "
+                "GROUP BY part, domain ORDER BY part, domain"
             )
             return self.database.sql(query).to_arrow_table()
 
         self._stretches("domains", table, STRETCH, ROW_GROUP, bar)
-        firing = f"above_{self.thresholds.index(self.config['firing'])}"
         totals = self.database.execute(
-            f"SELECT sum({firing})::BIGINT FROM {read_parquet([self.staging / 'domains.parquet'])} "
-            "GROUP BY component ORDER BY component"
+            f"SELECT sum({self.config.firing_column})::BIGINT FROM {read_parquet([self.staging / 'domains.parquet'])} "
+            "GROUP BY part ORDER BY part"
         ).fetchnumpy()
         self.firings = np.asarray(next(iter(totals.values())), dtype=np.int64)
         columns = {
-            "component": pa.array(np.arange(self.components, dtype=np.int32)),
-            "name": self.source.about["components"],
+            "part": pa.array(np.arange(self.parts, dtype=np.int32)),
+            "name": list(self.source.about.parts),
             "firings": pa.array(self.firings),
         }
-        pq.write_table(pa.table(columns), self.staging / "components.parquet", compression="zstd")
+        pq.write_table(pa.table(columns), self.staging / "parts.parquet", compression="zstd")
 
     def _vocabulary(self) -> None:
-        found = self.database.execute(
+        weights = self.database.execute(
             f"SELECT token, sum(inputs)::BIGINT AS inputs, sum(outputs)::DOUBLE / {UNITS} AS outputs "
             f"FROM {read_parquet(self._files('marginals'))} GROUP BY token"
         ).fetchnumpy()
-        texts = self.source.about["tokens"]
+        texts = list(self.source.about.tokens)
         inputs, outputs = np.zeros(len(texts), np.int64), np.zeros(len(texts))
-        inputs[found["token"]], outputs[found["token"]] = found["inputs"], found["outputs"]
+        inputs[weights["token"]], outputs[weights["token"]] = weights["inputs"], weights["outputs"]
         token = np.arange(len(texts), dtype=np.int32)
         columns = {"token": token, "text": texts, "inputs": inputs, "outputs": outputs}
         pq.write_table(pa.table(columns), self.staging / "vocabulary.parquet", compression="zstd")
 
     def _members(self) -> None:
         """members.parquet: of each component its subcomponents, the one that fires most first."""
-        found = self.database.sql(
-            f'SELECT component::INTEGER AS component, "column", sum(firings)::BIGINT AS firings '
-            f'FROM {read_parquet(self._files("members"))} GROUP BY ALL ORDER BY component, firings DESC, "column"'
+        counts = self.database.sql(
+            f'SELECT part::INTEGER AS part, "column", sum(firings)::BIGINT AS firings '
+            f'FROM {read_parquet(self._files("members"))} GROUP BY ALL ORDER BY part, firings DESC, "column"'
         ).to_arrow_table()
-        names = pa.array(self.source.about["columns"]).take(found["column"])
-        made = pa.table({"component": found["component"], "name": names, "firings": found["firings"]})
+        names = pa.array(self.source.about.columns).take(counts["column"])
+        made = pa.table({"part": counts["part"], "name": names, "firings": counts["firings"]})
         pq.write_table(made, self.staging / "members.parquet", compression="zstd")
 
     def _neighbours(self) -> None:
-        """neighbours.parquet: of each subcomponent the others it overlaps with most, most first."""
+        """neighbours.parquet: of each part the others it overlaps with most, most first."""
         cofiring = self.staging / "cofiring.parquet"
 
         def table(low: int, high: int) -> pa.Table:
@@ -266,17 +270,17 @@ class _Combination:
         self._stretches("neighbours", table, NEIGHBOUR_STRETCH, ROW_GROUP)
 
     def _examples(self, bar: Meter) -> None:
-        """examples.parquet: per subcomponent the windows with the smallest keys, in that order."""
-        parts = Stretches(self._files("examples"))
+        """examples.parquet: per part the windows with the smallest keys, in that order."""
+        chunks = Stretches(self._files("examples"))
 
         def table(low: int, high: int) -> pa.Table:
-            return sampled(parts.rows(low, high), self.config["examples"], 2 * self.config["window"] + 1)
+            return sampled(chunks.rows(low, high), self.config.examples, 2 * self.config.window + 1)
 
         self._stretches("examples", table, STRETCH, EXAMPLE_ROW_GROUP, bar)
 
     def _text(self) -> None:
         """tokens.npy, all tokens by position, and rows.parquet, where each row begins and its domain."""
-        kind = np.uint16 if len(self.source.about["tokens"]) <= 1 << 16 else np.int32
+        kind = np.uint16 if len(self.source.about.tokens) <= 1 << 16 else np.int32
         tokens = np.lib.format.open_memmap(
             self.staging / "tokens.npy", mode="w+", dtype=kind, shape=(self.source.total,)
         )
@@ -322,7 +326,7 @@ def added_up(table: pa.Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def rounded(values: np.ndarray) -> np.ndarray:
     """Real numbers to SIGNIFICANT binary digits, half of 2^−10 of their size off at most, as fp32.
 
-    The sums before are exact, so it does not matter in which order parts come; what is left out would take a third of
+    The sums before are exact, so it does not matter in which order chunks come; what is left out would take a third of
     the table.
     """
     fraction, exponent = np.frexp(values)
@@ -331,24 +335,17 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def sampled(table: pa.Table | None, examples: int, width: int) -> pa.Table:
-    """The windows with the smallest keys, at most `examples` of each subcomponent, numbered by `rank`."""
-    found = table
-    if found is None:
-        schema = [
-            ("component", pa.int32()),
-            ("key", pa.int64()),
-            ("position", pa.int64()),
-            ("step", pa.float32()),
-        ]
-        found = pa.schema(
-            [*schema, *((n, pa.binary(width)) for n in ("importances", "activations"))]
-        ).empty_table()
-    component, key, position = (found[name].to_numpy() for name in ("component", "key", "position"))
-    order = np.lexsort((position, key, component))
-    component = component[order]
-    rank = np.arange(len(order)) - np.searchsorted(component, component)
+    """The windows with the smallest keys, at most `examples` of each part, numbered by `rank`."""
+    if table is None:
+        schema = [("part", pa.int32()), ("key", pa.int64()), ("position", pa.int64()), ("step", pa.float32())]
+        windows = [(name, pa.binary(width)) for name in ("importances", "activations")]
+        return sampled(pa.schema([*schema, *windows]).empty_table(), examples, width)
+    part, key, position = (table[name].to_numpy() for name in ("part", "key", "position"))
+    order = np.lexsort((position, key, part))
+    part = part[order]
+    rank = np.arange(len(order)) - np.searchsorted(part, part)
     kept = rank < examples
-    found = found.combine_chunks().take(pa.array(order[kept]))
-    columns = {"component": component[kept], "rank": rank[kept].astype(np.int32)}
+    chosen = table.combine_chunks().take(pa.array(order[kept]))
+    columns = {"part": part[kept], "rank": rank[kept].astype(np.int32)}
     names = ("position", "step", "importances", "activations")
-    return pa.table({**columns, **{name: found[name] for name in names}})
+    return pa.table({**columns, **{name: chosen[name] for name in names}})

@@ -35,27 +35,31 @@ class ComponentWindows:
         self,
         inputs: list[Float[Tensor, "b t d"]],
         valid: Bool[Tensor, "b t"],
-        found: Firings,
+        fired: Firings,
         wanted: Int[Tensor, " n"],
     ) -> Iterator[Cut]:
-        """Windows around the firings of `found`, of components, with the numbers `wanted`, row by row of text."""
+        """Windows around the firings of `fired`, of components, with the numbers `wanted`, row by row of text."""
         length = valid.shape[1]
-        row = found.cell.div(length, rounding_mode="floor")
+        row = fired.cell.div(length, rounding_mode="floor")
         wished = row.index_select(0, wanted)
         for number in wished.unique().tolist():
             # A product of always the same shape gives the same bits whichever windows are wanted.
-            own = self.activations([x[number] * valid[number].unsqueeze(1) for x in inputs])
+            tracks = self.activations([x[number] * valid[number].unsqueeze(1) for x in inputs])
             index = (wished == number).nonzero().squeeze(1)
-            yield self._cut(index, found.take(wanted.index_select(0, index)), found[row == number], own)
+            yield self._cut(index, fired.take(wanted.index_select(0, index)), fired[row == number], tracks)
 
     def _cut(
-        self, index: Int[Tensor, " n"], centres: Firings, found: Firings, own: Float[Tensor, "t components"]
+        self,
+        index: Int[Tensor, " n"],
+        centres: Firings,
+        fired: Firings,
+        tracks: Float[Tensor, "t components"],
     ) -> Cut:
-        window, (length, components) = self.window, own.shape
-        activations = own.new_zeros(components, length + 2 * window)
-        activations[:, window : window + length] = own.T
+        window, (length, components) = self.window, tracks.shape
+        activations = tracks.new_zeros(components, length + 2 * window)
+        activations[:, window : window + length] = tracks.T
         importances = torch.zeros_like(activations, dtype=torch.uint8)
-        values = (found.importance * LEVELS).round().to(torch.uint8)
-        importances[found.component, found.cell % length + window] = values
-        begin = centres.component * activations.shape[1] + centres.cell % length
+        values = (fired.importance * LEVELS).round().to(torch.uint8)
+        importances[fired.part, fired.cell % length + window] = values
+        begin = centres.part * activations.shape[1] + centres.cell % length
         return cut_out(index, importances, activations, begin, 2 * window + 1)

@@ -1,4 +1,4 @@
-"""Where subcomponents fire in a batch, as a list."""
+"""Where parts fire in a batch, as a list."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Firings:
-    """Where importances are not zero, sorted by position, then subcomponent.
+    """Where importances are not zero, sorted by position, then part.
 
     cell: index into the flattened batch. position: number among the batch's text tokens.
     """
 
     cell: Int[Tensor, " n"]
     position: Int[Tensor, " n"]
-    component: Int[Tensor, " n"]
+    part: Int[Tensor, " n"]
     importance: Float[Tensor, " n"]
 
     def __getitem__(self, chosen: Bool[Tensor, " n"]) -> Firings:
@@ -28,7 +28,7 @@ class Firings:
         return Firings(
             self.cell.index_select(0, index),
             self.position.index_select(0, index),
-            self.component.index_select(0, index),
+            self.part.index_select(0, index),
             self.importance.index_select(0, index),
         )
 
@@ -39,14 +39,14 @@ class Firings:
 def firings(importance: Float[Tensor, "b t c"], valid: Bool[Tensor, "b t"]) -> Firings:
     """The importances above zero at text tokens; those over one count as one. Changes `importance`."""
     importance[~valid] = 0
-    components = importance.shape[-1]
+    parts = importance.shape[-1]
     flat = importance.flatten()
     place = (flat > 0).nonzero().squeeze(1)
-    cell = place.div(components, rounding_mode="floor")
+    cell = place.div(parts, rounding_mode="floor")
     number = valid.flatten().cumsum(0) - 1
     return Firings(
         cell,
         number.index_select(0, cell),
-        place - cell * components,
+        place - cell * parts,
         flat.index_select(0, place).clamp_(max=1),
     )

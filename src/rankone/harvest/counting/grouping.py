@@ -39,22 +39,24 @@ class Grouping:
         """From names to members; a member that the decomposition lacks is an error."""
         place = {name: i for i, name in enumerate(decomposition.names())}
         columns = torch.full((decomposition.total,), -1)
-        for number, own in enumerate(members.values()):
-            for name in own:
+        for number, names in enumerate(members.values()):
+            for name in names:
                 columns[place[name] if name in place else decomposition.column(name)] = number
-        return cls(list(members), [list(own) for own in members.values()], columns, clusters)
+        return cls(list(members), [list(names) for names in members.values()], columns, clusters)
 
-    def joined(self, found: Firings) -> Firings:
+    def joined(self, fired: Firings) -> Firings:
         """Firings of components; those of subcomponents that belong to none are left out."""
-        columns = self.columns.to(found.component.device)
-        found = found[columns[found.component] >= 0]
-        keys = found.cell * len(self.names) + columns[found.component]
-        own, index = keys.unique(return_inverse=True)
-        position = torch.empty_like(own)
-        position[index] = found.position
-        importance = found.importance.new_zeros(len(own)).scatter_reduce_(0, index, found.importance, "amax")
-        cell = own.div(len(self.names), rounding_mode="floor")
-        return Firings(cell, position, own % len(self.names), importance)
+        columns = self.columns.to(fired.part.device)
+        fired = fired[columns[fired.part] >= 0]
+        keys = fired.cell * len(self.names) + columns[fired.part]
+        cells, index = keys.unique(return_inverse=True)
+        position = torch.empty_like(cells)
+        position[index] = fired.position
+        importance = fired.importance.new_zeros(len(cells)).scatter_reduce_(
+            0, index, fired.importance, "amax"
+        )
+        cell = cells.div(len(self.names), rounding_mode="floor")
+        return Firings(cell, position, cells % len(self.names), importance)
 
     def summed(self, values: Float[Tensor, " subcomponents"]) -> Float[Tensor, " components"]:
         """The sum over the members of each."""
@@ -74,9 +76,9 @@ class Grouping:
     def sizes(self, activations: Sequence[Float[Tensor, "n c"]]) -> Float[Tensor, "n components"]:
         """Activations of components from those of all subcomponents, site by site in the decomposition's order."""
         total = activations[0].new_zeros(len(activations[0]), len(self.names))
-        for own, columns in zip(
+        for site, columns in zip(
             activations, self.columns.to(total.device).split([a.shape[1] for a in activations]), strict=True
         ):
             kept = columns >= 0
-            total.index_add_(1, columns[kept], own[:, kept].square())
+            total.index_add_(1, columns[kept], site[:, kept].square())
         return total.sqrt()

@@ -1,4 +1,4 @@
-"""Of each subcomponent the others it fires with most: the largest overlaps joint / either, most first."""
+"""Of each part the others it fires with most: the largest overlaps joint / either, most first."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NEIGHBOURS = 64
 
 
 def nearest_neighbours(cofiring: Path, firings: np.ndarray, low: int, high: int) -> pa.Table:
-    """Rows (component, other, joint, jaccard) of subcomponents from `low` up to `high`, at most 65,536 of them.
+    """Rows (part, other, joint, jaccard) of parts from `low` up to `high`, at most 65,536 of them.
 
     cofiring: table (first, second, joint) of the pairs; it is read row group by row group, as the second of a pair may be
-    anywhere. firings: of every subcomponent. Of equal overlaps the one with the smaller number comes first.
+    anywhere. firings: of every part. Of equal overlaps the one with the smaller number comes first.
     """
-    parts = list(_sides(cofiring, low, high))
-    owner, other, joint = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    sides = list(_sides(cofiring, low, high))
+    owner, other, joint = (np.concatenate([side[i] for side in sides]) for i in range(3))
     # Sorting numbers of 16 bits is cheap.
     order = (owner - low).astype(np.uint16).argsort(kind="stable")
     owner, other, joint = owner[order], other[order], joint[order]
@@ -29,7 +29,7 @@ def nearest_neighbours(cofiring: Path, firings: np.ndarray, low: int, high: int)
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         best.append(start + _largest(jaccard[start:stop], other[start:stop]))
     chosen = np.concatenate(best)
-    columns = {"component": owner[chosen], "other": other[chosen], "joint": joint[chosen].astype(np.int64)}
+    columns = {"part": owner[chosen], "other": other[chosen], "joint": joint[chosen].astype(np.int64)}
     return pa.table({**columns, "jaccard": jaccard[chosen]})
 
 

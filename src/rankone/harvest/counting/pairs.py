@@ -1,6 +1,6 @@
-"""How often two subcomponents fire at the same position, without a table of all pairs.
+"""How often two parts fire at the same position, without a table of all pairs.
 
-Among subcomponents that fire often in a stretch of text, pairs are counted by one matrix product; a pair with a rare
+Among parts that fire often in a stretch of text, pairs are counted by one matrix product; a pair with a rare
 one is counted where it occurs. Both are done for a stripe of rows of the table at a time.
 """
 
@@ -21,13 +21,13 @@ OFTEN = 1 / 16
 
 
 def joint_counts(
-    position: Int[Tensor, " firings"], component: Int[Tensor, " firings"]
+    position: Int[Tensor, " firings"], part: Int[Tensor, " firings"]
 ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]]:
     """(first, second, joint), first < second, sorted, in pieces: at how many positions both fire.
 
-    Firings are sorted by position and, at one position, by component; positions count from 0.
+    Firings are sorted by position and, at one position, by part; positions count from 0.
     """
-    kinds, kind = component.unique(return_inverse=True)
+    kinds, kind = part.unique(return_inverse=True)
     stretches = list(_stretches(position, kind, len(kinds)))
     for low in range(0, len(kinds), STRIPE):
         shape = min(STRIPE, len(kinds) - low), len(kinds)
@@ -89,16 +89,16 @@ class _Stretch:
         self._count_common(counts, low, high)
         bounds = torch.tensor([low, high], device=self.kind.device)
         start, stop = torch.searchsorted(self.sorted, bounds).tolist()
-        own = self.order[start:stop]
+        mine = self.order[start:stop]
         table = counts.view(-1)
-        common = self.is_common.index_select(0, own)
+        common = self.is_common.index_select(0, mine)
         for chosen, pool in ((~common, self.kind), (common, self.rare_kind)):
-            some = own.index_select(0, chosen.nonzero().squeeze(1))
+            some = mine.index_select(0, chosen.nonzero().squeeze(1))
             first, length = self.first.index_select(0, some), self.partners.index_select(0, some)
             rows = (self.kind.index_select(0, some) - low) * counts.shape[1]
-            for part in cuts(length):
-                owner, partner = ragged(first[part], length[part])
-                place = rows[part].index_select(0, owner).add_(pool.index_select(0, partner))
+            for piece in cuts(length):
+                owner, partner = ragged(first[piece], length[piece])
+                place = rows[piece].index_select(0, owner).add_(pool.index_select(0, partner))
                 table.scatter_add_(0, place, self.ones[: len(place)])
 
     def _count_common(self, counts: Int[Tensor, "stripe kinds"], low: int, high: int) -> None:
@@ -116,6 +116,6 @@ class _Stretch:
 
 
 def _often(kind: Int[Tensor, " n"], kinds: int, length: int) -> Bool[Tensor, " kinds"]:
-    """Which subcomponents are counted by the product; on a GPU all that fire."""
+    """Which parts are counted by the product; on a GPU all that fire."""
     count = kind.bincount(minlength=kinds)
     return count > (0 if kind.is_cuda else OFTEN * length)

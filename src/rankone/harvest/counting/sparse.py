@@ -57,27 +57,27 @@ class Lists:
 
 
 def tally(
-    component: Int[Tensor, " firings"], position: Int[Tensor, " firings"], lists: Lists
+    part: Int[Tensor, " firings"], position: Int[Tensor, " firings"], lists: Lists
 ) -> Iterator[tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]]:
-    """(component, column, weight) with the lists' weights summed over the positions where a component fires.
+    """(part, column, weight) with the lists' weights summed over the positions where a part fires.
 
-    `component` must be sorted; so is what is yielded, in pieces. Only sums that are not zero appear.
+    `part` must be sorted; so is what is yielded, in pieces. Only sums that are not zero appear.
     """
     columns, column = lists.column.unique(return_inverse=True)
-    rows, row = component.unique_consecutive(return_inverse=True)
+    rows, row = part.unique_consecutive(return_inverse=True)
     stripe = max(1, BINS // max(len(columns), 1))
     edges = torch.arange(0, len(rows) + stripe, stripe, device=row.device)
     ends = torch.searchsorted(row, edges).tolist()
     for low, start, stop in zip(edges.tolist(), ends[:-1], ends[1:], strict=False):
         sums = torch.zeros(stripe * len(columns), dtype=torch.long, device=row.device)
-        own, at = (row[start:stop] - low) * len(columns), position[start:stop]
+        cell, at = (row[start:stop] - low) * len(columns), position[start:stop]
         first, length = lists.first.index_select(0, at), lists.length.index_select(0, at)
-        for part in cuts(length):
-            owner, entry = ragged(first[part], length[part])
-            place = own[part].index_select(0, owner).add_(column.index_select(0, entry))
+        for piece in cuts(length):
+            owner, entry = ragged(first[piece], length[piece])
+            place = cell[piece].index_select(0, owner).add_(column.index_select(0, entry))
             sums.scatter_add_(0, place, lists.weight.index_select(0, entry))
-        found = sums.nonzero().squeeze(1)
-        if len(found):
-            owner = found.div(len(columns), rounding_mode="floor")
-            token = columns.index_select(0, found - owner * len(columns))
-            yield rows.index_select(0, owner + low), token, sums.index_select(0, found)
+        filled = sums.nonzero().squeeze(1)
+        if len(filled):
+            owner = filled.div(len(columns), rounding_mode="floor")
+            token = columns.index_select(0, filled - owner * len(columns))
+            yield rows.index_select(0, owner + low), token, sums.index_select(0, filled)

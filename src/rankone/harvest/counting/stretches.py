@@ -1,4 +1,4 @@
-"""Reading a stretch of subcomponents from Parquet tables, without the rest of them."""
+"""Reading a stretch of parts from Parquet tables, without the rest of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Stretches:
         self._files = [(file, pq.read_metadata(file)) for file in files]
         self._open: dict[int, pq.ParquetFile] = {}
         groups = [
-            (number, group, *_range(found.row_group(group)))
-            for number, (_, found) in enumerate(self._files)
-            for group in range(found.num_row_groups)
-            if found.row_group(group).num_rows
+            (number, group, *_range(footer.row_group(group)))
+            for number, (_, footer) in enumerate(self._files)
+            for group in range(footer.num_row_groups)
+            if footer.row_group(group).num_rows
         ]
         self._file, self._group, self._first, self._last = np.array(groups, dtype=np.int64).reshape(-1, 4).T
 
@@ -41,10 +41,10 @@ class Stretches:
             return self._read(0, []) if self._files else None
         table = pa.concat_tables(tables)
         owner = table.column(0).to_numpy()
-        found = np.flatnonzero((owner >= low) & (owner < high))
-        if len(found) and found[-1] - found[0] + 1 != len(found):
-            return table.combine_chunks().take(pa.array(found))
-        return table.slice(int(found[0]) if len(found) else 0, len(found))
+        wanted = np.flatnonzero((owner >= low) & (owner < high))
+        if len(wanted) and wanted[-1] - wanted[0] + 1 != len(wanted):
+            return table.combine_chunks().take(pa.array(wanted))
+        return table.slice(int(wanted[0]) if len(wanted) else 0, len(wanted))
 
     def _read(self, number: int, groups: list[int]) -> pa.Table:
         if number not in self._open:

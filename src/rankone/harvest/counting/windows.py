@@ -52,31 +52,31 @@ class Windows:
         self,
         inputs: list[Float[Tensor, "b t d"]],
         valid: Bool[Tensor, "b t"],
-        found: Firings,
+        fired: Firings,
         wanted: Int[Tensor, " n"],
     ) -> Iterator[Cut]:
-        """Windows around the firings of `found` with the numbers `wanted`, site by site."""
+        """Windows around the firings of `fired` with the numbers `wanted`, site by site."""
         edges = torch.tensor(self.edges, device=valid.device)
-        owns = _by_site(found.component, edges)
-        centres = _by_site(found.component.index_select(0, wanted), edges)
-        for site, (reads, own, centre) in enumerate(zip(self._reads, owns, centres, strict=True)):
+        by_site = _by_site(fired.part, edges)
+        centres = _by_site(fired.part.index_select(0, wanted), edges)
+        for site, (reads, here, centre) in enumerate(zip(self._reads, by_site, centres, strict=True)):
             if len(centre):
-                wished = found.take(wanted.index_select(0, centre))
+                wished = fired.take(wanted.index_select(0, centre))
                 tracks = _Tracks(wished, self.edges[site], len(reads), valid.shape)
                 products = tracks.products(reads, inputs[site].float() * valid.unsqueeze(-1))
-                yield self._cut(centre, tracks, found.take(own), products)
+                yield self._cut(centre, tracks, fired.take(here), products)
 
     def _cut(
-        self, index: Int[Tensor, " n"], tracks: _Tracks, found: Firings, products: Float[Tensor, "slots t"]
+        self, index: Int[Tensor, " n"], tracks: _Tracks, fired: Firings, products: Float[Tensor, "slots t"]
     ) -> Cut:
         window, (slots, length) = self.window, products.shape
         activations = products.new_zeros(slots, length + 2 * window)
         activations[:, window : window + length] = products
         importances = torch.zeros_like(activations, dtype=torch.uint8)
-        slot = tracks.slots(found)
+        slot = tracks.slots(fired)
         mine = (slot >= 0).nonzero().squeeze(1)
-        place = slot * importances.shape[1] + found.cell % length + window
-        values = (found.importance * LEVELS).round_().to(torch.uint8)
+        place = slot * importances.shape[1] + fired.cell % length + window
+        values = (fired.importance * LEVELS).round_().to(torch.uint8)
         importances.view(-1)[place.index_select(0, mine)] = values.index_select(0, mine)
         begin = tracks.slots(tracks.centres) * importances.shape[1] + tracks.centres.cell % length
         return cut_out(index, importances, activations, begin, 2 * window + 1)
@@ -105,7 +105,7 @@ class _Tracks:
 
     def _track(self, firings: Firings) -> Int[Tensor, " n"]:
         row = firings.cell.div(self._length, rounding_mode="floor")
-        return row * self._count + firings.component - self._first
+        return row * self._count + firings.part - self._first
 
     def slots(self, firings: Firings) -> Int[Tensor, " n"]:
         """The slot of each firing's track; −1 where the track is not held."""
@@ -114,14 +114,16 @@ class _Tracks:
     def products(self, reads: Float[Tensor, "c d"], x: Float[Tensor, "b t d"]) -> Float[Tensor, "slots t"]:
         """reads · x of every slot along its row."""
         _, length, width = x.shape
-        found = x.new_empty(sum(self._blocks), BLOCK, length)
+        products = x.new_empty(sum(self._blocks), BLOCK, length)
         columns = self._column.split([count * BLOCK for count in self._blocks])
-        for text, count, column, out in zip(x, self._blocks, columns, found.split(self._blocks), strict=True):
+        for text, count, column, out in zip(
+            x, self._blocks, columns, products.split(self._blocks), strict=True
+        ):
             if count:
                 # The row's text is not laid out once per block: that took as long as the product.
                 read = reads.index_select(0, column).view(count, BLOCK, width)
                 torch.bmm(read, text.T.expand(count, width, length), out=out)
-        return found.view(-1, length)
+        return products.view(-1, length)
 
 
 def cut_out(
@@ -138,9 +140,9 @@ def cut_out(
     return Cut(index, _stretches(importances, begin, width), steps, step)
 
 
-def _by_site(component: Int[Tensor, " n"], edges: Int[Tensor, " sites1"]) -> list[Int[Tensor, " m"]]:
+def _by_site(part: Int[Tensor, " n"], edges: Int[Tensor, " sites1"]) -> list[Int[Tensor, " m"]]:
     """Numbers of the entries that belong to each site, in their order."""
-    site = torch.bucketize(component, edges[1:], right=True)
+    site = torch.bucketize(part, edges[1:], right=True)
     order = site.sort(stable=True).indices
     return list(order.split(site.bincount(minlength=len(edges) - 1).tolist()))
 

@@ -1,4 +1,4 @@
-"""What a harvest knows of one subcomponent (or component, if it counts those): what labels, search and `show` read."""
+"""What a harvest knows of one part, a subcomponent or a component: what labels, search and `show` read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class DomainRow:
-    """One subcomponent on the text of one domain.
+    """One part on the text of one domain.
 
     density: share of the domain's tokens with importance above the harvest's firing threshold; mean_importance and
     mean_activation (signed ‖u‖ v·x) over all tokens of the domain; lift: density over the density on all text.
@@ -25,7 +25,7 @@ class DomainRow:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """One vocabulary entry and one subcomponent.
+    """One vocabulary entry and one part.
 
     weight: for inputs the number of firings on this token, for outputs the probability mass the model gave it at firing
     positions. pmi: log(weight · N / (firings · total weight of the token)), nats. precision: weight / firings.
@@ -41,16 +41,16 @@ class TokenRow:
     lift: float
 
 
-def telling(rows: Iterable[TokenRow], top: int | None = None) -> list[TokenRow]:
+def most_informative(rows: Iterable[TokenRow], top: int | None = None) -> list[TokenRow]:
     """The `top` rows (or all) that carry most information, weight × PMI: PMI alone favours what was seen once."""
     return sorted(rows, key=lambda row: (-row.weight * row.pmi, row.token_id))[:top]
 
 
 @dataclass(frozen=True)
 class CofiringRow:
-    """Another subcomponent and how often both fire: joint count, and jaccard = joint / either."""
+    """Another part and how often both fire: joint count, and jaccard = joint / either."""
 
-    component: str
+    part: str
     joint: int
     jaccard: float
 
@@ -59,7 +59,7 @@ class CofiringRow:
 class MemberRow:
     """A subcomponent of a component: at how many positions it fires, and the share of the component's firings they are."""
 
-    component: str
+    subcomponent: str
     firings: int
     share: float
 
@@ -77,15 +77,15 @@ class Example:
 
 
 @dataclass(frozen=True)
-class ComponentPage:
-    """All a harvest stored about one subcomponent.
+class PartPage:
+    """All a harvest stored about one part.
 
     firings: count above the firing threshold; densities: share of all tokens above each stored threshold.
     input_tokens and output_tokens are sorted by pmi, then weight, falling; examples are a uniform sample of the firings.
     members: of a component, the one that fires most first.
     """
 
-    component: str
+    part: str
     tokens: int
     firings: int
     densities: dict[float, float]

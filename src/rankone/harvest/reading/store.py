@@ -1,20 +1,18 @@
-"""Reading a harvest: one subcomponent's page in milliseconds, the tables as a whole, and SQL over them.
+"""Reading a harvest: one part's page in milliseconds, the tables as a whole, and SQL over them.
 
     PMI = log(w · N / (firings · W))    precision = w / firings    recall = w / W    lift = exp(PMI)
 
-with w the weight of a token where the subcomponent fires, W its weight at all positions, N the number of positions.
+with w the weight of a token where the part fires, W its weight at all positions, N the number of positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,18 +20,20 @@ from torch import Tensor
 from rankone.core.artifact import Artifact
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reads
+from rankone.core.stored import StoredTable
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.combine import KIND, read_parquet
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.stretches import Stretches
 from rankone.harvest.counting.windows import LEVELS
-from rankone.harvest.origin import Derived
+from rankone.harvest.origin import Derived, Origin
 from rankone.harvest.reading.names import COMPONENT
-from rankone.harvest.reading.page import CofiringRow, ComponentPage, DomainRow, Example, MemberRow, TokenRow
+from rankone.harvest.reading.page import CofiringRow, DomainRow, Example, MemberRow, PartPage, TokenRow
 from rankone.harvest.reading.summary import Importances
+from rankone.harvest.records import HarvestRecord
 
 TABLES = (
-    "components",
+    "parts",
     "domains",
     "vocabulary",
     "inputs",
@@ -43,10 +43,8 @@ TABLES = (
     "examples",
     "rows",
 )
-
-
-BY_COMPONENT = ("domains", "inputs", "outputs", "neighbours", "examples")
-# Subcomponents whose rows are read together when all pages are.
+BY_PART = ("domains", "inputs", "outputs", "neighbours", "examples")
+# Parts whose rows are read together when all pages are.
 PAGES_AT_ONCE = 64
 
 # Columns by name, those of `examples` that hold windows as [rows, width].
@@ -55,7 +53,7 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cofiring:
-    """Joint firings of all pairs that ever fire together: first < second, numbers of subcomponents, sorted."""
+    """Joint firings of all pairs that ever fire together: first < second, numbers of parts, sorted."""
 
     first: np.ndarray
     second: np.ndarray
@@ -63,7 +61,7 @@ class Cofiring:
 
 
 class HarvestStore(Derived):
-    """A harvest on disk, of subcomponents or of components. Numbers are those of `components()`.
+    """A harvest on disk, of subcomponents or of components. Numbers are the places in `names()`.
 
     That is the decomposition's order, or the clustering's. clusters: fingerprint of the clustering, None without.
     """
@@ -72,18 +70,24 @@ class HarvestStore(Derived):
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
+        self.record = HarvestRecord.checked(artifact.json(), str(artifact.path / "config.json"))
+        self.clusters = self.record.clusters
         self._database = duckdb.connect()
-        self.clusters: str | None = self.config.get("clusters")
-        for table in (*TABLES, *(["members"] if self.clusters else [])):
-            path = artifact.path / f"{table}.parquet"
-            self._database.execute(f"CREATE VIEW {table} AS SELECT * FROM {read_parquet([path])}")
-        self._stretches = {table: Stretches([artifact.path / f"{table}.parquet"]) for table in BY_COMPONENT}
-        components = self._read("components")
-        self._names: list[str] = components["name"].to_pylist()
+        self._tables = {
+            name: artifact.table(name) for name in (*TABLES, *(["members"] if self.clusters else []))
+        }
+        for name, table in self._tables.items():
+            columns = ", ".join(f'"{column}"' for column in table.names())
+            self._database.execute(
+                f"CREATE VIEW {name} ({columns}) AS SELECT * FROM {read_parquet([table.path])}"
+            )
+        self._stretches = {name: Stretches([self._tables[name].path]) for name in BY_PART}
+        parts = self._read("parts")
+        self._names: list[str] = parts["name"].to_pylist()
         self._numbers = {name: i for i, name in enumerate(self._names)}
-        self._firings = components["firings"].to_numpy()
+        self._firings = parts["firings"].to_numpy()
         self._members = self._read_members() if self.clusters else {}
-        self._owner = {member: c for c, own in self._members.items() for member, _ in own}
+        self._owner = {member: part for part, members in self._members.items() for member, _ in members}
         vocabulary = self._read("vocabulary")
         self._texts: list[str] = vocabulary["text"].to_pylist()
         self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
@@ -91,6 +95,11 @@ class HarvestStore(Derived):
         self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
         self._domains = self.domains()
         self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
+
+    @property
+    def origin(self) -> Origin:
+        """The decomposition, model and text it was made from."""
+        return self.record
 
     def require_subcomponents(self, what: str) -> None:
         """Raise RankOneError where components are counted; what: what turns single subcomponents."""
@@ -101,14 +110,14 @@ class HarvestStore(Derived):
             )
 
     def _read(self, table: str) -> pa.Table:
-        return pq.read_table(self.artifact.path / f"{table}.parquet")
+        return self._tables[table].read()
 
     def _read_members(self) -> dict[str, list[tuple[str, int]]]:
         """By component its subcomponents with their own firings."""
-        found: dict[str, list[tuple[str, int]]] = {name: [] for name in self._names}
+        members: dict[str, list[tuple[str, int]]] = {name: [] for name in self._names}
         for number, name, firings in zip(*self._read("members").to_pydict().values(), strict=True):
-            found[self._names[number]].append((name, firings))
-        return found
+            members[self._names[number]].append((name, firings))
+        return members
 
     def members(self, name: str) -> list[str]:
         """The subcomponents that a name stands for: of a component its members, of a subcomponent itself."""
@@ -125,21 +134,21 @@ class HarvestStore(Derived):
             return None
         return Grouping.of({name: self.members(name) for name in self._names}, decomposition, self.clusters)
 
-    def components(self) -> list[str]:
+    def names(self) -> list[str]:
         """Names of all that is counted, in its order."""
         return list(self._names)
 
     def firings(self) -> np.ndarray:
-        """Firings of every subcomponent, [subcomponents]."""
+        """Firings of every part, [parts]."""
         return self._firings.copy()
 
     def domains(self) -> list[str]:
         """Names of the domains."""
-        return list(self.config["tokens"])
+        return list(self.record.tokens)
 
     def tokens(self) -> dict[str, int]:
         """Number of text tokens per domain."""
-        return dict(self.config["tokens"])
+        return dict(self.record.tokens)
 
     @reads
     def token_counts(self) -> dict[str, np.ndarray]:
@@ -153,15 +162,15 @@ class HarvestStore(Derived):
 
     @reads
     def importances(self) -> Importances:
-        """Mean importance of every subcomponent per domain, as `mean_importances` gives it."""
+        """Mean importance of every part per domain, as `mean_importances` gives it."""
         mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)
         return Importances(
-            self.domains(), self.components(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
+            self.domains(), self.names(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
         )
 
     @reads
-    def activations(self) -> dict[str, Float[Tensor, " subcomponents"]]:
-        """Mean signed activation ‖u‖ v·x of every subcomponent over all tokens of each domain."""
+    def activations(self) -> dict[str, Float[Tensor, " parts"]]:
+        """Mean signed activation ‖u‖ v·x of every part over all tokens of each domain."""
         mean = self._read("domains")["mean_activation"].to_numpy().reshape(len(self._names), -1)
         return dict(zip(self.domains(), torch.from_numpy(mean.T.copy()).float(), strict=True))
 
@@ -179,7 +188,7 @@ class HarvestStore(Derived):
             raise RankOneError(f"the query failed: {error}") from error
 
     def number(self, name: str) -> int:
-        """A subcomponent's number; an unknown name is an error that offers others."""
+        """A part's number; an unknown name is an error that offers others."""
         if name not in self._numbers:
             raise RankOneError(f"'{name}' is not in the harvest '{self.artifact.path}'{self._hint(name)}")
         return self._numbers[name]
@@ -193,8 +202,8 @@ class HarvestStore(Derived):
         return f".{nearest(name, self._names)}"
 
     @reads
-    def page(self, name: str, examples: int = 100, tokens: int = 1000) -> ComponentPage:
-        """All that is stored about one subcomponent.
+    def page(self, name: str, examples: int = 100, tokens: int = 1000) -> PartPage:
+        """All that is stored about one part.
 
         examples: at most so many, themselves a uniform sample. tokens: input and output tokens, those of the largest
         weight, at most so many each.
@@ -202,64 +211,69 @@ class HarvestStore(Derived):
         number = self.number(name)
         return self._page(number, self._read_stretch(number, number + 1), examples, tokens)
 
-    def pages(self, examples: int = 100, tokens: int = 1000) -> Iterator[ComponentPage]:
-        """The pages of all subcomponents in their order: as `page` gives them, each table read once."""
+    def pages(self, examples: int = 100, tokens: int = 1000) -> Iterator[PartPage]:
+        """The pages of all parts in their order: as `page` gives them, each table read once."""
         for low in range(0, len(self._names), PAGES_AT_ONCE):
             high = min(low + PAGES_AT_ONCE, len(self._names))
             read = self._read_stretch(low, high)
             edges = {
-                table: np.searchsorted(columns["component"], np.arange(low, high + 1)).tolist()
+                table: np.searchsorted(columns["part"], np.arange(low, high + 1)).tolist()
                 for table, columns in read.items()
             }
             for i in range(high - low):
-                own = {
+                rows = {
                     table: {
                         name: values[edges[table][i] : edges[table][i + 1]]
                         for name, values in columns.items()
                     }
                     for table, columns in read.items()
                 }
-                yield self._page(low + i, own, examples, tokens)
+                yield self._page(low + i, rows, examples, tokens)
 
     def _read_stretch(self, low: int, high: int) -> dict[str, Columns]:
-        """The rows of some subcomponents in every table, in the order in which they are stored."""
-        return {table: _columns(stretches.rows(low, high)) for table, stretches in self._stretches.items()}
+        """The rows of some parts in every table, in the order in which they are stored."""
+        return {
+            name: _columns(self._tables[name], stretches.rows(low, high))
+            for name, stretches in self._stretches.items()
+        }
 
-    def _page(self, number: int, own: dict[str, Columns], examples: int, tokens: int) -> ComponentPage:
-        """One page from the rows of one subcomponent."""
-        columns = {column: values.tolist() for column, values in own["domains"].items()}
-        sizes = list(self.config["tokens"].values())
+    def _page(self, number: int, rows: dict[str, Columns], examples: int, tokens: int) -> PartPage:
+        """One page from the rows of one part."""
+        columns = {column: values.tolist() for column, values in rows["domains"].items()}
+        sizes = list(self.record.tokens.values())
         total = sum(sizes)
-        thresholds: list[float] = self.config["config"]["thresholds"]
-        counts = {t: columns[f"above_{i}"] for i, t in enumerate(thresholds)}
+        config = self.record.config
+        counts = {t: columns[f"above_{i}"] for i, t in enumerate(config.thresholds)}
         name, firings = self._names[number], int(self._firings[number])
-        return ComponentPage(
-            component=name,
+        return PartPage(
+            part=name,
             tokens=total,
             firings=firings,
             densities={t: sum(count) / total for t, count in counts.items()},
             mean_importance=_weighted(columns["mean_importance"], sizes),
             mean_activation=_weighted(columns["mean_activation"], sizes),
-            domains=self._domain_rows(columns, counts[self.config["config"]["firing"]], firings / total),
-            input_tokens=self._token_rows("inputs", own["inputs"], firings, tokens),
-            output_tokens=self._token_rows("outputs", own["outputs"], firings, tokens),
-            cofiring=self._cofiring_rows(own["neighbours"]),
-            examples=self._examples(own["examples"], examples),
+            domains=self._domain_rows(columns, counts[config.firing], firings / total),
+            input_tokens=self._token_rows("inputs", rows["inputs"], firings, tokens),
+            output_tokens=self._token_rows("outputs", rows["outputs"], firings, tokens),
+            cofiring=self._cofiring_rows(rows["neighbours"]),
+            examples=self._examples(rows["examples"], examples),
             members=[MemberRow(m, n, n / max(firings, 1)) for m, n in self._members.get(name, [])],
         )
 
-    def _domain_rows(self, columns: dict[str, Any], counts: list[int], density: float) -> list[DomainRow]:
+    def _domain_rows(
+        self, columns: dict[str, list[float]], counts: list[int], density: float
+    ) -> list[DomainRow]:
         rows = []
-        for i, (domain, size) in enumerate(self.config["tokens"].items()):
-            own = counts[i] / size
+        for i, (domain, size) in enumerate(self.record.tokens.items()):
+            here = counts[i] / size
             means = columns["mean_importance"][i], columns["mean_activation"][i]
-            rows.append(DomainRow(domain, size, counts[i], own, *means, own / density if density else 0.0))
+            rows.append(DomainRow(domain, size, counts[i], here, *means, here / density if density else 0.0))
         return rows
 
-    def _token_rows(self, table: str, own: Columns, firings: int, limit: int) -> list[TokenRow]:
-        weight = own["weight"].astype(np.float64)
+    def _token_rows(self, table: str, rows: Columns, firings: int, limit: int) -> list[TokenRow]:
+        weight = rows["weight"].astype(np.float64)
         heaviest = (-weight).argsort(kind="stable")[:limit]
-        token, weight = own["token"][heaviest], weight[heaviest]
+        token, weight = rows["token"][heaviest], weight[heaviest]
         whole = self._totals[table][token]
         lift = weight * self._text.shape[0] / (firings * whole)
         # Shares of sums of rounded probabilities may end a hair above 1.
@@ -273,17 +287,17 @@ class HarvestStore(Derived):
             for t, *rest in zip(token[order].tolist(), *values, strict=True)
         ]
 
-    def _cofiring_rows(self, own: Columns) -> list[CofiringRow]:
-        columns = (own[name].tolist() for name in ("other", "joint", "jaccard"))
+    def _cofiring_rows(self, rows: Columns) -> list[CofiringRow]:
+        columns = (rows[name].tolist() for name in ("other", "joint", "jaccard"))
         return [CofiringRow(self._names[o], joint, share) for o, joint, share in zip(*columns, strict=True)]
 
-    def _examples(self, own: Columns, limit: int) -> list[Example]:
-        position, step = own["position"][:limit], own["step"][:limit].astype(np.float64)
-        importances = own["importances"][:limit] / LEVELS
-        activations = own["activations"][:limit].view(np.int8) * step[:, None]
+    def _examples(self, rows: Columns, limit: int) -> list[Example]:
+        position, step = rows["position"][:limit], rows["step"][:limit].astype(np.float64)
+        importances = rows["importances"][:limit] / LEVELS
+        activations = rows["activations"][:limit].view(np.int8) * step[:, None]
         row = np.searchsorted(self._starts, position, side="right") - 1
-        rows = (position.tolist(), row.tolist(), importances.tolist(), activations.tolist())
-        return [self._example(p, r, g, a) for p, r, g, a in zip(*rows, strict=True)]
+        columns = (position.tolist(), row.tolist(), importances.tolist(), activations.tolist())
+        return [self._example(p, r, g, a) for p, r, g, a in zip(*columns, strict=True)]
 
     def _example(
         self, position: int, row: int, importances: list[float], activations: list[float]
@@ -292,21 +306,22 @@ class HarvestStore(Derived):
         low = int(self._starts[row])
         high = int(self._starts[row + 1]) if row + 1 < len(self._starts) else self._text.shape[0]
         start, stop = max(low, position - window), min(high, position + window + 1)
-        own = slice(start - position + window, stop - position + window)
+        inside = slice(start - position + window, stop - position + window)
         ids = self._text[start:stop].tolist()
         return Example(
             domain=self._domains[self._row_domains[row]],
             tokens=[self._texts[i] for i in ids],
             ids=ids,
-            importances=importances[own],
-            activations=activations[own],
+            importances=importances[inside],
+            activations=activations[inside],
             centre=position - start,
         )
 
 
-def _columns(table: pa.Table | None) -> Columns:
-    assert table is not None
-    return {name: _array(table[name]) for name in table.column_names}
+def _columns(stored: StoredTable, rows: pa.Table | None) -> Columns:
+    assert rows is not None
+    named = stored.named(rows)
+    return {name: _array(named[name]) for name in named.column_names}
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray:

@@ -20,23 +20,23 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Importances:
-    """Mean causal importance of every subcomponent (or component) on every domain.
+    """Mean causal importance of every part on every domain.
 
-    mean: [domains, subcomponents], over the text tokens (BOS left out), in the decomposition's order.
+    mean: [domains, parts], over the text tokens (BOS left out), in the decomposition's order.
     """
 
     domains: list[str]
     names: list[str]
-    mean: Float[Tensor, "domains subcomponents"]
+    mean: Float[Tensor, "domains parts"]
     tokens: dict[str, int]
 
-    def of(self, domain: str) -> Float[Tensor, " subcomponents"]:
+    def of(self, domain: str) -> Float[Tensor, " parts"]:
         """Mean importances on one domain."""
         if domain not in self.domains:
             raise RankOneError(f"no importances for '{domain}'; there are {', '.join(self.domains)}.")
         return self.mean[self.domains.index(domain)]
 
-    def others(self, *domains: str) -> Float[Tensor, " subcomponents"]:
+    def others(self, *domains: str) -> Float[Tensor, " parts"]:
         """The largest mean importance on any other domain than these."""
         kept = [i for i, name in enumerate(self.domains) if name not in domains]
         if not kept:
@@ -58,16 +58,16 @@ def mean_importances(
     rows, tokens = [], {}
     for domain, blocks in text.items():
         total = torch.zeros(len(names))
-        for ids, valid, present in _parts(blocks):
-            found = firings(model.importance(ids, present), valid)
-            found = found if grouping is None else grouping.joined(found)
-            total.index_add_(0, found.component.cpu(), found.importance.cpu())
+        for ids, valid, present in _pieces(blocks):
+            fired = firings(model.importance(ids, present), valid)
+            fired = fired if grouping is None else grouping.joined(fired)
+            total.index_add_(0, fired.part.cpu(), fired.importance.cpu())
         rows.append(total / max(blocks.tokens, 1))
         tokens[domain] = blocks.tokens
     return Importances(list(text), names, torch.stack(rows), tokens)
 
 
-def _parts(blocks: Blocks) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+def _pieces(blocks: Blocks) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
     return zip(
         blocks.ids.split(ROWS_AT_ONCE),
         blocks.valid.split(ROWS_AT_ONCE),

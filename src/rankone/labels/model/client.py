@@ -121,9 +121,9 @@ class ChatClient:
 
     def cached(self, question: Question) -> Reply | None:
         """The stored reply, if there is one that still fits the form."""
-        found = self.replies.get(self._cache_key(question))
+        stored = self.replies.get(self._cache_key(question))
         try:
-            return None if found is None else question.form.model_validate(found)
+            return None if stored is None else question.form.model_validate(stored)
         except ValueError:
             return None
 

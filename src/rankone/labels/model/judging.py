@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from rankone.core.escaping import prompt_text
-from rankone.harvest.reading.page import ComponentPage, Example
+from rankone.harvest.reading.page import Example, PartPage
 from rankone.labels.model.client import Question
 from rankone.labels.model.quoting import DATA, data, pointed
 from rankone.labels.model.reply import Reply
@@ -60,7 +60,7 @@ class Judgement(Reply):
 class Trial:
     """One question to the judge and its answer: the numbers (from 1, of `windows`) that belong in the reply."""
 
-    component: str
+    part: str
     score: str
     question: Question
     truth: frozenset[int]
@@ -76,88 +76,88 @@ class Trial:
 
 
 def trials(
-    page: ComponentPage,
+    page: PartPage,
     label: str,
     background: Background,
     neighbours: Sequence[str],
-    read: Callable[[str], ComponentPage],
+    read: Callable[[str], PartPage],
     threshold: float,
 ) -> list[Trial]:
-    """All trials of one subcomponent that its held-out examples suffice for; the same every time.
+    """All trials of one part that its held-out examples suffice for; the same every time.
 
-    neighbours: other subcomponents of like density, for intruders; read: gives the page of one of them; threshold:
+    neighbours: other parts of like density, for intruders; read: gives the page of one of them; threshold:
     importance above which a token fires.
     """
     _, held_out = split_examples(page)
     spaced = marks_starts(page)
-    found: list[Trial] = []
+    made: list[Trial] = []
     for i in range(TRIALS[INTRUDER]):
-        found += _intruder(page, held_out, neighbours, read, f"intruder:{page.component}:{i}", spaced)
+        made += _intruder(page, held_out, neighbours, read, f"intruder:{page.part}:{i}", spaced)
     for i in range(TRIALS[DETECTION]):
-        found += _detection(page, label, held_out, background, f"detection:{page.component}:{i}", spaced)
+        made += _detection(page, label, held_out, background, f"detection:{page.part}:{i}", spaced)
     for i in range(TRIALS[FUZZING]):
-        found += _fuzzing(page, label, held_out, f"fuzzing:{page.component}:{i}", spaced, threshold)
-    return found
+        made += _fuzzing(page, label, held_out, f"fuzzing:{page.part}:{i}", spaced, threshold)
+    return made
 
 
 def _trial(
-    page: ComponentPage, score: str, label: str | None, parts: list[tuple[str, bool]], seed: str
+    page: PartPage, score: str, label: str | None, windows: list[tuple[str, bool]], seed: str
 ) -> Trial:
     """Number the windows in an order set by `seed`; the flag says which belong in the reply."""
-    ordered = shuffled(parts, f"order:{seed}")
+    ordered = shuffled(windows, f"order:{seed}")
     lines = [f"{i}. {text}" for i, (text, _) in enumerate(ordered, 1)]
     if label is not None:
         lines.insert(0, f"description: {prompt_text(label)}")
     question = Question(_INTRO + _ASK[score], data(lines) + "\n\nReply in JSON.", Judgement)
     truth = frozenset(i for i, (_, belongs) in enumerate(ordered, 1) if belongs)
-    return Trial(page.component, score, question, truth, len(ordered))
+    return Trial(page.part, score, question, truth, len(ordered))
 
 
 def _intruder(
-    page: ComponentPage,
+    page: PartPage,
     held_out: Sequence[Example],
     neighbours: Sequence[str],
-    read: Callable[[str], ComponentPage],
+    read: Callable[[str], PartPage],
     seed: str,
     spaced: bool,
 ) -> list[Trial]:
-    own = drawn(held_out, _OWN, seed)
+    firing = drawn(held_out, _OWN, seed)
     for other in shuffled(neighbours, seed):
         strange = drawn(read(other).examples, 1, seed)
-        if strange and len(own) == _OWN:
-            parts = [(pointed(e, spaced), False) for e in own] + [(pointed(strange[0], spaced), True)]
-            return [_trial(page, INTRUDER, None, parts, seed)]
+        if strange and len(firing) == _OWN:
+            windows = [(pointed(e, spaced), False) for e in firing] + [(pointed(strange[0], spaced), True)]
+            return [_trial(page, INTRUDER, None, windows, seed)]
     return []
 
 
 def _detection(
-    page: ComponentPage,
+    page: PartPage,
     label: str,
     held_out: Sequence[Example],
     background: Background,
     seed: str,
     spaced: bool,
 ) -> list[Trial]:
-    own, others = drawn(held_out, _GROUP, seed), drawn(background.others(page.component), _GROUP, seed)
-    if len(own) < _GROUP or len(others) < _GROUP:
+    firing, others = drawn(held_out, _GROUP, seed), drawn(background.others(page.part), _GROUP, seed)
+    if len(firing) < _GROUP or len(others) < _GROUP:
         return []
-    parts = [(pointed(e, spaced), True) for e in own] + [(pointed(e, spaced), False) for e in others]
-    return [_trial(page, DETECTION, label, parts, seed)]
+    windows = [(pointed(e, spaced), True) for e in firing] + [(pointed(e, spaced), False) for e in others]
+    return [_trial(page, DETECTION, label, windows, seed)]
 
 
 def _fuzzing(
-    page: ComponentPage, label: str, held_out: Sequence[Example], seed: str, spaced: bool, threshold: float
+    page: PartPage, label: str, held_out: Sequence[Example], seed: str, spaced: bool, threshold: float
 ) -> list[Trial]:
     movable = [e for e in held_out if len(_silent(e, threshold)) >= len(_firing(e, threshold))]
     chosen = drawn(movable, _FUZZED_RIGHT + _FUZZED_WRONG, seed)
     if len(chosen) < _FUZZED_RIGHT + _FUZZED_WRONG:
         return []
-    parts: list[tuple[str, bool]] = []
+    windows: list[tuple[str, bool]] = []
     for i, example in enumerate(chosen):
         firing, right = _firing(example, threshold), i < _FUZZED_RIGHT
         moved = shuffled(_silent(example, threshold), f"marks:{seed}:{i}")[: len(firing)]
-        parts.append((pointed(example, spaced, firing if right else moved), right))
-    return [_trial(page, FUZZING, label, parts, seed)]
+        windows.append((pointed(example, spaced, firing if right else moved), right))
+    return [_trial(page, FUZZING, label, windows, seed)]
 
 
 def _firing(example: Example, threshold: float) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import Field
 
 from rankone.core.escaping import clipped, prompt_text
-from rankone.harvest.reading.page import ComponentPage, TokenRow
+from rankone.harvest.reading.page import PartPage, TokenRow
 from rankone.labels.label import Label
 from rankone.labels.model.client import Question
 from rankone.labels.model.quoting import DATA, annotated, data, domain_lines, token_line
@@ -48,10 +48,10 @@ class LabelReply(Reply):
     reasoning: str = Field(max_length=4000)
     confidence: float = Field(ge=0, le=1)
 
-    def as_label(self, component: str, model: str) -> Label:
+    def as_label(self, part: str, model: str) -> Label:
         """The label, its words made inert and short: a reply is no more to be trusted than a corpus."""
         return Label(
-            component,
+            part,
             clipped(self.label, _LABEL_LENGTH),
             self.confidence,
             clipped(model, _LABEL_LENGTH),
@@ -59,12 +59,12 @@ class LabelReply(Reply):
         )
 
 
-def label_question(page: ComponentPage, threshold: float) -> Question:
+def label_question(page: PartPage, threshold: float) -> Question:
     """Ask for the label of one subcomponent; shown are the examples that are not kept for scoring."""
     spaced = marks_starts(page)
     shown, _ = split_examples(page)
     lines = [
-        f"part {prompt_text(page.component)}",
+        f"part {prompt_text(page.part)}",
         f"fires on {page.firings} of {page.tokens} tokens; threshold {threshold:g}; "
         f"mean importance {page.mean_importance:.2g}, mean activation {page.mean_activation:+.2g}",
         *domain_lines(page),
@@ -74,7 +74,7 @@ def label_question(page: ComponentPage, threshold: float) -> Question:
     return Question(SYSTEM, data(lines) + "\n\nWhat is particular to this part? Reply in JSON.", LabelReply)
 
 
-def _token_lines(page: ComponentPage) -> list[str]:
+def _token_lines(page: PartPage) -> list[str]:
     inputs = page.input_tokens
     return [
         token_line("input tokens by recall", _top(inputs, lambda r: r.recall, 8), lambda r: r.recall),

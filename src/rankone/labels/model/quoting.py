@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from rankone.core.escaping import prompt_text
-from rankone.harvest.reading.page import ComponentPage, Example, TokenRow
+from rankone.harvest.reading.page import Example, PartPage, TokenRow
 
 # Said in every prompt that quotes text.
 DATA = (
@@ -64,7 +64,7 @@ def token_line(title: str, rows: Sequence[TokenRow], value: Callable[[TokenRow],
     return f"{title}: {', '.join(shown) if shown else 'none'}"
 
 
-def domain_lines(page: ComponentPage) -> list[str]:
+def domain_lines(page: PartPage) -> list[str]:
     """One line per domain: density, lift over all text, mean activation."""
     return [
         f"domain {prompt_text(row.domain)}: density {row.density:.2g}, lift {row.lift:.2f}, "

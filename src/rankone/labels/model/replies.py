@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from rankone.core.artifact import write_json
 
@@ -20,18 +22,18 @@ class Replies:
         self.folder = Path(folder)
 
     @staticmethod
-    def key(question: dict[str, Any]) -> str:
+    def key(question: Mapping[str, JsonValue]) -> str:
         """SHA-256 of the question, in hex."""
-        return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(dict(question), sort_keys=True).encode()).hexdigest()
 
-    def get(self, key: str) -> Any | None:
+    def get(self, key: str) -> JsonValue:
         """The reply stored under a key; None if there is none or its file is damaged."""
         try:
             return json.loads(self._path(key).read_text("utf8"))["reply"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, key: str, reply: Any, usage: tuple[int, int]) -> None:
+    def put(self, key: str, reply: JsonValue, usage: tuple[int, int]) -> None:
         """Store a reply that passed its checks, with the tokens in and out that it took."""
         write_json(self._path(key), {"reply": reply, "tokens_in": usage[0], "tokens_out": usage[1]})
 

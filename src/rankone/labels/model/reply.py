@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from rankone.core.escaping import clipped
 
@@ -36,18 +36,22 @@ class BadReply(Exception):
     """The server answered, but not with what was asked for; worded for a person and for the model."""
 
 
-def json_schema(kind: type[Reply]) -> dict[str, Any]:
+def json_schema(kind: type[Reply]) -> dict[str, JsonValue]:
     """The JSON schema to send: types and names, without the keywords that some strict modes refuse."""
-    return _stripped(kind.model_json_schema())
+    schema = _stripped(kind.model_json_schema())
+    assert isinstance(schema, dict)
+    return schema
 
 
-def _stripped(value: Any) -> Any:
+def _stripped(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [_stripped(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        k: {name: _stripped(v) for name, v in field.items()} if k == "properties" else _stripped(field)
+        k: {name: _stripped(v) for name, v in field.items()}
+        if k == "properties" and isinstance(field, dict)
+        else _stripped(field)
         for k, field in value.items()
         if k not in _UNSENT
     }
@@ -67,12 +71,12 @@ def read_body(body: bytes) -> tuple[str, str, tuple[int, int] | None]:
     return content, str(finish), usage(value)
 
 
-def usage(value: Any) -> tuple[int, int] | None:
+def usage(value: JsonValue) -> tuple[int, int] | None:
     """Tokens in and out as a body reports them; None if it does not, or not with whole numbers ≥ 0."""
-    found = value.get("usage") if isinstance(value, dict) else None
-    if not isinstance(found, dict):
+    reported = value.get("usage") if isinstance(value, dict) else None
+    if not isinstance(reported, dict):
         return None
-    counts = found.get("prompt_tokens"), found.get("completion_tokens")
+    counts = reported.get("prompt_tokens"), reported.get("completion_tokens")
     if all(type(n) is int and n >= 0 for n in counts):
         return counts  # pyright: ignore[reportReturnType]
     return None

@@ -64,9 +64,9 @@ def read_key(base_url: str, environment: Mapping[str, str] = os.environ) -> str 
 
     OPENAI_API_KEY is meant for another place: it is not sent without encryption to another machine.
     """
-    own = environment.get(OWN_KEY, "").strip()
+    ours = environment.get(OWN_KEY, "").strip()
     other = environment.get(OPENAI_KEY, "").strip()
-    key, name = (own, OWN_KEY) if own else (other, OPENAI_KEY)
+    key, name = (ours, OWN_KEY) if ours else (other, OPENAI_KEY)
     if not key or (name == OPENAI_KEY and _in_clear(base_url)):
         return None
     if not (key.isascii() and key.isprintable()):

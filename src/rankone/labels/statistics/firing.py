@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rankone.harvest.reading.page import ComponentPage, Example
+from rankone.harvest.reading.page import Example, PartPage
 from rankone.metrics.rank_statistics import roc_area
 
 # Added to every count, so that nothing seen is impossible.
@@ -42,7 +42,7 @@ class Detection:
 class FiringPredictor:
     """Log-odds of firing for a domain and a token, from the counts of one page, the firings of `removed` taken out."""
 
-    def __init__(self, page: ComponentPage, removed: Sequence[Example] = ()) -> None:
+    def __init__(self, page: PartPage, removed: Sequence[Example] = ()) -> None:
         tokens = Counter(example.ids[example.centre] for example in removed)
         domains = Counter(example.domain for example in removed)
         # Taken out of firings and of occurrences alike: a token on which it always fires keeps its rate.
@@ -74,7 +74,7 @@ class FiringPredictor:
 
 def detection(
     predictor: FiringPredictor,
-    page: ComponentPage,
+    page: PartPage,
     held_out: Sequence[Example],
     background: Sequence[Example],
 ) -> Detection | None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rankone.harvest.reading.page import ComponentPage, telling
+from rankone.harvest.reading.page import PartPage, most_informative
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.statistics.function_words import function_words
 from rankone.labels.statistics.tokens import NOUNS, distinct, kind, marks_starts, shown
@@ -43,7 +43,7 @@ class _Reading:
     reason: str
 
 
-def statistical_label(page: ComponentPage) -> Label:
+def statistical_label(page: PartPage) -> Label:
     """Label one subcomponent from its page.
 
     confidence is where.confidence (a bound for the domains) times the lower end of the 95 % Wilson interval of the share
@@ -52,7 +52,7 @@ def statistical_label(page: ComponentPage) -> Label:
     """
     if page.firings == 0:
         reason = f"No firing in {page.tokens} tokens."
-        return Label(page.component, "never fires on this text", 0.0, STATISTICAL, reason)
+        return Label(page.part, "never fires on this text", 0.0, STATISTICAL, reason)
     if page.firings < FEW_FIRINGS:
         return _rare(page)
     place = where(page.domains)
@@ -61,10 +61,10 @@ def statistical_label(page: ComponentPage) -> Label:
     head = _phrase(place.adjective, inputs.noun) + place.tail
     text = head + (f": {', '.join(inputs.quoted)}" if inputs.quoted else "") + outputs
     reason = " ".join(filter(None, (_where_reason(page, place), inputs.reason, output_reason)))
-    return Label(page.component, text, place.confidence * inputs.confidence, STATISTICAL, reason)
+    return Label(page.part, text, place.confidence * inputs.confidence, STATISTICAL, reason)
 
 
-def _rare(page: ComponentPage) -> Label:
+def _rare(page: PartPage) -> Label:
     times = "once" if page.firings == 1 else f"{page.firings} times"
     starts = marks_starts(page)
     quoted = distinct(_ranked(_fired(page)), _QUOTED, starts)
@@ -72,10 +72,10 @@ def _rare(page: ComponentPage) -> Label:
     firings = "1 firing" if page.firings == 1 else f"{page.firings} firings"
     reason = f"Only {firings} in {page.tokens} tokens: too few to name domains or kinds."
     # A share of 1 over so few draws: the bound that the best evidence of this size could give.
-    return Label(page.component, text, wilson_lower(1.0, page.firings), STATISTICAL, reason)
+    return Label(page.part, text, wilson_lower(1.0, page.firings), STATISTICAL, reason)
 
 
-def _where_reason(page: ComponentPage, place: Where) -> str:
+def _where_reason(page: PartPage, place: Where) -> str:
     density = page.firings / max(page.tokens, 1)
     begin = f"{page.firings} firings in {page.tokens} tokens (density {density:.3g})."
     if not (place.adjective or place.tail) or place.tail == " everywhere":
@@ -83,7 +83,7 @@ def _where_reason(page: ComponentPage, place: Where) -> str:
     return f"{begin} {place.share:.0%} of them in the named domains, domains weighted alike."
 
 
-def _inputs(page: ComponentPage, place: Where) -> _Reading:
+def _inputs(page: PartPage, place: Where) -> _Reading:
     starts = marks_starts(page)
     words = function_words(place.domains)
     fired, around = _fired(page), _around(page)
@@ -113,7 +113,7 @@ def _inputs(page: ComponentPage, place: Where) -> _Reading:
     return _no_kind(page, place, fired, starts)
 
 
-def _noun(page: ComponentPage, chosen: str, words: frozenset[str], starts: bool, after: int = 0) -> str:
+def _noun(page: PartPage, chosen: str, words: frozenset[str], starts: bool, after: int = 0) -> str:
     """What tokens of a kind are called, `after` tokens behind the firings: pieces of words that are mostly continued there
     have names of their own."""
     names = {"word": _BEGINNINGS, "capitalised": _BEGINNINGS, "suffix": _MIDDLES}
@@ -139,7 +139,7 @@ def _stands_out(ranked: Sequence[tuple[str, float]], total: float, around: Mappi
     return share if share >= _KIND_LIFT * base else 0.0
 
 
-def _no_kind(page: ComponentPage, place: Where, fired: Mapping[str, float], starts: bool) -> _Reading:
+def _no_kind(page: PartPage, place: Where, fired: Mapping[str, float], starts: bool) -> _Reading:
     rows = [row for row in page.domains if row.domain in place.domains]
     density = sum(r.firings for r in rows) / max(sum(r.tokens for r in rows), 1)
     if density >= _ALMOST_ALL:
@@ -147,7 +147,7 @@ def _no_kind(page: ComponentPage, place: Where, fired: Mapping[str, float], star
     return _Reading("text", _quoted(page, fired, starts, lambda _: True), 1.0, "No kind of token stands out.")
 
 
-def _fired(page: ComponentPage) -> dict[str, float]:
+def _fired(page: PartPage) -> dict[str, float]:
     """Firings by token: over the examples, or over the listed tokens where there are no examples."""
     if page.examples:
         return dict(Counter(example.tokens[example.centre] for example in page.examples))
@@ -159,7 +159,7 @@ def _ranked(counts: Mapping[str, float]) -> list[str]:
     return sorted(counts, key=lambda text: (-counts[text], text))
 
 
-def _around(page: ComponentPage) -> dict[str, float]:
+def _around(page: PartPage) -> dict[str, float]:
     """Tokens near the firings, or how often the listed tokens occur in all text where there are no examples."""
     if page.examples:
         return dict(
@@ -192,18 +192,18 @@ def _named_kind(fired: Mapping[str, float], around: Mapping[str, float]) -> tupl
 
 
 def _quoted(
-    page: ComponentPage, fired: Mapping[str, float], starts: bool, wanted: Callable[[str], bool]
+    page: PartPage, fired: Mapping[str, float], starts: bool, wanted: Callable[[str], bool]
 ) -> list[str]:
     """Tokens that carry the most of the information: weight × PMI, falling; the commonest where none is listed."""
     rows = [row for row in page.input_tokens if row.pmi > 0 and wanted(row.text)]
     if rows:
-        return distinct([row.text for row in telling(rows)], _QUOTED, starts)
+        return distinct([row.text for row in most_informative(rows)], _QUOTED, starts)
     return distinct([text for text in _ranked(fired) if wanted(text)], _QUOTED, starts)
 
 
-def _outputs(page: ComponentPage, place: Where) -> tuple[str, str]:
+def _outputs(page: PartPage, place: Where) -> tuple[str, str]:
     """` · writes …` and its reason, or two empty strings where no output stands out."""
-    raised = telling([row for row in page.output_tokens if row.pmi >= _OUTPUT_PMI])[:_OUTPUTS_READ]
+    raised = most_informative([row for row in page.output_tokens if row.pmi >= _OUTPUT_PMI])[:_OUTPUTS_READ]
     share = sum(row.weight for row in raised) / max(page.firings, 1)
     if share < _OUTPUT_SHARE:
         return "", ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from rankone.core.escaping import clipped
-from rankone.harvest.reading.page import ComponentPage
+from rankone.harvest.reading.page import PartPage
 from rankone.text.vocabulary import PIECE
 
 # Plural, as a label says it.
@@ -27,7 +27,7 @@ _STARTS = (" ", "▁", "Ġ")
 _SHOWN = 24
 
 
-def marks_starts(page: ComponentPage) -> bool:
+def marks_starts(page: PartPage) -> bool:
     """Whether the tokenizer keeps the space before a word, so that beginnings and continuations can be told apart."""
     listed = [row.text for row in (*page.input_tokens, *page.output_tokens)]
     windows = (token for example in page.examples for token in example.tokens)
@@ -81,11 +81,11 @@ def shown(text: str, starts: bool) -> str:
 
 def distinct(tokens: Iterable[str], limit: int, starts: bool) -> list[str]:
     """The first `limit` tokens as shown, without repeats up to case and without undecodable ones."""
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for text in tokens:
         if not _is_piece(text):
             word = shown(text, starts)
-            found.setdefault(word.casefold(), word)
-        if len(found) == limit:
+            words.setdefault(word.casefold(), word)
+        if len(words) == limit:
             break
-    return list(found.values())
+    return list(words.values())

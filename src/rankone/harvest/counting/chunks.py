@@ -1,31 +1,31 @@
-"""What a harvest has counted so far, on disk: parts that appear whole or not at all.
+"""What a harvest has counted so far, on disk: chunks that appear whole or not at all.
 
-A shard's folder holds `about.json` (what is being harvested), `part-NNNNNN` (an artefact: the sums over a stretch of
-batches) and, once it is through, `finished.json`. The parts are the record of progress: a shard goes on after the last
+A shard's folder holds `about.json` (what is being harvested), `chunk-NNNNNNNN` (an artefact: the sums over a stretch of
+batches) and, once it is through, `finished.json`. The chunks are the record of progress: a shard goes on after the last
 one.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, read_json, write_json
 from rankone.core.claims import clean
 from rankone.core.errors import RankOneError
+from rankone.harvest.records import About, Finished, Progress
 
-KIND = "harvest-part"
-# Rows per row group of a part: a reader takes one stretch of subcomponents at a time.
+KIND = "harvest-chunk"
+Column = Tensor | np.ndarray | pa.Array
+# Rows per row group of a chunk: a reader takes one stretch of parts at a time.
 ROW_GROUP = 1 << 16
 COUNTS = ("weight", "joint")
 
@@ -55,14 +55,14 @@ def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-class OpenPart:
-    """A part that is being filled: tables are written piece by piece, one file each."""
+class OpenChunk:
+    """A chunk that is being filled: tables are written piece by piece, one file each. stop: the first batch not in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, first: int) -> None:
+        self.folder, self.stop = folder, first
         self._writers: dict[str, pq.ParquetWriter] = {}
 
-    def write(self, table: str, columns: dict[str, Any]) -> None:
+    def write(self, table: str, columns: Mapping[str, Column]) -> None:
         """Append rows; tensors and arrays keep their type."""
         made = pa.table({name: _column(values) for name, values in columns.items()})
         if table not in self._writers:
@@ -83,7 +83,7 @@ class OpenPart:
             writer.close()
 
 
-def _column(values: Tensor | np.ndarray | pa.Array) -> pa.Array:
+def _column(values: Column) -> pa.Array:
     if isinstance(values, Tensor):
         values = values.cpu().numpy()
     return values if isinstance(values, pa.Array) else pa.array(values)
@@ -122,56 +122,59 @@ class Shard:
 
 
 class ShardFolder:
-    """The parts of one shard in a run directory."""
+    """The chunks of one shard in a run directory."""
 
-    def __init__(self, run: Path, shard: Shard, about: dict[str, Any]) -> None:
+    def __init__(self, run: Path, shard: Shard, about: About) -> None:
         self.path, self.shard, self._about = run / shard.folder, shard, about
         known = read_about(self.path)
-        if known is not None and known["hash"] != about["hash"]:
+        if known is not None and known != about:
             raise RankOneError(
                 f"'{self.path}' was begun with other settings, text, model or decomposition. "
                 "Use another run directory, or the same settings."
             )
         clean(self.path)
 
-    def parts(self) -> list[Artifact]:
-        """Its parts, verified, in order; a damaged one is refused, and named."""
-        return [open_artifact(path, KIND) for path in sorted(self.path.glob("part-*"))]
+    def chunks(self) -> list[Artifact]:
+        """Its chunks, verified, in order; a damaged one is refused, and named."""
+        return [open_artifact(path, KIND) for path in sorted(self.path.glob("chunk-*"))]
 
     @property
     def finished(self) -> bool:
         """Whether all its batches are counted."""
         return (self.path / "finished.json").exists()
 
-    def finish(self, values: dict[str, Any]) -> None:
+    def finish(self, seen: Finished) -> None:
         """Note that all is counted."""
-        write_json(self.path / "finished.json", values)
+        write_json(self.path / "finished.json", seen.model_dump())
 
     @contextmanager
-    def open_part(self, first: int) -> Iterator[tuple[OpenPart, dict[str, int]]]:
-        """A part to fill from batch `first` on; set `stop` of the progress to the first batch not in it."""
-        if not (
-            self.path / "about.json"
-        ).exists():  # Not earlier: a mistyped command leaves nothing to clear away.
-            write_json(self.path / "about.json", self._about)
-        progress = {"first": first, "stop": first}
-        with new_artifact(self.path / f"part-{first:08d}", KIND, {"shard": self.shard.folder}) as staging:
-            part = OpenPart(staging)
+    def open_chunk(self, first: int) -> Iterator[OpenChunk]:
+        """A chunk to fill from batch `first` on; its `stop` is to be moved with every batch."""
+        about = self.path / "about.json"
+        if not about.exists():  # Not earlier: a mistyped command leaves nothing to clear away.
+            write_json(about, self._about.model_dump(mode="json"))
+        with new_artifact(self.path / f"chunk-{first:08d}", KIND, {"shard": self.shard.folder}) as staging:
+            chunk = OpenChunk(staging, first)
             try:
-                yield part, progress
+                yield chunk
             finally:
-                part.close()
-            write_json(staging / "progress.json", progress)
+                chunk.close()
+            write_json(staging / "progress.json", Progress(first=first, stop=chunk.stop).model_dump())
 
 
-def read_about(folder: Path) -> dict[str, Any] | None:
+def progress_of(chunk: Artifact) -> Progress:
+    """Which batches a chunk holds."""
+    return Progress.checked(chunk.json("progress.json"), str(chunk.path))
+
+
+def read_about(folder: Path) -> About | None:
     """What a shard's folder says it harvests; None where it says nothing yet."""
     path = folder / "about.json"
-    try:
-        return json.loads(path.read_text("utf8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except ValueError as error:
+    try:
+        return About.checked(read_json(path), "about.json")
+    except RankOneError as error:
         raise RankOneError(
-            f"'{path}' is damaged ({error}). Remove the shard's folder and harvest it again."
+            f"'{path}' is damaged, or of another version ({error}). Remove the shard's folder and harvest it again."
         ) from error

@@ -1,0 +1,30 @@
+"""A Parquet table of an artefact, read under the names of today whichever version wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """One file. columns: of those that are called otherwise today, the name in the file → the name of today."""
+
+    path: Path
+    columns: Mapping[str, str]
+
+    def named(self, table: pa.Table) -> pa.Table:
+        """Rows of the file, their columns under the names of today."""
+        return table.rename_columns([self.columns.get(name, name) for name in table.column_names])
+
+    def names(self) -> list[str]:
+        """The columns' names of today, in the file's order."""
+        return [self.columns.get(name, name) for name in pq.read_schema(self.path).names]
+
+    def read(self) -> pa.Table:
+        """All rows."""
+        return self.named(pq.read_table(self.path))
