@@ -101,7 +101,7 @@ def test_empty_names_are_found(source):
 
 def test_names_of_other_rooms_may_be_used_and_words_may_be_written():
     assert (
-        empty_names('ranks.same_(x)\nf(own=1)\n"""What is found of its own."""\nownership = 1', Path("a.py"))
+        empty_names('ranks.broadcast_(x)\nf(own=1)\n"""What is found of its own."""\nownership = 1', Path("a.py"))
         == []
     )
 

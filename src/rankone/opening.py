@@ -228,10 +228,10 @@ class Opening:
 
         if self.options.clusters is None:
             return None
-        found = Components.open(self.options.clusters)
+        components = Components.open(self.options.clusters)
         if self.harvest_store is not None:
-            found.require_counted(self.harvest_store.clusters, self.harvest_store.artifact.path)
-        return found
+            components.require_counted(self.harvest_store.clusters, self.harvest_store.artifact.path)
+        return components
 
     @property
     def own_clusters(self) -> Components | None:

@@ -23,7 +23,7 @@ def words(ranks):
         "sum": ranks.sum_(torch.tensor([1.0, float(ranks.rank)])).tolist(),
         "max": ranks.max_(torch.tensor([float(ranks.rank), -float(ranks.rank)])).tolist(),
         "any": [ranks.any(torch.tensor([ranks.rank == 1])), ranks.any(torch.tensor([False]))],
-        "broadcast": ranks.same_(torch.tensor([float(ranks.rank)])).tolist(),
+        "broadcast": ranks.broadcast_(torch.tensor([float(ranks.rank)])).tolist(),
         "first": [ranks.on_first(work), ranks.on_first(work)],
         "worked": len(done),
         "share": [ranks.share(5).start, ranks.share(5).stop],
@@ -52,7 +52,7 @@ def test_alone_every_method_is_a_plain_answer():
     assert found["first"] == [{"from": 0}] * 2
     assert found["share"] == [0, 5]
     assert not found["quiet"]
-    ranks.meet()
+    ranks.barrier()
     assert isinstance(current(), Ranks)
 
 
@@ -72,7 +72,7 @@ def second_fails_before_a_sum(ranks):
 def first_has_a_bug(ranks):
     if ranks.first:
         raise KeyError("lost")
-    ranks.meet()
+    ranks.barrier()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,6 @@ def test_an_error_of_one_is_the_error_of_all(function, told, whose):
     parts = str(caught.value).split("process ")[1:]
     by_rank = {part[0]: part for part in parts}
     assert told in by_rank[str(whose)]
-    assert "ToldError" not in by_rank[str(whose)]
+    assert "PeerError" not in by_rank[str(whose)]
     other = by_rank[str(1 - whose)]
-    assert f"ToldError: {told.removeprefix('RankOneError: ')}" in other
+    assert f"PeerError: {told.removeprefix('RankOneError: ')}" in other

@@ -56,8 +56,8 @@ def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
             "a system message is part of a chat: ask with the chat template too, or leave it out."
         )
     turns = [Turn("system", request.system)] if request.system is not None else []
-    (found,) = answers(workspace, [request.prompt], request.tokens, request.chat, turns)
-    return found
+    (only,) = answers(workspace, [request.prompt], request.tokens, request.chat, turns)
+    return only
 
 
 def answers(

@@ -66,8 +66,8 @@ def try_openers(workspace: Workspace, request: OpenerRequest) -> OpenerReply:
         for token in tried
     )
     best = min(trials, key=lambda trial: trial.mean)
-    own = next(trial for trial in trials if trial.opener == used.token)
-    gain = own.mean - best.mean
+    current = next(trial for trial in trials if trial.opener == used.token)
+    gain = current.mean - best.mean
     advice = ""
     if gain > LEAST_GAIN:
         name = best.opener or "none"

@@ -12,9 +12,9 @@ MOST_PAIRS = 12
 _SIDES = (("before", "before"), ("after", "after"))
 
 
-def side_effects_page(found: SideEffects, domains: Table | None = None) -> str:
+def side_effects_page(effects: SideEffects, domains: Table | None = None) -> str:
     """The whole page. domains: the table of cross-entropy by domain of the same edit, shown first."""
-    side = found.side
+    side = effects.side
     verdict = "within" if side.new_share <= BAR else "above"
     return rendered(
         "answers.html",
@@ -22,12 +22,12 @@ def side_effects_page(found: SideEffects, domains: Table | None = None) -> str:
         claim=f"{side.new} of {side.prompts} answers that ask for something else became degenerate ({side.new_share:.1%}, "
         f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same.",
         domains=domains,
-        shares=shares_table(found),
-        wrong=[answer_pair(e) for e in found.newly_degenerate()[:MOST_PAIRS]],
-        asked=[answer_pair(e) for e in found.effects if e.target][:MOST_PAIRS],
-        target=found.target or "",
+        shares=shares_table(effects),
+        wrong=[answer_pair(e) for e in effects.newly_degenerate()[:MOST_PAIRS]],
+        asked=[answer_pair(e) for e in effects.effects if e.target][:MOST_PAIRS],
+        target=effects.target or "",
         sides=_SIDES,
-        everything=answers_table(found, only_new=False),
+        everything=answers_table(effects, only_new=False),
     )
 
 

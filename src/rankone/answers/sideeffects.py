@@ -91,8 +91,8 @@ class SideEffects(Config):
         for effect in self.effects:
             groups.setdefault(_group(effect), []).append(effect)
         wanted = groups.pop("target", [])
-        found = [share(name, own) for name, own in groups.items()]
-        return [*found, self.side, *([share(f"asks for {self.target}", wanted)] if wanted else [])]
+        shares = [share(name, effects) for name, effects in groups.items()]
+        return [*shares, self.side, *([share(f"asks for {self.target}", wanted)] if wanted else [])]
 
     def newly_degenerate(self) -> list[Effect]:
         """The side effects that went wrong, in the order of the prompts."""
@@ -132,8 +132,8 @@ def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectReq
 def reply(prompt: Prompt, said: Answer) -> Reply:
     """An answer with its signs; languages that a prompt may be answered in are no fault."""
     expected = [] if prompt.language is None else [prompt.language, *prompt.uses]
-    found = signs(said.text, expected, code=prompt.kind == "code")
-    return Reply(text=said.text, tokens=said.tokens, signs=found)
+    faults = signs(said.text, expected, code=prompt.kind == "code")
+    return Reply(text=said.text, tokens=said.tokens, signs=faults)
 
 
 def share(group: str, effects: Sequence[Effect]) -> Share:

@@ -13,7 +13,7 @@ BAR = 0.05
 SHOWN = 90
 
 
-def shares_table(found: SideEffects) -> Table:
+def shares_table(reply: SideEffects) -> Table:
     """One row per kind of prompt, then all side effects, then the prompts that ask for the target."""
     columns = [
         Column("prompts", key=True),
@@ -25,21 +25,21 @@ def shares_table(found: SideEffects) -> Table:
         Column("to", ".1%"),
         Column("word for word the same", priority=2),
     ]
-    shares = found.by_kind()
+    shares = reply.by_kind()
     rows = [(s.group, s.prompts, s.before, s.after, s.new_share, *s.new_interval, s.same) for s in shares]
-    total = [i for i, s in enumerate(shares) if s.group == found.side.group]
-    form = "in the chat template" if found.chat else "in plain text"
+    total = [i for i, s in enumerate(shares) if s.group == reply.side.group]
+    form = "in the chat template" if reply.chat else "in plain text"
     caption = (
-        f"Greedy answers of at most {found.tokens} tokens, asked {form}. Degenerate: empty, in a loop, more than half of "
+        f"Greedy answers of at most {reply.tokens} tokens, asked {form}. Degenerate: empty, in a loop, more than half of "
         "its 3-grams repeated, or in a language that the prompt does not ask for. New: so with the edit and not before."
     )
-    title = f"Answers before and after the edit {clipped(found.edit, SHOWN)}".rstrip()
+    title = f"Answers before and after the edit {clipped(reply.edit, SHOWN)}".rstrip()
     return Table.of(title, columns, rows, caption, strong=total)
 
 
-def answers_table(found: SideEffects, only_new: bool = True) -> Table:
+def answers_table(reply: SideEffects, only_new: bool = True) -> Table:
     """The side effects that went wrong, or all answers: the prompt, what is wrong, the answers before and after."""
-    effects = found.newly_degenerate() if only_new else found.effects
+    effects = reply.newly_degenerate() if only_new else reply.effects
     columns = [
         Column("prompt", key=True),
         Column("fault", priority=3),
@@ -58,15 +58,15 @@ def answers_table(found: SideEffects, only_new: bool = True) -> Table:
     return Table.of("Answers that the edit made degenerate" if only_new else "Answers", columns, rows)
 
 
-def openers_table(found: OpenerReply) -> Table:
+def openers_table(reply: OpenerReply) -> Table:
     """Cross-entropy by domain after each opener, nats per token; the one to use stands out."""
-    domains = list(found.trials[0].cross_entropy)
-    rows = [(t.opener or "none", *t.cross_entropy.values(), t.mean) for t in found.trials]
+    domains = list(reply.trials[0].cross_entropy)
+    rows = [(t.opener or "none", *t.cross_entropy.values(), t.mean) for t in reply.trials]
     columns = [
         Column("opener", key=True),
         *(Column(d, ".3f") for d in domains),
         Column("mean", ".3f", priority=2),
     ]
-    strong = [i for i, t in enumerate(found.trials) if t.opener == found.best]
-    caption = f"In use: {found.used or 'none'} ({found.why}). {found.advice}".strip()
+    strong = [i for i, t in enumerate(reply.trials) if t.opener == reply.best]
+    caption = f"In use: {reply.used or 'none'} ({reply.why}). {reply.advice}".strip()
     return Table.of("Openers of plain text", columns, rows, caption, strong=strong)

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from rankone.cli.command import command_of
-from rankone.core.errors import RankOneError, ToldError
+from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
 from rankone.runtime.quiet import quiet_libraries
@@ -69,7 +69,7 @@ def main() -> None:
     try:
         _refuse_processes(sys.argv[1:2])
         sys.exit(app(prog_name="rankone", standalone_mode=False))
-    except ToldError:  # another process prints it
+    except PeerError:  # another process prints it
         sys.exit(2)
     except RankOneError as error:
         sys.stderr.write(f"rankone: {visible(str(error))}\n")

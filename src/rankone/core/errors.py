@@ -10,8 +10,8 @@ class RankOneError(Exception):
     """
 
 
-class ToldError(RankOneError):
-    """An error that another process met and tells: this one stops with the same words and says nothing."""
+class PeerError(RankOneError):
+    """An error of another process: this one stops with the same words and says nothing."""
 
 
 def nearest(name: str, known: list[str], limit: int = 3) -> str:

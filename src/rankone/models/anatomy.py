@@ -132,8 +132,8 @@ def holds_experts(module: nn.Module) -> bool:
 
 def stated_context(config: PretrainedConfig) -> int | None:
     """Longest sequence by a text configuration; None where it states none (no position limit)."""
-    found = (getattr(config, key, None) for key in _CONTEXT_KEYS)
-    return next((int(value) for value in found if value and value > 0), None)
+    lengths = (getattr(config, key, None) for key in _CONTEXT_KEYS)
+    return next((int(value) for value in lengths if value and value > 0), None)
 
 
 def value_heads(config: PretrainedConfig) -> int | None:

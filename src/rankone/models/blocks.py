@@ -21,13 +21,13 @@ def blocks_of(model: nn.Module, sites: Sequence[str]) -> BlockList | None:
     That its members run in order is not known here: whoever relies on it has to compare outputs.
     """
     lists = {name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
-    found: set[str] = set()
+    holders: set[str] = set()
     indices: list[int] = []
     for site in sites:
         parts = site.split(".")
         depth = next((i for i in range(1, len(parts)) if ".".join(parts[:i]) in lists), None)
         if depth is None:
             return None
-        found.add(".".join(parts[:depth]))
+        holders.add(".".join(parts[:depth]))
         indices.append(int(parts[depth]))
-    return BlockList(found.pop(), min(indices)) if len(found) == 1 else None
+    return BlockList(holders.pop(), min(indices)) if len(holders) == 1 else None

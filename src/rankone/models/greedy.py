@@ -28,16 +28,16 @@ _PADDING_NOISE = 0.05
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> frozenset[int]:
     """The tokens that end an answer: EOS by the checkpoint's settings or configuration, and by the tokenizer EOS and the
     token between texts."""
-    found: list[object] = []
+    ends: list[object] = []
     for settings in (getattr(model, "generation_config", None), model.config.get_text_config()):
         named = getattr(settings, "eos_token_id", None)
         if named is not None:
-            found += named if isinstance(named, list) else [named]
+            ends += named if isinstance(named, list) else [named]
             break
     if tokenizer is not None:
         between = end_of_text(tokenizer)
-        found += [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(between) if between else None]
-    return frozenset(i for i in found if isinstance(i, int))
+        ends += [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(between) if between else None]
+    return frozenset(i for i in ends if isinstance(i, int))
 
 
 def greedy(

@@ -90,9 +90,13 @@ def _only_here(source: Path | str) -> bool:
 
 
 def _refuse_quantised(name: str | Path, config: PreTrainedConfig) -> None:
-    found = getattr(config, "quantization_config", None)
-    if found:
-        method = found.get("quant_method") if isinstance(found, dict) else type(found).__name__
+    quantisation = getattr(config, "quantization_config", None)
+    if quantisation:
+        method = (
+            quantisation.get("quant_method")
+            if isinstance(quantisation, dict)
+            else type(quantisation).__name__
+        )
         raise RankOneError(
             f"'{name}' is quantised ({method}): its matrices cannot be decomposed or edited exactly. "
             "Load the checkpoint it was quantised from."
@@ -131,11 +135,11 @@ def _verify_manifest(source: Path | str, verify: Callable[[Path, str], object] =
 
 def _refuse_gaps(name: str | Path, info: dict[str, Any]) -> None:
     for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
-        found = sorted(map(str, info.get(kind) or ()))
-        if found:
+        gaps = sorted(map(str, info.get(kind) or ()))
+        if gaps:
             raise RankOneError(
-                f"'{name}' does not fill the whole model: {kind.replace('_', ' ')} {', '.join(found[:3])} "
-                f"({len(found)} in all). The checkpoint is incomplete or belongs to another architecture."
+                f"'{name}' does not fill the whole model: {kind.replace('_', ' ')} {', '.join(gaps[:3])} "
+                f"({len(gaps)} in all). The checkpoint is incomplete or belongs to another architecture."
             )
     surplus = sorted(key for key in info.get("unexpected_keys") or () if not key.endswith(_COMPUTED))
     if surplus:

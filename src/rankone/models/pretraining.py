@@ -171,7 +171,11 @@ def _tokenizer(
         )
     total = size.tokens * CHARS_PER_TOKEN
     fraction = min(1.0, config.tokenizer_chars / total)
-    sample = [piece for own in pieces.values() for piece in own[: max(1, int(len(own) * fraction))]]
+    sample = [
+        piece
+        for documents in pieces.values()
+        for piece in documents[: max(1, int(len(documents) * fraction))]
+    ]
     return train_tokenizer(sample, config.vocab_size, config.context)
 
 

@@ -101,8 +101,8 @@ def left_out(model: nn.Module) -> dict[str, str]:
 def _all_sites(model: nn.Module) -> list[Site]:
     sites, reasons = _linear_maps(model)
     if not sites:
-        found = {**reasons, **_other_weights(model)}
-        because = "".join(f" '{name}': {reason}" for name, reason in list(found.items())[:1])
+        others = {**reasons, **_other_weights(model)}
+        because = "".join(f" '{name}': {reason}" for name, reason in list(others.items())[:1])
         raise RankOneError(
             f"{type(model).__name__} has no nn.Linear or Conv1D inside a list of blocks (nn.ModuleList): "
             f"RankOne cannot tell what to decompose or edit in it.{because}"
@@ -153,14 +153,14 @@ def _unfit(
 def _other_weights(model: nn.Module) -> dict[str, str]:
     """Matrices and stacks of matrices inside the blocks that belong to no nn.Linear or Conv1D."""
     lists = {name for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
-    found = {}
+    others = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | Conv1D) or not _inside(name, lists):
             continue
-        for own, parameter in module.named_parameters(recurse=False):
+        for weight, parameter in module.named_parameters(recurse=False):
             if parameter.ndim >= 2:
-                found[f"{name}.{own}"] = _why_other(module, parameter)
-    return found
+                others[f"{name}.{weight}"] = _why_other(module, parameter)
+    return others
 
 
 def _why_other(module: nn.Module, parameter: Tensor) -> str:

@@ -114,8 +114,8 @@ class ResidMLP(nn.Module):
     def __init__(self, config: ResidMLPConfig) -> None:
         super().__init__()
         self.register_buffer("embedding", F.normalize(torch.randn(config.features, config.width), dim=1))
-        own = config.neurons // config.blocks
-        self.blocks = nn.ModuleList(_Block(config.width, own) for _ in range(config.blocks))
+        neurons = config.neurons // config.blocks
+        self.blocks = nn.ModuleList(_Block(config.width, neurons) for _ in range(config.blocks))
         self.register_buffer("span", torch.linalg.pinv(self.embedding) @ self.embedding, persistent=False)
         self.to_span()
 

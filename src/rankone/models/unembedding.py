@@ -55,14 +55,14 @@ def unembedding_of(model: PreTrainedModel) -> Unembedding:
 def _final_norm(model: nn.Module, width: int) -> nn.Module | None:
     """The last norm outside the list of blocks that has one weight per dimension."""
     lists = [name + "." for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
-    found = [
+    norms = [
         module
         for name, module in model.named_modules()
         if is_norm(module)
         and tuple(getattr(module, "weight", torch.empty(0)).shape) == (width,)
         and not name.startswith(tuple(lists))
     ]
-    return found[-1] if found else None
+    return norms[-1] if norms else None
 
 
 def _gain(norm: nn.Module, width: int) -> tuple[Float[Tensor, " width"], bool]:

@@ -46,16 +46,16 @@ class Book:
         self._sets: dict[str, Parts] = {}
         self._model = model
         self._made: dict[str, Parts] = {}
-        for own in sets:
-            self.add(own)
+        for parts in sets:
+            self.add(parts)
 
-    def add(self, own: Parts) -> None:
+    def add(self, parts: Parts) -> None:
         """Put in one more set."""
-        if own.origin in self._sets:
+        if parts.origin in self._sets:
             raise RankOneError(
-                f"the book already holds parts of origin '{own.origin}'. Give one set of each."
+                f"the book already holds parts of origin '{parts.origin}'. Give one set of each."
             )
-        self._sets[own.origin] = own
+        self._sets[parts.origin] = parts
 
     @property
     def origins(self) -> list[str]:
@@ -64,15 +64,15 @@ class Book:
 
     def names(self) -> list[str]:
         """Names of all parts of the sets it holds, set by set; those made on demand are not listed."""
-        return [name for own in self._sets.values() for name in own.names()]
+        return [name for parts in self._sets.values() for name in parts.names()]
 
     def holding(self, name: str) -> Parts:
         """The set that holds a part: one of the book's, or one part made from the weights now."""
         origin = origin_in(name)
-        own = self._sets.get(origin)
+        parts = self._sets.get(origin)
         from_weights = self._model is not None and origin in SOURCES and not SOURCES[origin].reads_text
-        if own is not None and not (from_weights and name not in own.names()):
-            return own
+        if parts is not None and not (from_weights and name not in parts.names()):
+            return parts
         if not from_weights or self._model is None:
             raise RankOneError(f"no parts of origin '{origin}' are open for '{name}'. {self._offer(origin)}")
         if name not in self._made:
@@ -109,15 +109,15 @@ class Book:
         site, _, number = name.removeprefix(f"{origin}/").rpartition(":")
         if not number.isdecimal():
             raise RankOneError(f"'{name}' has no number: write {origin}/SITE:NUMBER.")
-        found = site_named(model, site)
+        only = site_named(model, site)
         if SOURCES[origin].counted:
-            return make_parts(origin, [found], count=int(number) + 1)
-        return make_parts(origin, [found], numbers={site: [int(number)]})
+            return make_parts(origin, [only], count=int(number) + 1)
+        return make_parts(origin, [only], numbers={site: [int(number)]})
 
     def _offer(self, origin: str) -> str:
-        own = [o or "a decomposition's" for o in self._sets]
+        held = [o or "a decomposition's" for o in self._sets]
         free = (
             [n for n, source in SOURCES.items() if not source.reads_text] if self._model is not None else []
         )
         hint = nearest(origin, [*self._sets, *SOURCES])
-        return f"There are {', '.join([*own, *free]) or 'none'}: open the artefact that holds them.{hint}"
+        return f"There are {', '.join([*held, *free]) or 'none'}: open the artefact that holds them.{hint}"

@@ -141,18 +141,18 @@ def _finished(site: Site, collected: _Pass, total: int) -> SiteMoments:
     if site.name not in collected.leader:
         raise RankOneError(f"the forward never ran '{site.name}'. Leave it out of the sites.")
     sums = collected.sums[collected.leader[site.name]]
-    found = SiteMoments(
+    moments = SiteMoments(
         sums.second / total,
         sums.of_output,
         sums.mean / total,
         sums.mean_square / total,
         weight_of(site).float(),
     )
-    if not (found.second.isfinite().all() and found.mean.isfinite().all()):
+    if not (moments.second.isfinite().all() and moments.mean.isfinite().all()):
         raise RankOneError(
             f"what '{site.name}' reads is not finite on this text: no direction can be found there."
         )
-    return found
+    return moments
 
 
 def combined(moments: Sequence[Moments], weights: Sequence[float]) -> dict[str, SiteMoments]:
@@ -160,17 +160,17 @@ def combined(moments: Sequence[Moments], weights: Sequence[float]) -> dict[str, 
     if not moments or len(moments) != len(weights) or sum(weights) <= 0:
         raise RankOneError("moments to combine need one positive weight each.")
     shares = [w / sum(weights) for w in weights]
-    return {site: _mean([own[site] for own in moments], shares) for site in moments[0]}
+    return {site: _mean([of_text[site] for of_text in moments], shares) for site in moments[0]}
 
 
-def _mean(own: Sequence[SiteMoments], shares: Sequence[float]) -> SiteMoments:
+def _mean(moments: Sequence[SiteMoments], shares: Sequence[float]) -> SiteMoments:
     def mean(values: Sequence[Tensor]) -> Tensor:
         return torch.stack([s * v for s, v in zip(shares, values, strict=True)]).sum(0)
 
     return SiteMoments(
-        mean([m.second for m in own]),
-        own[0].of_output,
-        mean([m.mean for m in own]),
-        mean([m.mean_square for m in own]),
-        own[0].weight,
+        mean([m.second for m in moments]),
+        moments[0].of_output,
+        mean([m.mean for m in moments]),
+        mean([m.mean_square for m in moments]),
+        moments[0].weight,
     )

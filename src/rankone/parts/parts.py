@@ -121,10 +121,12 @@ class Parts(nn.Module):
                 columns[site].append(column)
         kept = {s: torch.tensor(sorted(columns[s])) for s in self.sites if s in columns}
         factors = {}
-        for site, own in kept.items():
+        for site, numbers in kept.items():
             read, write = (f.detach() for f in self.factors(site))
-            factors[site] = (read[:, own.to(read.device)], write[own.to(write.device)])
-        return Parts(factors, self.origin, {s: self.indices[s][own] for s, own in kept.items()}, self.made)
+            factors[site] = (read[:, numbers.to(read.device)], write[numbers.to(write.device)])
+        return Parts(
+            factors, self.origin, {s: self.indices[s][numbers] for s, numbers in kept.items()}, self.made
+        )
 
     def frozen(self) -> Self:
         """Itself, in eval mode and without gradients."""

@@ -44,13 +44,13 @@ def save_parts(
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Write sets of parts of `target` as an artefact; RankOneError where two have one origin, or there is none."""
-    origins = [own.origin for own in sets]
+    origins = [one.origin for one in sets]
     if not sets or len(set(origins)) < len(origins):
         raise RankOneError(f"parts to save must be of different origins, at least one; given {origins}.")
-    sites = list(dict.fromkeys(site for own in sets for site in own.sites))
-    entries = [{"origin": own.origin, "sites": own.sites, "made": own.made} for own in sets]
+    sites = list(dict.fromkeys(site for one in sets for site in one.sites))
+    entries = [{"origin": one.origin, "sites": one.sites, "made": one.made} for one in sets]
     config = {"sets": entries, "target": target_entry(target, sites)}
-    tensors = {key: value for own in sets for key, value in _tensors(own).items()}
+    tensors = {key: value for one in sets for key, value in _tensors(one).items()}
     with new_artifact(path, KIND, dict(provenance or {})) as staging:
         save_tensors(staging / TENSORS, tensors)
         write_json(staging / "config.json", config)
@@ -63,25 +63,25 @@ def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
     config = _File.checked(artifact.json(), str(artifact.path / "config.json"))
     require_target(target, config.target.name, config.target.weights, artifact.path)
     tensors = read_tensors(artifact.path / TENSORS)
-    return [_read(own, tensors, target.device) for own in config.sets]
+    return [_read(one, tensors, target.device) for one in config.sets]
 
 
 def _key(what: str, origin: str, site: str) -> str:
     return f"{what}.{origin}.{site_key(site)}"
 
 
-def _tensors(own: Parts) -> dict[str, Tensor]:
-    found = {}
-    for site in own.sites:
-        read, write = own.factors(site)
-        values = (("V", read.float()), ("U", write.float()), ("indices", own.indices[site]))
-        found |= {_key(what, own.origin, site): value for what, value in values}
-    return found
+def _tensors(parts: Parts) -> dict[str, Tensor]:
+    tensors = {}
+    for site in parts.sites:
+        read, write = parts.factors(site)
+        values = (("V", read.float()), ("U", write.float()), ("indices", parts.indices[site]))
+        tensors |= {_key(what, parts.origin, site): value for what, value in values}
+    return tensors
 
 
-def _read(own: _Set, tensors: Mapping[str, Tensor], device: torch.device) -> Parts:
+def _read(entry: _Set, tensors: Mapping[str, Tensor], device: torch.device) -> Parts:
     def of(what: str, site: str) -> Tensor:
-        return tensors[_key(what, own.origin, site)]
+        return tensors[_key(what, entry.origin, site)]
 
-    factors = {s: (of("V", s).to(device), of("U", s).to(device)) for s in own.sites}
-    return Parts(factors, own.origin, {s: of("indices", s) for s in own.sites}, own.made).frozen()
+    factors = {s: (of("V", s).to(device), of("U", s).to(device)) for s in entry.sites}
+    return Parts(factors, entry.origin, {s: of("indices", s) for s in entry.sites}, entry.made).frozen()

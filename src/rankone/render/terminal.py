@@ -66,15 +66,15 @@ def plain(table: Tabular, width: int = _WIDE) -> str:
 
 def drawn(table: Tabular, width: int) -> Iterator[RenderableType]:
     """Title, rows, caption, and which columns were left out, for a console of that width."""
-    found = layout(table, width)
+    fitted = layout(table, width)
     # Lines of their own: inside the table they would wrap at its width.
     yield Text(f"\n{visible(table.title)}", style="bold")
-    yield _grid(table, found)
+    yield _grid(table, fitted)
     for line in table.caption.split("\n") if table.caption else ():
         yield Text(visible(line), style="dim")
-    left = [c.name for i, c in enumerate(table.columns) if i not in found.shown]
+    left = [c.name for i, c in enumerate(table.columns) if i not in fitted.shown]
     if left:
-        said = f"no room at {width} columns for: {', '.join(left)} ({found.whole} show all)"
+        said = f"no room at {width} columns for: {', '.join(left)} ({fitted.whole} show all)"
         yield Text(visible(said), style="italic")
 
 
@@ -145,16 +145,16 @@ def _longest(name: str) -> str:
     return max(name.split() or [""], key=cell_len)
 
 
-def _grid(table: Tabular, found: Layout) -> RichTable:
+def _grid(table: Tabular, fitted: Layout) -> RichTable:
     cells = _cells(table)
     made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for i, width in zip(found.shown, found.widths, strict=True):
+    for i, width in zip(fitted.shown, fitted.widths, strict=True):
         left = is_words(table, i) or table.columns[i].format == BAR
         heading = Text(visible(table.columns[i].name))
         made.add_column(heading, justify="left" if left else "right", width=width, overflow="fold")
     for n, row in enumerate(table.rows):
         # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
-        styles = ["bold red" if table.columns[i].stands_out(row[i]) else "" for i in found.shown]
-        texts = [Text(cells[i][n], style=s) for i, s in zip(found.shown, styles, strict=True)]
+        styles = ["bold red" if table.columns[i].stands_out(row[i]) else "" for i in fitted.shown]
+        texts = [Text(cells[i][n], style=s) for i, s in zip(fitted.shown, styles, strict=True)]
         made.add_row(*texts, style="bold" if n in table.strong else "")
     return made

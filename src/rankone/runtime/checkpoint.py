@@ -137,47 +137,47 @@ def _staging(target: Path, ranks: Ranks) -> Iterator[Path]:
     """One staging folder for all processes, which becomes `target` when all have written to it."""
     if not ranks.first:
         yield Path(ranks.on_first(str))
-        ranks.meet()
-        ranks.meet()
+        ranks.barrier()
+        ranks.barrier()
         return
     with new_artifact(target, KIND, replace=target.exists()) as staging:
         ranks.on_first(lambda: str(staging))
         yield staging
-        ranks.meet()
-    ranks.meet()
+        ranks.barrier()
+    ranks.barrier()
 
 
 def load_checkpoint(run: Path, config_hash: str) -> State | None:
     """The newest checkpoint of a run, or None; one of another configuration is refused. Called by every process."""
-    found = current().on_first(lambda: _verified(run, config_hash))
-    if found is None:
+    newest = current().on_first(lambda: _verified(run, config_hash))
+    if newest is None:
         return None
-    folder = run / "checkpoints" / found
+    folder = run / "checkpoints" / newest
     state = json.loads((folder / "state.json").read_text("utf8"))
     return State(state["step"], SavedTensors(folder, state.get("splits", {})), state["values"])
 
 
 def _verified(run: Path, config_hash: str) -> str | None:
     """Name of the newest checkpoint, all of whose files are whole."""
-    found = _steps(run)
-    if not found:
+    steps = _steps(run)
+    if not steps:
         return None
-    state: dict[str, Any] = open_artifact(found[-1], KIND).json("state.json")
+    state = open_artifact(steps[-1], KIND).json("state.json")
     if state["config_hash"] != config_hash:
         raise RankOneError(
-            f"'{found[-1]}' belongs to another configuration. Use another run directory, "
+            f"'{steps[-1]}' belongs to another configuration. Use another run directory, "
             "or the recipe it was started with."
         )
-    return found[-1].name
+    return steps[-1].name
 
 
 def last_tensors(run: Path) -> Mapping[str, Tensor]:
     """The tensors of a run's newest checkpoint, whatever its configuration; RankOneError where there is none."""
-    found = _steps(run)
-    if not found:
+    steps = _steps(run)
+    if not steps:
         raise RankOneError(f"'{run}' holds no checkpoint. Check the path of the run directory.")
-    state: dict[str, Any] = open_artifact(found[-1], KIND).json("state.json")
-    return SavedTensors(found[-1], state.get("splits", {}))
+    state = open_artifact(steps[-1], KIND).json("state.json")
+    return SavedTensors(steps[-1], state.get("splits", {}))
 
 
 def _steps(run: Path) -> list[Path]:

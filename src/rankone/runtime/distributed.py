@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rankone.core.errors import RankOneError, ToldError
+from rankone.core.errors import PeerError, RankOneError
 from rankone.runtime.device import run_device
 from rankone.runtime.progress import silenced
 
@@ -61,7 +61,7 @@ class Ranks:
         """Whether a boolean holds on some process."""
         return bool(self.max_(value.any().float()).item())
 
-    def same_(self, tensor: Tensor) -> Tensor:
+    def broadcast_(self, tensor: Tensor) -> Tensor:
         """The first process's values on all, in place."""
         if self.size > 1:
             dist.broadcast(tensor, 0)
@@ -82,7 +82,7 @@ class Ranks:
             return value
         return json.loads(self._wait(key))
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait for all processes, however long."""
         key = self._key("meet")
         for rank in range(self.size if self.size > 1 else 0):
@@ -105,17 +105,17 @@ class Ranks:
         assert self.store is not None
         pause = 0.002
         while not self.store.check([key]):
-            self.raise_told()
+            self.raise_reported()
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         return self.store.get(key).decode()
 
-    def raise_told(self) -> None:
-        """Raise the error that another process has told, if one has."""
+    def raise_reported(self) -> None:
+        """Raise the error that another process has reported, if one has."""
         if self.store is not None and self.store.check([_FAILED]):
-            raise ToldError(self.store.get(_FAILED).decode())
+            raise PeerError(self.store.get(_FAILED).decode())
 
-    def tell(self, error: BaseException) -> bool:
+    def report(self, error: BaseException) -> bool:
         """Leave an error for the others; False if another process was first."""
         if self.store is None:
             return True
@@ -140,7 +140,7 @@ def joined(
 ) -> Iterator[Ranks]:
     """Join the other processes for the length of the block, as torchrun's environment says; alone without it.
 
-    Only the first process prints. If one fails, all stop with its error: this one's as it is, the others' as ToldError.
+    Only the first process prints. If one fails, all stop with its error: this one's as it is, the others' as PeerError.
     """
     global _current
     size = int(os.environ.get("WORLD_SIZE", "1")) if size is None else size
@@ -152,7 +152,7 @@ def joined(
     try:
         with silenced(rank > 0):
             yield _current
-            _current.meet()
+            _current.barrier()
     except BaseException as error:
         _stop(_current, error)
         raise
@@ -180,9 +180,9 @@ def _start(store: dist.Store | None, rank: int, size: int) -> Ranks:
 
 def _stop(ranks: Ranks, error: BaseException) -> None:
     """Tell the others of an error, or raise theirs in its place: a collective breaks because its partner has left."""
-    if isinstance(error, ToldError):
+    if isinstance(error, PeerError):
         return
-    if ranks.tell(error):
+    if ranks.report(error):
         return
     time.sleep(0.1)  # the first one counts before it speaks
-    ranks.raise_told()
+    ranks.raise_reported()

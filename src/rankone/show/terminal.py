@@ -65,12 +65,14 @@ def _head(shown: Portrait) -> RenderableType:
 
 
 def _print_examples(shown: Portrait, console: Console, count: int) -> None:
-    found = strongest(shown.page.examples, count)
-    console.print(f"\nExamples: {len(found)} of a uniform sample of the firings", style="bold", markup=False)
+    examples = strongest(shown.page.examples, count)
+    console.print(
+        f"\nExamples: {len(examples)} of a uniform sample of the firings", style="bold", markup=False
+    )
     console.print(
         "background: importance; orange: activation above 0, blue: below; ⟨token⟩ fires", style="dim"
     )
-    for example in found:
+    for example in examples:
         console.print(highlighted(example))
 
 

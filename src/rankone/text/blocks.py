@@ -87,8 +87,8 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list
     """Ids of plain text: `<|endoftext|>` written in it is spelled out, and never becomes the special token."""
     if not documents:
         return []
-    found = tokenizer(documents, add_special_tokens=False, split_special_tokens=True, verbose=False)
-    return found["input_ids"]  # pyright: ignore[reportReturnType]
+    encoded = tokenizer(documents, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    return encoded["input_ids"]  # pyright: ignore[reportReturnType]
 
 
 def _plain(ids: list[int]) -> Encoded:

@@ -62,9 +62,9 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> Encoded:
     done = ""
 
     def add(text: str, score: bool) -> None:
-        found = _ids(tokenizer, text)
-        ids.extend(found)
-        scored.extend([score] * len(found))
+        encoded = _ids(tokenizer, text)
+        ids.extend(encoded)
+        scored.extend([score] * len(encoded))
 
     for at, turn in enumerate(chat.turns):
         if turn.role != ASSISTANT:

@@ -43,7 +43,7 @@ def described(corpus: Corpus) -> dict[str, object]:
     about: dict[str, object] = {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()}
     listed = getattr(corpus, "sources", None)
     sources = {d: listed(d) for d in corpus.domains()} if listed is not None else {}
-    several = {d: own for d, own in sources.items() if len(own) > 1}
+    several = {d: names for d, names in sources.items() if len(names) > 1}
     return about | ({"sources": several} if several else {})
 
 

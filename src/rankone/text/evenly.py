@@ -14,10 +14,10 @@ def evenly(sources: Iterable[Iterable[str]], limit_chars: int | None = None) -> 
     left = [(0, number, iter(source)) for number, source in enumerate(sources)]
     taken = 0
     while left and (limit_chars is None or taken < limit_chars):
-        own, number, source = least = min(left, key=lambda entry: entry[:2])
+        length, number, source = least = min(left, key=lambda entry: entry[:2])
         left.remove(least)
         document = next(source, None)
         if document is not None:
-            left.append((own + len(document), number, source))
+            left.append((length + len(document), number, source))
             taken += len(document)
             yield document

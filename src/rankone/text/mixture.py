@@ -115,9 +115,9 @@ def mixture_rows(
     """
     total = sum(mix.weight for mix in mixture.values())
     rows = []
-    for domain, own in pieces.items():
+    for domain, documents in pieces.items():
         wanted = int(tokens * mixture[domain].weight / total)
-        stream = packed_stream(tokenizer, own, wanted)
+        stream = packed_stream(tokenizer, documents, wanted)
         note = "" if len(stream) > 0.9 * wanted else f" of {wanted:,} wanted; used once, not repeated"
         log.info(f"  {domain}: {len(stream):,} tokens{note}")
         rows.append(stream[: len(stream) // context * context].reshape(-1, context))

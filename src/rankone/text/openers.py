@@ -76,8 +76,8 @@ def candidates(tokenizer: PreTrainedTokenizerBase) -> list[Opener]:
     chosen = [
         c for c, token in ((BOS, tokenizer.bos_token), (END, end_of_text(tokenizer))) if token is not None
     ]
-    found = [opener(tokenizer, c) for c in [*chosen, NONE]]
-    return [o for at, o in enumerate(found) if o.id not in [other.id for other in found[:at]]]
+    tried = [opener(tokenizer, c) for c in [*chosen, NONE]]
+    return [o for at, o in enumerate(tried) if o.id not in [other.id for other in tried[:at]]]
 
 
 def _automatic(tokenizer: PreTrainedTokenizerBase) -> Opener:

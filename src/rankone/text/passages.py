@@ -27,7 +27,7 @@ def domain_passages(corpus: Corpus, domain: str, split: str, tokens: int) -> lis
         each = [corpus.source_documents(domain, source, split, chars) for source in corpus.sources(domain)]
     else:
         each = [corpus.documents(domain, split, chars)]
-    return list(evenly((chunk_documents(own, CHUNK_CHARS) for own in each), chars))
+    return list(evenly((chunk_documents(documents, CHUNK_CHARS) for documents in each), chars))
 
 
 def domain_blocks(

@@ -25,11 +25,11 @@ def spelled(tokenizer: PreTrainedTokenizerBase, size: int = 0) -> list[str]:
 
     Bytes of an entry that are no whole character are written as in PIECE: ` <0xC3>`.
     """
-    own = [str(tokenizer.decode([i])) for i in range(len(tokenizer))]
-    for i, text in enumerate(own):
+    texts = [str(tokenizer.decode([i])) for i in range(len(tokenizer))]
+    for i, text in enumerate(texts):
         if _UNKNOWN in text:
-            own[i] = _pieces(str(tokenizer.convert_ids_to_tokens(i)), text)
-    return own + [""] * (size - len(own))
+            texts[i] = _pieces(str(tokenizer.convert_ids_to_tokens(i)), text)
+    return texts + [""] * (size - len(texts))
 
 
 def _pieces(raw: str, decoded: str) -> str:
@@ -47,9 +47,9 @@ def _pieces(raw: str, decoded: str) -> str:
 def _byte_letters() -> dict[str, int]:
     """The byte that each letter of a byte-level vocabulary stands for: itself below 256, then the others in order."""
     letters = sorted(ByteLevel.alphabet())
-    found = {c: ord(c) for c in letters if ord(c) < 256}
-    rest = [b for b in range(256) if b not in found.values()]
-    return found | dict(zip((c for c in letters if ord(c) >= 256), rest, strict=True))
+    themselves = {c: ord(c) for c in letters if ord(c) < 256}
+    rest = [b for b in range(256) if b not in themselves.values()]
+    return themselves | dict(zip((c for c in letters if ord(c) >= 256), rest, strict=True))
 
 
 def with_neighbours(tokens: Sequence[str], centre: int = -1) -> list[str]:
@@ -93,11 +93,11 @@ def require_tokens(word: str, texts: Sequence[str]) -> list[int]:
     if word[:1] in tuple(SPACES) and exact:
         return exact
     bare = word.strip(SPACES)
-    found = [i for i, text in enumerate(texts) if bare and text.strip(SPACES) == bare] or exact
-    if not found:
+    entries = [i for i, text in enumerate(texts) if bare and text.strip(SPACES) == bare] or exact
+    if not entries:
         known = list(dict.fromkeys(stripped for text in texts if (stripped := text.strip(SPACES))))
         raise RankOneError(
             f"the vocabulary has no token '{word}': a longer word is written with several. Name one of its tokens."
             f"{nearest(bare, known)}"
         )
-    return found
+    return entries

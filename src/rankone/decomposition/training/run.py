@@ -57,7 +57,7 @@ class Run:
         target.requires_grad_(False)
         decomposition.to(self.device).requires_grad_(True)
         for parameter in decomposition.parameters():
-            self.ranks.same_(parameter.data)
+            self.ranks.broadcast_(parameter.data)
         self.model = DecomposedModel(target, decomposition, compiled=config.compile)
         sites = find_sites(target, decomposition.sites)
         # Without faithfulness nobody asks for them, and V U is never formed.

@@ -72,10 +72,10 @@ def _from_builtin(request: FetchRequest) -> Fetched:
 
 def read_fetched(path: Path | str) -> Fetched:
     """What a fetched folder says of itself; RankOneError where it is none or was altered."""
-    found = open_artifact(path, KIND).provenance.get("fetched")
-    if not isinstance(found, dict):
+    fetched = open_artifact(path, KIND).provenance.get("fetched")
+    if not isinstance(fetched, dict):
         raise RankOneError(f"'{path}' was not made by a fetch. Check the path.")
-    return Fetched.checked({**found, "path": path}, str(path))
+    return Fetched.checked({**fetched, "path": path}, str(path))
 
 
 def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:

@@ -70,7 +70,7 @@ def make_parts(
     source: str,
     sites: Sequence[Site],
     of: str = "",
-    own: Moments | None = None,
+    wanted: Moments | None = None,
     others: Moments | None = None,
     count: int = 1,
     seed: int = 0,
@@ -80,23 +80,25 @@ def make_parts(
 ) -> Parts:
     """Parts of one source at all of the sites that have any, named `ORIGIN/SITE:NUMBER`, frozen.
 
-    of: the wanted text, with `own` its moments and `others` the mean of those of other text, for sources that read text.
+    of: the wanted text, with `wanted` its moments and `others` the mean of those of other text, for sources that read text.
     count: parts per site where the source has no number of its own. numbers: of coordinates, those wanted of each site
     (None: all). Raises RankOneError for an unknown source, for missing moments, and where no site has such parts.
     """
-    found = source_named(source)
+    asked = source_named(source)
     factors, indices = {}, {}
-    for site in filter(found.fits, sites):
+    for site in filter(asked.fits, sites):
         moments = (
-            (own[site.name], others[site.name]) if own is not None and others is not None else (None, None)
+            (wanted[site.name], others[site.name])
+            if wanted is not None and others is not None
+            else (None, None)
         )
-        wanted = min(count, site.d_in, site.d_out)
+        at_most = min(count, site.d_in, site.d_out)
         with torch.no_grad():
             chosen = None if numbers is None else numbers.get(site.name, ())
-            made = found.make(Material(site, *moments, wanted, chosen, seed, contrast, ridge))
+            made = asked.make(Material(site, *moments, at_most, chosen, seed, contrast, ridge))
         factors[site.name], indices[site.name] = made.factors, made.numbers
     if not factors:
-        raise RankOneError(f"none of the {len(sites)} sites has {source} parts ({found.about}).")
+        raise RankOneError(f"none of the {len(sites)} sites has {source} parts ({asked.about}).")
     settings = {
         "source": source,
         "of": of,

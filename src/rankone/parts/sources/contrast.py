@@ -16,19 +16,19 @@ from rankone.parts.sources.material import Made, Material, along_outputs
 
 def contrast(material: Material) -> Made:
     """The `count` leading directions, those with the most energy first."""
-    own, others = material.both()
-    return along_outputs(leading_outputs(own, others, material.contrast, material.count), material.weight)
+    wanted, others = material.both()
+    return along_outputs(leading_outputs(wanted, others, material.contrast, material.count), material.weight)
 
 
 def leading_outputs(
-    own: SiteMoments, others: SiteMoments, contrast: float, count: int
+    wanted: SiteMoments, others: SiteMoments, contrast: float, count: int
 ) -> Float[Tensor, "count d_out"]:
     """Orthonormal eigenvectors of W (M_own − κ M_others) Wᵀ with the largest eigenvalues, the largest first."""
-    moment = own.second - contrast * others.second
-    if own.of_output:
+    moment = wanted.second - contrast * others.second
+    if wanted.of_output:
         directions = torch.linalg.eigh(moment).eigenvectors
     else:
         # Without a d_out × d_out matrix: W = Q R, the eigenvectors of R M Rᵀ, and Q in front.
-        basis, small = torch.linalg.qr(own.weight)
+        basis, small = torch.linalg.qr(wanted.weight)
         directions = basis @ torch.linalg.eigh(small @ moment @ small.T).eigenvectors
     return directions[:, -count:].flip(1).T

@@ -18,15 +18,15 @@ from rankone.parts.ridge import CONTRAST, RIDGE
 
 @dataclass(frozen=True)
 class Material:
-    """One site, and what its text says; `own` and `others` are None where no text was read.
+    """One site, and what its text says; `wanted` and `others` are None where no text was read.
 
-    own: moments on the text that is looked for. others: the mean of those on all other text. count: parts wanted of
+    wanted: moments on the text that is looked for. others: the mean of those on all other text. count: parts wanted of
     sources that have no natural number of them. numbers: of sources that have, those that are wanted (None: all).
     seed: of random ones.
     """
 
     site: Site
-    own: SiteMoments | None = None
+    wanted: SiteMoments | None = None
     others: SiteMoments | None = None
     count: int = 1
     numbers: Sequence[int] | None = None
@@ -41,9 +41,9 @@ class Material:
 
     def both(self) -> tuple[SiteMoments, SiteMoments]:
         """Moments on the wanted and on the other text; RankOneError where they are missing."""
-        if self.own is None or self.others is None:
+        if self.wanted is None or self.others is None:
             raise RankOneError("this source of parts reads text: give moments of it.")
-        return self.own, self.others
+        return self.wanted, self.others
 
 
 @dataclass(frozen=True)

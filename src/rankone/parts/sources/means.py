@@ -7,6 +7,6 @@ from rankone.parts.sources.material import Made, Material, along_outputs
 
 def means(material: Material) -> Made:
     """One part per site, w wᵀ W with w the unit difference of the mean outputs."""
-    own, others = material.both()
-    difference = own.output_mean() - others.output_mean()
+    wanted, others = material.both()
+    difference = wanted.output_mean() - others.output_mean()
     return along_outputs((difference / difference.norm().clamp_min(1e-12)).unsqueeze(0), material.weight)

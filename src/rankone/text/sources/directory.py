@@ -29,7 +29,7 @@ class DirectoryCorpus:
         self.root = root if root.is_dir() else root.parent
         self.name = str(root)
         self._files, self.note = text_layout(root)
-        for path in (p for own in self._files.values() for p in own):
+        for path in (p for paths in self._files.values() for p in paths):
             require_file(path)
 
     def domains(self) -> list[str]:
@@ -64,8 +64,8 @@ class DirectoryCorpus:
         """Hash over names, sizes and both ends of the files: corpora are too large to be read whole at every start."""
         listing = [
             (p.relative_to(self.root).as_posix(), p.stat().st_size, *_ends(p))
-            for own in self._files.values()
-            for p in own
+            for paths in self._files.values()
+            for p in paths
         ]
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 

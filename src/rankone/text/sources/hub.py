@@ -83,8 +83,8 @@ class HubCorpus:
         taken = 0
         with self._reachable():
             config = self._config_of(domain)
-            own, dealt = self._source_split(config, split)
-            for document in self._texts(config, own, domain):
+            source_split, dealt = self._source_split(config, split)
+            for document in self._texts(config, source_split, domain):
                 if dealt and hashed_split(document) != split:
                     continue
                 documents.append(document)
@@ -107,12 +107,12 @@ class HubCorpus:
 
     @cached_property
     def _configs(self) -> list[str]:
-        found = _datasets().get_dataset_config_names(self._path, revision=self._revision)
+        configs = _datasets().get_dataset_config_names(self._path, revision=self._revision)
         if self._config is None:
-            return found
-        if self._config not in found:
+            return configs
+        if self._config not in configs:
             raise RankOneError(
-                f"data set '{self.name}' has no config '{self._config}'.{nearest(self._config, found)}"
+                f"data set '{self.name}' has no config '{self._config}'.{nearest(self._config, configs)}"
             )
         return [self._config]
 
@@ -169,8 +169,8 @@ class HubCorpus:
         kind = self._layout.kind
         if kind == "column":
             return self._configs[0]
-        found = [c for c in self._configs if domain in (self._pair(c) if kind == "pairs" else [c])]
-        if not found:
+        matching = [c for c in self._configs if domain in (self._pair(c) if kind == "pairs" else [c])]
+        if not matching:
             raise RankOneError(
                 f"data set '{self.name}' has no text for '{domain}'; its configs are "
                 f"{', '.join(self._configs[:30])}."
@@ -180,31 +180,31 @@ class HubCorpus:
             others = set(_languages(config)) - {domain}
             return (domain != "en" and "en" not in others, not others & set(self._listed), config)
 
-        return min(found, key=order)
+        return min(matching, key=order)
 
     def _split_names(self, config: str) -> list[str]:
         if config not in self._splits:
-            found = _datasets().get_dataset_split_names(self._path, config, revision=self._revision)
-            self._splits[config] = [str(name) for name in found]
+            names = _datasets().get_dataset_split_names(self._path, config, revision=self._revision)
+            self._splits[config] = [str(name) for name in names]
         return self._splits[config]
 
     def _first_split(self, config: str) -> str:
         """The split that documents are dealt from."""
-        found = self._split_names(config)
+        names = self._split_names(config)
         if self._split is None:
-            return "train" if "train" in found else found[0]
-        if self._split not in found:
+            return "train" if "train" in names else names[0]
+        if self._split not in names:
             raise RankOneError(
-                f"data set '{self.name}' has no split '{self._split}'; it has {', '.join(found)}."
+                f"data set '{self.name}' has no split '{self._split}'; it has {', '.join(names)}."
             )
         return self._split
 
     def _source_split(self, config: str, split: str) -> tuple[str, bool]:
         """Name of the data set's split to read, and whether its documents must be dealt."""
-        found = self._split_names(config)
-        own = {mine: next((n for n in names if n in found), None) for mine, names in SPLIT_NAMES.items()}
-        chosen = own[split]
-        if self._split is None and chosen is not None and None not in own.values():
+        known = self._split_names(config)
+        by_split = {mine: next((n for n in names if n in known), None) for mine, names in SPLIT_NAMES.items()}
+        chosen = by_split[split]
+        if self._split is None and chosen is not None and None not in by_split.values():
             return chosen, False
         return self._first_split(config), True
 

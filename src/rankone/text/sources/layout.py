@@ -28,7 +28,7 @@ def text_layout(root: Path) -> Layout:
         name = root.name.split(".")[0]
         return Layout({name: [root]}, f"one file: its text is one domain, '{name}'")
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = {folder.name: found for folder in folders if (found := _text_files(folder))}
+    files = {folder.name: texts for folder in folders if (texts := _text_files(folder))}
     loose = _text_files(root)
     if files:
         names = f"{loose[0].name}, {len(loose)} in all" if loose else ""

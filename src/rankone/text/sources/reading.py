@@ -89,11 +89,11 @@ class _Zstd(io.RawIOBase):
     def _decompressed(self, piece: bytes) -> Iterator[bytes]:
         while piece:
             self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-            found = self._frame.decompress(piece)
-            self._count += len(found)
+            content = self._frame.decompress(piece)
+            self._count += len(content)
             if self._count > self._limit:
                 raise ValueError(f"it expands to over {MOST_EXPANSION} times its size: no text does")
-            yield found
+            yield content
             piece = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame = None
@@ -135,7 +135,7 @@ def _split_stream(buffer: str, stream: io.TextIOWrapper, mark: re.Pattern[str]) 
 
 def _more(stream: io.TextIOWrapper) -> str:
     """The next characters; ValueError where they are no text."""
-    found = stream.read(_CHARS_AT_ONCE)
-    if "\0" in found:
+    characters = stream.read(_CHARS_AT_ONCE)
+    if "\0" in characters:
         raise ValueError("it holds NUL bytes, so it is no text")
-    return found
+    return characters
