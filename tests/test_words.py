@@ -15,12 +15,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # Rooms and sub-rooms, in alphabetical order, one a line: folders or files below src/rankone without their `.py`.
 CLEAN = (
+    "answers",
     "cli",
+    "clustering",
     "core",
     "decomposition",
+    "harvest",
+    "labels",
     "metrics",
+    "models",
+    "opening",
+    "parts",
+    "render",
+    "runtime",
     "session",
+    "show",
     "subject",
+    "text",
     "workspace",
 )
 # Rooms that know no clusters, so that nothing in them is a component.
@@ -54,7 +65,9 @@ def empty_names(source: str, path: Path) -> list[str]:
 
 
 def components(source: str, path: Path) -> list[str]:
-    """Lines of a file that speak of components."""
+    """Lines of a file that speak of components; what reads older versions has to say their words."""
+    if path.parts[:2] == ("core", "schemas"):
+        return []
     return [
         f"src/rankone/{path}:{number} speaks of a component: {line.strip()}"
         for number, line in enumerate(source.splitlines(), 1)
@@ -101,7 +114,9 @@ def test_empty_names_are_found(source):
 
 def test_names_of_other_rooms_may_be_used_and_words_may_be_written():
     assert (
-        empty_names('ranks.broadcast_(x)\nf(own=1)\n"""What is found of its own."""\nownership = 1', Path("a.py"))
+        empty_names(
+            'ranks.same_words(x)\nf(own=1)\n"""What is found of its own."""\nownership = 1', Path("a.py")
+        )
         == []
     )
 

@@ -234,7 +234,7 @@ class Opening:
         return components
 
     @property
-    def own_clusters(self) -> Components | None:
+    def checked_clusters(self) -> Components | None:
         """The components, checked to be of this decomposition and model."""
         if self.clusters is not None:
             self.clusters.require_origin(self.decomposition, self.model)

@@ -95,14 +95,14 @@ class Book:
     def gathered(self, names: Sequence[str]) -> Parts:
         """Parts of one origin in a set of their own, under the same names; RankOneError for several origins."""
         held = [self.holding(name) for name in names]
-        if len({own.origin for own in held}) != 1:
+        if len({parts.origin for parts in held}) != 1:
             raise RankOneError(f"parts to gather must be of one origin: {', '.join(names[:3])}.")
         by_site: dict[str, dict[int, str]] = {}
         for name in names:
             by_site.setdefault(self.locate(name)[0], {})[int(name.rpartition(":")[2])] = name
-        numbers = {site: sorted(own) for site, own in by_site.items()}
-        factors = {site: self.stacked([own[i] for i in numbers[site]]) for site, own in by_site.items()}
-        indices = {site: torch.tensor(own) for site, own in numbers.items()}
+        numbers = {site: sorted(named) for site, named in by_site.items()}
+        factors = {site: self.stacked([named[i] for i in numbers[site]]) for site, named in by_site.items()}
+        indices = {site: torch.tensor(columns) for site, columns in numbers.items()}
         return Parts(factors, held[0].origin, indices, held[0].made).frozen()
 
     def _from_weights(self, origin: str, name: str, model: nn.Module) -> Parts:

@@ -83,7 +83,7 @@ def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
     """Name → the parts it stands for: a part for itself, a component for its members."""
     from rankone.harvest.reading.names import expand
 
-    return expand(list(names), opening.own_clusters, opening.book.locate)
+    return expand(list(names), opening.checked_clusters, opening.book.locate)
 
 
 class ExportRequest(Request):

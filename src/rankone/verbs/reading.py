@@ -121,7 +121,7 @@ def _checked(opening: Opening) -> Workspace:
     """The workspace; counts and components of another model or decomposition are refused."""
     if opening.harvest_store is not None:
         opening.harvest_store.require_origin(opening.decomposition, opening.model)
-    _ = opening.own_clusters
+    _ = opening.checked_clusters
     return opening.workspace
 
 

@@ -73,7 +73,7 @@ class HubCorpus:
 
     def domains(self) -> list[str]:
         """The domains the spec lists, else those the data set has."""
-        return self._listed or self._found_domains
+        return self._listed or self._listed_domains
 
     def documents(self, domain: str, split: str, limit_chars: int | None = None) -> list[str]:
         """Documents of one domain and split, streamed from the start up to about `limit_chars` characters."""
@@ -141,7 +141,7 @@ class HubCorpus:
         return (wanted or self._configs)[0]
 
     @cached_property
-    def _found_domains(self) -> list[str]:
+    def _listed_domains(self) -> list[str]:
         with self._reachable():
             if self._layout.kind == "pairs":
                 return sorted({language for c in self._configs for language in self._pair(c)})
