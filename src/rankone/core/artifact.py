@@ -36,7 +36,7 @@ from rankone.core.schemas.schema import Document
 if TYPE_CHECKING:
     import torch
 
-    from rankone.core.stored import StoredTable
+    from rankone.core.schemas.stored import StoredTable
 
 __all__ = [
     "MANIFEST",
@@ -89,7 +89,9 @@ class Artifact:
 
     def table(self, name: str) -> StoredTable:
         """One of its Parquet tables, `NAME.parquet` of the schema version of today."""
-        from rankone.core.stored import StoredTable  # PyArrow takes long to import; JSON needs none of it
+        from rankone.core.schemas.stored import (
+            StoredTable,  # PyArrow takes long to import; JSON needs none of it
+        )
 
         schema, version = schema_of(self.manifest.kind), self.manifest.schema_version
         return StoredTable(self._listed(schema.file(f"{name}.parquet", version)), schema.columns(version))

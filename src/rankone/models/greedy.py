@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.models.context import context_length
@@ -122,13 +121,13 @@ def _continued(
 
 
 def _step(
-    model: PreTrainedModel, ids: Tensor, mask: Tensor, cache: Any
-) -> tuple[Float[Tensor, "rows vocab"], Any]:
+    model: PreTrainedModel, ids: Tensor, mask: Tensor, cache: Cache | None
+) -> tuple[Float[Tensor, "rows vocab"], Cache | None]:
     """The logits after each row, and what the model keeps of it; without a cache it reads the whole row."""
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     unread = slice(-1, None) if cache is not None else slice(None)
     taken = inspect.signature(model.forward).parameters
-    given: dict[str, Any] = {"input_ids": ids[:, unread], "past_key_values": cache, "use_cache": True}
+    given: dict[str, object] = {"input_ids": ids[:, unread], "past_key_values": cache, "use_cache": True}
     # Without padding nothing is masked, and models that know no mask are not given one.
     given |= {"attention_mask": mask, "position_ids": positions[:, unread]} if not mask.all() else {}
     given |= {"logits_to_keep": 1}

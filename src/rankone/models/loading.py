@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -47,7 +46,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
     with _foreign("model", path_or_name, source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source,
             dtype=dtype,
             output_loading_info=True,
@@ -55,7 +54,6 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
             use_safetensors=True,
             local_files_only=_only_here(source),
         )
-    model, info = loaded
     _refuse_gaps(path_or_name, info)
     if getattr(model, "peft_config", None):
         raise _adapter_error(path_or_name)
@@ -133,7 +131,7 @@ def _verify_manifest(source: Path | str, verify: Callable[[Path, str], object] =
         verify(source, "model")
 
 
-def _refuse_gaps(name: str | Path, info: dict[str, Any]) -> None:
+def _refuse_gaps(name: str | Path, info: Mapping[str, Collection[str] | None]) -> None:
     for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
         gaps = sorted(map(str, info.get(kind) or ()))
         if gaps:

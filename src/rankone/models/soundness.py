@@ -5,7 +5,6 @@ Class names do not say so: a `BertForMaskedLM` loads as a causal model, and sees
 
 from __future__ import annotations
 
-from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -80,8 +79,7 @@ def require_fitting(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
 
 
 def _rows_of_embedding(model: PreTrainedModel) -> int:
-    embedding: Any = model.get_input_embeddings()
-    return embedding.weight.shape[0]
+    return model.get_input_embeddings().get_parameter("weight").shape[0]
 
 
 def _probe(model: PreTrainedModel) -> Int[Tensor, "1 length"]:

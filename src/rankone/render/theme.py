@@ -6,7 +6,7 @@ import functools
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import matplotlib as mpl
 import matplotlib.transforms
@@ -21,7 +21,7 @@ from rankone.render.colours import CARD, FAINT, GROUND, INK, MUTED, text_colour
 P = ParamSpec("P")
 
 MARKERS = ("o", "^", "D", "s", "v", "P", "X", "p")
-RC: dict[str, Any] = {
+RC: dict[str, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     **dict.fromkeys(("axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 9),

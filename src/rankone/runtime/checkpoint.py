@@ -13,18 +13,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 import torch
+from pydantic import Field, JsonValue
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rankone.core.artifact import new_artifact, open_artifact, write_json
+from rankone.core.artifact import new_artifact, open_artifact, read_json, write_json
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import save_tensors
 from rankone.runtime.distributed import Ranks, current
 
-KIND = "checkpoint"
+KIND, STATE = "checkpoint", "state.json"
 
 
 class Split(NamedTuple):
@@ -44,8 +46,22 @@ class State:
 
     step: int
     tensors: Mapping[str, Tensor]
-    values: dict[str, Any]
+    values: Mapping[str, JsonValue]
     splits: dict[str, Split] = field(default_factory=dict)
+
+
+class _StateFile(Config):
+    """`state.json`. splits: the axis of every tensor that is split."""
+
+    step: int
+    config_hash: str
+    values: dict[str, JsonValue] = Field(default_factory=dict)
+    splits: dict[str, int] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """That of a checkpoint, all of whose files are whole."""
+        return cls.checked(open_artifact(folder, KIND).json(STATE), str(folder / STATE))
 
 
 class SavedTensors(Mapping[str, Tensor]):
@@ -88,7 +104,7 @@ class SavedTensors(Mapping[str, Tensor]):
         return torch.cat(parts, split.dim) if parts else self[name].narrow(split.dim, 0, 0)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> safe_open:
     try:
         return safe_open(path, "pt")
     except (SafetensorError, OSError) as error:
@@ -117,8 +133,10 @@ def save_checkpoint(run: Path, state: State, config_hash: str) -> Path:
         save_tensors(staging / _file_name(ranks), dict(state.tensors))
         if ranks.first:
             dims = {name: split.dim for name, split in state.splits.items()}
-            about = {"step": state.step, "config_hash": config_hash, "values": state.values, "splits": dims}
-            write_json(staging / "state.json", about)
+            about = _StateFile(
+                step=state.step, config_hash=config_hash, values=dict(state.values), splits=dims
+            )
+            write_json(staging / STATE, about.model_dump())
     if ranks.first:
         for other in folder.glob("step-*"):
             if other != target:
@@ -153,8 +171,8 @@ def load_checkpoint(run: Path, config_hash: str) -> State | None:
     if newest is None:
         return None
     folder = run / "checkpoints" / newest
-    state = json.loads((folder / "state.json").read_text("utf8"))
-    return State(state["step"], SavedTensors(folder, state.get("splits", {})), state["values"])
+    state = _StateFile.checked(read_json(folder / STATE), str(folder / STATE))
+    return State(state.step, SavedTensors(folder, state.splits), state.values)
 
 
 def _verified(run: Path, config_hash: str) -> str | None:
@@ -162,8 +180,7 @@ def _verified(run: Path, config_hash: str) -> str | None:
     steps = _steps(run)
     if not steps:
         return None
-    state = open_artifact(steps[-1], KIND).json("state.json")
-    if state["config_hash"] != config_hash:
+    if _StateFile.of(steps[-1]).config_hash != config_hash:
         raise RankOneError(
             f"'{steps[-1]}' belongs to another configuration. Use another run directory, "
             "or the recipe it was started with."
@@ -176,8 +193,7 @@ def last_tensors(run: Path) -> Mapping[str, Tensor]:
     steps = _steps(run)
     if not steps:
         raise RankOneError(f"'{run}' holds no checkpoint. Check the path of the run directory.")
-    state = open_artifact(steps[-1], KIND).json("state.json")
-    return SavedTensors(steps[-1], state.get("splits", {}))
+    return SavedTensors(steps[-1], _StateFile.of(steps[-1]).splits)
 
 
 def _steps(run: Path) -> list[Path]:
@@ -215,10 +231,10 @@ def unpack_module(prefix: str, module: nn.Module, tensors: Mapping[str, Tensor])
             parameter.copy_(tensors[f"{prefix}.{name}"])
 
 
-def append_metrics(run: Path, row: dict[str, Any]) -> None:
+def append_metrics(run: Path, row: Mapping[str, JsonValue]) -> None:
     """Add one line to the run's metrics.jsonl."""
     with (run / "metrics.jsonl").open("a", encoding="utf8") as stream:
-        stream.write(json.dumps(row) + "\n")
+        stream.write(json.dumps(dict(row)) + "\n")
 
 
 def trim_metrics(run: Path, step: int) -> None:

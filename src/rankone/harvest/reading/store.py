@@ -20,7 +20,7 @@ from torch import Tensor
 from rankone.core.artifact import Artifact
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reads
-from rankone.core.stored import StoredTable
+from rankone.core.schemas.stored import StoredTable
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.combine import KIND, read_parquet
 from rankone.harvest.counting.grouping import Grouping
