@@ -1,7 +1,8 @@
-"""Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make`.
+"""Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make VERSION`.
 
-Run once per release and commit the folder; it is never made again. `expected.json` holds what readers of that version
-said of them, and test_golden.py asks the readers of today.
+Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and labels), and commit the folder;
+it is never made again. `expected.json` holds what readers of that version said of them, and test_golden.py asks the readers
+of today.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from tests.decomposition.evidence.values import evidence
 from tests.decomposition.tiny import recipe
@@ -32,13 +36,22 @@ from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
-from rankone.labels.run import LabelSettings, label_harvest
+from rankone.labels.record import LabelSettings
+from rankone.labels.run import label_harvest
 from rankone.models.loading import load_model
+from rankone.models.sites import find_sites
+from rankone.parts.sources import make_parts
+from rankone.parts.storage import save_parts
 from rankone.runtime.checkpoint import State, save_checkpoint
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 
 HERE = Path(__file__).parent
+SWEPT = {
+    **{"factor": 0.5, "activity": 1e-4, "frequency": 1e-5, "steps": 6, "l0": 12.5, "alive": 40},
+    **{"subcomponents": 56, "kl_unmasked": 0.0, "kl_ci": 0.125, "kl_stochastic": 0.25, "pgd_steps": 20},
+    **{"kl_adversarial": 0.5, "failures": ""},
+}
 SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}
 
 
@@ -49,9 +62,11 @@ def make(out: Path) -> None:
     model, tokenizer = _model(out)
     pair = _decompositions(out, model)
     edit = scale_edit(pair, SCALES, description="golden").bind(model)
-    edit.save_pretrained(out / "edit", {"components": SCALES})
+    edit.save_pretrained(out / "edit", {"scales": SCALES})
+    save_parts([make_parts("singular", find_sites(model, ["h.0.mlp.c_fc"]), count=2)], model, out / "parts")
     _harvest(out, model, tokenizer, pair)
     _results(out)
+    _without_readers(out)
     state = State(3, {"w": torch.arange(4.0)}, {"note": "golden"})
     save_checkpoint(out / "run", state, "0" * 64)
     write_json(out / "expected.json", read_all(out))
@@ -73,7 +88,8 @@ def _decompositions(out: Path, model):
     counts = dict(zip(made.sites, made.counts, strict=True))
     about = {"recipe": recipe().model_dump(), "original_subcomponents": counts}
     for storage in ("float32", "bfloat16", "int8"):
-        save_decomposition(made, model, out / f"decomposition-{storage}", about, None, storage)
+        evidence = factory.EVIDENCE if storage == "float32" else None
+        save_decomposition(made, model, out / f"decomposition-{storage}", about, evidence, storage)
     return load_decomposition(out / "decomposition-bfloat16", model)[0]
 
 
@@ -81,13 +97,18 @@ def _harvest(out: Path, model, tokenizer, pair) -> None:
     corpus, domains = BuiltinCorpus(), ("de", "en")
     config = HarvestConfig(domains=domains, tokens=40, context=16, examples=2, window=2)
     workspace = Workspace(model, tokenizer, corpus, pair)
-    harvest(workspace, config, out / "harvest.run")
-    combine([out / "harvest.run"], out / "harvest")
-    shutil.rmtree(out / "harvest.run")
+    run = out / "harvest.run"
+    harvest(workspace, config, run)
+    combine([run], out / "harvest")
+    shutil.copytree(next(run.glob("*/chunk-*")), out / "harvest-chunk")
     store = HarvestStore.open(out / "harvest")
     label_harvest(store, store.artifact.fingerprint, out / "labels", LabelSettings())
-    own = ClusterConfig(domains=domains, tokens=60, context=16, alpha=2.0)
-    cluster(workspace, own, out / "components")
+    clusters = ClusterConfig(domains=domains, tokens=60, context=16, alpha=2.0)
+    components = cluster(workspace, clusters, out / "components")
+    shutil.rmtree(run)
+    harvest(workspace, config, run, grouping=components.grouping(pair))
+    combine([run], out / "harvest-of-components")
+    shutil.rmtree(run)
 
 
 def _results(out: Path) -> None:
@@ -99,6 +120,16 @@ def _results(out: Path) -> None:
     with new_artifact(out / "adapter", "adapter") as staging:
         save_tensors(staging / "adapter_model.safetensors", {"lora_A.weight": torch.ones(1, 2)})
         write_json(staging / "adapter_config.json", {"r": 1, "lora_alpha": 1})
+
+
+def _without_readers(out: Path) -> None:
+    """Kinds that hold tables and figures for people, or what a run has read."""
+    with new_artifact(out / "sweep", "sweep", {"recipe": recipe().model_dump()}) as staging:
+        pq.write_table(pa.Table.from_pylist([SWEPT]), staging / "sweep.parquet", compression="zstd")
+    with new_artifact(out / "toy", "toy", {"recipe": {}}) as staging:
+        write_json(staging / "scores.json", {"rows": [{"seed": 0, "site": "layers.0", "mean_cosine": 0.75}]})
+    with new_artifact(out / "tokens", "tokens", {"config_hash": "0" * 64}) as staging:
+        np.save(staging / "rows.npy", np.arange(6, dtype=np.int32).reshape(2, 3), allow_pickle=False)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.tensors import tensor_hash
@@ -12,9 +15,11 @@ from rankone.decomposition.evidence.records import Outline, read_outline
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments import tables
+from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer, model_hash
+from rankone.parts.storage import load_parts
 from rankone.runtime.checkpoint import load_checkpoint
 
 NAME = "h.0.mlp.c_fc:3"
@@ -37,7 +42,8 @@ def read_all(folder: Path) -> dict[str, Any]:
         site: [tensor_hash(factors.write), tensor_hash(factors.read)]
         for site, factors in edit.factors.items()
     }
-    return values | _harvested(folder, pair, model) | _results(folder)
+    values |= _harvested(folder, pair, model) | _results(folder)
+    return values | (_later(folder, pair, model) if (folder / "parts").exists() else {})
 
 
 def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
@@ -79,3 +85,25 @@ def _evidence(folder: Path) -> Outline:
 
 def _by_lift(rows: Any) -> list[Any]:
     return sorted(rows, key=lambda row: (-row.lift, row.token_id))
+
+
+def _later(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
+    """What folders after 0.1 hold besides."""
+    sets = load_parts(folder / "parts", model)
+    factors = [(one.factors(site), one) for one in sets for site in one.sites]
+    store = HarvestStore.open(folder / "harvest-of-components", pair, model)
+    chunk = open_artifact(folder / "harvest-chunk", "harvest-chunk")
+    sums = pq.read_table(chunk.path / "sums.parquet")
+    evidence = open_artifact(folder / "decomposition-float32", "decomposition").json("evidence.json")
+    return {
+        "parts": [[one.names(), tensor_hash(read), tensor_hash(write)] for (read, write), one in factors],
+        "harvest-of-components": [
+            [name, store.members(name), int(count), store.page(name).mean_activation]
+            for name, count in zip(store.names()[:3], store.firings(), strict=False)
+        ],
+        "harvest-chunk": [progress_of(chunk).model_dump(), sums.column_names, sums.num_rows],
+        "evidence of a decomposition": evidence["rows"],
+        "sweep": open_artifact(folder / "sweep", "sweep").table("sweep").read().to_pylist(),
+        "toy": open_artifact(folder / "toy", "toy").json("scores.json"),
+        "training rows": np.load(open_artifact(folder / "tokens", "tokens").path / "rows.npy").tolist(),
+    }

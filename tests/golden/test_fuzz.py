@@ -14,18 +14,20 @@ from rankone.decomposition.evidence.records import read_outline
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.adapter_files import read_adapter
 from rankone.edits.lowrank import LowRankEdit
+from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.parts.storage import load_parts
 from rankone.runtime.checkpoint import load_checkpoint
 
-SOURCE = Path(__file__).parent / "0.1"
+SOURCES = sorted(path.parent for path in Path(__file__).parent.glob("*/expected.json"))
 NAME = "h.0.mlp.c_fc:3"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model(SOURCE / "model")
+def models():
+    return {source: load_model(source / "model") for source in SOURCES}
 
 
 def read_model(path, _):
@@ -45,6 +47,12 @@ def read_harvest(path, _):
     store.cofiring()
 
 
+def read_components_harvest(path, _):
+    store = HarvestStore.open(path)
+    store.members("c0")
+    store.page("c0")
+
+
 def read_run(path, _):
     state = load_checkpoint(path, "0" * 64)
     if state is not None:
@@ -61,19 +69,24 @@ READERS = {
         open_artifact(path, "evidence").json("evidence.json"), str(path)
     ),
     "harvest": read_harvest,
+    "harvest-of-components": read_components_harvest,
+    "harvest-chunk": lambda path, _: progress_of(open_artifact(path, "harvest-chunk")),
+    "parts": load_parts,
     "labels": lambda path, _: open_labels(path, None).best(NAME),
     "components": lambda path, _: Components.open(path).rows,
     "run": read_run,
 }
 
 
-def check(kind, tmp_path, model, seeds):
+def check(kind, tmp_path, models, seeds):
+    """Faults in the artefacts of all versions in turns."""
+    sources = [source for source in SOURCES if (source / kind).exists()]
     wrong = []
     for seed in seeds:
-        folder = tmp_path / str(seed)
-        said = mutated(SOURCE / kind, folder, seed)
+        folder, source = tmp_path / str(seed), sources[seed % len(sources)]
+        said = mutated(source / kind, folder, seed)
         try:
-            READERS[kind](folder, model)
+            READERS[kind](folder, models[source])
         except RankOneError:
             pass
         except Exception as error:
@@ -82,11 +95,11 @@ def check(kind, tmp_path, model, seeds):
 
 
 @pytest.mark.parametrize("kind", list(READERS))
-def test_faults_are_named_errors(kind, tmp_path, model):
-    check(kind, tmp_path, model, range(25))
+def test_faults_are_named_errors(kind, tmp_path, models):
+    check(kind, tmp_path, models, range(25))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(READERS))
-def test_many_faults_are_named_errors(kind, tmp_path, model):
-    check(kind, tmp_path, model, range(25, 1025))
+def test_many_faults_are_named_errors(kind, tmp_path, models):
+    check(kind, tmp_path, models, range(25, 1025))

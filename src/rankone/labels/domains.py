@@ -15,7 +15,7 @@ _KINDS = re.compile(r"\bcode symbols?\b", re.IGNORECASE)
 
 
 def domains_named(label: str, domains: Sequence[str]) -> list[str]:
-    """The domains that a label says its subcomponent fires on, in the order of `domains`."""
+    """The domains that a label says its part fires on, in the order of `domains`."""
     head = _KINDS.sub("symbols", _END.split(label, maxsplit=1)[0]).casefold()
     return [d for d in domains if re.search(rf"\b{re.escape(domain_name(d).casefold())}\b", head)]
 

@@ -2,7 +2,7 @@
 
 A trial shows numbered windows and asks for the numbers of some of them. The judge sees only held-out examples, never those
 that the label was written from.
-- Intruder (no label needed): four windows of the subcomponent and one of another with similar density; which is it?
+- Intruder (no label needed): four windows of the part and one of another with similar density; which is it?
   Accuracy; chance is 0.2.
 - Detection: given the label, in which of ten windows does the marked token belong to it? Five are firings, five are tokens
   of ordinary text. Balanced accuracy; chance is 0.5.
@@ -28,11 +28,11 @@ from rankone.labels.statistics.tokens import marks_starts
 
 INTRUDER, DETECTION, FUZZING = "intruder", "detection", "fuzzing"
 CHANCE = {INTRUDER: 0.2, DETECTION: 0.5, FUZZING: 0.5}
-# Trials per subcomponent and score.
+# Trials per part and score.
 TRIALS = {INTRUDER: 10, DETECTION: 5, FUZZING: 5}
 JUDGEMENT_TOKENS = 30
 _OWN, _GROUP, _FUZZED_RIGHT, _FUZZED_WRONG = 4, 5, 5, 2
-# An intruder comes from one of so many subcomponents of the nearest density.
+# An intruder comes from one of so many parts of the nearest density.
 NEIGHBOURS = 10
 
 _INTRO = (

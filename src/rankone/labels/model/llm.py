@@ -1,4 +1,4 @@
-"""Labels by a language model: what it is told about a subcomponent, and what it has to reply."""
+"""Labels by a language model: what it is told about a part, and what it has to reply."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LabelReply(Reply):
 
 
 def label_question(page: PartPage, threshold: float) -> Question:
-    """Ask for the label of one subcomponent; shown are the examples that are not kept for scoring."""
+    """Ask for the label of one part; shown are the examples that are not kept for scoring."""
     spaced = marks_starts(page)
     shown, _ = split_examples(page)
     lines = [

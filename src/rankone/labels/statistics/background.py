@@ -13,7 +13,7 @@ from rankone.labels.pages import Pages
 from rankone.labels.samples import shuffled
 
 SIZE = 2000
-# Windows of one part that take part: enough to mix, few enough to pass over thousands of parts quickly.
+# Windows of one part that are drawn from: enough to mix, few enough to pass over thousands of parts quickly.
 _PER_PART = 20
 # Subcomponents whose windows are drawn from: many enough, and not all have to be read before the first is scored.
 _SOURCES = 300

@@ -1,4 +1,4 @@
-"""How well plain counts tell a subcomponent's held-out firings from other tokens: a score without a language model.
+"""How well plain counts separate a part's held-out firings from other tokens: a score without a language model.
 
 The predictor is the statistical evidence itself, as a naive Bayes log-odds:
 
@@ -6,8 +6,8 @@ The predictor is the statistical evidence itself, as a naive Bayes log-odds:
 
 with probabilities counted on the harvest, the held-out firings taken out. Firing tokens are the centres of held-out
 examples; they are other draws than the counted ones, though from the same documents unless a second harvest gives them.
-Other tokens are drawn from the windows of many subcomponents (background.py); as they are not checked for firing, a share of
-them equal to the subcomponent's density does fire, and both figures are corrected for that.
+Other tokens are drawn from the windows of many parts (background.py); as they are not checked for firing, a share of
+them equal to the part's density does fire, and both figures are corrected for that.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def detection(
     held_out: Sequence[Example],
     background: Sequence[Example],
 ) -> Detection | None:
-    """Score one subcomponent on the centres of `held_out` (it fires there) and of `background` (not checked).
+    """Score one part on the centres of `held_out` (it fires there) and of `background` (not checked).
 
     `page` is of the harvest that these windows come from. None with fewer than FEWEST windows in a group, or when it fires
     on more than four fifths of the background.

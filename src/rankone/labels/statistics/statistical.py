@@ -2,7 +2,7 @@
 
 "German function words: der, die, und · writes German suffixes" states three things: where it fires (domains by density),
 on what (the kind of the token at its firings, against the kinds around them), and which tokens the model gives more
-probability than elsewhere where it fires. The last is what the model predicts there, not what the subcomponent causes.
+probability than elsewhere where it fires. The last is what the model predicts there, not what the part causes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BEGINNINGS, _MIDDLES = "word beginnings", "middles of words"
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one subcomponent fires on: a noun, quoted tokens, the share of firings that the noun covers, a reason."""
+    """What one part fires on: a noun, quoted tokens, the share of firings that the noun covers, a reason."""
 
     noun: str
     quoted: list[str]
@@ -44,7 +44,7 @@ class _Reading:
 
 
 def statistical_label(page: PartPage) -> Label:
-    """Label one subcomponent from its page.
+    """Label one part from its page.
 
     confidence is where.confidence (a bound for the domains) times the lower end of the 95 % Wilson interval of the share
     of example firings on tokens of the named kind (1 where no kind is named); with fewer than FEW_FIRINGS firings, the

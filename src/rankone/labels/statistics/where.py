@@ -1,4 +1,4 @@
-"""In which domains a subcomponent fires: one, several, all but some, or everywhere."""
+"""In which domains a part fires: one, several, all but some, or everywhere."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Where:
 
 
 def where(rows: Sequence[DomainRow]) -> Where:
-    """Read the domains of one subcomponent; domains without tokens are left out."""
+    """Read the domains of one part; domains without tokens are left out."""
     rows = [row for row in rows if row.tokens > 0]
     total = sum(row.firings / row.tokens for row in rows)
     if len(rows) < 2 or total == 0:
