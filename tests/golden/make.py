@@ -28,6 +28,7 @@ from rankone.core.artifact import new_artifact, refuse_existing, write_json
 from rankone.core.tensors import save_tensors
 from rankone.decomposition.evidence.records import SubcomponentRow
 from rankone.decomposition.evidence.save import save_evidence
+from rankone.decomposition.ground_truth.run import SeedScore
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import load_decomposition, save_decomposition
 from rankone.edits.scales import scale_edit
@@ -52,6 +53,17 @@ SWEPT = {
     **{"subcomponents": 56, "kl_unmasked": 0.0, "kl_ci": 0.125, "kl_stochastic": 0.25, "pgd_steps": 20},
     **{"kl_adversarial": 0.5, "failures": ""},
 }
+SCORED = SeedScore(
+    seed=0,
+    site="hidden.0",
+    dense=3,
+    errors=1,
+    per_feature=1.25,
+    alive=5,
+    read=None,
+    write=None,
+    remainder=0.5,
+)
 SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}
 
 
@@ -88,8 +100,8 @@ def _decompositions(out: Path, model):
     counts = dict(zip(made.sites, made.counts, strict=True))
     about = {"recipe": recipe().model_dump(), "original_subcomponents": counts}
     for storage in ("float32", "bfloat16", "int8"):
-        evidence = factory.EVIDENCE if storage == "float32" else None
-        save_decomposition(made, model, out / f"decomposition-{storage}", about, evidence, storage)
+        measured = evidence() if storage == "float32" else None
+        save_decomposition(made, model, out / f"decomposition-{storage}", about, measured, storage)
     return load_decomposition(out / "decomposition-bfloat16", model)[0]
 
 
@@ -127,7 +139,7 @@ def _without_readers(out: Path) -> None:
     with new_artifact(out / "sweep", "sweep", {"recipe": recipe().model_dump()}) as staging:
         pq.write_table(pa.Table.from_pylist([SWEPT]), staging / "sweep.parquet", compression="zstd")
     with new_artifact(out / "toy", "toy", {"recipe": {}}) as staging:
-        write_json(staging / "scores.json", {"rows": [{"seed": 0, "site": "layers.0", "mean_cosine": 0.75}]})
+        write_json(staging / "scores.json", {"rows": [SCORED.model_dump()]})
     with new_artifact(out / "tokens", "tokens", {"config_hash": "0" * 64}) as staging:
         np.save(staging / "rows.npy", np.arange(6, dtype=np.int32).reshape(2, 3), allow_pickle=False)
 

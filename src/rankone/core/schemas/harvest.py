@@ -6,14 +6,12 @@ component in both.
 
 from __future__ import annotations
 
-from typing import Any
-
-from rankone.core.schemas.schema import Renamed, Schema
+from rankone.core.schemas.schema import Document, Renamed, Schema
 
 _PARTS = Renamed(files={"components.parquet": "parts.parquet"}, columns={"component": "part"})
 
 
-def _second(name: str, document: dict[str, Any]) -> dict[str, Any]:
+def _second(name: str, document: Document) -> Document:
     """The count of parts in `config.json`, under its new name."""
     del name
     return {("parts" if key == "components" else key): value for key, value in document.items()}
