@@ -11,6 +11,7 @@ from tests.decomposition.evidence.values import SOUND, evidence
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.core.schemas.evidence import kind_of
 from rankone.decomposition.evidence.records import (
     Evidence,
     Masking,
@@ -30,8 +31,8 @@ def test_the_shipped_evidence_shows_the_figures_it_was_written_with():
     path = ASSETS / "mini-decomposition"
     written = json.loads((path / "evidence.json").read_text("utf8"))
     read = evidence_of(open_artifact(path))
-    assert [(row.title, row.delta, row.ce, row.kl) for row in read.rows] == [
-        (row["masking"], row["delta"], row["ce"], row["kl"]) for row in written["rows"]
+    assert [(str(row.masking), row.delta, row.ce, row.kl) for row in read.rows] == [
+        (kind_of(row["masking"])["masking"], row["delta"], row["ce"], row["kl"]) for row in written["rows"]
     ]
     assert (read.l0_total, read.alive_total) == (written["l0_total"], written["alive_total"])
     tables = {table.title: table for table in evidence_tables(read, "mini")}
