@@ -30,7 +30,7 @@ def main() -> None:
     options.add_argument("--model", default="mini")
     options.add_argument("--decomposition", type=Path, default=ASSETS / "mini-decomposition")
     options.add_argument("--text", default="builtin")
-    options.add_argument("--components", type=int, default=24)
+    options.add_argument("--parts", type=int, default=24)
     options.add_argument("--alphas", type=float, nargs="+", default=[-1.0, -8.0])
     options.add_argument("--tokens", type=int, default=600, help="per domain and split")
     options.add_argument("--draws", type=int, default=4, help="of labels, for the Fisher information")
@@ -39,14 +39,14 @@ def main() -> None:
     given = options.parse_args()
     refuse_existing(given.out)
     before = environment()
-    asked = {key: getattr(given, key) for key in ("components", "alphas", "tokens", "draws", "seed")}
+    asked = {key: getattr(given, key) for key in ("parts", "alphas", "tokens", "draws", "seed")}
     config = CheckConfig.checked(asked, "investigate")
     target, tokenizer = load_model(given.model), load_tokenizer(given.model)
     decomposition, artifact = load_decomposition(given.decomposition, target)
     store = HarvestStore.open(given.harvest, decomposition, target)
     corpus = open_corpus(given.text)
-    found = check(Workspace(target, tokenizer, corpus, decomposition), store, config)
-    print_table(check_table(found))
+    report = check(Workspace(target, tokenizer, corpus, decomposition), store, config)
+    print_table(check_table(report))
     made = {
         "decomposition": artifact.fingerprint,
         "harvest": {
@@ -55,7 +55,7 @@ def main() -> None:
         },
         "text": {"name": corpus.name, "fingerprint": corpus.fingerprint()},
     }
-    write_json(given.out, {"environment": before, "made_from": made, **found})
+    write_json(given.out, {"environment": before, "made_from": made, **report.model_dump(mode="json")})
 
 
 if __name__ == "__main__":

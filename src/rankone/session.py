@@ -384,6 +384,7 @@ class Session(Opening):
         candidates: int = 20,
         alphas: Sequence[float] = (-24, -12, -6, -3, 0, 3, 6),
         tokens: int = 400,
+        tolerance: float = 0.05,
         out: Path | str | None = None,
     ) -> measuring.PicksReply:
         """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""

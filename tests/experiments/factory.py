@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rankone.core.artifact import write_json
+from rankone.edits.fitting.aim import Aim
 from rankone.experiments import tables
 
 CHANCE = math.log(4096)
+AIM = Aim(forget="de", retain=("en",), chance=CHANCE)
 BASE = {"de": 3.4, "en": 3.6, "fr": 3.3, "es": 3.5, "it": 3.55, "nl": 5.2, "sv": 5.6, "code": 2.1}
 PICKED = "h.0.mlp.down_proj:195"
 METHODS = ("scalar", "top16", "lora_r1", "lora_r1_local")
@@ -71,7 +73,7 @@ def response(forget: str = "de", base: dict[str, float] = BASE) -> list[dict[str
         for i, domain in enumerate(base):
             gain = 0.6 if domain == forget else 0.02 * (i + 1)
             ce = base[domain] + gain * abs(alpha - 1) ** 0.95
-            rows.append({"component": PICKED, "alpha": alpha, **ce_row(domain, ce, base)})
+            rows.append({"part": PICKED, "alpha": alpha, **ce_row(domain, ce, base)})
     return rows
 
 
@@ -88,13 +90,13 @@ def zero_token(forget: str = "de", base: dict[str, float] = BASE) -> list[dict[s
     ]
 
 
-def components(base: dict[str, float] = BASE, count: int = 16, forget: str = "de") -> list[dict[str, Any]]:
+def parts(base: dict[str, float] = BASE, count: int = 16, forget: str = "de") -> list[dict[str, Any]]:
     draw = random.Random(1)
     names = [PICKED] + [f"h.{i % 4}.attn.{'qkvo'[i % 4]}_proj:{37 * i + 5}" for i in range(1, count)]
     return [
         {
             "rank": i + 1,
-            "component": name,
+            "part": name,
             "label": f"[bold]words <i>{i}</i>",
             "score": 0.8 - 0.04 * i,
             **{f"importance_{d}": (0.85 if d == forget else 0.3) * draw.random() + 0.01 for d in base},
@@ -129,19 +131,17 @@ EVIDENCE = {
 
 
 def summary(rows: list[dict[str, Any]], forget: str, retain: str, base: dict[str, float]) -> dict[str, Any]:
-    counted = tables.summarise_runs(rows, CHANCE, forget, retain)
+    aim = Aim(forget=forget, retain=(retain,), chance=CHANCE)
+    counted = tables.summarise_runs(rows, aim)
     return {
-        "chance": CHANCE,
-        "forget": forget,
-        "retain": retain,
+        "aim": aim.model_dump(mode="json"),
         "base": base,
-        "component": PICKED,
+        "part": PICKED,
         "label": "capitalised <b>words</b>",
-        "methods": {m: {str(b): dict(t) for b, t in by.items()} for m, by in counted.items()},
+        "methods": {m: {str(b): t.model_dump() for b, t in by.items()} for m, by in counted.items()},
         "smallest_budget": tables.smallest_budget(counted),
         "seconds": 61.2,
         "peak_memory_bytes": 1_234_567_890,
-        "domains": list(base),
         "provenance": {
             "versions": {"torch": "2.6.0"},
             "git_revision": "abc123",
@@ -163,8 +163,8 @@ def results(
     tables.write_table(directory / "runs.parquet", rows, tables.RUNS)
     tables.write_table(directory / "response.parquet", response(forget, base), tables.RESPONSE)
     tables.write_table(directory / "zero_token.parquet", zero_token(forget, base), tables.ZERO_TOKEN)
-    parts = components(base, forget=forget)
-    tables.write_table(directory / "components.parquet", parts, tables.components_schema(base))
+    candidates = parts(base, forget=forget)
+    tables.write_table(directory / "parts.parquet", candidates, tables.parts_schema(base))
     said = [{**row, "domain": d} for row, d in zip(ROLLOUTS, (forget, retain), strict=True)]
     write_json(directory / "rollouts.json", said)
     write_json(directory / "evidence.json", EVIDENCE)

@@ -7,12 +7,12 @@ from matplotlib.colors import to_rgba
 from tests.experiments import factory
 
 from rankone.core.errors import RankOneError
-from rankone.experiments import component_figures, figures, tables
+from rankone.experiments import figures, part_figures, tables
 from rankone.render import theme
 from rankone.render.colours import PALETTE
 from rankone.render.values import signed
 
-ARGS = (factory.CHANCE, "de", "en")
+AIM = factory.AIM
 
 
 def _points(axes):
@@ -36,8 +36,8 @@ def runs():
 
 
 def test_trade_off_has_one_point_per_run_at_its_rises(runs):
-    fig = figures.trade_off(runs, *ARGS)
-    every = tables.fits(runs, "de", "en")
+    fig = figures.trade_off(runs, AIM)
+    every = tables.fits(runs, AIM)
     panels = [axes for axes in fig.axes if axes.get_visible()]
     for axes, budget in zip(panels, (2, 4, 16, 128), strict=True):
         assert axes.get_title(loc="left") == f"{budget} German tokens"
@@ -50,9 +50,9 @@ def test_trade_off_has_one_point_per_run_at_its_rises(runs):
 
 
 def test_trade_off_fills_inverting_scales_and_leaves_amplifying_ones_hollow(runs):
-    axes = figures.trade_off(runs, *ARGS).axes[0]
+    axes = figures.trade_off(runs, AIM).axes[0]
     kinds = {c.get_label(): c for c in axes.collections if isinstance(c, PathCollection)}
-    scalar = [f for f in tables.fits(runs, "de", "en") if f.method == "scalar" and f.budget == 2]
+    scalar = [f for f in tables.fits(runs, AIM) if f.method == "scalar" and f.budget == 2]
     inverted = [(f.rise["de"], f.rise["en"]) for f in scalar if f.alpha < 0]
     amplified = [(f.rise["de"], f.rise["en"]) for f in scalar if f.alpha > 1]
     assert inverted
@@ -68,14 +68,14 @@ def test_trade_off_counts_the_runs_beyond_its_right_edge(runs):
     for row in far:
         if row["domain"] == "de" and row["method"] == "lora_r1" and row["budget"] == 4 and row["seed"] == 1:
             row.update(ce=60.0, rise=60.0 - row["ce_base"])
-    axes = figures.trade_off(far, *ARGS).axes[1]
+    axes = figures.trade_off(far, AIM).axes[1]
     assert "2 beyond ▸" in [text.get_text() for text in axes.texts]
     assert axes.get_xlim()[1] < 20
 
 
 def test_off_target_dots_and_means_are_those_of_the_best_setting(runs):
-    fig = figures.off_target(runs, *ARGS)
-    best = tables.best_fits(runs, *ARGS)
+    fig = figures.off_target(runs, AIM)
+    best = tables.best_fits(runs, AIM)
     domains = [d for d in factory.BASE if d != "de"]
     for axes, budget in zip(fig.axes, (2, 128), strict=True):
         points, lines = _points(axes), _lines(axes)
@@ -93,40 +93,42 @@ def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
     """A job may give every method its own budgets: each is shown at its largest."""
     largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}
     own = [row for row in runs if row["budget"] == largest[row["method"]]]
-    (axes,) = figures.off_target(own, *ARGS).axes
+    (axes,) = figures.off_target(own, AIM).axes
     assert axes.get_title(loc="left").endswith("LoRA rank 1, one matrix 16 German tokens")
     assert "one scalar 4" in axes.get_title(loc="left")
-    best = tables.best_fits(own, *ARGS)
+    best = tables.best_fits(own, AIM)
     for method, budget in largest.items():
         want = [fit.rise["fr"] for fit in best[method, budget]]
         np.testing.assert_allclose(_points(axes)[f"{method} fr"][:, 1], want)
 
 
 def test_success_lines_are_the_shares_of_the_summary(runs):
-    axes = figures.success_by_budget(runs, *ARGS).axes[0]
+    axes = figures.success_by_budget(runs, AIM).axes[0]
     lines = _lines(axes)
-    for method, tallies in tables.summarise_runs(runs, *ARGS).items():
-        want = [(budget, t["successes"] / t["seeds"]) for budget, t in tallies.items()]
+    for method, tallies in tables.summarise_runs(runs, AIM).items():
+        want = [(budget, t.successes / t.seeds) for budget, t in tallies.items()]
         np.testing.assert_allclose(lines[method], want)
     assert axes.get_xscale() == "log"
 
 
-def test_scale_response_lines_are_the_table_for_the_picked_component_only():
+def test_scale_response_lines_are_the_table_for_the_picked_part_only():
     rows = factory.response()
-    other = [{**row, "component": "h.1.attn.q_proj:7", "ce": 1.0, "rise": 1 - row["ce_base"]} for row in rows]
-    axes = component_figures.scale_response(rows + other, factory.PICKED, *ARGS).axes[0]
+    other = [{**row, "part": "h.1.attn.q_proj:7", "ce": 1.0, "rise": 1 - row["ce_base"]} for row in rows]
+    axes = part_figures.scale_response(rows + other, factory.PICKED, factory.CHANCE, list(factory.BASE)).axes[
+        0
+    ]
     lines = _lines(axes)
     for domain in factory.BASE:
         want = [(row["alpha"], row["ce"]) for row in rows if row["domain"] == domain]
         np.testing.assert_allclose(lines[domain], want)
     np.testing.assert_allclose(lines["chance"][:, 1], factory.CHANCE)
-    with pytest.raises(RankOneError, match="no row for component"):
-        component_figures.scale_response(rows, "h.9.attn.q_proj:7", *ARGS)
+    with pytest.raises(RankOneError, match="no row for part"):
+        part_figures.scale_response(rows, "h.9.attn.q_proj:7", factory.CHANCE, list(factory.BASE))
 
 
 def test_zero_token_bars_are_the_rises():
     rows = factory.zero_token()
-    fig = component_figures.zero_token(rows, *ARGS)
+    fig = part_figures.zero_token(rows, factory.CHANCE, list(factory.BASE))
     panels = [axes for axes in fig.axes if axes.get_visible()]
     edits = list(dict.fromkeys(row["edit"] for row in rows))
     for axes, edit in zip(panels, edits, strict=True):
@@ -137,7 +139,7 @@ def test_zero_token_bars_are_the_rises():
 
 
 def test_svg_is_reproducible_and_its_references_resolve(runs):
-    first, second = (theme.svg(figures.success_by_budget(runs, *ARGS), "a") for _ in range(2))
+    first, second = (theme.svg(figures.success_by_budget(runs, AIM), "a") for _ in range(2))
     assert first == second
     import re
 
@@ -150,7 +152,7 @@ def test_svg_is_reproducible_and_its_references_resolve(runs):
 
 def test_names_are_drawn_literally():
     rows = [{**row, "edit": "$\\frac{1}$ \x1b[31m"} for row in factory.zero_token()[:8]]
-    fig = component_figures.zero_token(rows, *ARGS)
+    fig = part_figures.zero_token(rows, factory.CHANCE, list(factory.BASE))
     assert fig.axes[0].get_title(loc="left") == r"$\frac{1}$ \x1b[31m"
     assert "<svg" in theme.svg(fig, "x")
 

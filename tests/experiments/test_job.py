@@ -102,13 +102,13 @@ def test_the_table_of_candidates(tokenizer, corpus):
     )
     picked = decomposition.names()[5]
     job.tried = [Tried(picked, 0.0, 1.0, 0.0)]
-    rows = job.component_rows(4)
+    rows = job.part_rows(4)
     score = specificity(job.importances, "de").sort(descending=True).values[:3].tolist()
     assert [r["score"] for r in rows[:3]] == pytest.approx(score)
-    assert rows[-1]["component"] == picked
+    assert rows[-1]["part"] == picked
     assert [r["picked"] for r in rows] == [False, False, False, True]
     for row in rows:
-        page = job.store.page(row["component"])
+        page = job.store.page(row["part"])
         assert row["label"] == statistical_label(page).label
         assert row["importance_de"] == pytest.approx(page.domains[0].mean_importance, abs=1e-6)
         assert set(row["firing_tokens"]) <= {t.text for t in page.input_tokens}

@@ -16,7 +16,6 @@ from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.picks import (
-    PicksConfig,
     TargetPick,
     TradeOff,
     compare_picks,
@@ -24,6 +23,7 @@ from rankone.experiments.picks import (
     trade_off,
     write_picks,
 )
+from rankone.experiments.requests import PicksRequest
 from rankone.experiments.response import scale_response
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.text.blocks import passage_blocks
@@ -57,16 +57,16 @@ def test_places_and_the_report(tmp_path):
     assert [found(3.0, 2.0, 2.0, 1.0, pick=i).place for i in range(4)] == [1, 2, 2, 4]
     out = tmp_path / "picks.json"
     picks = [found(3.0, 2.0, pick=0), found(3.0, 2.0, pick=1)]
-    table = picks_table(picks, PicksConfig())
+    table = picks_table(picks, PicksRequest())
     assert "1 of 2 picks are the best" in table.caption
     assert table.column("label") == ["German [b]words"] * 2
     assert table.column("place") == [1, 2]
-    write_picks(out, picks, PicksConfig())
+    write_picks(out, picks, PicksRequest())
     saved = json.loads(out.read_text("utf8"))
     assert (saved["best"], saved["config"]["candidates"]) == (1, 20)
     assert saved["targets"]["de"]["candidates"][1]["rise"] == 2.0
     with pytest.raises(RankOneError, match="already exists"):
-        write_picks(out, picks, PicksConfig())
+        write_picks(out, picks, PicksRequest())
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_the_whole_way(tiny, tokenizer, corpus):
     names = decomposition.names()[:3]
     store = Counted({"de": 100, "en": 100}, {names[0]: (90, 2), names[1]: (60, 1), names[2]: (50, 50)})
     labels = labelled(dict(zip(names, [("text", 0.9), ("German words", 0.9), ("text", 0.9)], strict=True)))
-    config = PicksConfig(targets=("de",), alphas=(-4.0, 5.0), tokens=30, candidates=2, tolerance=10.0)
+    config = PicksRequest(targets=("de",), alphas=(-4.0, 5.0), tokens=30, candidates=2, tolerance=10.0)
     (pick,) = compare_picks(workspace(model, decomposition, tokenizer, corpus), store, labels, config)
     assert pick.pick == names[1]  # the other one is not labelled as German
-    assert {c.component for c in pick.candidates} == set(names[:2])
+    assert {c.part for c in pick.candidates} == set(names[:2])
     rises = [c.rise for c in pick.candidates]
     assert rises == sorted(rises, reverse=True)
-    assert pick.place == 1 + (pick.own.rise < max(rises))
+    assert pick.place == 1 + (pick.picked.rise < max(rises))
     blocks = {
         d: passage_blocks(tokenizer, corpus.documents(d, "validation", 240), 64).take(30)
         for d in ("de", "en")
@@ -115,7 +115,7 @@ def test_the_whole_way(tiny, tokenizer, corpus):
             edited_cross_entropies(model, scale_edit(decomposition, {names[1]: a}), blocks)["de"] - base["de"]
             for a in config.alphas
         )
-    assert pick.own.rise == pytest.approx(max(best, 0.0), abs=1e-5)
+    assert pick.picked.rise == pytest.approx(max(best, 0.0), abs=1e-5)
 
 
 def test_an_unknown_target_is_refused_before_anything_is_measured(tiny, tokenizer, corpus):
@@ -123,5 +123,8 @@ def test_an_unknown_target_is_refused_before_anything_is_measured(tiny, tokenize
     store = Counted({"de": 100, "en": 100}, {decomposition.names()[0]: (90, 2)})
     with pytest.raises(RankOneError, match="no importances for 'dk'"):
         compare_picks(
-            workspace(model, decomposition, tokenizer, corpus), store, written(), PicksConfig(targets=("dk",))
+            workspace(model, decomposition, tokenizer, corpus),
+            store,
+            written(),
+            PicksRequest(targets=("dk",)),
         )

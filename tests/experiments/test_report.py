@@ -38,7 +38,7 @@ def test_hostile_rollouts_come_out_inert(source):
 
 def test_every_number_in_the_glance_table_is_the_tables(source):
     header, *rows = Page(source).tables["glance-table"]
-    counted = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")
+    counted = tables.summarise_runs(factory.runs(), factory.AIM)
     smallest = tables.smallest_budget(counted)
     assert [row[0] for row in rows] == [method_name(method) for method in factory.METHODS]
     domains = [d for d in factory.BASE if d != "de"]
@@ -46,20 +46,20 @@ def test_every_number_in_the_glance_table_is_the_tables(source):
     for row, method in zip(rows, factory.METHODS, strict=True):
         tally = counted[method][128]
         assert _value(row[1]) == smallest[method]
-        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
-        want = [tally["forget_ce"], tally["forget_rise"], *(tally["damage"][d] for d in domains)]
+        assert row[2] == f"{tally.successes} of {tally.seeds}"
+        want = [tally.forget_ce, tally.forget_rise, *(tally.damage[d] for d in domains)]
         assert [_value(cell) for cell in row[3:]] == pytest.approx(want, abs=5.1e-3)
 
 
 def test_the_sentence_states_the_counted_numbers(source):
-    tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
+    tally = tables.summarise_runs(factory.runs(), factory.AIM)["scalar"][4]
     lead = re.search(r'<p class="lead">(.*?)</p>', source).group(1)
     assert (
         f"One scalar on {factory.PICKED} (“capitalised &lt;b&gt;words&lt;/b&gt;”), trained on 4 German tokens"
         in lead
     )
-    assert f"to {tally['forget_ce']:.2f} nats per token (chance is 8.32)" in lead
-    assert f"English by +{tally['damage']['en']:.3f}" in lead
+    assert f"to {tally.forget_ce:.2f} nats per token (chance is 8.32)" in lead
+    assert f"English by +{tally.damage['en']:.3f}" in lead
     assert "LoRA rank 1: 128 tokens" in source
 
 
@@ -75,8 +75,8 @@ def test_the_story_comes_first_and_the_rest_is_folded(source):
     assert story.count("<svg") == 1
     assert "<details" not in story
     assert " open" not in folded
-    tally = tables.summarise_runs(factory.runs(), factory.CHANCE, "de", "en")["scalar"][4]
-    rises = {"German": tally["forget_rise"], "English": tally["damage"]["en"]}
+    tally = tables.summarise_runs(factory.runs(), factory.AIM)["scalar"][4]
+    rises = {"German": tally.forget_rise, "English": tally.damage["en"]}
     rows = {row[0]: row for row in Page(source).tables["damage-table"]}
     for name, rise in rises.items():
         assert _value(rows[name][3]) == pytest.approx(rise, abs=5.1e-3)
@@ -110,11 +110,11 @@ def test_methods_that_share_no_budget_are_reported_at_their_own(tmp_path):
     rows = [row for row in factory.runs(seeds=2) if row["budget"] == own[row["method"]]]
     tables.write_table(directory / "runs.parquet", rows, tables.RUNS)
     page = Page(write_report(directory).read_text("utf8"))
-    counted = tables.summarise_runs(rows, factory.CHANCE, "de", "en")
+    counted = tables.summarise_runs(rows, factory.AIM)
     for row, method in zip(page.tables["glance-table"][1:], factory.METHODS, strict=True):
         tally = counted[method][own[method]]
-        assert row[2] == f"{tally['successes']} of {tally['seeds']}"
-        assert _value(row[3]) == pytest.approx(tally["forget_ce"], abs=5.1e-3)
+        assert row[2] == f"{tally.successes} of {tally.seeds}"
+        assert _value(row[3]) == pytest.approx(tally.forget_ce, abs=5.1e-3)
 
 
 def test_missing_optional_tables_leave_a_reason(tmp_path):
@@ -148,7 +148,7 @@ def test_a_summary_that_contradicts_the_runs_is_called_out(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["runs.parquet", "summary.json", "rollouts.json", "components.parquet"])
+@pytest.mark.parametrize("name", ["runs.parquet", "summary.json", "rollouts.json", "parts.parquet"])
 def test_a_missing_needed_file_is_named(tmp_path, name):
     directory = factory.results(tmp_path, seeds=1, budgets=(2,))
     (directory / name).unlink()

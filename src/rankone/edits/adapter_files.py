@@ -23,15 +23,15 @@ def write_adapter(
     model: PreTrainedModel, factors: Mapping[str, Factors], folder: Path, base_name: str
 ) -> None:
     """Write PEFT's two files: A = read [r, d_in], B = write [d_out, r], α = r, modules named in full."""
-    own = {name: pair for name, pair in factors.items() if pair.write.shape[1] > 0}
-    if not own:
+    changing = {name: pair for name, pair in factors.items() if pair.write.shape[1] > 0}
+    if not changing:
         raise RankOneError("the edit changes nothing (rank 0 everywhere): there is no adapter to write.")
     tensors = {}
-    for name, pair in own.items():
+    for name, pair in changing.items():
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = pair.read.float()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = pair.write.float()
-    transposed = any(site.transposed for site in sites_named(model, list(own)).values())
-    ranks = {name: pair.write.shape[1] for name, pair in own.items()}
+    transposed = any(site.transposed for site in sites_named(model, list(changing)).values())
+    ranks = {name: pair.write.shape[1] for name, pair in changing.items()}
     save_tensors(folder / TENSORS, tensors)
     write_json(folder / CONFIG, _config(ranks, transposed, base_name))
 

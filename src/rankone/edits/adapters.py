@@ -70,8 +70,8 @@ class _Adapted(nn.Module):
 
     def forward(self, x: Float[Tensor, "rows t d_in"]) -> Float[Tensor, "rows t d_out"]:
         """Rows are runs × rows-per-run."""
-        own = x.reshape(self.runs, -1, x.shape[-1])
-        change = self.method.change(self.site, self.stacked, own)
+        by_run = x.reshape(self.runs, -1, x.shape[-1])
+        change = self.method.change(self.site, self.stacked, by_run)
         return self.base(x) + change.reshape(*x.shape[:-1], -1)
 
 

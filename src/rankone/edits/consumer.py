@@ -5,7 +5,7 @@ name. It reads one JSON file of instructions and writes logits and what read the
 
 kind: 'checkpoint' or 'adapter'. path: the export. base: the base model's folder (adapter). tensors: safetensors
 with `ids` [rows, length]. out: safetensors to write, `logits` [rows, length, vocab] in fp32 (of an adapter also
-`merged`, after PEFT's merge_and_unload). said: JSON to write. own_code: whether the folder's model code,
+`merged`, after PEFT's merge_and_unload). said: JSON to write. trust_code: whether the folder's model code,
 written there by RankOne, may run. paths: where packages lie. blocked: packages that cannot be imported.
 """
 
@@ -24,7 +24,7 @@ class _Blocked(MetaPathFinder):
     def __init__(self, names: list[str]) -> None:
         self.names = names
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         """Refuse a blocked package; leave all others to the usual finders."""
         del path, target
         if fullname.partition(".")[0] in self.names:
@@ -38,7 +38,7 @@ def _logits(model: Any, ids: Any) -> Any:
         return model(input_ids=ids, use_cache=False).logits.float().contiguous()
 
 
-def _model(folder: str, own_code: bool) -> Any:
+def _model(folder: str, trust_code: bool) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -46,7 +46,7 @@ def _model(folder: str, own_code: bool) -> Any:
         folder,
         dtype=torch.float32,
         output_loading_info=True,
-        trust_remote_code=own_code,
+        trust_remote_code=trust_code,
         use_safetensors=True,
         local_files_only=True,
     )
@@ -60,14 +60,14 @@ def _model(folder: str, own_code: bool) -> Any:
 def _checkpoint(asked: dict[str, Any], ids: Any) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(asked["path"], trust_remote_code=asked["own_code"], local_files_only=True)
-    return {"logits": _logits(_model(asked["path"], asked["own_code"]), ids)}
+    AutoTokenizer.from_pretrained(asked["path"], trust_remote_code=asked["trust_code"], local_files_only=True)
+    return {"logits": _logits(_model(asked["path"], asked["trust_code"]), ids)}
 
 
 def _adapter(asked: dict[str, Any], ids: Any) -> dict[str, Any]:
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(_model(asked["base"], asked["own_code"]), asked["path"]).eval()
+    model = PeftModel.from_pretrained(_model(asked["base"], asked["trust_code"]), asked["path"]).eval()
     logits = _logits(model, ids)
     return {"logits": logits, "merged": _logits(model.merge_and_unload(), ids)}
 

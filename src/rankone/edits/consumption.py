@@ -30,7 +30,12 @@ class Consumed(NamedTuple):
 
 
 def consume(
-    kind: Form, path: Path, ids: Int[Tensor, "rows length"], scratch: Path, base: Path | None, own_code: bool
+    kind: Form,
+    path: Path,
+    ids: Int[Tensor, "rows length"],
+    scratch: Path,
+    base: Path | None,
+    trust_code: bool,
 ) -> Consumed:
     """Load the export in a fresh process, offline; RankOneError with its reason where it does not load."""
     scratch = scratch.absolute()  # the process is started there
@@ -43,7 +48,7 @@ def consume(
         "tensors": str(tensors),
         "out": str(out),
         "said": str(said),
-        "own_code": own_code,
+        "trust_code": trust_code,
         "paths": _package_paths(),
         "blocked": list(BLOCKED),
     }
@@ -76,5 +81,5 @@ def run_consumer(instructions: Path, scratch: Path) -> str | None:
 def _package_paths() -> list[str]:
     """Where this process finds packages, after those of the interpreter itself; never where it was started."""
     here = Path.cwd().resolve()
-    found = [Path(entry) for entry in sys.path if entry and Path(entry).is_absolute()]
-    return [str(path) for path in found if path.exists() and path.resolve() != here]
+    entries = [Path(entry) for entry in sys.path if entry and Path(entry).is_absolute()]
+    return [str(path) for path in entries if path.exists() and path.resolve() != here]

@@ -139,9 +139,9 @@ def export_checkpoint(
         written.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
         tokenizer.save_pretrained(staging)
         del merged, written
-        own_code = isinstance(model, SimpleMLPForCausalLM) and not stock
-        consumed = consume("checkpoint", staging, reference.ids, scratch, None, own_code)
-        about = {"dtype": _label(dtype), "merge": report, "remote_code": own_code}
+        trust_code = isinstance(model, SimpleMLPForCausalLM) and not stock
+        consumed = consume("checkpoint", staging, reference.ids, scratch, None, trust_code)
+        about = {"dtype": _label(dtype), "merge": report, "remote_code": trust_code}
         verification = _verification("checkpoint", consumed, reference, limits, about)
         _accept(verification, edit, staging, out)
     return verification
@@ -169,9 +169,9 @@ def export_adapter(
         reference = _reference(model, edit, probe, torch.float32)
         refuse_read_past(model, edit.factors, reference.ids, reference.edited, limits.tolerance)
         write_adapter(model, edit.factors, staging, base_name)
-        own_code = isinstance(model, SimpleMLPForCausalLM)
-        base = _base_folder(model, source, scratch, own_code)
-        consumed = consume("adapter", staging, reference.ids, scratch, base, own_code)
+        trust_code = isinstance(model, SimpleMLPForCausalLM)
+        base = _base_folder(model, source, scratch, trust_code)
+        consumed = consume("adapter", staging, reference.ids, scratch, base, trust_code)
         if consumed.logits is None:
             consumed = Consumed("rankone", _by_our_reader(staging, base, reference.ids))
         about = {
@@ -194,9 +194,9 @@ def name_of(model: PreTrainedModel) -> str:
     return path.name if path.parent == ASSETS and path.name in BUILTIN_MODELS else name
 
 
-def _base_folder(model: PreTrainedModel, source: Path | str, scratch: Path, own_code: bool) -> Path:
+def _base_folder(model: PreTrainedModel, source: Path | str, scratch: Path, trust_code: bool) -> Path:
     """The base model's folder; a copy where there is none, or where code would be run that RankOne did not write."""
-    if isinstance(source, Path) and not own_code:
+    if isinstance(source, Path) and not trust_code:
         return source
     copied = load_model(source) if isinstance(source, Path) else model
     copied.save_pretrained(scratch / "base")

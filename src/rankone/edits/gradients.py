@@ -66,10 +66,10 @@ def scale_gradients(
     total = torch.zeros(parts.total)
     with _probed(model, parts.sites) as layers:
         for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
-            own = blocks.rows(start, start + ROWS_AT_ONCE).to(workspace.device)
-            total += _summed(model, parts, layers, own)
+            chunk = blocks.rows(start, start + ROWS_AT_ONCE).to(workspace.device)
+            total += _summed(model, parts, layers, chunk)
             if bar is not None:
-                bar.advance(own.tokens)
+                bar.advance(chunk.tokens)
     if not torch.isfinite(total).all():
         raise RankOneError("the gradient of the cross-entropy is not finite on this text.")
     return total / blocks.tokens
@@ -89,12 +89,12 @@ def _summed(
     each = []
     for site in parts.sites:
         read, write = parts.factors(site)
-        own = read.new_zeros(read.shape[1])
+        total = read.new_zeros(read.shape[1])
         for x, _ in layers[site].calls:
             gradient = next(gradients)
             if gradient is not None:
-                own += _per_part(x, gradient, read.detach(), write.detach())
-        each.append(own)
+                total += _per_part(x, gradient, read.detach(), write.detach())
+        each.append(total)
         layers[site].calls.clear()
     return torch.cat(each).cpu()
 

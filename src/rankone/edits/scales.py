@@ -59,15 +59,17 @@ class Scales:
         self.name, self.parts, self.components = name, parts, list(components)
         self._start = start
         members = components.values() if isinstance(components, Mapping) else [[c] for c in components]
-        self._members = [list(own) for own in members]
+        self._members = [list(group) for group in members]
         self._refuse_twice()
         # Of each site: the parts, and the number of the scale of each.
         self._by_site: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for index, members in enumerate(self._members):
             for member in members:
                 self._by_site[parts.locate(member)[0]].append((member, index))
-        self._owners = {site: [index for _, index in own] for site, own in self._by_site.items()}
-        self._factors = {site: self._vectors([m for m, _ in own]) for site, own in self._by_site.items()}
+        self._owners = {site: [index for _, index in grouped] for site, grouped in self._by_site.items()}
+        self._factors = {
+            site: self._vectors([m for m, _ in grouped]) for site, grouped in self._by_site.items()
+        }
 
     def _refuse_twice(self) -> None:
         owners: dict[tuple[str, str, int], str] = {}

@@ -37,8 +37,8 @@ def _mean(importances: Importances, domains: Sequence[str]) -> Float[Tensor, " s
 
 def specificity(importances: Importances, *forget: str) -> Float[Tensor, " subcomponents"]:
     """Mean importance on the forget domain (of several, where it is least) minus the largest on any other domain."""
-    own = torch.stack([importances.of(domain) for domain in forget]).min(0).values
-    return own - importances.others(*forget)
+    least = torch.stack([importances.of(domain) for domain in forget]).min(0).values
+    return least - importances.others(*forget)
 
 
 def top_names(importances: Importances, score: Float[Tensor, " subcomponents"], count: int) -> list[str]:
@@ -48,8 +48,8 @@ def top_names(importances: Importances, score: Float[Tensor, " subcomponents"], 
 
 def specific_names(importances: Importances, forget: str, ratio: float) -> list[str]:
     """All subcomponents whose importance on the forget domain is over `ratio` times that on every other domain."""
-    own, others = importances.of(forget), importances.others(forget)
-    chosen = (own > ratio * others) & (own > 1e-3)
+    wanted, others = importances.of(forget), importances.others(forget)
+    chosen = (wanted > ratio * others) & (wanted > 1e-3)
     return [name for name, keep in zip(importances.names, chosen.tolist(), strict=True) if keep]
 
 
@@ -82,9 +82,9 @@ def separation(
     An edit adds (α − 1) (v·x) u at every position, important or not: what keeps it off other domains is that v·x is
     small there, which importance alone does not say.
     """
-    own = activations[forget].abs()
+    wanted = activations[forget].abs()
     others = torch.stack([activations[d].abs() for d in domains if d != forget]).max(0).values
-    return own / others.clamp_min(1e-12).maximum(own / 100)
+    return wanted / others.clamp_min(1e-12).maximum(wanted / 100)
 
 
 def labelled_candidates(

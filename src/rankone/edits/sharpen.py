@@ -29,12 +29,12 @@ ORIGIN = "sharpened"
 
 def sharpened_read(
     read: Float[Tensor, " d"],
-    own: Float[Tensor, "d d"],
+    target: Float[Tensor, "d d"],
     others: Float[Tensor, "d d"],
     ridge: float = RIDGE,
 ) -> Float[Tensor, " d"]:
     """v′ for a read direction v, from the second moments on target text (`own`) and on other text (float64 inside)."""
-    wide, on, off = read.double(), own.double(), others.double()
+    wide, on, off = read.double(), target.double(), others.double()
     level = ridge * off.diagonal().mean().clamp_min(1e-20)
     direction = torch.linalg.solve(off + level * torch.eye(len(off)).to(off), wide)
     seen = on @ direction
@@ -63,13 +63,13 @@ def sharpen(
         place = f"{known.locate(name)[0]}:{name.rpartition(':')[2]}"
         if places.setdefault(place, name) != name:
             raise RankOneError(f"'{places[place]}' and '{name}' would both become '{ORIGIN}/{place}'.")
-    own, others = _moments(workspace, request, against, [known.locate(name)[0] for name in request.names])
+    target, others = _moments(workspace, request, against, [known.locate(name)[0] for name in request.names])
     factors: dict[str, tuple[list[Tensor], list[Tensor], list[int]]] = {}
     rows = []
     for place, name in places.items():
         site, _, number = place.rpartition(":")
         v, u = known.vectors(name)
-        on, off = own[site].input_second(), others[site].input_second()
+        on, off = target[site].input_second(), others[site].input_second()
         new = sharpened_read(v, on, off, request.ridge)
         reads, writes, numbers = factors.setdefault(site, ([], [], []))
         reads.append(new)
@@ -95,11 +95,11 @@ def _moments(
     workspace: Workspace, request: SharpenRequest, against: tuple[str, ...], sites: list[str]
 ) -> tuple[Moments, Moments]:
     """Moments on the target's text, and the mean of those on the others, each domain with the same weight."""
-    found = list(sites_named(workspace.model, sorted(set(sites))).values())
+    chosen = list(sites_named(workspace.model, sorted(set(sites))).values())
 
     def collected(domain: str) -> Mapping:
         text = workspace.blocks(domain, "train", request.tokens)
-        return collect_moments(workspace.model, found, text.ids, text.present, side="input")
+        return collect_moments(workspace.model, chosen, text.ids, text.present, side="input")
 
     others = [collected(domain) for domain in against]
     return collected(request.of), combined(others, [1.0] * len(others))

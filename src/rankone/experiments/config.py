@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -110,6 +110,10 @@ class JobConfig(Config):
         values = {"forget": self.forget, "retain": tuple(held), "chance": chance, "cap": cap}
         return Aim.checked({**values, "tolerance": self.tolerance}, "aim")
 
+    def judged(self, chance: float) -> Aim:
+        """What its results are judged by: the one domain `retain` has to stay, whatever else was held in the fits."""
+        return Aim(forget=self.forget, retain=(self.retain,), chance=chance, tolerance=self.tolerance)
+
     def rate(self, method: str, budget: int) -> Rate:
         """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
         known = self.rates.get(method, {})
@@ -141,12 +145,12 @@ class Measured(Config):
     ce: dict[str, float]
     error: dict[str, float | None] = Field(default_factory=dict)
     short: dict[str, int] = Field(default_factory=dict)
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, object] = Field(default_factory=dict)
 
 
 def resolved(config: JobConfig, folder: Path) -> JobConfig:
     """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
-    update: dict[str, Any] = {}
+    update: dict[str, object] = {}
     if config.rates_from is not None:
         update |= {
             "rates": _json(folder / config.rates_from, "select-rates").get("rates"),
@@ -167,7 +171,7 @@ def read_measured(path: Path) -> Measured:
     return Measured.checked(_json(path, "measure"), str(path))
 
 
-def _json(path: Path, verb: str) -> dict[str, Any]:
+def _json(path: Path, verb: str) -> dict[str, object]:
     if not path.is_file():
         raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
     return read_json(path)

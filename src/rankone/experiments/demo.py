@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run, describe
@@ -13,12 +12,14 @@ from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.report.page import write_report
+from rankone.experiments.report.results import JobSummary
 from rankone.experiments.response import rises, scale_response
 from rankone.experiments.tables import (
     RESPONSE,
     RUNS,
     ZERO_TOKEN,
-    components_schema,
+    Row,
+    parts_schema,
     smallest_budget,
     summarise_runs,
     write_table,
@@ -33,7 +34,7 @@ from rankone.text.corpus import described
 
 
 @holds("out")
-def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
+def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
     """Run the job, write all tables and the report into `out`, and return the summary.
 
     Text, harvest and whatever else is named are read first, so that what is lacking is said before `out` is made.
@@ -52,31 +53,26 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> dict[str, Any]:
     _zero_token(job, test, base, reference, out)
     if job.evidence is not None:
         write_json(out / "evidence.json", job.evidence.plain())
-    write_json(out / "rollouts.json", job.rollouts(_shown(fits).edit))
-    summary = _summary(job, rows, base)
-    summary["seconds"] = time.monotonic() - clock
-    peak = peak_bytes()
-    if peak is not None:
-        summary["peak_memory_bytes"] = peak
-    write_json(out / "summary.json", summary)
+    write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(_shown(fits).edit)])
+    summary = _summary(job, rows, base, time.monotonic() - clock)
+    write_json(out / "summary.json", summary.model_dump(mode="json", exclude_none=True))
     write_report(out)
     return summary
 
 
 def _rank(job: Job, out: Path) -> None:
-    log.info(f"looking into {job.workspace.require_parts().total:,} subcomponents on training text")
-    rows = job.component_rows()
-    write_table(out / "components.parquet", rows, components_schema(job.importances.domains))
+    log.info(f"looking into {job.workspace.require_parts().total:,} parts on training text")
+    write_table(out / "parts.parquet", job.part_rows(), parts_schema(job.importances.domains))
 
 
 def _fit_and_measure(
     job: Job, runs: dict[str, list[Run]], test: dict[str, Blocks], base: dict[str, float]
-) -> tuple[list[dict[str, Any]], dict[str, list[Fit]]]:
+) -> tuple[list[Row], dict[str, list[Fit]]]:
     rows, fitted = [], {}
-    for method, own in runs.items():
-        with meter(f"fit {method}", job.fit_steps(method, own)) as bar:
-            fitted[method] = job.fit(method, own, bar)
-        with meter(f"measure {method}", len(own)) as bar:
+    for method, planned in runs.items():
+        with meter(f"fit {method}", job.fit_steps(method, planned)) as bar:
+            fitted[method] = job.fit(method, planned, bar)
+        with meter(f"measure {method}", len(planned)) as bar:
             for fit in fitted[method]:
                 rows += fit_rows(
                     job, method, fit, base, edited_cross_entropies(job.workspace.model, fit.edit, test)
@@ -85,13 +81,11 @@ def _fit_and_measure(
     return rows, fitted
 
 
-def fit_rows(
-    job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]
-) -> list[dict[str, Any]]:
+def fit_rows(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> list[Row]:
     """Rows of `runs.parquet` for one fit."""
     alpha = float(fit.parameters["alpha"][0]) if kind_named(method).one_scale else None
     return [
-        {"method": method, **describe(fit), "alpha": alpha, "role": job.role(row["domain"]), **row}
+        {"method": method, **describe(fit), "alpha": alpha, "role": job.judged.role(row["domain"]), **row}
         for row in rises(base, edited)
     ]
 
@@ -100,8 +94,7 @@ def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Pa
     name, alphas = job.pick, job.config.alphas
     with meter("scale response", len(alphas)) as bar:
         rows = scale_response(job.workspace, [name], alphas, test, base, bar)
-    rows = [{"component": name, **row} for row in rows]
-    write_table(out / "response.parquet", rows, RESPONSE)
+    write_table(out / "response.parquet", [{"part": name, **row} for row in rows], RESPONSE)
 
 
 def _zero_token(
@@ -141,21 +134,17 @@ def _shown(fits: dict[str, list[Fit]]) -> Fit:
     return next(fit for fit in fits[method] if fit.run.forget.tokens == budget)
 
 
-def _summary(job: Job, rows: list[dict[str, Any]], base: dict[str, float]) -> dict[str, Any]:
-    config = job.config
-    tallies = summarise_runs(rows, job.workspace.chance, config.forget, config.retain)
-    return {
-        "chance": job.workspace.chance,
-        "forget": config.forget,
-        "retain": config.retain,
-        "base": base,
-        "component": job.pick,
-        "label": job.labels.best(job.pick).label,
-        "methods": {m: {str(b): dict(t) for b, t in own.items()} for m, own in tallies.items()},
-        "smallest_budget": smallest_budget(tallies),
-        "provenance": {
-            **environment(),
-            "text": described(job.workspace.corpus),
-            "config": config.model_dump(),
-        },
-    }
+def _summary(job: Job, rows: list[Row], base: dict[str, float], seconds: float) -> JobSummary:
+    tallies = summarise_runs(rows, job.judged)
+    config = {"text": described(job.workspace.corpus), "config": job.config.model_dump()}
+    return JobSummary(
+        aim=job.judged,
+        base=base,
+        part=job.pick,
+        label=job.labels.best(job.pick).label,
+        methods=tallies,
+        smallest_budget=smallest_budget(tallies),
+        provenance={**environment(), **config},
+        seconds=seconds,
+        peak_memory_bytes=peak_bytes(),
+    )

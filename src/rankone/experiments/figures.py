@@ -11,12 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from rankone.experiments.names import method_name, method_order, method_styles
+from rankone.edits.fitting.aim import CHANCE_SHARE, Aim
+from rankone.experiments.names import domain_names, method_name, method_order, method_styles
 from rankone.experiments.tables import (
-    CHANCE_SHARE,
     DAMAGE_BAR,
     Fit,
     Row,
+    Tallies,
     best_fits,
     compared_budgets,
     domains_of,
@@ -31,27 +32,29 @@ _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "f
 
 
 @themed
-def trade_off(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
-    """One panel per budget, one point per run: forget CE rise (x) against retain CE rise (y), nats per token.
+def trade_off(rows: Sequence[Row], aim: Aim) -> Figure:
+    """One panel per budget, one point per run: forget CE rise (x) against the worst retain CE rise (y), nats per token.
 
-    `chance` is ln V in nats. Runs more than 1.8 times as far as chance are counted and marked at the right
+    Runs more than 1.8 times as far as chance are counted and marked at the right
     edge. Scalar runs are filled where α < 0, pale where 0 ≤ α ≤ 1, hollow where α > 1.
     """
-    every = fits(rows, forget, retain)
+    every, forget = fits(rows, aim), aim.domain
     budgets = sorted({fit.budget for fit in every})
     columns = _columns(len(budgets))
     lines = math.ceil(len(budgets) / columns)
-    title = f"Removing {domain_name(forget)} against damage to {domain_name(retain)}: every run, by budget"
+    title = (
+        f"Removing {domain_name(forget)} against damage to {domain_names(aim.retain)}: every run, by budget"
+    )
     note = "y is linear up to 0.1 and logarithmic beyond; shaded: counted as success"
     fig = figure(
         min(3.3, 9.5 / columns) * columns + 0.4, 2.4 * lines + 1.3, title, note, list(_method_keys(every))
     )
     grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
-    target = chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
+    target = aim.chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
     for axes, budget in zip(grid, budgets, strict=False):
-        _trade_off_panel(axes, [fit for fit in every if fit.budget == budget], target, chance, forget, retain)
+        _trade_off_panel(axes, [fit for fit in every if fit.budget == budget], target, aim)
         axes.set_title(f"{budget:,} {domain_name(forget)} tokens")
-    _trade_off_axes(grid, len(budgets), columns, every, target, (forget, retain))
+    _trade_off_axes(grid, len(budgets), columns, every, target, aim)
     return fig
 
 
@@ -62,16 +65,14 @@ def _columns(panels: int) -> int:
     return min((3, 4), key=lambda columns: -panels % columns)
 
 
-def _trade_off_panel(
-    axes: Axes, group: list[Fit], target: float, chance: float, forget: str, retain: str
-) -> None:
-    needed = target - (1 - CHANCE_SHARE) * chance
+def _trade_off_panel(axes: Axes, group: list[Fit], target: float, aim: Aim) -> None:
+    needed = target - (1 - CHANCE_SHARE) * aim.chance
     axes.add_patch(Rectangle((needed, -100), 1e3, 100 + DAMAGE_BAR, facecolor=SUCCESS, zorder=0))
     axes.axvline(target, color=MUTED, linestyle=":", linewidth=1.2, label="chance")
     for (method, sign), fitted in _by_sign(group).items():
-        points = [(fit.rise[forget], fit.rise[retain]) for fit in fitted]
+        points = [(fit.rise[aim.domain], aim.worst(fit.rise)) for fit in fitted]
         _scatter(axes, points, method, sign, method_styles([f.method for f in group])[method])
-    beyond = sum(fit.rise[forget] > 1.8 * target for fit in group)
+    beyond = sum(fit.rise[aim.domain] > 1.8 * target for fit in group)
     if beyond:
         axes.text(
             0.99, 0.97, f"{beyond} beyond ▸", transform=axes.transAxes, ha="right", va="top", color=MUTED
@@ -80,11 +81,11 @@ def _trade_off_panel(
 
 def _by_sign(group: Sequence[Fit]) -> dict[tuple[str, str], list[Fit]]:
     """Fits by method and by which way their scale went; methods without one scale have no sign."""
-    found: dict[tuple[str, str], list[Fit]] = {}
+    by_sign: dict[tuple[str, str], list[Fit]] = {}
     for fit in group:
-        found.setdefault((fit.method, _sign(fit.alpha)), []).append(fit)
+        by_sign.setdefault((fit.method, _sign(fit.alpha)), []).append(fit)
     order = method_order([fit.method for fit in group])
-    return dict(sorted(found.items(), key=lambda item: (-order.index(item[0][0]), item[0][1])))
+    return dict(sorted(by_sign.items(), key=lambda item: (-order.index(item[0][0]), item[0][1])))
 
 
 def _sign(alpha: float | None) -> str:
@@ -112,10 +113,9 @@ def _scatter(
 
 
 def _trade_off_axes(
-    grid: Sequence[Axes], used: int, columns: int, every: list[Fit], target: float, names: tuple[str, str]
+    grid: Sequence[Axes], used: int, columns: int, every: list[Fit], target: float, aim: Aim
 ) -> None:
-    forget, retain = names
-    rises = [fit.rise[retain] for fit in every]
+    forget, rises = aim.domain, [aim.worst(fit.rise) for fit in every]
     right = max([target, *(fit.rise[forget] for fit in every if fit.rise[forget] <= 1.8 * target)])
     left = min(0.0, *(fit.rise[forget] for fit in every))
     for i, axes in enumerate(grid):
@@ -125,7 +125,7 @@ def _trade_off_axes(
         rise_axis(axes, min(rises), max(rises))
         axes.set_xlim(left - 0.03 * target, 1.06 * right)
         if i % columns == 0:
-            axes.set_ylabel(f"{domain_name(retain)} CE rise\n(nats per token)")
+            axes.set_ylabel(f"{domain_names(aim.retain)} CE rise\n(nats per token)")
         if i + columns >= used:
             axes.set_xlabel(f"{domain_name(forget)} CE rise (nats per token)")
             axes.tick_params(labelbottom=True)
@@ -144,17 +144,17 @@ def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
 
 
 @themed
-def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
-    """CE rise (nats per token) of every domain but `forget`: a dot per seed and method, a bar at the mean.
+def off_target(rows: Sequence[Row], aim: Aim) -> Figure:
+    """CE rise (nats per token) of every domain but the one to forget: a dot per seed and method, a bar at the mean.
 
     One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
     (`tables.best_fits`).
     """
-    summary = summarise_runs(rows, chance, forget, retain)
-    compared = compared_budgets(summary)
-    methods = method_order(list(summary))
-    domains = [name for name in domains_of(rows, forget, retain) if name != forget]
-    best = best_fits(rows, chance, forget, retain)
+    tallies, forget = summarise_runs(rows, aim), aim.domain
+    compared = compared_budgets(tallies)
+    methods = method_order(list(tallies))
+    domains = [name for name in domains_of(rows, aim) if name != forget]
+    best = best_fits(rows, aim)
     title = f"What else changed: CE rise outside {domain_name(forget)}, a dot per seed, a bar at the mean"
     note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
     width = min(9.6, max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4))
@@ -165,11 +165,11 @@ def off_target(rows: Sequence[Row], chance: float, forget: str, retain: str) -> 
     for axes, budgets in zip(grid, compared, strict=True):
         groups = {m: best[m, budgets[m]] for m in methods}
         _off_target_panel(axes, groups, domains)
-        share = ", ".join(_count(summary, m, budgets[m]) for m in methods)
+        share = ", ".join(_count(tallies, m, budgets[m]) for m in methods)
         axes.set_title(f"{budgets_named(budgets)} {domain_name(forget)} tokens")
         axes.set_title(f"succeeded: {share}", loc="right", fontweight="normal", color=MUTED)
         rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
-    _off_target_axes(grid, rises, domains)
+    _off_target_axes(grid, rises, domains, aim)
     return fig
 
 
@@ -189,9 +189,8 @@ def _key(method: str, style: tuple[str, str], face: str | None = None, name: str
     )
 
 
-def _count(summary: dict, method: str, budget: int) -> str:
-    tally = summary[method][budget]
-    return f"{method_name(method)} {tally['successes']}/{tally['seeds']}"
+def _count(tallies: Tallies, method: str, budget: int) -> str:
+    return f"{method_name(method)} {tallies[method][budget].said}"
 
 
 def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str]) -> None:
@@ -223,7 +222,7 @@ def _jitter(k: int) -> float:
     return 0.6 * ((0.5 + 0.618034 * k) % 1.0) - 0.3
 
 
-def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequence[str]) -> None:
+def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequence[str], aim: Aim) -> None:
     for axes in grid:
         rise_axis(axes, min(rises), max(rises))
         axes.set_ylabel("CE rise\n(nats per token)")
@@ -231,19 +230,19 @@ def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequ
         for j in range(1, len(domains)):
             axes.axvline(j - 0.5, color=FAINT, linewidth=0.6)
         axes.set_xlim(-0.5, len(domains) - 0.5)
-        names = [domain_name(d) + ("\n(retain)" if j == 0 else "") for j, d in enumerate(domains)]
+        names = [domain_name(d) + ("\n(retain)" if d in aim.retain else "") for d in domains]
         axes.set_xticks(range(len(domains)), names)
         axes.tick_params(axis="x", length=0)
 
 
 @themed
-def success_by_budget(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Figure:
+def success_by_budget(rows: Sequence[Row], aim: Aim) -> Figure:
     """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic)."""
-    summary = summarise_runs(rows, chance, forget, retain)
-    budgets = sorted({budget for tallies in summary.values() for budget in tallies})
+    tallies, forget = summarise_runs(rows, aim), aim.domain
+    budgets = sorted({budget for by_budget in tallies.values() for budget in by_budget})
     title = f"How many {domain_name(forget)} tokens each method needs"
     note = (
-        f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_name(retain)} rise "
+        f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
         f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds"
     )
     fig = figure(4.65, 2.9, title, note)
@@ -251,8 +250,8 @@ def success_by_budget(rows: Sequence[Row], chance: float, forget: str, retain: s
     axes.set_xscale("log", base=2)
     axes.axhline(8 / 9, color=MUTED, linestyle=":", linewidth=1.2, label="8 of 9")
     ends, texts = [], []
-    for i, (method, (colour, marker)) in enumerate(method_styles(list(summary)).items()):
-        shares = {b: t["successes"] / t["seeds"] for b, t in summary[method].items()}
+    for i, (method, (colour, marker)) in enumerate(method_styles(list(tallies)).items()):
+        shares = {b: t.successes / t.seeds for b, t in tallies[method].items()}
         x, y = list(shares), list(shares.values())
         width = max(1.2, 5.0 - 1.2 * i)  # later lines are thinner, so that lines that coincide all show
         axes.plot(x, y, color=colour, marker=marker, markersize=4 + width, linewidth=width, label=method)

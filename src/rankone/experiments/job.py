@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from rankone.decomposition.evidence.records import Outline
 from rankone.edits.adapters import Method
@@ -30,7 +29,7 @@ from rankone.edits.selection import (
 )
 from rankone.edits.sharpen import sharpen
 from rankone.experiments.config import JobConfig, MethodName
-from rankone.experiments.measure import rollout
+from rankone.experiments.measure import Rollout, rollout
 from rankone.harvest.brief import brief_harvest
 from rankone.harvest.reading.page import most_informative
 from rankone.harvest.reading.store import HarvestStore
@@ -110,6 +109,11 @@ class Job:
         """What all fits are for."""
         return self.config.aim(self.workspace.chance)
 
+    @property
+    def judged(self) -> Aim:
+        """What its results are judged by."""
+        return self.config.judged(self.workspace.chance)
+
     @cached_property
     def retain_text(self) -> RetainText:
         """Rows of the held domains with what the base model says there."""
@@ -151,13 +155,8 @@ class Job:
         """Text of every evaluated domain in one split."""
         return self.workspace.text(self.config.evaluated, split, tokens)
 
-    def role(self, domain: str) -> str:
-        """What a domain is in this job."""
-        roles = {self.config.forget: "forget", self.config.retain: "retain"}
-        return roles.get(domain, "off-target")
-
-    def component_rows(self, count: int = 20) -> list[dict[str, Any]]:
-        """The table of the most forget-specific subcomponents: label, importance per domain, firing and output tokens."""
+    def part_rows(self, count: int = 20) -> list[dict[str, object]]:
+        """The table of the most forget-specific parts: label, importance per domain, firing and output tokens."""
         importances, single = self.importances, self.pick
         score = specificity(importances, self.config.forget)
         names = top_names(importances, score, count)
@@ -167,7 +166,7 @@ class Job:
         return [
             {
                 "rank": rank + 1,
-                "component": name,
+                "part": name,
                 "label": self.labels.best(name).label,
                 "score": float(score[columns[name]]),
                 **{f"importance_{d}": float(importances.of(d)[columns[name]]) for d in importances.domains},
@@ -178,7 +177,7 @@ class Job:
         ]
 
     def _tokens(self, name: str, top: int = 8) -> dict[str, list[str]]:
-        """The most informative tokens of one subcomponent."""
+        """The most informative tokens of one part."""
         page = self.store.page(name, examples=0)
         sides = {"firing_tokens": page.input_tokens, "output_tokens": page.output_tokens}
         return {
@@ -201,14 +200,14 @@ class Job:
         edits[f"α = {probe:g} on {single}"] = scale_edit(parts, {single: probe})
         return edits
 
-    def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[dict[str, str]]:
+    def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[Rollout]:
         """Greedy continuations before and after an edit."""
-        prompts = [(d, p) for d, own in self.config.prompts.items() for p in own]
+        prompts = [(d, p) for d, texts in self.config.prompts.items() for p in texts]
         model, tokenizer = self.workspace.model, self.workspace.tokenizer
         before = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
         with edit.applied(model):
             after = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
         return [
-            {"prompt": p, "domain": d, "before": b, "after": a}
+            Rollout(prompt=p, domain=d, before=b, after=a)
             for (d, p), b, a in zip(prompts, before, after, strict=True)
         ]

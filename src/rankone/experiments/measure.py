@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rankone.core.config import Config
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.cross_entropy import cross_entropies, text_losses
 from rankone.metrics.damage import damages
@@ -13,6 +14,15 @@ from rankone.metrics.damage_record import Damage
 from rankone.models.greedy import end_ids, greedy
 from rankone.text.blocks import Blocks, encode
 from rankone.text.openers import opener_id
+
+
+class Rollout(Config):
+    """An entry of `rollouts.json`: a prompt, its domain, and its greedy continuations before and after an edit."""
+
+    prompt: str
+    domain: str
+    before: str
+    after: str
 
 
 def edited_cross_entropies(
@@ -35,5 +45,5 @@ def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: 
     first = opener_id(tokenizer)
     (said,) = encode(tokenizer, [prompt])
     ids = said if first is None else [first, *said]
-    (found,) = greedy(model, [ids], tokens, end_ids(model, tokenizer))
-    return str(tokenizer.decode(found, skip_special_tokens=True))
+    (continuation,) = greedy(model, [ids], tokens, end_ids(model, tokenizer))
+    return str(tokenizer.decode(continuation, skip_special_tokens=True))

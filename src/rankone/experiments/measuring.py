@@ -22,7 +22,7 @@ def measure_model(
     """
     corpus = workspace.corpus
     text = workspace.text(corpus.domains(), split, tokens)
-    losses = text_losses(workspace.model, text)
+    scored = text_losses(workspace.model, text)
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(
@@ -30,8 +30,8 @@ def measure_model(
         text=described(corpus),
         split=split,
         tokens=tokens,
-        ce={d: own.mean for d, own in losses.items()},
-        error={d: own.error for d, own in losses.items()},
+        ce={d: losses.mean for d, losses in scored.items()},
+        error={d: losses.error for d, losses in scored.items()},
         short=shortages(text, tokens),
         provenance={
             **environment(),

@@ -8,6 +8,7 @@ from rankone.core.escaping import visible
 from rankone.edits.methods.registry import kinds
 from rankone.render.colours import PALETTE
 from rankone.render.theme import MARKERS
+from rankone.text.domains import domain_name
 
 DOMAIN_SLOTS = {
     **{"de": 0, "en": 1, "fr": 2, "es": 3, "it": 4, "nl": 5, "sv": 7, "code": 6},
@@ -34,15 +35,20 @@ def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {m: (PALETTE[slots[m] % 8], MARKERS[slots[m] % 8]) for m in method_order(methods)}
 
 
+def domain_names(domains: Sequence[str]) -> str:
+    """Several domains by their names."""
+    return ", ".join(map(domain_name, domains))
+
+
 def domain_colours(domains: Sequence[str]) -> dict[str, str]:
     """Colour per domain: the same in every figure and on every page for the known ones, as long as there are colours.
 
     A domain whose colour is taken by one before it, or that is not known, gets the first one free.
     """
-    found: dict[str, str] = {}
+    colours: dict[str, str] = {}
     known = [d for d in domains if d in DOMAIN_SLOTS]
     for domain in [*known, *(d for d in domains if d not in DOMAIN_SLOTS)]:
         start = DOMAIN_SLOTS.get(domain, 0)
         slots = [PALETTE[(start + i) % len(PALETTE)] for i in range(len(PALETTE))]
-        found[domain] = next((colour for colour in slots if colour not in found.values()), slots[0])
-    return found
+        colours[domain] = next((colour for colour in slots if colour not in colours.values()), slots[0])
+    return colours

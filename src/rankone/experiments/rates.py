@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from rankone.core.artifact import environment, refuse_existing, write_json
-from rankone.edits.fitting.run import Fit, Run
+from rankone.core.config import Config
+from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.edits.methods.registry import kind_named
+from rankone.experiments.config import Rate
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.tables import DAMAGE_BAR
@@ -22,13 +25,38 @@ MARGINS = (1.0, 1.05, 1.1)
 VALIDATION_TOKENS = 700
 
 
+class Scored(Rate):
+    """One fit of a setting and its score on validation text (`select`)."""
+
+    method: str
+    budget: int
+    seed: int
+    forget_ce: float
+    retain_rise: float
+    steps: int
+    score: float
+
+    @property
+    def rate(self) -> Rate:
+        """The setting alone."""
+        return Rate(learning_rate=self.learning_rate, retain_weight=self.retain_weight, margin=self.margin)
+
+
+class SelectedRates(Config):
+    """What `select-rates` writes: the best rate by method and budget, and every setting that was tried."""
+
+    rates: dict[str, dict[int, Rate]]
+    settings: tuple[Scored, ...]
+    provenance: dict[str, object] = Field(default_factory=environment)
+
+
 def settings(method: str) -> Iterator[tuple[float, float, float]]:
     """All (learning rate, λ, cap) that are tried of a method."""
     kind = kind_named(method)
     return product(kind.learning_rates, kind.retain_weights, MARGINS)
 
 
-def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
+def select(job: Job, out: Path, seeds: int = 2) -> SelectedRates:
     """Fit every (rate, λ, cap) of the grids at every budget and seed, score on validation text, write the best to `out`.
 
     Score of a setting: mean over seeds of min(CE_forget, chance) − CE_base,forget − 10 · max(0, rise_retain − 0.1)
@@ -41,7 +69,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
         d: job.workspace.blocks(d, "validation", VALIDATION_TOKENS) for d in (config.forget, config.retain)
     }
     base = cross_entropies(job.workspace.model, text)
-    rows: list[dict[str, Any]] = []
+    scored: list[Scored] = []
     for method, budgets in config.budgets.items():
         runs = [
             Run(job.forget_text(budget, 1000 + seed), 1000 + seed, weight, rate, margin)
@@ -54,41 +82,27 @@ def select(job: Job, out: Path, seeds: int = 2) -> dict[str, Any]:
         with meter(f"score {method}", len(fits)) as bar:
             for fit in fits:
                 edited = edited_cross_entropies(job.workspace.model, fit.edit, text)
-                rows.append(_row(job, method, fit, base, edited))
+                scored.append(_scored(job, method, fit, base, edited))
                 bar.advance(1)
-    chosen = _choose(rows)
-    write_json(out, {"rates": chosen, "settings": rows, "provenance": environment()})
-    return chosen
+    selected = SelectedRates(rates=_choose(scored), settings=tuple(scored))
+    write_json(out, selected.model_dump(mode="json"))
+    return selected
 
 
-def _row(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> dict[str, Any]:
+def _scored(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> Scored:
     forget, retain = job.config.forget, job.config.retain
     damage = edited[retain] - base[retain]
     removal = min(edited[forget], job.workspace.chance) - base[forget]
-    return {
-        "method": method,
-        "budget": fit.run.forget.tokens,
-        "seed": fit.run.seed,
-        "learning_rate": fit.run.learning_rate,
-        "retain_weight": fit.run.retain_weight,
-        "margin": fit.run.margin,
-        "forget_ce": edited[forget],
-        "retain_rise": damage,
-        "steps": fit.steps,
-        "score": removal - damage - 10 * max(0.0, damage - DAMAGE_BAR),
-    }
+    score = removal - damage - 10 * max(0.0, damage - DAMAGE_BAR)
+    measured = {"forget_ce": edited[forget], "retain_rise": damage, "score": score}
+    return Scored(method=method, **describe(fit), **measured)
 
 
-def _choose(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    scores: dict[tuple[str, int], dict[tuple[float, float, float], list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for row in rows:
-        scores[row["method"], row["budget"]][
-            row["learning_rate"], row["retain_weight"], row["margin"]
-        ].append(row["score"])
-    chosen: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
-    for (method, budget), settings in scores.items():
-        rate, weight, margin = max(settings, key=lambda key: sum(settings[key]) / len(settings[key]))
-        chosen[method][str(budget)] = {"learning_rate": rate, "retain_weight": weight, "margin": margin}
+def _choose(scored: list[Scored]) -> dict[str, dict[int, Rate]]:
+    scores: dict[tuple[str, int], dict[Rate, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in scored:
+        scores[row.method, row.budget][row.rate].append(row.score)
+    chosen: dict[str, dict[int, Rate]] = defaultdict(dict)
+    for (method, budget), tried in scores.items():
+        chosen[method][budget] = max(tried, key=lambda rate: sum(tried[rate]) / len(tried[rate]))
     return dict(chosen)

@@ -1,4 +1,4 @@
-"""What tuning is asked for and what it answers; importable without PyTorch."""
+"""What tuning and the comparison of picks are asked for, and what tuning answers; importable without PyTorch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ class TuneRequest(FitRequest):
     scale: Names = Field(min_length=1, description="what to scale: parts, or cNUMBER of --clusters")
     tokens: int = Field(default=2000, gt=0, description="test tokens per domain to measure on")
     save: Path | None = Field(default=None, description="save the edit here; must not exist")
+
+
+class PicksRequest(Config):
+    """Whose picks are compared with which candidates, by which scales, on how much text."""
+
+    targets: Names = Field(
+        default=("de", "fr", "es", "it", "code"), min_length=1, description="domains to forget"
+    )
+    candidates: int = Field(default=20, gt=0, description="most specific parts measured per target")
+    alphas: tuple[float, ...] = Field(default=(-24, -12, -6, -3, 0, 3, 6), min_length=1, description="scales")
+    tokens: int = Field(default=400, gt=0, description="validation tokens per domain")
+    tolerance: float = Field(default=0.05, gt=0, description="most rise of another domain, nats per token")
 
 
 class TuneReply(Config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from rankone.edits.scales import scale_edit
 from rankone.experiments.measure import edited_cross_entropies
@@ -16,6 +16,21 @@ from rankone.workspace import Workspace
 ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
 
 
+class Rise(TypedDict):
+    """A row of a table: cross-entropy of a domain before and after an edit, and the difference, nats per token."""
+
+    domain: str
+    ce_base: float
+    ce: float
+    rise: float
+
+
+class AlphaRise(Rise):
+    """The same at a scale α."""
+
+    alpha: float
+
+
 def scale_response(
     workspace: Workspace,
     members: Sequence[str],
@@ -23,22 +38,22 @@ def scale_response(
     text: Mapping[str, Blocks],
     base: Mapping[str, float] | None = None,
     bar: Meter | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of alpha, domain, ce_base, ce and rise (nats per token) with all `members` at each α of `alphas`.
+) -> list[AlphaRise]:
+    """A row per α of `alphas` and domain, with all `members` at that scale.
 
     members: one subcomponent, or those of a component. base: cross-entropies of the unedited model, if known.
     """
     before = cross_entropies(workspace.model, text) if base is None else base
-    rows: list[dict[str, Any]] = []
+    rows: list[AlphaRise] = []
     for alpha in alphas:
         edit = scale_edit(workspace.require_parts(), dict.fromkeys(members, alpha))
         after = before if alpha == 1 else edited_cross_entropies(workspace.model, edit, text)
-        rows += [{"alpha": alpha, **row} for row in rises(before, after)]
+        rows += [AlphaRise(alpha=alpha, **row) for row in rises(before, after)]
         if bar is not None:
             bar.advance()
     return rows
 
 
-def rises(base: Mapping[str, float], edited: Mapping[str, float]) -> list[dict[str, Any]]:
+def rises(base: Mapping[str, float], edited: Mapping[str, float]) -> list[Rise]:
     """One row per domain: CE before, after, difference."""
     return [{"domain": d, "ce_base": base[d], "ce": edited[d], "rise": edited[d] - base[d]} for d in edited]

@@ -11,23 +11,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rankone.core.artifact import atomic_file
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.edits.fitting.aim import ROLES, Aim
 
 Row = Mapping[str, Any]
 
-CHANCE_SHARE = 0.98
-"""A forget CE of at least this share of chance counts as removed."""
 DAMAGE_BAR = 0.1
-"""A rise of the retain domain's CE below this many nats per token counts as spared."""
-ROLES = ("forget", "retain", "off-target")
+"""A rise of a retained domain's CE below this many nats per token counts as spared."""
 IMPORTANCE = "importance_"
-"""Prefix of the per-domain columns of `components.parquet`."""
+"""Prefix of the per-domain columns of `parts.parquet`."""
 
 
 def _columns(*names: tuple[str, pa.DataType], nullable: tuple[str, ...] = ()) -> pa.Schema:
@@ -51,33 +50,33 @@ RUNS = _columns(
     nullable=("alpha",),
 )
 """`runs.parquet`: one row per (fit, domain); `budget` in forget tokens, `alpha` null without one scale."""
-RESPONSE = _columns(("component", pa.string()), ("alpha", pa.float64()), *_CE)
-"""`response.parquet`: CE of each domain as one subcomponent's scale moves, nothing trained."""
+RESPONSE = _columns(("part", pa.string()), ("alpha", pa.float64()), *_CE)
+"""`response.parquet`: CE of each domain as one part's scale moves, nothing trained."""
 ZERO_TOKEN = _columns(("edit", pa.string()), *_CE)
 """`zero_token.parquet`: edits that saw no forget token, and the reference model."""
-COMPONENTS = _columns(
+PARTS = _columns(
     ("rank", pa.int64()),
-    ("component", pa.string()),
+    ("part", pa.string()),
     ("label", pa.string()),
     ("score", pa.float64()),
     ("firing_tokens", pa.list_(pa.string())),
     ("output_tokens", pa.list_(pa.string())),
     ("picked", pa.bool_()),
 )
-"""`components.parquet` without its `importance_<domain>` columns; see `components_schema`."""
+"""`parts.parquet` without its `importance_<domain>` columns; see `parts_schema`."""
 SCHEMAS: dict[str, pa.Schema] = {
     "runs": RUNS,
     "response": RESPONSE,
-    "components": COMPONENTS,
+    "parts": PARTS,
     "zero_token": ZERO_TOKEN,
 }
 """Schema by file stem."""
 
 
-def components_schema(domains: Iterable[str]) -> pa.Schema:
-    """Schema of `components.parquet`: `COMPONENTS` plus one float column `importance_<domain>` per domain."""
+def parts_schema(domains: Iterable[str]) -> pa.Schema:
+    """Schema of `parts.parquet`: `PARTS` plus one float column `importance_<domain>` per domain."""
     extra = [pa.field(IMPORTANCE + domain, pa.float64(), nullable=False) for domain in domains]
-    return pa.schema([*COMPONENTS, *extra])
+    return pa.schema([*PARTS, *extra])
 
 
 def write_table(path: Path | str, rows: Sequence[Row], schema: pa.Schema) -> None:
@@ -111,14 +110,14 @@ def read_table(path: Path | str, schema: pa.Schema | None = None) -> list[dict[s
 def _schema_of(path: Path, columns: Sequence[str]) -> pa.Schema:
     if path.stem not in SCHEMAS:
         raise RankOneError(f"'{path.name}' is no table of a report.{nearest(path.stem, list(SCHEMAS))}")
-    if path.stem != "components":
+    if path.stem != "parts":
         return SCHEMAS[path.stem]
     domains = [name.removeprefix(IMPORTANCE) for name in columns if name.startswith(IMPORTANCE)]
     if not domains:
         raise RankOneError(
             f"'{path}' has no column '{IMPORTANCE}<domain>'. Write one importance column per domain."
         )
-    return components_schema(domains)
+    return parts_schema(domains)
 
 
 def _from_rows(name: str, rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
@@ -196,7 +195,12 @@ def _check_rises(table: pa.Table, name: str) -> None:
         _refuse(bad, name, "rise", "is not ce - ce_base", "Compute it from those columns.")
 
 
-Setting = tuple[float, float, float]
+class Setting(NamedTuple):
+    """What is chosen beside method, budget and seed; `margin` is the cap in units of ln V."""
+
+    retain_weight: float
+    learning_rate: float
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -206,24 +210,17 @@ class Fit:
     method: str
     budget: int
     seed: int
-    retain_weight: float
-    learning_rate: float
-    margin: float
+    setting: Setting
     alpha: float | None
     ce: dict[str, float] = field(default_factory=dict)
     rise: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def setting(self) -> Setting:
-        """What was chosen beside method, budget and seed: (retain_weight, learning_rate, margin)."""
-        return self.retain_weight, self.learning_rate, self.margin
-
-    def succeeds(self, chance: float, forget: str, retain: str) -> bool:
-        """Forget CE at least 0.98 of `chance` (nats), and the retain domain's rise under 0.1 nats."""
-        return self.ce[forget] >= CHANCE_SHARE * chance and self.rise[retain] < DAMAGE_BAR
+    def succeeds(self, aim: Aim) -> bool:
+        """The forget domain is at chance, and every retained domain's rise under DAMAGE_BAR."""
+        return aim.removed(self.ce[aim.domain]) and aim.worst(self.rise) < DAMAGE_BAR
 
 
-class Tally(TypedDict):
+class Tally(Config):
     """What one method did at one budget, under the one setting that did best there."""
 
     successes: int
@@ -236,22 +233,27 @@ class Tally(TypedDict):
     margin: float
     settings: int
 
+    @property
+    def said(self) -> str:
+        """`8/9`: how many seeds succeed."""
+        return f"{self.successes}/{self.seeds}"
 
-Summary = dict[str, dict[int, Tally]]
-_FIT = ("method", "budget", "seed", "retain_weight", "learning_rate", "margin")
+
+Tallies = dict[str, dict[int, Tally]]
+"""By method and budget (forget tokens, ascending)."""
 
 
-def fits(rows: Iterable[Row], forget: str, retain: str) -> list[Fit]:
+def fits(rows: Iterable[Row], aim: Aim) -> list[Fit]:
     """Gather the rows of `runs.parquet` into fits, in order of first appearance.
 
-    A fit is (method, budget, seed, retain_weight, learning_rate, margin). Raises RankOneError where one has two rows
-    for a domain, or none for `forget` or `retain`.
+    A fit is (method, budget, seed, setting). Raises RankOneError where one has two rows for a domain, or none for a
+    domain to forget or to hold.
     """
-    found: dict[tuple[Any, ...], Fit] = {}
+    gathered: dict[tuple[str, int, int, Setting], Fit] = {}
     for row in rows:
-        setting = {name: row[name] for name in _FIT}
-        key = tuple(setting.values())
-        fit = found.setdefault(key, Fit(**setting, alpha=row["alpha"]))
+        setting = Setting(*(row[name] for name in Setting._fields))
+        key = row["method"], row["budget"], row["seed"], setting
+        fit = gathered.setdefault(key, Fit(*key, row["alpha"]))
         if row["domain"] in fit.ce:
             raise RankOneError(
                 f"runs: fit {key} has two rows for column 'domain' = '{row['domain']}'. Keep one, or name "
@@ -259,39 +261,43 @@ def fits(rows: Iterable[Row], forget: str, retain: str) -> list[Fit]:
             )
         fit.ce[row["domain"]] = row["ce"]
         fit.rise[row["domain"]] = row["rise"]
-    for key, fit in found.items():
-        for needed in (forget, retain):
+    for key, fit in gathered.items():
+        for needed in (aim.domain, *aim.retain):
             if needed not in fit.ce:
                 raise RankOneError(f"runs: fit {key} has no row for domain '{needed}'. Measure it there too.")
-    return list(found.values())
+    return list(gathered.values())
 
 
-def domains_of(rows: Iterable[Row], forget: str, retain: str) -> list[str]:
-    """Domains of a table: the forget domain, the retain domain, then the others in order of appearance."""
-    present = dict.fromkeys(row["domain"] for row in rows)
-    first = [name for name in (forget, retain) if name in present]
+def domains_of(rows: Iterable[Row], aim: Aim) -> list[str]:
+    """Domains of a table: the one to forget, those to hold, then the others in order of appearance."""
+    return ordered([row["domain"] for row in rows], aim)
+
+
+def ordered(domains: Iterable[str], aim: Aim) -> list[str]:
+    """The domain to forget, those to hold, then the others as they come; each once."""
+    present = dict.fromkeys(domains)
+    first = [name for name in (aim.domain, *aim.retain) if name in present]
     return first + [name for name in present if name not in first]
 
 
-def best_fits(
-    rows: Iterable[Row], chance: float, forget: str, retain: str
-) -> dict[tuple[str, int], list[Fit]]:
-    """The fits of each (method, budget) under its one best setting (retain_weight, learning_rate, margin), by seed.
+def best_fits(rows: Iterable[Row], aim: Aim) -> dict[tuple[str, int], list[Fit]]:
+    """The fits of each (method, budget) under its one best setting, by seed.
 
     One setting is chosen for all seeds (choosing per seed would count luck): the one with most successes,
-    then with the largest mean of forget rise, capped at chance, less retain rise. The choice is made on the
+    then with the largest mean of forget rise, capped at chance, less the worst retain rise. The choice is made on the
     text that is reported, so it flatters every method that ran more than one setting.
     """
     settings: dict[tuple[str, int], dict[Setting, list[Fit]]] = defaultdict(lambda: defaultdict(list))
-    for fit in fits(rows, forget, retain):
+    for fit in fits(rows, aim):
         settings[fit.method, fit.budget][fit.setting].append(fit)
 
     def merit(item: tuple[Setting, list[Fit]]) -> tuple[int, float, Setting]:
         setting, group = item
+        forget = aim.domain
         net = sum(
-            min(f.ce[forget], chance) - f.ce[forget] + f.rise[forget] - f.rise[retain] for f in group
+            min(f.ce[forget], aim.chance) - f.ce[forget] + f.rise[forget] - aim.worst(f.rise) for f in group
         ) / len(group)
-        return sum(f.succeeds(chance, forget, retain) for f in group), net, setting
+        return sum(f.succeeds(aim) for f in group), net, setting
 
     return {
         key: sorted(max(options.items(), key=merit)[1], key=lambda fit: fit.seed)
@@ -299,36 +305,34 @@ def best_fits(
     }
 
 
-def summarise_runs(rows: Sequence[Row], chance: float, forget: str, retain: str) -> Summary:
-    """Count successes and average the damage: method -> budget (forget tokens, ascending) -> Tally.
+def summarise_runs(rows: Sequence[Row], aim: Aim) -> Tallies:
+    """Count successes and average the damage.
 
-    `chance` is ln V in nats; `forget` and `retain` are domains. `damage` is the mean rise (nats per token) of
-    every domain but `forget`, over the fits of the best setting (`best_fits`); `seeds` counts every seed that
-    ran at this budget, so a setting is not helped by having run fewer. `settings` is how many settings ran.
+    `damage` is the mean rise (nats per token) of every domain but the one to forget, over the fits of the best setting
+    (`best_fits`); `seeds` counts every seed that ran at this budget, so a setting is not helped by having run fewer.
+    `settings` is how many settings ran.
     """
-    every = fits(rows, forget, retain)
-    summary: Summary = {method: {} for method in dict.fromkeys(fit.method for fit in every)}
-    best = best_fits(rows, chance, forget, retain)
+    every = fits(rows, aim)
+    tallies: Tallies = {method: {} for method in dict.fromkeys(fit.method for fit in every)}
+    best = best_fits(rows, aim)
     for method, budget in sorted(best, key=lambda key: key[1]):
         there = [fit for fit in every if (fit.method, fit.budget) == (method, budget)]
-        summary[method][budget] = _tally(best[method, budget], there, chance, forget, retain)
-    return summary
+        tallies[method][budget] = _tally(best[method, budget], there, aim)
+    return tallies
 
 
-def _tally(group: list[Fit], there: list[Fit], chance: float, forget: str, retain: str) -> Tally:
+def _tally(group: list[Fit], there: list[Fit], aim: Aim) -> Tally:
     return Tally(
-        successes=sum(fit.succeeds(chance, forget, retain) for fit in group),
+        successes=sum(fit.succeeds(aim) for fit in group),
         seeds=len({fit.seed for fit in there}),
         damage={
             name: _mean([f.rise[name] for f in group if name in f.rise])
             for name in group[0].rise
-            if name != forget
+            if name != aim.domain
         },
-        forget_ce=_mean([fit.ce[forget] for fit in group]),
-        forget_rise=_mean([fit.rise[forget] for fit in group]),
-        retain_weight=group[0].retain_weight,
-        learning_rate=group[0].learning_rate,
-        margin=group[0].margin,
+        forget_ce=_mean([fit.ce[aim.domain] for fit in group]),
+        forget_rise=_mean([fit.rise[aim.domain] for fit in group]),
+        **group[0].setting._asdict(),
         settings=len({fit.setting for fit in there}),
     )
 
@@ -342,24 +346,24 @@ def needed_successes(seeds: int) -> int:
     return -(-8 * seeds // 9)
 
 
-def smallest_budget(summary: Summary) -> dict[str, int | None]:
+def smallest_budget(tallies: Tallies) -> dict[str, int | None]:
     """Per method the smallest budget (forget tokens) at which at least 8 of 9 seeds succeed, else None."""
     return {
         method: next(
-            (b for b in sorted(tallies) if tallies[b]["successes"] >= needed_successes(tallies[b]["seeds"])),
+            (b for b in sorted(by_budget) if by_budget[b].successes >= needed_successes(by_budget[b].seeds)),
             None,
         )
-        for method, tallies in summary.items()
+        for method, by_budget in tallies.items()
     }
 
 
-def compared_budgets(summary: Summary) -> list[dict[str, int]]:
+def compared_budgets(tallies: Tallies) -> list[dict[str, int]]:
     """At which budget each method is compared with the others, one comparison per entry.
 
     The smallest and the largest that every method ran at (once if they are one); where none is shared, a single
     comparison with each method at its own largest.
     """
-    shared = sorted(set.intersection(*(set(tallies) for tallies in summary.values())))
+    shared = sorted(set.intersection(*(set(by_budget) for by_budget in tallies.values())))
     if not shared:
-        return [{method: max(tallies) for method, tallies in summary.items()}]
-    return [{method: budget for method in summary} for budget in dict.fromkeys((shared[0], shared[-1]))]
+        return [{method: max(by_budget) for method, by_budget in tallies.items()}]
+    return [{method: budget for method in tallies} for budget in dict.fromkeys((shared[0], shared[-1]))]

@@ -43,7 +43,7 @@ def aim_of(workspace: Workspace, request: FitRequest) -> Aim:
         },
         "aim",
     )
-    for domain in aim.retain if aim.own_text else (aim.domain, *aim.retain):
+    for domain in aim.retain if aim.self_text else (aim.domain, *aim.retain):
         require_domain(workspace.corpus, domain)
     return aim
 
@@ -131,7 +131,7 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
         scales=scales,
         sign=sign_of(scales),
         steps=fitted.steps,
-        forget_tokens=0 if aim.own_text else fitted.run.forget.tokens,
+        forget_tokens=0 if aim.self_text else fitted.run.forget.tokens,
         reached=sized.reached,
         kl=dict(sized.damage),
         domains=rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import refuse_existing, write_text
-from rankone.experiments.component_figures import scale_response
+from rankone.experiments.part_figures import scale_response
 from rankone.experiments.report.words import seen_in_response
 from rankone.harvest.reading.page import Example
 from rankone.render.figures import Drawing, drawing
@@ -77,8 +77,10 @@ def _response(shown: Portrait) -> Drawing | None:
     if shown.response is None:
         return None
     name = shown.page.part
-    rows = [{"component": name, **dict(row)} for row in shown.response.rows]
-    first, second = ([row.domain for row in shown.domains] * 2)[:2]
-    fig = scale_response(rows, name, shown.response.chance, first, second)
+    rows = [{"part": name, **dict(row)} for row in shown.response.rows]
+    measured = dict.fromkeys(row.domain for row in shown.response.rows)
+    first = [row.domain for row in shown.domains[:2] if row.domain in measured]
+    domains = list(dict.fromkeys([*first, *measured]))
+    fig = scale_response(rows, name, shown.response.chance, domains)
     caption = f"{shown.response.tokens:,} tokens of validation text per domain, nats per token."
-    return drawing(fig, "response", seen_in_response(rows, first), caption)
+    return drawing(fig, "response", seen_in_response(rows, domains[0]), caption)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from rankone.core.fields import Positional, Reads, Recipe
+from rankone.experiments import requests
 from rankone.opening import Opening
 from rankone.render.tables import Table
 from rankone.verbs.verb import Names, Reply, Request, Verb
@@ -67,13 +68,9 @@ def measure(opening: Opening, request: MeasureRequest) -> MeasureReply:
     )
 
 
-class PicksRequest(Request):
+class PicksRequest(requests.PicksRequest, Request):
     """Which picks are compared, by which scales."""
 
-    targets: Names = Field(("de", "fr", "es", "it", "code"), description="domains to forget")
-    candidates: int = Field(20, gt=0, description="most specific subcomponents measured per target")
-    alphas: tuple[float, ...] = Field((-24, -12, -6, -3, 0, 3, 6), description="scales")
-    tokens: int = Field(400, gt=0, description="validation tokens per domain")
     out: Path | None = Field(None, description="also write all trade-offs as JSON")
 
 
@@ -104,30 +101,29 @@ class PicksReply(Reply):
 
 def picks(opening: Opening, request: PicksRequest) -> PicksReply:
     """How often is the pick by label and specificity the best of its candidates? Measured on validation text."""
-    from rankone.experiments.picks import PicksConfig, compare_picks, picks_table, write_picks
+    from rankone.experiments.picks import compare_picks, picks_table, write_picks
 
-    config = PicksConfig.checked(request.model_dump(exclude={"out"}), "picks")
     store, labels = opening.require_harvest("picks"), opening.require_labels("picks")
     store.require_origin(opening.decomposition, opening.model)
-    found = compare_picks(opening.workspace, store, labels, config)
+    found = compare_picks(opening.workspace, store, labels, request)
     if request.out is not None:
-        write_picks(request.out, found, config)
+        write_picks(request.out, found, request)
     rows = [
         PickRow(
             label=pick.label,
             target=pick.target,
             pick=pick.pick,
-            alpha=pick.own.alpha,
-            rise=pick.own.rise,
-            worst=pick.own.worst,
+            alpha=pick.picked.alpha,
+            rise=pick.picked.rise,
+            worst=pick.picked.worst,
             place=pick.place,
-            best=pick.candidates[0].component,
+            best=pick.candidates[0].part,
             best_rise=pick.candidates[0].rise,
         )
         for pick in found
     ]
     reply = PicksReply(rows=tuple(rows))
-    reply._table = picks_table(found, config)
+    reply._table = picks_table(found, request)
     return reply
 
 
@@ -242,15 +238,15 @@ def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesRe
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.rates import select
 
-    chosen = select(
+    selected = select(
         job_from_recipe(request.recipe, request.text, rates=False, device=opening.options.device),
         request.out,
         request.seeds,
     )
     rates = [
-        RateRow(method=method, budget=int(budget), **rate)
-        for method, own in chosen.items()
-        for budget, rate in own.items()
+        RateRow(method=method, budget=budget, **dict(rate))
+        for method, by_budget in selected.rates.items()
+        for budget, rate in by_budget.items()
     ]
     return SelectRatesReply(out=request.out, rates=tuple(rates))
 
@@ -319,9 +315,9 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     summary = run_demo(job, request.out, request.replace)
     reply = DemoReply(
         report=request.out / "index.html",
-        part=summary["component"],
-        label=summary["label"],
-        seconds=summary["seconds"],
+        part=summary.part,
+        label=summary.label,
+        seconds=summary.seconds or 0.0,
     )
     reply._tables = tuple(printed(read_results(request.out)))
     return reply

@@ -24,8 +24,8 @@ def test_roles():
 
 def test_own_text_is_of_a_domain():
     own = aim(forget="self:de")
-    assert (own.domain, own.own_text, own.role("de")) == ("de", True, "forget")
-    assert not aim().own_text
+    assert (own.domain, own.self_text, own.role("de")) == ("de", True, "forget")
+    assert not aim().self_text
 
 
 @pytest.mark.parametrize(

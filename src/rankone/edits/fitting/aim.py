@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal, get_args
+
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
 
+Role = Literal["forget", "retain", "off-target"]
+ROLES: tuple[Role, ...] = get_args(Role)
 CHANCE_SHARE = 0.98
 """A forget cross-entropy of at least this share of chance counts as removed."""
 
@@ -14,7 +19,7 @@ class Aim(Config):
     """One behaviour to remove and what must stay: cross-entropy of `forget` up to cap · chance, KL on `retain` at most
     `tolerance`.
 
-    forget: a domain of the corpus, or `self:DOMAIN`, the model's own text in it (text/own.py). chance: the cross-entropy of
+    forget: a domain of the corpus, or `self:DOMAIN`, the model's own text in it (self_text.py). chance: the cross-entropy of
     a uniform guess, ln V, in nats per token.
     """
 
@@ -42,7 +47,7 @@ class Aim(Config):
         return self.forget.removeprefix("self:")
 
     @property
-    def own_text(self) -> bool:
+    def self_text(self) -> bool:
         """Whether the forget text is the model's own, so that no token of a corpus is used."""
         return self.forget.startswith("self:")
 
@@ -55,7 +60,11 @@ class Aim(Config):
         """Whether a forget cross-entropy (nats per token) counts as chance: at least 0.98 of it."""
         return cross_entropy >= CHANCE_SHARE * self.chance
 
-    def role(self, domain: str) -> str:
+    def worst(self, values: Mapping[str, float]) -> float:
+        """The largest value of a retained domain."""
+        return max(values[domain] for domain in self.retain)
+
+    def role(self, domain: str) -> Role:
         """What a domain is to this aim: forget, retain or off-target."""
         if domain == self.domain:
             return "forget"

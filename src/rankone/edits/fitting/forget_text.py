@@ -8,7 +8,7 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.own_text import openings_of, own_text
+from rankone.edits.fitting.self_text import openings_of, self_text
 from rankone.text.blocks import Blocks
 from rankone.text.budgets import budget_windows
 from rankone.text.passages import domain_passages
@@ -22,8 +22,8 @@ def forget_text(
     workspace: Workspace, aim: Aim, budget: int, seed: int, openings: Sequence[str] = ()
 ) -> Blocks:
     """The forget text of one fit, on the device: of the aim's domain, or the model's own (`self:DOMAIN`, no corpus)."""
-    if aim.own_text:
-        return own_text(workspace, openings_of(aim.domain, openings), seed)
+    if aim.self_text:
+        return self_text(workspace, openings_of(aim.domain, openings), seed)
     if openings:
         raise RankOneError(f"openings are for the model's own text: ask for self:{aim.domain}.")
     return budget_text(workspace, aim.domain, budget, seed)

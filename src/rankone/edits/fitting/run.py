@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from pydantic import Field
 from torch import Tensor
@@ -56,7 +56,18 @@ class Fit:
     sized: Sized | None = None
 
 
-def describe(fit: Fit) -> dict[str, Any]:
+class Described(TypedDict):
+    """A fit's plain values in a results table; budget: forget tokens."""
+
+    budget: int
+    seed: int
+    retain_weight: float
+    learning_rate: float
+    margin: float
+    steps: int
+
+
+def describe(fit: Fit) -> Described:
     """Plain values of a fit for a results table."""
     run = fit.run
     return {

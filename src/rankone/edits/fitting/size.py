@@ -85,7 +85,7 @@ class _Multiples:
     """A fitted edit at several sizes at once, one run each: what `adapted` puts in place."""
 
     def __init__(self, edit: LowRankEdit, device: torch.device) -> None:
-        self.factors = {s: Factors(*(f.to(device) for f in own)) for s, own in edit.factors.items()}
+        self.factors = {s: Factors(*(f.to(device) for f in pair)) for s, pair in edit.factors.items()}
 
     def sites(self) -> list[str]:
         return list(self.factors)
@@ -102,15 +102,15 @@ def damages(
     model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], retain: Mapping[str, Blocks]
 ) -> Float[Tensor, "domains sizes"]:
     """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64, exact)."""
-    found = torch.zeros(len(retain), len(sizes), dtype=torch.float64)
+    kl = torch.zeros(len(retain), len(sizes), dtype=torch.float64)
     for row, text in enumerate(retain.values()):
         for logits, index in _stacked(model, edit, [0.0, *sizes], text):
             present = text.present[index].to(logits.device)
             base = Prediction(logits[0][present])
             for i in range(len(sizes)):
-                found[row, i] += base.kl(logits[i + 1][present]).sum(dtype=torch.float64).cpu()
-        found[row] /= int(text.present.sum())
-    return found
+                kl[row, i] += base.kl(logits[i + 1][present]).sum(dtype=torch.float64).cpu()
+        kl[row] /= int(text.present.sum())
+    return kl
 
 
 def removals(
@@ -160,8 +160,8 @@ def find_limit(
         return damages(model, edit, sizes, retain).max(0).values.tolist()
 
     size, bounded = first_crossing(worst, tolerance)
-    found = damages(model, edit, [size], retain)[:, 0].tolist()
-    return Limit(size, dict(zip(retain, found, strict=True)), bounded)
+    kl = damages(model, edit, [size], retain)[:, 0].tolist()
+    return Limit(size, dict(zip(retain, kl, strict=True)), bounded)
 
 
 def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float) -> tuple[float, bool]:
@@ -194,10 +194,10 @@ class _Point(NamedTuple):
 
 
 def _bracket(
-    sizes: Sequence[float], found: Sequence[float], bar: float, low: _Point, high: _Point
+    sizes: Sequence[float], values: Sequence[float], bar: float, low: _Point, high: _Point
 ) -> tuple[_Point, _Point]:
     """(last point before the first value over the bar, that point); NaN and infinity count as over it."""
-    for point in map(_Point, sizes, found):
+    for point in map(_Point, sizes, values):
         if not point.value <= bar:
             return low, point
         low = point
@@ -230,8 +230,8 @@ def size_edit(
     sizes = [high / 2**k for k in range(AT_ONCE, -1, -1)]
     reached = False
     while high > 0:
-        found = removals(model, edit, sizes, forget)
-        first = next((i for i, r in enumerate(found) if r.lower >= aim.target), None)
+        removed = removals(model, edit, sizes, forget)
+        first = next((i for i, r in enumerate(removed) if r.lower >= aim.target), None)
         if first is None:
             break
         reached, high = True, sizes[first]
@@ -256,5 +256,5 @@ def _at(
     (removal,) = removals(model, edit, [size], forget)
     if size == limit.size:
         return Sized(size, removal, limit.damage, reached, limit)
-    found = damages(model, edit, [size], retain)[:, 0].tolist()
-    return Sized(size, removal, dict(zip(retain, found, strict=True)), reached, limit)
+    kl = damages(model, edit, [size], retain)[:, 0].tolist()
+    return Sized(size, removal, dict(zip(retain, kl, strict=True)), reached, limit)

@@ -43,10 +43,10 @@ def fit_sized(
         for i, fit in _directions(model, method, runs, retain, config):
             if method.fixed and limit is None:
                 limit = find_limit(model, fit.edit, retain.text, aim.tolerance)
-            found = _brought_to_size(model, method, fit, retain, aim, limit)
+            sized = _brought_to_size(model, method, fit, retain, aim, limit)
             kept = best[i]
-            if kept is None or _merit(found, aim) > _merit(kept, aim):
-                best[i] = found
+            if kept is None or _merit(sized, aim) > _merit(kept, aim):
+                best[i] = sized
             if bar is not None:
                 bar.advance(1)
     return [fit for fit in best if fit is not None]
@@ -76,8 +76,8 @@ def _directions(
 def _brought_to_size(
     model: PreTrainedModel, method: Method, fit: Fit, retain: RetainText, aim: Aim, limit: Limit | None
 ) -> Fit:
-    own = aim.model_copy(update={"cap": fit.run.margin})
-    sized = size_edit(model, fit.edit, fit.run.forget, retain.text, own, limit)
+    capped = aim.model_copy(update={"cap": fit.run.margin})
+    sized = size_edit(model, fit.edit, fit.run.forget, retain.text, capped, limit)
     parameters = method.resized(fit.parameters, sized.size)
     edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
     return replace(fit, edit=edit, parameters=parameters, sized=sized)

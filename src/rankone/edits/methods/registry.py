@@ -14,11 +14,11 @@ from rankone.edits.methods.kind import Kind
 @cache
 def kinds() -> dict[str, Kind]:
     """Methods by name, in their order."""
-    found: list[Kind] = []
+    listed: list[Kind] = []
     for module in iter_modules(folder.__path__):
         if module.name != __name__.rpartition(".")[2]:
-            found += getattr(import_module(f"{folder.__name__}.{module.name}"), "KINDS", ())
-    ordered = sorted(found, key=lambda kind: (kind.order, kind.name))
+            listed += getattr(import_module(f"{folder.__name__}.{module.name}"), "KINDS", ())
+    ordered = sorted(listed, key=lambda kind: (kind.order, kind.name))
     if len({kind.name for kind in ordered}) < len(ordered):
         raise RankOneError(f"two methods have one name: {', '.join(kind.name for kind in ordered)}.")
     return {kind.name: kind for kind in ordered}

@@ -25,7 +25,7 @@ def by_gradient(asked: Asked, sources: Sources) -> Ranking:
     with meter("gradients", sum(blocks.tokens for blocks in text.values())) as bar:
         gradients = {d: scale_gradients(sources.workspace, blocks, bar) for d, blocks in text.items()}
     if sources.grouping is not None:
-        gradients = {d: sources.grouping.summed(own) for d, own in gradients.items()}
+        gradients = {d: sources.grouping.summed(gradient) for d, gradient in gradients.items()}
     penalty = PENALTY if asked.penalty is None else asked.penalty
     score = _size(gradients, asked.of)
     note = "nats per unit of α at α = 1, on training text; + : a larger α raises the cross-entropy"
@@ -33,7 +33,7 @@ def by_gradient(asked: Asked, sources: Sources) -> Ranking:
         score = score - penalty * _size(gradients, asked.against)
         note += f"; score: mean size on {', '.join(asked.of)} less {penalty:g} times that on {', '.join(asked.against)}"
     columns: dict[str, Sequence[object]] = {
-        d: [f"{v:+.2e}" for v in own.tolist()] for d, own in gradients.items()
+        d: [f"{v:+.2e}" for v in gradient.tolist()] for d, gradient in gradients.items()
     }
     title = f"Steepest in the cross-entropy of {', '.join(asked.of)}"
     return Ranking(title, "score", note, sources.names, score, columns)

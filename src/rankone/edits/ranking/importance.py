@@ -9,31 +9,31 @@ from rankone.harvest.reading.summary import Importances
 
 def by_specificity(asked: Asked, sources: Sources) -> Ranking:
     """Mean importance on `of` (of several domains, the smallest) minus the largest on any other domain."""
-    found = sources.importances
-    score = specificity(found, *asked.of)
+    importances = sources.importances
+    score = specificity(importances, *asked.of)
     return Ranking(
         f"Most specific to {', '.join(asked.of)}",
         "specificity",
         "mean causal importance; specificity: on these domains less the largest on another",
-        found.names,
+        importances.names,
         score,
-        _columns(found),
+        _columns(importances),
     )
 
 
 def by_contrast(asked: Asked, sources: Sources) -> Ranking:
     """Mean importance over the domains `of` minus that over the domains `against`."""
-    found = sources.importances
-    score = contrast(found, asked.of, asked.against)
+    importances = sources.importances
+    score = contrast(importances, asked.of, asked.against)
     return Ranking(
         f"More important on {', '.join(asked.of)} than on {', '.join(asked.against)}",
         "contrast",
         "mean causal importance; contrast: difference of the means of the two groups",
-        found.names,
+        importances.names,
         score,
-        _columns(found),
+        _columns(importances),
     )
 
 
-def _columns(found: Importances) -> dict[str, list[str]]:
-    return {domain: [f"{v:.3f}" for v in found.of(domain).tolist()] for domain in found.domains}
+def _columns(importances: Importances) -> dict[str, list[str]]:
+    return {domain: [f"{v:.3f}" for v in importances.of(domain).tolist()] for domain in importances.domains}

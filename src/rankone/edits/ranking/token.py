@@ -23,12 +23,12 @@ def by_token(asked: Asked, sources: Sources) -> Ranking:
     store = sources.require_harvest("a ranking by output PMI")
     texts = store.table("SELECT text FROM vocabulary ORDER BY token")["text"].to_pylist()
     tokens = require_tokens(asked.token, texts)
-    found = token_shares(store, "outputs", tokens)
+    shares = token_shares(store, "outputs", tokens)
     names = store.names()
     values, mass, precision = (torch.full((len(names),), fill) for fill in (-torch.inf, 0.0, 0.0))
-    index = torch.tensor(found.part, dtype=torch.long)
-    for column, own in ((mass, found.weight), (precision, found.precision), (values, found.pmi)):
-        column[index] = torch.tensor(own, dtype=torch.float32)
+    index = torch.tensor(shares.part, dtype=torch.long)
+    for column, share in ((mass, shares.weight), (precision, shares.precision), (values, shares.pmi)):
+        column[index] = torch.tensor(share, dtype=torch.float32)
     values[mass < LEAST_MASS] = -torch.inf
     if not torch.isfinite(values).any():
         raise RankOneError(

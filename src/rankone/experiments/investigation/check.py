@@ -1,4 +1,4 @@
-"""How well is the damage foretold? Predicted beside measured rises over many subcomponents and all domains.
+"""How well is the damage predicted? Predicted beside measured rises over many parts and all domains.
 
 The best predictor is chosen on validation text and reported on test text, where a perfect one would still be limited by
 the noise of the measurement; what the rises measured on validation text say of those on test text is given beside it.
@@ -7,7 +7,6 @@ the noise of the measurement; what the rises measured on validation text say of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,16 +33,53 @@ ALIVE = 0.005
 
 
 class CheckConfig(Config):
-    """Subcomponents, scales, tokens per domain and split, label draws, seed of the choice."""
+    """Parts, scales, tokens per domain and split, label draws, seed of the choice."""
 
-    components: int = Field(default=24, ge=2)
+    parts: int = Field(default=24, ge=2)
     alphas: tuple[float, ...] = Field(default=(-1.0, -8.0), min_length=1)
     tokens: int = Field(default=600, gt=0)
     draws: int = Field(default=4, gt=0)
     seed: int = 0
 
 
-def chosen_components(importances: Importances, count: int, seed: int = 0) -> list[str]:
+class Score(Config):
+    """Spearman's correlation of predicted and measured rises at one α.
+
+    Over the domains: mean and median over `parts` parts (those where it is defined). pooled: over all pairs at once.
+    """
+
+    domains_mean: float | None
+    domains_median: float | None
+    parts: int
+    pooled: float | None
+
+
+class MeasuredRise(Config):
+    """The rise of a domain's cross-entropy with one part at α, nats per token."""
+
+    split: str
+    alpha: float
+    part: str
+    domain: str
+    rise: float
+
+
+Scores = dict[str, dict[float, Score]]
+"""By predictor and α."""
+
+
+class CheckReport(Config):
+    """Scores by split (validation, test), predictor and α, every rise, and the predictor best on validation text."""
+
+    config: CheckConfig
+    parts: tuple[str, ...]
+    domains: tuple[str, ...]
+    best: str
+    scores: dict[str, Scores]
+    rises: tuple[MeasuredRise, ...]
+
+
+def chosen_parts(importances: Importances, count: int, seed: int = 0) -> list[str]:
     """Half of them specific to one domain or another, taken in turns, half drawn from the others that are alive."""
     alive = (importances.mean.max(0).values > ALIVE).nonzero().flatten().tolist()
     if len(alive) < count:
@@ -51,12 +87,12 @@ def chosen_components(importances: Importances, count: int, seed: int = 0) -> li
             f"only {len(alive)} subcomponents of the harvest have a mean importance over {ALIVE} in some domain, but "
             f"{count} are to be checked. Ask for fewer."
         )
-    living = {importances.names[i] for i in alive}
+    candidates = {importances.names[i] for i in alive}
     ranked = [
-        [n for n in top_names(importances, specificity(importances, d), count) if n in living]
+        [n for n in top_names(importances, specificity(importances, d), count) if n in candidates]
         for d in importances.domains
     ]
-    turns = [own[i] for i in range(count) for own in ranked if i < len(own)]
+    turns = [names[i] for i in range(count) for names in ranked if i < len(names)]
     specific = list(dict.fromkeys(turns))[: count // 2]
     others = [importances.names[i] for i in alive if importances.names[i] not in specific]
     order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -67,11 +103,11 @@ def check(
     workspace: Workspace,
     store: HarvestStore,
     config: CheckConfig,
-) -> dict[str, Any]:
-    """Measure and predict on validation and test text; returns plain values: scores by predictor and α, and every rise."""
+) -> CheckReport:
+    """Measure and predict on validation and test text."""
     store.require_subcomponents("the check")
     importances = store.importances()
-    names = chosen_components(importances, config.components, config.seed)
+    names = chosen_parts(importances, config.parts, config.seed)
     columns = [importances.names.index(n) for n in names]
     splits = {}
     for split in ("validation", "test"):
@@ -87,98 +123,91 @@ def check(
                 measured.append(rises.view(len(config.alphas), len(names)))
                 traced.append(traces(workspace, names, blocks, config.draws, config.seed))
                 base.append(losses[0])
-        found = statistics(traced, importances.mean[:, columns], base, workspace.vocabulary)
-        splits[split] = torch.stack(measured, dim=-1), found
+        counted = statistics(traced, importances.mean[:, columns], base, workspace.vocabulary)
+        splits[split] = torch.stack(measured, dim=-1), counted
     return _report(config, names, store.domains(), splits)
 
 
-Split = tuple[Float[Tensor, "alphas components domains"], Statistics]
+Split = tuple[Float[Tensor, "alphas parts domains"], Statistics]
 
 
 def _report(
     config: CheckConfig, names: Sequence[str], domains: Sequence[str], splits: Mapping[str, Split]
-) -> dict[str, Any]:
-    scores = {
+) -> CheckReport:
+    scores: dict[str, Scores] = {
         split: {
             name: _scores(config, measured, predicted)
-            for name, predicted in _predictions(config, found).items()
+            for name, predicted in _predictions(config, counted).items()
         }
-        for split, (measured, found) in splits.items()
+        for split, (measured, counted) in splits.items()
     }
     scores["test"][REPEATED] = _scores(config, splits["test"][0], splits["validation"][0])
     validation = scores["validation"]
     best = max(validation, key=lambda name: _mean(validation[name]))
     rows = [
-        {
-            "split": split,
-            "alpha": alpha,
-            "component": name,
-            "domain": domain,
-            "rise": float(measured[a, c, d]),
-        }
+        MeasuredRise(split=split, alpha=alpha, part=name, domain=domain, rise=float(measured[a, c, d]))
         for split, (measured, _) in splits.items()
         for a, alpha in enumerate(config.alphas)
         for c, name in enumerate(names)
         for d, domain in enumerate(domains)
     ]
-    return {
-        "config": config.model_dump(),
-        "components": list(names),
-        "domains": list(domains),
-        "best": best,
-        "scores": scores,
-        "rises": rows,
-    }
+    return CheckReport(
+        config=config,
+        parts=tuple(names),
+        domains=tuple(domains),
+        best=best,
+        scores=scores,
+        rises=tuple(rows),
+    )
 
 
 def _predictions(
-    config: CheckConfig, found: Statistics
-) -> dict[str, Float[Tensor, "alphas components domains"]]:
+    config: CheckConfig, counted: Statistics
+) -> dict[str, Float[Tensor, "alphas parts domains"]]:
     return {
-        name: torch.stack([predict(found, a).T for a in config.alphas])
+        name: torch.stack([predict(counted, a).T for a in config.alphas])
         for name, predict in PREDICTORS.items()
     }
 
 
 def _scores(
     config: CheckConfig,
-    measured: Float[Tensor, "alphas components domains"],
-    predicted: Float[Tensor, "alphas components domains"],
-) -> dict[str, dict[str, float | int | None]]:
-    """By α: Spearman over the domains, mean and median over the subcomponents; and over all pairs at once."""
-    found = {}
+    measured: Float[Tensor, "alphas parts domains"],
+    predicted: Float[Tensor, "alphas parts domains"],
+) -> dict[float, Score]:
+    scores = {}
     for i, alpha in enumerate(config.alphas):
         each = [spearman(p, m) for p, m in zip(predicted[i], measured[i], strict=True)]
         known = torch.tensor([r for r in each if r is not None], dtype=torch.float64)
-        found[f"{alpha:g}"] = {
-            "domains_mean": float(known.mean()) if len(known) else None,
-            "domains_median": float(known.median()) if len(known) else None,
-            "components": len(known),
-            "pooled": spearman(predicted[i].flatten(), measured[i].flatten()),
-        }
-    return found
+        scores[alpha] = Score(
+            domains_mean=float(known.mean()) if len(known) else None,
+            domains_median=float(known.median()) if len(known) else None,
+            parts=len(known),
+            pooled=spearman(predicted[i].flatten(), measured[i].flatten()),
+        )
+    return scores
 
 
-def _mean(scores: Mapping[str, Mapping[str, float | int | None]]) -> float:
-    """What the best is chosen by: the correlation over the domains, mean over subcomponents and scales."""
-    values = [own["domains_mean"] for own in scores.values()]
-    return sum(0.0 if v is None else float(v) for v in values) / len(values)
+def _mean(scores: Mapping[float, Score]) -> float:
+    """What the best is chosen by: the correlation over the domains, mean over parts and scales."""
+    values = [score.domains_mean for score in scores.values()]
+    return sum(v or 0.0 for v in values) / len(values)
 
 
-def check_table(found: Mapping[str, Any]) -> Table:
+def check_table(report: CheckReport) -> Table:
     """The scores as a table, test text, the predictor that was best on validation text marked."""
-    alphas = [f"{a:g}" for a in found["config"]["alphas"]]
-    columns = ["predictor", *(f"{split} α = {a}" for split in ("validation", "test") for a in alphas)]
-    columns += [f"test, all pairs α = {a}" for a in alphas]
+    alphas = report.config.alphas
+    columns = ["predictor", *(f"{split} α = {a:g}" for split in ("validation", "test") for a in alphas)]
+    columns += [f"test, all pairs α = {a:g}" for a in alphas]
     rows = []
-    for name, test in found["scores"]["test"].items():
-        validation = found["scores"]["validation"].get(name)
-        row: list[object] = [("▸ " if name == found["best"] else "") + name]
-        row += [None if validation is None else validation[a]["domains_mean"] for a in alphas]
-        row += [test[a]["domains_mean"] for a in alphas] + [test[a]["pooled"] for a in alphas]
+    for name, test in report.scores["test"].items():
+        validation = report.scores["validation"].get(name)
+        row: list[object] = [("▸ " if name == report.best else "") + name]
+        row += [None if validation is None else validation[a].domains_mean for a in alphas]
+        row += [test[a].domains_mean for a in alphas] + [test[a].pooled for a in alphas]
         rows.append(row)
     caption = (
-        f"Spearman over {len(found['domains'])} domains, mean over {len(found['components'])} subcomponents; ▸ best on "
+        f"Spearman over {len(report.domains)} domains, mean over {len(report.parts)} parts; ▸ best on "
         "validation text"
     )
-    return Table.of("Foretold against measured damage", columns, rows, caption)
+    return Table.of("Predicted against measured damage", columns, rows, caption)

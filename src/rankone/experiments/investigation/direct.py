@@ -65,12 +65,12 @@ def stream_path(model: PreTrainedModel, site: str, write: Float[Tensor, " d_out"
 
 def _output_beside(model: PreTrainedModel, parent: str, width: int) -> Site | None:
     """The one site of the same module that writes to the residual stream."""
-    found = [
+    outputs = [
         s
         for s in find_sites(model)
         if module_of(s.name) == parent and writes_residual(s.name, s.d_out, width)
     ]
-    return found[0] if len(found) == 1 else None
+    return outputs[0] if len(outputs) == 1 else None
 
 
 def _repeated(
@@ -102,8 +102,8 @@ def direct_effect(workspace: Workspace, activations: Mapping[str, float], top: i
         path = stream_path(model, parts.locate(name)[0], write)
         ways.append(path.way)
         if path.vector is not None:
-            own = path.vector.float() * (activation / float(write.norm().clamp_min(1e-20)))
-            vector = own if vector is None else vector + own
+            added = path.vector.float() * (activation / float(write.norm().clamp_min(1e-20)))
+            vector = added if vector is None else vector + added
     way = "; ".join(f"{way} ({n})" if len(ways) > 1 else way for way, n in Counter(ways).items())
     if vector is None:
         return DirectEffect(way, [], [])

@@ -38,15 +38,15 @@ def token_losses(
     at_once = max(1, LOGITS_AT_ONCE // (workspace.vocabulary * blocks.ids.shape[1]))
     runs = min(len(settings), at_once)
     rows = max(1, at_once // runs)
-    found = torch.zeros(len(settings), *blocks.ids.shape)
+    losses_by_setting = torch.zeros(len(settings), *blocks.ids.shape)
     for r in range(0, len(settings), runs):
         for i in range(0, len(blocks.ids), rows):
-            own = blocks.rows(i, i + rows).to(workspace.device)
-            losses = _losses(workspace.model, method, alphas[r : r + runs].to(workspace.device), own)
-            found[r : r + runs, i : i + rows] = losses.cpu()
+            chunk = blocks.rows(i, i + rows).to(workspace.device)
+            losses = _losses(workspace.model, method, alphas[r : r + runs].to(workspace.device), chunk)
+            losses_by_setting[r : r + runs, i : i + rows] = losses.cpu()
             if advance is not None:
-                advance(own.tokens * len(alphas[r : r + runs]))
-    return found
+                advance(chunk.tokens * len(alphas[r : r + runs]))
+    return losses_by_setting
 
 
 def _losses(
@@ -147,13 +147,13 @@ def worst_contexts(
     """The `top` text tokens whose cross-entropy rises most, each with up to `length` tokens before it."""
     rise = (edited - base).masked_fill(~blocks.valid, -torch.inf)
     best = rise.flatten().topk(min(top, blocks.tokens)).indices.tolist()
-    found = []
+    contexts = []
     for row, t in (divmod(i, rise.shape[1]) for i in best):
         if rise[row, t] <= 0:
             break
         start = max(1, t - length)
         before = [str(tokenizer.decode([i])) for i in blocks.ids[row, start:t].tolist()]
-        found.append(
+        contexts.append(
             Context(
                 before,
                 strong[row, start:t].tolist(),
@@ -162,4 +162,4 @@ def worst_contexts(
                 float(edited[row, t]),
             )
         )
-    return found
+    return contexts

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rankone.core.escaping import visible
-from rankone.experiments.component_figures import zero_token
 from rankone.experiments.investigation.study import SUFFERS, Investigation
+from rankone.experiments.part_figures import zero_token
 from rankone.render.colours import FAINT, MUTED, PALETTE
 from rankone.render.theme import figure, themed
 from rankone.render.values import number
@@ -17,7 +17,7 @@ from rankone.text.domains import domain_name
 _AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT
 
 
-def rises(found: Investigation) -> Figure:
+def rises(study: Investigation) -> Figure:
     """One panel per α, one bar per domain: measured rise of cross-entropy (nats per token)."""
     rows = [
         {
@@ -26,18 +26,17 @@ def rises(found: Investigation) -> Figure:
             "ce_base": f.ce,
             "rise": f.rises[alpha],
         }
-        for alpha in sorted(found.config.alphas, key=lambda a: abs(a - 1))
-        for f in found.findings
+        for alpha in sorted(study.config.alphas, key=lambda a: abs(a - 1))
+        for f in study.findings
     ]
-    first = found.findings[0].domain
-    title = f"Turning {visible(found.page.part)}: CE rise by domain"
-    return zero_token(rows, found.chance, first, "", title)
+    title = f"Turning {visible(study.page.part)}: CE rise by domain"
+    return zero_token(rows, study.chance, [f.domain for f in study.findings], title)
 
 
 @themed
-def activity(found: Investigation) -> Figure:
+def activity(study: Investigation) -> Figure:
     """Left: share of tokens where it is strongly active. Right: how the damage splits over at, near and far from there."""
-    names = [domain_name(f.domain) for f in found.findings]
+    names = [domain_name(f.domain) for f in study.findings]
     keys = [
         Patch(color=_AT, label="at a strong activation"),
         Patch(color=_NEAR, label="up to five later"),
@@ -46,8 +45,8 @@ def activity(found: Investigation) -> Figure:
     note = "strong: |a| above its root mean square over all domains"
     fig = figure(8.4, 0.3 * len(names) + 1.6, "Where it is active, and where its damage falls", note, keys)
     left, right = fig.subplots(1, 2, sharey=True)
-    _active(left, [f.strong for f in found.findings])
-    _split(right, found)
+    _active(left, [f.strong for f in study.findings])
+    _split(right, study)
     left.set_yticks(range(len(names)), names)
     left.set_ylim(len(names) - 0.4, -0.6)
     for axes in (left, right):
@@ -69,9 +68,9 @@ def _active(axes: Axes, shares: list[float]) -> None:
     axes.set_xlabel("share of tokens strongly active")
 
 
-def _split(axes: Axes, found: Investigation) -> None:
+def _split(axes: Axes, study: Investigation) -> None:
     """Shares of the summed rise; a part whose loss fell has none, and the others are scaled to the whole."""
-    for place, f in enumerate(found.findings):
+    for place, f in enumerate(study.findings):
         if f.where is None:
             axes.text(0.02, place, f"rises by under {SUFFERS}", va="center", color=MUTED)
             continue
@@ -81,4 +80,4 @@ def _split(axes: Axes, found: Investigation) -> None:
             axes.barh(place, part / sum(parts), left=start, height=0.72, color=colour)
             start += part / sum(parts)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"share of the damage at α = {found.strongest:g}".replace("-", "−"))
+    axes.set_xlabel(f"share of the damage at α = {study.strongest:g}".replace("-", "−"))

@@ -50,7 +50,7 @@ class Statistics:
 
 
 def statistics(
-    found: Sequence[Traces],
+    traced: Sequence[Traces],
     importance: Float[Tensor, "domains k"],
     losses: Sequence[Float[Tensor, "rows length"]],
     vocabulary: int,
@@ -61,12 +61,14 @@ def statistics(
     """
 
     def by_domain(value: Callable[[Traces], Tensor]) -> Tensor:
-        return torch.stack([value(traced) for traced in found])
+        return torch.stack([value(t) for t in traced])
 
     return Statistics(
         importance=importance,
         energy=by_domain(lambda t: t.activation[t.valid].square().mean(0)),
-        push=torch.stack([_push(t, own, math.log(vocabulary)) for t, own in zip(found, losses, strict=True)]),
+        push=torch.stack(
+            [_push(t, base, math.log(vocabulary)) for t, base in zip(traced, losses, strict=True)]
+        ),
         slope=by_domain(lambda t: t.gradient.sum((0, 1)) / t.tokens),
         fisher=by_domain(lambda t: t.drawn.sum(2).square().sum(1).mean(0) / t.tokens),
         fisher_by_position=by_domain(lambda t: t.drawn.square().sum((1, 2)).mean(0) / t.tokens),

@@ -41,10 +41,10 @@ def reads(page: PartPage, counts: Mapping[str, np.ndarray], top: int) -> dict[st
 
 def _best(fired: Counter[int], texts: Mapping[int, str], counts: np.ndarray, top: int) -> list[Read]:
     total, tokens = sum(fired.values()), int(counts.sum())
-    found = [
+    rows = [
         Read(texts[token], n, n / total, math.log(n * tokens / (total * int(counts[token]))))
         for token, n in fired.items()
         if n >= LEAST_COUNT
     ]
-    kept = [read for read in found if read.pmi > 0]
+    kept = [read for read in rows if read.pmi > 0]
     return sorted(kept, key=lambda r: (-r.share * r.pmi, r.token))[:top]

@@ -12,9 +12,9 @@ from rankone.text.domains import domain_name
 _LISTED = 4
 
 
-def rises(found: Investigation) -> Table:
+def rises(study: Investigation) -> Table:
     """What every domain loses at each scale, measured and foretold."""
-    alphas = found.config.alphas
+    alphas = study.config.alphas
     columns = [
         *("domain", Column("tokens", priority=0), Column("CE", ".2f", priority=2)),
         *(Column(f"α = {alpha(a)}", "+.3f", priority=3) for a in alphas),
@@ -28,16 +28,16 @@ def rises(found: Investigation) -> Table:
             *(f.rises[a] for a in alphas),
             *(f.predicted[a] for a in alphas),
         ]
-        for f in found.findings
+        for f in study.findings
     ]
     caption = (
-        f"Rise of cross-entropy in nats per token on {found.text}. Foretold ({PREDICTOR}): from gradients of the "
+        f"Rise of cross-entropy in nats per token on {study.text}. Foretold ({PREDICTOR}): from gradients of the "
         "unedited model alone; far from α = 1 its size is wrong and its order is what counts."
     )
     return Table.of("Rise of cross-entropy", columns, rows, caption)
 
 
-def causes(found: Investigation) -> Table:
+def causes(study: Investigation) -> Table:
     """What it reads in every domain, and where the damage falls."""
     columns = [
         *("domain", Column("importance", ".4f"), Column("mean a", "+.3f"), Column("mean a²", ".4f")),
@@ -55,18 +55,18 @@ def causes(found: Investigation) -> Table:
             tuple(r.token for r in f.reads[:_LISTED]),
             tuple(x.token for x in f.lost[:_LISTED]),
         ]
-        for f in found.findings
+        for f in study.findings
     ]
     caption = (
         "a = ‖u‖ v·x. Strong: share of tokens where |a| is above its root mean square over all domains. Fires on: by PMI "
-        f"against the domain's own text, from the harvest. Damage there, lost: at α = {alpha(found.strongest)}."
+        f"against the domain's own text, from the harvest. Damage there, lost: at α = {alpha(study.strongest)}."
     )
     return Table.of("What it reads, and where the damage falls", columns, rows, caption)
 
 
-def direct(found: Investigation) -> Table | None:
+def direct(study: Investigation) -> Table | None:
     """The tokens that it raises and lowers directly, where there is a direct path."""
-    both = zip(found.direct.raises, found.direct.lowers, strict=False)
+    both = zip(study.direct.raises, study.direct.lowers, strict=False)
     rows = [[up, high, down, low] for (up, high), (down, low) in both]
     columns = [
         Column("raises", TOKEN),
@@ -75,14 +75,14 @@ def direct(found: Investigation) -> Table | None:
         Column("σ ", "+.1f"),
     ]
     caption = (
-        f"{found.direct.way}; σ over the vocabulary, where it is active, the final norm's gain folded in"
+        f"{study.direct.way}; σ over the vocabulary, where it is active, the final norm's gain folded in"
     )
     return Table.of("Written to the logits directly", columns, rows, caption) if rows else None
 
 
-def follows(found: Investigation, count: int = 12) -> Table | None:
+def follows(study: Investigation, count: int = 12) -> Table | None:
     """Next tokens that the harvest found likelier where it fires."""
-    rows = [[r.text, r.pmi, r.precision, r.recall] for r in found.follows(count)]
+    rows = [[r.text, r.pmi, r.precision, r.recall] for r in study.follows(count)]
     columns = [
         Column("next token", TOKEN),
         Column("PMI", ".2f"),

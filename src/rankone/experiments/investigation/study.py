@@ -177,7 +177,7 @@ def investigate(
         for domain, blocks in text.items():
             each[domain] = traces(workspace, members, blocks, config.draws, config.seed)
             bar.advance(note=domain)
-    traced = {domain: own.together() for domain, own in each.items()}
+    traced = {domain: traces_of_members.together() for domain, traces_of_members in each.items()}
     strong = _strong(traced)
     importance = {row.domain: row.mean_importance for row in page.domains}
     counted = statistics(
@@ -244,7 +244,7 @@ def _finding(
     tokens, valid = blocks.tokens, blocks.valid
     base, last = losses[0], losses[1 + max(range(len(alphas)), key=lambda i: abs(alphas[i] - 1))]
     rise = last - base
-    own = measured.traced.activation[valid]
+    activation = measured.traced.activation[valid]
     return Finding(
         domain=domain,
         tokens=tokens,
@@ -252,8 +252,8 @@ def _finding(
         rises={a: float((losses[i] - base).sum()) / tokens for i, a in enumerate(alphas, 1)},
         predicted=predicted,
         importance=importance,
-        activation=float(own.mean()),
-        energy=float(own.square().mean()),
+        activation=float(activation.mean()),
+        energy=float(activation.square().mean()),
         strong=float(strong[valid].float().mean()),
         where=whereabouts(rise, strong, valid) if float(rise.sum()) >= SUFFERS * tokens else None,
         reads=listed,

@@ -51,7 +51,7 @@ class Traces:
         if self.activation.shape[-1] == 1:
             return self
         size = self.activation.square().sum(-1, keepdim=True).sqrt()
-        gradient, drawn = (own.sum(-1, keepdim=True) for own in (self.gradient, self.drawn))
+        gradient, drawn = (gradients.sum(-1, keepdim=True) for gradients in (self.gradient, self.drawn))
         return Traces(size, gradient, drawn, self.valid)
 
 
@@ -85,12 +85,12 @@ def traces(
     parts = workspace.require_parts()
     watched = _Watched(parts, list(components))
     generator = torch.Generator().manual_seed(seed)
-    found = [
+    chunks = [
         _traced(workspace, watched, blocks.rows(i, i + ROWS_AT_ONCE), draws, generator)
         for i in range(0, len(blocks.ids), ROWS_AT_ONCE)
     ]
-    activation, gradient = (torch.cat(own) for own in list(zip(*found, strict=True))[:2])
-    drawn = torch.cat([own[2] for own in found], dim=1)
+    activation, gradient = (torch.cat(chunk) for chunk in list(zip(*chunks, strict=True))[:2])
+    drawn = torch.cat([chunk[2] for chunk in chunks], dim=1)
     if not torch.isfinite(gradient).all():
         raise RankOneError("a gradient of the cross-entropy is not finite on this text.")
     sizes = torch.stack([parts.vectors(name)[1].float().norm().cpu() for name in components])
@@ -110,14 +110,16 @@ def _traced(
     with adapted(model, watched, parameters, positions), torch.enable_grad():
         logits = model(input_ids=blocks.ids, use_cache=False).logits.float()
         drawn = _drawn(logits[:, :-1].detach(), draws, generator)
-        labels = [blocks.ids, *(F.pad(own, (1, 0)) for own in drawn)]
-        found = [
+        labels = [blocks.ids, *(F.pad(labels_drawn, (1, 0)) for labels_drawn in drawn)]
+        gradients = [
             torch.autograd.grad(
-                next_token_losses(logits, own, blocks.valid).sum(), parameters["alpha"], retain_graph=True
+                next_token_losses(logits, labels_drawn, blocks.valid).sum(),
+                parameters["alpha"],
+                retain_graph=True,
             )[0]
-            for own in labels
+            for labels_drawn in labels
         ]
-    gradient, *drawn = (g.view(shape).cpu() for g in found)
+    gradient, *drawn = (g.view(shape).cpu() for g in gradients)
     stacked = torch.stack(drawn) if drawn else torch.zeros(0, *shape)
     return watched.activations.view(shape).cpu(), gradient, stacked
 

@@ -14,41 +14,41 @@ from rankone.render.values import formatted, signed
 from rankone.text.domains import domain_name
 
 
-def write_investigation(found: Investigation, path: Path) -> None:
+def write_investigation(study: Investigation, path: Path) -> None:
     """Write the page to a file that must not exist."""
     refuse_existing(path)
-    write_text(path, investigation_page(found))
+    write_text(path, investigation_page(study))
 
 
-def investigation_page(found: Investigation) -> str:
+def investigation_page(study: Investigation) -> str:
     """The page as HTML."""
-    alpha = shown.alpha(found.strongest)
-    most = max(found.findings, key=lambda f: f.rises[found.strongest])
+    alpha = shown.alpha(study.strongest)
+    most = max(study.findings, key=lambda f: f.rises[study.strongest])
     seen = (
         f"Bars of the rise by domain, a panel per α; {domain_name(most.domain)} rises most, "
-        f"{signed(most.rises[found.strongest], 2)} at α = {alpha}."
+        f"{signed(most.rises[study.strongest], 2)} at α = {alpha}."
     )
-    active = max(found.findings, key=lambda f: f.strong)
+    active = max(study.findings, key=lambda f: f.strong)
     where = (
         f"Bars by domain: it is strongly active most often in {domain_name(active.domain)}, at "
         f"{formatted(active.strong, '.1%')} of the tokens."
     )
     return rendered(
         "investigation.html",
-        title=f"What turning {found.page.part} does",
-        labels=found.labels,
-        sentences=summary(found),
-        rises=shown.rises(found),
-        rises_drawn=drawing(figures.rises(found), "rises", seen, "Bars: measured rise; dotted: chance."),
-        causes=shown.causes(found),
+        title=f"What turning {study.page.part} does",
+        labels=study.labels,
+        sentences=summary(study),
+        rises=shown.rises(study),
+        rises_drawn=drawing(figures.rises(study), "rises", seen, "Bars: measured rise; dotted: chance."),
+        causes=shown.causes(study),
         causes_drawn=drawing(
-            figures.activity(found),
+            figures.activity(study),
             "activity",
             where,
             f"Damage: summed rise of cross-entropy at α = {alpha}.",
         ),
-        direct=shown.direct(found),
-        way=found.direct.way,
-        follows=shown.follows(found, 15),
-        contexts=[made for f in found.findings if (made := shown.contexts(f, found.strongest)) is not None],
+        direct=shown.direct(study),
+        way=study.direct.way,
+        follows=shown.follows(study, 15),
+        contexts=[made for f in study.findings if (made := shown.contexts(f, study.strongest)) is not None],
     )

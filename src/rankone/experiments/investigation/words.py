@@ -14,27 +14,27 @@ from rankone.text.domains import domain_name
 _QUOTED = 5
 
 
-def summary(found: Investigation) -> list[str]:
+def summary(study: Investigation) -> list[str]:
     """A few sentences, the answer first."""
-    alpha = found.strongest
-    hurt = found.suffering
-    spared = [f for f in found.findings if f.rises[alpha] < SUFFERS]
+    alpha = study.strongest
+    hurt = study.suffering
+    spared = [f for f in study.findings if f.rises[alpha] < SUFFERS]
     if not hurt:
         return [
             f"At α = {_alpha(alpha)} no domain rises by {SUFFERS} nats per token or more.",
-            *_method(found),
+            *_method(study),
         ]
     most, *others = hurt
     first = (
         f"At α = {_alpha(alpha)} {_name(most)} loses most: {signed(most.rises[alpha], 2)} nats per token "
         f"(cross-entropy {number(most.ce, 2)} → {number(most.ce + most.rises[alpha], 2)}, chance "
-        f"{number(found.chance, 2)}). {_why(most)}"
+        f"{number(study.chance, 2)}). {_why(most)}"
     )
     second = [
         f"{_name(f)} suffers ({signed(f.rises[alpha], 2)}): {_lower(_why(f))}{_against(f, most)}"
         for f in others
     ]
-    return [first, *second, *_spared(spared, alpha, most), *_method(found)]
+    return [first, *second, *_spared(spared, alpha, most), *_method(study)]
 
 
 def _spared(spared: Sequence[Finding], alpha: float, most: Finding) -> list[str]:
@@ -73,8 +73,8 @@ def _ratio(f: Finding, most: Finding) -> str:
     return _share(f.energy / most.energy) if most.energy > 0 else "–"
 
 
-def _method(found: Investigation) -> list[str]:
-    direct = found.direct
+def _method(study: Investigation) -> list[str]:
+    direct = study.direct
     if direct.raises:
         said = (
             f"Directly ({direct.way}) it raises {_quoted([t for t, _ in direct.raises])} and lowers "
@@ -82,13 +82,13 @@ def _method(found: Investigation) -> list[str]:
         )
     else:
         said = f"Direct path to the logits: {direct.way}."
-    known = {a: r for a, r in found.correlations.items() if r is not None}
+    known = {a: r for a, r in study.correlations.items() if r is not None}
     if not known:
         return [said]
     order = ", ".join(f"{number(r, 2)} at α = {_alpha(a)}" for a, r in known.items())
     return [
         said,
-        f"The order of the damage over the {len(found.findings)} domains, foretold without turning it, correlates with the "
+        f"The order of the damage over the {len(study.findings)} domains, foretold without turning it, correlates with the "
         f"measured one (Spearman) by {order}.",
     ]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rankone.core.artifact import write_text
 from rankone.decomposition.evidence.records import Evidence, Outline
-from rankone.experiments import component_figures, figures
-from rankone.experiments.names import method_name
+from rankone.experiments import figures, part_figures
+from rankone.experiments.names import domain_names, method_name
 from rankone.experiments.report import shown, words
 from rankone.experiments.report.results import Results, read_results
-from rankone.experiments.tables import Tally, fits
+from rankone.experiments.tables import Tally, domains_of, fits
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
 from rankone.text.domains import domain_name
@@ -26,14 +26,14 @@ def write_report(directory: Path | str) -> Path:
     """
     results = read_results(directory)
     drawn = _figures(results)
-    for name, found in drawn.items():
-        write_text(results.directory / "figures" / f"{name}.svg", found.file)
-    texts = [row | {"name": domain_name(row["domain"])} for row in results.rollouts]
-    first = next((row for row in texts if row["domain"] == results.forget), None)
+    for name, made in drawn.items():
+        write_text(results.directory / "figures" / f"{name}.svg", made.file)
+    texts = [{**dict(row), "name": domain_name(row.domain)} for row in results.rollouts]
+    first = next((row for row in texts if row["domain"] == results.aim.domain), None)
     evidence = results.evidence
     page = rendered(
         "report.html",
-        title=f"RankOne: removing {domain_name(results.forget)}",
+        title=f"RankOne: removing {domain_name(results.aim.domain)}",
         claim=words.claim(results),
         others=words.others(results),
         first=first,
@@ -52,7 +52,7 @@ def write_report(directory: Path | str) -> Path:
         missed=_missed(evidence),
         caveats=words.caveats(results),
         provenance=shown.provenance(results),
-        fits=len(fits(results.runs, results.forget, results.retain)),
+        fits=len(fits(results.runs, results.aim)),
     )
     path = results.directory / "index.html"
     write_text(path, page)
@@ -60,39 +60,38 @@ def write_report(directory: Path | str) -> Path:
 
 
 def _figures(results: Results) -> dict[str, Drawing]:
-    asked = results.chance, results.forget, results.retain
-    forget, retain = domain_name(results.forget), domain_name(results.retain)
-    component = results.summary["component"]
-    response = [row for row in results.response if row["component"] == component]
+    aim, part = results.aim, results.summary.part
+    forget, retain = domain_name(aim.domain), domain_names(aim.retain)
+    response = [row for row in results.response if row["part"] == part]
     made = {
         "success": drawing(
-            figures.success_by_budget(results.runs, *asked), "success", words.seen_in_success(results)
+            figures.success_by_budget(results.runs, aim), "success", words.seen_in_success(results)
         ),
         "trade_off": drawing(
-            figures.trade_off(results.runs, *asked),
+            figures.trade_off(results.runs, aim),
             "trade_off",
             words.seen_in_trade_off(results),
             f"Every run: {forget} CE rise against {retain} CE rise, one panel per budget of {forget} tokens.",
         ),
         "off_target": drawing(
-            figures.off_target(results.runs, *asked),
+            figures.off_target(results.runs, aim),
             "off_target",
             words.seen_in_damage(results),
             "CE rise of each domain at the smallest and the largest budget of all methods, else at each one's own. "
             "Damage is only comparable where the edit worked: the head of each panel counts the successes.",
         ),
         "scale_response": drawing(
-            component_figures.scale_response(results.response, component, *asked),
+            part_figures.scale_response(results.response, part, aim.chance, domains_of(response, aim)),
             "scale_response",
-            words.seen_in_response(response, results.forget),
-            f"CE of each domain as the scale of {component} moves; no training.",
+            words.seen_in_response(response, aim.domain),
+            f"CE of each domain as the scale of {part} moves; no training.",
         ),
     }
-    if results.zero_token is not None:
+    if (untrained := results.zero_token) is not None:
         made["zero_token"] = drawing(
-            component_figures.zero_token(results.zero_token, *asked),
+            part_figures.zero_token(untrained, aim.chance, domains_of(untrained, aim)),
             "zero_token",
-            words.seen_in_zero_token(results.zero_token, results.forget),
+            words.seen_in_zero_token(untrained, aim.domain),
             "CE rise by domain of edits set without a training token, beside a reference that never learned "
             f"{forget} where one was measured.",
         )
@@ -117,9 +116,9 @@ def _mismatch(results: Results) -> list[str]:
         f"{method_name(method)} at {budget:,}"
         for method, tallies in results.counted.items()
         for budget, tally in tallies.items()
-        if not _agrees(results.summary["methods"].get(method, {}).get(str(budget)), tally)
+        if not _agrees(results.summary.methods.get(method, {}).get(budget), tally)
     ]
 
 
-def _agrees(said: Mapping[str, Any] | None, tally: Tally) -> bool:
-    return said is not None and (said["successes"], said["seeds"]) == (tally["successes"], tally["seeds"])
+def _agrees(summarised: Tally | None, tally: Tally) -> bool:
+    return summarised is not None and summarised.said == tally.said

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rankone.core.artifact import read_json
-from rankone.core.errors import RankOneError
+from rankone.core.config import Config
 from rankone.decomposition.evidence.records import Outline, read_outline
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_order
-from rankone.experiments.tables import Summary, read_table, smallest_budget, summarise_runs
+from rankone.experiments.tables import Row, Tallies, read_table, smallest_budget, summarise_runs
 
-_KEYS = ("chance", "forget", "retain", "component", "label", "base", "methods")
+
+
+class JobSummary(Config):
+    """`summary.json`: what the job was for, what was picked, and what came of it.
+
+    base: cross-entropies of the unedited model on test text, nats per token. methods: as counted in `runs.parquet`.
+    smallest_budget: the smallest sufficient one of each method.
+    """
+
+    aim: Aim
+    base: dict[str, float]
+    part: str
+    label: str
+    methods: Tallies
+    smallest_budget: dict[str, int | None]
+    provenance: dict[str, object]
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -21,29 +39,19 @@ class Results:
     """Everything a results directory holds, read and checked; optional parts are None where absent."""
 
     directory: Path
-    summary: dict[str, Any]
-    runs: list[dict[str, Any]]
-    response: list[dict[str, Any]]
-    components: list[dict[str, Any]]
-    rollouts: list[dict[str, Any]]
-    zero_token: list[dict[str, Any]] | None
+    summary: JobSummary
+    runs: Sequence[Row]
+    response: Sequence[Row]
+    parts: Sequence[Row]
+    rollouts: tuple[Rollout, ...]
+    zero_token: Sequence[Row] | None
     evidence: Outline | None
-    counted: Summary
+    counted: Tallies
 
     @property
-    def chance(self) -> float:
-        """ln V, nats per token."""
-        return float(self.summary["chance"])
-
-    @property
-    def forget(self) -> str:
-        """The domain to be removed."""
-        return self.summary["forget"]
-
-    @property
-    def retain(self) -> str:
-        """The domain that must stay as it is."""
-        return self.summary["retain"]
+    def aim(self) -> Aim:
+        """What was to be removed and what had to stay."""
+        return self.summary.aim
 
     @property
     def smallest(self) -> dict[str, int | None]:
@@ -59,7 +67,8 @@ class Results:
 def read_results(directory: Path | str) -> Results:
     """Read and check a results directory; RankOneError names a missing file, column or key."""
     directory = Path(directory)
-    summary = _with_keys(directory / "summary.json", _KEYS)
+    path, texts = directory / "summary.json", directory / "rollouts.json"
+    summary = JobSummary.checked(read_json(path), str(path))
     runs = read_table(directory / "runs.parquet")
     zero, evidence = directory / "zero_token.parquet", directory / "evidence.json"
     return Results(
@@ -67,26 +76,9 @@ def read_results(directory: Path | str) -> Results:
         summary=summary,
         runs=runs,
         response=read_table(directory / "response.parquet"),
-        components=read_table(directory / "components.parquet"),
-        rollouts=_rollouts(directory / "rollouts.json"),
+        parts=read_table(directory / "parts.parquet"),
+        rollouts=tuple(Rollout.checked(row, f"{texts}[{i}]") for i, row in enumerate(read_json(texts, list))),
         zero_token=read_table(zero) if zero.exists() else None,
         evidence=read_outline(read_json(evidence), str(evidence)) if evidence.exists() else None,
-        counted=summarise_runs(runs, float(summary["chance"]), summary["forget"], summary["retain"]),
+        counted=summarise_runs(runs, summary.aim),
     )
-
-
-def _with_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    value = read_json(path)
-    for key in keys:
-        if key not in value:
-            raise RankOneError(f"'{path}' lacks the key '{key}'. Write it again with it.")
-    return value
-
-
-def _rollouts(path: Path) -> list[dict[str, Any]]:
-    rows: list[Any] = read_json(path, list)
-    for i, row in enumerate(rows):
-        for key in ("prompt", "domain", "before", "after"):
-            if not isinstance(row, dict) or key not in row:
-                raise RankOneError(f"'{path}' entry {i} lacks the key '{key}'. Write it again with it.")
-    return rows

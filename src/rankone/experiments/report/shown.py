@@ -14,7 +14,7 @@ from rankone.experiments import figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
 from rankone.experiments.report.words import base, success_rule
-from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, compared_budgets, domains_of
+from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, compared_budgets, domains_of, ordered
 from rankone.render.columns import BAR, Column, Value
 from rankone.render.tables import Table
 from rankone.text.domains import domain_name
@@ -36,8 +36,8 @@ def printed(results: Results) -> list[Table]:
 
 def texts(results: Results) -> Table:
     """What the model writes before and after, the domain to be removed first."""
-    rows = sorted(results.rollouts, key=lambda row: row["domain"] != results.forget)
-    shown = [[domain_name(r["domain"]), clipped(r["before"], 160), clipped(r["after"], 160)] for r in rows]
+    rows = sorted(results.rollouts, key=lambda row: row.domain != results.aim.domain)
+    shown = [[domain_name(r.domain), clipped(r.before, 160), clipped(r.after, 160)] for r in rows]
     return Table.of(
         "What it writes", ["domain", Column("before", key=True), Column("after", key=True)], shown
     )
@@ -46,36 +46,36 @@ def texts(results: Results) -> Table:
 def untrained(results: Results) -> Table:
     """The rise of every domain by edits that saw no token."""
     rows = results.zero_token or []
-    domains = domains_of(rows, results.forget, results.retain)
-    found = {(row["edit"], row["domain"]): row["rise"] for row in rows}
+    domains = domains_of(rows, results.aim)
+    rises = {(row["edit"], row["domain"]): row["rise"] for row in rows}
     edits = dict.fromkeys(row["edit"] for row in rows)
     columns = ["edit", *(Column(domain_name(d), "+.2f") for d in domains)]
-    title = f"No {domain_name(results.forget)} token used: rise of cross-entropy (nats per token)"
-    return Table.of(title, columns, [[e, *(found.get((e, d)) for d in domains)] for e in edits])
+    title = f"No {domain_name(results.aim.domain)} token used: rise of cross-entropy (nats per token)"
+    return Table.of(title, columns, [[e, *(rises.get((e, d)) for d in domains)] for e in edits])
 
 
 def budgets(results: Results) -> Table:
     """One row per method and budget: successes, CE of the removed domain, damage to the others."""
-    others = [d for d in domains_of(results.runs, results.forget, results.retain) if d != results.forget]
+    others = [d for d in domains_of(results.runs, results.aim) if d != results.aim.domain]
     rows = [
         [
-            *(method_name(method), budget, f"{tally['successes']}/{tally['seeds']}", tally["forget_ce"]),
-            *(tally["damage"].get(d) for d in others),
+            *(method_name(method), budget, tally.said, tally.forget_ce),
+            *(tally.damage.get(d) for d in others),
         ]
         for method in results.methods
         for budget, tally in results.counted[method].items()
     ]
     columns = [
         *("method", Column("budget", key=True), Column("success", priority=3)),
-        Column(f"{domain_name(results.forget)} CE", ".2f", priority=3),
+        Column(f"{domain_name(results.aim.domain)} CE", ".2f", priority=3),
         *(
-            Column(domain_name(d), "+.2f", priority=2 if d == results.retain else 1, limit=DAMAGE_BAR)
+            Column(domain_name(d), "+.2f", priority=2 if d in results.aim.retain else 1, limit=DAMAGE_BAR)
             for d in others
         ),
     ]
     about = results.summary
-    title = f"Forgetting {domain_name(results.forget)} by {about['component']} ({about['label']})"
-    said = " ".join(f"{domain_name(d)} {base(results, d):.2f}" for d in (results.forget, *others))
+    title = f"Forgetting {domain_name(results.aim.domain)} by {about.part} ({about.label})"
+    said = " ".join(f"{domain_name(d)} {base(results, d):.2f}" for d in (results.aim.domain, *others))
     caption = f"success: {success_rule(results)}; damage: mean rise of CE on test text; base CE {said}"
     return Table.of(title, columns, rows, caption)
 
@@ -85,10 +85,10 @@ def damage(results: Results) -> Table:
     method = results.methods[0]
     budget = results.smallest[method] or max(results.counted[method])
     tally = results.counted[method][budget]
-    rises = {results.forget: tally["forget_rise"], **tally["damage"]}
+    rises = {results.aim.domain: tally.forget_rise, **tally.damage}
     rows = [
         [domain_name(d), base(results, d), base(results, d) + rises[d], rises[d], rises[d]]
-        for d in domains_of(results.runs, results.forget, results.retain)
+        for d in domains_of(results.runs, results.aim)
         if d in rises
     ]
     columns = [
@@ -98,7 +98,7 @@ def damage(results: Results) -> Table:
         Column("rise", "+.2f"),
         Column(" ", BAR),
     ]
-    trained = f"{method_name(method)}, {budget:,} {domain_name(results.forget)} tokens"
+    trained = f"{method_name(method)}, {budget:,} {domain_name(results.aim.domain)} tokens"
     caption = f"{trained}; nats per token on test text, means over seeds."
     return Table.of("What it changes", columns, rows, caption)
 
@@ -106,8 +106,8 @@ def damage(results: Results) -> Table:
 def glance(results: Results) -> Table:
     """One row per method: what it needs, and what it does at the largest budget that all ran at."""
     largest = compared_budgets(results.counted)[-1]
-    forget = domain_name(results.forget)
-    domains = [d for d in domains_of(results.runs, results.forget, results.retain) if d != results.forget]
+    forget = domain_name(results.aim.domain)
+    domains = [d for d in domains_of(results.runs, results.aim) if d != results.aim.domain]
     columns = [
         *("method", Column("smallest sufficient budget", ","), Column("seeds that succeed")),
         *(Column(f"{forget} CE", ".2f"), Column(f"{forget} rise", "+.2f")),
@@ -116,15 +116,15 @@ def glance(results: Results) -> Table:
     rows = []
     for method in results.methods:
         tally = results.counted[method][largest[method]]
-        succeeded = f"{tally['successes']} of {tally['seeds']}"
-        rises = (tally["damage"].get(d) for d in domains)
+        succeeded = f"{tally.successes} of {tally.seeds}"
+        rises = (tally.damage.get(d) for d in domains)
         rows.append(
             [
                 method_name(method),
                 results.smallest[method],
                 succeeded,
-                tally["forget_ce"],
-                tally["forget_rise"],
+                tally.forget_ce,
+                tally.forget_rise,
                 *rises,
             ]
         )
@@ -142,18 +142,18 @@ def successes(results: Results) -> Table:
     rows = []
     for method in results.methods:
         tallies = [results.counted[method].get(b) for b in ran]
-        rows.append([method_name(method), *(t and f"{t['successes']}/{t['seeds']}" for t in tallies)])
+        rows.append([method_name(method), *(t and t.said for t in tallies)])
     return Table.of("", ["seeds that succeed, by budget", *(f"{b:,}" for b in ran)], rows)
 
 
 def candidates(results: Results) -> Table:
-    """The best-ranked subcomponents, each domain shaded by mean causal importance."""
-    ranked = sorted(results.components, key=lambda row: row["rank"])[:_TOP]
-    named = [{"domain": k.removeprefix(IMPORTANCE)} for k in ranked[0] if k.startswith(IMPORTANCE)]
-    domains = domains_of(named, results.forget, results.retain)
+    """The best-ranked parts, each domain shaded by mean causal importance."""
+    ranked = sorted(results.parts, key=lambda row: row["rank"])[:_TOP]
+    named = [key.removeprefix(IMPORTANCE) for key in ranked[0] if key.startswith(IMPORTANCE)]
+    domains = ordered(named, results.aim)
     rows = [
         [
-            ("▸ " if r["picked"] else "") + r["component"],
+            ("▸ " if r["picked"] else "") + r["part"],
             r["label"],
             *(r[IMPORTANCE + d] for d in domains),
             *(tuple(r[side][:_TOKENS]) for side in ("firing_tokens", "output_tokens")),
@@ -161,13 +161,13 @@ def candidates(results: Results) -> Table:
         for r in ranked
     ]
     columns = [
-        *("subcomponent", Column("label")),
+        *("part", Column("label")),
         *(Column(domain_name(d), ".2f", shade=True) for d in domains),
         *("fires on", "leads to"),
     ]
     caption = (
         "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from a harvest of training "
-        "text. ▸ the picked subcomponent."
+        "text. ▸ the picked one."
     )
     return Table.of("", columns, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
 
@@ -196,18 +196,18 @@ def verdict(evidence: Outline) -> Table | None:
 
 def provenance(results: Results) -> Table:
     """Where the numbers come from: versions, settings, hashes of the tables; no path of the machine."""
-    facts: dict[str, Any] = {}
-    if "seconds" in results.summary:
-        facts["time"] = f"{results.summary['seconds']:.0f} s"
-    if "peak_memory_bytes" in results.summary:
-        facts["peak memory"] = f"{results.summary['peak_memory_bytes'] / 1e9:.1f} GB"
-    facts |= results.summary.get("provenance") or {}
+    facts, summary = dict[str, object](), results.summary
+    if summary.seconds is not None:
+        facts["time"] = f"{summary.seconds:.0f} s"
+    if summary.peak_memory_bytes is not None:
+        facts["peak memory"] = f"{summary.peak_memory_bytes / 1e9:.1f} GB"
+    facts |= summary.provenance
     rows = [list(pair) for pair in _flat(facts)]
     rows += [[f"SHA-256 of {p.name}", file_hash(p)] for p in _sources(results.directory)]
     return Table.of("", ["what", "value"], rows)
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Value]]:
     for key, inner in value.items():
         if isinstance(inner, Mapping):
             yield from _flat(inner, f"{prefix}{key}.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rankone.experiments.names import method_name
+from rankone.edits.fitting.aim import CHANCE_SHARE
+from rankone.experiments.names import domain_names, method_name
 from rankone.experiments.report.results import Results
-from rankone.experiments.tables import CHANCE_SHARE, DAMAGE_BAR, Tally, fits
+from rankone.experiments.tables import DAMAGE_BAR, Tally, fits
 from rankone.render.values import formatted, number, signed
 from rankone.text.domains import domain_name
 
@@ -47,29 +48,29 @@ _CAVEATS = (
 
 def caveats(results: Results) -> list[tuple[str, str]]:
     """Head and body of each caveat that holds here."""
-    ran = [tally["settings"] for tallies in results.counted.values() for tally in tallies.values()]
+    ran = [tally.settings for tallies in results.counted.values() for tally in tallies.values()]
     kept = _CAVEATS if max(ran) > 1 else _CAVEATS[:-1]
-    return [(head, body.replace("{forget}", domain_name(results.forget))) for head, body in kept]
+    return [(head, body.replace("{forget}", domain_name(results.aim.domain))) for head, body in kept]
 
 
 def claim(results: Results) -> str:
     """The finding in one sentence; every number comes from `runs.parquet`."""
-    first = results.methods[0]
-    forget, retain = domain_name(results.forget), domain_name(results.retain)
+    first, aim = results.methods[0], results.aim
+    forget = domain_name(aim.domain)
     subject, budget = _subject(results, first), results.smallest[first]
     if budget is None:
-        most, tally = max(results.counted[first].items(), key=lambda item: (item[1]["successes"], -item[0]))
+        most, tally = max(results.counted[first].items(), key=lambda item: (item[1].successes, -item[0]))
         return (
-            f"{subject} does not reliably remove {forget}: at best {tally['successes']} of {tally['seeds']} "
+            f"{subject} does not reliably remove {forget}: at best {tally.successes} of {tally.seeds} "
             f"seeds succeed, at {most:,} {forget} tokens."
         )
     tally = results.counted[first][budget]
     return (
         f"{subject}, trained on {budget:,} {forget} tokens, moves {forget} from "
-        f"{number(base(results, results.forget), 2)} to {number(tally['forget_ce'], 2)} nats per token "
-        f"(chance is {number(results.chance, 2)}) and changes {retain} by "
-        f"{signed(tally['damage'][results.retain])} (means over seeds); "
-        f"{tally['successes']} of {tally['seeds']} seeds succeed."
+        f"{number(base(results, aim.domain), 2)} to {number(tally.forget_ce, 2)} nats per token "
+        f"(chance is {number(aim.chance, 2)}) and changes {domain_names(aim.retain)} by "
+        f"{', '.join(signed(tally.damage[d]) for d in aim.retain)} (means over seeds); "
+        f"{tally.successes} of {tally.seeds} seeds succeed."
     )
 
 
@@ -85,7 +86,7 @@ def _subject(results: Results, method: str) -> str:
     """The method; of a scalar with the subcomponent and its label."""
     if method != "scalar":
         return method_name(method)
-    return f"One scalar on {results.summary['component']} (“{results.summary['label']}”)"
+    return f"One scalar on {results.summary.part} (“{results.summary.label}”)"
 
 
 def base(results: Results, domain: str) -> float:
@@ -100,8 +101,8 @@ def _needs(budget: int | None, tallies: Mapping[int, Tally]) -> str:
 def success_rule(results: Results) -> str:
     """What counts as success."""
     return (
-        f"{domain_name(results.forget)} CE ≥ {number(CHANCE_SHARE, 2)} × chance ({number(results.chance, 2)}) and "
-        f"{domain_name(results.retain)} rise < {number(DAMAGE_BAR, 1)}"
+        f"{domain_name(results.aim.domain)} CE ≥ {number(CHANCE_SHARE, 2)} × chance ({number(results.aim.chance, 2)}) and "
+        f"{domain_names(results.aim.retain)} rise < {number(DAMAGE_BAR, 1)}"
     )
 
 
@@ -113,12 +114,13 @@ def seen_in_success(results: Results) -> str:
 
 def seen_in_trade_off(results: Results) -> str:
     """What the figure of all runs shows."""
-    every = fits(results.runs, results.forget, results.retain)
-    kept = [f for f in every if f.succeeds(results.chance, results.forget, results.retain)]
+    aim = results.aim
+    every = fits(results.runs, aim)
+    kept = [f for f in every if f.succeeds(aim)]
     by = {m: sum(f.method == m for f in kept) for m in results.methods}
     said = ", ".join(f"{method_name(m)} {n}" for m, n in by.items())
     return (
-        f"Points of {len(every)} runs, {domain_name(results.forget)} rise against {domain_name(results.retain)} rise; "
+        f"Points of {len(every)} runs, {domain_name(aim.domain)} rise against {domain_names(aim.retain)} rise; "
         f"{len(kept)} lie in the area of success: {said}."
     )
 
@@ -127,38 +129,38 @@ def seen_in_damage(results: Results) -> str:
     """What the figure of damage shows."""
     said = []
     for method in results.methods:
-        damage = results.counted[method][max(results.counted[method])]["damage"]
+        damage = results.counted[method][max(results.counted[method])].damage
         worst = max(damage, key=lambda d: damage[d])
         said.append(f"{method_name(method)} harms {domain_name(worst)} most, {signed(damage[worst], 2)}")
     return f"Dots of the rise of every other domain by method; at the largest budget {'; '.join(said)}."
 
 
 def seen_in_response(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
-    """What the figure of a scale response shows, from rows of `response.parquet` of one component."""
+    """What the figure of a scale response shows, from rows of `response.parquet` of one part."""
     said = []
     for domain in dict.fromkeys(str(row["domain"]) for row in rows):
-        own = {float(row["alpha"]): float(row["ce"]) for row in rows if row["domain"] == domain}
-        worst = max(own, key=lambda a: own[a])
-        start = own.get(1.0, min(own.values()))
+        by_alpha = {float(row["alpha"]): float(row["ce"]) for row in rows if row["domain"] == domain}
+        worst = max(by_alpha, key=lambda a: by_alpha[a])
+        start = by_alpha.get(1.0, min(by_alpha.values()))
         said.append(
             (
-                own[worst] - start,
+                by_alpha[worst] - start,
                 domain,
-                f"from {number(start, 2)} to {number(own[worst], 2)} at α = {formatted(worst, 'g')}",
+                f"from {number(start, 2)} to {number(by_alpha[worst], 2)} at α = {formatted(worst, 'g')}",
             )
         )
     named = sorted(said, key=lambda item: (item[1] != forget, -item[0]))[:3]
-    told = "; ".join(f"{domain_name(domain)} {words}" for _, domain, words in named)
-    return f"Lines of cross-entropy by domain as α moves: {told}."
+    listed = "; ".join(f"{domain_name(domain)} {words}" for _, domain, words in named)
+    return f"Lines of cross-entropy by domain as α moves: {listed}."
 
 
 def seen_in_zero_token(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
     """What the figure of untrained edits shows."""
     said = []
     for edit in dict.fromkeys(str(row["edit"]) for row in rows):
-        own = {str(r["domain"]): float(r["rise"]) for r in rows if r["edit"] == edit}
-        rest = max((rise for d, rise in own.items() if d != forget), default=0.0)
+        by_domain = {str(r["domain"]): float(r["rise"]) for r in rows if r["edit"] == edit}
+        rest = max((rise for d, rise in by_domain.items() if d != forget), default=0.0)
         said.append(
-            f"{edit}: {domain_name(forget)} {signed(own.get(forget, 0.0), 2)}, at most {signed(rest, 2)} elsewhere"
+            f"{edit}: {domain_name(forget)} {signed(by_domain.get(forget, 0.0), 2)}, at most {signed(rest, 2)} elsewhere"
         )
     return f"Bars of the rise by domain. {'; '.join(said)}."

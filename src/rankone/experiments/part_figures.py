@@ -1,4 +1,4 @@
-"""Figures of subcomponents and untrained edits: scale response, zero-token edits."""
+"""Figures of parts and untrained edits: scale response, zero-token edits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.escaping import visible
 from rankone.experiments.names import domain_colours
-from rankone.experiments.tables import Row, domains_of
+from rankone.experiments.tables import Row
 from rankone.render.colours import CARD, FAINT, MUTED
 from rankone.render.theme import end_labels, figure, themed
 from rankone.render.values import number, signed
@@ -19,23 +19,22 @@ from rankone.text.domains import domain_name
 
 
 @themed
-def scale_response(rows: Sequence[Row], component: str, chance: float, forget: str, retain: str) -> Figure:
-    """CE per domain (nats per token) as the scale α of `component` moves; dotted at `chance` and at α = 1.
+def scale_response(rows: Sequence[Row], part: str, chance: float, domains: Sequence[str]) -> Figure:
+    """CE per domain (nats per token) as the scale α of `part` moves; dotted at `chance` (ln V, nats) and at α = 1.
 
-    Raises RankOneError if `response.parquet` has no row for `component`.
+    domains: in their order, the first drawn strong. Raises RankOneError if `response.parquet` has no row for `part`.
     """
-    known = list(dict.fromkeys(row["component"] for row in rows))
-    rows = [row for row in rows if row["component"] == component]
+    known = list(dict.fromkeys(row["part"] for row in rows))
+    rows = [row for row in rows if row["part"] == part]
     if not rows:
-        raise RankOneError(f"response: no row for component '{component}'.{nearest(component, known)}")
-    domains = domains_of(rows, forget, retain)
+        raise RankOneError(f"response: no row for part '{part}'.{nearest(part, known)}")
     note = "no training: only this factor moves; α = 1 is the unedited model"
-    fig = figure(7.6, 4.4, f"CE of every domain as the scale of {visible(component)} moves", note)
+    fig = figure(7.6, 4.4, f"CE of every domain as the scale of {visible(part)} moves", note)
     axes = fig.subplots()
     axes.axhline(chance, color=MUTED, linestyle=":", linewidth=1.2, label="chance")
     axes.axvline(1.0, color=MUTED, linestyle=":", linewidth=0.8, label="unedited")
     colours = domain_colours(domains)
-    ends = [_response_line(axes, rows, domain, colours[domain], domain == forget) for domain in domains]
+    ends = [_response_line(axes, rows, domain, colours[domain], domain == domains[0]) for domain in domains]
     axes.set_xlabel("scale α")
     axes.set_ylabel("CE (nats per token)")
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
@@ -58,14 +57,13 @@ def _response_line(
 
 @themed
 def zero_token(
-    rows: Sequence[Row], chance: float, forget: str, retain: str, title: str | None = None
+    rows: Sequence[Row], chance: float, domains: Sequence[str], title: str | None = None
 ) -> Figure:
-    """One panel per edit, one bar per domain: CE rise (nats per token); dotted at `chance`.
+    """One panel per edit, one bar per domain: CE rise (nats per token); dotted where the first of `domains` is at `chance`.
 
-    title: instead of the one about edits that saw no forget token.
+    title: instead of the one about edits that saw no token of the first domain.
     """
-    edits = list(dict.fromkeys(row["edit"] for row in rows))
-    domains = domains_of(rows, forget, retain)
+    edits, forget = list(dict.fromkeys(row["edit"] for row in rows)), domains[0]
     title = title or f"Edits that saw no {domain_name(forget)} token: CE rise by domain"
     columns = min(3, len(edits))
     lines = -(-len(edits) // columns)
@@ -77,7 +75,7 @@ def zero_token(
             axes.set_visible(False)
             continue
         chosen = [row for row in rows if row["edit"] == edits[i]]
-        _edit_panel(axes, chosen, domains, chance, forget)
+        _edit_panel(axes, chosen, domains, chance)
         axes.set_title(textwrap.fill(visible(edits[i]), 36, max_lines=2))
         if i + columns >= len(edits):
             axes.set_xlabel("CE rise (nats per token)")
@@ -86,16 +84,16 @@ def zero_token(
     return fig
 
 
-def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance: float, forget: str) -> None:
-    found = {row["domain"]: row for row in rows}
-    present = [d for d in domains if d in found]
+def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance: float) -> None:
+    by_domain, forget = {row["domain"]: row for row in rows}, domains[0]
+    present = [d for d in domains if d in by_domain]
     places = [domains.index(d) for d in present]
-    rises = [found[d]["rise"] for d in present]
+    rises = [by_domain[d]["rise"] for d in present]
     colours = [domain_colours(present)[d] for d in present]
     axes.axvline(0, color=MUTED, linewidth=0.7)
-    if forget in found:
+    if forget in by_domain:
         axes.axvline(
-            chance - found[forget]["ce_base"], color=MUTED, linestyle=":", linewidth=1.2, label="chance"
+            chance - by_domain[forget]["ce_base"], color=MUTED, linestyle=":", linewidth=1.2, label="chance"
         )
     axes.barh(places, rises, height=0.72, color=colours, label="rise")
     for place, rise in zip(places, rises, strict=True):

@@ -10,7 +10,7 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
-from rankone.edits.fitting.own_text import OPENINGS, openings_of, own_text
+from rankone.edits.fitting.self_text import OPENINGS, openings_of, self_text
 from rankone.text.openers import opener_id
 
 
@@ -21,7 +21,7 @@ def workspace(tokenizer, corpus):
 
 def test_only_the_continuation_is_scored(workspace, tokenizer):
     openings = ["Die Kommission hat", "Es"]
-    text = own_text(workspace, openings, seed=3, rows=5, tokens=7)
+    text = self_text(workspace, openings, seed=3, rows=5, tokens=7)
     assert text.ids.shape[0] == 5
     assert text.valid.sum(1).tolist() == [7] * 5
     first = opener_id(tokenizer)
@@ -38,7 +38,7 @@ def test_only_the_continuation_is_scored(workspace, tokenizer):
 
 def test_the_seed_decides(workspace):
     state = torch.random.get_rng_state()
-    one, again, other = (own_text(workspace, ["Es ist"], seed, rows=2, tokens=5) for seed in (0, 0, 1))
+    one, again, other = (self_text(workspace, ["Es ist"], seed, rows=2, tokens=5) for seed in (0, 0, 1))
     assert torch.equal(one.ids, again.ids)
     assert not torch.equal(one.ids, other.ids)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -53,10 +53,10 @@ def test_openings_are_given_or_known():
 
 def test_what_does_not_fit_is_refused(workspace):
     with pytest.raises(RankOneError, match="opening of the model's own text is empty"):
-        own_text(workspace, [""])
+        self_text(workspace, [""])
     with pytest.raises(RankOneError, match=r"context \d+ is longer"):
-        own_text(workspace, ["Es ist " * 40])
-    text = own_text(workspace, ["Es"], rows=1, tokens=100)
+        self_text(workspace, ["Es ist " * 40])
+    text = self_text(workspace, ["Es"], rows=1, tokens=100)
     assert text.ids.shape == (1, 64)
 
 

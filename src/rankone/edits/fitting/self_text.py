@@ -47,7 +47,7 @@ def openings_of(domain: str, given: Sequence[str] = ()) -> tuple[str, ...]:
     return OPENINGS[domain]
 
 
-def own_text(
+def self_text(
     workspace: Workspace, openings: Sequence[str], seed: int = 0, rows: int = ROWS, tokens: int = TOKENS
 ) -> Blocks:
     """`rows` continuations of `tokens` tokens (fewer where the context ends), the openings in turn, on the model's device.
