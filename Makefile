@@ -24,7 +24,7 @@ CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check shapes lowest slow corpora clean
+.PHONY: help setup demo test check shapes lowest slow corpora mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,11 @@ slow: $(DEV) ## the tests that take minutes
 corpora: $(DEV) ## the tests on real text: make corpora RANKONE_CORPORA=DIR
 	@test -d "$(RANKONE_CORPORA)" || { echo "RANKONE_CORPORA='$(RANKONE_CORPORA)' is no directory. Run: make corpora RANKONE_CORPORA=DIR (see docs/text.md)"; exit 2; }
 	RANKONE_CORPORA="$(RANKONE_CORPORA)" $(BIN)/python -m pytest -m corpora
+
+# ROOM: rooms, sub-rooms or files below src/rankone. Hours for a room, minutes with OPTIONS="--sample 40 --near".
+mutants: $(DEV) ## small faults in a room's code that its tests must find: make mutants ROOM=metrics
+	@test -n "$(ROOM)" || { echo "name a room: make mutants ROOM=metrics [OPTIONS='--sample 40 --near']"; exit 2; }
+	$(BIN)/python -m perf.mutants $(ROOM) $(OPTIONS)
 
 # Only what can be made again in seconds. The environment, runs/ and report/ stay.
 clean: ## remove caches and build products

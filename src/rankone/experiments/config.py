@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -145,7 +146,7 @@ class Measured(Config):
     ce: dict[str, float]
     error: dict[str, float | None] = Field(default_factory=dict)
     short: dict[str, int] = Field(default_factory=dict)
-    provenance: dict[str, object] = Field(default_factory=dict)
+    provenance: Mapping[str, object] = Field(default_factory=dict)
 
 
 def resolved(config: JobConfig, folder: Path) -> JobConfig:
@@ -168,10 +169,10 @@ def resolved(config: JobConfig, folder: Path) -> JobConfig:
 
 def read_measured(path: Path) -> Measured:
     """Read a file of `rankone measure`."""
-    return Measured.checked(_json(path, "measure"), str(path))
+    return Measured.checked(dict(_json(path, "measure")), str(path))
 
 
-def _json(path: Path, verb: str) -> dict[str, object]:
+def _json(path: Path, verb: str) -> Mapping[str, object]:
     if not path.is_file():
         raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
     return read_json(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class SelectedRates(Config):
 
     rates: dict[str, dict[int, Rate]]
     settings: tuple[Scored, ...]
-    provenance: dict[str, object] = Field(default_factory=environment)
+    provenance: Mapping[str, object] = Field(default_factory=environment)
 
 
 def settings(method: str) -> Iterator[tuple[float, float, float]]:

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
 from torch import nn
 
+from rankone.edits.fitting import size as module
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.size import (
     LARGEST,
@@ -164,6 +165,21 @@ def test_the_stacked_forward_is_the_edited_model():
         kl = (base.exp() * (base - edited)).sum(-1).mean()
         assert float(found[i]) == pytest.approx(float(kl), rel=1e-4)
         assert told[i].mean == pytest.approx(float(-(base.exp() * edited).sum(-1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 300 * 9 * 3 * 2, 1 << 25])
+def test_the_rows_at_once_change_nothing(at_once, monkeypatch):
+    model, text = simple_mlp(), Blocks(probe(5, 9), torch.ones(5, 9, dtype=torch.bool))
+    edit = random_edit(model, {"h.1.mlp.*": 1}, size=0.3)
+    expected = damages(model, edit, [1.0, 3.0], {"en": text})
+    seen = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, given: seen.append(len(given["input_ids"])), with_kwargs=True
+    )
+    monkeypatch.setattr(module, "LOGITS_AT_ONCE", at_once)
+    torch.testing.assert_close(damages(model, edit, [1.0, 3.0], {"en": text}), expected)
+    hook.remove()
+    assert seen == {1: [3] * 5, 300 * 9 * 3 * 2: [6, 6, 3], 1 << 25: [15]}[at_once]
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])

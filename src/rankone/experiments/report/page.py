@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rankone.core.artifact import write_text
 from rankone.decomposition.evidence.records import Evidence, Outline

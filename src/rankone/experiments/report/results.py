@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from rankone.edits.fitting.aim import Aim
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_order
 from rankone.experiments.tables import Row, Tallies, read_table, smallest_budget, summarise_runs
-
 
 
 class JobSummary(Config):
@@ -29,7 +28,7 @@ class JobSummary(Config):
     label: str
     methods: Tallies
     smallest_budget: dict[str, int | None]
-    provenance: dict[str, object]
+    provenance: Mapping[str, object]
     seconds: float | None = None
     peak_memory_bytes: int | None = None
 
