@@ -2,7 +2,7 @@
 
     python perf/at_chance.py --unseen DIR --out perf/results/at-chance.json
 
-α goes down in steps of 3% of α − 1 until German test text is at .98 of chance; there the rise of every other domain is
+α is the first, in steps of 3% of α − 1, that takes German test text to .98 of chance; there the rise of every other domain is
 measured, on built-in test text and on whole sources of DIR in no mixture of `mini` (fits.py). Nothing is fitted: the parts
 are named, by default the decomposition's picks in MLP and attention, sharpened too, and the neurons and channels of their
 numbers. In fp32.
@@ -11,6 +11,7 @@ numbers. In fp32.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +23,36 @@ from rankone.core.artifact import refuse_existing, write_json
 from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
+from rankone.edits.scales import scale_edit
+from rankone.metrics.cross_entropy import cross_entropy
 
 FARTHEST = 100.0
 
 
 def at_chance(bench: Bench, part: str) -> dict[str, Any] | None:
-    """The smallest scale below 1 that takes German test text to chance, and what rises there; None where none does."""
-    size = 2.0
-    while size < FARTHEST:
-        found = bench.changes(part, 1 - size)
-        if found["test"][FORGET]["ce"] >= CHANCE_SHARE * bench.workspace.chance:
-            return {
-                "part": part,
-                "alpha": 1 - size,
-                "sets": {name: _said(rows) for name, rows in found.items()},
-            }
-        size *= STEP
-    return None
+    """The smallest scale below 1 that takes German test text to chance, and what rises there; None where none does.
+
+    German rises with the size as far as that; the size is halved in, on the grid of `Bench.changes`.
+    """
+    low, high = 0, round(math.log(FARTHEST) / math.log(STEP))
+    if not _removed(bench, part, high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _removed(bench, part, middle) else (middle, high)
+    found = bench.changes(part, 1 - STEP**high)
+    return {
+        "part": part,
+        "alpha": 1 - STEP**high,
+        "sets": {name: _said(rows) for name, rows in found.items()},
+    }
+
+
+def _removed(bench: Bench, part: str, steps: int) -> bool:
+    model = bench.workspace.model
+    with scale_edit(bench.book, {part: 1 - STEP**steps}).applied(model):
+        entropy = cross_entropy(model, bench.text["test"][FORGET])
+    return entropy >= CHANCE_SHARE * bench.workspace.chance
 
 
 def _said(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
