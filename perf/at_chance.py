@@ -2,10 +2,10 @@
 
     python perf/at_chance.py --unseen DIR --out perf/results/at-chance.json
 
-α is the first, in steps of 3% of α − 1, that takes German test text to .98 of chance; there the rise of every other domain is
-measured, on built-in test text and on whole sources of DIR in no mixture of `mini` (fits.py). Nothing is fitted: the parts
-are named, by default the decomposition's picks in MLP and attention, sharpened too, and the neurons and channels of their
-numbers. In fp32.
+α is the first, in steps of 3% of α − 1, that takes German test text to .98 of chance; the rise of every other domain is
+measured there, on built-in test text and on whole sources of DIR in no mixture of `mini` (fits.py). Nothing is
+fitted: the parts are named, the decomposition's picks in MLP and attention, sharpened too, and the neuron and channel of
+their numbers. In fp32.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ def check(
             raise RankOneError(f"{verb} needs {_needed(name)}.")
     for recipe, _ in _marked(request, Recipe):
         Config.yaml_values(recipe)
-    for paths, mark in _marked(request, Reads):
-        for path in paths if isinstance(paths, tuple) else (paths,):
-            read_manifest(path, mark.kind)
+    for given, mark in _marked(request, Reads):
+        read_manifest(Path(given), mark.kind)
     opening.preflight(opens)
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)

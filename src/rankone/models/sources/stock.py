@@ -55,7 +55,8 @@ def to_stock(model: PreTrainedModel) -> ArceeForCausalLM:
         pad_token_id=ours.pad_token_id,
         initializer_range=ours.initializer_range,
     )
-    stock = ArceeForCausalLM(config).to(dtype=model.dtype, device=model.device)  # pyright: ignore[reportArgumentType]
+    stock = ArceeForCausalLM(config)
+    stock.to(dtype=model.dtype, device=model.device)  # pyright: ignore[reportCallIssue, reportArgumentType]
     stock.load_state_dict({stock_name(name): value for name, value in model.state_dict().items()})
     stock.generation_config = model.generation_config
     return stock.eval()
