@@ -1,26 +1,26 @@
 """axe-core on a page in headless Chromium.
 
-Needs a browser (`chromium`) and RANKONE_AXE, the path of axe-core's `axe.min.js` (`npm install axe-core`).
+Needs a browser (`chromium`), which `.ci/run` installs where it is missing; axe-core itself comes with axe-playwright-python.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 
-AXE = os.environ.get("RANKONE_AXE", "")
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-needed = pytest.mark.skipif(not (AXE and CHROMIUM), reason="needs chromium and RANKONE_AXE")
+needed = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 RUN = """<script>
 axe.run(document, {resultTypes: ["violations"]}).then(found => {
   const bad = found.violations.filter(v => v.impact === "serious" || v.impact === "critical");
@@ -35,7 +35,7 @@ def serious(source: str, folder: Path, dark: bool) -> dict:
     """What axe says of a page whose every part is open. The page itself runs no script, so its policy goes."""
     source = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", source, count=1)
     source = source.replace("<details", "<details open")
-    script = f"<script>{Path(AXE).read_text('utf8')}</script>{RUN}"
+    script = f"<script>{AXE.read_text('utf8')}</script>{RUN}"
     page = folder / "page.html"
     page.write_text(source.replace("</body>", f"{script}</body>"), "utf8")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []

@@ -10,7 +10,7 @@ from tests.show.portraits import portrait
 from rankone.experiments.report.page import write_report
 from rankone.show.web import portrait_page
 
-pytestmark = [pytest.mark.slow, needed]
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,6 @@ def test_the_page_keeps_the_rules_and_hostile_text_is_inert(found, tmp_path):
         write_investigation(found, path)
 
 
-@pytest.mark.slow
 @needed
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_is_accessible(found, dark, tmp_path):
