@@ -106,7 +106,7 @@ def full_window_bytes(out: Path, firings: np.ndarray, examples: int) -> float | 
     """
     found = pq.read_table(out / "examples.parquet")
     often = np.flatnonzero(firings >= 10 * examples)
-    chosen = found.filter(pa.array(np.isin(found["component"].to_numpy(), often)))
+    chosen = found.filter(pa.array(np.isin(found["part"].to_numpy(), often)))
     if not len(chosen):
         return None
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

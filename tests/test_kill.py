@@ -118,7 +118,7 @@ def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
 def test_harvest(tmp_path, one_thread, tokenizer):
     model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
     words = ["harvest", decomposition, "--model", model, "--domains", "de", "--domains", "en"]
-    words += ["--tokens", 3000, "--examples", 20, "--batch-tokens", 128, "--part-tokens", 200]
+    words += ["--tokens", 3000, "--examples", 20, "--batch-tokens", 128, "--chunk-tokens", 200]
     kill_in_the_middle(
         [*words, "--out", tmp_path / "killed"], tmp_path / "killed.run", "*/chunk-*/manifest.json"
     )
