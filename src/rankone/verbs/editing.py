@@ -71,8 +71,8 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
 def _expanded(opening: Opening, scales: dict[str, float]) -> dict[str, float]:
     """Scales of parts, where a component stands for its members; RankOneError for a part given twice."""
     made: dict[str, float] = {}
-    for name, own in members_of(opening, list(scales)).items():
-        for part in own:
+    for name, members in members_of(opening, list(scales)).items():
+        for part in members:
             if part in made:
                 raise RankOneError(f"'{part}' is given twice: one scale each.")
             made[part] = scales[name]

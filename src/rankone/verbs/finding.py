@@ -143,15 +143,15 @@ def find(opening: Opening, request: FindRequest) -> FindReply:
     from rankone.edits.finding import find as room
     from rankone.edits.finding.request import FindRequest as Asked
 
-    found = room.find(opening.workspace, Asked.checked(request.model_dump(), "find"))
+    search = room.find(opening.workspace, Asked.checked(request.model_dump(), "find"))
     return FindReply(
-        of=found.of,
-        against=tuple(found.against),
-        chance=found.chance,
-        tolerance={**{d: found.tolerance.of(d) for d in found.against}, "about": found.tolerance.about},
-        winner=found.winner,
-        seconds=sum(found.seconds.values()),
-        rows=tuple(_row(part) for part in found.parts),
+        of=search.of,
+        against=tuple(search.against),
+        chance=search.chance,
+        tolerance={**{d: search.tolerance.of(d) for d in search.against}, "about": search.tolerance.about},
+        winner=search.winner,
+        seconds=sum(search.seconds.values()),
+        rows=tuple(_row(part) for part in search.parts),
         out=request.out,
     )
 
@@ -278,9 +278,9 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
     edit = LowRankEdit.from_pretrained(request.edit)
     edit.check_base(opening.model)
     asked = request.model_dump(include={"target", "tokens", "chat"})
-    found = room.side_effects(opening.bare, edit, room.SideEffectRequest.checked(asked, "side-effects"))
+    effects = room.side_effects(opening.bare, edit, room.SideEffectRequest.checked(asked, "side-effects"))
     if request.html is not None:
-        write_text(request.html, side_effects_page(found))
+        write_text(request.html, side_effects_page(effects))
     shares = [
         EffectShare(
             group=s.group,
@@ -292,10 +292,12 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
             new_low=s.new_interval[0],
             new_high=s.new_interval[1],
         )
-        for s in found.by_kind()
+        for s in effects.by_kind()
     ]
-    reply = SideEffectsReply(target=request.target, chat=found.chat, shares=tuple(shares), html=request.html)
-    reply._tables = (shares_table(found), answers_table(found))
+    reply = SideEffectsReply(
+        target=request.target, chat=effects.chat, shares=tuple(shares), html=request.html
+    )
+    reply._tables = (shares_table(effects), answers_table(effects))
     return reply
 
 

@@ -94,7 +94,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
 
-    own, corpus = Shard.parse(request.shard), opening.corpus
+    shard, corpus = Shard.parse(request.shard), opening.corpus
     values = request.model_dump(include={"split", "tokens", "examples", "seed", "batch_tokens"})
     domains = request.domains or tuple(corpus.domains())
     config = HarvestConfig.checked(
@@ -103,8 +103,8 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     folder, clusters = request.run or run_directory(request.out), opening.options.clusters
     loaded = opening.decomposition
     grouping = None if clusters is None else Components.open(clusters, loaded, opening.model).grouping(loaded)
-    run_harvest(opening.workspace, config, folder, own, request.chunk_tokens, grouping=grouping)
-    if own.count > 1:
+    run_harvest(opening.workspace, config, folder, shard, request.chunk_tokens, grouping=grouping)
+    if shard.count > 1:
         return HarvestReply(out=request.out, shard=request.shard, run=folder)
     combine([folder], request.out)
     return _harvested(request.out)
@@ -131,7 +131,7 @@ def _harvested(out: Path) -> HarvestReply:
     from rankone.harvest.reading.store import HarvestStore
 
     store = HarvestStore.open(out)
-    found = store.table(
+    domains = store.table(
         f"SELECT domain, sum({store.record.config.firing_column})::BIGINT AS firings, "
         "count(*) FILTER (WHERE mean_importance > 1e-6) AS alive, sum(mean_importance) AS mass "
         "FROM domains GROUP BY domain ORDER BY domain"
@@ -144,7 +144,7 @@ def _harvested(out: Path) -> HarvestReply:
             importance_per_token=row["mass"],
             alive=row["alive"],
         )
-        for (name, size), row in zip(store.tokens().items(), found, strict=True)
+        for (name, size), row in zip(store.tokens().items(), domains, strict=True)
     ]
     return HarvestReply(
         out=out,
@@ -343,7 +343,7 @@ def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceRepl
             f"'{request.first}' and '{request.second}' cluster different decompositions or models: their subcomponents "
             "have nothing to do with each other. Give two clusterings of one."
         )
-    found = distance([c.members for c in a.rows], [c.members for c in b.rows])
+    compared = distance([c.members for c in a.rows], [c.members for c in b.rows])
     matches = [
         Match(
             component=a.rows[m.first].component,
@@ -351,16 +351,16 @@ def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceRepl
             match=b.rows[m.second].component,
             jaccard=m.jaccard,
         )
-        for m in sorted(found.matches, key=lambda m: -m.members)[: request.top]
+        for m in sorted(compared.matches, key=lambda m: -m.members)[: request.top]
     ]
     figures = {
-        "subcomponents in both": found.common,
-        "only in the first, only in the second": f"{found.only[0]}, {found.only[1]}",
-        "variation of information, bits": found.variation,
-        "the same over log2 n": found.normalised,
-        "adjusted Rand index": found.rand,
-        f"components of two or more found again (Jaccard > {RECOVERED})": found.recovered,
-        "mean Jaccard of the best matches": found.mean_jaccard,
+        "subcomponents in both": compared.common,
+        "only in the first, only in the second": f"{compared.only[0]}, {compared.only[1]}",
+        "variation of information, bits": compared.variation,
+        "the same over log2 n": compared.normalised,
+        "adjusted Rand index": compared.rand,
+        f"components of two or more found again (Jaccard > {RECOVERED})": compared.recovered,
+        "mean Jaccard of the best matches": compared.mean_jaccard,
     }
     return DistanceReply(first=request.first, second=request.second, matches=tuple(matches), figures=figures)
 

@@ -139,16 +139,16 @@ def _client(request: LabelRequest) -> ChatClient | None:
 
 
 def _held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
-    found = _opened(path)
-    if not found.origin.agrees(harvest.origin):
+    held = _opened(path)
+    if not held.origin.agrees(harvest.origin):
         raise RankOneError(
             f"the held-out harvest '{path}' is of another decomposition or model; make it with the same ones."
         )
-    if found.artifact.fingerprint == harvest.artifact.fingerprint:
+    if held.artifact.fingerprint == harvest.artifact.fingerprint:
         raise RankOneError(
             f"the held-out harvest '{path}' is the one that is labelled; make one of other text."
         )
-    return found
+    return held
 
 
 def _labelled(made: Outcome, out: Path, count: int = 20) -> LabelReply:

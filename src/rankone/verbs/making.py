@@ -127,7 +127,7 @@ def sites(opening: Opening, request: SitesRequest) -> SitesReply:
 
     name, pattern = opening.options.model, list(request.pattern)
     skeleton = load_skeleton(name)
-    found = find_sites(skeleton, pattern or None)
+    matched = find_sites(skeleton, pattern or None)
     config = None
     if request.recipe is not None:
         config = DecomposeConfig.from_yaml(request.recipe, sites=pattern or None)
@@ -144,10 +144,10 @@ def sites(opening: Opening, request: SitesRequest) -> SitesReply:
             layer=type(s.module).__name__,
             note=fused_note(s.name),
         )
-        for s in found
+        for s in matched
     ]
     reply = SitesReply(model=name, sites=tuple(rows), left_out=left_out(skeleton))
-    reply._tables = (*site_tables(name, skeleton, found), *tables)
+    reply._tables = (*site_tables(name, skeleton, matched), *tables)
     return reply
 
 
@@ -323,15 +323,15 @@ def import_(opening: Opening, request: ImportRequest) -> ImportReply:  # noqa: A
     from rankone.decomposition.importers.source import open_source
 
     source = open_source(request.source, request.target)
-    found = import_published(source, request.out, request.tokenizer, request.storage)
+    imported = import_published(source, request.out, request.tokenizer, request.storage)
     sites = [
-        ImportedSite(site=site, count=count, unexplained=found.unexplained[site])
-        for site, count in found.counts.items()
+        ImportedSite(site=site, count=count, unexplained=imported.unexplained[site])
+        for site, count in imported.counts.items()
     ]
     return ImportReply(
-        model=found.model,
-        decomposition=found.decomposition,
-        has_tokenizer=found.tokenizer,
+        model=imported.model,
+        decomposition=imported.decomposition,
+        has_tokenizer=imported.tokenizer,
         sites=tuple(sites),
     )
 
@@ -391,8 +391,8 @@ def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
 
     config = ToyRecipe.from_yaml(request.recipe)
     if request.steps is not None:
-        own = config.decomposition.model_copy(update={"steps": request.steps})
-        config = config.model_copy(update={"decomposition": own})
+        shortened = config.decomposition.model_copy(update={"steps": request.steps})
+        config = config.model_copy(update={"decomposition": shortened})
     scores = [
         ToyScore(
             truth="one per feature" if row.dense is None else f"dense, {row.dense}",

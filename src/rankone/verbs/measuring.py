@@ -105,9 +105,9 @@ def picks(opening: Opening, request: PicksRequest) -> PicksReply:
 
     store, labels = opening.require_harvest("picks"), opening.require_labels("picks")
     store.require_origin(opening.decomposition, opening.model)
-    found = compare_picks(opening.workspace, store, labels, request)
+    compared = compare_picks(opening.workspace, store, labels, request)
     if request.out is not None:
-        write_picks(request.out, found, request)
+        write_picks(request.out, compared, request)
     rows = [
         PickRow(
             label=pick.label,
@@ -120,10 +120,10 @@ def picks(opening: Opening, request: PicksRequest) -> PicksReply:
             best=pick.candidates[0].part,
             best_rise=pick.candidates[0].rise,
         )
-        for pick in found
+        for pick in compared
     ]
     reply = PicksReply(rows=tuple(rows))
-    reply._table = picks_table(found, request)
+    reply._table = picks_table(compared, request)
     return reply
 
 
@@ -157,14 +157,14 @@ class InvestigateReply(Reply):
     summary: tuple[str, ...]
     findings: tuple[FindingRow, ...]
     html: Path | None = None
-    _found: Investigation | None = PrivateAttr(None)
+    _investigation: Investigation | None = PrivateAttr(None)
 
     def render(self, console: Console) -> None:  # noqa: ARG002
         """The summary, the tables and the worst contexts."""
         from rankone.experiments.investigation.terminal import print_investigation
 
-        if self._found is not None:
-            print_investigation(self._found)
+        if self._investigation is not None:
+            print_investigation(self._investigation)
 
     def lines(self) -> Sequence[str]:
         """Where the page is."""
@@ -186,18 +186,18 @@ def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateRep
     store = opening.require_harvest("an investigation")
     store.require_origin(opening.decomposition, opening.model)
     store.number(request.part)
-    own = opening.labels.by_part.get(request.part, []) if opening.labels is not None else []
-    found = study(opening.workspace, store, request.part, config, own)
+    labels = opening.labels.by_part.get(request.part, []) if opening.labels is not None else []
+    investigation = study(opening.workspace, store, request.part, config, labels)
     if request.html is not None:
-        write_investigation(found, request.html)
+        write_investigation(investigation, request.html)
     rows = [
         FindingRow(domain=f.domain, ce=f.ce, rises=dict(f.rises), predicted=dict(f.predicted))
-        for f in found.findings
+        for f in investigation.findings
     ]
     reply = InvestigateReply(
-        part=request.part, summary=tuple(summary(found)), findings=tuple(rows), html=request.html
+        part=request.part, summary=tuple(summary(investigation)), findings=tuple(rows), html=request.html
     )
-    reply._found = found
+    reply._investigation = investigation
     return reply
 
 
@@ -338,15 +338,15 @@ def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply
             "demo with a model takes no harvest, labels or replace: parts are found by measuring."
         )
     config = RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
-    found, page = run_real_model(config, request.out, request.text, opening.options.device)
+    results, page = run_real_model(config, request.out, request.text, opening.options.device)
     reply = DemoReply(
         report=page,
-        part=", ".join(own.pick for own in found),
-        label=", ".join(own.language for own in found),
-        seconds=sum(own.clock for own in Stages(request.out, config).seconds().values()),
-        met=all(bar.met for own in found for bar in bars(own, config.tolerance)),
+        part=", ".join(result.pick for result in results),
+        label=", ".join(result.language for result in results),
+        seconds=sum(result.clock for result in Stages(request.out, config).seconds().values()),
+        met=all(bar.met for result in results for bar in bars(result, config.tolerance)),
     )
-    reply._tables = tuple(all_tables(found, config.tolerance))
+    reply._tables = tuple(all_tables(results, config.tolerance))
     return reply
 
 

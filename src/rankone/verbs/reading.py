@@ -140,7 +140,7 @@ class Hit(Reply):
     confidence: float
     density: float
     densities: dict[str, float]
-    found_in: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 class SearchReply(Reply):
@@ -159,7 +159,7 @@ class SearchReply(Reply):
             largest = max(hit.densities.values())
             bars = [level(value, largest) for value in hit.densities.values()]
             shown = [hit.label, hit.name, hit.confidence, f"{hit.density:.2%}", *bars]
-            rows.append([*shown, ", ".join(hit.found_in)])
+            rows.append([*shown, ", ".join(hit.places)])
         columns = ["label", "name", "confidence", "density", *domains, "found in"]
         caption = "bars: firing density by domain, against the largest of the row"
         return (Table.of(f"“{self.query}”", columns, rows, caption),)
@@ -177,7 +177,7 @@ def search(opening: Opening, request: SearchRequest) -> SearchReply:
             confidence=hit.label.confidence,
             density=hit.density,
             densities=hit.densities,
-            found_in=tuple(dict.fromkeys(hit.places.values())),
+            places=tuple(dict.fromkeys(hit.places.values())),
         )
         for hit in find(store, labels, request.query, request.top)
     ]
@@ -265,12 +265,12 @@ def _cluster_of(name: str, opening: Opening) -> Component | None:
     if opening.options.clusters is None:
         return None
     if ":" not in name:
-        found = opening.clusters
-        assert found is not None
-        return found.component(name)
-    found = Components.open(opening.options.clusters)
-    owner = found.owner(name)
-    return None if owner is None else found.component(owner)
+        components = opening.clusters
+        assert components is not None
+        return components.component(name)
+    components = Components.open(opening.options.clusters)
+    owner = components.owner(name)
+    return None if owner is None else components.component(owner)
 
 
 def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:

@@ -184,7 +184,7 @@ def test_the_rows_at_once_change_nothing(at_once, monkeypatch):
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("crossing", [0.3, 5.0])
-def test_a_power_law_is_found_in_two_passes(power, crossing):
+def test_a_power_law_is_places_two_passes(power, crossing):
     asked = []
 
     def values(sizes):

@@ -51,8 +51,8 @@ def test_every_stage_is_kept(ran):
     found, page, out = ran
     (own,) = found
     assert {f"fr-{name}" for name in STAGES} == set(read_json(out / "seconds.json"))
-    assert own.found.pick.rise > 0
-    assert (own.scale.alpha > 1) == (own.found.pick.alpha > 1)
+    assert own.search.pick.rise > 0
+    assert (own.scale.alpha > 1) == (own.search.pick.alpha > 1)
     assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
     assert own.held_out["scale"].unseen == ()
     edit = LowRankEdit.from_pretrained(out / "fr-scale-edit")

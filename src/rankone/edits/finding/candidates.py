@@ -53,8 +53,8 @@ def late_sites(model: nn.Module, patterns: Sequence[str] = ()) -> list[Site]:
 
 def block_number(model: nn.Module, site: str) -> int:
     """Index of the block that a site lies in; 0 where blocks are not in one list."""
-    found = blocks_of(model, [site])
-    return 0 if found is None else found.first
+    blocks = blocks_of(model, [site])
+    return 0 if blocks is None else blocks.first
 
 
 def require_asked(workspace: Workspace, request: FindRequest, sites: Sequence[Site]) -> None:
@@ -109,7 +109,7 @@ def _strictness(request: FindRequest, text: FindText) -> dict[str, float]:
         d: request.tolerance.about if d == text.about else request.tolerance.of(d) for d in text.others
     }
     tightest = min(allowed.values())
-    return {d: tightest / own for d, own in allowed.items()}
+    return {d: tightest / tolerated for d, tolerated in allowed.items()}
 
 
 def _available(workspace: Workspace) -> list[str]:
@@ -144,8 +144,8 @@ def sharpened(parts: Parts, request: FindRequest, target: Moments, mean: Moments
     factors = {}
     for site in parts.sites:
         read, write = (f.detach().float() for f in parts.factors(site))
-        own, others = target[site].input_second(), mean[site].input_second()
-        columns = [sharpened_read(v, own, others, request.ridge) for v in read.T]
+        wanted, others = target[site].input_second(), mean[site].input_second()
+        columns = [sharpened_read(v, wanted, others, request.ridge) for v in read.T]
         factors[site] = (torch.stack(columns, dim=1), write)
     origin = "-".join(word for word in (SHARPENED, parts.origin, request.of) if word)
     return Parts(factors, origin, parts.indices, {**parts.made, "ridge": request.ridge}).frozen()
@@ -155,8 +155,8 @@ def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:
     """The opened parts at the sites that were chosen."""
     parts = workspace.require_parts()
     known = {site.name for site in sites}
-    own = [name for name in parts.names() if parts.locate(name)[0] in known]
-    return parts.chosen(own) if own else None
+    named = [name for name in parts.names() if parts.locate(name)[0] in known]
+    return parts.chosen(named) if named else None
 
 
 def _asked(
@@ -169,7 +169,7 @@ def _asked(
     weights: Weights,
 ) -> list[Candidate]:
     """Parts asked for by name that are not among the chosen."""
-    found = []
+    shortlisted = []
     if request.also and "" not in book.origins and workspace.parts is not None:
         book.add(workspace.parts)
     for name in request.also:
@@ -183,5 +183,5 @@ def _asked(
         one = book.holding(name).chosen([name])
         score, covered = separations(one, target, others, weights)
         source = origin_in(name).partition("-")[0] or DECOMPOSITION
-        found.append(Candidate(name, source, site, float(score[0]), float(covered[0])))
-    return found
+        shortlisted.append(Candidate(name, source, site, float(score[0]), float(covered[0])))
+    return shortlisted

@@ -34,11 +34,11 @@ def find(workspace: Workspace, request: FindRequest) -> Found:
 
     Raises RankOneError for unknown domains, sites, sources and parts, and for text that is missing.
     """
-    found, book = find_parts(workspace, request)
+    search, book = find_parts(workspace, request)
     if request.out is not None:
-        provenance = {"request": request.model_dump(mode="json"), "found": found.model_dump(mode="json")}
-        save_parts(_sets(found, book), workspace.model, request.out, provenance)
-    return found
+        provenance = {"request": request.model_dump(mode="json"), "found": search.model_dump(mode="json")}
+        save_parts(_sets(search, book), workspace.model, request.out, provenance)
+    return search
 
 
 def find_parts(
@@ -61,7 +61,7 @@ def find_parts(
         slopes = _slopes(workspace, worth, text)
     with clock.of("scan"):
         rows, base = _scan(workspace, request, worth, text, slopes)
-    found = Found(
+    search = Found(
         of=request.of,
         against=list(text.spared),
         chance=workspace.chance,
@@ -72,7 +72,7 @@ def find_parts(
         seconds=clock.seconds,
         cpu_seconds=time.process_time() - clock.cpu,
     )
-    return found, worth.book
+    return search, worth.book
 
 
 class _Clock:
@@ -118,20 +118,20 @@ def _scan(
     by_block: dict[int, list[Candidate]] = {}
     for candidate in worth.chosen:
         by_block.setdefault(block_number(workspace.model, candidate.site), []).append(candidate)
-    found: list[tuple[tuple[float, float], FoundPart]] = []
+    ranked: list[tuple[tuple[float, float], FoundPart]] = []
     base: dict[str, float] = {}
     with meter("measure parts", len(worth.chosen)) as bar:
-        for own in by_block.values():
-            with scanning(workspace.model, text.validation, [c.site for c in own]) as scanner:
+        for together in by_block.values():
+            with scanning(workspace.model, text.validation, [c.site for c in together]) as scanner:
                 base = {d: losses.mean for d, losses in scanner.base.items()}
                 rule = _rule(request, workspace.chance, base[text.target])
-                for candidate in own:
+                for candidate in together:
                     best = _best(candidate.name, worth.book, scanner, rule, text)
                     removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
-                    found.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
+                    ranked.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
                     bar.advance(1, f"{candidate.name} {best.rise:+.2f}")
-    found.sort(key=lambda pair: pair[0], reverse=True)
-    return [row for _, row in found], base
+    ranked.sort(key=lambda pair: pair[0], reverse=True)
+    return [row for _, row in ranked], base
 
 
 def _rule(request: FindRequest, chance: float, base: float) -> Rule:
@@ -170,9 +170,9 @@ def _row(candidate: Candidate, best: Measured, removed: bool, slope: float) -> F
     )
 
 
-def _sets(found: Found, book: Book) -> list[Parts]:
+def _sets(search: Found, book: Book) -> list[Parts]:
     """The measured parts by origin."""
     by_origin: dict[str, list[str]] = {}
-    for row in found.parts:
+    for row in search.parts:
         by_origin.setdefault(book.holding(row.part).origin, []).append(row.part)
     return [book.gathered(names) for names in by_origin.values()]

@@ -55,16 +55,16 @@ def separations(
     parts: Parts, target: Moments, others: Mapping[str, Moments], weights: Weights | None = None
 ) -> tuple[Float[Tensor, " parts"], Float[Tensor, " parts"]]:
     """(separation, coverage) of all parts, in their order."""
-    found, covered = [], []
+    separations, covered = [], []
     for site in parts.sites:
         read = parts.factors(site)[0].detach().float()
-        own = energies(read, target[site])
+        energy = energies(read, target[site])
         mean = (read.T @ target[site].mean).abs()
         most = torch.stack([_weight(weights, d) * energies(read, m[site]) for d, m in others.items()])
         most = most.amax(0).sqrt()
-        found.append(mean / most.clamp_min(1e-12).maximum(mean / MOST).clamp_min(1e-30))
-        covered.append(mean.square() / own.clamp_min(1e-20))
-    return torch.cat(found).cpu(), torch.cat(covered).cpu()
+        separations.append(mean / most.clamp_min(1e-12).maximum(mean / MOST).clamp_min(1e-30))
+        covered.append(mean.square() / energy.clamp_min(1e-20))
+    return torch.cat(separations).cpu(), torch.cat(covered).cpu()
 
 
 def apart_coordinates(

@@ -48,8 +48,8 @@ class Tolerances(Config):
             domains: dict[str, float] = {}
         else:
             domains = dict(TIGHT)
-        own = {key: given.pop(key) for key in (OTHER, ABOUT) if key in given}
-        return cls.checked({**own, "domains": domains | given}, "tolerance")
+        special = {key: given.pop(key) for key in (OTHER, ABOUT) if key in given}
+        return cls.checked({**special, "domains": domains | given}, "tolerance")
 
     def of(self, domain: str) -> float:
         """The most that a domain may rise."""

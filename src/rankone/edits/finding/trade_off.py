@@ -54,23 +54,23 @@ class Rule:
     start: float = 4.0
     refine: int = 2
 
-    def strain(self, found: Measured) -> float:
+    def strain(self, measured: Measured) -> float:
         """The largest rise of another text in units of its tolerance."""
-        return self.tolerances.strain(found.others, found.about)
+        return self.tolerances.strain(measured.others, measured.about)
 
-    def allowed(self, found: Measured) -> bool:
+    def allowed(self, measured: Measured) -> bool:
         """Whether every other domain is left alone (NaN is not)."""
-        return self.strain(found) <= 1 and math.isfinite(found.rise)
+        return self.strain(measured) <= 1 and math.isfinite(measured.rise)
 
-    def ends(self, found: Measured) -> bool:
+    def ends(self, measured: Measured) -> bool:
         """Whether there is no reason to go farther."""
-        return not self.allowed(found) or found.rise >= self.enough
+        return not self.allowed(measured) or measured.rise >= self.enough
 
-    def score(self, found: Measured) -> tuple[float, float]:
+    def score(self, measured: Measured) -> tuple[float, float]:
         """Larger is better: the rise as far as it is wanted, then little damage; damage over the tolerance never."""
-        if not self.allowed(found):
-            return (-math.inf, -self.strain(found))
-        return (min(found.rise, self.enough), -self.strain(found))
+        if not self.allowed(measured):
+            return (-math.inf, -self.strain(measured))
+        return (min(measured.rise, self.enough), -self.strain(measured))
 
 
 def best_scale(measure: Measure, rule: Rule) -> tuple[Measured, list[Measured]]:

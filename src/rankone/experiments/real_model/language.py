@@ -63,7 +63,7 @@ class Job:
 
     def run(self) -> Language:
         """All stages; those that are finished are read."""
-        found, scale, lora = self.found, self._fitted("scale"), self._fitted("lora")
+        search, scale, lora = self.search, self._fitted("scale"), self._fitted("lora")
         held = {
             name: self._stage(f"{name}-held-out", HeldOut, lambda n=name: self._held_out(n))
             for name in ("scale", "lora")
@@ -72,7 +72,7 @@ class Job:
         return Language(
             language=self.language,
             chance=self.workspace.chance,
-            found=found,
+            search=search,
             scale=scale,
             lora=lora,
             held_out=held,
@@ -89,7 +89,7 @@ class Job:
         return tuple(d for d in wanted if d != self.language)
 
     @cached_property
-    def found(self) -> Found:
+    def search(self) -> Found:
         """The measured parts; the pick is turned."""
         return self._stage("found", Found, self._find)
 
@@ -125,12 +125,12 @@ class Job:
             enough=c.cap,
             seed=c.seed,
         )
-        found, book = find_parts(self.workspace, request, self.moments)
-        held = book.gathered([found.pick.part])
+        search, book = find_parts(self.workspace, request, self.moments)
+        held = book.gathered([search.pick.part])
         save_parts(
             [held], self.workspace.model, self._fresh("part"), {"request": request.model_dump(mode="json")}
         )
-        return found
+        return search
 
     def _fitted(self, name: str) -> Fitted:
         return self._stage(name, Fitted, lambda: self._fit(name))
@@ -152,7 +152,7 @@ class Job:
 
     def _starts(self, name: str) -> Sequence[Method]:
         """The scale with the sign that it was found with; a LoRA on the same matrix."""
-        pick = self.found.pick
+        pick = self.search.pick
         if name == "lora":
             return [Lora(self.workspace.model, [pick.site], rank=1, name="lora_r1_local")]
         book = Book(load_parts(self._path("part"), self.workspace.model), self.workspace.model)

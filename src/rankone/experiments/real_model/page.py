@@ -21,32 +21,36 @@ KINDS = ("about", "instruction", "fact")
 
 
 def page(
-    found: Sequence[Language],
+    results: Sequence[Language],
     config: RealModelConfig,
     precision: str,
     seconds: Mapping[str, Seconds],
 ) -> str:
     """The whole page."""
-    names = " and ".join(domain_name(own.language) for own in found)
+    names = " and ".join(domain_name(result.language) for result in results)
     return rendered(
         "real_model.html",
         title=f"RankOne: removing {names} from a chat model",
         model=config.model if config.model.isidentifier() else "a model folder",
         precision=precision,
-        languages=[_section(own, config) for own in found],
+        languages=[_section(result, config) for result in results],
         sides=SIDES,
         seconds=seconds_table(seconds),
     )
 
 
-def claim(own: Language, config: RealModelConfig) -> str:
+def claim(result: Language, config: RealModelConfig) -> str:
     """What one number did, and which bars it misses, in a sentence or two."""
-    missed = [bar for bar in bars(own, config.tolerance) if not bar.met]
-    held = own.held_out["scale"].damage
-    share = min(found[own.language].edited / own.chance for found in held.values() if own.language in found)
-    alpha = own.scale.alpha or 0.0
+    missed = [bar for bar in bars(result, config.tolerance) if not bar.met]
+    held = result.held_out["scale"].damage
+    share = min(
+        damages[result.language].edited / result.chance
+        for damages in held.values()
+        if result.language in damages
+    )
+    alpha = result.scale.alpha or 0.0
     said = (
-        f"One number, α = {alpha:+.3g} on {own.pick}, takes {domain_name(own.language)} to {share:.2f} of chance on "
+        f"One number, α = {alpha:+.3g} on {result.pick}, takes {domain_name(result.language)} to {share:.2f} of chance on "
         "held-out text. "
     )
     if not missed:
@@ -54,22 +58,22 @@ def claim(own: Language, config: RealModelConfig) -> str:
     return said + "Missed: " + "; ".join(f"{bar.name} {bar.value:.3f} ({bar.bar})" for bar in missed) + "."
 
 
-def _section(own: Language, config: RealModelConfig) -> dict[str, object]:
-    effects = own.effects
+def _section(result: Language, config: RealModelConfig) -> dict[str, object]:
+    effects = result.effects
     asked = [e for e in effects.effects if e.target][:SHOWN]
     others = [next((e for e in effects.effects if e.prompt.kind == k and not e.target), None) for k in KINDS]
     return {
-        "name": domain_name(own.language),
-        "id": own.language,
-        "claim": claim(own, config),
+        "name": domain_name(result.language),
+        "id": result.language,
+        "claim": claim(result, config),
         "asked": [answer_pair(e) for e in asked],
         "others": [answer_pair(e) for e in others if isinstance(e, Effect)],
         "wrong": [answer_pair(e) for e in effects.newly_degenerate()],
-        "bars": bars_table(own, config.tolerance),
-        "damage": damage_table(own),
-        "sources": sources_table(own),
+        "bars": bars_table(result, config.tolerance),
+        "damage": damage_table(result),
+        "sources": sources_table(result),
         "shares": shares_table(effects),
-        "adapter": own.adapter,
-        "engine": own.adapter_engine,
-        "difference": own.adapter_difference,
+        "adapter": result.adapter,
+        "engine": result.adapter_engine,
+        "difference": result.adapter_difference,
     }

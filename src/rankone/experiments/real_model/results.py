@@ -47,7 +47,7 @@ class Language(Config):
 
     language: str
     chance: float
-    found: Found
+    search: Found
     scale: Fitted
     lora: Fitted
     held_out: dict[str, HeldOut]
@@ -59,18 +59,18 @@ class Language(Config):
     @property
     def pick(self) -> str:
         """The part that is turned."""
-        return self.found.pick.part
+        return self.search.pick.part
 
 
-def bars(own: Language, tolerance: Tolerances) -> list[Bar]:
+def bars(result: Language, tolerance: Tolerances) -> list[Bar]:
     """What was promised of the scale, on the unseen sources where there are any, else on the built-in test text."""
-    held = own.held_out["scale"]
+    held = result.held_out["scale"]
     corpora = held.unseen or tuple(held.damage)
     made: list[Bar] = []
     for corpus in corpora:
         for domain, damage in held.damage[corpus].items():
-            if domain == own.language:
-                share = damage.edited / own.chance
+            if domain == result.language:
+                share = damage.edited / result.chance
                 made.append(
                     Bar(
                         name=f"{domain}, share of chance ({corpus})",
@@ -81,11 +81,11 @@ def bars(own: Language, tolerance: Tolerances) -> list[Bar]:
                 )
             elif not domain.startswith("about-"):
                 made.append(_most(f"{domain}, rise ({corpus})", damage.rise, tolerance.of(domain)))
-    for corpus, found in held.damage.items():
-        for domain, damage in found.items():
+    for corpus, damages in held.damage.items():
+        for domain, damage in damages.items():
             if domain.startswith("about-"):
                 made.append(_most(f"English about the country ({corpus})", damage.rise, tolerance.about))
-    made.append(_most("answers newly degenerate", own.effects.side.new_share, MET_DEGENERATE))
+    made.append(_most("answers newly degenerate", result.effects.side.new_share, MET_DEGENERATE))
     return made
 
 

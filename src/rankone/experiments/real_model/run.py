@@ -32,26 +32,26 @@ def run_real_model(
     text: more held-out text (a directory or a data set): its sources are measured on and nothing else. Raises RankOneError
     for languages without text, for a folder of another run, and where the model cannot be had.
     """
-    own = open_corpus("builtin")
+    builtin = open_corpus("builtin")
     more = {} if text is None else {Path(text).name or text: open_corpus(text)}
-    lacking = [d for d in config.languages if d not in own.domains()]
+    lacking = [d for d in config.languages if d not in builtin.domains()]
     if lacking:
         raise RankOneError(
-            f"the built-in text has no {', '.join(lacking)}; it has {', '.join(own.domains())}."
+            f"the built-in text has no {', '.join(lacking)}; it has {', '.join(builtin.domains())}."
         )
     stages = Stages(out, config)
     folder = model_folder(config.model, out)
     model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
-    space = Workspace(model, load_tokenizer(folder), own)
+    space = Workspace(model, load_tokenizer(folder), builtin)
     moments: dict[str, Moments] = {}
-    corpora = {"built-in": own, **more}
-    found = [
+    corpora = {"built-in": builtin, **more}
+    results = [
         Job(config, space, language, stages, folder, corpora, moments).run() for language in config.languages
     ]
-    write_json(out / "summary.json", _summary(config, found, stages, folder, text))
+    write_json(out / "summary.json", _summary(config, results, stages, folder, text))
     path = out / "index.html"
-    write_text(path, page(found, config, precision(folder), stages.seconds()))
-    return found, path
+    write_text(path, page(results, config, precision(folder), stages.seconds()))
+    return results, path
 
 
 def model_folder(name: str, out: Path) -> str:
@@ -73,19 +73,19 @@ def precision(folder: str) -> str:
 
 
 def _summary(
-    config: RealModelConfig, found: list[Language], stages: Stages, folder: str, text: str | None
+    config: RealModelConfig, results: list[Language], stages: Stages, folder: str, text: str | None
 ) -> dict[str, object]:
     return {
         "languages": {
-            own.language: {
-                "pick": own.pick,
-                "alpha": own.scale.alpha,
-                "bars": [bar.model_dump() for bar in bars(own, config.tolerance)],
-                "met": all(bar.met for bar in bars(own, config.tolerance)),
+            result.language: {
+                "pick": result.pick,
+                "alpha": result.scale.alpha,
+                "bars": [bar.model_dump() for bar in bars(result, config.tolerance)],
+                "met": all(bar.met for bar in bars(result, config.tolerance)),
             }
-            for own in found
+            for result in results
         },
-        "seconds": {name: own.model_dump() for name, own in stages.seconds().items()},
+        "seconds": {name: spent.model_dump() for name, spent in stages.seconds().items()},
         "precision": precision(folder),
         "peak_memory_bytes": peak_bytes(),
         "provenance": {

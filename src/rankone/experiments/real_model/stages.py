@@ -60,8 +60,8 @@ class Stages:
         """Stage → what it took, over all sittings of the run."""
         path = self.folder / SECONDS
         said = read_json(path) if path.is_file() else {}
-        return {name: Seconds.model_validate(own) for name, own in said.items()}
+        return {name: Seconds.model_validate(values) for name, values in said.items()}
 
     def _took(self, name: str, clock: float, cpu: float) -> None:
-        found = {**self.seconds(), name: Seconds(clock=clock, processor=cpu)}
-        write_json(self.folder / SECONDS, {key: own.model_dump() for key, own in found.items()})
+        noted = {**self.seconds(), name: Seconds(clock=clock, processor=cpu)}
+        write_json(self.folder / SECONDS, {key: spent.model_dump() for key, spent in noted.items()})

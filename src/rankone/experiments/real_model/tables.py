@@ -12,37 +12,37 @@ from rankone.render.tables import Table
 from rankone.text.domains import domain_name
 
 
-def bars_table(own: Language, tolerance: Tolerances) -> Table:
+def bars_table(result: Language, tolerance: Tolerances) -> Table:
     """One row per bar: measured, asked for, met."""
-    found = bars(own, tolerance)
-    held = own.held_out["scale"]
+    checked = bars(result, tolerance)
+    held = result.held_out["scale"]
     where = (
         "text of sources that nothing was found, chosen or fitted on" if held.unseen else "built-in test text"
     )
     return Table.of(
-        f"{domain_name(own.language)}: what was promised",
+        f"{domain_name(result.language)}: what was promised",
         [
             Column("bar", key=True),
             Column("measured", ".3f", priority=3),
             Column("asked for", priority=2),
             Column("met"),
         ],
-        [(b.name, b.value, b.bar, "yes" if b.met else "no") for b in found],
-        f"Rises of cross-entropy in nats per token, on {where}; chance is ln V = {own.chance:.2f}.",
-        strong=[i for i, b in enumerate(found) if not b.met],
+        [(b.name, b.value, b.bar, "yes" if b.met else "no") for b in checked],
+        f"Rises of cross-entropy in nats per token, on {where}; chance is ln V = {result.chance:.2f}.",
+        strong=[i for i, b in enumerate(checked) if not b.met],
     )
 
 
-def damage_table(own: Language) -> Table:
+def damage_table(result: Language) -> Table:
     """One row per corpus and domain: the base model, the scale, the LoRA."""
     rows = []
-    for corpus, found in own.held_out["scale"].damage.items():
-        for domain, damage in found.items():
-            lora = own.held_out["lora"].damage[corpus][domain]
+    for corpus, damages in result.held_out["scale"].damage.items():
+        for domain, damage in damages.items():
+            lora = result.held_out["lora"].damage[corpus][domain]
             rows.append((f"{domain} ({corpus})", damage.base, damage.shown, lora.shown, damage.tokens))
-    alpha = own.scale.alpha or 0.0
+    alpha = result.scale.alpha or 0.0
     return Table.of(
-        f"{domain_name(own.language)}: held-out text",
+        f"{domain_name(result.language)}: held-out text",
         [
             Column("text", key=True),
             Column("base", ".2f"),
@@ -51,17 +51,17 @@ def damage_table(own: Language) -> Table:
             Column("tokens"),
         ],
         rows,
-        f"Rise of cross-entropy, nats per token, 95% interval over passages. Both edits got {own.scale.forget_tokens} "
+        f"Rise of cross-entropy, nats per token, 95% interval over passages. Both edits got {result.scale.forget_tokens} "
         "forget tokens and the same spared text, and their size by the same rule.",
-        strong=[i for i, row in enumerate(rows) if str(row[0]).startswith(f"{own.language} ")],
+        strong=[i for i, row in enumerate(rows) if str(row[0]).startswith(f"{result.language} ")],
     )
 
 
-def sources_table(own: Language) -> Table:
+def sources_table(result: Language) -> Table:
     """The best part of every source, by what it does on validation text within the tolerances."""
     rows = [
         (p.source, p.part, p.alpha, p.rise, p.worst, p.worst_domain, p.about)
-        for p in own.found.best_of_each_source()
+        for p in result.search.best_of_each_source()
     ]
     columns = [
         Column("source", key=True),
@@ -74,16 +74,16 @@ def sources_table(own: Language) -> Table:
     ]
     caption = (
         "Validation text of the package; the α of each is the one that raises the target most within "
-        f"{own.found.tolerance.described()} (about: English about the country)."
+        f"{result.search.tolerance.described()} (about: English about the country)."
     )
     return Table.of(
-        f"{domain_name(own.language)}: the best part of every source", columns, rows, caption, strong=[0]
+        f"{domain_name(result.language)}: the best part of every source", columns, rows, caption, strong=[0]
     )
 
 
 def seconds_table(seconds: Mapping[str, Seconds]) -> Table:
     """What every stage took."""
-    rows = [(name, own.clock, own.processor) for name, own in seconds.items()]
+    rows = [(name, spent.clock, spent.processor) for name, spent in seconds.items()]
     rows.append(("in all", sum(r[1] for r in rows), sum(r[2] for r in rows)))
     columns = [Column("stage", key=True), Column("clock, s", ".0f"), Column("processor, s", ".0f")]
     return Table.of(
@@ -91,6 +91,10 @@ def seconds_table(seconds: Mapping[str, Seconds]) -> Table:
     )
 
 
-def all_tables(found: Sequence[Language], tolerance: Tolerances) -> list[Table]:
+def all_tables(results: Sequence[Language], tolerance: Tolerances) -> list[Table]:
     """What the command prints."""
-    return [t for own in found for t in (bars_table(own, tolerance), damage_table(own), sources_table(own))]
+    return [
+        t
+        for result in results
+        for t in (bars_table(result, tolerance), damage_table(result), sources_table(result))
+    ]
