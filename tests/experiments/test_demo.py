@@ -1,18 +1,23 @@
-"""The demo says what is lacking before it writes or fits anything."""
+"""The demo says what is lacking before it writes or fits anything; it keeps the edit whose texts it shows and names it."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from tests.decomposition.tiny import decomposed
 from tests.helpers import workspace
 from tests.tiny import tiny_model
 
 from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.ranking.measured import Tried
 from rankone.experiments import demo
 from rankone.experiments.config import JobConfig
 from rankone.experiments.demo import run_demo
 from rankone.experiments.job import Job
+from rankone.experiments.report.results import read_results
+from rankone.experiments.report.shown import budgets, texts
 
 BASE = {"trained": ["de", "en"], "evaluated": ["de", "en"], "budgets": {"scalar": [4]}, "seeds": 1}
 
@@ -38,3 +43,29 @@ def test_what_is_lacking_is_said_first(change, complaint, tokenizer, corpus, tmp
     with pytest.raises(RankOneError, match=complaint):
         run_demo(job, tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_the_edit_that_is_shown_is_kept_and_named(tokenizer, corpus, tmp_path):
+    model = tiny_model(len(tokenizer))
+    decomposition = decomposed(model, "random")
+    sizes = {"selection_tokens": 60, "retain_tokens": 120, "test_tokens": 60, "alphas": [0.0], "seeds": 2}
+    prompts = {"de": ["Der"], "en": ["The"]}
+    config = JobConfig.model_validate({**BASE, **sizes, "prompts": prompts})
+    job = Job(config, workspace(model, decomposition, tokenizer, corpus))
+    name = decomposition.names()[60]
+    job.tried = [Tried(name, 0.0, 1.0, 0.0)]
+    summary = run_demo(job, tmp_path / "report")
+    results = read_results(tmp_path / "report")
+    alphas = {row["seed"]: row["alpha"] for row in results.runs}
+    assert summary.shown is not None
+    assert (summary.shown.seed, summary.shown.alpha) == (0, alphas[0])
+    kept = LowRankEdit.from_pretrained(tmp_path / "report" / "edit")
+    v, u = decomposition.vectors(name)
+    factors = kept.factors[name.rpartition(":")[0]]
+    assert torch.allclose(factors.write @ factors.read, (alphas[0] - 1) * torch.outer(u, v), atol=1e-5)
+    assert "seed 0" in texts(results).caption
+    tally = results.counted["scalar"][4]
+    assert tally.alphas == (min(alphas.values()), max(alphas.values()))
+    assert tally.alpha in str(budgets(results))
+    run_demo(job, tmp_path / "report", replace=True)
+    assert LowRankEdit.from_pretrained(tmp_path / "report" / "edit").sites == kept.sites

@@ -12,7 +12,7 @@ from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.report.page import write_report
-from rankone.experiments.report.results import JobSummary
+from rankone.experiments.report.results import JobSummary, Shown
 from rankone.experiments.response import rises, scale_response
 from rankone.experiments.tables import (
     RESPONSE,
@@ -31,6 +31,8 @@ from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import described
+
+EDIT = "edit"
 
 
 @holds("out")
@@ -53,8 +55,17 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
     _zero_token(job, test, base, reference, out)
     if job.evidence is not None:
         write_json(out / "evidence.json", job.evidence.plain())
-    write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(_shown(fits).edit)])
-    summary = _summary(job, rows, base, time.monotonic() - clock)
+    method, fit = _shown(fits)
+    write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(fit.edit)])
+    fit.edit.bind(job.workspace.model).save_pretrained(out / EDIT, replace=replace)
+    shown = Shown(
+        method=method,
+        budget=fit.run.forget.tokens,
+        seed=fit.run.seed,
+        alpha=_alpha(method, fit),
+        edit=EDIT,
+    )
+    summary = _summary(job, rows, base, time.monotonic() - clock, shown)
     write_json(out / "summary.json", summary.model_dump(mode="json", exclude_none=True))
     write_report(out)
     return summary
@@ -83,7 +94,7 @@ def _fit_and_measure(
 
 def fit_rows(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> list[Row]:
     """Rows of `runs.parquet` for one fit."""
-    alpha = float(fit.parameters["alpha"][0]) if kind_named(method).one_scale else None
+    alpha = _alpha(method, fit)
     return [
         {"method": method, **describe(fit), "alpha": alpha, "role": job.judged.role(row["domain"]), **row}
         for row in rises(base, edited)
@@ -126,15 +137,19 @@ def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
     return {d: measured.ce[d] for d in test if d in measured.ce}
 
 
-def _shown(fits: dict[str, list[Fit]]) -> Fit:
-    """The fit that rollouts show: the first seed of the single scalar at the smallest budget of at least 4 tokens."""
+def _alpha(method: str, fit: Fit) -> float | None:
+    return float(fit.parameters["alpha"][0]) if kind_named(method).one_scale else None
+
+
+def _shown(fits: dict[str, list[Fit]]) -> tuple[str, Fit]:
+    """Method and fit whose texts are shown: the first seed of the single scalar at the smallest budget from 4 tokens on."""
     method = "scalar" if "scalar" in fits else next(iter(fits))
     budgets = sorted({fit.run.forget.tokens for fit in fits[method]})
     budget = next((b for b in budgets if b >= 4), budgets[-1])
-    return next(fit for fit in fits[method] if fit.run.forget.tokens == budget)
+    return method, next(fit for fit in fits[method] if fit.run.forget.tokens == budget)
 
 
-def _summary(job: Job, rows: list[Row], base: dict[str, float], seconds: float) -> JobSummary:
+def _summary(job: Job, rows: list[Row], base: dict[str, float], seconds: float, shown: Shown) -> JobSummary:
     tallies = summarise_runs(rows, job.judged)
     config = {"text": described(job.workspace.corpus), "config": job.config.model_dump()}
     return JobSummary(
@@ -147,4 +162,5 @@ def _summary(job: Job, rows: list[Row], base: dict[str, float], seconds: float) 
         provenance={**environment(), **config},
         seconds=seconds,
         peak_memory_bytes=peak_bytes(),
+        shown=shown,
     )

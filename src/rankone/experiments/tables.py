@@ -232,6 +232,15 @@ class Tally(Config):
     learning_rate: float
     margin: float
     settings: int
+    alphas: tuple[float, float] | None = None
+
+    @property
+    def alpha(self) -> str | None:
+        """The scale, of all seeds or from the smallest to the largest; None of a method without one."""
+        if self.alphas is None:
+            return None
+        low, high = (f"{alpha:.3g}".replace("-", "−") for alpha in self.alphas)
+        return low if low == high else f"{low} to {high}"
 
     @property
     def said(self) -> str:
@@ -322,7 +331,9 @@ def summarise_runs(rows: Sequence[Row], aim: Aim) -> Tallies:
 
 
 def _tally(group: list[Fit], there: list[Fit], aim: Aim) -> Tally:
+    alphas = [fit.alpha for fit in group if fit.alpha is not None]
     return Tally(
+        alphas=(min(alphas), max(alphas)) if alphas else None,
         successes=sum(fit.succeeds(aim) for fit in group),
         seeds=len({fit.seed for fit in there}),
         damage={

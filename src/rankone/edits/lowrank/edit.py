@@ -181,8 +181,13 @@ class LowRankEdit:
             self.check_base(model)
         return merge_factors(model, self.factors, dtype, in_place)
 
-    def save_pretrained(self, path: Path | str, provenance: Provenance | None = None) -> Path:
-        """Write the edit as an artefact of kind 'edit'; RankOneError when it is not bound to a model."""
+    def save_pretrained(
+        self, path: Path | str, provenance: Provenance | None = None, replace: bool = False
+    ) -> Path:
+        """Write the edit as an artefact of kind 'edit'; RankOneError when it is not bound to a model.
+
+        With `replace` another edit may lie there.
+        """
         unbound = [name for name in self.sites if name not in self.base]
         if unbound:
             raise RankOneError(
@@ -193,7 +198,7 @@ class LowRankEdit:
             (d_out, rank), d_in = f.write.shape, f.read.shape[1]
             entries[name] = SiteEntry(d_out=d_out, d_in=d_in, rank=rank, base_hash=self.base[name])
         config = EditFile(description=self.description, method=self.method, sites=entries)
-        write_edit(Path(path), config, self.factors, provenance)
+        write_edit(Path(path), config, self.factors, provenance, replace)
         return Path(path)
 
     def to_peft(self, path: Path | str, base_name: str | None = None) -> Verification:

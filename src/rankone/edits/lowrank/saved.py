@@ -41,11 +41,15 @@ class SavedEdit(NamedTuple):
 
 
 def write_edit(
-    path: Path, config: EditFile, factors: Mapping[str, Factors], provenance: Provenance | None
+    path: Path,
+    config: EditFile,
+    factors: Mapping[str, Factors],
+    provenance: Provenance | None,
+    replace: bool = False,
 ) -> None:
     """Write the artefact of kind 'edit'."""
     tensors = {f"{n}.{part}": t for n, f in factors.items() for part, t in f._asdict().items()}
-    with new_artifact(path, KIND, provenance) as staging:
+    with new_artifact(path, KIND, provenance, replace) as staging:
         save_tensors(staging / TENSORS, tensors)
         write_json(staging / "config.json", config.model_dump())
 

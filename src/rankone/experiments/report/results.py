@@ -15,6 +15,16 @@ from rankone.experiments.names import method_order
 from rankone.experiments.tables import Row, Tallies, read_table, smallest_budget, summarise_runs
 
 
+class Shown(Config):
+    """The fit whose texts are shown and that is saved beside them as `edit`; alpha: None of a method without one scale."""
+
+    method: str
+    budget: int
+    seed: int
+    alpha: float | None = None
+    edit: str
+
+
 class JobSummary(Config):
     """`summary.json`: what the job was for, what was picked, and what came of it.
 
@@ -31,6 +41,7 @@ class JobSummary(Config):
     provenance: Mapping[str, object]
     seconds: float | None = None
     peak_memory_bytes: int | None = None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True)

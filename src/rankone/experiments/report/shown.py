@@ -37,9 +37,18 @@ def texts(results: Results) -> Table:
     """What the model writes before and after, the domain to be removed first."""
     rows = sorted(results.rollouts, key=lambda row: row.domain != results.aim.domain)
     shown = [[domain_name(r.domain), clipped(r.before, 160), clipped(r.after, 160)] for r in rows]
-    return Table.of(
-        "What it writes", ["domain", Column("before", key=True), Column("after", key=True)], shown
-    )
+    columns = ["domain", Column("before", key=True), Column("after", key=True)]
+    return Table.of("What it writes", columns, shown, _fit_shown(results))
+
+
+def _fit_shown(results: Results) -> str:
+    """Which fit the texts are of: method, budget, seed, scale, and where it is saved."""
+    fit = results.summary.shown
+    if fit is None:
+        return ""
+    scale = "" if fit.alpha is None else f", α {fit.alpha:.3g}".replace("-", "−")
+    text = f"{fit.budget} {domain_name(results.aim.domain)} tokens"
+    return f"After: {method_name(fit.method)} fitted to {text}, seed {fit.seed}{scale}; saved as {fit.edit}."
 
 
 def untrained(results: Results) -> Table:
@@ -58,7 +67,7 @@ def budgets(results: Results) -> Table:
     others = [d for d in domains_of(results.runs, results.aim) if d != results.aim.domain]
     rows = [
         [
-            *(method_name(method), budget, tally.said, tally.forget_ce),
+            *(method_name(method), budget, tally.said, tally.alpha, tally.forget_ce),
             *(tally.damage.get(d) for d in others),
         ]
         for method in results.methods
@@ -66,6 +75,7 @@ def budgets(results: Results) -> Table:
     ]
     columns = [
         *("method", Column("budget", key=True), Column("success", priority=3)),
+        Column("α", priority=2),
         Column(f"{domain_name(results.aim.domain)} CE", ".2f", priority=3),
         *(
             Column(domain_name(d), "+.2f", priority=2 if d in results.aim.retain else 1, limit=DAMAGE_BAR)
