@@ -12,6 +12,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.fields import Positional, Reads
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
+from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.verbs.verb import Reply, Request, Verb
 
@@ -89,7 +90,7 @@ class LabelReply(Reply):
         if self.capped or self.unanswered:
             caption += f"; {self.capped} requests not sent at the cap, {self.unanswered} failed"
         rows = [[r.label, r.name, r.confidence, r.firing_auc, r.source] for r in self.rows]
-        columns = ["label", "name", "confidence", "AUC of counts", "by"]
+        columns = ["label", Column("name", key=True), "confidence", "AUC of counts", "by"]
         return (Table.of(f"{self.out}: the most frequent parts", columns, rows, caption),)
 
     def lines(self) -> Sequence[str]:

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Positional
 from rankone.opening import Opening
+from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.verbs.verb import Names, Reply, Request, Verb, apart
 
@@ -74,7 +75,8 @@ class RankReply(Reply):
         labelled = any(row.label is not None for row in self.rows)
         grouped = any(row.members is not None for row in self.rows)
         extra = list(self.rows[0].values) if self.rows else []
-        columns = ["label"] * labelled + ["name", self.score, *extra] + ["members"] * grouped
+        name = Column("name", key=True)
+        columns = ["label"] * labelled + [name, self.score, *extra] + ["members"] * grouped
         rows = [
             [*([r.label] * labelled), r.name, r.score, *r.values.values(), *([r.members] * grouped)]
             for r in self.rows
@@ -160,7 +162,7 @@ class SearchReply(Reply):
             bars = [level(value, largest) for value in hit.densities.values()]
             shown = [hit.label, hit.name, hit.confidence, f"{hit.density:.2%}", *bars]
             rows.append([*shown, ", ".join(hit.places)])
-        columns = ["label", "name", "confidence", "density", *domains, "found in"]
+        columns = ["label", Column("name", key=True), "confidence", "density", *domains, "found in"]
         caption = "bars: firing density by domain, against the largest of the row"
         return (Table.of(f"“{self.query}”", columns, rows, caption),)
 
