@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -72,6 +73,9 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         only = rankone(*words, "--out", tmp_path / "labels", "--estimate", quiet=False)
         assert only.code == 0, only.err
         assert "1 requests to" in only.err
+        assert "tokens out" in only.out
+        said = rankone(*words, "--out", tmp_path / "labels", "--estimate", "--json")
+        assert json.loads(said.out)["estimate"]["requests"] == 1
         assert script.bodies == []
         done = rankone(*words, "--out", tmp_path / "labels")
     assert done.code == 0, done.err

@@ -32,12 +32,13 @@ from rankone.runtime.progress import log, meter
 
 @dataclass
 class Outcome:
-    """What a run made: all labels by part, and what it took."""
+    """What a run made: all labels by part, and what it took; estimate: what the model was to be asked."""
 
     statistical: dict[str, Label] = field(default_factory=dict)
     model: dict[str, Label] = field(default_factory=dict)
     unanswered: int = 0
     capped: int = 0
+    estimate: Estimate | None = None
     firings: dict[str, int] = field(default_factory=dict)
 
     def labels(self) -> list[Label]:
@@ -85,7 +86,8 @@ def label_harvest(
     run = _Run(pages, settings, client, held_out)
     run.read()
     if client is not None:
-        _print_estimate(run.estimate(), client)
+        run.outcome.estimate = run.estimate()
+        _print_estimate(run.outcome.estimate, client)
         if estimate_only:
             return run.outcome
         run.ask_labels()

@@ -18,6 +18,7 @@ from rankone.verbs.verb import Reply, Request, Verb
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore
+    from rankone.labels.model.budget import Caps
     from rankone.labels.model.client import ChatClient
     from rankone.labels.run import Outcome
 
@@ -72,10 +73,20 @@ class LabelRow(Reply):
     source: str
 
 
+class LabelEstimate(Reply):
+    """What the model would be asked that no kept reply answers; cost in the unit of the prices that were given."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    cost: float
+
+
 class LabelReply(Reply):
-    """The most frequent parts with their labels, and what was not labelled by the model."""
+    """The most frequent parts with their labels, and what was not labelled by the model; with --estimate that alone."""
 
     out: Path
+    estimate: LabelEstimate | None = None
     statistical: int = 0
     by_model: int = 0
     capped: int = 0
@@ -84,6 +95,9 @@ class LabelReply(Reply):
 
     def tables(self) -> Sequence[Table]:
         """The most frequent parts."""
+        if self.estimate is not None:
+            rows = [[what.replace("_", " "), value] for what, value in self.estimate.model_dump().items()]
+            return (Table.of("What the model would be asked", ["", "about"], rows),)
         if not self.rows:
             return ()
         caption = f"{self.statistical} labels by statistics, {self.by_model} by the model"
@@ -116,7 +130,18 @@ def label(opening: Opening, request: LabelRequest) -> LabelReply:  # noqa: ARG00
         settings = LabelSettings.checked({**wanted, "threshold": pages.record.config.firing}, "label")
         fingerprint = pages.artifact.fingerprint
         made = label_harvest(pages, fingerprint, request.out, settings, client, tested, request.estimate)
-    return LabelReply(out=request.out) if request.estimate else _labelled(made, request.out)
+    if not request.estimate:
+        return _labelled(made, request.out)
+    assert made.estimate is not None  # of a server, without which --estimate is refused
+    cost = _caps(request).cost(made.estimate.tokens_in, made.estimate.tokens_out)
+    return LabelReply(out=request.out, estimate=LabelEstimate(**vars(made.estimate), cost=cost))
+
+
+def _caps(request: LabelRequest) -> Caps:
+    from rankone.labels.model.budget import Caps
+
+    limits = request.model_dump(include={"price_in", "price_out", "max_tokens", "max_cost"})
+    return Caps.checked(limits, "label")
 
 
 def _opened(path: Path) -> HarvestStore:
@@ -127,16 +152,16 @@ def _opened(path: Path) -> HarvestStore:
 
 def _client(request: LabelRequest) -> ChatClient | None:
     """The client of the server that was named; its settings are checked before anything is read."""
-    from rankone.labels.model.budget import Caps
     from rankone.labels.model.server import Server, read_key
     from rankone.labels.run import open_client
 
     if request.base_url is None:
         return None
     asked = request.model_dump(include={"base_url", "model", "timeout", "concurrency", "reply_tokens"})
-    limits = request.model_dump(include={"price_in", "price_out", "max_tokens", "max_cost"})
-    server, caps = Server.checked(asked, "label"), Caps.checked(limits, "label")
-    return open_client(server, read_key(request.base_url), caps, request.run or run_directory(request.out))
+    server = Server.checked(asked, "label")
+    return open_client(
+        server, read_key(request.base_url), _caps(request), request.run or run_directory(request.out)
+    )
 
 
 def _held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
