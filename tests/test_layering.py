@@ -42,7 +42,7 @@ UNSAFE_NAMES = {"torch.load", "torch.save"}
 # The one file that may open a pickle somebody else wrote, and only with weights_only=True.
 FOREIGN = Path("decomposition/importers/foreign.py")
 MAX_FILE_LINES = 500
-MAX_FUNCTION_LINES = 100
+MAX_FUNCTION_LINES = 60
 # Files and sub-rooms of one folder, without its __init__.py.
 MAX_FLOOR = 15
 
