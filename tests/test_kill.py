@@ -126,6 +126,7 @@ def test_harvest(tmp_path, one_thread, tokenizer):
     resumed = rankone(*words, "--out", tmp_path / "killed", quiet=False)
     assert resumed.code == 0, resumed.err
     assert "resuming at batch" in resumed.err
+    assert not (tmp_path / "killed.run").exists(), "one copy of the data is left"
     whole = rankone(*words, "--out", tmp_path / "whole")
     assert whole.code == 0, whole.err
     first, second = (open_artifact(tmp_path / name, "harvest") for name in ("killed", "whole"))

@@ -167,7 +167,7 @@ class Session(Opening):
         examples: int = 1000,
         seed: int = 0,
         batch_tokens: int = 2048,
-        chunk_tokens: int = 200000,
+        chunk_tokens: int = 20_000,
         shard: str = "0/1",
         run: Path | str | None = None,
     ) -> harvesting.HarvestReply:

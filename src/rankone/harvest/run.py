@@ -22,7 +22,7 @@ from rankone.runtime.progress import Meter, log, meter
 from rankone.text.vocabulary import spelled
 from rankone.workspace import Workspace
 
-CHUNK_TOKENS = 200_000
+CHUNK_TOKENS = 20_000
 
 
 def describe(workspace: Workspace, config: HarvestConfig, grouping: Grouping | None = None) -> About:

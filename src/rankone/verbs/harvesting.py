@@ -32,7 +32,7 @@ class HarvestRequest(Request):
     examples: int = Field(1000, ge=0, description="examples kept per subcomponent")
     seed: int = Field(0, description="seed of the sample of examples")
     batch_tokens: int = Field(2048, gt=0, description="positions in one forward")
-    chunk_tokens: int = Field(200_000, gt=0, description="tokens between two saves of the progress")
+    chunk_tokens: int = Field(20_000, gt=0, description="tokens between two saves of the progress")
     shard: str = Field("0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them")
     run: Path | None = Field(None, description="run directory (parts, progress); default OUT.run")
 
@@ -89,7 +89,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     """
     from rankone.clustering.components import Components
     from rankone.harvest.config import HarvestConfig
-    from rankone.harvest.counting.chunks import Shard
+    from rankone.harvest.counting.chunks import Shard, clear
     from rankone.harvest.counting.combine import combine
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
@@ -107,6 +107,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     if shard.count > 1:
         return HarvestReply(out=request.out, shard=request.shard, run=folder)
     combine([folder], request.out)
+    clear(folder, shard)
     return _harvested(request.out)
 
 

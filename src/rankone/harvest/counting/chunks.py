@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,13 @@ class Shard:
     def owns(self, batch: int) -> bool:
         """Whether it counts this batch."""
         return batch % self.count == self.index
+
+
+def clear(run: Path, shard: Shard) -> None:
+    """Remove what a shard left in a run directory, and that where nothing else is in it: the harvest holds it all."""
+    shutil.rmtree(run / shard.folder, ignore_errors=True)
+    if run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
 
 
 class ShardFolder:
