@@ -127,3 +127,13 @@ class NoWords:
 def workspace(model, parts=None, words=None, corpus=None) -> Workspace:
     """A model with its parts; without a tokenizer unless one is given, beside the built-in text."""
     return Workspace(model, words or NoWords(), corpus or BuiltinCorpus(), parts)
+
+
+def laddered(account, steps: tuple[int, ...]):
+    """`account_on` with a short adversary, whatever the run asks for; `.func` is the whole one."""
+
+    def quick(*given, **named):
+        return account(*given, **{**named, "ladder": steps})
+
+    quick.func = account
+    return quick

@@ -12,6 +12,7 @@ import yaml
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.core.artifact import open_artifact
+from rankone.decomposition.evidence.records import evidence_of
 from rankone.edits.lowrank import LowRankEdit
 from rankone.models.loading import load_model
 
@@ -116,6 +117,19 @@ def test_a_run_stopped_early_leaves_a_checkpoint_to_go_on_from(pair, recipe, tmp
     assert "goes on from there" in said
     assert not (tmp_path / "o").exists()
     assert [p.name for p in (tmp_path / "o.run" / "checkpoints").iterdir()] == ["step-0000002"]
+
+
+@pytest.mark.parametrize(("evidence", "steps"), [("none", []), ("small", [10, 20])])
+def test_how_much_evidence_is_measured(pair, recipe, tmp_path, evidence, steps):
+    words = ["decompose", pair[0], "--recipe", recipe(steps=2, context=16, rows=2), "--text", "builtin"]
+    said = shown(rankone(*words, "--out", tmp_path / "o", "--evidence", evidence))
+    made = open_artifact(tmp_path / "o", "decomposition")
+    if not steps:
+        assert f"was not measured: rankone evidence {tmp_path / 'o'}" in said.replace("\n", "")
+        assert "evidence.json" not in made
+        return
+    rows = [row for row in evidence_of(made).rows if row.masking == "adversarial"]
+    assert sorted({row.steps for row in rows}) == steps
 
 
 def test_rank_lists_the_most_specific(pair):

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.helpers import laddered
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.core.artifact import open_artifact
@@ -109,7 +109,7 @@ def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(DECOMPOSE), "utf8")
     # Evidence is not what this test is about, and costs more than the training: one step of the adversary.
-    quick = partial(decomposition_run.account_on, ladder=(1,))
+    quick = laddered(decomposition_run.account_on, (1,))
     monkeypatch.setattr(decomposition_run, "account_on", quick)
     words = ["decompose", model, "--recipe", recipe, "--text", "builtin"]
     killed_equals_whole(words, tmp_path, steps=120, name="tensors.safetensors")

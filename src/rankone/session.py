@@ -112,6 +112,7 @@ class Session(Opening):
         stop_after: int | None = None,
         keep_dead: bool = False,
         storage: Storage = "bfloat16",
+        evidence: Literal["none", "small", "full"] = "full",
         estimate: bool = False,
         sweep: bool = False,
     ) -> making.DecomposeReply:

@@ -8,6 +8,7 @@ from functools import partial
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from tests.helpers import laddered
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.core.artifact import open_artifact
@@ -73,7 +74,7 @@ def test_a_decomposition_is_like_itself_and_its_start(pair, tmp_path):
 
 
 def test_a_sweep_prints_its_frontier(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1,)))
+    monkeypatch.setattr(run_module, "account_on", laddered(run_module.account_on, (1,)))
     monkeypatch.setattr(run_module, "HARVEST_ROWS", 4)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

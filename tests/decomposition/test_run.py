@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed, recipe, target
-from tests.helpers import VOCAB, probe
+from tests.helpers import VOCAB, laddered, probe
 from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.core.errors import RankOneError
@@ -169,7 +169,7 @@ def test_evidence_text_is_held_out_and_in_proportion(tokenizer):
 def quick(monkeypatch):
     """A few tokens of evidence and two steps of PGD."""
     monkeypatch.setattr(module, "evidence_text", partial(evidence_text, tokens=40))
-    monkeypatch.setattr(module, "account_on", partial(module.account_on, ladder=(1, 2)))
+    monkeypatch.setattr(module, "account_on", laddered(module.account_on, (1, 2)))
 
 
 def test_a_whole_run_with_a_break_in_it(tmp_path, tokenizer, quick):

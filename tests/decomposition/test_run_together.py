@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr
-from functools import partial
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from tests.decomposition.tiny import recipe, target
-from tests.helpers import VOCAB
+from tests.helpers import VOCAB, laddered
 from tests.helpers import tokenizer as small_tokenizer
 from tests.processes import Failed, together
 
@@ -36,7 +35,7 @@ def decomposed(ranks, text, out, machine, rows=4, stop_after=None):
     """A run from text to artefact; what this process printed."""
     printed = io.StringIO()
     report()
-    quick = partial(module.account_on, ladder=(1,))
+    quick = laddered(module.account_on, (1,))
     config = recipe(rows=rows, steps=3, importance={"kind": "shared_mlp", "hidden": [4]}, machine=machine)
     subject = Subject(target(vocab_size=VOCAB), small_tokenizer(), DirectoryCorpus(text))
     with patch.object(module, "account_on", quick), redirect_stderr(printed):

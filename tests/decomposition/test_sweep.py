@@ -7,7 +7,7 @@ from functools import partial
 import pyarrow.parquet as pq
 import pytest
 from tests.decomposition.tiny import recipe, target
-from tests.helpers import VOCAB
+from tests.helpers import VOCAB, laddered
 from tests.helpers import tokenizer as small_tokenizer
 
 from rankone.core.artifact import open_artifact
@@ -24,7 +24,7 @@ from rankone.text.sources.builtin import BuiltinCorpus
 def quick(monkeypatch):
     """A few tokens of evidence and one step of PGD."""
     monkeypatch.setattr(run_module, "evidence_text", partial(run_module.evidence_text, tokens=40))
-    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1,)))
+    monkeypatch.setattr(run_module, "account_on", laddered(run_module.account_on, (1,)))
     monkeypatch.setattr(run_module, "HARVEST_ROWS", 4)
 
 

@@ -42,6 +42,8 @@ from rankone.text.corpus import Corpus, described
 from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
 
 LADDER = (10, 20, 40, 80)
+# Steps of the adversary by how much evidence is wanted; none: nothing is measured.
+LADDERS: dict[str, tuple[int, ...]] = {"none": (), "small": LADDER[:2], "full": LADDER}
 EVIDENCE_TOKENS = 3072
 # Of each domain, for the privileged basis.
 DOMAIN_TOKENS = 4096
@@ -59,6 +61,7 @@ def decompose(
     stop_after: int | None = None,
     fold: bool = True,
     storage: Storage = "bfloat16",
+    ladder: tuple[int, ...] = LADDER,
 ) -> Path | None:
     """Decompose a model and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
 
@@ -66,7 +69,7 @@ def decompose(
     `out` in a file system that all of them see); the first one writes the artefact when all have trained.
 
     With `fold`, subcomponents whose mean importance is at most 1e-6 are folded into delta. The evidence is measured
-    on the values as `storage` rounds them.
+    on the values as `storage` rounds them, its adversary's steps by `ladder`; an empty one leaves the evidence out.
     """
     ranks, target = current(), subject.model
     ranks.on_first(lambda: refuse_existing(out))
@@ -89,7 +92,7 @@ def decompose(
         whole = consolidated(decomposition)
 
     def finish() -> None:
-        _finish(config, subject, whole, rows, original, out, fold, storage)
+        _finish(config, subject, whole, rows, original, out, fold, storage, ladder)
 
     ranks.on_first(finish)
     return out
@@ -104,6 +107,7 @@ def _finish(
     out: Path,
     fold: bool,
     storage: Storage,
+    ladder: tuple[int, ...],
 ) -> None:
     """From trained factors to the artefact: folding, rounding, evidence."""
     decomposition.eval().requires_grad_(False).to(subject.device)
@@ -114,7 +118,9 @@ def _finish(
         )
     decomposition.load_state_dict(restored(stored(decomposition.state_dict(), storage)))
     narrow, broad = evidence_mixtures(config)
-    evidence, _ = account_on(subject, decomposition, narrow, original, broad=broad)
+    evidence = None
+    if ladder:
+        evidence, _ = account_on(subject, decomposition, narrow, original, ladder=ladder, broad=broad)
     provenance = {
         "recipe": config.model_dump(),
         "steps": config.steps,

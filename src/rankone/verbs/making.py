@@ -175,6 +175,9 @@ class DecomposeRequest(Request):
     stop_after: int | None = Field(None, gt=0, description="stop at this step of the recipe, to go on later")
     keep_dead: bool = Field(False, description="do not fold dead subcomponents into delta")
     storage: Storage = Field("bfloat16", description="numbers it is stored in")
+    evidence: Literal["none", "small", "full"] = Field(
+        "full", description="measured at the end: nothing, 20 steps of the adversary, or 80"
+    )
     estimate: bool = Field(False, description="print the estimate of memory and time, and stop")
     sweep: bool = Field(
         False, description="five short runs over the importance coefficient; OUT is their frontier"
@@ -198,6 +201,8 @@ class DecomposeReply(Reply):
         """How to go on from a checkpoint."""
         if self.state == "stopped":
             return (f"stopped in '{self.run}'; the same command without --stop-after goes on from there",)
+        if self.state == "finished" and self.evidence is None:
+            return (f"saved {self.out}; how good it is was not measured: rankone evidence {self.out}",)
         return ()
 
 
@@ -222,10 +227,11 @@ def decompose(opening: Opening, request: DecomposeRequest) -> DecomposeReply:
             reply._tables = tuple(_estimate(load_skeleton(opening.options.model), config))
             return reply
         current().on_first(lambda: refuse_existing(request.out))
-        if request.sweep and (request.keep_dead or request.stop_after or request.storage != "bfloat16"):
+        fixed = (request.storage, request.evidence) != ("bfloat16", "full")
+        if request.sweep and (request.keep_dead or request.stop_after or fixed):
             raise RankOneError(
-                "--sweep runs to the end, folds the dead and stores bfloat16: leave --stop-after, --keep-dead and "
-                "--storage out."
+                "--sweep runs to the end, folds the dead, stores bfloat16 and measures: leave --stop-after, --keep-dead, "
+                "--storage and --evidence out."
             )
         return _decompose(opening, request, config, folder)
 
@@ -238,6 +244,7 @@ def _decompose(
     from rankone.decomposition.evidence.tables import evidence_tables
     from rankone.decomposition.frontier import sweep_table
     from rankone.decomposition.planning.memory import memory_advice
+    from rankone.decomposition.run import LADDERS
     from rankone.decomposition.run import decompose as run_decompose
     from rankone.decomposition.sweep import sweep
     from rankone.render.terminal import announce
@@ -258,9 +265,12 @@ def _decompose(
         request.stop_after,
         not request.keep_dead,
         request.storage,
+        LADDERS[request.evidence],
     )
     if made is None:
         return DecomposeReply(out=request.out, state="stopped", run=folder)
+    if request.evidence == "none":
+        return DecomposeReply(out=request.out, state="finished", run=folder)
     evidence = request.out / "evidence.json"
     reply = DecomposeReply(out=request.out, state="finished", run=folder, evidence=evidence)
     reply._tables = tuple(evidence_tables(evidence_of(open_artifact(request.out)), str(request.out)))

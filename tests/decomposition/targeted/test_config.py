@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.decomposition.tiny import mask_of, recipe, target, token_rows, trainer
-from tests.helpers import VOCAB, gpt2
+from tests.helpers import VOCAB, gpt2, laddered
 from tests.helpers import tokenizer as small_tokenizer
 from tests.tiny import rankone
 
@@ -252,7 +252,7 @@ def test_the_estimate_leaves_out_what_is_not_held():
 
 def test_a_whole_run_has_account_on_both_streams(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "evidence_text", partial(evidence_text, tokens=40))
-    monkeypatch.setattr(run_module, "account_on", partial(run_module.account_on, ladder=(1, 2)))
+    monkeypatch.setattr(run_module, "account_on", laddered(run_module.account_on, (1, 2)))
     config, out = (
         targeted(steps=2, context=16, initialisation="principal", targeted__contrast=0.5),
         tmp_path / "out",
