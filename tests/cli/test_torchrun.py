@@ -78,7 +78,7 @@ def test_a_killed_command_goes_on_with_two_processes(tmp_path, words):
 def test_what_is_wrong_is_said_once(tmp_path, words):
     code, _, err = finished(*words, "--out", tmp_path / "out", "--storage", "float8")
     assert code != 0
-    assert err.count("rankone: unknown storage 'float8'") >= 1
+    assert err.count("rankone: decompose: unknown storage 'float8'") >= 1
     recipe = tmp_path / "odd.yaml"
     recipe.write_text(yaml.safe_dump({**DECOMPOSE, "rows": 3}), "utf8")
     code, _, err = finished(*words[:3], recipe, *words[4:], "--out", tmp_path / "out")
