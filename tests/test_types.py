@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.rooms import over
 
-ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # Rooms and sub-rooms that are clean, in alphabetical order, one a line: folders, or files without their `.py`.
 CLEAN = (
     "answers",
@@ -94,11 +94,7 @@ def untyped(source: str, path: Path) -> list[str]:
 
 
 def test_public_signatures_say_what_they_take_and_give():
-    problems = []
-    for room in CLEAN:
-        files = sorted((ROOT / room).rglob("*.py")) or [ROOT / f"{room}.py"]
-        problems += [p for f in files for p in untyped(f.read_text("utf8"), f.relative_to(ROOT))]
-    assert problems == []
+    assert over(CLEAN, untyped) == []
 
 
 @pytest.mark.parametrize(

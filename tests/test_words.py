@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.rooms import over
 
-ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # Rooms and sub-rooms, in alphabetical order, one a line: folders or files below src/rankone without their `.py`.
 CLEAN = (
     "answers",
@@ -76,15 +76,6 @@ def components(source: str, path: Path) -> list[str]:
         for number, line in enumerate(source.splitlines(), 1)
         if COMPONENT.search(line)
     ]
-
-
-def over(rooms: tuple[str, ...], check) -> list[str]:
-    """What `check` says of all files of some rooms."""
-    problems = []
-    for room in rooms:
-        files = sorted((ROOT / room).rglob("*.py")) or [ROOT / f"{room}.py"]
-        problems += [p for f in files for p in check(f.read_text("utf8"), f.relative_to(ROOT))]
-    return problems
 
 
 def test_names_say_what_they_hold():

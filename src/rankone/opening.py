@@ -70,7 +70,7 @@ class Opening:
     def preflight(self, opens: Sequence[str]) -> None:
         """RankOneError for a name among `opens` that cannot be opened, as far as can be seen without PyTorch."""
         from rankone.core.manifest import read_manifest
-        from rankone.models.sources.names import require_findable
+        from rankone.models.sources.names import findable
         from rankone.runtime import hub
         from rankone.runtime.device import require_device_name
 
@@ -78,7 +78,7 @@ class Opening:
         if "device" in opens and options.device is not None:
             require_device_name(options.device)
         if "model" in opens:
-            require_findable(options.model)
+            findable(options.model)
         if "decomposition" in opens:
             self._require_decomposition()
         for what, kind in _KINDS.items():

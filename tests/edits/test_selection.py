@@ -9,7 +9,7 @@ from tests.labels.written import written
 from rankone.core.errors import RankOneError
 from rankone.edits.selection import (
     contrast,
-    pick_labelled,
+    labelled_candidates,
     separation,
     specific_names,
     specificity,
@@ -93,16 +93,16 @@ def test_separation_looks_at_sizes():
 
 def test_the_labelled_pick_names_the_domain_alone(importances):
     """a:1 is more specific, but its label names French too; b:1 and b:2 matter too rarely to stand on the shortlist."""
-    pick, candidates = pick_labelled(importances, ACTIVATIONS, LABELS, "de")
+    (pick, *_), candidates = labelled_candidates(importances, ACTIVATIONS, LABELS, "de")
     assert (pick.name, [c.name for c in candidates]) == ("a:0", ["a:1", "a:0"])
 
 
 def test_separation_weighs_the_pick(importances):
     both = written(a_0=("German words", 0.9), a_1=("German words", 0.9))
-    assert pick_labelled(importances, ACTIVATIONS, both, "de")[0].name == "a:1"  # .496 · 2 > .2 · 2
+    assert labelled_candidates(importances, ACTIVATIONS, both, "de")[0][0].name == "a:1"  # .496 · 2 > .2 · 2
     nearer = {**ACTIVATIONS, "en": ACTIVATIONS["en"] * 0.1}
-    assert pick_labelled(importances, nearer, both, "de")[0].name == "a:0"  # .2 · 20 > .496 · 2
-    assert pick_labelled(importances, nearer, both, "de", shortlist=1)[0].name == "a:1"
+    assert labelled_candidates(importances, nearer, both, "de")[0][0].name == "a:0"  # .2 · 20 > .496 · 2
+    assert labelled_candidates(importances, nearer, both, "de", shortlist=1)[0][0].name == "a:1"
 
 
 def test_no_label_or_no_specific_subcomponent_is_an_error(importances):
@@ -110,9 +110,9 @@ def test_no_label_or_no_specific_subcomponent_is_an_error(importances):
     with pytest.raises(
         RankOneError, match=r"none of the 2 .* labelled as German alone: a:1 “French words”; a:0"
     ):
-        pick_labelled(importances, ACTIVATIONS, vague, "de")
+        labelled_candidates(importances, ACTIVATIONS, vague, "de")
     with pytest.raises(RankOneError, match="no subcomponent is specific to 'fr'"):
-        pick_labelled(importances, ACTIVATIONS, LABELS, "fr")
+        labelled_candidates(importances, ACTIVATIONS, LABELS, "fr")
 
 
 def test_top_names(importances):

@@ -111,18 +111,3 @@ def labelled_candidates(
         zip(importances.names, separation(activations, importances.domains, forget).tolist(), strict=True)
     )
     return sorted(named, key=lambda c: -c.specificity * apart[c.name]), candidates
-
-
-def pick_labelled(
-    importances: Importances,
-    activations: Mapping[str, Float[Tensor, " subcomponents"]],
-    labels: Labelled,
-    forget: str,
-    shortlist: int = 20,
-) -> tuple[Candidate, list[Candidate]]:
-    """The single subcomponent to turn by what a harvest and its labels say: nothing is fitted and nothing measured.
-
-    It is the first of the `labelled_candidates`; returned with the shortlist, most specific first.
-    """
-    named, candidates = labelled_candidates(importances, activations, labels, forget, shortlist)
-    return named[0], candidates

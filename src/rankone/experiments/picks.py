@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankone.core.artifact import environment, refuse_existing, write_json
-from rankone.edits.selection import pick_labelled
+from rankone.edits.selection import labelled_candidates
 from rankone.experiments.requests import PicksRequest
 from rankone.experiments.response import AlphaRise, scale_response
 from rankone.harvest.reading.store import HarvestStore
@@ -81,7 +81,7 @@ def compare_picks(
         importances.of(target)
     activations = store.activations()
     chosen = {
-        t: pick_labelled(importances, activations, labels, t, config.candidates) for t in config.targets
+        t: labelled_candidates(importances, activations, labels, t, config.candidates) for t in config.targets
     }
     text = workspace.text(store.domains(), "validation", config.tokens)
     names = list(dict.fromkeys(c.name for _, candidates in chosen.values() for c in candidates))
@@ -97,7 +97,7 @@ def compare_picks(
                 key=lambda best: -best.rise,
             ),
         )
-        for target, (pick, candidates) in chosen.items()
+        for target, ((pick, *_), candidates) in chosen.items()
     ]
 
 

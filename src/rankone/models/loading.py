@@ -24,7 +24,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.files import parse_json
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
-from rankone.models.sources.names import BUILTIN_MODELS, require_findable, resolve
+from rankone.models.sources.names import BUILTIN_MODELS, findable, resolve
 from rankone.runtime import hub
 
 # Tables that old checkpoints hold and models compute.
@@ -40,8 +40,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     quantised, for tensors that the model has no place for, NaN and infinity, an adapter beside the model, and a model
     that sees later tokens: no parameter is ever left at a random value.
     """
-    require_findable(path_or_name)
-    source = resolve(path_or_name)
+    source = findable(path_or_name)
     _verify_manifest(source)
     _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))

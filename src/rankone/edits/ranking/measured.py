@@ -61,8 +61,7 @@ def _tried(
 ) -> Tried:
     edit = scale_edit(parts, {name: 0.0})
     worst = damages(model, edit, SIZES, retain).amax(0).tolist()
-    removed = [removal.mean for removal in removals(model, edit, SIZES, forget)]
-    base = removals(model, edit, [0.0], forget)[0].mean
+    base, *removed = [removal.mean for removal in removals(model, edit, (0.0, *SIZES), forget)]
     nothing = Tried(name, 1.0, base, 0.0)
     sizes = [
         Tried(name, 1 - size, removal, kl)

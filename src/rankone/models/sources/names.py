@@ -33,11 +33,11 @@ def resolve(name: str | Path) -> Path | str:
     raise RankOneError(f"no model directory at '{name}'. Check the path.{offered}")
 
 
-def require_findable(name: str | Path) -> None:
-    """RankOneError for a model that is neither here nor to be had: a mistyped name, a Hub out of reach."""
+def findable(name: str | Path) -> Path | str:
+    """`resolve`; RankOneError for a model that is neither here nor to be had: a mistyped name, a Hub out of reach."""
     source = resolve(name)
     if isinstance(source, Path) or hub.cached(source):
-        return
+        return source
     builtin = ", ".join(BUILTIN_MODELS)
     if not hub.reachable():
         raise RankOneError(
@@ -48,6 +48,7 @@ def require_findable(name: str | Path) -> None:
         raise RankOneError(
             f"'{name}' is no built-in model ({builtin}).{_slip(source)} Models of the Hub are OWNER/NAME."
         )
+    return source
 
 
 def _slip(name: str) -> str:
