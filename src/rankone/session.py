@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rankone.opening import Opening, OpenOptions
+from rankone.render.reply import Reply
 from rankone.verbs import editing, examining, finding, harvesting, labelling, making, measuring, reading
 from rankone.verbs.examining import Split
 from rankone.verbs.making import Storage
 from rankone.verbs.table import verb_named
-from rankone.verbs.verb import Reply
 
 if TYPE_CHECKING:
     from rankone.edits.lowrank import LowRankEdit

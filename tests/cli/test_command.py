@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from rankone.cli.command import command_of
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional
+from rankone.core.fields import Names, Positional, Request, ScalesByName
 from rankone.models.sources.names import ASSETS
 from rankone.opening import Opening
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Reply, Request, ScalesByName, Verb
+from rankone.verbs.verb import Verb
 
 
 class Asked(Request):

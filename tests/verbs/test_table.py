@@ -11,10 +11,11 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from rankone.core.errors import RankOneError
+from rankone.core.fields import Request
 from rankone.opening import OpenOptions
+from rankone.render.reply import Reply
 from rankone.session import Session
 from rankone.verbs.table import VERBS, verb_named
-from rankone.verbs.verb import Reply, Request
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

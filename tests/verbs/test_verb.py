@@ -8,8 +8,7 @@ import pytest
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional
-from rankone.verbs.verb import Names, Request, ScalesByName
+from rankone.core.fields import Names, Positional, Request, ScalesByName
 
 
 class Asked(Request):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rankone.core.escaping import visible
+from rankone.render.reply import Reply
 from rankone.render.terminal import output, print_tables
-from rankone.verbs.verb import Reply
 
 
 def say(reply: Reply) -> None:

@@ -1,11 +1,28 @@
-"""Fields of requests: a list of names as given in Python or on the command line, and marks of what a value stands for."""
+"""What a verb is asked: the base of requests, fields as given in Python or on the command line, marks of what a value is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
+
+from rankone.core.config import Config
+
+C = TypeVar("C", bound=Config)
+
+
+class Request(Config):
+    """What a verb is asked, beside what it is asked of (the opened model, parts, text).
+
+    Its fields are the verb's options, each declared once, in the room that does the work; a field that a verb adds to what
+    its room needs to know (where to write a page) stands in a subclass.
+    """
+
+    def as_config(self, kind: type[C], where: str, **settled: object) -> C:
+        """The fields that it shares with a configuration, as one; `settled` are those that the model and text decide."""
+        return kind.checked({**self.model_dump(include=set(kind.model_fields)), **settled}, where)
 
 
 def _listed(given: object) -> object:
@@ -40,3 +57,29 @@ class Domains:
 @dataclass(frozen=True)
 class Recipe:
     """Marks a field of a request that names a recipe: a file that can be read."""
+
+
+def _scales(given: object) -> object:
+    """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
+    if not isinstance(given, list | tuple):
+        return given
+    pairs = [str(word).rpartition("=") for word in given]
+    wrong = next((word for word, pair in zip(given, pairs, strict=True) if not pair[0]), None)
+    if wrong is not None:
+        raise ValueError(f"'{wrong}' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
+    names = [name for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' is given twice: one scale each")
+    return {name: alpha for name, _, alpha in pairs}
+
+
+ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]
+"""Part → α; on the command line words of the form PART=ALPHA."""
+
+
+def apart(of: str | Sequence[str], against: Sequence[str]) -> None:
+    """ValueError for a domain that stands on both sides."""
+    both = [domain for domain in ((of,) if isinstance(of, str) else of) if domain in against]
+    if both:
+        raise ValueError(f"'{both[0]}' is on both sides: a contrast needs two groups apart")

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Reads
+from rankone.core.fields import Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Reply, Request, ScalesByName, Verb
+from rankone.verbs.verb import Verb
 
 
 class EditRequest(Request):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Positional
+from rankone.core.fields import Positional, Request
 from rankone.opening import Opening, OpenOptions
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Reply, Request, Verb
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.decomposition.stability import Cosines as Means

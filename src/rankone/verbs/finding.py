@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from rankone.core.fields import Domains, Positional, Reads
+from rankone.core.fields import Domains, Names, Positional, Reads, Request, apart
 from rankone.edits import requests as sharpening
 from rankone.experiments import requests as tuning
 from rankone.models.sources import fetchable
 from rankone.opening import Opening
 from rankone.render.columns import Column
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.editing import members_of
-from rankone.verbs.verb import Names, Reply, Request, Verb, apart
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.edits.finding.request import FoundPart

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Positional, Reads
+from rankone.core.fields import Domains, Names, Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Reply, Request, Verb
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Reads
+from rankone.core.fields import Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.columns import Column
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Reply, Request, Verb
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Recipe
+from rankone.core.fields import Names, Positional, Recipe, Request
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Reply, Request, Verb
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

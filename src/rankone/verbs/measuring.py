@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Positional, Reads, Recipe
+from rankone.core.fields import Names, Positional, Reads, Recipe, Request
 from rankone.experiments import requests
 from rankone.opening import Opening
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Reply, Request, Verb
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Positional
+from rankone.core.fields import Domains, Names, Positional, Request, apart
 from rankone.opening import Opening
 from rankone.render.columns import Column
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Names, Reply, Request, Verb, apart
+from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rich.console import Console

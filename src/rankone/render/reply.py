@@ -1,0 +1,51 @@
+"""What a verb answers: the base of all replies, beside its request in the room that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import ConfigDict
+
+from rankone.core.config import Record
+from rankone.render.tables import Table
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console
+
+
+class Reply(Record):
+    """What a verb answers: plain values for `--json`, tables and lines for people."""
+
+    model_config = ConfigDict(ser_json_inf_nan="null")
+
+    @property
+    def table(self) -> Table:
+        """Its first table; IndexError where it has none."""
+        return self.tables()[0]
+
+    def head(self, count: int = 10) -> Table:
+        """The first rows of its first table."""
+        return self.table.head(count)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Its first table as a data frame; RankOneError where pandas is not installed."""
+        return self.table.to_pandas()
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.tables()), *self.lines()])
+
+    def __repr__(self) -> str:
+        return str(self) or super().__repr__()
+
+    def render(self, console: Console) -> None:
+        """Print what is more than tables and lines, before them; nothing unless a reply says otherwise."""
+
+    def tables(self) -> Sequence[Table]:
+        """The tables a person reads, in order."""
+        return ()
+
+    def lines(self) -> Sequence[str]:
+        """Sentences below the tables: where something was written, what to try next."""
+        return ()
