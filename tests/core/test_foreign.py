@@ -2,77 +2,44 @@
 
 from __future__ import annotations
 
-import resource
+import re
 
 import pytest
-import torch
-from safetensors.torch import save_file
-from tests.helpers import simple_mlp, tokenizer
+from tests.foreign_kinds import KINDS
 
-from rankone.core.foreign import explained
-
-
-def full_disk(folder):
-    """A file may have 4,096 bytes at most: what a full disk looks like to its writer."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        save_file({"a": torch.ones(1 << 20)}, folder / "a.safetensors")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from rankone.core.errors import PeerError, RankOneError
+from rankone.core.foreign import explained, one_error_type
 
 
-def lone_surrogate(_):
-    "\ud83d a".encode()
-
-
-def invalid_bytes(_):
-    b"a \xff".decode()
-
-
-def id_past_the_embedding(_):
-    simple_mlp()(torch.tensor([[999]]))
-
-
-def no_such_file(_):
-    open("/nowhere/at/all")  # noqa: SIM115
-
-
-def too_large(_):
-    torch.empty(1 << 60)
-
-
-@pytest.mark.parametrize(
-    ("work", "said"),
-    [
-        (full_disk, "room"),
-        (lone_surrogate, "is no character"),
-        (invalid_bytes, "byte 0xff at 2"),
-        (id_past_the_embedding, "past the model's embedding"),
-        (no_such_file, "No such file or directory at '/nowhere/at/all'"),
-        (too_large, "out of memory"),
-    ],
-)
-def test_every_kind_is_explained(work, said, tmp_path):
-    with pytest.raises(Exception) as caught:
-        work(tmp_path)
+@pytest.mark.parametrize("raising", KINDS, ids=lambda f: f.__name__)
+def test_every_kind_is_explained(raising, tmp_path):
+    with pytest.raises(BaseException) as caught:
+        raising(tmp_path)
     line = explained(caught.value)
     assert line is not None, repr(caught.value)
-    assert said in line
+    assert re.search(KINDS[raising], line), line
     assert "\n" not in line
 
 
-def test_faults_of_ours_are_not_explained_away():
-    for error in (
-        KeyError("x"),
-        AssertionError(),
-        ZeroDivisionError(),
-        IndexError("list index out of range"),
-    ):
-        assert explained(error) is None
+FAULTS = (KeyError("x"), AssertionError(), ZeroDivisionError(), IndexError("list index out of range"))
 
 
-def test_a_prompt_of_invalid_bytes_is_an_encoding_error():
-    with pytest.raises((UnicodeEncodeError, TypeError)) as caught:
-        tokenizer()("a \udcff")
-    assert explained(caught.value) is not None
+@pytest.mark.parametrize("error", [*FAULTS, KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_faults_of_ours_and_interrupts_are_not_explained_away(error):
+    assert explained(error) is None
+    with pytest.raises(type(error)), one_error_type("measure"):
+        raise error
+
+
+def test_the_boundary_names_what_was_asked_and_keeps_the_cause():
+    said = r"^measure: a connection failed: timed out\."
+    with pytest.raises(RankOneError, match=said) as caught, one_error_type("measure"):
+        raise TimeoutError("timed out")
+    assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+@pytest.mark.parametrize("error", [RankOneError("as it is"), PeerError("as it is")])
+def test_our_own_errors_pass_as_they_are(error):
+    with pytest.raises(RankOneError) as caught, one_error_type("measure"):
+        raise error
+    assert caught.value is error

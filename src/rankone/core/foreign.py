@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rankone.core.errors import RankOneError
 
 _MEND = "Check that the place exists, can be read and written, and has room."
+# What a library's own exceptions mean, by the package that defines them; others are taken for a fault of what it was given.
+_MENDS = {
+    "safetensors": _MEND,
+    "huggingface_hub": "Check the name and the network, or give a directory.",
+    "httpx": "Check the address and the network.",
+    "httpx2": "Check the address and the network.",
+    "requests": "Check the address and the network.",
+    "datasets": "Check the name of the data set and the network, or give a directory of text.",
+    "torch": "Check that the device works and has room; `--device cpu` does without it.",
+}
+_GENERAL = "Check the files that were given, or make them again."
+
+
+@contextmanager
+def one_error_type(what: str) -> Iterator[None]:
+    """The boundary of a verb: what a user can mend becomes a RankOneError that begins with `what`; faults of ours pass."""
+    try:
+        yield
+    except RankOneError:
+        raise
+    except BaseException as error:
+        said = explained(error)
+        if said is None:
+            raise
+        raise RankOneError(f"{what}: {said}") from error
 
 
 def explained(error: BaseException) -> str | None:
     """What an exception that is not ours means for its user, in one line; None where it can only be a fault of RankOne's."""
-    kind, said = type(error).__name__, _first_line(error)
+    return _about_text(error) or _about_places(error) or _about_memory(error) or _about_libraries(error)
+
+
+def _about_text(error: BaseException) -> str | None:
+    said = _first_line(error)
     if isinstance(error, UnicodeEncodeError):
         piece = error.object[error.start : error.end]
         return (
@@ -23,19 +57,50 @@ def explained(error: BaseException) -> str | None:
             "text that no tokenizer takes: half of a pair of surrogates, or bytes that are not UTF-8. "
             "Remove it from the text or the command."
         )
-    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-        place = f" at '{error.filename}'" if error.filename else ""
-        return f"{error.strerror}{place}. {_MEND}"
-    if kind == "SafetensorError":
-        return f"a safetensors file cannot be read or written: {said}. {_MEND}"
-    if "No space left" in said or f"os error {errno.ENOSPC}" in said:
-        return f"{said}. Make room, or choose another place."
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in said:
-        return f"out of memory: {said}. Take fewer tokens or rows, a smaller batch, or a larger machine."
     if isinstance(error, IndexError) and "index out of range in self" in said:
         return "a token id lies past the model's embedding. Load the tokenizer the model was trained with."
+    if isinstance(error, RecursionError):
+        return f"something that was given nests too deep ({said}). {_GENERAL}"
     return None
 
 
+def _about_places(error: BaseException) -> str | None:
+    said = _first_line(error)
+    if "No space left" in said or f"os error {errno.ENOSPC}" in said:
+        return f"{said}. Make room, or choose another place."
+    if isinstance(error, ConnectionError | TimeoutError):
+        return f"a connection failed: {said}. Check the address and the network."
+    # Those of libraries (the Hub's) are OSErrors of their own class.
+    if isinstance(error, OSError) and error.errno is not None:
+        place = f" at '{error.filename}'" if error.filename else ""
+        return f"{error.strerror}{place}. {_MEND}"
+    return None
+
+
+def _about_memory(error: BaseException) -> str | None:
+    said = _first_line(error)
+    if (
+        type(error).__name__ == "OutOfMemoryError"
+        or isinstance(error, MemoryError)
+        or "can't allocate memory" in said
+    ):
+        return f"out of memory: {said}. Take fewer tokens or rows, a smaller batch, or a larger machine."
+    return None
+
+
+def _about_libraries(error: BaseException) -> str | None:
+    """An exception of a class that another library defines, whatever it is; the interpreter's own may be faults of ours."""
+    kind, said = type(error).__name__, _first_line(error)
+    package = type(error).__module__.partition(".")[0].lstrip("_")
+    # Rust gives no better class (tokenizers); neither RankOne nor Python raises a plain Exception.
+    if kind == "PanicException" or type(error) is Exception:
+        return f"a library gave up on what it was given: {said}. {_GENERAL}"
+    if isinstance(error, RuntimeError) and ("CUDA error" in said or "NCCL error" in said):
+        return f"the device failed: {said}. {_MENDS['torch']}"
+    if not isinstance(error, Exception) or package in sys.stdlib_module_names | {"rankone", "__main__"}:
+        return None
+    return f"{package} refused what it was given ({kind}: {said[:300]}). {_MENDS.get(package, _GENERAL)}"
+
+
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from rankone.core.fields import Request
+from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
 from rankone.verbs.preflight import check
 
@@ -43,6 +44,10 @@ class Verb(Generic[RequestT, ReplyT]):
     writes: tuple[str, ...] = field(default=())
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
-        """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model."""
-        check(opening, request, self.name, self.opens, self.needs, self.writes)
-        return self.run(opening, request)
+        """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model.
+
+        What other libraries refuse on the way is a RankOneError too.
+        """
+        with one_error_type(self.name):
+            check(opening, request, self.name, self.opens, self.needs, self.writes)
+            return self.run(opening, request)
