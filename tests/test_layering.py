@@ -31,6 +31,7 @@ ROOMS = (
     "answers",
     "experiments",
     "show",
+    "doctor",
     "verbs",
     "session",
     "cli",

@@ -15,6 +15,7 @@ CLEAN = (
     "clustering",
     "core",
     "decomposition",
+    "doctor",
     "edits",
     "experiments/investigation",
     "experiments/job",

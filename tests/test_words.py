@@ -20,6 +20,7 @@ CLEAN = (
     "clustering",
     "core",
     "decomposition",
+    "doctor",
     "edits",
     "experiments",
     "harvest",

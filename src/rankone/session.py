@@ -10,9 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from rankone.doctor.requests import DoctorReply
 from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
-from rankone.verbs import editing, examining, finding, harvesting, labelling, making, measuring, reading
+from rankone.verbs import (
+    editing,
+    examining,
+    finding,
+    harvesting,
+    labelling,
+    making,
+    measuring,
+    reading,
+)
 from rankone.verbs.examining import Split
 from rankone.verbs.making import Storage
 from rankone.verbs.table import verb_named
@@ -424,3 +434,15 @@ class Session(Opening):
     ) -> measuring.DemoReply:
         """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
         return self._ask(measuring.DemoReply, "demo", locals())
+
+    def doctor(
+        self,
+        target: str | None = None,
+        *,
+        model: str | None = None,
+        clean: bool = False,
+        dry_run: bool = False,
+        tokens: int = 240,
+    ) -> DoctorReply:
+        """Check an installation, a model or an artefact and say what to do; with --clean remove what killed runs left."""
+        return self._ask(DoctorReply, "doctor", locals())

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from rankone.core.artifact import claimed, new_artifact
-from rankone.core.claims import claim, clean, retired, scratch_folder
+from rankone.core.claims import claim, clean, leftovers, retired, scratch_folder
 from rankone.core.errors import RankOneError
 
 HOLDER = """
@@ -112,4 +112,39 @@ def test_names_with_special_characters(tmp_path):
     path = tmp_path / "a[b]*"
     with claim(path), scratch_folder(path):
         pass
+    assert names(tmp_path) == []
+
+
+def test_leftovers_are_listed_without_touching_them(tmp_path, holder):
+    assert leftovers(tmp_path) == []
+    holder.kill()
+    holder.wait()
+    before = names(tmp_path)
+    assert sorted(p.name.split("-")[0] for p in leftovers(tmp_path)) == [".out.claim", ".out.partial"]
+    assert names(tmp_path) == before
+    assert clean(tmp_path) != []
+    assert leftovers(tmp_path) == []
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from rankone.core.files import atomic_file
+with atomic_file(Path(sys.argv[1])) as stream:
+    print("open", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_file_that_a_living_process_writes_is_no_leftover(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "a.json")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        assert (leftovers(tmp_path), clean(tmp_path)) == ([], [])
+        assert len(names(tmp_path)) == 1
+        process.kill()
+        process.wait()
+    assert leftovers(tmp_path) == clean(tmp_path) != []
     assert names(tmp_path) == []

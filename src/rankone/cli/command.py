@@ -35,6 +35,8 @@ def command_of(verb: Verb[Any, Any]) -> Callable[..., None]:
         report(quiet=silent)
         reply = verb.ask(Opening(options), request)
         say_json(reply) if as_json else say(reply)
+        if reply.exit_status:
+            raise typer.Exit(reply.exit_status)
 
     parameters = sorted(_parameters(verb), key=lambda p: p.default is not inspect.Parameter.empty)
     body.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]

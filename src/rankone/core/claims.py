@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rankone.core.errors import RankOneError
-from rankone.core.files import PARTIAL, require_folder
+from rankone.core.files import PARTIAL, is_being_written, require_folder
 
 _CLAIM, _OLD = "claim", "old"
 _LEFT = re.compile(rf"\.(?P<name>.+)\.(?P<kind>{_CLAIM}|(?:{PARTIAL}|{_OLD})-[a-z0-9_]{{8}})")
@@ -91,23 +91,41 @@ def clean(place: Path) -> list[Path]:
 
     What a living process has claimed stays. An artefact that was set aside for a successor that never came is put back.
     """
-    removed: list[Path] = []
+    return [path for target, left in _left_by_target(place) for path in _cleaned(target, left)]
+
+
+def leftovers(place: Path) -> list[Path]:
+    """What `clean` would remove; nothing is touched."""
+    return [path for target, left in _left_by_target(place) if not _is_claimed(target) for path in left]
+
+
+def _left_by_target(place: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """What stands unfinished in `place` and the folders below it, by the path it was to become."""
     for folder, folders, files in os.walk(place):
-        names = {match["name"] for entry in (*folders, *files) if (match := _LEFT.fullmatch(entry))}
+        left: dict[str, list[Path]] = {}
+        for entry in (*folders, *files):
+            path = Path(folder) / entry
+            if (match := _LEFT.fullmatch(entry)) and not path.is_symlink() and not is_being_written(path):
+                left.setdefault(match["name"], []).append(path)
         folders[:] = [name for name in folders if not _LEFT.fullmatch(name)]
-        for name in sorted(names):
-            removed += _cleaned(Path(folder) / name)
-    return removed
+        yield from ((Path(folder) / name, sorted(paths)) for name, paths in sorted(left.items()))
 
 
-def _cleaned(path: Path) -> list[Path]:
-    left = [p for p in path.parent.iterdir() if (m := _LEFT.fullmatch(p.name)) and m["name"] == path.name]
+def _cleaned(path: Path, left: list[Path]) -> list[Path]:
     try:
         with claim(path):
             pass
     except RankOneError:
         return []
     return [p for p in left if not p.exists()]
+
+
+def _is_claimed(path: Path) -> bool:
+    """Whether a living process, this one too, holds `path`."""
+    path = Path(os.path.abspath(path))
+    if path in _HELD:
+        return True
+    return _claim_file(path).exists() and is_locked(_claim_file(path))
 
 
 @contextmanager
@@ -141,12 +159,25 @@ def _clear(path: Path) -> None:
         match = _LEFT.fullmatch(left.name)
         if match is None or match["name"] != path.name or match["kind"] == _CLAIM:
             continue
+        if left.is_symlink() or is_being_written(left):
+            continue
         if (left / "artifact").is_dir() and match["kind"].startswith(_OLD) and not path.exists():
             (left / "artifact").rename(path)
-        if left.is_dir() and not left.is_symlink():
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a living process holds the lock of an existing file."""
+    lock = FileLock(file, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _escaped(name: str) -> str:

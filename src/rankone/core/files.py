@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import IO, BinaryIO, overload
 
 from pydantic import JsonValue
 
@@ -94,6 +94,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-")
     try:
         with os.fdopen(handle, "wb") as stream:
+            _lock(stream)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -102,3 +103,29 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a living process has `path` open in `atomic_file`; False for folders, and where the system has no flock."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return not _lock(stream)
+    except OSError:
+        return False
+
+
+def _lock(stream: IO[bytes]) -> bool:
+    """Take the lock of an open file, which goes with its process; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where an open file cannot be removed anyway
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

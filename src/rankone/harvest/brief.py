@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
+from rankone.runtime.scratch import Scratch
 from rankone.workspace import Workspace
 
 # Enough for a statistical label: the share of a kind among so many draws is known to a tenth.
@@ -22,9 +21,9 @@ def brief_harvest(workspace: Workspace, domains: Sequence[str], tokens: int) -> 
     config = HarvestConfig(
         domains=tuple(domains), tokens=tokens, context=workspace.context, examples=EXAMPLES
     )
-    folder = TemporaryDirectory(prefix="rankone-harvest-")
-    run, out = Path(folder.name) / "run", Path(folder.name) / "harvest"
+    folder = Scratch("harvest")
+    run, out = folder.path / "run", folder.path / "harvest"
     harvest(workspace, config, run)
     store = HarvestStore.open(combine([run], out), workspace.decomposition)
-    weakref.finalize(store, folder.cleanup)
+    weakref.finalize(store, folder.close)
     return store

@@ -21,6 +21,11 @@ class Reply(Record):
     model_config = ConfigDict(ser_json_inf_nan="null")
 
     @property
+    def exit_status(self) -> int:
+        """What the command ends with; 0 unless a reply says otherwise (refusals end with 2)."""
+        return 0
+
+    @property
     def table(self) -> Table:
         """Its first table; IndexError where it has none."""
         return self.tables()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -34,3 +35,10 @@ def cached(name: str, file: str = "config.json", kind: str = "model") -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(name, file, repo_type=kind), (str, os.PathLike))
+
+
+def cache_folder() -> Path:
+    """Where the Hub's libraries keep what they bring."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)

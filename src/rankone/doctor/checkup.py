@@ -1,0 +1,38 @@
+"""A check-up: of the installation, of a model or of an artefact, by what the name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from rankone.core.errors import RankOneError
+from rankone.core.manifest import read_manifest
+from rankone.doctor.artefact import check_artefact, is_artefact
+from rankone.doctor.finding import Finding
+from rankone.doctor.installation import check_installation
+from rankone.doctor.machine import check_machine
+from rankone.doctor.model import check_model
+from rankone.models.sources.names import ASSETS
+from rankone.text.corpus import Corpus
+
+
+def check(target: str | None, model: str | None, corpus: Corpus, tokens: int) -> Iterator[Finding]:
+    """What is found of a target (None: the installation and its machine).
+
+    model: beside which an artefact is checked. corpus, tokens: text that a model is tried on.
+    """
+    if target is None:
+        return chain(check_installation(), check_machine())
+    folder = ASSETS / target if target == "mini-decomposition" else Path(target).expanduser()
+    if folder.is_dir() and is_artefact(folder):
+        findings = check_artefact(folder, model)
+        return chain(findings, check_model(target, corpus, tokens)) if _is_model(folder) else findings
+    return check_model(target, corpus, tokens)
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return read_manifest(folder).kind == "model"
+    except RankOneError:
+        return False

@@ -1,0 +1,11 @@
+"""What each optional part of RankOne gives, for the check-up of an installation."""
+
+from __future__ import annotations
+
+GIVES = {
+    "hub": "text from data sets of the Hub (--text OWNER/NAME)",
+    "label": "labels by a language model (label --base-url)",
+    "peft": "adapters verified by PEFT itself (export --as adapter)",
+    "wandb": "importing runs from W&B (import)",
+    "gguf": "fetching models from packages that carry GGUF files (fetch)",
+}

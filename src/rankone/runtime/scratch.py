@@ -1,0 +1,63 @@
+"""Temporary folders that can be told from those of others, and of a living process from those of a killed one.
+
+A scratch folder is `rankone-WHAT-XXXXXXXX` in the system's temporary directory and holds a locked file. The lock dies
+with its process; what a killed one left is found by `stray_scratch` (`rankone doctor --clean`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from rankone.core.claims import is_locked
+
+_LOCK = ".rankone-scratch"
+_NAME = re.compile(r"rankone-[a-z]+-[a-z0-9_]{8}")
+
+
+class Scratch:
+    """A temporary folder at `path`, held until `close`."""
+
+    def __init__(self, what: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=f"rankone-{what}-")
+        self.path = Path(self._folder.name)
+        self._lock = FileLock(self.path / _LOCK, thread_local=False)
+        self._lock.acquire()
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._lock.release()
+        self._folder.cleanup()
+
+
+@contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """A temporary folder for the length of the block; `what` stands in its name."""
+    made = Scratch(what)
+    try:
+        yield made.path
+    finally:
+        made.close()
+
+
+def stray_scratch(place: Path | None = None) -> list[Path]:
+    """Scratch folders of killed processes of this user in `place` (None: the temporary directory)."""
+    folders = []
+    for path in sorted((place or Path(tempfile.gettempdir())).glob("rankone-*")):
+        lock = path / _LOCK
+        if not _NAME.fullmatch(path.name) or path.is_symlink() or not lock.is_file():
+            continue
+        if _is_own(path) and not is_locked(lock):
+            folders.append(path)
+    return folders
+
+
+def _is_own(path: Path) -> bool:
+    user = getattr(os, "getuid", None)
+    return user is None or path.stat().st_uid == user()

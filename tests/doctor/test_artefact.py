@@ -1,0 +1,66 @@
+"""Every kind of golden artefact is well beside its model; altered, cut or misplaced ones are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.helpers import simple_mlp
+
+from rankone.doctor.artefact import check_artefact
+from rankone.doctor.checkup import check
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-2"
+# The golden adapter's configuration is a stub that PEFT does not load.
+LEFT_OUT = ("model", "adapter")
+KINDS = sorted(p.parent.name for p in GOLDEN.glob("*/manifest.json") if p.parent.name not in LEFT_OUT)
+
+
+def statuses(path, model=None):
+    return {f.check: f.status for f in check_artefact(path, model)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_well_beside_its_model(kind):
+    found = statuses(GOLDEN / kind, str(GOLDEN / "model"))
+    assert "wrong" not in found.values(), list(check_artefact(GOLDEN / kind, str(GOLDEN / "model")))
+    assert found["content"] == "ok"
+
+
+def test_another_model_is_wrong(tmp_path, tokenizer):
+    simple_mlp(seed=5).save_pretrained(tmp_path / "other")
+    for kind in ("edit", "parts", "harvest", "components", "decomposition-float32"):
+        assert statuses(GOLDEN / kind, str(tmp_path / "other"))["model"] == "wrong", kind
+
+
+def test_a_model_that_is_not_here_is_a_note():
+    (line,) = [f for f in check_artefact(GOLDEN / "decomposition-int8") if f.check == "model"]
+    assert (line.status, line.mend) == ("note", "Check it beside its model: --model NAME.")
+
+
+def test_an_altered_file_is_wrong_and_named(tmp_path):
+    shutil.copytree(GOLDEN / "edit", tmp_path / "edit")
+    (tmp_path / "edit" / "config.json").write_text("{}", "utf8")
+    (line,) = [f for f in check_artefact(tmp_path / "edit") if f.status == "wrong"]
+    assert line.check == "files"
+    assert "config.json" in line.said
+
+
+def test_a_signed_file_that_cannot_be_read_is_wrong(tmp_path):
+    from rankone.core.artifact import file_hash
+
+    shutil.copytree(GOLDEN / "labels", tmp_path / "labels")
+    broken = tmp_path / "labels" / "labels.parquet"
+    broken.write_bytes(b"PAR1 no table")
+    manifest = json.loads((tmp_path / "labels" / "manifest.json").read_text("utf8"))
+    manifest["files"]["labels.parquet"] = file_hash(broken)
+    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest), "utf8")
+    assert statuses(tmp_path / "labels") == {"manifest": "ok", "files": "wrong"}
+
+
+def test_a_model_folder_is_checked_as_artefact_and_as_model(corpus):
+    found = [f.check for f in check(str(GOLDEN / "model"), None, corpus, 5)]
+    assert found[0] == "manifest"
+    assert "causal" in found
