@@ -340,6 +340,15 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
         LowRankEdit.from_pretrained(tmp_path / "key")
 
 
+def test_weights_without_values_are_refused_by_name():
+    edit = random_edit(simple_mlp(), {"h.0.*": 1})
+    with torch.device("meta"):
+        empty = simple_mlp()
+    for work in (edit.apply, edit.merge, edit.bind, edit.check_base):
+        with pytest.raises(RankOneError, match=r"weight of 'h\.0\.attn\.k_proj' has no values"):
+            work(empty)
+
+
 def test_another_base_is_refused():
     edit = random_edit(simple_mlp(), {"h.0.*": 1}).bind(simple_mlp())
     other = simple_mlp(seed=1)

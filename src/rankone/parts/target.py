@@ -24,15 +24,15 @@ def require_target(target: PreTrainedModel, name: str, weights: Mapping[str, str
     name: what the target was called then; path: the artefact that says so.
     """
     known = {site.name: site for site in find_sites(target, None)}
+    called = f", which was called '{name}'" if name else ""
+    mend = f"Give the model it was made from{called}, as --model DIR; this one is '{target.name_or_path}'."
     for site, digest in weights.items():
         if site not in known:
             raise RankOneError(
-                f"'{path}' has parts of '{site}', which this model lacks: it is another model's."
+                f"'{path}' has parts of '{site}', which this model lacks: it is another model's. {mend}"
             )
         if weight_hash(known[site]) != digest:
-            raise RankOneError(
-                f"'{path}' was made from other weights of '{site}'. Load the model it was made from: '{name}'."
-            )
+            raise RankOneError(f"'{path}' was made from other weights of '{site}'. {mend}")
 
 
 def weight_hash(site: Site) -> str:

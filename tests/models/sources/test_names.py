@@ -21,3 +21,11 @@ def test_names_resolve_without_network(tmp_path, monkeypatch):
         resolve("assets/minii")
     with pytest.raises(RankOneError, match="Nearest: mini"):
         resolve("./minii")
+
+
+def test_a_gguf_folder_is_told_what_to_do(tmp_path):
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    with pytest.raises(
+        RankOneError, match=r"GGUF file \('small.gguf'\).*gguf_file='small.gguf'\).save_pretrained"
+    ):
+        resolve(tmp_path)

@@ -48,10 +48,15 @@ def expect_shape(name: str, factors: Factors, d_out: int, d_in: int) -> None:
 
 
 def fitting_sites(model: nn.Module, factors: Mapping[str, Factors]) -> dict[str, Site]:
-    """The model's sites that the factors change, shapes checked."""
+    """The model's sites that the factors change, shapes checked; weights without values are refused."""
     sites = sites_named(model, list(factors))
     for name, site in sites.items():
         expect_shape(name, factors[name], site.d_out, site.d_in)
+        if site.module.get_parameter("weight").is_meta:
+            raise RankOneError(
+                f"the weight of '{name}' has no values (meta device or offloaded). Load the model with its weights, on one "
+                "device."
+            )
     return sites
 
 

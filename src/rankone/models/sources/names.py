@@ -11,6 +11,7 @@ from rankone.runtime import hub
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 BUILTIN_MODELS = ("mini",)
+_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -24,8 +25,7 @@ def resolve(name: str | Path) -> Path | str:
         return _builtin(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise RankOneError(f"'{path}' has no config.json: it is no model directory. Check the path.")
+        _require_configuration(path)
         return path
     if isinstance(name, str) and not path.exists() and _can_be_hub_name(name):
         return name
@@ -36,7 +36,10 @@ def resolve(name: str | Path) -> Path | str:
 def findable(name: str | Path) -> Path | str:
     """`resolve`; RankOneError for a model that is neither here nor to be had: a mistyped name, a Hub out of reach."""
     source = resolve(name)
-    if isinstance(source, Path) or hub.cached(source):
+    if isinstance(source, Path):
+        _refuse_pickled(source)
+        return source
+    if hub.cached(source):
         return source
     builtin = ", ".join(BUILTIN_MODELS)
     if not hub.reachable():
@@ -49,6 +52,30 @@ def findable(name: str | Path) -> Path | str:
             f"'{name}' is no built-in model ({builtin}).{_slip(source)} Models of the Hub are OWNER/NAME."
         )
     return source
+
+
+def _require_configuration(path: Path) -> None:
+    """Raise for a folder without a config.json; for one of a GGUF file, with what to do."""
+    if (path / "config.json").is_file():
+        return
+    gguf = sorted(file.name for file in path.glob("*.gguf"))
+    if gguf:
+        raise RankOneError(
+            f"'{path}' holds a GGUF file ('{gguf[0]}'), whose matrices are quantised. Load the checkpoint it was made "
+            f"from, or write its numbers as one: transformers' from_pretrained('{path}', "
+            f"gguf_file='{gguf[0]}').save_pretrained(DIR)."
+        )
+    raise RankOneError(f"'{path}' has no config.json: it is no model directory. Check the path.")
+
+
+def _refuse_pickled(path: Path) -> None:
+    """Raise, with what to do, for a model directory whose only weights are a pickle."""
+    pickled = sorted(file.name for pattern in _PICKLED for file in path.glob(pattern))
+    if pickled and not any(path.glob("*.safetensors*")):
+        raise RankOneError(
+            f"'{path}' holds its weights as a pickle ('{pickled[0]}'), which may run code when it is read. Where you trust "
+            f"it, write it as safetensors: transformers' from_pretrained('{path}').save_pretrained(DIR)."
+        )
 
 
 def _slip(name: str) -> str:
