@@ -24,7 +24,7 @@ CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check shapes lowest slow corpora mutants clean
+.PHONY: help setup demo test check api shapes lowest slow corpora mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,10 @@ check: $(DEV) ## lint, format check and types alone
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+api: $(DEV) ## renew what is made from the table of verbs: docs/api.md and the session's methods
+	$(BIN)/python -m rankone.verbs.writing.reference > $(VENV)/api.md && mv $(VENV)/api.md docs/api.md
+	$(BIN)/python -m rankone.verbs.writing.methods > $(VENV)/methods.py && mv $(VENV)/methods.py src/rankone/session/methods.py
 
 # Where shapes are most of what can go wrong. The one test left out gives wrong shapes on purpose.
 shapes: $(DEV) ## run the shapes of jaxtyping's annotations

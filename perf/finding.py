@@ -18,7 +18,7 @@ from perf.environment import environment
 from rankone.core.artifact import write_json
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.finding.find import find_parts
-from rankone.edits.finding.request import FindRequest
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.text import about_blocks, spread_blocks
 from rankone.edits.scales import scale_edit
 from rankone.metrics.cross_entropy import PassageLosses, passage_losses
@@ -85,7 +85,7 @@ def main() -> None:
         name: Workspace(model, tokenizer, open_corpus(spec), parts)
         for name, spec in (("here", args.text), ("elsewhere", args.elsewhere))
     }
-    request = FindRequest(
+    request = FindConfig(
         of=args.of,
         against=listed(args.against),
         sites=listed(args.sites),

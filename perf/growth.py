@@ -1,6 +1,6 @@
 """How a store grows beyond what was measured: its bound when all is full, and the text at which it reaches a size.
 
-Both are extrapolations from a harvest's rows and bytes, by table. Windows are foretold from the firings of every
+Both are extrapolations from a harvest's rows and bytes, by table. Windows are predicted from the firings of every
 subcomponent. Tokens, output tokens and pairs grow by the power of the text that they grew by between the last two sizes
 measured, up to what there can be. The text itself takes its bytes a token; the rest does not grow.
 """

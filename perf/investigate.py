@@ -1,4 +1,4 @@
-"""How well is the damage of turning a subcomponent foretold? Over many subcomponents and all domains of the built-in text.
+"""How well is the damage of turning a subcomponent predicted? Over many subcomponents and all domains of the built-in text.
 
     python perf/investigate.py HARVEST --out perf/results/investigate.json
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION, decomposition_folder, findable
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rankone.text.corpus import Corpus
     from rankone.workspace import Workspace
 
-BUILTIN_DECOMPOSITION = "mini-decomposition"
 # What is named by a folder, and the kind of artefact it must be.
 _KINDS = {"harvest": "harvest", "labels": "labels", "clusters": "components", "parts": "parts"}
 
@@ -70,7 +70,6 @@ class Opening:
     def preflight(self, opens: Sequence[str]) -> None:
         """RankOneError for a name among `opens` that cannot be opened, as far as can be seen without PyTorch."""
         from rankone.core.manifest import read_manifest
-        from rankone.models.sources.names import findable
         from rankone.runtime import hub
         from rankone.runtime.device import require_device_name
 
@@ -151,7 +150,6 @@ class Opening:
     @cached_property
     def _loaded(self) -> tuple[Decomposition, Artifact]:
         from rankone.decomposition.model import load_decomposition
-        from rankone.models.sources.names import ASSETS
 
         name = self.decomposition_name
         if name is None:
@@ -159,8 +157,7 @@ class Opening:
                 f"'{self.options.model}' has no built-in decomposition: give --decomposition DIR "
                 "(made by `rankone decompose`)."
             )
-        path = ASSETS / name if name == BUILTIN_DECOMPOSITION else Path(name)
-        loaded, artifact = load_decomposition(path, self.model)
+        loaded, artifact = load_decomposition(decomposition_folder(name), self.model)
         loaded.to(self.device)
         return loaded, artifact
 

@@ -10,7 +10,7 @@ from rankone.answers.degeneration import signs
 from rankone.answers.prompts import prompts, prompts_for
 from rankone.answers.sideeffects import (
     Effect,
-    Reply,
+    Judged,
     SideEffectRequest,
     SideEffects,
     share,
@@ -24,7 +24,7 @@ LOOP = "1. **" + "1." * 20
 
 def effect(before, after, name="fact-1", target=False):
     prompt = next(p for p in prompts() if p.name == name)
-    replies = [Reply(text=text, tokens=9, signs=signs(text, ["en"])) for text in (before, after)]
+    replies = [Judged(text=text, tokens=9, signs=signs(text, ["en"])) for text in (before, after)]
     return Effect(prompt=prompt, asked=prompt.chat, target=target, before=replies[0], after=replies[1])
 
 

@@ -134,7 +134,7 @@ CASES = {
     f"{TUNE} --retain de": "^rankone: tune: 'de' is on both sides: a contrast needs two groups apart$",
     f"{TUNE} --text empty": "the training text of 'de' in '.*empty' is empty",
     f"{TUNE} --text short": "but 4 are needed. Give more text or ask for less",
-    f"investigate {NAME} --harvest HARVEST --model {PAIR} --alpha nan": r"alpha.*\(got 'nan'\)",
+    f"investigate {NAME} --harvest HARVEST --model {PAIR} --alphas nan": r"alpha.*\(got 'nan'\)",
     f"picks --harvest HARVEST --labels LABELS {PAIR} --targets de --alphas nan": r"alphas.*\(got 'nan'\)",
     "cluster DEC --model MODEL --out OUT --alpha inf": r"alpha: .*\(got inf\)",
     "generate Hi --model MODEL --tokens 0": r"generate: tokens: Input should be greater than 0 \(got 0\)",

@@ -26,7 +26,7 @@ def words(folder, *more, component="h.0.mlp.down_proj:1"):
 
 def test_a_subcomponent_is_investigated(folder, tmp_path):
     assert rankone("label", folder / "harvest", "--out", tmp_path / "labels").code == 0
-    more = ["--alpha", -1, "--alpha", -40, "--labels", tmp_path / "labels", "--html", tmp_path / "page.html"]
+    more = ["--alphas", "-1,-40", "--labels", tmp_path / "labels", "--html", tmp_path / "page.html"]
     done = rankone(*words(folder, *more))
     assert done.code == 0, done.err
     assert "At α = −40" in done.out
@@ -40,7 +40,7 @@ def test_a_subcomponent_is_investigated(folder, tmp_path):
     [
         ([], "h.0.mlp.down_proj:9999", "is not in the harvest"),
         ([], "h.0.mlp.dwn_proj:1", "Nearest: h.0.mlp.down_proj"),
-        (["--alpha", "1"], None, "alphas"),
+        (["--alphas", "1"], None, "alphas"),
         (["--domains", "dde"], None, "Nearest: de"),
         (["--split", "tst"], None, "unknown split"),
         (["--tokens", "0"], None, "tokens"),

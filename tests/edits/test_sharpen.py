@@ -68,5 +68,5 @@ def test_what_cannot_be_sharpened_is_refused(workspace):
         sharpen(workspace, SharpenRequest(names=("h.9.x:1",), of="de"))
     with pytest.raises(RankOneError, match="no text for 'dk'"):
         sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="dk"))
-    with pytest.raises(RankOneError, match="needs other domains"):
-        sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="de", against=("de",)))
+    with pytest.raises(RankOneError, match="on both sides"):
+        SharpenRequest.checked({"names": "h.0.mlp.down_proj:3", "of": "de", "against": "de"}, "sharpen")

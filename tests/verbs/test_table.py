@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic_core import PydanticUndefined
 
+import rankone
+import rankone.session.methods
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Request
 from rankone.opening import OpenOptions
 from rankone.render.reply import Reply
-from rankone.session import Session
 from rankone.verbs.table import VERBS, verb_named
+from rankone.verbs.writing.methods import methods
+from rankone.verbs.writing.reference import reference
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
@@ -33,21 +35,27 @@ def test_a_verb_is_whole(verb):
     verb.reply.model_json_schema()
 
 
-@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
-def test_the_session_has_it_with_the_same_parameters(verb):
-    method = getattr(Session, verb.run.__name__)
-    parameters = dict(inspect.signature(method).parameters)
-    del parameters["self"]
-    assert parameters.keys() == verb.request.model_fields.keys()
-    for name, field in verb.request.model_fields.items():
-        default = parameters[name].default
-        if field.default is PydanticUndefined:
-            assert default is inspect.Parameter.empty, f"{verb.name}.{name} must be given"
-        else:
-            made = getattr(verb.request.model_construct(**{name: default}), name)
-            assert str(made) == str(field.default), f"{verb.name}.{name}: {made} is not {field.default}"
-    first = inspect.getdoc(verb.run).splitlines()[0]
-    assert inspect.getdoc(method).splitlines()[0] == first
+def test_the_sessions_methods_are_made_from_the_table():
+    made = Path(rankone.session.methods.__file__)
+    assert made.read_text("utf8") == methods(), "run `make api`"
+
+
+def test_open_takes_what_can_be_opened():
+    parameters = inspect.signature(rankone.open).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        name: field.default for name, field in OpenOptions.model_fields.items()
+    }
+
+
+def test_every_option_is_declared_once():
+    """No field of a request says again what a request or configuration of a lower room says."""
+    twice = [
+        f"{verb.name}.{name}"
+        for verb in VERBS.values()
+        for name in vars(verb.request).get("__annotations__", {})
+        if any(name in getattr(base, "model_fields", {}) for base in verb.request.__mro__[1:])
+    ]
+    assert twice == []
 
 
 def test_an_unknown_verb_is_an_error_that_offers_the_nearest():
@@ -72,7 +80,5 @@ def test_the_table_is_read_without_torch():
 
 
 def test_the_reference_is_made_from_the_table():
-    from rankone.verbs.reference import reference
-
     page = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-    assert page.read_text("utf8") == reference(), "run `python -m rankone.verbs.reference > docs/api.md`"
+    assert page.read_text("utf8") == reference(), "run `make api`"

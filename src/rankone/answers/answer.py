@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
-
-from rankone.core.config import Config
+from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import half_pair
 from rankone.models.greedy import end_ids, greedy
@@ -15,34 +12,6 @@ from rankone.text.blocks import encode
 from rankone.text.chats import Turn, chat_prompt
 from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
-
-
-class AnswerRequest(Config):
-    """A prompt and how it is given to the model.
-
-    chat: in the chat template, as what a user says, after `system` if that is given; otherwise as the start of a text, after
-    the workspace's opener.
-    """
-
-    prompt: str
-    tokens: int = Field(default=40, description="tokens to generate at most")
-    chat: bool = False
-    system: str | None = None
-
-
-class Answer(Config):
-    """A greedy continuation of a prompt, without it.
-
-    tokens: how many were generated, the one that ends it included. finish: `end` where the model ended it, `length` where
-    the limit did. note: what a person should know of it, or ''.
-    """
-
-    prompt: str
-    chat: bool
-    text: str
-    tokens: int
-    finish: Literal["end", "length"]
-    note: str = ""
 
 
 def answer(workspace: Workspace, request: AnswerRequest) -> Answer:

@@ -42,16 +42,22 @@ def prompts() -> tuple[Prompt, ...]:
     return tuple(Prompt.checked(json.loads(line), "prompts.jsonl") for line in data.splitlines())
 
 
-def prompts_for(target: str | None, kinds: Sequence[str] = KINDS) -> list[Prompt]:
-    """The prompts for an edit of a target language: English about *its* country, not about others'.
-
-    Without a target, or for one that no prompt is about, those about all countries. RankOneError for an unknown kind.
-    """
+def require_kinds(kinds: Sequence[str]) -> Sequence[str]:
+    """The kinds as they are; RankOneError for an unknown one."""
     for kind in kinds:
         if kind not in KINDS:
             raise RankOneError(
                 f"no prompts of kind '{kind}'; choose among {', '.join(KINDS)}.{nearest(kind, list(KINDS))}"
             )
+    return kinds
+
+
+def prompts_for(target: str | None, kinds: Sequence[str] = KINDS) -> list[Prompt]:
+    """The prompts for an edit of a target language: English about *its* country, not about others'.
+
+    Without a target, or for one that no prompt is about, those about all countries. RankOneError for an unknown kind.
+    """
+    require_kinds(kinds)
     chosen = [p for p in prompts() if p.kind in kinds]
     known = {p.about for p in prompts() if p.about is not None}
     return [p for p in chosen if p.about is None or target not in known or p.about == target]

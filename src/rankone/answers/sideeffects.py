@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
-from rankone.answers.answer import Answer, answers
+from rankone.answers.answer import answers
 from rankone.answers.degeneration import Signs, signs
-from rankone.answers.prompts import KINDS, Kind, Prompt, prompts_for
+from rankone.answers.prompts import KINDS, Prompt, prompts_for
+from rankone.answers.requests import Answer, Share, SideEffectRequest
 from rankone.core.config import Config
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.wilson import wilson_interval
 from rankone.workspace import Workspace
 
 
-class SideEffectRequest(Config):
-    """Which prompts, and how they are asked.
-
-    target: the domain that is edited: prompts in it, and from or into it, are told apart from side effects, and English is
-    about its country. chat: in the chat template; None where the tokenizer has one.
-    """
-
-    target: str | None = None
-    kinds: tuple[Kind, ...] = KINDS
-    tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
-    chat: bool | None = None
-
-
-class Reply(Config):
+class Judged(Config):
     """One answer and what was measured of it."""
 
     text: str
@@ -42,33 +28,13 @@ class Effect(Config):
     prompt: Prompt
     asked: str
     target: bool
-    before: Reply
-    after: Reply
+    before: Judged
+    after: Judged
 
     @property
     def degenerated(self) -> bool:
         """Sound before the edit, degenerate after it."""
         return self.after.signs.degenerate and not self.before.signs.degenerate
-
-
-class Share(Config):
-    """How many of some answers degenerate: by the base model, with the edit, newly so; and how many stay the same.
-
-    new_interval: 95% Wilson interval of the share that is newly degenerate.
-    """
-
-    group: str
-    prompts: int
-    before: int
-    after: int
-    new: int
-    same: int
-    new_interval: tuple[float, float]
-
-    @property
-    def new_share(self) -> float:
-        """Newly degenerate answers of all; 0 without prompts."""
-        return self.new / self.prompts if self.prompts else 0.0
 
 
 class SideEffects(Config):
@@ -105,7 +71,7 @@ def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectReq
     The model is put back bit for bit. Raises RankOneError for an edit of another model, and for `chat` without a template.
     """
     chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
-    chosen = prompts_for(request.target, request.kinds)
+    chosen = prompts_for(request.target, request.kinds or KINDS)
     asked = [p.chat if chat else p.plain for p in chosen]
     before = answers(workspace, asked, request.tokens, chat)
     with edit.applied(workspace.model):
@@ -129,11 +95,11 @@ def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectReq
     )
 
 
-def reply(prompt: Prompt, said: Answer) -> Reply:
+def reply(prompt: Prompt, said: Answer) -> Judged:
     """An answer with its signs; languages that a prompt may be answered in are no fault."""
     expected = [] if prompt.language is None else [prompt.language, *prompt.uses]
     faults = signs(said.text, expected, code=prompt.kind == "code")
-    return Reply(text=said.text, tokens=said.tokens, signs=faults)
+    return Judged(text=said.text, tokens=said.tokens, signs=faults)
 
 
 def share(group: str, effects: Sequence[Effect]) -> Share:

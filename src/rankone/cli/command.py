@@ -13,16 +13,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rankone.cli.output import say, say_json
-from rankone.core.fields import Positional
+from rankone.core.fields import Request
 from rankone.opening import Opening, OpenOptions
+from rankone.render.reply import Reply
 from rankone.runtime.progress import report
-from rankone.verbs.verb import Verb
+from rankone.verbs.verb import Verb, is_placed
 
 JSON = Annotated[bool, typer.Option("--json", help="print the reply as JSON, by its schema")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no progress on stderr")]
 
 
-def command_of(verb: Verb[Any, Any]) -> Callable[..., None]:
+def command_of(verb: Verb[Request, Reply]) -> Callable[..., None]:
     """A function that typer can read: parameters with types, defaults and help, and a body that runs the verb."""
     opened = set(verb.opens)
 
@@ -46,9 +47,9 @@ def command_of(verb: Verb[Any, Any]) -> Callable[..., None]:
     return body
 
 
-def _parameters(verb: Verb[Any, Any]) -> Iterator[inspect.Parameter]:
-    for name, field in verb.request.model_fields.items():
-        yield _parameter(name, field, any(isinstance(m, Positional) for m in field.metadata))
+def _parameters(verb: Verb[Request, Reply]) -> Iterator[inspect.Parameter]:
+    for name, field in verb.options().items():
+        yield _parameter(name, field, is_placed(field))
     for name in verb.opens:
         field = OpenOptions.model_fields[name]
         if (
@@ -124,6 +125,5 @@ def _value(field: FieldInfo, given: Any) -> Any:
     """What the request is given: of a list its parts, without repeats; None where nothing was said."""
     if not isinstance(given, list):
         return given
-    placed = any(isinstance(m, Positional) for m in field.metadata)
-    words = given if placed else [w.strip() for word in given for w in word.split(",")]
+    words = given if is_placed(field) else [w.strip() for word in given for w in word.split(",")]
     return tuple(dict.fromkeys(w for w in words if w)) or None

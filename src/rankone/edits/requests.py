@@ -1,17 +1,49 @@
-"""What fitting and sharpening are asked for, and what sharpening answers; importable without PyTorch."""
+"""What finding, fitting and sharpening are asked for, and what sharpening answers; importable without PyTorch."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from rankone.core.config import Config
-from rankone.core.fields import Domains, Names
+from rankone.core.fields import Domains, Names, Positional, Request, apart
+from rankone.edits.finding.tolerances import Tolerances
 from rankone.parts.ridge import RIDGE
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
 
 
-class FitRequest(Config):
+class FindRequest(Request):
+    """One behaviour to find a part for, and the text it must not touch."""
+
+    of: Annotated[str, Domains()] = Field(
+        min_length=1, description="domain whose cross-entropy the part should raise"
+    )
+    against: Annotated[Names, Domains()] = Field(
+        default=(), description="domains to spare; default all others"
+    )
+    sites: Names = Field(default=(), description="patterns of module paths; default the late half")
+    sources: Names = Field(default=(), description="sources of parts, as neuron,contrast; default all")
+    also: Names = Field(default=(), description="parts to measure whatever the shortlist says")
+    shortlist: int = Field(default=2, gt=0, description="parts measured per source")
+    tokens: int = Field(default=1500, gt=0, description="training tokens per domain")
+    rank_tokens: int = Field(default=120, gt=0, description="validation tokens per domain to measure on")
+    tolerance: Annotated[Tolerances, BeforeValidator(Tolerances.given)] = Field(
+        default=Tolerances(), description="most rise in nats per token: one number, or domain by domain"
+    )
+    seed: int = Field(default=0, description="of random directions and the order of passages")
+    out: Path | None = Field(default=None, description="save the measured parts here; must not exist")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.of, self.against)
+        return self
+
+
+class FitRequest(Request):
     """What to forget, what to hold, and how scales are fitted to it.
 
     forget: a domain, or `self:DOMAIN` for the model's own text. retain: none named: every other domain that the model was
@@ -41,11 +73,16 @@ class FitRequest(Config):
     steps: int = Field(default=3000, gt=0, description="ceiling of steps, likewise")
     retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
 
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.forget, self.retain)
+        return self
 
-class SharpenRequest(Config):
+
+class SharpenRequest(Request):
     """Which parts to sharpen, for which domain, against which others (none: every other of the corpus)."""
 
-    names: Names = Field(min_length=1, description="parts to sharpen")
+    names: Annotated[Names, Positional()] = Field(min_length=1, description="parts to sharpen")
     of: Annotated[str, Domains()] = Field(description="domain that the parts are to answer to")
     against: Annotated[Names, Domains()] = Field(
         default=(), description="domains they should not answer to; default all others"
@@ -54,6 +91,11 @@ class SharpenRequest(Config):
     ridge: float = Field(
         default=RIDGE, gt=0, description="ρ, in units of the mean eigenvalue of other text's moment"
     )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        apart(self.of, self.against)
+        return self
 
 
 class Sharpened(Config):
@@ -66,9 +108,24 @@ class Sharpened(Config):
     fidelity: float = Field(description="correlation (uncentred) of v·x and v′·x on target text")
 
 
-class SharpenReply(Config):
-    """What came of each part; `against` as it was used."""
+class SharpenReply(Reply):
+    """What came of each part; `against` as it was used; `out` where the sharpened parts were saved, if they were."""
 
     of: str
     against: tuple[str, ...]
     parts: tuple[Sharpened, ...]
+    out: Path | None = None
+
+    def tables(self) -> Sequence[Table]:
+        """One row per part."""
+        caption = (
+            "leak: root mean square of v·x on other text over that on target text; fidelity: correlation of the old and the "
+            "new v·x on target text"
+        )
+        columns = ["part", "leak before", "after", "cosine", "fidelity"]
+        rows = [list(part.model_dump().values()) for part in self.parts]
+        return (Table.of(f"Sharpened for {self.of}", columns, rows, caption),)
+
+    def lines(self) -> Sequence[str]:
+        """How to use them."""
+        return () if self.out is None else (f"saved {self.out}: give --parts {self.out} to edit and tune",)

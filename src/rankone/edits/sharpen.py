@@ -56,7 +56,7 @@ def sharpen(
     against = request.against or tuple(d for d in workspace.corpus.domains() if d != request.of)
     for domain in (request.of, *against):
         require_domain(workspace.corpus, domain)
-    if request.of in against or not against:
+    if not against:
         raise RankOneError(f"sharpening for '{request.of}' needs other domains to sharpen against.")
     places: dict[str, str] = {}
     for name in request.names:

@@ -14,7 +14,9 @@ from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import FitConfig
 from rankone.edits.methods.registry import kind_named, kinds
+from rankone.experiments.requests import Measured, Rate
 from rankone.experiments.response import ALPHAS
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 
 
 def _known_method(name: str) -> str:
@@ -27,19 +29,11 @@ MethodName = Annotated[str, AfterValidator(_known_method)]
 Budget = Annotated[int, Field(gt=0)]
 
 
-class Rate(Config):
-    """Learning rate, retain weight λ and cap (in units of ln V) of a method at a budget."""
-
-    learning_rate: float = Field(gt=0)
-    retain_weight: float = Field(ge=0)
-    margin: float = Field(default=1.0, gt=0)
-
-
 class JobConfig(Config):
     """One run of the main job: forget a domain, hold another, measure them all."""
 
     model: str = "mini"
-    decomposition: str = "mini-decomposition"
+    decomposition: str = BUILTIN_DECOMPOSITION
     reference: str | None = Field(
         default=None,
         description="model trained without the forget domain, or beside the recipe its `measure` file",
@@ -131,22 +125,6 @@ class JobConfig(Config):
             for key in ("trained", "evaluated")
         }
         return self.model_copy(update=kept)
-
-
-class Measured(Config):
-    """What `rankone measure` writes: cross-entropies of a model on stated text.
-
-    tokens: asked for, per domain. short: domains that have fewer, with how many were scored. error: standard errors of `ce`.
-    """
-
-    model: str
-    text: dict[str, object]
-    split: str
-    tokens: int
-    ce: dict[str, float]
-    error: dict[str, float | None] = Field(default_factory=dict)
-    short: dict[str, int] = Field(default_factory=dict)
-    provenance: Mapping[str, object] = Field(default_factory=dict)
 
 
 def resolved(config: JobConfig, folder: Path) -> JobConfig:

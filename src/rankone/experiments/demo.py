@@ -18,7 +18,9 @@ from rankone.experiments.tables import (
     RESPONSE,
     RUNS,
     ZERO_TOKEN,
-    Row,
+    EditRow,
+    ResponseRow,
+    RunRow,
     parts_schema,
     smallest_budget,
     summarise_runs,
@@ -78,8 +80,9 @@ def _rank(job: Job, out: Path) -> None:
 
 def _fit_and_measure(
     job: Job, runs: dict[str, list[Run]], test: dict[str, Blocks], base: dict[str, float]
-) -> tuple[list[Row], dict[str, list[Fit]]]:
-    rows, fitted = [], {}
+) -> tuple[list[RunRow], dict[str, list[Fit]]]:
+    rows: list[RunRow] = []
+    fitted: dict[str, list[Fit]] = {}
     for method, planned in runs.items():
         with meter(f"fit {method}", job.fit_steps(method, planned)) as bar:
             fitted[method] = job.fit(method, planned, bar)
@@ -92,11 +95,13 @@ def _fit_and_measure(
     return rows, fitted
 
 
-def fit_rows(job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]) -> list[Row]:
+def fit_rows(
+    job: Job, method: str, fit: Fit, base: dict[str, float], edited: dict[str, float]
+) -> list[RunRow]:
     """Rows of `runs.parquet` for one fit."""
     alpha = _alpha(method, fit)
     return [
-        {"method": method, **describe(fit), "alpha": alpha, "role": job.judged.role(row["domain"]), **row}
+        RunRow(method=method, alpha=alpha, role=job.judged.role(row["domain"]), **describe(fit), **row)
         for row in rises(base, edited)
     ]
 
@@ -105,20 +110,22 @@ def _response(job: Job, test: dict[str, Blocks], base: dict[str, float], out: Pa
     name, alphas = job.pick, job.config.alphas
     with meter("scale response", len(alphas)) as bar:
         rows = scale_response(job.workspace, [name], alphas, test, base, bar)
-    write_table(out / "response.parquet", [{"part": name, **row} for row in rows], RESPONSE)
+    write_table(out / "response.parquet", [ResponseRow(part=name, **row) for row in rows], RESPONSE)
 
 
 def _zero_token(
     job: Job, test: dict[str, Blocks], base: dict[str, float], reference: dict[str, float], out: Path
 ) -> None:
-    rows = []
+    rows: list[EditRow] = []
     for label, edit in job.zero_token_edits().items():
         rows += [
-            {"edit": label, **row}
+            EditRow(edit=label, **row)
             for row in rises(base, edited_cross_entropies(job.workspace.model, edit, test))
         ]
     if reference:
-        rows += [{"edit": f"pretrained without {job.config.forget}", **row} for row in rises(base, reference)]
+        rows += [
+            EditRow(edit=f"pretrained without {job.config.forget}", **row) for row in rises(base, reference)
+        ]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
 
 
@@ -149,7 +156,9 @@ def _shown(fits: dict[str, list[Fit]]) -> tuple[str, Fit]:
     return method, next(fit for fit in fits[method] if fit.run.forget.tokens == budget)
 
 
-def _summary(job: Job, rows: list[Row], base: dict[str, float], seconds: float, shown: Shown) -> JobSummary:
+def _summary(
+    job: Job, rows: list[RunRow], base: dict[str, float], seconds: float, shown: Shown
+) -> JobSummary:
     tallies = summarise_runs(rows, job.judged)
     config = {"text": described(job.workspace.corpus), "config": job.config.model_dump()}
     return JobSummary(

@@ -16,7 +16,7 @@ from rankone.experiments.names import domain_names, method_name, method_order, m
 from rankone.experiments.tables import (
     DAMAGE_BAR,
     Fit,
-    Row,
+    RunRow,
     Tallies,
     best_fits,
     compared_budgets,
@@ -32,7 +32,7 @@ _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "f
 
 
 @themed
-def trade_off(rows: Sequence[Row], aim: Aim) -> Figure:
+def trade_off(rows: Sequence[RunRow], aim: Aim) -> Figure:
     """One panel per budget, one point per run: forget CE rise (x) against the worst retain CE rise (y), nats per token.
 
     Runs more than 1.8 times as far as chance are counted and marked at the right
@@ -144,7 +144,7 @@ def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
 
 
 @themed
-def off_target(rows: Sequence[Row], aim: Aim) -> Figure:
+def off_target(rows: Sequence[RunRow], aim: Aim) -> Figure:
     """CE rise (nats per token) of every domain but the one to forget: a dot per seed and method, a bar at the mean.
 
     One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
@@ -236,7 +236,7 @@ def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequ
 
 
 @themed
-def success_by_budget(rows: Sequence[Row], aim: Aim) -> Figure:
+def success_by_budget(rows: Sequence[RunRow], aim: Aim) -> Figure:
     """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic)."""
     tallies, forget = summarise_runs(rows, aim), aim.domain
     budgets = sorted({budget for by_budget in tallies.values() for budget in by_budget})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import MANIFEST, environment, open_artifact, write_json
-from rankone.experiments.config import Measured
+from rankone.experiments.requests import Measured, MeasureRequest
 from rankone.metrics.cross_entropy import text_losses
 from rankone.models.sources.names import resolve
 from rankone.text.corpus import described
@@ -13,31 +13,30 @@ from rankone.text.passages import shortages
 from rankone.workspace import Workspace
 
 
-def measure_model(
-    name: str, workspace: Workspace, split: str, tokens: int, out: Path | None = None
-) -> Measured:
-    """Cross-entropy per domain in nats per token over the first `tokens` tokens of a split; saved to `out`.
+def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> Measured:
+    """Cross-entropy per domain over the first `tokens` tokens of a split; saved to `out`, if that is named.
 
     name: where the workspace's model was loaded from, for provenance.
     """
     corpus = workspace.corpus
-    text = workspace.text(corpus.domains(), split, tokens)
+    text = workspace.text(corpus.domains(), request.split, request.tokens)
     scored = text_losses(workspace.model, text)
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(
         model=Path(str(source)).name,
         text=described(corpus),
-        split=split,
-        tokens=tokens,
+        split=request.split,
+        tokens=request.tokens,
+        chance=workspace.chance,
         ce={d: losses.mean for d, losses in scored.items()},
         error={d: losses.error for d, losses in scored.items()},
-        short=shortages(text, tokens),
+        short=shortages(text, request.tokens),
         provenance={
             **environment(),
             "model": open_artifact(source).manifest.model_dump() if made else {"name": name},
         },
     )
-    if out is not None:
-        write_json(out, measured.model_dump())
+    if request.out is not None:
+        write_json(request.out, measured.model_dump())
     return measured

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.escaping import visible
 from rankone.experiments.names import domain_colours
-from rankone.experiments.tables import Row
+from rankone.experiments.tables import EditRow, ResponseRow
 from rankone.render.colours import CARD, FAINT, MUTED
 from rankone.render.theme import end_labels, figure, themed
 from rankone.render.values import number, signed
@@ -19,7 +19,7 @@ from rankone.text.domains import domain_name
 
 
 @themed
-def scale_response(rows: Sequence[Row], part: str, chance: float, domains: Sequence[str]) -> Figure:
+def scale_response(rows: Sequence[ResponseRow], part: str, chance: float, domains: Sequence[str]) -> Figure:
     """CE per domain (nats per token) as the scale α of `part` moves; dotted at `chance` (ln V, nats) and at α = 1.
 
     domains: in their order, the first drawn strong. Raises RankOneError if `response.parquet` has no row for `part`.
@@ -46,7 +46,7 @@ def scale_response(rows: Sequence[Row], part: str, chance: float, domains: Seque
 
 
 def _response_line(
-    axes: Axes, rows: Sequence[Row], domain: str, colour: str, strong: bool
+    axes: Axes, rows: Sequence[ResponseRow], domain: str, colour: str, strong: bool
 ) -> tuple[float, float]:
     points = sorted((row["alpha"], row["ce"]) for row in rows if row["domain"] == domain)
     x, y = zip(*points, strict=True)
@@ -57,7 +57,7 @@ def _response_line(
 
 @themed
 def zero_token(
-    rows: Sequence[Row], chance: float, domains: Sequence[str], title: str | None = None
+    rows: Sequence[EditRow], chance: float, domains: Sequence[str], title: str | None = None
 ) -> Figure:
     """One panel per edit, one bar per domain: CE rise (nats per token); dotted where the first of `domains` is at `chance`.
 
@@ -84,7 +84,7 @@ def zero_token(
     return fig
 
 
-def _edit_panel(axes: Axes, rows: Sequence[Row], domains: Sequence[str], chance: float) -> None:
+def _edit_panel(axes: Axes, rows: Sequence[EditRow], domains: Sequence[str], chance: float) -> None:
     by_domain, forget = {row["domain"]: row for row in rows}, domains[0]
     present = [d for d in domains if d in by_domain]
     places = [domains.index(d) for d in present]

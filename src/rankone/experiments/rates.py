@@ -13,9 +13,9 @@ from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.core.config import Config
 from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.edits.methods.registry import kind_named
-from rankone.experiments.config import Rate
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edited_cross_entropies
+from rankone.experiments.requests import Rate
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.runtime.progress import meter

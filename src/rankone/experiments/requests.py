@@ -1,17 +1,21 @@
-"""What tuning and the comparison of picks are asked for, and what tuning answers; importable without PyTorch."""
+"""What the experiments' verbs are asked for, and what they answer; importable without PyTorch."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rankone.core.config import Config
-from rankone.core.fields import Names
+from rankone.core.fields import Names, Request
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage
+from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.text.corpus import Split
 
 
 class TuneRequest(FitRequest):
@@ -22,7 +26,7 @@ class TuneRequest(FitRequest):
     save: Path | None = Field(default=None, description="save the edit here; must not exist")
 
 
-class PicksRequest(Config):
+class PicksRequest(Request):
     """Whose picks are compared with which candidates, by which scales, on how much text."""
 
     targets: Names = Field(
@@ -32,9 +36,73 @@ class PicksRequest(Config):
     alphas: tuple[float, ...] = Field(default=(-24, -12, -6, -3, 0, 3, 6), min_length=1, description="scales")
     tokens: int = Field(default=400, gt=0, description="validation tokens per domain")
     tolerance: float = Field(default=0.05, gt=0, description="most rise of another domain, nats per token")
+    out: Path | None = Field(default=None, description="also write all trade-offs as JSON")
 
 
-class TuneReply(Config):
+class StudyRequest(Request):
+    """What is measured of a part that is turned: scales, text, label draws of the Fisher information, rows of tables."""
+
+    alphas: tuple[float, ...] = Field(default=(0.0, -1.0, -8.0), min_length=1, description="scales to try")
+    tokens: int = Field(default=1000, gt=0, description="tokens per domain")
+    split: Split = Field(default="validation", description="text to measure on")
+    domains: Names = Field(default=(), description="domains to look at; default all of the harvest")
+    draws: int = Field(default=4, gt=0, description="label draws of the Fisher information, per position")
+    contexts: int = Field(default=5, ge=0, description="worst contexts shown per domain")
+    words: int = Field(default=8, gt=0, description="tokens listed per domain")
+    seed: int = Field(default=0, description="of the label draws")
+
+    @field_validator("alphas")
+    @classmethod
+    def _change_something(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not math.isfinite(a) or a == 1 for a in alphas):
+            raise ValueError("every α must be a finite number other than 1, which changes nothing")
+        return tuple(dict.fromkeys(alphas))
+
+
+class MeasureRequest(Request):
+    """Which text to measure a model on."""
+
+    split: Split = Field(default="test", description="text to measure on")
+    tokens: int = Field(default=1200, gt=0, description="tokens per domain")
+    out: Path | None = Field(default=None, description="also write the figures as JSON")
+
+
+class Measured(Reply):
+    """Cross-entropies of a model on stated text, nats per token.
+
+    tokens: asked for, per domain. short: domains that have fewer, with how many were scored. error: standard errors of `ce`
+    over passages. chance: ln V; files written before 2026-11-27 lack it.
+    """
+
+    model: str
+    text: dict[str, object]
+    split: str
+    tokens: int
+    chance: float | None = None
+    ce: dict[str, float]
+    error: dict[str, float | None] = Field(default_factory=dict)
+    short: dict[str, int] = Field(default_factory=dict)
+    provenance: Mapping[str, object] = Field(default_factory=dict)
+
+    def tables(self) -> Sequence[Table]:
+        """One row per domain, with the standard error over passages; domains with less text than asked are named."""
+        caption = f"{self.tokens:,} {self.split} tokens of each domain"
+        caption += "" if self.chance is None else f"; chance {self.chance:.3f}"
+        caption += "".join(f"; {domain} has only {count:,}" for domain, count in self.short.items())
+        rows = [[domain, value, self.error.get(domain)] for domain, value in self.ce.items()]
+        columns = ["domain", "CE", "standard error"]
+        return (Table.of(f"{self.model}: cross-entropy, nats per token", columns, rows, caption),)
+
+
+class Rate(Config):
+    """Learning rate, retain weight λ and cap (in units of ln V) of a method at a budget."""
+
+    learning_rate: float = Field(gt=0)
+    retain_weight: float = Field(ge=0)
+    margin: float = Field(default=1.0, gt=0)
+
+
+class TuneReply(Reply):
     """The fitted scales and what they do.
 
     met: the forget domain's test text is at chance (≥ .98) and no retained domain rose by DAMAGE_BAR or more. reached:

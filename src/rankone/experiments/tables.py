@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +20,49 @@ from rankone.core.artifact import atomic_file
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.edits.fitting.aim import ROLES, Aim
+from rankone.experiments.response import AlphaRise, Rise
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
+"""A row of any table, by column."""
+
+
+class RunRow(Rise):
+    """A row of `runs.parquet`."""
+
+    method: str
+    budget: int
+    seed: int
+    retain_weight: float
+    learning_rate: float
+    margin: float
+    steps: int
+    alpha: float | None
+    role: str
+
+
+class ResponseRow(AlphaRise):
+    """A row of `response.parquet`."""
+
+    part: str
+
+
+class EditRow(Rise):
+    """A row of `zero_token.parquet`."""
+
+    edit: str
+
+
+class PartRow(TypedDict):
+    """A row of `parts.parquet` without its `importance_<domain>` columns."""
+
+    rank: int
+    part: str
+    label: str
+    score: float
+    firing_tokens: list[str]
+    output_tokens: list[str]
+    picked: bool
+
 
 DAMAGE_BAR = 0.1
 """A rise of a retained domain's CE below this many nats per token counts as spared."""
@@ -91,7 +132,7 @@ def write_table(path: Path | str, rows: Sequence[Row], schema: pa.Schema) -> Non
         pq.write_table(table, stream, compression="zstd")
 
 
-def read_table(path: Path | str, schema: pa.Schema | None = None) -> list[dict[str, Any]]:
+def read_table(path: Path | str, schema: pa.Schema | None = None) -> list[dict[str, object]]:
     """Read the Parquet table at `path` as one dict per row, validated against `schema`.
 
     Without `schema` the one that belongs to the file's name is used (`SCHEMAS`). Columns beyond the schema
@@ -135,7 +176,7 @@ def _from_rows(name: str, rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=free)
 
 
-def _array(name: str, column: pa.Field, values: list[Any]) -> pa.Array:
+def _array(name: str, column: pa.Field, values: list[object]) -> pa.Array:
     try:
         return pa.array(values, type=column.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -252,7 +293,7 @@ Tallies = dict[str, dict[int, Tally]]
 """By method and budget (forget tokens, ascending)."""
 
 
-def fits(rows: Iterable[Row], aim: Aim) -> list[Fit]:
+def fits(rows: Iterable[RunRow], aim: Aim) -> list[Fit]:
     """Gather the rows of `runs.parquet` into fits, in order of first appearance.
 
     A fit is (method, budget, seed, setting). Raises RankOneError where one has two rows for a domain, or none for a
@@ -260,7 +301,7 @@ def fits(rows: Iterable[Row], aim: Aim) -> list[Fit]:
     """
     gathered: dict[tuple[str, int, int, Setting], Fit] = {}
     for row in rows:
-        setting = Setting(*(row[name] for name in Setting._fields))
+        setting = Setting(row["retain_weight"], row["learning_rate"], row["margin"])
         key = row["method"], row["budget"], row["seed"], setting
         fit = gathered.setdefault(key, Fit(*key, row["alpha"]))
         if row["domain"] in fit.ce:
@@ -277,7 +318,7 @@ def fits(rows: Iterable[Row], aim: Aim) -> list[Fit]:
     return list(gathered.values())
 
 
-def domains_of(rows: Iterable[Row], aim: Aim) -> list[str]:
+def domains_of(rows: Iterable[Rise], aim: Aim) -> list[str]:
     """Domains of a table: the one to forget, those to hold, then the others in order of appearance."""
     return ordered([row["domain"] for row in rows], aim)
 
@@ -289,7 +330,7 @@ def ordered(domains: Iterable[str], aim: Aim) -> list[str]:
     return first + [name for name in present if name not in first]
 
 
-def best_fits(rows: Iterable[Row], aim: Aim) -> dict[tuple[str, int], list[Fit]]:
+def best_fits(rows: Iterable[RunRow], aim: Aim) -> dict[tuple[str, int], list[Fit]]:
     """The fits of each (method, budget) under its one best setting, by seed.
 
     One setting is chosen for all seeds (choosing per seed would count luck): the one with most successes,
@@ -314,7 +355,7 @@ def best_fits(rows: Iterable[Row], aim: Aim) -> dict[tuple[str, int], list[Fit]]
     }
 
 
-def summarise_runs(rows: Sequence[Row], aim: Aim) -> Tallies:
+def summarise_runs(rows: Sequence[RunRow], aim: Aim) -> Tallies:
     """Count successes and average the damage.
 
     `damage` is the mean rise (nats per token) of every domain but the one to forget, over the fits of the best setting

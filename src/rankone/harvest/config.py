@@ -5,33 +5,42 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
+from rankone.text.corpus import Split
 
 # Above this importance a part fires.
 FIRING = 0.1
 
 
-class HarvestConfig(Config):
+class TextRead(Config):
+    """Which text is gone through, and how: what harvests and clusterings have in common."""
+
+    split: Split = Field(default="train", description="text to read")
+    tokens: int = Field(default=10_000, gt=0, description="tokens per domain, at most")
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="of all that is drawn at random")
+    batch_tokens: int = Field(default=2048, gt=0, description="positions in one forward, padding included")
+
+
+class HarvestDials(TextRead):
+    """What can be asked of a harvest, beside its domains."""
+
+    examples: int = Field(default=1000, ge=0, lt=1 << 31, description="examples kept per subcomponent")
+
+
+class HarvestConfig(HarvestDials):
     """Settings of a harvest; two harvests with equal settings, text and decomposition are equal.
 
-    domains, split, tokens: the text, at most `tokens` text tokens per domain. context: longest row, BOS included.
-    thresholds: firings are counted above each; a part *fires* where its importance is above `firing`, one of
-    them. examples: windows kept per part. window: tokens on each side of an example's centre.
-    top_tokens, least_probability: a position's next tokens are the model's `top_tokens` likeliest, of at least this
-    probability. seed: of the sampling. batch_tokens: positions in one forward, padding included.
+    context: longest row, BOS included. thresholds: firings are counted above each; a part *fires* where its importance is
+    above `firing`, one of them. window: tokens on each side of an example's centre. top_tokens, least_probability: a
+    position's next tokens are the model's `top_tokens` likeliest, of at least this probability.
     """
 
     domains: tuple[str, ...] = Field(min_length=1)
-    split: str = "train"
-    tokens: int = Field(default=10_000, gt=0)
     context: int = Field(default=512, gt=1)
     thresholds: tuple[float, ...] = (0.0, FIRING, 0.5)
     firing: float = FIRING
-    examples: int = Field(default=1000, ge=0, lt=1 << 31)
     window: int = Field(default=20, ge=0)
     top_tokens: int = Field(default=32, gt=0)
     least_probability: float = Field(default=0.01, ge=0, le=1)
-    seed: int = Field(default=0, ge=0, lt=1 << 31)
-    batch_tokens: int = Field(default=2048, gt=0)
 
     @model_validator(mode="after")
     def _thresholds_make_sense(self) -> HarvestConfig:

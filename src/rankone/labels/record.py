@@ -12,17 +12,18 @@ from rankone.labels.model.budget import Budget, Caps
 from rankone.labels.model.server import Server
 
 
-class LabelSettings(Config):
-    """How a harvest is labelled.
+class LabelDials(Config):
+    """What can be asked of a labelling; limit: None for all that fire."""
 
-    threshold: importance above which a token fires, as in the harvest. limit: how many parts the model labels, the
-    most frequent first; None for all that fire. score: also compute scores. judged: how many labels the model judges.
-    """
+    limit: int | None = Field(default=None, ge=1, description="labels by the model, most frequent first")
+    score: bool = Field(default=False, description="also score the labels")
+    judged: int = Field(default=50, ge=0, description="labels the model judges, with --score")
+
+
+class LabelSettings(LabelDials):
+    """How a harvest is labelled; threshold: importance above which a token fires, as in the harvest."""
 
     threshold: float = Field(default=FIRING, ge=0, le=1)
-    limit: int | None = Field(default=None, ge=1)
-    score: bool = False
-    judged: int = Field(default=50, ge=0)
 
 
 class Used(Config):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.text.domains import domain_name
 
-SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+HeldOut = Literal["validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 # More characters than any of our languages needs per token, so that a draw of text is never too short.
 CHARS_PER_TOKEN = 5.0
 

@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.text.corpus import HeldOut
 from rankone.verbs.verb import Verb
 
 
@@ -23,7 +25,7 @@ class EditRequest(Request):
     scales: Annotated[ScalesByName, Positional()] = Field(
         description="PART=ALPHA, as h.3.mlp.down_proj:270=-16; several at once; 1 leaves a part, 0 deletes it"
     )
-    split: Literal["validation", "test"] = Field("test", description="text to measure on")
+    split: HeldOut = Field("test", description="text to measure on")
     tokens: int = Field(800, gt=0, description="tokens per domain to measure on")
     save: Path | None = Field(None, description="save the edit here; must not exist")
 
@@ -137,47 +139,24 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
     return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings))
 
 
-class GenerateRequest(Request):
-    """A prompt to continue, or to answer."""
+class GenerateRequest(AnswerRequest):
+    """A prompt to continue, or to answer, with an edit or without."""
 
-    prompt: Annotated[str, Positional()] = Field(description="text to continue")
     edit: Annotated[Path | None, Reads("edit")] = Field(None, description="saved edit to apply first")
-    tokens: int = Field(40, gt=0, description="tokens to generate")
-    chat: bool = Field(False, description="ask in the model's chat template")
-    system: str | None = Field(None, description="system message, with --chat")
 
 
-class GenerateReply(Reply):
-    """A prompt and its greedy continuation; finish: `end` where the model ended it, `length` where the limit did."""
-
-    prompt: str
-    continuation: str
-    chat: bool
-    finish: Literal["end", "length"]
-    note: str = ""
-
-    def lines(self) -> Sequence[str]:
-        """The text as one, or the answer of a chat; then what should be known of it."""
-        said = self.continuation if self.chat else self.prompt + self.continuation
-        return [*said.split("\n"), *([self.note] if self.note else [])]
-
-
-def generate(opening: Opening, request: GenerateRequest) -> GenerateReply:
+def generate(opening: Opening, request: GenerateRequest) -> Answer:
     """Continue a prompt greedily, with an edit applied if one is given; --chat asks in the model's chat template."""
     from contextlib import nullcontext
 
-    from rankone.answers import answer as room
+    from rankone.answers.answer import answer
     from rankone.edits.lowrank import LowRankEdit
 
-    asked = request.model_dump(include={"prompt", "tokens", "chat", "system"})
     loaded = LowRankEdit.from_pretrained(request.edit) if request.edit is not None else None
     if loaded is not None:
         loaded.check_base(opening.model)
     with loaded.applied(opening.model) if loaded is not None else nullcontext():
-        said = room.answer(opening.bare, room.AnswerRequest.checked(asked, "generate"))
-    return GenerateReply(
-        prompt=request.prompt, continuation=said.text, chat=said.chat, finish=said.finish, note=said.note
-    )
+        return answer(opening.bare, request)
 
 
 _PARTS = ("model", "decomposition", "parts", "clusters", "text", "device", "dtype")
@@ -185,5 +164,5 @@ _PARTS = ("model", "decomposition", "parts", "clusters", "text", "device", "dtyp
 VERBS = (
     Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",)),
     Verb("export", ExportRequest, ExportReply, export, ("model", "device"), writes=("out",)),
-    Verb("generate", GenerateRequest, GenerateReply, generate, ("model", "device", "dtype")),
+    Verb("generate", GenerateRequest, Answer, generate, ("model", "device", "dtype")),
 )

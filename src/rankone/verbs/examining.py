@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
@@ -12,13 +12,12 @@ from rankone.core.fields import Positional, Request
 from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.text.corpus import Split
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.decomposition.stability import Cosines as Means
     from rankone.decomposition.stability import Pair
-
-Split = Literal["train", "validation", "test"]
 
 
 class EvidenceRequest(Request):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Names, Positional, Reads, Request
 from rankone.core.paths import run_directory
+from rankone.harvest.config import HarvestConfig, HarvestDials
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -19,20 +21,14 @@ from rankone.verbs.verb import Verb
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
 
-Split = Literal["train", "validation", "test"]
 _PARTS = ("decomposition", "model", "text", "device", "dtype")
 
 
-class HarvestRequest(Request):
+class HarvestRequest(HarvestDials, Request):
     """What is counted, over which text."""
 
     out: Path = Field(description="where to write; must not exist")
-    split: Split = Field("train", description="text to read")
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
-    tokens: int = Field(10_000, gt=0, description="tokens per domain")
-    examples: int = Field(1000, ge=0, description="examples kept per subcomponent")
-    seed: int = Field(0, description="seed of the sample of examples")
-    batch_tokens: int = Field(2048, gt=0, description="positions in one forward")
     chunk_tokens: int = Field(20_000, gt=0, description="tokens between two saves of the progress")
     shard: str = Field("0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them")
     run: Path | None = Field(None, description="run directory (parts, progress); default OUT.run")
@@ -89,18 +85,14 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     With --clusters, what every component does: it fires where any of its members does.
     """
     from rankone.clustering.components import Components
-    from rankone.harvest.config import HarvestConfig
     from rankone.harvest.counting.chunks import Shard, clear
     from rankone.harvest.counting.combine import combine
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context
 
-    shard, corpus = Shard.parse(request.shard), opening.corpus
-    values = request.model_dump(include={"split", "tokens", "examples", "seed", "batch_tokens"})
-    domains = request.domains or tuple(corpus.domains())
-    config = HarvestConfig.checked(
-        {**values, "domains": domains, "context": usual_context(opening.model)}, "harvest"
-    )
+    shard, domains = Shard.parse(request.shard), request.domains or tuple(opening.corpus.domains())
+    context = usual_context(opening.model)
+    config = request.as_config(HarvestConfig, "harvest", domains=domains, context=context)
     folder, clusters = request.run or run_directory(request.out), opening.options.clusters
     loaded = opening.decomposition
     grouping = None if clusters is None else Components.open(clusters, loaded, opening.model).grouping(loaded)
@@ -158,21 +150,12 @@ def _harvested(out: Path) -> HarvestReply:
     )
 
 
-class ClusterRequest(Request):
+class ClusterRequest(ClusterDials, Request):
     """How subcomponents are merged into components."""
 
     out: Path = Field(description="where to write; must not exist")
-    split: Split = Field("train", description="text to read")
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
-    tokens: int = Field(10_000, gt=0, description="tokens per domain")
-    per_row: int = Field(32, gt=0, description="positions sampled from a row of text")
-    threshold: float = Field(0.1, description="importance above which a subcomponent fires")
-    least_firings: int = Field(1, description="leave out what fires at fewer positions")
-    alpha: float = Field(10.0, description="bits per firing and member; more: smaller components")
-    gamma: float = Field(0.2, description="how sharply the draw prefers cheap merges")
     greedy: bool = Field(False, description="always the cheapest merge, no draw")
-    seed: int = Field(0, description="seed of the positions and the draws")
-    batch_tokens: int = Field(2048, gt=0, description="positions in one forward")
     top: int = Field(20, gt=0, description="components to show")
 
 
@@ -235,18 +218,16 @@ class ClusterReply(Reply):
 
 def cluster(opening: Opening, request: ClusterRequest) -> ClusterReply:
     """Merge subcomponents that fire together into components, by description length."""
-    from rankone.clustering.config import ClusterConfig
     from rankone.clustering.run import cluster as run_cluster
     from rankone.models.context import usual_context
 
-    corpus = opening.corpus
-    values = request.model_dump(exclude={"out", "greedy", "top"})
-    values |= {
-        "domains": request.domains or tuple(corpus.domains()),
-        "context": usual_context(opening.model),
-        "gamma": None if request.greedy else request.gamma,
-    }
-    config = ClusterConfig.checked(values, "cluster")
+    config = request.as_config(
+        ClusterConfig,
+        "cluster",
+        domains=request.domains or tuple(opening.corpus.domains()),
+        context=usual_context(opening.model),
+        gamma=None if request.greedy else request.gamma,
+    )
     made = run_cluster(opening.workspace, config, request.out)
     return _clustered(made, request.top)
 

@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Positional, Reads, Request
 from rankone.core.paths import run_directory
+from rankone.labels.model.budget import Caps, Estimate
+from rankone.labels.model.server import Pace, Server
+from rankone.labels.record import LabelDials, LabelSettings
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -19,12 +22,11 @@ from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore
-    from rankone.labels.model.budget import Caps
     from rankone.labels.model.client import ChatClient
     from rankone.labels.run import Outcome
 
 
-class LabelRequest(Request):
+class LabelRequest(LabelDials, Pace, Caps, Request):
     """A harvest to label, and the server to ask, if any."""
 
     harvest: Annotated[Path, Positional(), Reads("harvest")] = Field(description="harvest to label")
@@ -33,19 +35,9 @@ class LabelRequest(Request):
         None, description="OpenAI-compatible server, as http://localhost:8000/v1; key: RANKONE_API_KEY"
     )
     model: str | None = Field(None, description="the server's model")
-    limit: int | None = Field(None, gt=0, description="labels by the model, most frequent first")
-    score: bool = Field(False, description="also score the labels")
-    judged: int = Field(50, gt=0, description="labels the model judges, with --score")
     held_out: Annotated[Path | None, Reads("harvest")] = Field(
         None, description="harvest of other text to score on"
     )
-    price_in: float = Field(0.0, description="per million tokens in")
-    price_out: float = Field(0.0, description="per million tokens out")
-    max_tokens: int | None = Field(None, description="stop before this many tokens in all")
-    max_cost: float | None = Field(None, description="stop before this cost")
-    reply_tokens: int = Field(1000, description="cap of one reply; more for reasoning models")
-    concurrency: int = Field(8, description="requests at once")
-    timeout: float = Field(120.0, description="seconds per request")
     estimate: bool = Field(False, description="print what it would take and stop")
     run: Path | None = Field(None, description="run directory (replies); default OUT.run")
 
@@ -74,12 +66,9 @@ class LabelRow(Reply):
     source: str
 
 
-class LabelEstimate(Reply):
+class LabelEstimate(Estimate):
     """What the model would be asked that no kept reply answers; cost in the unit of the prices that were given."""
 
-    requests: int
-    tokens_in: int
-    tokens_out: int
     cost: float
 
 
@@ -119,7 +108,7 @@ def label(opening: Opening, request: LabelRequest) -> LabelReply:  # noqa: ARG00
     """Label every part of a harvest: by statistics, and by a language model if a server is given."""
     from contextlib import nullcontext
 
-    from rankone.labels.run import LabelSettings, label_harvest
+    from rankone.labels.run import label_harvest
 
     client = _client(request)
     with client or nullcontext():
@@ -127,22 +116,14 @@ def label(opening: Opening, request: LabelRequest) -> LabelReply:  # noqa: ARG00
             client.require_server()
         pages = _opened(request.harvest)
         tested = _held_out(request.held_out, pages) if request.held_out is not None else None
-        wanted = request.model_dump(include={"limit", "score", "judged"})
-        settings = LabelSettings.checked({**wanted, "threshold": pages.record.config.firing}, "label")
+        settings = request.as_config(LabelSettings, "label", threshold=pages.record.config.firing)
         fingerprint = pages.artifact.fingerprint
         made = label_harvest(pages, fingerprint, request.out, settings, client, tested, request.estimate)
     if not request.estimate:
         return _labelled(made, request.out)
     assert made.estimate is not None  # of a server, without which --estimate is refused
-    cost = _caps(request).cost(made.estimate.tokens_in, made.estimate.tokens_out)
-    return LabelReply(out=request.out, estimate=LabelEstimate(**vars(made.estimate), cost=cost))
-
-
-def _caps(request: LabelRequest) -> Caps:
-    from rankone.labels.model.budget import Caps
-
-    limits = request.model_dump(include={"price_in", "price_out", "max_tokens", "max_cost"})
-    return Caps.checked(limits, "label")
+    cost = request.cost(made.estimate.tokens_in, made.estimate.tokens_out)
+    return LabelReply(out=request.out, estimate=LabelEstimate(**dict(made.estimate), cost=cost))
 
 
 def _opened(path: Path) -> HarvestStore:
@@ -153,16 +134,13 @@ def _opened(path: Path) -> HarvestStore:
 
 def _client(request: LabelRequest) -> ChatClient | None:
     """The client of the server that was named; its settings are checked before anything is read."""
-    from rankone.labels.model.server import Server, read_key
+    from rankone.labels.model.server import read_key
     from rankone.labels.run import open_client
 
     if request.base_url is None:
         return None
-    asked = request.model_dump(include={"base_url", "model", "timeout", "concurrency", "reply_tokens"})
-    server = Server.checked(asked, "label")
-    return open_client(
-        server, read_key(request.base_url), _caps(request), request.run or run_directory(request.out)
-    )
+    server, caps = request.as_config(Server, "label"), request.as_config(Caps, "label")
+    return open_client(server, read_key(request.base_url), caps, request.run or run_directory(request.out))
 
 
 def _held_out(path: Path, harvest: HarvestStore) -> HarvestStore:

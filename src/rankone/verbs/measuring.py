@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Names, Positional, Reads, Recipe, Request
-from rankone.experiments import requests
+from rankone.core.fields import Positional, Reads, Recipe, Request
+from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -20,59 +20,12 @@ if TYPE_CHECKING:
 
     from rankone.experiments.investigation.study import Investigation
 
-Split = Literal["train", "validation", "test"]
 
-
-class MeasureRequest(Request):
-    """Which text to measure on."""
-
-    split: Split = Field("test", description="text to measure on")
-    tokens: int = Field(1200, gt=0, description="tokens per domain")
-    out: Path | None = Field(None, description="also write the figures as JSON")
-
-
-class MeasureReply(Reply):
-    """Cross-entropy per domain, nats per token, and chance, ln V."""
-
-    model: str
-    split: Split
-    tokens: int
-    chance: float
-    ce: dict[str, float]
-    error: dict[str, float | None]
-    short: dict[str, int] = Field(default_factory=dict)
-
-    def tables(self) -> Sequence[Table]:
-        """One row per domain, with the standard error over passages; domains with less text than asked are named."""
-        caption = f"{self.tokens:,} {self.split} tokens of each domain; chance {self.chance:.3f}"
-        caption += "".join(f"; {domain} has only {count:,}" for domain, count in self.short.items())
-        rows = [[domain, value, self.error.get(domain)] for domain, value in self.ce.items()]
-        columns = ["domain", "CE", "standard error"]
-        return (Table.of(f"{self.model}: cross-entropy, nats per token", columns, rows, caption),)
-
-
-def measure(opening: Opening, request: MeasureRequest) -> MeasureReply:
+def measure(opening: Opening, request: MeasureRequest) -> Measured:
     """Cross-entropy of a model on every domain of some text."""
     from rankone.experiments.measuring import measure_model
 
-    name = opening.options.model
-    measured = measure_model(name, opening.bare, request.split, request.tokens, request.out)
-    chance = opening.bare.chance
-    return MeasureReply(
-        model=name,
-        split=request.split,
-        tokens=request.tokens,
-        chance=chance,
-        ce=measured.ce,
-        error=dict(measured.error),
-        short=dict(measured.short),
-    )
-
-
-class PicksRequest(requests.PicksRequest, Request):
-    """Which picks are compared, by which scales."""
-
-    out: Path | None = Field(None, description="also write all trade-offs as JSON")
+    return measure_model(opening.options.model, opening.bare, request)
 
 
 class PickRow(Reply):
@@ -128,17 +81,12 @@ def picks(opening: Opening, request: PicksRequest) -> PicksReply:
     return reply
 
 
-class InvestigateRequest(Request):
+class InvestigateRequest(StudyRequest):
     """A part to turn, and how far."""
 
     part: Annotated[str, Positional()] = Field(
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
-    split: Split = Field("validation", description="text to measure on")
-    domains: Names = Field((), description="domains to look at; default all of the harvest")
-    alpha: tuple[float, ...] = Field((), description="scales to try; default 0, −1 and −8")
-    tokens: int = Field(1000, gt=0, description="tokens per domain")
-    contexts: int = Field(5, gt=0, description="worst contexts shown per domain")
     html: Path | None = Field(None, description="also write a page to this file; must not exist")
 
 
@@ -174,21 +122,15 @@ class InvestigateReply(Reply):
 
 def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateReply:
     """Which other text suffers when a part (or component) is turned, and why? Measured on held-out text."""
-    from rankone.experiments.investigation.study import StudyConfig
     from rankone.experiments.investigation.study import investigate as study
     from rankone.experiments.investigation.web import write_investigation
     from rankone.experiments.investigation.words import summary
 
-    asked = {
-        **request.model_dump(include={"tokens", "split", "contexts", "domains"}),
-        "alphas": request.alpha,
-    }
-    config = StudyConfig.checked({k: v for k, v in asked.items() if v != ()}, "investigate")
     store = opening.require_harvest("an investigation")
     store.require_origin(opening.decomposition, opening.model)
     store.number(request.part)
     labels = opening.labels.by_part.get(request.part, []) if opening.labels is not None else []
-    investigation = study(opening.workspace, store, request.part, config, labels)
+    investigation = study(opening.workspace, store, request.part, request, labels)
     if request.html is not None:
         write_investigation(investigation, request.html)
     rows = [
@@ -211,14 +153,11 @@ class SelectRatesRequest(Request):
     seeds: int = Field(2, gt=0, description="seeds per setting")
 
 
-class RateRow(Reply):
+class RateRow(Rate):
     """The chosen rate of one method and budget."""
 
     method: str
     budget: int
-    learning_rate: float
-    retain_weight: float
-    margin: float
 
 
 class SelectRatesReply(Reply):
@@ -230,7 +169,7 @@ class SelectRatesReply(Reply):
     def tables(self) -> Sequence[Table]:
         """One row per method and budget."""
         columns = ["method", "budget", "learning rate", "λ", "cap / ln V"]
-        rows = [list(rate.model_dump().values()) for rate in self.rates]
+        rows = [[r.method, r.budget, r.learning_rate, r.retain_weight, r.margin] for r in self.rates]
         return (Table.of("Selected on validation text", columns, rows),)
 
 
@@ -357,7 +296,7 @@ VERBS = (
     Verb(
         "measure",
         MeasureRequest,
-        MeasureReply,
+        Measured,
         measure,
         ("model", "text", "device", "dtype"),
         first="model",

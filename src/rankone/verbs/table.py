@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.fields import Request
+from rankone.render.reply import Reply
 from rankone.verbs import (
     checking,
     editing,
@@ -19,10 +21,11 @@ from rankone.verbs import (
 from rankone.verbs.verb import Verb
 
 THEMES = (making, examining, harvesting, labelling, reading, finding, editing, measuring, checking)
-VERBS: dict[str, Verb[Any, Any]] = {verb.name: verb for theme in THEMES for verb in theme.VERBS}
+# Of which kind a verb's request is, its own model says: what is asked by name is checked by that (Verb.request).
+VERBS = {verb.name: cast("Verb[Request, Reply]", verb) for theme in THEMES for verb in theme.VERBS}
 
 
-def verb_named(name: str) -> Verb[Any, Any]:
+def verb_named(name: str) -> Verb[Request, Reply]:
     """The verb of that name; RankOneError that offers the nearest."""
     if name not in VERBS:
         raise RankOneError(f"unknown verb '{name}'.{nearest(name, list(VERBS))}")

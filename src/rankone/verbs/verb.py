@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from rankone.core.fields import Request
+from pydantic.fields import FieldInfo
+
+from rankone.core.fields import Positional, Request
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
 from rankone.verbs.preflight import check
@@ -23,6 +25,11 @@ Opens = Literal["model", "decomposition", "parts", "text", "harvest", "labels", 
 
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+def is_placed(field: FieldInfo) -> bool:
+    """Whether an option is given by its place on the command line."""
+    return any(isinstance(mark, Positional) for mark in field.metadata)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,12 @@ class Verb(Generic[RequestT, ReplyT]):
     first: Opens | None = None
     needs: tuple[Opens, ...] = ()
     writes: tuple[str, ...] = field(default=())
+
+    def options(self) -> dict[str, FieldInfo]:
+        """The fields of its request: what is given by its place, then what must be given, then the rest."""
+        fields = self.request.model_fields
+        ranks = {name: (not is_placed(f), not f.is_required()) for name, f in fields.items()}
+        return {name: fields[name] for name in sorted(fields, key=lambda name: ranks[name])}
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
         """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model.

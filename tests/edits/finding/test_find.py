@@ -8,7 +8,8 @@ from tests.helpers import llama
 from rankone.core.errors import RankOneError
 from rankone.edits.finding.candidates import late_sites
 from rankone.edits.finding.find import find, find_parts
-from rankone.edits.finding.request import FINDABLE, FindRequest, Found
+from rankone.edits.finding.found import Found
+from rankone.edits.finding.request import FINDABLE, FindConfig
 from rankone.edits.finding.text import read_text, spread_blocks
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.scales import scale_edit
@@ -25,7 +26,7 @@ def workspace():
     return Workspace(load_model("mini"), load_tokenizer("mini"), BuiltinCorpus())
 
 
-REQUEST = FindRequest(
+REQUEST = FindConfig(
     of="fr",
     against=("en", "es"),
     sites=("h.3.mlp.down_proj",),
@@ -129,7 +130,7 @@ def test_moments_taken_before_are_not_taken_again(workspace, monkeypatch):
 
 def test_unknown_sources_are_named():
     with pytest.raises(RankOneError, match=r"unknown source 'neurons'.*Nearest: neuron"):
-        FindRequest.checked({"of": "fr", "sources": ["neurons"]}, "here")
+        FindConfig.checked({"of": "fr", "sources": ["neurons"]}, "here")
 
 
 def test_large_models_are_searched_from_the_middle_on(workspace):

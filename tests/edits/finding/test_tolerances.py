@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.request import FindRequest
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.tolerances import Tolerances
 
 
@@ -27,7 +27,7 @@ def test_english_and_code_are_held_tighter():
 )
 def test_read_from_words(words, expected):
     assert Tolerances.read(words) == expected
-    assert FindRequest.checked({"of": "fr", "tolerance": words}, "find").tolerance == expected
+    assert FindConfig.checked({"of": "fr", "tolerance": words}, "find").tolerance == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from tests.experiments.investigation.world import DOMAINS
 
 from rankone.core.errors import RankOneError
 from rankone.experiments.investigation.check import (
-    REPEATED,
     CheckConfig,
     check,
     check_table,
@@ -36,7 +35,7 @@ def test_scores_are_those_of_the_rises(found):
     for alpha in CONFIG.alphas:
         each = [spearman(*(rise(split, alpha, c) for split in ("validation", "test"))) for c in found.parts]
         assert None not in each
-        score = found.scores["test"][REPEATED][alpha]
+        score = found.repeated[alpha]
         assert score.parts == 6
         assert score.domains_mean == pytest.approx(sum(each) / 6)
     # The tiny corpus gives the same text for every split, so what was measured repeats itself.
@@ -50,7 +49,7 @@ def test_the_best_is_best_on_validation_text(found):
     }
     assert list(scores) == list(PREDICTORS)
     assert scores[found.best] == max(scores.values())
-    assert f"▸ {found.best}" in check_table(found).column("predictor")
+    assert f"▸ {found.best.words}" in check_table(found).column("predictor")
 
 
 def test_half_are_specific_and_all_are_alive():

@@ -46,16 +46,16 @@ def test_statistics_by_hand():
     said = {name: predict(made, -1.0).flatten().tolist() for name, predict in PREDICTORS.items()}
     assert said["importance"] == pytest.approx([0.5, 1])
     assert said["energy"] == pytest.approx([4 * 14 / 3, 4 * 28 / 3])
-    assert said["first order"] == pytest.approx([-2, 0])
+    assert said["first_order"] == pytest.approx([-2, 0])
     assert said["curvature"] == pytest.approx([2 * 7 / 3, 0])
-    assert said["curvature by position"] == pytest.approx([4, 0])
-    assert said["curvature, empirical"] == pytest.approx([14, 0])
-    assert said["second order"] == pytest.approx([-2 + 14 / 3, 0])
-    assert said["second order by position"] == pytest.approx([2, 0])
-    assert said["second order, empirical"] == pytest.approx([12, 0])
+    assert said["curvature_by_position"] == pytest.approx([4, 0])
+    assert said["curvature_empirical"] == pytest.approx([14, 0])
+    assert said["second_order"] == pytest.approx([-2 + 14 / 3, 0])
+    assert said["second_order_by_position"] == pytest.approx([2, 0])
+    assert said["second_order_empirical"] == pytest.approx([12, 0])
     # mean F = 1, all of it the first domain's: ½ β² · 1 · 2 = 4; β g = −2, damped by 1 + 2/8.
     assert said["push"] == pytest.approx([4 * 326 / 3, 0])
-    assert said["damped slope, shared curvature"] == pytest.approx([4 - 2 / 1.25, 0])
+    assert said["damped_slope_shared_curvature"] == pytest.approx([4 - 2 / 1.25, 0])
 
 
 def test_a_subcomponent_that_is_never_active_does_nothing():
@@ -64,7 +64,7 @@ def test_a_subcomponent_that_is_never_active_does_nothing():
     assert all(predict(made, -8.0).tolist() == [[0], [0]] for predict in PREDICTORS.values())
 
 
-def test_nothing_is_foretold_where_nothing_is_turned():
+def test_nothing_is_predicted_where_nothing_is_turned():
     one = Traces(column([1.0]), column([1.0]), torch.ones(1, 1, 1, 1), torch.ones(1, 1) > 0)
     made = statistics([one], torch.ones(1, 1), [torch.ones(1, 1)], 100)
     assert all(float(predict(made, 1.0)) == 0 for predict in PREDICTORS.values())

@@ -16,7 +16,7 @@ from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
 from rankone.experiments.investigation.study import (
     SUFFERS,
-    StudyConfig,
+    StudyRequest,
     chosen_domains,
     investigate,
     study_text,
@@ -30,7 +30,7 @@ from rankone.metrics.cross_entropy import cross_entropies
 from rankone.metrics.rank_statistics import spearman
 from rankone.runtime.progress import console
 
-CONFIG = StudyConfig(alphas=(0.0, 30.0, -1.0), tokens=60, draws=2, contexts=3)
+CONFIG = StudyRequest(alphas=(0.0, 30.0, -1.0), tokens=60, draws=2, contexts=3)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_activity_and_correlations(found):
         assert len(f.contexts) <= 3
 
 
-def test_small_steps_are_foretold(world, name):
+def test_small_steps_are_predicted(world, name):
     """Close to α = 1 the rise is the first order."""
-    config = StudyConfig(alphas=(0.9,), tokens=60, draws=1)
+    config = StudyRequest(alphas=(0.9,), tokens=60, draws=1)
     for f in investigate(world.workspace, world.store, name, config).findings:
         assert f.predicted[0.9] == pytest.approx(f.rises[0.9], rel=0.3, abs=2e-4)
 
@@ -171,4 +171,4 @@ def test_bad_input(world, name):
     assert chosen_domains(store, ("code", "de", "code")) == ["code", "de"]
     for alphas in ((1.0,), (), (float("nan"),)):
         with pytest.raises(RankOneError, match="alphas"):
-            StudyConfig.checked({"alphas": alphas}, "investigate")
+            StudyRequest.checked({"alphas": alphas}, "investigate")

@@ -52,4 +52,8 @@ def test_threads_do_not_pass_the_cap_together():
 def test_a_prompt_has_at_most_its_bytes_and_the_template():
     assert most_tokens("äöü") - most_tokens("") == 6
     assert likely_tokens("a" * 300) < most_tokens("a" * 300)
-    assert Estimate(1, 2, 3) + Estimate(4, 5, 6) == Estimate(5, 7, 9)
+    one, other = (
+        Estimate(requests=1, tokens_in=2, tokens_out=3),
+        Estimate(requests=4, tokens_in=5, tokens_out=6),
+    )
+    assert one + other == Estimate(requests=5, tokens_in=7, tokens_out=9)

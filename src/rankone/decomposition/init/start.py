@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,10 +21,8 @@ from rankone.decomposition.taps import tap_widths
 from rankone.decomposition.targeted.config import Targeted, streams
 from rankone.models.listing import suggested_count
 from rankone.models.sites import Site, find_sites
-from rankone.models.sources.names import ASSETS
+from rankone.models.sources.names import decomposition_folder
 from rankone.runtime.checkpoint import last_tensors, pack_module, unpack_module
-
-BUILTIN_DECOMPOSITION = "mini-decomposition"
 
 
 def count_for(site: Site, config: TrainingConfig) -> int:
@@ -86,7 +83,7 @@ def targeted_of(config: TrainingConfig) -> Targeted | None:
 
 def _learned(place: str) -> Mapping[str, Tensor]:
     """Factors and importance function of a run's last checkpoint, or of a finished decomposition."""
-    path = ASSETS / place if place == BUILTIN_DECOMPOSITION else Path(place)
+    path = decomposition_folder(place)
     if not (path / MANIFEST).is_file():
         return last_tensors(path)
     saved = open_artifact(path, KIND).tensors()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, SHARPENED, FindRequest
+from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, SHARPENED, FindConfig
 from rankone.edits.finding.shortlist import (
     Candidate,
     Weights,
@@ -57,7 +57,7 @@ def block_number(model: nn.Module, site: str) -> int:
     return 0 if blocks is None else blocks.first
 
 
-def require_asked(workspace: Workspace, request: FindRequest, sites: Sequence[Site]) -> None:
+def require_asked(workspace: Workspace, request: FindConfig, sites: Sequence[Site]) -> None:
     """Raise RankOneError, before anything is computed, for sources and parts asked for that cannot be had."""
     if DECOMPOSITION in request.sources:
         workspace.require_parts()
@@ -72,7 +72,7 @@ def require_asked(workspace: Workspace, request: FindRequest, sites: Sequence[Si
 
 def candidates(
     workspace: Workspace,
-    request: FindRequest,
+    request: FindConfig,
     sites: Sequence[Site],
     text: FindText,
     moments: Mapping[str, Moments],
@@ -103,7 +103,7 @@ def candidates(
     return Candidates(chosen + _asked(workspace, request, chosen, book, target, others, weights), book)
 
 
-def _strictness(request: FindRequest, text: FindText) -> dict[str, float]:
+def _strictness(request: FindConfig, text: FindText) -> dict[str, float]:
     """Tolerance of the tightest text over that of each: how much its mean square counts in a shortlist."""
     allowed = {
         d: request.tolerance.about if d == text.about else request.tolerance.of(d) for d in text.others
@@ -118,7 +118,7 @@ def _available(workspace: Workspace) -> list[str]:
 
 def _parts(
     workspace: Workspace,
-    request: FindRequest,
+    request: FindConfig,
     source: str,
     sites: Sequence[Site],
     target: Moments,
@@ -139,7 +139,7 @@ def _parts(
     return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
 
 
-def sharpened(parts: Parts, request: FindRequest, target: Moments, mean: Moments) -> Parts:
+def sharpened(parts: Parts, request: FindConfig, target: Moments, mean: Moments) -> Parts:
     """The same parts with read directions that answer less to other text: `sharpened-neuron-fr/SITE:NUMBER`."""
     factors = {}
     for site in parts.sites:
@@ -161,7 +161,7 @@ def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:
 
 def _asked(
     workspace: Workspace,
-    request: FindRequest,
+    request: FindConfig,
     chosen: Sequence[Candidate],
     book: Book,
     target: Moments,

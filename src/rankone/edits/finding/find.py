@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites, require_asked
-from rankone.edits.finding.request import FindRequest, Found, FoundPart
+from rankone.edits.finding.found import Found, FoundPart
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.scanner import Scanner, scanning
 from rankone.edits.finding.shortlist import Candidate
 from rankone.edits.finding.text import FindText, read_text
@@ -29,20 +30,22 @@ from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
 
-def find(workspace: Workspace, request: FindRequest) -> Found:
+def find(workspace: Workspace, request: FindConfig) -> Found:
     """Measured parts for one behaviour, the best first; with `request.out` their vectors are saved as `parts`.
 
     Raises RankOneError for unknown domains, sites, sources and parts, and for text that is missing.
     """
     search, book = find_parts(workspace, request)
-    if request.out is not None:
-        provenance = {"request": request.model_dump(mode="json"), "found": search.model_dump(mode="json")}
-        save_parts(_sets(search, book), workspace.model, request.out, provenance)
-    return search
+    if request.out is None:
+        return search
+    said = search.model_dump(mode="json", exclude={"out"})
+    provenance = {"request": request.model_dump(mode="json"), "found": said}
+    save_parts(_sets(search, book), workspace.model, request.out, provenance)
+    return search.model_copy(update={"out": request.out})
 
 
 def find_parts(
-    workspace: Workspace, request: FindRequest, known: dict[str, Moments] | None = None
+    workspace: Workspace, request: FindConfig, known: dict[str, Moments] | None = None
 ) -> tuple[Found, Book]:
     """As `find`, with a book that holds the measured parts.
 
@@ -112,7 +115,7 @@ def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str
 
 
 def _scan(
-    workspace: Workspace, request: FindRequest, worth: Candidates, text: FindText, slopes: Mapping[str, float]
+    workspace: Workspace, request: FindConfig, worth: Candidates, text: FindText, slopes: Mapping[str, float]
 ) -> tuple[list[FoundPart], dict[str, float]]:
     """Measure all candidates, block by block, so that what lies before a block is computed once."""
     by_block: dict[int, list[Candidate]] = {}
@@ -134,7 +137,7 @@ def _scan(
     return [row for _, row in ranked], base
 
 
-def _rule(request: FindRequest, chance: float, base: float) -> Rule:
+def _rule(request: FindConfig, chance: float, base: float) -> Rule:
     enough = max(request.enough * chance - base, 0.0)
     return Rule(request.tolerance, enough, refine=request.refine)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.request import FindRequest
+from rankone.edits.finding.request import FindConfig
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import require_domain
@@ -38,7 +38,7 @@ class FindText:
         return self.spared if self.about is None else (*self.spared, self.about)
 
 
-def read_text(workspace: Workspace, request: FindRequest) -> FindText:
+def read_text(workspace: Workspace, request: FindConfig) -> FindText:
     """Training rows for moments and validation rows for the scan; RankOneError where domains overlap or lack text."""
     domains = workspace.corpus.domains()
     spared = request.against or tuple(d for d in domains if d != request.of)

@@ -51,6 +51,15 @@ class Tolerances(Config):
         special = {key: given.pop(key) for key in (OTHER, ABOUT) if key in given}
         return cls.checked({**special, "domains": domains | given}, "tolerance")
 
+    @classmethod
+    def given(cls, value: object) -> object:
+        """From a number for all domains, or the words of `read`, one by one or with commas between them."""
+        if isinstance(value, int | float):
+            return cls(domains={}, other=value)
+        if isinstance(value, str):
+            value = [word.strip() for word in value.split(",")]
+        return cls.read(value) if isinstance(value, tuple | list) else value
+
     def of(self, domain: str) -> float:
         """The most that a domain may rise."""
         return self.domains.get(domain, self.other)
@@ -65,10 +74,9 @@ class Tolerances(Config):
         shares += [] if about is None else [about / self.about]
         return max(shares, key=lambda s: (math.isnan(s), s), default=0.0)
 
-    def described(self) -> str:
-        """`en .02, code .02, other .05, about .3`."""
+    def __str__(self) -> str:
         named = {**self.domains, OTHER: self.other, ABOUT: self.about}
-        return ", ".join(f"{name} {value:g}" for name, value in named.items())
+        return ",".join(f"{name}={value:g}" for name, value in named.items())
 
 
 def _number(word: str, value: str) -> float:

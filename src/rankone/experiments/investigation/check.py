@@ -17,7 +17,7 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.edits.selection import specificity, top_names
 from rankone.experiments.investigation.effects import token_losses
-from rankone.experiments.investigation.prediction import PREDICTORS, Statistics, statistics
+from rankone.experiments.investigation.prediction import PREDICTORS, Predictor, Statistics, statistics
 from rankone.experiments.investigation.study import study_text
 from rankone.experiments.investigation.traces import traces
 from rankone.harvest.reading.store import HarvestStore
@@ -27,7 +27,6 @@ from rankone.render.tables import Table
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
-REPEATED = "measured on validation text"
 # A subcomponent of less mean importance in every domain changes too little to be ranked.
 ALIVE = 0.005
 
@@ -64,18 +63,22 @@ class MeasuredRise(Config):
     rise: float
 
 
-Scores = dict[str, dict[float, Score]]
+Scores = dict[Predictor, dict[float, Score]]
 """By predictor and α."""
 
 
 class CheckReport(Config):
-    """Scores by split (validation, test), predictor and α, every rise, and the predictor best on validation text."""
+    """Scores by split (validation, test), predictor and α, every rise, and the predictor best on validation text.
+
+    repeated: how well the rises measured on validation text predict those on test text, by α.
+    """
 
     config: CheckConfig
     parts: tuple[str, ...]
     domains: tuple[str, ...]
-    best: str
+    best: Predictor
     scores: dict[str, Scores]
+    repeated: dict[float, Score]
     rises: tuple[MeasuredRise, ...]
 
 
@@ -141,7 +144,6 @@ def _report(
         }
         for split, (measured, counted) in splits.items()
     }
-    scores["test"][REPEATED] = _scores(config, splits["test"][0], splits["validation"][0])
     validation = scores["validation"]
     best = max(validation, key=lambda name: _mean(validation[name]))
     rows = [
@@ -157,13 +159,14 @@ def _report(
         domains=tuple(domains),
         best=best,
         scores=scores,
+        repeated=_scores(config, splits["test"][0], splits["validation"][0]),
         rises=tuple(rows),
     )
 
 
 def _predictions(
     config: CheckConfig, counted: Statistics
-) -> dict[str, Float[Tensor, "alphas parts domains"]]:
+) -> dict[Predictor, Float[Tensor, "alphas parts domains"]]:
     return {
         name: torch.stack([predict(counted, a).T for a in config.alphas])
         for name, predict in PREDICTORS.items()
@@ -199,15 +202,18 @@ def check_table(report: CheckReport) -> Table:
     alphas = report.config.alphas
     columns = ["predictor", *(f"{split} α = {a:g}" for split in ("validation", "test") for a in alphas)]
     columns += [f"test, all pairs α = {a:g}" for a in alphas]
-    rows = []
-    for name, test in report.scores["test"].items():
-        validation = report.scores["validation"].get(name)
-        row: list[object] = [("▸ " if name == report.best else "") + name]
-        row += [None if validation is None else validation[a].domains_mean for a in alphas]
-        row += [test[a].domains_mean for a in alphas] + [test[a].pooled for a in alphas]
-        rows.append(row)
+    rows: list[list[object]] = []
+    for predictor, test in report.scores["test"].items():
+        validation = report.scores["validation"][predictor]
+        name = ("▸ " if predictor == report.best else "") + predictor.words
+        rows.append([name, *(validation[a].domains_mean for a in alphas), *_on_test(test, alphas)])
+    rows.append(["measured on validation text", *(None for _ in alphas), *_on_test(report.repeated, alphas)])
     caption = (
         f"Spearman over {len(report.domains)} domains, mean over {len(report.parts)} parts; ▸ best on "
         "validation text"
     )
     return Table.of("Predicted against measured damage", columns, rows, caption)
+
+
+def _on_test(scores: Mapping[float, Score], alphas: Sequence[float]) -> list[float | None]:
+    return [scores[a].domains_mean for a in alphas] + [scores[a].pooled for a in alphas]

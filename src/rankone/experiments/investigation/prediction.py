@@ -11,7 +11,7 @@ the positions of the row. `by position` squares each position apart, Σ_p E[(∂
 up and is less noisy. `empirical` does that with the text's own labels, so it needs no draws.
 
 Far from α = 1 these fail: a quadratic knows no bound, a slope does not hold, and a token that the model does not foresee has
-little left to lose. `damped slope, shared curvature` therefore takes from F (by position) only its mean over the domains and
+little left to lose. `damped slope shared curvature` therefore takes from F (by position) only its mean over the domains and
 shares that out by the push at each prediction times its room, P = E[a_p² max(0, ln V − CE_p+1)] with a = ‖u‖ v·x:
 
     β g / (1 + |β| / 8) + ½ β² mean F · P / mean P
@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from jaxtyping import Float
@@ -82,31 +83,53 @@ def _push(traced: Traces, losses: Float[Tensor, "rows length"], chance: float) -
     return (traced.activation[:, :-1].square() * room.unsqueeze(-1)).sum((0, 1)) / traced.tokens
 
 
-Predictor = Callable[[Statistics, float], Float[Tensor, "domains k"]]
+def _first(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
+    return s.slope * (alpha - 1)
 
 
-def _shared_curvature(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
-    share = s.push / s.push.mean(0).clamp_min(1e-30)
-    return s.fisher_by_position.mean(0) * share * (alpha - 1) ** 2 / 2
+def _second(curvature: Float[Tensor, "domains k"], alpha: float) -> Float[Tensor, "domains k"]:
+    return curvature * (alpha - 1) ** 2 / 2
 
 
-def _damped_slope(s: Statistics, alpha: float) -> Float[Tensor, "domains k"]:
-    return s.slope * (alpha - 1) / (1 + abs(alpha - 1) / DAMPING)
+def _shared_curvature(s: Statistics) -> Float[Tensor, "domains k"]:
+    return s.fisher_by_position.mean(0) * s.push / s.push.mean(0).clamp_min(1e-30)
 
 
-# What each says of the rise of cross-entropy at α; the first three are no nats, so only their order counts.
-PREDICTORS: dict[str, Predictor] = {
-    "importance": lambda s, alpha: s.importance * abs(alpha - 1),
-    "energy": lambda s, alpha: s.energy * (alpha - 1) ** 2,
-    "push": lambda s, alpha: s.push * (alpha - 1) ** 2,
-    "first order": lambda s, alpha: s.slope * (alpha - 1),
-    "curvature": lambda s, alpha: s.fisher * (alpha - 1) ** 2 / 2,
-    "curvature by position": lambda s, alpha: s.fisher_by_position * (alpha - 1) ** 2 / 2,
-    "curvature, empirical": lambda s, alpha: s.empirical * (alpha - 1) ** 2 / 2,
-    "second order": lambda s, alpha: s.slope * (alpha - 1) + s.fisher * (alpha - 1) ** 2 / 2,
-    "second order by position": lambda s, alpha: (
-        s.slope * (alpha - 1) + s.fisher_by_position * (alpha - 1) ** 2 / 2
+class Predictor(StrEnum):
+    """What predicts the rise of cross-entropy at α; the first three are no nats, so only their order counts."""
+
+    IMPORTANCE = "importance"
+    ENERGY = "energy"
+    PUSH = "push"
+    FIRST_ORDER = "first_order"
+    CURVATURE = "curvature"
+    CURVATURE_BY_POSITION = "curvature_by_position"
+    CURVATURE_EMPIRICAL = "curvature_empirical"
+    SECOND_ORDER = "second_order"
+    SECOND_ORDER_BY_POSITION = "second_order_by_position"
+    SECOND_ORDER_EMPIRICAL = "second_order_empirical"
+    DAMPED = "damped_slope_shared_curvature"
+
+    @property
+    def words(self) -> str:
+        """Its name in a sentence."""
+        return self.replace("_", " ")
+
+
+PREDICTORS: dict[Predictor, Callable[[Statistics, float], Float[Tensor, "domains k"]]] = {
+    Predictor.IMPORTANCE: lambda s, alpha: s.importance * abs(alpha - 1),
+    Predictor.ENERGY: lambda s, alpha: s.energy * (alpha - 1) ** 2,
+    Predictor.PUSH: lambda s, alpha: s.push * (alpha - 1) ** 2,
+    Predictor.FIRST_ORDER: lambda s, alpha: _first(s, alpha),
+    Predictor.CURVATURE: lambda s, alpha: _second(s.fisher, alpha),
+    Predictor.CURVATURE_BY_POSITION: lambda s, alpha: _second(s.fisher_by_position, alpha),
+    Predictor.CURVATURE_EMPIRICAL: lambda s, alpha: _second(s.empirical, alpha),
+    Predictor.SECOND_ORDER: lambda s, alpha: _first(s, alpha) + _second(s.fisher, alpha),
+    Predictor.SECOND_ORDER_BY_POSITION: lambda s, alpha: (
+        _first(s, alpha) + _second(s.fisher_by_position, alpha)
     ),
-    "second order, empirical": lambda s, alpha: s.slope * (alpha - 1) + s.empirical * (alpha - 1) ** 2 / 2,
-    "damped slope, shared curvature": lambda s, alpha: _damped_slope(s, alpha) + _shared_curvature(s, alpha),
+    Predictor.SECOND_ORDER_EMPIRICAL: lambda s, alpha: _first(s, alpha) + _second(s.empirical, alpha),
+    Predictor.DAMPED: lambda s, alpha: (
+        _first(s, alpha) / (1 + abs(alpha - 1) / DAMPING) + _second(_shared_curvature(s), alpha)
+    ),
 }

@@ -13,12 +13,12 @@ _LISTED = 4
 
 
 def rises(study: Investigation) -> Table:
-    """What every domain loses at each scale, measured and foretold."""
+    """What every domain loses at each scale, measured and predicted."""
     alphas = study.config.alphas
     columns = [
         *("domain", Column("tokens", priority=0), Column("CE", ".2f", priority=2)),
         *(Column(f"α = {alpha(a)}", "+.3f", priority=3) for a in alphas),
-        *(Column(f"foretold, α = {alpha(a)}", "+.3f") for a in alphas),
+        *(Column(f"predicted, α = {alpha(a)}", "+.3f") for a in alphas),
     ]
     rows = [
         [
@@ -31,7 +31,7 @@ def rises(study: Investigation) -> Table:
         for f in study.findings
     ]
     caption = (
-        f"Rise of cross-entropy in nats per token on {study.text}. Foretold ({PREDICTOR}): from gradients of the "
+        f"Rise of cross-entropy in nats per token on {study.text}. Predicted ({PREDICTOR.words}): from gradients of the "
         "unedited model alone; far from α = 1 its size is wrong and its order is what counts."
     )
     return Table.of("Rise of cross-entropy", columns, rows, caption)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, field_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.experiments.investigation.direct import DirectEffect, direct_effect
 from rankone.experiments.investigation.effects import (
@@ -25,9 +22,10 @@ from rankone.experiments.investigation.effects import (
     whereabouts,
     worst_contexts,
 )
-from rankone.experiments.investigation.prediction import PREDICTORS, statistics
+from rankone.experiments.investigation.prediction import PREDICTORS, Predictor, statistics
 from rankone.experiments.investigation.reads import Read, reads
 from rankone.experiments.investigation.traces import Traces, traces
+from rankone.experiments.requests import StudyRequest
 from rankone.harvest.reading.page import PartPage, TokenRow
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
@@ -41,34 +39,14 @@ SUFFERS = 0.02
 # Probability mass, in positions, below which an output PMI says little.
 LEAST_MASS = 1.0
 # The best of PREDICTORS on validation text (perf/investigate.py).
-PREDICTOR = "damped slope, shared curvature"
-
-
-class StudyConfig(Config):
-    """What is measured: scales, text (tokens per domain), label draws of the Fisher information, rows of the tables."""
-
-    alphas: tuple[float, ...] = Field(default=(0.0, -1.0, -8.0), min_length=1)
-    tokens: int = Field(default=1000, gt=0)
-    split: str = "validation"
-    domains: tuple[str, ...] | None = Field(default=None, description="None: those of the harvest")
-    draws: int = Field(default=4, gt=0)
-    contexts: int = Field(default=5, ge=0)
-    words: int = Field(default=8, gt=0, description="tokens listed per domain")
-    seed: int = 0
-
-    @field_validator("alphas")
-    @classmethod
-    def _alphas_change_something(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not math.isfinite(a) or a == 1 for a in alphas):
-            raise ValueError("every α must be a finite number other than 1, which changes nothing")
-        return tuple(dict.fromkeys(alphas))
+PREDICTOR = Predictor.DAMPED
 
 
 @dataclass(frozen=True)
 class Finding:
     """One domain.
 
-    ce: cross-entropy of the base model; rises, predicted: rise by α, measured and foretold (nats per token). importance:
+    ce: cross-entropy of the base model; rises, predicted: rise by α, nats per token. importance:
     mean, in the harvest. activation, energy: mean and mean square of ‖u‖ v·x; strong: share of positions where its size
     is above the root mean square over all domains. where: of the damage at the strongest α, in domains that suffer.
     """
@@ -94,7 +72,7 @@ class Investigation:
 
     page: PartPage
     labels: list[Label]
-    config: StudyConfig
+    config: StudyRequest
     text: str
     chance: float
     direct: DirectEffect
@@ -141,10 +119,10 @@ def study_text(workspace: Workspace, domains: list[str], split: str, tokens: int
     return text
 
 
-def chosen_domains(store: HarvestStore, asked: tuple[str, ...] | None) -> list[str]:
+def chosen_domains(store: HarvestStore, asked: Sequence[str] = ()) -> list[str]:
     """The asked domains, or all of the harvest; one it lacks is an error that offers others."""
     known = store.domains()
-    for domain in asked or ():
+    for domain in asked:
         if domain not in known:
             raise RankOneError(
                 f"the harvest '{store.artifact.path}' has no domain '{domain}'; it has {', '.join(known)}."
@@ -157,7 +135,7 @@ def investigate(
     workspace: Workspace,
     store: HarvestStore,
     name: str,
-    config: StudyConfig,
+    config: StudyRequest,
     labels: list[Label] | None = None,
 ) -> Investigation:
     """Measure one subcomponent or component of the harvest on held-out text of every domain; gather what explains it.
@@ -237,7 +215,7 @@ def _finding(
     predicted: Mapping[float, float],
     importance: float,
     listed: list[Read],
-    config: StudyConfig,
+    config: StudyRequest,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Finding:
     blocks, losses, strong, alphas = measured.blocks, measured.losses, measured.strong, config.alphas

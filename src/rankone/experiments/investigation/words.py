@@ -88,7 +88,7 @@ def _method(study: Investigation) -> list[str]:
     order = ", ".join(f"{number(r, 2)} at α = {_alpha(a)}" for a, r in known.items())
     return [
         said,
-        f"The order of the damage over the {len(study.findings)} domains, foretold without turning it, correlates with the "
+        f"The order of the damage over the {len(study.findings)} domains, predicted without turning it, correlates with the "
         f"measured one (Spearman) by {order}.",
     ]
 

@@ -13,7 +13,8 @@ from rankone.core.config import Config
 from rankone.edits.adapters import Method
 from rankone.edits.export import export_adapter
 from rankone.edits.finding.find import find_parts
-from rankone.edits.finding.request import FindRequest, Found
+from rankone.edits.finding.found import Found
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.text import about_blocks, spread_blocks
 from rankone.edits.fitting.aim import Aim
@@ -113,7 +114,7 @@ class Job:
 
     def _find(self) -> Found:
         c = self.config
-        request = FindRequest(
+        request = FindConfig(
             of=self.language,
             against=self.spared,
             sites=c.sites,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rankone.answers.sideeffects import SideEffects
 from rankone.core.config import Config
-from rankone.edits.finding.request import Found
+from rankone.edits.finding.found import Found
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.experiments.real_model.config import MET_DEGENERATE

@@ -74,7 +74,7 @@ def sources_table(result: Language) -> Table:
     ]
     caption = (
         "Validation text of the package; the α of each is the one that raises the target most within "
-        f"{result.search.tolerance.described()} (about: English about the country)."
+        f"{result.search.tolerance} (about: English about the country)."
     )
     return Table.of(
         f"{domain_name(result.language)}: the best part of every source", columns, rows, caption, strong=[0]

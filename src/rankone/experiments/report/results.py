@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
@@ -12,7 +13,16 @@ from rankone.decomposition.evidence.records import Outline, read_outline
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_order
-from rankone.experiments.tables import Row, Tallies, read_table, smallest_budget, summarise_runs
+from rankone.experiments.tables import (
+    EditRow,
+    PartRow,
+    ResponseRow,
+    RunRow,
+    Tallies,
+    read_table,
+    smallest_budget,
+    summarise_runs,
+)
 
 
 class Shown(Config):
@@ -50,11 +60,11 @@ class Results:
 
     directory: Path
     summary: JobSummary
-    runs: Sequence[Row]
-    response: Sequence[Row]
-    parts: Sequence[Row]
+    runs: Sequence[RunRow]
+    response: Sequence[ResponseRow]
+    parts: Sequence[PartRow]
     rollouts: tuple[Rollout, ...]
-    zero_token: Sequence[Row] | None
+    zero_token: Sequence[EditRow] | None
     evidence: Outline | None
     counted: Tallies
 
@@ -79,16 +89,16 @@ def read_results(directory: Path | str) -> Results:
     directory = Path(directory)
     path, texts = directory / "summary.json", directory / "rollouts.json"
     summary = JobSummary.checked(read_json(path), str(path))
-    runs = read_table(directory / "runs.parquet")
+    runs = cast("list[RunRow]", read_table(directory / "runs.parquet"))
     zero, evidence = directory / "zero_token.parquet", directory / "evidence.json"
     return Results(
         directory=directory,
         summary=summary,
         runs=runs,
-        response=read_table(directory / "response.parquet"),
-        parts=read_table(directory / "parts.parquet"),
+        response=cast("list[ResponseRow]", read_table(directory / "response.parquet")),
+        parts=cast("list[PartRow]", read_table(directory / "parts.parquet")),
         rollouts=tuple(Rollout.checked(row, f"{texts}[{i}]") for i, row in enumerate(read_json(texts, list))),
-        zero_token=read_table(zero) if zero.exists() else None,
+        zero_token=cast("list[EditRow]", read_table(zero)) if zero.exists() else None,
         evidence=read_outline(read_json(evidence), str(evidence)) if evidence.exists() else None,
         counted=summarise_runs(runs, summary.aim),
     )

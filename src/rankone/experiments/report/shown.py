@@ -13,7 +13,7 @@ from rankone.experiments import figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
 from rankone.experiments.report.words import base, success_rule
-from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, compared_budgets, domains_of, ordered
+from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, Row, compared_budgets, domains_of, ordered
 from rankone.render.columns import BAR, Column, Value
 from rankone.render.tables import Table
 from rankone.text.domains import domain_name
@@ -158,18 +158,20 @@ def successes(results: Results) -> Table:
 def candidates(results: Results) -> Table:
     """The best-ranked parts, each domain shaded by mean causal importance."""
     ranked = sorted(results.parts, key=lambda row: row["rank"])[:_TOP]
-    named = [key.removeprefix(IMPORTANCE) for key in ranked[0] if key.startswith(IMPORTANCE)]
+    columns: list[Row] = [*ranked]
+    named = [key.removeprefix(IMPORTANCE) for key in columns[0] if key.startswith(IMPORTANCE)]
     domains = ordered(named, results.aim)
     rows = [
         [
             ("▸ " if r["picked"] else "") + r["part"],
             r["label"],
-            *(r[IMPORTANCE + d] for d in domains),
-            *(tuple(r[side][:_TOKENS]) for side in ("firing_tokens", "output_tokens")),
+            *(column[IMPORTANCE + d] for d in domains),
+            tuple(r["firing_tokens"][:_TOKENS]),
+            tuple(r["output_tokens"][:_TOKENS]),
         ]
-        for r in ranked
+        for r, column in zip(ranked, columns, strict=True)
     ]
-    columns = [
+    titles = [
         *("part", Column("label")),
         *(Column(domain_name(d), ".2f", shade=True) for d in domains),
         *("fires on", "leads to"),
@@ -178,7 +180,7 @@ def candidates(results: Results) -> Table:
         "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from a harvest of training "
         "text. ▸ the picked one."
     )
-    return Table.of("", columns, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
+    return Table.of("", titles, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
 
 
 def maskings(evidence: Outline) -> Table:

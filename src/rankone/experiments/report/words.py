@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.experiments.names import domain_names, method_name
 from rankone.experiments.report.results import Results
-from rankone.experiments.tables import DAMAGE_BAR, Tally, fits
+from rankone.experiments.response import AlphaRise
+from rankone.experiments.tables import DAMAGE_BAR, EditRow, Tally, fits
 from rankone.render.values import formatted, number, signed
 from rankone.text.domains import domain_name
 
@@ -135,11 +136,11 @@ def seen_in_damage(results: Results) -> str:
     return f"Dots of the rise of every other domain by method; at the largest budget {'; '.join(said)}."
 
 
-def seen_in_response(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
+def seen_in_response(rows: Sequence[AlphaRise], forget: str) -> str:
     """What the figure of a scale response shows, from rows of `response.parquet` of one part."""
     said = []
-    for domain in dict.fromkeys(str(row["domain"]) for row in rows):
-        by_alpha = {float(row["alpha"]): float(row["ce"]) for row in rows if row["domain"] == domain}
+    for domain in dict.fromkeys(row["domain"] for row in rows):
+        by_alpha = {row["alpha"]: row["ce"] for row in rows if row["domain"] == domain}
         worst = max(by_alpha, key=lambda a: by_alpha[a])
         start = by_alpha.get(1.0, min(by_alpha.values()))
         said.append(
@@ -154,11 +155,11 @@ def seen_in_response(rows: Sequence[Mapping[str, float | str]], forget: str) -> 
     return f"Lines of cross-entropy by domain as α moves: {listed}."
 
 
-def seen_in_zero_token(rows: Sequence[Mapping[str, float | str]], forget: str) -> str:
+def seen_in_zero_token(rows: Sequence[EditRow], forget: str) -> str:
     """What the figure of untrained edits shows."""
     said = []
-    for edit in dict.fromkeys(str(row["edit"]) for row in rows):
-        by_domain = {str(r["domain"]): float(r["rise"]) for r in rows if r["edit"] == edit}
+    for edit in dict.fromkeys(row["edit"] for row in rows):
+        by_domain = {r["domain"]: r["rise"] for r in rows if r["edit"] == edit}
         rest = max((rise for d, rise in by_domain.items() if d != forget), default=0.0)
         said.append(
             f"{edit}: {domain_name(forget)} {signed(by_domain.get(forget, 0.0), 2)}, at most {signed(rest, 2)} elsewhere"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -18,10 +17,10 @@ _TEMPLATE_TOKENS = 64
 class Caps(Config):
     """Prices in currency per million tokens, and the most that may be used; None caps nothing."""
 
-    price_in: float = Field(default=0.0, ge=0)
-    price_out: float = Field(default=0.0, ge=0)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, gt=0)
+    price_in: float = Field(default=0.0, ge=0, description="per million tokens in")
+    price_out: float = Field(default=0.0, ge=0, description="per million tokens out")
+    max_tokens: int | None = Field(default=None, ge=1, description="stop before this many tokens in all")
+    max_cost: float | None = Field(default=None, gt=0, description="stop before this cost")
 
     def cost(self, tokens_in: float, tokens_out: float) -> float:
         """Price of so many tokens."""
@@ -34,8 +33,7 @@ class Caps(Config):
         return self.max_cost is None or self.cost(tokens_in, tokens_out) <= self.max_cost
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(Config):
     """Requests that no cached reply answers, and the tokens they will likely take in and give out."""
 
     requests: int = 0
@@ -44,9 +42,9 @@ class Estimate:
 
     def __add__(self, other: Estimate) -> Estimate:
         return Estimate(
-            self.requests + other.requests,
-            self.tokens_in + other.tokens_in,
-            self.tokens_out + other.tokens_out,
+            requests=self.requests + other.requests,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
         )
 
 

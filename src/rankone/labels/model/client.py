@@ -131,7 +131,11 @@ class ChatClient:
         """What asking will likely take, at so many tokens per reply; nothing if the reply is stored."""
         if self.cached(question) is not None:
             return Estimate()
-        return Estimate(1, likely_tokens(question.text), min(reply_tokens, self.server.reply_tokens))
+        return Estimate(
+            requests=1,
+            tokens_in=likely_tokens(question.text),
+            tokens_out=min(reply_tokens, self.server.reply_tokens),
+        )
 
     def ask_all(self, questions: Iterable[tuple[T, Question]]) -> Iterator[tuple[T, Reply | Unanswered]]:
         """Ask many, `concurrency` at a time, in the order of arrival of the replies; `questions` is read lazily.

@@ -16,23 +16,27 @@ from rankone.core.escaping import visible
 OWN_KEY, OPENAI_KEY = "RANKONE_API_KEY", "OPENAI_API_KEY"
 
 
-class Server(Config):
+class Pace(Config):
+    """How a server is asked."""
+
+    timeout: float = Field(default=120.0, gt=0, description="seconds per request, in all")
+    concurrency: int = Field(default=8, ge=1, le=256, description="requests at once")
+    reply_tokens: int = Field(default=1000, ge=16, description="cap of one reply; more for reasoning models")
+
+
+class Server(Pace):
     """A chat-completions server (vLLM, Ollama, llama.cpp, OpenRouter, OpenAI, ...).
 
-    base_url: what stands before `/chat/completions`, such as http://localhost:8000/v1. timeout: seconds for one request
-    in all. retries: further attempts after the first. patience: the longest wait between two attempts, seconds.
-    reply_tokens: cap of one reply; a reasoning model needs several thousand. max_failures: share of failed requests
-    above which a run stops.
+    base_url: what stands before `/chat/completions`, such as http://localhost:8000/v1. retries: further attempts after the
+    first. patience: the longest wait between two attempts, seconds. max_failures: share of failed requests above which a
+    run stops.
     """
 
     base_url: str
     model: str = Field(min_length=1)
-    timeout: float = Field(default=120.0, gt=0)
     retries: int = Field(default=4, ge=0)
     backoff: float = Field(default=1.0, ge=0)
     patience: float = Field(default=60.0, ge=0)
-    concurrency: int = Field(default=8, ge=1, le=256)
-    reply_tokens: int = Field(default=1000, ge=16)
     max_failures: float = Field(default=0.2, ge=0, le=1)
 
     @property

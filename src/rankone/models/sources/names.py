@@ -1,4 +1,4 @@
-"""What the name of a model stands for: something built in, a directory, or a name on the Hub. Nothing is loaded."""
+"""What the name of a model or decomposition stands for: built in, a directory, or a name on the Hub. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rankone.runtime import hub
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 BUILTIN_MODELS = ("mini",)
+BUILTIN_DECOMPOSITION = "mini-decomposition"
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -31,6 +32,11 @@ def resolve(name: str | Path) -> Path | str:
         return name
     offered = nearest(str(name), list(BUILTIN_MODELS))
     raise RankOneError(f"no model directory at '{name}'. Check the path.{offered}")
+
+
+def decomposition_folder(name: str | Path) -> Path:
+    """The folder that a decomposition's name stands for: that of the built-in one, else the path itself."""
+    return ASSETS / name if str(name) == BUILTIN_DECOMPOSITION else Path(name)
 
 
 def findable(name: str | Path) -> Path | str:

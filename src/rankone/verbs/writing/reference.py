@@ -1,24 +1,22 @@
-"""The reference of all verbs, made from the table: `python -m rankone.verbs.reference > docs/api.md`."""
+"""The reference of all verbs, made from the table: `make api`."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import sys
-from typing import Any
 
-from pydantic_core import PydanticUndefined
-
-from rankone.core.fields import Positional
+from rankone.core.fields import Request
 from rankone.opening import OpenOptions
+from rankone.render.reply import Reply
 from rankone.verbs.table import VERBS
-from rankone.verbs.verb import Verb
+from rankone.verbs.verb import Verb, is_placed
 
 HEAD = """# Verbs
 
 Each verb is a command of `rankone` and a method of the session that `rankone.open` gives; both take the same words and
 answer with the same reply, which `--json` prints. This page is made from the table of verbs (`src/rankone/verbs/`):
-`python -m rankone.verbs.reference > docs/api.md`.
+`make api`.
 
 What the verbs work on is opened once; in Python by `rankone.open(model, decomposition=…, text=…)`, on the command line by
 options of the same names:
@@ -36,14 +34,12 @@ def reference() -> str:
     return "\n".join([HEAD + "\n".join(opened), *map(_verb, VERBS.values())]) + "\n"
 
 
-def _verb(verb: Verb[Any, Any]) -> str:
+def _verb(verb: Verb[Request, Reply]) -> str:
     doc = inspect.getdoc(verb.run) or ""
     rows = []
-    for name, field in verb.request.model_fields.items():
-        placed = any(isinstance(mark, Positional) for mark in field.metadata)
-        required = field.default is PydanticUndefined
-        shown = "must be given" if required else field.default
-        rows.append(_row(name, (field.description or "") + (" (by its place)" if placed else ""), shown))
+    for name, field in verb.options().items():
+        said = (field.description or "") + (" (by its place)" if is_placed(field) else "")
+        rows.append(_row(name, said, "must be given" if field.is_required() else field.default))
     opens = f"\nWorks on: {', '.join(verb.opens)}.\n" if verb.opens else ""
     reply = (inspect.getdoc(verb.reply) or "").split("\n\n")[0].replace("\n", " ")
     fields = ", ".join(f"`{name}`" for name in verb.reply.model_fields)
@@ -52,7 +48,9 @@ def _verb(verb: Verb[Any, Any]) -> str:
 
 
 def _row(name: str, said: str | None, default: object) -> str:
-    shown = "" if default in (None, ()) else f"{default}"
+    shown = "" if default is None else f"{default}"
+    if isinstance(default, tuple):
+        shown = ",".join(map(str, default))
     return f"| {name.rstrip('_')} | {shown} | {re.sub(r'[|]', '/', said or '')} |"
 
 

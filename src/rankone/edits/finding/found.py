@@ -1,0 +1,111 @@
+"""What `find` answers; importable without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
+from rankone.edits.finding.tolerances import Tolerances
+from rankone.render.columns import Column
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+
+
+class FoundPart(Config):
+    """One measured part: its best α by the rule, and what that does to validation text (rises in nats per token).
+
+    about: the rise of English about the country. separation, coverage: as in the shortlist. slope: ∂CE/∂α at α = 1 of the
+    target, by the gradient. removed: whether the target's cross-entropy is at .98 of chance or more.
+    """
+
+    part: str
+    source: str
+    site: str
+    alpha: float
+    rise: float
+    error: float | None
+    others: dict[str, float]
+    worst: float
+    worst_domain: str
+    about: float | None
+    removed: bool
+    separation: float | None
+    coverage: float | None
+    slope: float | None
+
+
+class Found(Reply):
+    """The answer: measured parts, the best first, with what they were measured against.
+
+    seconds: wall time per stage. cpu_seconds: processor time of all threads, which says more on a machine that is shared.
+    out: where the measured parts were saved, if they were.
+    """
+
+    of: str
+    against: list[str]
+    chance: float
+    base: dict[str, float]
+    sites: list[str]
+    tolerance: Tolerances
+    parts: list[FoundPart]
+    seconds: dict[str, float]
+    cpu_seconds: float
+    out: Path | None = None
+
+    def tables(self) -> Sequence[Table]:
+        """One row per part."""
+        columns = [
+            Column("part", key=True, priority=9),
+            Column("α", "+.3g", priority=8),
+            Column("rise", "+.2f", priority=8),
+            Column("worst", "+.3f", priority=7),
+            Column("on", priority=6),
+            Column("at chance", priority=5),
+            Column("about", "+.2f", priority=4),
+            Column("separation", ".3g", priority=3),
+            Column("∂CE/∂α", "+.3g", priority=2),
+        ]
+        rows = [
+            [r.part, r.alpha, r.rise, r.worst, r.worst_domain, r.removed, r.about, r.separation, r.slope]
+            for r in self.parts
+        ]
+        caption = (
+            f"rise: of {self.of} on validation text, nats per token, at the best α that keeps every other domain within its "
+            f"tolerance ({self.tolerance}); worst: the largest of those; about: English about the country. "
+            f"{sum(self.seconds.values()):.0f} s"
+        )
+        return (Table.of(f"Parts for {self.of}, by what they do", columns, rows, caption, strong=[0]),)
+
+    def lines(self) -> Sequence[str]:
+        """Which source won, and how to set the number."""
+        saved = "" if self.out is None else f" --parts {self.out}"
+        return (
+            f"best source: {self.winner}",
+            f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{saved} --save DIR",
+        )
+
+    @property
+    def pick(self) -> FoundPart:
+        """The best part."""
+        return self.parts[0]
+
+    @property
+    def winner(self) -> str:
+        """The source of the best part."""
+        return self.pick.source
+
+    def best_of_each_source(self) -> list[FoundPart]:
+        """The best part of every source, the best first: each a control of the same number of parameters for the others."""
+        best: dict[str, FoundPart] = {}
+        for part in self.parts:
+            best.setdefault(part.source, part)
+        return list(best.values())
+
+    def named(self, part: str) -> FoundPart:
+        """The row of a part; RankOneError where it was not measured."""
+        for row in self.parts:
+            if row.part == part:
+                return row
+        raise RankOneError(f"'{part}' was not measured.{nearest(part, [row.part for row in self.parts])}")

@@ -1,0 +1,66 @@
+"""The session: the public face of RankOne, an opening with every verb as a method (methods.py, made from the table)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rankone.opening import OpenOptions
+from rankone.session.methods import Methods
+from rankone.text.corpus import HeldOut
+
+if TYPE_CHECKING:
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.metrics.damage_record import Damage
+
+
+def open(
+    model: str | Path = "mini",
+    *,
+    decomposition: str | Path | None = None,
+    text: str | Path = "builtin",
+    parts: str | Path | None = None,
+    harvest: str | Path | None = None,
+    labels: str | Path | None = None,
+    clusters: str | Path | None = None,
+    device: str | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> Session:
+    """Open a model (built-in name, directory or Hub id) and what belongs to it; nothing is loaded before it is needed.
+
+    Raises RankOneError for a path that is not there.
+    """
+    named = {
+        "model": str(model),
+        "decomposition": decomposition and str(decomposition),
+        "text": str(text),
+        "parts": parts,
+        "harvest": harvest,
+        "labels": labels,
+        "clusters": clusters,
+        "device": device,
+        "dtype": dtype,
+    }
+    return Session(OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "open"))
+
+
+class Session(Methods):
+    """A model with its parts and text on one device; `rankone.open` makes one."""
+
+    def __repr__(self) -> str:
+        named = self.options.model_dump(mode="json", exclude_defaults=True, exclude={"model"})
+        return f"Session({', '.join([repr(self.options.model), *(f'{k}={v!r}' for k, v in named.items())])})"
+
+    def scale(self, scales: Mapping[str, float], description: str = "") -> LowRankEdit:
+        """The edit that multiplies each named part by its α (1 leaves it, 0 deletes it, below 0 inverts it)."""
+        from rankone.edits.scales import scale_edit
+
+        return scale_edit(self.book, dict(scales), description).bind(self.model)
+
+    def damage(self, edit: LowRankEdit, *, split: HeldOut = "test", tokens: int = 800) -> dict[str, Damage]:
+        """What an edit does to every domain of the text: rise of cross-entropy with its 95 % interval, nats per token."""
+        from rankone.experiments.measure import edit_damage
+
+        text = self.workspace.text(self.corpus.domains(), split, tokens)
+        return edit_damage(self.model, edit, text)
