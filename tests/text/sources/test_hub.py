@@ -232,6 +232,21 @@ def test_broken_data_is_an_error_that_names_the_data_set(tmp_path):
         HubCorpus(spec).documents("de", "train")
 
 
+def test_rows_without_text_are_passed_over_wherever_they_stand(tmp_path):
+    rows = [{"text": None}] * 3 + [{"text": f"text {i}"} for i in range(40)] + [{"text": None}]
+    corpus = HubCorpus(write_dataset(tmp_path / "a", {"de": {"train": rows}}))
+    assert corpus.domains() == ["de"]
+    assert sorted(everything(corpus, "de")) == sorted(f"text {i}" for i in range(40))
+    rows = [{"translation": None}] * 2 + pair_rows("de", "en") + [{"translation": None}]
+    corpus = HubCorpus(write_dataset(tmp_path / "b", {"de-en": {"train": rows}}))
+    assert sum(d.count("\n") + 1 for d in everything(corpus, "de")) == SENTENCE_COUNT
+    corpus = HubCorpus(write_dataset(tmp_path / "c", {"de": {"train": [{"text": None}] * 5}}))
+    with pytest.raises(
+        RankOneError, match=r"column 'text' of .* holds no text \(NoneType\). Use \?field=NAME"
+    ):
+        corpus.documents("de", "train")
+
+
 def test_hf_prefix_tells_a_data_set_folder_from_a_plain_one(own_splits, tmp_path):
     assert isinstance(open_corpus(own_splits), HubCorpus)
     assert isinstance(open_corpus(str(tmp_path)), DirectoryCorpus)

@@ -28,7 +28,7 @@ SPLIT_NAMES = {
 SENTENCES = 8
 """Sentences of a parallel data set that make one document."""
 PEEK_ROWS = 10_000
-"""Rows looked at for the names in a domain column."""
+"""Rows looked at for the names in a domain column, and for the first that holds text."""
 
 
 class Layout(NamedTuple):
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 class HubCorpus:
     """Text of a data set: `[hf:]ID[?domains=de,en&field=text&split=train&revision=main&config=NAME]`.
 
-    ID is a data set on the Hub, or a local folder that `datasets` understands. The first row tells which of
+    ID is a data set on the Hub, or a local folder that `datasets` understands. The first row with text tells which of
     three layouts it has: (a) configs named after language pairs (`de-en`) with a `translation` column, as
     Europarl; 8 consecutive sentences become one document; (b) one config with a `text` column and a `lang`,
     `language` or `domain` column; (c) configs named after domains with a `text` column. The data set's own
@@ -118,8 +118,12 @@ class HubCorpus:
 
     @cached_property
     def _layout(self) -> Layout:
-        row = next(iter(self._rows(self._first_config, self._first_split(self._first_config))), {})
+        rows = islice(self._rows(self._first_config, self._first_split(self._first_config)), PEEK_ROWS)
+        row: dict[str, Any] = next(rows, {})
         field = self._field or next((name for name in TEXT_COLUMNS if name in row), "text")
+        # Rows may be null in any number before the first text.
+        while row.get(field) is None and field in row and (after := next(rows, None)) is not None:
+            row = after
         if field not in row:
             raise RankOneError(
                 f"data set '{self.name}' has no column '{field}'; it has {', '.join(row) or 'no rows'}. "
@@ -128,7 +132,9 @@ class HubCorpus:
         if isinstance(row[field], dict):
             return Layout("pairs", field)
         if not isinstance(row[field], str):
-            raise RankOneError(f"column '{field}' of data set '{self.name}' holds no text. Use ?field=NAME.")
+            raise RankOneError(
+                f"column '{field}' of data set '{self.name}' holds no text ({type(row[field]).__name__}). Use ?field=NAME."
+            )
         column = next((name for name in DOMAIN_COLUMNS if name in row), None)
         if column is not None and len(self._configs) == 1:
             return Layout("column", field, column)
@@ -218,7 +224,9 @@ class HubCorpus:
         kind, field, column = self._layout
         stream = self._rows(config, split)
         if kind == "pairs":
-            yield from _joined((row[field].get(domain) or "" for row in stream), SENTENCES)
+            yield from _joined(
+                (_typed(row[field] or {}, dict, field).get(domain) or "" for row in stream), SENTENCES
+            )
             return
         naming = _naming(stream, column) if column is not None else None
         seen = naming is None
@@ -226,7 +234,7 @@ class HubCorpus:
             if naming is not None and naming(row) != domain:
                 continue
             seen = True
-            if row[field] and row[field].strip():
+            if _typed(row[field] or "", str, field).strip():
                 yield row[field]
         if not seen:
             raise RankOneError(
@@ -274,6 +282,13 @@ def _naming(stream: Any, column: str) -> Callable[[dict[str, Any]], str]:
     """A function that gives a row's domain; declared class labels are integers in the rows."""
     names = getattr((stream.features or {}).get(column), "names", None)
     return (lambda row: names[row[column]]) if names else (lambda row: str(row[column]))
+
+
+def _typed(value: Any, kind: type, column: str) -> Any:
+    """The value of a row; ValueError where it is of another kind than the first row's."""
+    if not isinstance(value, kind):
+        raise ValueError(f"a row of column '{column}' holds {type(value).__name__}, not {kind.__name__}")
+    return value
 
 
 def _joined(sentences: Iterator[str], count: int) -> Iterator[str]:
