@@ -47,6 +47,28 @@ def test_open_takes_what_can_be_opened():
     }
 
 
+# Verbs that run no model on tokens: they read and write files, or ask a server. `toys` makes models of some hundred weights.
+NO_MODEL = (
+    "sites",
+    "import",
+    "toys",
+    "merge-harvest",
+    "cluster-distance",
+    "label",
+    "search",
+    "fetch",
+    "doctor",
+)
+# Their numbers are a recipe's (autocast).
+RECIPE = ("pretrain", "decompose")
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS.values() if v.name not in NO_MODEL], ids=lambda v: v.name)
+def test_every_verb_that_computes_takes_the_device_and_the_numbers(verb):
+    offered = {*verb.opens, *verb.request.model_fields}
+    assert offered >= ({"device"} if verb.name in RECIPE else {"device", "dtype"})
+
+
 def test_every_option_is_declared_once():
     """No field of a request says again what a request or configuration of a lower room says."""
     twice = [

@@ -19,11 +19,12 @@ def job_from_recipe(
     rates: bool = True,
     harvest: Path | None = None,
     labels: Path | None = None,
-    device: str | None = None,
+    computed: OpenOptions | None = None,
 ) -> Job:
     """A job from its recipe (the demo's where none is named), on other text and with a harvest if these are named.
 
-    Paths that are given are from here, those in a recipe from the recipe. Domains that the other text lacks are left out.
+    computed: on which device and in which numbers. Paths that are given are from here, those in a recipe from the
+    recipe. Domains that the other text lacks are left out.
     """
     path = recipe or ASSETS / "demo.yaml"
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
@@ -33,7 +34,7 @@ def job_from_recipe(
         "model": config.model,
         "decomposition": config.decomposition,
         "text": config.text,
-        "device": device,
+        **(computed or OpenOptions()).model_dump(include={"device", "dtype"}),
     }
     opening = Opening(OpenOptions.checked(named, "job"))
     corpus = opening.corpus

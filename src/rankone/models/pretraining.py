@@ -33,6 +33,7 @@ from rankone.runtime.checkpoint import (
     unpack_module,
     unpack_optimizer,
 )
+from rankone.runtime.device import chosen_device
 from rankone.runtime.places import holds
 from rankone.runtime.progress import format_values, log, meter
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
@@ -80,11 +81,18 @@ class PretrainConfig(Config):
 
 @holds("out", "run")
 def pretrain(
-    config: PretrainConfig, preset: str, corpus: Corpus, run: Path, out: Path, stop_after: int | None = None
+    config: PretrainConfig,
+    preset: str,
+    corpus: Corpus,
+    run: Path,
+    out: Path,
+    stop_after: int | None = None,
+    device: torch.device | None = None,
 ) -> Path | None:
     """Train a model and write it to `out`; a run cut off goes on from its last checkpoint in `run`.
 
-    `stop_after` ends the run early at that step, with a checkpoint (None is returned then).
+    `stop_after` ends the run early at that step, with a checkpoint (None is returned then). device: None takes a GPU where
+    there is one.
     """
     if preset not in config.presets:
         raise RankOneError(f"unknown preset '{preset}'; the recipe has {', '.join(config.presets)}.")
@@ -96,6 +104,7 @@ def pretrain(
     ).hexdigest()
     tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
     model = build_model(config, size, tokenizer)
+    model.to(device or chosen_device())  # pyright: ignore[reportArgumentType]
     finished = _train(model, config, size, tokens, run, config_hash, stop_after)
     if not finished:
         return None
@@ -215,8 +224,8 @@ def _train(
     stop_after: int | None,
 ) -> bool:
     """One pass over the rows; True when it reached the end."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device).train()  # pyright: ignore[reportArgumentType]
+    device = model.device
+    model.train()
     optimizer = _optimizer(model, config, size.learning_rate)
     steps = len(rows) // size.batch_rows
     if steps == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from markupsafe import escape
 from pydantic import ConfigDict
 
 from rankone.core.config import Record
@@ -43,6 +44,10 @@ class Reply(Record):
 
     def __repr__(self) -> str:
         return str(self) or super().__repr__()
+
+    def _repr_html_(self) -> str:
+        tables = (table._repr_html_() for table in self.tables())
+        return "".join([*tables, *(f"<p>{escape(line)}</p>" for line in self.lines())])
 
     def render(self, console: Console) -> None:
         """Print what is more than tables and lines, before them; nothing unless a reply says otherwise."""

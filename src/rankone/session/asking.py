@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import TypeAdapter
+
+from rankone.core.fields import Names
+from rankone.edits.requests import FitRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
+from rankone.verbs.editing import members_of
 from rankone.verbs.table import verb_named
 
+if TYPE_CHECKING:
+    from rankone.edits.fitting.run import Fit
+
 ReplyT = TypeVar("ReplyT", bound=Reply)
+ListedNames: TypeAdapter[tuple[str, ...]] = TypeAdapter(Names)
 
 
 class Asking(Opening):
@@ -21,3 +30,11 @@ class Asking(Opening):
         answer = verb.ask(self, verb.request.checked(values, name))
         assert isinstance(answer, reply)
         return answer
+
+    def _fit(self, given: Mapping[str, object]) -> Fit:
+        from rankone.experiments.tuning import fit
+
+        names = ListedNames.validate_python(given["parts"])
+        asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
+        request = FitRequest.checked(asked, "fit")
+        return fit(self.workspace, request, members_of(self, names), self.book)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rankone.answers.requests import Answer
 from rankone.doctor.requests import DoctorReply
@@ -32,6 +32,9 @@ from rankone.verbs.measuring import (
     SelectRatesReply,
 )
 from rankone.verbs.reading import RankReply, SearchReply, ShowReply
+
+if TYPE_CHECKING:
+    from rankone.edits.fitting.run import Fit
 
 
 class Methods(Asking):
@@ -435,3 +438,23 @@ class Methods(Asking):
     ) -> DoctorReply:
         """Check an installation, a model or an artefact and say what to do; with --clean remove what killed runs left."""
         return self._ask(DoctorReply, "doctor", locals())
+
+    def fit(
+        self,
+        parts: str | Sequence[str],
+        *,
+        forget: str,
+        retain: str | Sequence[str] = (),
+        budget: int = 4,
+        openings: str | Sequence[str] = (),
+        sharpen: bool = False,
+        seed: int = 0,
+        cap: float = 1.1,
+        tolerance: float = 0.015,
+        learning_rate: float = 0.3,
+        retain_weight: float = 1.0,
+        steps: int = 3000,
+        retain_tokens: int = 6000,
+    ) -> Fit:
+        """Fit the scales of parts, or components, to forget one domain; nothing is measured on other text."""
+        return self._fit(locals())

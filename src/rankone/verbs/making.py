@@ -68,7 +68,8 @@ def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
     config = PretrainConfig.from_yaml(
         request.recipe, without=list(request.without) or None, tokenizer_from=request.tokenizer_from
     )
-    train(config, request.preset, opening.corpus, request.run or run_directory(out), out)
+    run = request.run or run_directory(out)
+    train(config, request.preset, opening.corpus, run, out, device=opening.device)
     measured: dict[str, Any] = read_json(out / "pretraining.json")
     domains = [
         PretrainedDomain(
@@ -415,7 +416,7 @@ def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
 
 
 VERBS = (
-    Verb("pretrain", PretrainRequest, PretrainReply, pretrain, ("text",), needs=("text",)),
+    Verb("pretrain", PretrainRequest, PretrainReply, pretrain, ("text", "device"), needs=("text",)),
     Verb("sites", SitesRequest, SitesReply, sites, ("model",), first="model", needs=("model",)),
     Verb(
         "decompose",

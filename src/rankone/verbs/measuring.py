@@ -179,7 +179,7 @@ def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesRe
     from rankone.experiments.rates import select
 
     selected = select(
-        job_from_recipe(request.recipe, request.text, rates=False, device=opening.options.device),
+        job_from_recipe(request.recipe, request.text, rates=False, computed=opening.options),
         request.out,
         request.seeds,
     )
@@ -250,7 +250,7 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
         request.text,
         harvest=request.harvest,
         labels=request.labels,
-        device=opening.options.device,
+        computed=opening.options,
     )
     summary = run_demo(job, request.out, request.replace)
     reply = DemoReply(
@@ -277,6 +277,8 @@ def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply
         raise RankOneError(
             "demo with a model takes no harvest, labels or replace: parts are found by measuring."
         )
+    if opening.options.dtype != "float32":
+        raise RankOneError("demo with a model computes in float32: leave --dtype out.")
     config = RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
     results, page = run_real_model(config, request.out, request.text, opening.options.device)
     reply = DemoReply(
@@ -322,6 +324,13 @@ VERBS = (
         needs=("harvest",),
         writes=("html",),
     ),
-    Verb("select-rates", SelectRatesRequest, SelectRatesReply, select_rates, ("device",), writes=("out",)),
-    Verb("demo", DemoRequest, DemoReply, demo, ("device",), writes=("out",)),
+    Verb(
+        "select-rates",
+        SelectRatesRequest,
+        SelectRatesReply,
+        select_rates,
+        ("device", "dtype"),
+        writes=("out",),
+    ),
+    Verb("demo", DemoRequest, DemoReply, demo, ("device", "dtype"), writes=("out",)),
 )

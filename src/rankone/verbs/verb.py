@@ -32,6 +32,13 @@ def is_placed(field: FieldInfo) -> bool:
     return any(isinstance(mark, Positional) for mark in field.metadata)
 
 
+def ordered(request: type[Request]) -> dict[str, FieldInfo]:
+    """The fields of a request: what is given by its place, then what must be given, then the rest."""
+    fields = request.model_fields
+    ranks = {name: (not is_placed(f), not f.is_required()) for name, f in fields.items()}
+    return {name: fields[name] for name in sorted(fields, key=lambda name: ranks[name])}
+
+
 @dataclass(frozen=True)
 class Verb(Generic[RequestT, ReplyT]):
     """Name, request, reply and function of a verb; the first line of the function's docstring is its help.
@@ -52,9 +59,7 @@ class Verb(Generic[RequestT, ReplyT]):
 
     def options(self) -> dict[str, FieldInfo]:
         """The fields of its request: what is given by its place, then what must be given, then the rest."""
-        fields = self.request.model_fields
-        ranks = {name: (not is_placed(f), not f.is_required()) for name, f in fields.items()}
-        return {name: fields[name] for name in sorted(fields, key=lambda name: ranks[name])}
+        return ordered(self.request)
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
         """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model.

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rankone.core.fields import Request
+from rankone.edits.requests import FitRequest
 from rankone.render.reply import Reply
 from rankone.verbs.table import VERBS
-from rankone.verbs.verb import Verb, is_placed
+from rankone.verbs.verb import Verb, is_placed, ordered
 
 HEAD = '''"""Every verb as a method of a session; made from the table of verbs by verbs/writing/methods.py, not by hand."""
 
@@ -23,9 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 {imports}
+
+if TYPE_CHECKING:
+    from rankone.edits.fitting.run import Fit
 
 
 class Methods(Asking):
@@ -40,7 +44,7 @@ def methods() -> str:
     for module, name in sorted(replies):
         homes.setdefault(module, []).append(name)
     imports = "\n".join(f"from {module} import {_listed(names)}" for module, names in sorted(homes.items()))
-    return HEAD.format(imports=imports) + "".join(map(_method, VERBS.values()))
+    return HEAD.format(imports=imports) + "".join(map(_method, VERBS.values())) + _fit()
 
 
 def _listed(names: list[str]) -> str:
@@ -48,19 +52,30 @@ def _listed(names: list[str]) -> str:
 
 
 def _method(verb: Verb[Request, Reply]) -> str:
-    options = verb.options()
-    placed = [name for name, field in options.items() if is_placed(field)]
-    named = [name for name in options if name not in placed]
-    parameters = ["self", *(_parameter(n, options[n]) for n in placed), *(["*"] if named else [])]
-    parameters += [_parameter(name, options[name]) for name in named]
-    doc = (inspect.getdoc(verb.run) or "").replace("\n", "\n        ").replace("\n        \n", "\n\n")
-    doc += "\n        " if "\n" in doc else ""
+    reply, options = verb.reply.__name__, verb.options()
+    placed = {name: _parameter(name, field) for name, field in options.items() if is_placed(field)}
+    named = [_parameter(name, field) for name, field in options.items() if name not in placed]
+    call = f'self._ask({reply}, "{verb.name}", locals())'
+    doc = inspect.getdoc(verb.run) or ""
+    return _function(verb.run.__name__, list(placed.values()), named, reply, doc, call)
+
+
+def _fit() -> str:
+    """The one method that answers with an object, not with a reply: a fit holds the edit, ready to be applied."""
+    named = [_parameter(name, field) for name, field in ordered(FitRequest).items()]
+    doc = "Fit the scales of parts, or components, to forget one domain; nothing is measured on other text."
+    return _function("fit", ["parts: str | Sequence[str]"], named, "Fit", doc, "self._fit(locals())")
+
+
+def _function(name: str, placed: list[str], named: list[str], result: str, doc: str, call: str) -> str:
+    parameters = ["self", *placed, *(["*"] if named else []), *named]
+    said = "\n".join(f"        {line}" if line else "" for line in doc.splitlines()).lstrip()
     lines = [
-        f"    def {verb.run.__name__}(",
+        f"    def {name}(",
         *(f"        {parameter}," for parameter in parameters),
-        f"    ) -> {verb.reply.__name__}:",
-        f'        """{doc}"""',
-        f'        return self._ask({verb.reply.__name__}, "{verb.name}", locals())',
+        f"    ) -> {result}:",
+        f'        """{said}' + ('\n        """' if "\n" in said else '"""'),
+        f"        return {call}",
     ]
     return "\n" + "\n".join(lines) + "\n"
 

@@ -1,0 +1,46 @@
+"""The session as a user meets it: the lines that the project promises, run as they stand, on the built-in model."""
+
+from __future__ import annotations
+
+import pytest
+
+import rankone as ro
+from rankone.core.errors import RankOneError
+
+
+@pytest.mark.slow
+def test_the_promised_lines_run_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    s = ro.open("mini")
+    table = s.rank(of="de", against=["en"]).head()
+    assert table.rows[0][0] == "h.3.mlp.down_proj:270"
+    assert "h.3.mlp.down_proj:270" in table._repr_html_()
+    edit = s.scale({"h.3.mlp.down_proj:270": -16})
+    fit = s.fit(["h.3.mlp.down_proj:270"], forget="de", retain=["en"], budget=4, seed=0)
+    assert fit.run.forget.tokens == 4
+    assert fit.sized is not None
+    before = s.generate("Der Ausschuss hat").text
+    with edit.applied(s.model):
+        assert s.generate("Der Ausschuss hat").text != before
+    assert s.generate("Der Ausschuss hat").text == before
+    for changed in (edit, fit.edit):
+        damage = s.damage(changed)
+        assert damage["de"].rise > 2 > 0.5 > abs(damage["en"].rise)
+    assert (edit + edit.invert()).rank("h.3.mlp.down_proj") == 2
+    edit.save_pretrained("runs/german")
+    merged = edit.merge(s.model)
+    assert merged is not None
+    edit.to_peft("runs/german-lora")
+    assert ro.LowRankEdit.from_pretrained("runs/german").sites == ("h.3.mlp.down_proj",)
+
+
+def test_a_fit_of_both_sides_or_of_nothing_is_refused():
+    s = ro.open("mini")
+    with pytest.raises(RankOneError, match="'de' is on both sides"):
+        s.fit("h.3.mlp.down_proj:270", forget="de", retain=["de"])
+    with pytest.raises(RankOneError, match="budget: Input should be greater than 0"):
+        s.fit("h.3.mlp.down_proj:270", forget="de", budget=0)
+
+
+def test_a_session_says_what_it_is_of():
+    assert repr(ro.open("mini", device="cpu")) == "Session('mini', device='cpu')"
