@@ -1,65 +1,42 @@
-"""Exports: parity with transformers and PEFT after reload, and sabotage that verification must catch."""
+"""Exports: parity with transformers and PEFT after reload."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from tests.edits.exporting import edited_logits, mixed_ranks, nothing_left
 from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     MambaConfig,
     MambaForCausalLM,
-    Qwen3MoeConfig,
-    Qwen3MoeForCausalLM,
 )
 
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.edits import consumer, consumption, export
+from rankone.edits import consumption
 from rankone.edits.adapter_files import read_adapter, write_adapter
 from rankone.edits.export import Limits, export_adapter, export_checkpoint, name_of
-from rankone.edits.lowrank import Factors, LowRankEdit, Merged
-from rankone.edits.verification import Verification, realised_share
+from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.loading import load_model
 
-
-def edited_logits(model, edit, ids) -> torch.Tensor:
-    with torch.no_grad(), edit.applied(model):
-        return model(ids).logits
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Verify in this process: a fresh one costs seconds, and three tests below start one."""
-
-    def run(instructions, _scratch):
-        try:
-            consumer.main(instructions)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        finally:
-            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
-        return None
-
-    monkeypatch.setattr(consumption, "run_consumer", run)
-
-
-def nothing_left(folder: Path) -> bool:
-    return not folder.exists() or not list(folder.iterdir())
-
-
-def mixed_ranks(model) -> LowRankEdit:
-    patterns = {"*.0.*c_fc": 3, "*.1.*c_proj": 1} if "gpt2" in model.config.model_type else {"*.0.mlp.*": 3}
-    others = {} if "gpt2" in model.config.model_type else {"*.1.*q_proj": 1}
-    return random_edit(model, {**patterns, **others}).bind(model)
+LOADED_BY_PLAIN_PEFT = """
+import sys, torch
+from peft import AutoPeftModelForCausalLM
+from safetensors.torch import load_file, save_file
+folder, ids, out = sys.argv[1:]
+with torch.no_grad():
+    logits = AutoPeftModelForCausalLM.from_pretrained(folder)(load_file(ids)["ids"]).logits
+assert not any(name.startswith("rankone") for name in sys.modules)
+save_file({"logits": logits.contiguous()}, out)
+"""
 
 
 def test_fp32_checkpoint_verified_in_a_fresh_process(tmp_path):
@@ -165,18 +142,6 @@ def check_adapter(tmp_path, build):
     assert torch.allclose(wrapped.merge_and_unload()(probe(seed=5)).logits, expected, atol=1e-4)
 
 
-LOADED_BY_PLAIN_PEFT = """
-import sys, torch
-from peft import AutoPeftModelForCausalLM
-from safetensors.torch import load_file, save_file
-folder, ids, out = sys.argv[1:]
-with torch.no_grad():
-    logits = AutoPeftModelForCausalLM.from_pretrained(folder)(load_file(ids)["ids"]).logits
-assert not any(name.startswith("rankone") for name in sys.modules)
-save_file({"logits": logits.contiguous()}, out)
-"""
-
-
 def test_an_edit_becomes_an_adapter_that_a_process_without_us_loads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     llama().save_pretrained(tmp_path / "base")
@@ -269,92 +234,6 @@ def test_an_adapter_for_another_local_base_is_refused(tmp_path):
     assert nothing_left(tmp_path / "no")
 
 
-@pytest.mark.usefixtures("here")
-def test_a_merge_that_loses_the_edit_is_caught(tmp_path, monkeypatch):
-    model = simple_mlp()
-    edit = random_edit(model, {"h.0.mlp.*": 2})
-    real = LowRankEdit.merge
-    monkeypatch.setattr(LowRankEdit, "merge", lambda self, m, dtype: Merged(m, real(self, m, dtype).report))
-    with pytest.raises(RankOneError, match=r"does not reproduce the edited model: max \|Δlogit\|"):
-        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
-    assert nothing_left(tmp_path)
-
-
-@pytest.mark.usefixtures("here")
-def test_a_small_loss_is_caught_in_bf16_too(tmp_path, monkeypatch):
-    """One of the two edited sites is skipped; the KL bound alone would let that pass."""
-    model = simple_mlp()
-    edit = random_edit(model, {"h.0.mlp.*": 1}, size=0.003)
-    real = LowRankEdit.merge
-    part = LowRankEdit({"h.0.mlp.c_fc": edit.factors["h.0.mlp.c_fc"]})
-    monkeypatch.setattr(LowRankEdit, "merge", lambda self, m, dtype: real(part, m, dtype))
-    with pytest.raises(RankOneError, match="does not reproduce") as caught:
-        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
-    assert "KL 0.00" in str(caught.value) or "e-" in str(caught.value)
-    assert nothing_left(tmp_path)
-
-
-def sabotaged(monkeypatch, damage):
-    """Run `damage(staging)` after the files are written and before they are verified."""
-    real = consumption.consume
-
-    def consume_damaged(kind, staging, *rest):
-        damage(staging)
-        return real(kind, staging, *rest)
-
-    monkeypatch.setattr(export, "consume", consume_damaged)
-
-
-def scale_one(path: Path, key: str) -> None:
-    tensors = load_file(path)
-    tensors[key] = tensors[key] * 1.01
-    save_file(tensors, path, {"format": "pt"})
-
-
-def drop_one(path: Path, key: str) -> None:
-    tensors = load_file(path)
-    tensors.pop(key)
-    save_file(tensors, path, {"format": "pt"})
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-200])
-
-
-def test_a_truncated_checkpoint_is_caught_by_the_fresh_process(tmp_path, monkeypatch):
-    model = simple_mlp()
-    sabotaged(monkeypatch, lambda s: truncate(s / "model.safetensors"))
-    with pytest.raises(
-        RankOneError, match=r"does not load again.*incomplete|does not load again.*header|does not load again"
-    ):
-        export_checkpoint(model, tokenizer(), mixed_ranks(model), tmp_path / "out", probe=probe())
-    assert nothing_left(tmp_path)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [(scale_one, "does not reproduce"), (drop_one, "does not load again.*missing keys")],
-)
-def test_a_damaged_checkpoint_is_caught(tmp_path, monkeypatch, damage, message):
-    model = simple_mlp()
-    sabotaged(monkeypatch, lambda s: damage(s / "model.safetensors", "h.1.mlp.down_proj.weight"))
-    with pytest.raises(RankOneError, match=message):
-        export_checkpoint(model, tokenizer(), mixed_ranks(model), tmp_path / "out", probe=probe())
-    assert nothing_left(tmp_path)
-
-
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("damage", [scale_one, drop_one])
-def test_a_damaged_adapter_is_caught(tmp_path, monkeypatch, damage):
-    model = simple_mlp()
-    key = "base_model.model.h.1.attn.q_proj.lora_B.weight"
-    sabotaged(monkeypatch, lambda s: damage(s / "adapter_model.safetensors", key))
-    with pytest.raises(RankOneError, match="does not"):
-        export_adapter(model, mixed_ranks(model), tmp_path / "out", "someone/base", probe())
-    assert nothing_left(tmp_path)
-
-
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path):
     model, out = simple_mlp(), tmp_path / "out"
     head = LowRankEdit({"lm_head": Factors(torch.ones(300, 1), torch.ones(1, 24))})
@@ -383,76 +262,6 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
     assert nothing_left(out)
 
 
-def test_default_probe():
-    ids = export._default_probe(simple_mlp())
-    assert ids.shape == (4, 32)
-    assert torch.equal(ids, export._default_probe(simple_mlp()))
-    assert not (ids >= 300).any()
-
-
-def result(**changed) -> Verification:
-    values = {
-        "file_difference": 0.0,
-        "difference": 0.0,
-        "kl": 0.0,
-        "kl_max": 0.0,
-        "edit_kl": 1.0,
-        "realised": 1.0,
-    }
-    limits = {"tolerance": 1e-4, "kl_bound": 1e-2, "rounding_share": 0.25}
-    about = {"kind": "checkpoint", "dtype": "bfloat16", "engine": "transformers", "tokens": 1}
-    return Verification.model_validate({**values, **limits, **about, **changed})
-
-
-def test_what_passes():
-    assert result().passed
-    assert result(kl=0.002, edit_kl=0.008).passed
-    assert not result(kl=0.00201, edit_kl=0.008).passed
-    assert result(kl=0.00201, edit_kl=0.008, dtype="float32").passed
-    assert not result(kl=0.0101).passed
-    assert not result(file_difference=1.01e-4).passed
-    for name in ("file_difference", "kl", "edit_kl"):
-        assert not result(**{name: float("nan")}).passed
-
-
-def test_realised_share_by_hand():
-    base, edited = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 2.0]]])
-    assert realised_share(base, edited, edited) == 1.0
-    assert realised_share(base, edited, base) == 0.0
-    assert realised_share(base, edited, torch.tensor([[[1.0, 0.0]]])) == pytest.approx(1 / 5)
-    assert realised_share(base, base, edited) == 1.0
-
-
-def test_no_code_of_the_current_folder_runs(tmp_path, monkeypatch):
-    for name in ("tokenizers", "peft", "torch", "transformers", "rankone", "safetensors"):
-        (tmp_path / f"{name}.py").write_text("open('ran', 'w').write('x')\n", "utf8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    model = gpt2()
-    result = export_adapter(model, mixed_ranks(model), tmp_path / "out", "someone/base", probe())
-    assert result.engine == "peft"
-    assert not (tmp_path / "ran").exists()
-
-
-def test_the_consumer_cannot_import_rankone(tmp_path):
-    instructions = tmp_path / "i.json"
-    asked = {"kind": "checkpoint", "paths": [str(p) for p in sys.path if p], "blocked": ["rankone"]}
-    script = (
-        Path(consumer.__file__)
-        .read_text("utf8")
-        .replace(
-            "    from safetensors.torch import load_file, save_file\n", "    import rankone.models.loading\n"
-        )
-    )
-    (tmp_path / "consumer.py").write_text(script, "utf8")
-    instructions.write_text(json.dumps(asked), "utf8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(consumption, "_SCRIPT", tmp_path / "consumer.py")
-        reason = consumption.run_consumer(instructions, tmp_path)
-    assert reason == "ModuleNotFoundError: 'rankone' is not to be imported here"
-
-
 def mamba():
     torch.manual_seed(0)
     config = MambaConfig(
@@ -475,50 +284,3 @@ def test_weights_that_are_read_past_their_module_are_no_adapter(tmp_path):
     assert nothing_left(tmp_path)
     export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
     export_adapter(model, random_edit(model, {"*.x_proj": 2}), tmp_path / "ok", "someone/base", probe())
-
-
-def mixture_of_experts():
-    """Dense first layer, fused experts in the second: a kind whose adapters PEFT rewrites."""
-    torch.manual_seed(0)
-    config = Qwen3MoeConfig(
-        vocab_size=300,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=12,
-        intermediate_size=40,
-        moe_intermediate_size=16,
-        num_experts=4,
-        num_experts_per_tok=2,
-        mlp_only_layers=[0],
-        max_position_embeddings=64,
-    )
-    return Qwen3MoeForCausalLM(config).eval()
-
-
-@pytest.mark.usefixtures("here")
-def test_an_adapter_is_certified_only_as_far_as_its_consumer_was_asked(tmp_path, monkeypatch):
-    model = mixture_of_experts()
-    edit = random_edit(model, {"*.0.mlp.down_proj": 1}, size=0.5).bind(model)
-    with pytest.raises(RankOneError, match=r"does not .*Export a checkpoint|does not load again"):
-        export_adapter(model, edit, tmp_path / "peft", "someone/base", probe())
-    assert nothing_left(tmp_path)
-    monkeypatch.setattr(consumption, "BLOCKED", ("rankone", "peft"))
-    monkeypatch.delitem(sys.modules, "peft")
-    result = export_adapter(model, edit, tmp_path / "none", "someone/base", probe())
-    assert "not verified by PEFT" in result.warnings[0]
-
-
-@pytest.mark.usefixtures("here")
-def test_an_edit_that_rounding_drowns_is_refused(tmp_path):
-    model = llama()
-    edit = random_edit(model, {"*.0.mlp.*": 1}, size=1e-5)
-    with pytest.raises(
-        RankOneError, match=r"rounding to bfloat16 costs too much.*Export in float32"
-    ) as caught:
-        export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
-    assert "% of the edit would be realised" in str(caught.value)
-    assert nothing_left(tmp_path)
-    result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
-    assert result.realised == pytest.approx(1.0, abs=1e-2)

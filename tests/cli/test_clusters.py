@@ -12,12 +12,6 @@ from rankone.edits.lowrank import LowRankEdit
 TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--alpha", 2]
 
 
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory, tokenizer):
-    """Model directory and decomposition."""
-    return write_pair(tmp_path_factory.mktemp("cli"), tokenizer, len(tokenizer))
-
-
 def run(pair, out, *words):
     """`rankone cluster` on the pair."""
     return rankone("cluster", pair[1], "--model", pair[0], "--out", out, *TEXT, *words)

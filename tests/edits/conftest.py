@@ -1,0 +1,25 @@
+"""Verification in this process."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from rankone.edits import consumer, consumption
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Verify in this process: a fresh one costs seconds, and three tests below start one."""
+
+    def run(instructions, _scratch):
+        try:
+            consumer.main(instructions)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
+        return None
+
+    monkeypatch.setattr(consumption, "run_consumer", run)
