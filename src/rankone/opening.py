@@ -70,7 +70,6 @@ class Opening:
     def preflight(self, opens: Sequence[str]) -> None:
         """RankOneError for a name among `opens` that cannot be opened, as far as can be seen without PyTorch."""
         from rankone.core.manifest import read_manifest
-        from rankone.runtime import hub
         from rankone.runtime.device import require_device_name
 
         options = self.options
@@ -84,11 +83,8 @@ class Opening:
             path: Path | None = getattr(options, what)
             if what in opens and path is not None:
                 read_manifest(path, kind)
-        if "text" in opens and not self.text_is_here and not hub.reachable():
-            raise RankOneError(
-                f"'{options.text}' is no directory, and the Hub, where it would be a data set, cannot be reached. Check "
-                "the path or the network, or use --text builtin."
-            )
+        if "text" in opens:
+            require_text(self.corpus)
 
     def _require_decomposition(self) -> None:
         from rankone.core.manifest import read_manifest
@@ -125,9 +121,7 @@ class Opening:
     @property
     def text_is_here(self) -> bool:
         """Whether the text lies on this machine; else it is streamed from the Hub."""
-        from rankone.text.sources.hub import HubCorpus
-
-        return not isinstance(self.corpus, HubCorpus) or self.corpus.is_local
+        return _is_here(self.corpus)
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -248,3 +242,20 @@ class Opening:
         if self.labels is None:
             raise RankOneError(f"{what} needs labels: give --labels DIR (made by `rankone label`).")
         return self.labels
+
+
+def require_text(corpus: Corpus) -> None:
+    """RankOneError for text that is neither here nor to be had."""
+    from rankone.runtime import hub
+
+    if not _is_here(corpus) and not hub.reachable():
+        raise RankOneError(
+            f"'{corpus.name}' is no directory, and the Hub, where it would be a data set, cannot be reached. Check "
+            "the path or the network, or use --text builtin."
+        )
+
+
+def _is_here(corpus: Corpus) -> bool:
+    from rankone.text.sources.hub import HubCorpus
+
+    return not isinstance(corpus, HubCorpus) or corpus.is_local

@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 
 import pytest
 from tests.fresh import run
 from tests.test_light import HEAVY
 from tests.tiny import rankone
 
+from rankone.verbs.verb import Verb
+
 PART = "h.3.mlp.down_proj:270"
+# A model folder, not opened before the part is looked at.
+FOREIGN = "model"
 # Without a model. `here` is a folder with something in it, `note.txt` a file, `empty` an empty folder.
 AT_ONCE = {
     # names of commands and options
@@ -83,6 +88,33 @@ AT_ONCE = {
     f"edit {PART}=abc": "valid number",
     f"edit {PART}=nan": "finite number",
     f"edit {PART}=2 {PART}=3": f"'{PART}' is given twice",
+    # parts
+    "edit h.3.mlp.down_proj=-16": "'h.3.mlp.down_proj' has no number: a part is SITE:NUMBER, as h.3.mlp",
+    "edit 270=-16": "'270' has no number",
+    "edit neuron/h.3.mlp.down_proj=-16": "a part is SITE:NUMBER, as neuron/h.3.mlp.down_proj:270",
+    f"edit neurn/{PART}=-16": "no parts of origin 'neurn' .* Nearest: neuron",
+    f"edit contrast-fr/{PART}=-16": "no parts of origin 'contrast-fr' .* open the artefact that holds them",
+    f"edit {PART} = -16": "A number below zero follows its = at once, as PART=-16",
+    "tune --scale c3 --forget de": "'c3' names a component: say of which clustering, with --clusters DIR",
+    "sharpen c3 --of de --out new": "'c3' names a component",
+    f"tune {FOREIGN} --scale {PART} --forget de": "'h.3.mlp.down_proj:270' is a part of a decomposition, and none is open",
+    "find mini --of de --also 270": "'270' has no number",
+    # what a verb is told
+    f"tune --scale {PART} --forget self:xx": "no words are known that set 'xx' off. Give --openings",
+    f"tune --scale {PART} --forget de --openings Der": "openings are for the model's own text: ask for self:de",
+    "find mini --of de --sources neurons": "unknown source 'neurons'; there are neuron, .* Nearest: neuron",
+    "find mini --of de --tolerance abc": "'abc' is no tolerance: write a number, or DOMAIN=NUMBER",
+    "rank --by gradiant --of de": "unknown criterion 'gradiant'; there are .* Nearest: gradient",
+    "rank --by contrast --of de": "a ranking by contrast needs --against",
+    "rank --by specificity --of de --against en": "--against changes nothing in a ranking by specificity",
+    "rank --label german": "rank by labels needs labels: give --labels DIR .made by `rankone label`",
+    "import nowhere --out new": "no published run at 'nowhere'. Name a folder, a W&B run",
+    "import nowhere/at --out new": "the Hub, where it would be a repository, cannot be reached",
+    "import here --out new": "'here' holds neither a decomposition",
+    "import here --target nowhere --out new": "'here' holds neither|no published run",
+    "demo --model gpt5 --out new": "'gpt5' is neither a directory nor a built-in model",
+    "demo --model smollm2 --text nowhere --out new": "'nowhere' is no directory, and the Hub",
+    "demo --text ./nowhere --out new": "--text './nowhere' is not there",
     # what is there already
     f"edit {PART}=-16 --save here": "output 'here' already exists",
     f"tune --scale {PART} --forget de --save here": "output 'here' already exists",
@@ -91,14 +123,9 @@ AT_ONCE = {
     "fetch smollm2 --out here": "output 'here' already exists",
 }
 WITH_A_MODEL = {
-    "edit h.3.mlp.down_proj=-16": "unknown site in 'h.3.mlp.down_proj': write SITE:NUMBER",
     "edit h.9.mlp.down_proj:270=-16": "unknown site .* Nearest: h.3.mlp.down_proj",
     "edit h.3.mlp.down_prj:270=-16": "Nearest: h.3.mlp.down_proj",
     "edit h.3.mlp.down_proj:99999=-16": "keeps 768 subcomponents. Nearest: h.3.mlp.down_proj:767",
-    f"edit neurn/{PART}=-16": "no parts of origin 'neurn' .* Nearest: neuron",
-    "tune --scale c3 --forget de": "'c3' names a component: say of which clustering, with --clusters DIR",
-    f"tune --scale {PART} --forget self:xx": "no words are known that set 'xx' off",
-    "find mini --of de --sources neurons": "unknown source 'neurons'. Nearest: neuron",
     "find mini --of de --sites nope.*": "no site matches 'nope.",
     "generate Hallo --chat": "this model's tokenizer has no chat template",
     "generate Hallo --device cuda:7": "no device 'cuda:7': this machine has [0-9] GPUs",
@@ -132,10 +159,12 @@ def answers(tmp_path_factory):
     (folder / "here").mkdir()
     (folder / "here" / "file").write_text("x", "utf8")
     (folder / "empty").mkdir()
+    (folder / FOREIGN).mkdir()
+    (folder / FOREIGN / "config.json").write_text("{}", "utf8")
     (folder / "note.txt").write_text("a note", "utf8")
     done = run(CHILD % json.dumps(list(AT_ONCE)), HEAVY, folder)
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in folder.iterdir()) == ["empty", "here", "note.txt"]
+    assert sorted(p.name for p in folder.iterdir()) == ["empty", "here", "model", "note.txt"]
     return json.loads(done.stdout)
 
 
@@ -161,3 +190,11 @@ def test_refused_with_the_model_open(typed, tmp_path, monkeypatch):
 
 def test_there_are_fifty_at_least():
     assert len(AT_ONCE) + len(WITH_A_MODEL) >= 50
+
+
+def test_a_list_is_given_with_commas_or_spaces(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Verb, "ask", lambda _, __, request: asked.append(request) or sys.exit(0))
+    for typed in (f"edit {PART}=-16,c1=2", f"edit {PART}=-16 c1=2"):
+        rankone(*typed.split())
+    assert [one.scales for one in asked] == [{PART: -16.0, "c1": 2.0}] * 2

@@ -12,8 +12,9 @@ from tests.helpers import NoWords, workspace
 from tests.labels.written import written
 
 from rankone.core.errors import RankOneError
+from rankone.edits.criteria import CRITERIA
 from rankone.edits.gradients import scale_gradients
-from rankone.edits.ranking import Asked, Sources, rank
+from rankone.edits.ranking import RANKINGS, Asked, Sources, rank
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
@@ -144,3 +145,7 @@ def test_what_is_missing_or_unused_is_said(asked, by, message):
 def test_output_pmi_needs_a_harvest():
     with pytest.raises(RankOneError, match="needs a harvest: give --harvest"):
         rank(Asked(token="der"), sources(False), "token")
+
+
+def test_every_criterion_has_a_ranking():
+    assert set(CRITERIA) == set(RANKINGS)

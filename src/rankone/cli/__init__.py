@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import metadata
 from typing import Annotated, cast
@@ -58,6 +59,8 @@ def _words(error: Exception) -> str:
     said = " ".join(said.split()).rstrip(".")
     if "unexpected extra argument" in said:
         said += ". A value with spaces goes in quotes"
+    if re.search(r"No such option: -[\d.]", said):
+        said += ". A number below zero follows its = at once, as PART=-16"
     return f"{said}{'' if said.endswith('?') else '.'} See `{path} -h`."
 
 

@@ -30,7 +30,7 @@ def command_of(verb: Verb[Request, Reply]) -> Callable[..., None]:
     def body(**given: Any) -> None:
         as_json, silent = given.pop("as_json"), given.pop("silent")
         named = {k: v for k, v in given.items() if k in opened and v is not None}
-        asked = {k: _value(verb.request.model_fields[k], v) for k, v in given.items() if k not in opened}
+        asked = {k: _value(v) for k, v in given.items() if k not in opened}
         request = verb.request.checked({k: v for k, v in asked.items() if v is not None}, verb.name)
         options = OpenOptions.checked(named, verb.name)
         report(quiet=silent)
@@ -121,9 +121,9 @@ def _metavar(annotation: Any) -> str | None:
     return None
 
 
-def _value(field: FieldInfo, given: Any) -> Any:
+def _value(given: Any) -> Any:
     """What the request is given: of a list its parts, without repeats; None where nothing was said."""
     if not isinstance(given, list):
         return given
-    words = given if is_placed(field) else [w.strip() for word in given for w in word.split(",")]
+    words = [w.strip() for word in given for w in word.split(",")]
     return tuple(dict.fromkeys(w for w in words if w)) or None

@@ -59,6 +59,35 @@ class Recipe:
     """Marks a field of a request that names a recipe: a file that can be read."""
 
 
+@dataclass(frozen=True)
+class PartNames:
+    """Marks a field of a request that names parts, or components where a clustering is open."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """Marks a field of a request that names a model, beside the one that is opened; `also` are names of other kinds."""
+
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextName:
+    """Marks a field of a request that names a text, beside the one that is opened."""
+
+
+@dataclass(frozen=True)
+class ReadsOpen:
+    """Marks a field of a request that says nothing unless this is opened too: `labels`."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """Marks a field of a request that names a published run: a folder, a W&B run or a Hub repository."""
+
+
 def _scales(given: object) -> object:
     """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
     if not isinstance(given, list | tuple):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rankone.core.config import Config
-from rankone.core.fields import Domains, Names, Positional, Request, apart
+from rankone.core.errors import RankOneError, nearest
+from rankone.core.fields import Domains, Names, PartNames, Positional, Request, apart
+from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
+from rankone.edits.fitting.openings import openings_of
 from rankone.parts.ridge import RIDGE
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -27,7 +30,9 @@ class FindRequest(Request):
     )
     sites: Names = Field(default=(), description="patterns of module paths; default the late half")
     sources: Names = Field(default=(), description="sources of parts, as neuron,contrast; default all")
-    also: Names = Field(default=(), description="parts to measure whatever the shortlist says")
+    also: Annotated[Names, PartNames()] = Field(
+        default=(), description="parts to measure whatever the shortlist says"
+    )
     shortlist: int = Field(default=2, gt=0, description="parts measured per source")
     tokens: int = Field(default=1500, gt=0, description="training tokens per domain")
     rank_tokens: int = Field(default=120, gt=0, description="validation tokens per domain to measure on")
@@ -41,6 +46,16 @@ class FindRequest(Request):
     def _apart(self) -> Self:
         apart(self.of, self.against)
         return self
+
+    @field_validator("sources")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in FINDABLE:
+                raise RankOneError(
+                    f"unknown source '{name}'; there are {', '.join(FINDABLE)}.{nearest(name, list(FINDABLE))}"
+                )
+        return names
 
 
 class FitRequest(Request):
@@ -78,11 +93,21 @@ class FitRequest(Request):
         apart(self.forget, self.retain)
         return self
 
+    @model_validator(mode="after")
+    def _opened(self) -> Self:
+        """Words that set off the model's own text, and no such words for other text."""
+        domain = self.forget.removeprefix("self:")
+        if self.forget != domain:
+            openings_of(domain, self.openings)
+        elif self.openings:
+            raise RankOneError(f"openings are for the model's own text: ask for self:{domain}.")
+        return self
+
 
 class SharpenRequest(Request):
     """Which parts to sharpen, for which domain, against which others (none: every other of the corpus)."""
 
-    names: Annotated[Names, Positional()] = Field(min_length=1, description="parts to sharpen")
+    names: Annotated[Names, Positional(), PartNames()] = Field(min_length=1, description="parts to sharpen")
     of: Annotated[str, Domains()] = Field(description="domain that the parts are to answer to")
     against: Annotated[Names, Domains()] = Field(
         default=(), description="domains they should not answer to; default all others"

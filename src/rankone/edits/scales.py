@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.lowrank import LowRankEdit
-from rankone.parts.book import Named, origin_in
+from rankone.parts.book import Named
+from rankone.parts.origins import origin_in
 
 
 def scale_edit(parts: Named, scales: Mapping[str, float], description: str = "") -> LowRankEdit:

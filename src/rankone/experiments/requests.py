@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from rankone.core.config import Config
-from rankone.core.fields import Names, Request
+from rankone.core.fields import Names, PartNames, Request
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage
@@ -21,7 +22,9 @@ from rankone.text.corpus import Split
 class TuneRequest(FitRequest):
     """What to scale, what to forget and what to hold."""
 
-    scale: Names = Field(min_length=1, description="what to scale: parts, or cNUMBER of --clusters")
+    scale: Annotated[Names, PartNames()] = Field(
+        min_length=1, description="what to scale: parts, or cNUMBER of --clusters"
+    )
     tokens: int = Field(default=2000, gt=0, description="test tokens per domain to measure on")
     save: Path | None = Field(default=None, description="save the edit here; must not exist")
 

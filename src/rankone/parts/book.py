@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError
 from rankone.models.sites import site_named
+from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in
 from rankone.parts.parts import FactorPair, Parts, PartVectors
 from rankone.parts.sources import SOURCES, make_parts
 
@@ -28,12 +29,6 @@ class Named(Protocol):
     def vectors(self, name: str) -> PartVectors:
         """(v, u) of a part."""
         ...
-
-
-def origin_in(name: str) -> str:
-    """The origin that a part's name states; '' for a subcomponent of a decomposition."""
-    before, slash, _ = name.partition("/")
-    return before if slash else ""
 
 
 class Book:
@@ -70,11 +65,11 @@ class Book:
         """The set that holds a part: one of the book's, or one part made from the weights now."""
         origin = origin_in(name)
         parts = self._sets.get(origin)
-        from_weights = self._model is not None and origin in SOURCES and not SOURCES[origin].reads_text
+        from_weights = self._model is not None and origin in FROM_WEIGHTS
         if parts is not None and not (from_weights and name not in parts.names()):
             return parts
         if not from_weights or self._model is None:
-            raise RankOneError(f"no parts of origin '{origin}' are open for '{name}'. {self._offer(origin)}")
+            raise RankOneError(not_open(name, self.origins, () if self._model is None else FROM_WEIGHTS))
         if name not in self._made:
             self._made[name] = self._from_weights(origin, name, self._model)
         return self._made[name]
@@ -113,11 +108,3 @@ class Book:
         if SOURCES[origin].counted:
             return make_parts(origin, [only], count=int(number) + 1)
         return make_parts(origin, [only], numbers={site: [int(number)]})
-
-    def _offer(self, origin: str) -> str:
-        held = [o or "a decomposition's" for o in self._sets]
-        free = (
-            [n for n, source in SOURCES.items() if not source.reads_text] if self._model is not None else []
-        )
-        hint = nearest(origin, [*self._sets, *SOURCES])
-        return f"There are {', '.join([*held, *free]) or 'none'}: open the artefact that holds them.{hint}"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Reads, Request, ScalesByName
+from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -22,7 +22,7 @@ from rankone.verbs.verb import Verb
 class EditRequest(Request):
     """Scales set by hand."""
 
-    scales: Annotated[ScalesByName, Positional()] = Field(
+    scales: Annotated[ScalesByName, Positional(), PartNames()] = Field(
         description="PART=ALPHA, as h.3.mlp.down_proj:270=-16; several at once; 1 leaves a part, 0 deletes it"
     )
     split: HeldOut = Field("test", description="text to measure on")

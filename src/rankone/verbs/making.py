@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Names, Positional, Recipe, Request
+from rankone.core.fields import Names, Positional, Published, Recipe, Request
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -282,11 +282,13 @@ def _decompose(
 class ImportRequest(Request):
     """A published target and its decomposition."""
 
-    source: Annotated[str, Positional()] = Field(
+    source: Annotated[str, Positional(), Published()] = Field(
         description="folder, wandb:ENTITY/PROJECT/runs/ID, or Hub repository"
     )
     out: Path = Field(description="where to write; must not exist")
-    target: str | None = Field(None, description="the target's run, where SOURCE lacks it")
+    target: Annotated[str | None, Published()] = Field(
+        None, description="the target's run, where SOURCE lacks it"
+    )
     tokenizer: str | None = Field(
         None, description="tokenizer.json, model directory or Hub name, if not the run's own"
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Positional, Reads, Recipe, Request
+from rankone.core.fields import ModelName, Positional, Reads, Recipe, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
+from rankone.models.sources.fetchable import FETCHABLE
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -194,12 +195,12 @@ def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesRe
 class DemoRequest(Request):
     """The main job, as its recipe says."""
 
-    model: str | None = Field(
+    model: Annotated[str | None, ModelName(also=tuple(FETCHABLE))] = Field(
         None,
         description="smollm2, or a folder of a chat model: French and German removed from it, each by one number",
     )
     out: Path = Field(Path("report"), description="report directory")
-    text: str | None = Field(
+    text: Annotated[str | None, TextName()] = Field(
         None,
         description="other text than the recipe's; with a model: more held-out text, to measure on alone",
     )

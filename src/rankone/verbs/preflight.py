@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 from rankone.core.artifact import read_manifest, refuse_existing
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Reads, Recipe
-from rankone.opening import Opening
+from rankone.core.fields import Domains, ModelName, PartNames, Published, Reads, ReadsOpen, Recipe, TextName
+from rankone.decomposition.importers.source import require_source
+from rankone.harvest.reading.names import COMPONENT, of_clustering
+from rankone.models.sources.names import findable
+from rankone.opening import Opening, require_text
+from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
 from rankone.text.corpus import Corpus, require_domain
+from rankone.text.opening import open_corpus
 
 M = TypeVar("M")
 # What makes the artefact that a verb cannot do without.
@@ -41,11 +46,23 @@ def check(
     for name in needs:
         if getattr(opening.options, name) is None:
             raise RankOneError(f"{verb} needs {_needed(name)}.")
+    for _, mark in _marked(request, ReadsOpen):
+        if getattr(opening.options, mark.what) is None:
+            raise RankOneError(f"{verb} by {mark.what} needs {_needed(mark.what)}.")
     for recipe, _ in _marked(request, Recipe):
         Config.yaml_values(recipe)
     for given, mark in _marked(request, Reads):
         read_manifest(Path(given), mark.kind)
+    for name, mark in _marked(request, ModelName):
+        if name not in mark.also:
+            findable(name)
+    for text, _ in _marked(request, TextName):
+        require_text(open_corpus(text))
+    for source, _ in _marked(request, Published):
+        require_source(source)
     opening.preflight(opens)
+    for names, _ in _marked(request, PartNames):
+        _require_parts(opening, list(names))
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
 
@@ -70,3 +87,21 @@ def _require_domains(corpus: Corpus, request: Config) -> None:
         for domain in (value,) if isinstance(value, str) else value:
             if not domain.startswith("self:"):
                 require_domain(corpus, domain)
+
+
+def _require_parts(opening: Opening, names: Sequence[str]) -> None:
+    """Every name is written as a part's, of an origin that is open; or, where a clustering is open, as a component's."""
+    saved, grouped = opening.options.parts, opening.options.clusters is not None
+    held = [""] if opening.decomposition_name is not None else []
+    held += saved_origins(saved) if saved is not None else []
+    for name in names:
+        if not grouped and COMPONENT.fullmatch(name):
+            raise RankOneError(of_clustering(name))
+        if grouped and ":" not in name:
+            continue
+        origin = origin_in(name)
+        if origin not in (*held, *FROM_WEIGHTS):
+            raise RankOneError(not_open(name, held))
+        if not name.rpartition(":")[2].isdecimal() or ":" not in name:
+            example = f"{origin}/" * bool(origin) + "h.3.mlp.down_proj:270"
+            raise RankOneError(f"'{name}' has no number: a part is SITE:NUMBER, as {example}.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, Positional, Request, apart
+from rankone.core.fields import Domains, Names, Positional, ReadsOpen, Request, apart
+from rankone.edits.criteria import criterion_for, require_criterion
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -33,7 +34,7 @@ class RankRequest(Request):
     of: Annotated[Names, Domains()] = Field((), description="domains, comma-separated")
     against: Annotated[Names, Domains()] = Field((), description="domains to compare with, comma-separated")
     token: str | None = Field(None, description="a word that is one token: who leads to it")
-    label: str | None = Field(None, description="words of a label")
+    label: Annotated[str | None, ReadsOpen("labels")] = Field(None, description="words of a label")
     by: str | None = Field(
         None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
     )
@@ -50,6 +51,12 @@ class RankRequest(Request):
         if not self.of and self.token is None and self.label is None:
             raise ValueError("nothing to rank by: give --of DOMAIN (as de), --token WORD or --label WORDS")
         apart(self.of, self.against)
+        given = [
+            name
+            for name in ("of", "against", "token", "label", "penalty")
+            if getattr(self, name) not in (None, ())
+        ]
+        require_criterion(self.by or criterion_for(given, harvest=False), given)
         return self
 
 

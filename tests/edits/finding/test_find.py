@@ -9,7 +9,8 @@ from rankone.core.errors import RankOneError
 from rankone.edits.finding.candidates import late_sites
 from rankone.edits.finding.find import find, find_parts
 from rankone.edits.finding.found import Found
-from rankone.edits.finding.request import FINDABLE, FindConfig
+from rankone.edits.finding.names import FINDABLE
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.text import read_text, spread_blocks
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.scales import scale_edit

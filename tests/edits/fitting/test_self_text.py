@@ -10,7 +10,8 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
-from rankone.edits.fitting.self_text import OPENINGS, openings_of, self_text
+from rankone.edits.fitting.openings import OPENINGS, openings_of
+from rankone.edits.fitting.self_text import self_text
 from rankone.text.openers import opener_id
 
 

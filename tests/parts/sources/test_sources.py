@@ -10,6 +10,7 @@ from torch import nn
 from rankone.core.errors import RankOneError
 from rankone.models.sites import Site, find_sites, weight_of
 from rankone.parts.moments import SiteMoments, collect_moments
+from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
 from rankone.parts.sources import SOURCES, make_parts, origin_of
 
 
@@ -152,7 +153,8 @@ def test_origins_and_settings_are_told():
     assert parts.origin == "random"
     assert parts.made["seed"] == 5
     assert origin_of("discriminant", "de") == "discriminant-de"
-    assert set(SOURCES) >= {"neuron", "channel", "singular", "random", "contrast", "discriminant", "means"}
+    assert {name for name, source in SOURCES.items() if source.reads_text} == set(FROM_TEXT)
+    assert {name for name, source in SOURCES.items() if not source.reads_text} == set(FROM_WEIGHTS)
     assert not any(p.requires_grad for p in parts.parameters())
 
 

@@ -21,6 +21,7 @@ from rankone.decomposition.importers.files import (
     locate,
     read_yaml,
 )
+from rankone.runtime import hub
 from rankone.runtime.progress import log
 
 WANDB = re.compile(
@@ -69,6 +70,24 @@ def open_source(source: str, target: str | None = None) -> RunFiles:
     return files
 
 
+def require_source(source: str) -> None:
+    """RankOneError for what names no published run, and for a folder without one; nothing is downloaded."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        locate(path)
+    elif path.is_file() or not (WANDB.fullmatch(source) or _on_hub(source, path)):
+        local_folder(source)
+    elif _on_hub(source, path) and not hub.cached(source, CONFIG) and not hub.reachable():
+        raise RankOneError(
+            f"'{source}' is no folder, and the Hub, where it would be a repository, cannot be reached. Check the path or "
+            "the network."
+        )
+
+
+def _on_hub(source: str, path: Path) -> bool:
+    return HUB.fullmatch(source) is not None and not path.parent.is_dir()
+
+
 def local_folder(source: str) -> Path:
     """`source` itself if it is a folder, else a local copy of what it names; RankOneError where it names nothing."""
     path = Path(source).expanduser()
@@ -80,7 +99,7 @@ def local_folder(source: str) -> Path:
         )
     if match := WANDB.fullmatch(source):
         return _from_wandb(WandbRun(*match.groups()))
-    if HUB.fullmatch(source) and not path.parent.is_dir():
+    if _on_hub(source, path):
         return _from_hub(source)
     raise RankOneError(
         f"no published run at '{source}'. Name a folder, a W&B run (wandb:ENTITY/PROJECT/runs/ID) or a Hub "

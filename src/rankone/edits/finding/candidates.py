@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.request import DECOMPOSITION, FINDABLE, SHARPENED, FindConfig
+from rankone.edits.finding.names import DECOMPOSITION, FINDABLE, SHARPENED
+from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.shortlist import (
     Candidate,
     Weights,
@@ -21,8 +22,9 @@ from rankone.edits.finding.text import FindText
 from rankone.edits.sharpen import sharpened_read
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
-from rankone.parts.book import Book, origin_in
+from rankone.parts.book import Book
 from rankone.parts.moments import Moments, combined
+from rankone.parts.origins import origin_in
 from rankone.parts.parts import Parts
 from rankone.parts.sources import make_parts, source_named
 from rankone.workspace import Workspace

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from rankone.core.errors import nearest
 from rankone.edits.requests import FindRequest
-from rankone.parts.sources import SOURCES
-from rankone.parts.sources.material import CONTRAST
+from rankone.parts.ridge import CONTRAST
 
-DECOMPOSITION = "decomposition"
-# The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
-SHARPENED = "sharpened"
 # Measured on SmolLM2-135M: from some thousand tokens, .3 leaks less into unseen text than .01 (research log, 2026-11-26).
 FIND_RIDGE = 0.3
-FINDABLE = (*SOURCES, DECOMPOSITION, SHARPENED)
 
 
 class FindConfig(FindRequest):
@@ -31,11 +25,3 @@ class FindConfig(FindRequest):
     about_weight: float = Field(
         default=1.0, ge=0, description="of English about the country in other text's moments"
     )
-
-    @field_validator("sources")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in FINDABLE:
-                raise ValueError(f"unknown source '{name}'.{nearest(name, list(FINDABLE))}")
-        return value

@@ -35,8 +35,13 @@ def expand(
         if clustering is not None and ":" not in name:
             expanded[name] = clustering.members(name)
         elif COMPONENT.fullmatch(name):
-            raise RankOneError(f"'{name}' names a component: say of which clustering, with --clusters DIR.")
+            raise RankOneError(of_clustering(name))
         else:
             known(name)
             expanded[name] = [name]
     return expanded
+
+
+def of_clustering(name: str) -> str:
+    """What to say of a component's name where no clustering is open."""
+    return f"'{name}' names a component: say of which clustering, with --clusters DIR."

@@ -1,0 +1,10 @@
+"""Among what `find` looks: sources of parts by name. Importable without PyTorch."""
+
+from __future__ import annotations
+
+from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
+
+DECOMPOSITION = "decomposition"
+# The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
+SHARPENED = "sharpened"
+FINDABLE = (*FROM_WEIGHTS, *FROM_TEXT, DECOMPOSITION, SHARPENED)
