@@ -50,3 +50,14 @@ def serious(source: str, folder: Path, dark: bool) -> dict:
     said = re.search(r"AXE(\{.*\})EXA", ran.stdout, flags=re.DOTALL)
     assert said, ran.stdout[-500:] + ran.stderr[-500:]
     return json.loads(said[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+def printed_pages(source: str, folder: Path) -> int:
+    """Pages (Letter, shorter than A4) that a page prints without its appendix."""
+    page, pdf = folder / "print.html", folder / "print.pdf"
+    page.write_text(source.replace("</style>", ".appendix { display: none; }</style>", 1), "utf8")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--no-pdf-header-footer"]
+    subprocess.run(
+        [*command, f"--print-to-pdf={pdf}", page.as_uri()], capture_output=True, timeout=300, check=True
+    )
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))

@@ -94,8 +94,9 @@ def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
     largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}
     own = [row for row in runs if row["budget"] == largest[row["method"]]]
     (axes,) = figures.off_target(own, AIM).axes
-    assert axes.get_title(loc="left").endswith("LoRA rank 1, one matrix 16 German tokens")
-    assert "one scalar 4" in axes.get_title(loc="left")
+    title = axes.get_title(loc="left").replace("\n", " ")
+    assert title.endswith("LoRA rank 1, one matrix 5/5 with 16 German tokens")
+    assert "one scalar 5/5 with 4 German tokens" in title
     best = tables.best_fits(own, AIM)
     for method, budget in largest.items():
         want = [fit.rise["fr"] for fit in best[method, budget]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -165,9 +166,7 @@ def off_target(rows: Sequence[RunRow], aim: Aim) -> Figure:
     for axes, budgets in zip(grid, compared, strict=True):
         groups = {m: best[m, budgets[m]] for m in methods}
         _off_target_panel(axes, groups, domains)
-        share = ", ".join(_count(tallies, m, budgets[m]) for m in methods)
-        axes.set_title(f"{budgets_named(budgets)} {domain_name(forget)} tokens")
-        axes.set_title(f"succeeded: {share}", loc="right", fontweight="normal", color=MUTED)
+        axes.set_title(_panel_title(tallies, methods, budgets, domain_name(forget), width))
         rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
     _off_target_axes(grid, rises, domains, aim)
     return fig
@@ -189,8 +188,18 @@ def _key(method: str, style: tuple[str, str], face: str | None = None, name: str
     )
 
 
-def _count(tallies: Tallies, method: str, budget: int) -> str:
-    return f"{method_name(method)} {tallies[method][budget].said}"
+def _panel_title(
+    tallies: Tallies, methods: Sequence[str], budgets: Mapping[str, int], forget: str, width: float
+) -> str:
+    """The budget and the successes; where every method has a budget of its own, each with its own. width: inches."""
+    said = {m: f"{method_name(m)} {tallies[m][budgets[m]].said}" for m in methods}
+    if len(set(budgets.values())) == 1:
+        text = f"{budgets_named(budgets)} {forget} tokens; succeeded: {'; '.join(said.values())}"
+    else:
+        text = "succeeded: " + "; ".join(
+            f"{words} with {budgets[m]:,} {forget} tokens" for m, words in said.items()
+        )
+    return textwrap.fill(text, int(11 * width), break_on_hyphens=False)
 
 
 def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str]) -> None:

@@ -17,19 +17,29 @@ from rankone.render.theme import end_labels, figure, themed
 from rankone.render.values import number, signed
 from rankone.text.domains import domain_name
 
+BESIDE_TEXT = (4.65, 3.1)
+"""Inches of a figure that stands in half a page's width."""
+
 
 @themed
-def scale_response(rows: Sequence[ResponseRow], part: str, chance: float, domains: Sequence[str]) -> Figure:
+def scale_response(
+    rows: Sequence[ResponseRow],
+    part: str,
+    chance: float,
+    domains: Sequence[str],
+    size: tuple[float, float] = (7.6, 4.4),
+) -> Figure:
     """CE per domain (nats per token) as the scale α of `part` moves; dotted at `chance` (ln V, nats) and at α = 1.
 
-    domains: in their order, the first drawn strong. Raises RankOneError if `response.parquet` has no row for `part`.
+    domains: in their order, the first drawn strong. size: inches. Raises RankOneError if `response.parquet` has no row for
+    `part`.
     """
     known = list(dict.fromkeys(row["part"] for row in rows))
     rows = [row for row in rows if row["part"] == part]
     if not rows:
         raise RankOneError(f"response: no row for part '{part}'.{nearest(part, known)}")
     note = "no training: only this factor moves; α = 1 is the unedited model"
-    fig = figure(7.6, 4.4, f"CE of every domain as the scale of {visible(part)} moves", note)
+    fig = figure(*size, f"CE of every domain as the scale of {visible(part)} moves", note)
     axes = fig.subplots()
     axes.axhline(chance, color=MUTED, linestyle=":", linewidth=1.2, label="chance")
     axes.axvline(1.0, color=MUTED, linestyle=":", linewidth=0.8, label="unedited")

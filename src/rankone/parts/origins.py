@@ -5,13 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from rankone.core.artifact import read_json
+from rankone.core.config import Config
 from rankone.core.errors import nearest
 
 FROM_WEIGHTS = ("neuron", "channel", "singular", "random")
 """Sources of parts that follow from a model's weights: any part of them can be named at once."""
 FROM_TEXT = ("contrast", "discriminant", "means")
 """Sources of parts that are made from text too, and saved."""
+
+
+class SavedSet(Config):
+    """One set of parts of an artefact: its origin, its sites, how it was made."""
+
+    origin: str
+    sites: list[str]
+    made: dict[str, JsonValue]
+
+
+class SavedTarget(Config):
+    """Whose parts they are: a model's name, and hashes of its weights by site."""
+
+    name: str
+    weights: dict[str, str]
+
+
+class SavedParts(Config):
+    """`config.json` of an artefact of parts."""
+
+    sets: list[SavedSet]
+    target: SavedTarget
 
 
 def origin_in(name: str) -> str:
@@ -22,7 +47,8 @@ def origin_in(name: str) -> str:
 
 def saved_origins(path: Path) -> list[str]:
     """Origins of the sets in an artefact of parts, read from its configuration alone."""
-    return [str(one["origin"]) for one in read_json(path / "config.json")["sets"]]
+    said = path / "config.json"
+    return [one.origin for one in SavedParts.checked(read_json(said), str(said)).sets]
 
 
 def not_open(name: str, held: Sequence[str], free: Sequence[str] = FROM_WEIGHTS) -> str:

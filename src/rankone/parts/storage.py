@@ -6,35 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import new_artifact, open_artifact, write_json
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import read_tensors, save_tensors
+from rankone.parts.origins import SavedParts, SavedSet
 from rankone.parts.parts import Parts, site_key
 from rankone.parts.target import require_target, target_entry
 
 KIND = "parts"
 TENSORS = "tensors.safetensors"
-
-
-class _Set(Config):
-    origin: str
-    sites: list[str]
-    made: dict[str, JsonValue]
-
-
-class _Target(Config):
-    name: str
-    weights: dict[str, str]
-
-
-class _File(Config):
-    sets: list[_Set]
-    target: _Target
 
 
 def save_parts(
@@ -60,7 +43,7 @@ def save_parts(
 def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
     """The sets of a saved artefact on the target's device; RankOneError where it was altered or is another model's."""
     artifact = open_artifact(path, KIND)
-    config = _File.checked(artifact.json(), str(artifact.path / "config.json"))
+    config = SavedParts.checked(artifact.json(), str(artifact.path / "config.json"))
     require_target(target, config.target.name, config.target.weights, artifact.path)
     tensors = read_tensors(artifact.path / TENSORS)
     return [_read(one, tensors, target.device) for one in config.sets]
@@ -79,7 +62,7 @@ def _tensors(parts: Parts) -> dict[str, Tensor]:
     return tensors
 
 
-def _read(entry: _Set, tensors: Mapping[str, Tensor], device: torch.device) -> Parts:
+def _read(entry: SavedSet, tensors: Mapping[str, Tensor], device: torch.device) -> Parts:
     def of(what: str, site: str) -> Tensor:
         return tensors[_key(what, entry.origin, site)]
 

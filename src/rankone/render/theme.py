@@ -68,7 +68,9 @@ def figure(width: float, height: float, title: str, note: str, keys: Sequence[Ar
     fig = Figure(figsize=(width, height), layout="constrained")
     if keys:
         place = {"loc": "outside upper left", "alignment": "left", "borderaxespad": 0.3, "borderpad": 0.1}
-        columns = max(1, min(len(keys), int(width / 1.75)))
+        # A letter of 9 points is some .075 inches wide; a mark and the gap after it some .55.
+        longest = max(len(str(key.get_label())) for key in keys)
+        columns = max(1, min(len(keys), int(width / (0.075 * longest + 0.55))))
         fig.legend(
             handles=keys,
             title=title,

@@ -38,6 +38,7 @@ def write_report(directory: Path | str) -> Path:
         texts=[row for row in texts if row is not first],
         sides=(("before", "before"), ("after", "after")),
         figures=drawn,
+        curved=any(len(tallies) > 1 for tallies in results.counted.values()),
         damage=shown.damage(results),
         glance=shown.glance(results),
         successes=shown.successes(results),
@@ -79,10 +80,11 @@ def _figures(results: Results) -> dict[str, Drawing]:
             "Damage is only comparable where the edit worked: the head of each panel counts the successes.",
         ),
         "scale_response": drawing(
-            part_figures.scale_response(results.response, part, aim.chance, domains_of(response, aim)),
+            part_figures.scale_response(
+                results.response, part, aim.chance, domains_of(response, aim), part_figures.BESIDE_TEXT
+            ),
             "scale_response",
             words.seen_in_response(response, aim.domain),
-            f"CE of each domain as the scale of {part} moves; no training.",
         ),
     }
     if (untrained := results.zero_token) is not None:
@@ -97,14 +99,24 @@ def _figures(results: Results) -> dict[str, Drawing]:
 
 
 def _missed(evidence: Outline | None) -> str:
-    """Which properties miss their bar, in a few words; empty without a verdict."""
+    """Which properties miss their bar and which failures are there, in a few words; empty without a verdict."""
     if not isinstance(evidence, Evidence):
         return ""
     properties = evidence.verdict.properties
     missed = [finding.name.words for finding in properties if finding.met is False]
     held = sum(finding.met is True for finding in properties)
-    return f"{held} of {len(properties)} properties hold" + (
-        f"; missed: {', '.join(missed)}" if missed else ""
+    failures = evidence.verdict.failures
+    present = [finding.name.words for finding in failures if finding.met is False]
+    return "; ".join(
+        [
+            f"{held} of {len(properties)} properties hold",
+            *([f"missed: {', '.join(missed)}"] if missed else []),
+            *(
+                [f"{len(present)} of {len(failures)} known failures present: {', '.join(present)}"]
+                if present
+                else []
+            ),
+        ]
     )
 
 

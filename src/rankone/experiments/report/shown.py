@@ -163,7 +163,7 @@ def candidates(results: Results) -> Table:
     domains = ordered(named, results.aim)
     rows = [
         [
-            ("▸ " if r["picked"] else "") + r["part"],
+            ("▸\u00a0" if r["picked"] else "") + r["part"],
             r["label"],
             *(column[IMPORTANCE + d] for d in domains),
             tuple(r["firing_tokens"][:_TOKENS]),
