@@ -61,7 +61,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PartNames:
-    """Marks a field of a request that names parts, or components where a clustering is open."""
+    """Marks a field of a request that names parts, or groups of them where a clustering is open."""
 
 
 @dataclass(frozen=True)
