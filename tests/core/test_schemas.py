@@ -22,12 +22,12 @@ def test_steps_are_taken_in_order_from_the_version_that_wrote_it(tmp_path, monke
     assert schema.current("c.json", {"a": 1}, 3) == {"a": 1}
     with new_artifact(tmp_path / "x", "thing") as staging:
         write_json(staging / "config.json", {"a": 1})
-    monkeypatch.setitem(kinds._SCHEMAS, "thing", schema)
+    monkeypatch.setitem(kinds.schemas(), "thing", schema)
     assert open_artifact(tmp_path / "x").json() == {"a": 1, "config.json": 2, "b": 10}
     with new_artifact(tmp_path / "y", "thing") as staging:
         write_json(staging / "config.json", {"a": 1})
     assert json.loads((tmp_path / "y" / MANIFEST).read_text("utf8"))["schema_version"] == 3
-    monkeypatch.delitem(kinds._SCHEMAS, "thing")
+    monkeypatch.delitem(kinds.schemas(), "thing")
     with pytest.raises(RankOneError, match="schema version 3; this RankOne reads versions up to 1"):
         open_artifact(tmp_path / "y")
 
@@ -46,12 +46,12 @@ def test_tables_of_older_versions_are_read_under_the_names_of_today(tmp_path, mo
     unchanged = {1: lambda _, d: d, 2: lambda _, d: d}
     for version, file, columns in ((1, "one", "ax"), (2, "two", "bx"), (3, "three", "cy")):
         steps = {step: unchanged[step] for step in range(1, version)}
-        monkeypatch.setitem(kinds._SCHEMAS, "thing", Schema(version, steps))
+        monkeypatch.setitem(kinds.schemas(), "thing", Schema(version, steps))
         with new_artifact(tmp_path / file, "thing") as staging:
             pq.write_table(
                 pa.table({name: [i] for i, name in enumerate(columns)}), staging / f"{file}.parquet"
             )
-    monkeypatch.setitem(kinds._SCHEMAS, "thing", Schema(3, unchanged, names))
+    monkeypatch.setitem(kinds.schemas(), "thing", Schema(3, unchanged, names))
     for file in ("one", "two", "three"):
         table = open_artifact(tmp_path / file).table("three")
         assert (table.path.stem, table.names()) == (file, ["c", "y"])

@@ -90,3 +90,5 @@ def _step(name: str, document: Document, change: Callable[[_Loose], _Loose]) -> 
 
 
 SCHEMA = Schema(3, {1: lambda n, d: _step(n, d, _second), 2: lambda n, d: _step(n, d, _third)})
+
+SCHEMAS = {"decomposition": SCHEMA, "evidence": SCHEMA}

@@ -19,3 +19,5 @@ def _second(name: str, document: Document) -> Document:
 
 HARVEST = Schema(2, {1: _second}, {1: _PARTS})
 LABELS = Schema(2, {1: lambda _, document: document}, {1: Renamed(columns=_PARTS.columns)})
+
+SCHEMAS = {"harvest": HARVEST, "labels": LABELS}

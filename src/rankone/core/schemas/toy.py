@@ -25,3 +25,5 @@ def _second(name: str, document: Document) -> Document:
 
 
 SCHEMA = Schema(2, {1: _second})
+
+SCHEMAS = {"toy": SCHEMA}
