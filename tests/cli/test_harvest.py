@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.claimed import claimed_elsewhere
 from tests.tiny import rankone, write_pair
 
 from rankone.core.artifact import open_artifact
@@ -82,3 +83,14 @@ def test_existing_output_is_refused_before_any_work(words, tmp_path):
     assert outcome.code == 2
     assert "already exists" in outcome.err
     assert not (tmp_path / "out.run").exists()
+
+
+def test_an_output_that_another_run_makes_is_refused_before_any_work(words, tmp_path):
+    with claimed_elsewhere(tmp_path / "out"):
+        outcome = rankone(*words, "--out", tmp_path / "out", "--run", tmp_path / "mine")
+        assert outcome.code == 2
+        assert f"another run is writing to '{tmp_path / 'out'}'" in outcome.err
+        assert not (tmp_path / "mine").exists()
+        # Shards of one harvest may be counted at once.
+        shard = rankone(*words, "--out", tmp_path / "out", "--run", tmp_path / "mine", "--shard", "0/2")
+        assert shard.code == 0, shard.err

@@ -54,6 +54,27 @@ def test_a_weight_read_beside_a_call_is_named():
     refused(patched(llama(), forward), r"'model\.layers\.1\.mlp\.gate_proj' is read past its layer")
 
 
+def test_a_layer_without_bias_may_be_asked_for_it():
+    """As Mamba asks its `dt_proj`."""
+
+    def forward(mlp, x):
+        gate = mlp.gate_proj(x)
+        hidden = gate if mlp.gate_proj.bias is None else gate + mlp.gate_proj.bias.float()
+        return F.linear(F.silu(hidden) * mlp.up_proj(x), mlp.down_proj.weight)
+
+    refused(patched(llama(), forward), r"'model\.layers\.1\.mlp\.down_proj' is read past its layer \(1 such")
+
+
+def test_a_layer_asked_for_more_than_a_wrap_has_is_named():
+    def forward(mlp, x):
+        return mlp.down_proj(F.silu(mlp.gate_proj(x)) * mlp.up_proj(x))[..., : mlp.down_proj.out_features]
+
+    refused(
+        patched(llama(), forward),
+        "LlamaForCausalLM does not run with its layers wrapped .*out_features.*Leave out",
+    )
+
+
 def test_reading_only_the_type_of_a_weight_is_allowed():
     def forward(mlp, x):
         hidden = F.silu(mlp.gate_proj(x)) * mlp.up_proj(x)

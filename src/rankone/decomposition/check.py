@@ -95,6 +95,11 @@ def _watched_run(
     hooks = [m.register_forward_pre_hook(_watch(n, calls), with_kwargs=True) for n, m in placed.items()]
     try:
         return _logits(target, ids), calls
+    except (AttributeError, TypeError, RuntimeError, ValueError) as error:
+        raise RankOneError(
+            f"{type(target).__name__} does not run with its layers wrapped ({error}): it uses more of one than its output, "
+            f"weight and bias. Leave out of `sites` what it uses so; those asked for begin with '{next(iter(placed))}'."
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -69,6 +69,11 @@ class DecomposedSite(nn.Module):
         """The target's weight, for code that reads `layer.weight`."""
         return self.base.weight  # pyright: ignore[reportReturnType]
 
+    @property
+    def bias(self) -> Tensor | None:
+        """The target's bias, likewise; None where there is none."""
+        return getattr(self.base, "bias", None)
+
     def forward(self, x: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b t d_out"]:
         """Run the layer, masked if masks are set."""
         grid = self.grid if x.ndim == 2 else None
@@ -85,8 +90,7 @@ class DecomposedSite(nn.Module):
         self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"] | MaskParts
     ) -> Float[Tensor, "b t d_out"]:
         out = self._by_parts(x, mask) if isinstance(mask, MaskParts) else self._by_mask(x, mask)
-        bias = getattr(self.base, "bias", None)
-        return out if bias is None else out + bias
+        return out if self.bias is None else out + self.bias
 
     def _by_parts(self, x: Float[Tensor, "b t d_in"], parts: MaskParts) -> Float[Tensor, "b t d_out"]:
         assert self.delta is not None

@@ -33,6 +33,11 @@ class HarvestRequest(HarvestDials, Request):
     shard: str = Field("0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them")
     run: Path | None = Field(None, description="run directory (parts, progress); default OUT.run")
 
+    @property
+    def shares(self) -> bool:
+        """Whether other shards of the same harvest may be counted meanwhile."""
+        return not self.shard.endswith("/1")
+
 
 class HarvestedDomain(Reply):
     """One domain of a harvest: firings and importance per token, and how many parts are alive on it."""

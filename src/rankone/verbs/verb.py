@@ -6,12 +6,15 @@ file, the requests and the replies import neither torch nor transformers, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pydantic.fields import FieldInfo
 
+from rankone.core.claims import claim
 from rankone.core.fields import Positional, Request
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
@@ -44,8 +47,8 @@ class Verb(Generic[RequestT, ReplyT]):
     """Name, request, reply and function of a verb; the first line of the function's docstring is its help.
 
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
-    must be given, having no default. writes: fields of the request that name what it makes. What is there already, or not
-    there to be read, is refused before anything is opened (preflight.py).
+    must be given, having no default. writes: fields of the request that name what it makes; these places are claimed until
+    it is made. What is there already, or not there to be read, is refused before anything is opened (preflight.py).
     """
 
     name: str
@@ -68,4 +71,13 @@ class Verb(Generic[RequestT, ReplyT]):
         """
         with one_error_type(self.name):
             check(opening, request, self.name, self.opens, self.needs, self.writes)
-            return self.run(opening, request)
+            with ExitStack() as held:
+                for place in self._places(request):
+                    held.enter_context(claim(place))
+                return self.run(opening, request)
+
+    def _places(self, request: RequestT) -> Iterator[Path]:
+        """What the request makes and nobody else may make meanwhile; one that `shares` its place (a shard) holds none."""
+        if not getattr(request, "shares", False):
+            places: Iterator[Path | None] = (getattr(request, name) for name in self.writes)
+            yield from (place for place in places if place is not None)
