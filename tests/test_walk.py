@@ -22,6 +22,7 @@ from tests.labels.server import ok, serving
 from tests.test_docs import ROOT, program_arguments, shell_lines
 from tests.tiny import RECIPE
 
+from rankone.models.sources.names import ASSETS
 from rankone.text.sources.builtin import BuiltinCorpus
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -69,7 +70,7 @@ def made_by(words: list[str]) -> list[str]:
 
 
 def own_things(folder: Path, tokenizer) -> None:
-    """What a user has: a model of twelve layers, a recipe, text by domain, the repository's recipes."""
+    """What a user has: a model of twelve layers, a recipe, text by domain, an artefact, the repository's recipes."""
     model = simple_mlp(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -86,6 +87,8 @@ def own_things(folder: Path, tokenizer) -> None:
         for split in ("train", "validation", "test"):
             text = "\n\n".join(corpus.documents(domain, split))
             (folder / "DIR" / domain / f"own.{split}.txt").write_text(text, "utf8")
+    shutil.copytree(ASSETS / "mini-decomposition", folder / "runs" / "fr")
+    (folder / "tmp").mkdir()
     (folder / "TEXT").symlink_to(folder / "DIR")
     (folder / "recipes").symlink_to(ROOT / "recipes")
 
@@ -125,6 +128,7 @@ def test_every_command_does_what_it_says(tmp_path: Path, tokenizer):
                 if reason(words) or again(words, folder, ran):
                     continue
                 bring(words, folder, folders)
+                environment["TMPDIR"] = str(folder / "tmp")
                 command = [sys.executable, "-m", "rankone", *(url if w == SERVER else w for w in words)]
                 done = subprocess.run(
                     command, capture_output=True, text=True, cwd=folder, env=environment, check=False
