@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -29,6 +30,8 @@ from rankone.runtime import hub
 
 # Tables that old checkpoints hold and models compute.
 _COMPUTED = ("rotary_emb.inv_freq",)
+# Types of safetensors that hold a weight's own values.
+_REAL = ("F64", "F32", "F16", "BF16")
 _MANIFEST_KEYS = {"kind", "files", "schema_version"}
 
 
@@ -44,6 +47,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     _verify_manifest(source)
     _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
+    _refuse_packed(source)
     with _foreign("model", path_or_name, source):
         model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source,
@@ -52,6 +56,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=_only_here(source),
+            ignore_mismatched_sizes=True,  # they are refused below, by name
         )
     _refuse_gaps(path_or_name, info)
     if getattr(model, "peft_config", None):
@@ -132,7 +137,7 @@ def _verify_manifest(source: Path | str, verify: Callable[[Path, str], object] =
 
 def _refuse_gaps(name: str | Path, info: Mapping[str, Collection[str] | None]) -> None:
     for kind in ("missing_keys", "mismatched_keys", "error_msgs"):
-        gaps = sorted(map(str, info.get(kind) or ()))
+        gaps = sorted(map(_named, info.get(kind) or ()))
         if gaps:
             raise RankOneError(
                 f"'{name}' does not fill the whole model: {kind.replace('_', ' ')} {', '.join(gaps[:3])} "
@@ -144,6 +149,27 @@ def _refuse_gaps(name: str | Path, info: Mapping[str, Collection[str] | None]) -
             f"'{name}' holds tensors that its configuration has no place for: {', '.join(surplus[:3])} ({len(surplus)} in "
             "all). Without them it would be another model; restore the config.json that belongs to these weights."
         )
+
+
+def _named(gap: str | tuple[str, Sequence[int], Sequence[int]]) -> str:
+    """A key, with its shape in the file and in the model where they differ."""
+    if isinstance(gap, str):
+        return gap
+    name, held, wanted = gap
+    return f"{name} ({list(held)} in the file, {list(wanted)} by config.json)"
+
+
+def _refuse_packed(source: Path | str) -> None:
+    """Raise for weights kept as whole numbers or in 8 bits: they would be cast as if these were their values."""
+    for file in sorted(source.glob("*.safetensors")) if isinstance(source, Path) else ():
+        with _foreign("model", source, source), safe_open(file, "pt") as opened:
+            for name in opened.keys():  # noqa: SIM118  (no mapping)
+                dtype = opened.get_slice(name).get_dtype()
+                if name.endswith("weight") and dtype not in _REAL:
+                    raise RankOneError(
+                        f"'{name}' in '{file}' is no matrix of real numbers but {dtype}: the model is quantised. Load the "
+                        "checkpoint it was quantised from."
+                    )
 
 
 def _refuse_adapter(source: Path | str) -> None:
