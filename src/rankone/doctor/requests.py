@@ -46,7 +46,7 @@ class DoctorReply(Reply):
     findings: tuple[Finding, ...] = ()
     leftovers: tuple[Stray, ...] = ()
     cleaned: bool | None = Field(
-        None, description="None without --clean; else whether leftovers were removed"
+        default=None, description="None without --clean; else whether leftovers were removed"
     )
 
     @property

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from rankone.core.escaping import visible
 from rankone.experiments.investigation.study import SUFFERS, Investigation
 from rankone.experiments.part_figures import zero_token
+from rankone.experiments.tables import EditRow
 from rankone.render.colours import FAINT, MUTED, PALETTE
 from rankone.render.theme import figure, themed
 from rankone.render.values import number
@@ -20,12 +21,13 @@ _AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT
 def rises(study: Investigation) -> Figure:
     """One panel per α, one bar per domain: measured rise of cross-entropy (nats per token)."""
     rows = [
-        {
-            "edit": f"α = {alpha:g}".replace("-", "−"),
-            "domain": f.domain,
-            "ce_base": f.ce,
-            "rise": f.rises[alpha],
-        }
+        EditRow(
+            edit=f"α = {alpha:g}".replace("-", "−"),
+            domain=f.domain,
+            ce_base=f.ce,
+            ce=f.ce + f.rises[alpha],
+            rise=f.rises[alpha],
+        )
         for alpha in sorted(study.config.alphas, key=lambda a: abs(a - 1))
         for f in study.findings
     ]
