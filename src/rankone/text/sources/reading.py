@@ -66,6 +66,8 @@ class _Zstd(io.RawIOBase):
     """Decompressed bytes of one or more zstd frames; ValueError for an unfinished frame and for what expands too far."""
 
     def __init__(self, raw: BinaryIO, size: int) -> None:
+        if size == 0:
+            raise ValueError("the file is empty, without even the head of a zstd frame")
         self._raw, self._limit = raw, max(EXPANDED_FREELY, MOST_EXPANSION * size)
         self._frame, self._ready, self._count = None, b"", 0
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from rankone.core.escaping import half_pair
+from rankone.core.files import parse_json
 from rankone.text.chats import ASSISTANT, Chat, Turn
 
 TEXT, MESSAGES = "text", ("messages", "conversations")
@@ -22,13 +23,11 @@ WANTED = "`text`, `messages`, or a prompt (prompt, instruction, question) and it
 def read_record(line: str | bytes) -> str:
     """The document in one line of JSON; ValueError, worded to follow a file and a line number, for what holds none."""
     try:
-        row = json.loads(line.decode("utf-8-sig") if isinstance(line, bytes) else line)
+        row = parse_json(line.decode("utf-8-sig") if isinstance(line, bytes) else line)
     except UnicodeDecodeError as error:
         raise ValueError(f"no UTF-8 ({error.reason} at byte {error.start + 1} of the line)") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON ({error.msg} at column {error.colno})") from error
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
     document = record_document(row)
     if problem := half_pair(document):
         raise ValueError(problem)
