@@ -170,7 +170,7 @@ def test_json_lines_hold_chats(tmp_path):
         ),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "line 2: no UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', "line 2: no JSON"),
-        ("a.jsonl", b"[" * 100_000, "line 1: JSON nested too deeply"),
+        ("a.jsonl", b"[" * 100_000, "line 1: it nests too deep"),
         ("a.txt", b"a\nb\n\xffc\n", "line 3: .*invalid start byte"),
     ],
 )
