@@ -16,6 +16,7 @@ ROOMS = (
     "core",
     "runtime",
     "render",
+    "sharing",
     "text",
     "metrics",
     "models",

@@ -57,11 +57,22 @@ class OpenOptions(Config):
     )
 
 
+def _brought(options: OpenOptions) -> OpenOptions:
+    """Artefacts that are named by a Hub id or address as the folders in the cache that hold them."""
+    from rankone.sharing.fetching import local
+
+    given = {name: kind for name, kind in _KINDS.items() if getattr(options, name) is not None}
+    folders: dict[str, object] = {name: local(getattr(options, name), kind) for name, kind in given.items()}
+    if options.decomposition not in (None, BUILTIN_DECOMPOSITION):
+        folders["decomposition"] = str(local(options.decomposition, "decomposition"))
+    return options.model_copy(update=folders)
+
+
 class Opening:
     """The opened things of one session; attributes are opened when they are first read and then kept."""
 
     def __init__(self, options: OpenOptions | None = None) -> None:
-        self.options = options or OpenOptions()
+        self.options = _brought(options or OpenOptions())
         for what in ("harvest", "labels", "clusters", "parts"):
             path: Path | None = getattr(self.options, what)
             if path is not None and not path.is_dir():

@@ -22,7 +22,8 @@ from transformers import (
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits import consumption
-from rankone.edits.adapter_files import read_adapter, write_adapter
+from rankone.edits.adapter_files import write_adapter
+from rankone.edits.adapter_reading import read_adapter
 from rankone.edits.export import Limits, export_adapter, export_checkpoint, name_of
 from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.loading import load_model

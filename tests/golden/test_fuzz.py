@@ -12,7 +12,7 @@ from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.records import read_outline
 from rankone.decomposition.model import load_decomposition
-from rankone.edits.adapter_files import read_adapter
+from rankone.edits.adapter_reading import read_adapter
 from rankone.edits.lowrank import LowRankEdit
 from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore

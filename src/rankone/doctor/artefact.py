@@ -19,7 +19,7 @@ from rankone.core.tensors import read_tensors
 from rankone.decomposition.evidence.records import read_outline
 from rankone.decomposition.model import DecompositionFile, load_decomposition
 from rankone.doctor.finding import Finding, note, ok, refused
-from rankone.edits.adapter_files import read_adapter
+from rankone.edits.adapter_reading import read_adapter
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.lowrank.factors import fitting_sites
 from rankone.harvest.counting.chunks import progress_of

@@ -14,6 +14,7 @@ from rankone.doctor.installation import check_installation
 from rankone.doctor.machine import check_machine
 from rankone.doctor.model import check_model
 from rankone.models.sources.names import ASSETS
+from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus
 
 
@@ -24,11 +25,21 @@ def check(target: str | None, model: str | None, corpus: Corpus, tokens: int) ->
     """
     if target is None:
         return chain(check_installation(), check_machine())
-    folder = ASSETS / target if target == "mini-decomposition" else Path(target).expanduser()
+    folder = _folder(target)
     if folder.is_dir() and is_artefact(folder):
         findings = check_artefact(folder, model)
         return chain(findings, check_model(target, corpus, tokens)) if _is_model(folder) else findings
     return check_model(target, corpus, tokens)
+
+
+def _folder(target: str) -> Path:
+    """Where a target lies: a built-in one, a path, or an artefact of the Hub, which is brought."""
+    if target == "mini-decomposition":
+        return ASSETS / target
+    try:
+        return local(Path(target).expanduser())
+    except RankOneError:  # no artefact: it may be a model
+        return Path(target)
 
 
 def _is_model(folder: Path) -> bool:

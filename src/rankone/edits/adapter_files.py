@@ -1,4 +1,4 @@
-"""The two files of a LoRA adapter in PEFT's format: written from an edit's factors, and read back as factors."""
+"""The two files of a LoRA adapter in PEFT's format, written from an edit's factors (read: adapter_reading.py)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from rankone.core.artifact import read_json, write_json
+from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import read_tensors, save_tensors
+from rankone.core.tensors import save_tensors
 from rankone.edits.lowrank.factors import Factors
 from rankone.models.sites import sites_named
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
 
 
 def write_adapter(
@@ -28,8 +28,8 @@ def write_adapter(
         raise RankOneError("the edit changes nothing (rank 0 everywhere): there is no adapter to write.")
     tensors = {}
     for name, pair in changing.items():
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = pair.read.float()
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = pair.write.float()
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = pair.read.float()
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = pair.write.float()
     transposed = any(site.transposed for site in sites_named(model, list(changing)).values())
     ranks = {name: pair.write.shape[1] for name, pair in changing.items()}
     save_tensors(folder / TENSORS, tensors)
@@ -58,31 +58,3 @@ def _config(ranks: dict[str, int], transposed: bool, base_name: str) -> dict[str
         "init_lora_weights": True,
         "inference_mode": True,
     }
-
-
-def read_adapter(folder: Path) -> dict[str, Factors]:
-    """The factors of a PEFT LoRA adapter (modules named in full), its scales α/r folded into B.
-
-    RankOneError for anything but plain LoRA factors of linear maps, and for missing or surplus tensors.
-    """
-    config: dict[str, Any] = read_json(folder / CONFIG)
-    refused = [k for k in ("use_dora", "use_rslora", "modules_to_save") if config.get(k)]
-    if config.get("peft_type") != "LORA" or refused or config.get("bias", "none") != "none":
-        raise RankOneError(f"'{folder}' is no plain LoRA adapter ({', '.join(refused) or 'type or bias'}).")
-    tensors = read_tensors(folder / TENSORS)
-    factors = {}
-    for name in config["target_modules"]:
-        key = f"{_PREFIX}{name}"
-        try:
-            read, write = tensors.pop(f"{key}.lora_A.weight"), tensors.pop(f"{key}.lora_B.weight")
-        except KeyError as error:
-            raise RankOneError(
-                f"'{folder}' lacks the tensor {error} of its target module '{name}'."
-            ) from None
-        scale = config["alpha_pattern"].get(name, config["lora_alpha"]) / config["rank_pattern"].get(
-            name, config["r"]
-        )
-        factors[name] = Factors(write * scale, read)
-    if tensors:
-        raise RankOneError(f"'{folder}' holds tensors of no target module: {', '.join(sorted(tensors)[:3])}.")
-    return factors

@@ -21,7 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.core.artifact import Provenance, new_artifact, write_json, write_text
 from rankone.core.claims import scratch_folder
 from rankone.core.errors import RankOneError
-from rankone.edits.adapter_files import read_adapter, write_adapter
+from rankone.edits.adapter_files import write_adapter
+from rankone.edits.adapter_reading import read_adapter
 from rankone.edits.beside import refuse_read_past
 from rankone.edits.card import card
 from rankone.edits.consumption import Consumed, consume

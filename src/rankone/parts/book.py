@@ -52,6 +52,10 @@ class Book:
             )
         self._sets[parts.origin] = parts
 
+    def joined(self, sets: Sequence[Parts]) -> Book:
+        """A book with these sets too."""
+        return Book([*self._sets.values(), *sets], self._model)
+
     @property
     def origins(self) -> list[str]:
         """Origins of the sets it holds."""
@@ -60,6 +64,22 @@ class Book:
     def names(self) -> list[str]:
         """Names of all parts of the sets it holds, set by set; those made on demand are not listed."""
         return [name for parts in self._sets.values() for name in parts.names()]
+
+    def names_at(self, site: str) -> list[str]:
+        """Names of the parts that its sets hold at a site, in the order of `factors_at`."""
+        return [
+            f"{parts.prefix}{site}:{int(number)}"
+            for parts in self._sets.values()
+            if site in parts.sites
+            for number in parts.indices[site]
+        ]
+
+    def factors_at(self, site: str) -> FactorPair:
+        """(V [d_in, C], U [C, d_out]) of all parts that its sets hold at a site; RankOneError where there is none."""
+        pairs = [parts.factors(site) for parts in self._sets.values() if site in parts.sites]
+        if not pairs:
+            raise RankOneError(f"no part of '{site}' is open. Open the artefact that holds some.")
+        return torch.cat([v.detach() for v, _ in pairs], dim=1), torch.cat([u.detach() for _, u in pairs])
 
     def holding(self, name: str) -> Parts:
         """The set that holds a part: one of the book's, or one part made from the weights now."""

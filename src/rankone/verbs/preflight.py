@@ -19,10 +19,12 @@ from rankone.harvest.reading.names import COMPONENT, of_clustering
 from rankone.models.sources.names import findable
 from rankone.opening import Opening, require_text
 from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
+from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.opening import open_corpus
 
 M = TypeVar("M")
+R = TypeVar("R", bound=Config)
 # What makes the artefact that a verb cannot do without.
 _MAKERS = {"harvest": "rankone harvest", "labels": "rankone label"}
 
@@ -65,6 +67,18 @@ def check(
         _require_parts(opening, list(names))
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
+
+
+def brought(request: R) -> R:
+    """The request with artefacts that it names by a Hub id or address as the folders in the cache that hold them."""
+    folders = {
+        name: local(value, mark.kind)
+        for name, field in type(request).model_fields.items()
+        if isinstance(value := getattr(request, name), Path)
+        for mark in field.metadata
+        if isinstance(mark, Reads)
+    }
+    return request.model_copy(update=folders) if folders else request
 
 
 def _needed(name: str) -> str:

@@ -8,6 +8,7 @@ from rankone.core.errors import RankOneError, nearest
 from rankone.core.fields import Request
 from rankone.render.reply import Reply
 from rankone.verbs import (
+    adapting,
     checking,
     editing,
     examining,
@@ -17,10 +18,23 @@ from rankone.verbs import (
     making,
     measuring,
     reading,
+    sharing,
 )
 from rankone.verbs.verb import Verb
 
-THEMES = (making, examining, harvesting, labelling, reading, finding, editing, measuring, checking)
+THEMES = (
+    making,
+    examining,
+    harvesting,
+    labelling,
+    reading,
+    finding,
+    editing,
+    adapting,
+    sharing,
+    measuring,
+    checking,
+)
 # Of which kind a verb's request is, its own model says: what is asked by name is checked by that (Verb.request).
 VERBS = {verb.name: cast("Verb[Request, Reply]", verb) for theme in THEMES for verb in theme.VERBS}
 

@@ -18,7 +18,7 @@ from rankone.core.claims import claim
 from rankone.core.fields import Positional, Request
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
-from rankone.verbs.preflight import check
+from rankone.verbs.preflight import brought, check
 
 if TYPE_CHECKING:
     from rankone.opening import Opening
@@ -70,6 +70,7 @@ class Verb(Generic[RequestT, ReplyT]):
         What other libraries refuse on the way is a RankOneError too.
         """
         with one_error_type(self.name):
+            request = brought(request)
             check(opening, request, self.name, self.opens, self.needs, self.writes)
             with ExitStack() as held:
                 for place in self._places(request):

@@ -19,8 +19,11 @@ from rankone.core.tensors import tensor_hash
 from rankone.edits.lowrank.applied import Changed, apply_factors, locked, plain_weight, remove_factors
 from rankone.edits.lowrank.factors import Factors, checked_factors, concatenated, fitting_sites
 from rankone.edits.lowrank.merging import Merged, merge_factors
-from rankone.edits.lowrank.saved import EditFile, SiteEntry, read_edit, write_edit
+from rankone.edits.lowrank.saved import KIND, EditFile, SiteEntry, read_edit, write_edit
 from rankone.models.sites import Site
+from rankone.runtime.scratch import scratch
+from rankone.sharing.fetching import local
+from rankone.sharing.requests import PushReply, PushRequest
 
 if TYPE_CHECKING:
     from rankone.edits.verification import Verification
@@ -201,6 +204,14 @@ class LowRankEdit:
         write_edit(Path(path), config, self.factors, provenance, replace)
         return Path(path)
 
+    def push_to_hub(self, repo: str, public: bool = False, message: str | None = None) -> PushReply:
+        """Save the edit and send it to a repository of the Hub, with a card; errors as `save_pretrained`, and the Hub's."""
+        from rankone.sharing.pushing import push
+
+        with scratch("push") as folder:
+            path = self.save_pretrained(folder / "edit")
+            return push(PushRequest(artefact=path, repo=repo, public=public, message=message))
+
     def to_peft(self, path: Path | str, base_name: str | None = None) -> Verification:
         """Write the edit as a LoRA adapter that plain PEFT loads, and verify it by PEFT in a process of its own.
 
@@ -219,8 +230,11 @@ class LowRankEdit:
 
     @classmethod
     def from_pretrained(cls, path: Path | str) -> LowRankEdit:
-        """Read a saved edit; RankOneError when a file was altered or its parts do not fit together."""
-        config, factors = read_edit(path)
+        """Read a saved edit: a folder, Hub id (OWNER/NAME, or with @REVISION) or address.
+
+        RankOneError when a file was altered or its parts do not fit together.
+        """
+        config, factors = read_edit(local(path, KIND))
         base = {name: entry.base_hash for name, entry in config.sites.items()}
         return cls(factors, config.description, config.method, base)
 

@@ -1,0 +1,148 @@
+"""Any plain LoRA in PEFT's format, whoever trained it, read as low-rank factors; what is more than W + s·B A is refused.
+
+The rules are PEFT's (src/peft/tuners/lora): the scale of a module is α/r, or α/√r where it is rank-stabilised, with r and α
+of the first pattern that matches the module's name. A is [r, d_in] and B [d_out, r] for Linear, Conv1D and fused maps alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from rankone.core.artifact import read_json
+from rankone.core.errors import RankOneError
+from rankone.core.tensors import read_tensors
+from rankone.edits.adapter_files import CONFIG, PREFIX, TENSORS
+from rankone.edits.lowrank.factors import Factors
+
+# What makes more of an adapter than a low-rank change of linear maps.
+_MORE = (
+    "use_dora",
+    "modules_to_save",
+    "lora_bias",
+    "target_parameters",
+    "trainable_token_indices",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "use_bdlora",
+    "enable_lora",
+)
+# Starts that take something out of the base weight, so that B A alone is not the change.
+_CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+
+class _Settings(BaseModel):
+    """What the factors' scales follow from; all else in the file is left to PEFT."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    r: int = Field(gt=0)
+    lora_alpha: float
+    use_rslora: bool = False
+    rank_pattern: dict[str, int] = Field(default_factory=dict)
+    alpha_pattern: dict[str, float] = Field(default_factory=dict)
+
+    def scale(self, module: str, rank: int, folder: Path) -> float:
+        """What B A is multiplied by; RankOneError where the file says another rank than the tensors have."""
+        said = self.rank_pattern.get(_pattern(self.rank_pattern, module), self.r)
+        if said != rank:
+            raise RankOneError(
+                f"'{folder / CONFIG}' gives rank {said} for '{module}', but its tensors have rank {rank}. "
+                "Restore the adapter from its source."
+            )
+        alpha = self.alpha_pattern.get(_pattern(self.alpha_pattern, module), self.lora_alpha)
+        return alpha / rank**0.5 if self.use_rslora else alpha / rank
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter of PEFT."""
+    return (folder / CONFIG).is_file()
+
+
+def base_of(folder: Path) -> str | None:
+    """The model that an adapter says it was made for."""
+    name = read_json(folder / CONFIG).get("base_model_name_or_path")
+    return str(name) if name else None
+
+
+def read_adapter(folder: Path) -> dict[str, Factors]:
+    """Module path → factors of a LoRA adapter, its scales folded into B.
+
+    RankOneError for DoRA, biases, modules saved whole, embeddings, starts that changed the base, and whatever else is
+    not W + s·B A; also for missing or surplus tensors.
+    """
+    config = read_json(folder / CONFIG)
+    _refuse_more(folder, config)
+    settings = _settings(folder, config)
+    factors = {}
+    for module, (read, write) in _pairs(folder).items():
+        if read.shape[0] != write.shape[1]:
+            raise RankOneError(
+                f"'{folder}': A and B of '{module}' are of different ranks. Restore the adapter."
+            )
+        factors[module] = Factors(write * settings.scale(module, read.shape[0], folder), read)
+    return factors
+
+
+def _settings(folder: Path, config: Mapping[str, object]) -> _Settings:
+    known = {name: config[name] for name in _Settings.model_fields if config.get(name) is not None}
+    try:
+        return _Settings.model_validate(known)
+    except ValueError as error:
+        raise RankOneError(
+            f"'{folder / CONFIG}' is damaged ({str(error).splitlines()[1].strip()})."
+        ) from error
+
+
+def _refuse_more(folder: Path, config: Mapping[str, object]) -> None:
+    if config.get("peft_type") != "LORA":
+        raise RankOneError(
+            f"'{folder}' is no plain LoRA adapter but {config.get('peft_type')}. Merge it, or train a LoRA."
+        )
+    more = [name for name in _MORE if config.get(name)]
+    if config.get("bias", "none") != "none":
+        more.append(f"bias={config['bias']}")
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(_CHANGED_BASE):
+        more.append(f"init_lora_weights={start}, which changed the base weights")
+    if more:
+        raise RankOneError(
+            f"'{folder}' is no plain LoRA adapter ({', '.join(more)}): it is more than a low-rank change of linear maps. "
+            "Save it as plain LoRA, or compare merged models."
+        )
+
+
+def _pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Module path → (A, B); both must be there, and nothing else."""
+    pairs: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in read_tensors(folder / TENSORS).items():
+        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.lora_([AB])\.weight", key)
+        if match is None or tensor.ndim != 2:
+            raise RankOneError(
+                f"'{folder}' holds '{key}', which is no factor of a linear map (an embedding's, a bias, a whole module). "
+                "Only plain LoRA can be read."
+            )
+        pairs.setdefault(match[1], {})[match[2]] = tensor
+    half = [module for module, pair in pairs.items() if len(pair) < 2]
+    if half or not pairs:
+        what = f"A or B of '{half[0]}'" if half else "any factor"
+        raise RankOneError(f"'{folder / TENSORS}' lacks {what}. Restore the adapter from its source.")
+    return {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
+
+
+def _pattern(patterns: Mapping[str, object], module: str) -> str:
+    """The first pattern that a module's name ends with, as PEFT matches it; '' for none."""
+    for pattern in patterns:
+        try:
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                return pattern
+        except re.error as error:
+            raise RankOneError(
+                f"the pattern '{pattern}' of an adapter is no regular expression ({error})."
+            ) from error
+    return ""

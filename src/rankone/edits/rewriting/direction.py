@@ -1,0 +1,131 @@
+"""The direction in the residual stream that raises a token's logit over the others', and the proof that it does.
+
+It is the row of the unembedding (models/unembedding.py) where the model's own derivative agrees with that row; where a head
+does more (a transform, a cap), the derivative itself. Either is tried by moving the stream a little: a direction that does
+not raise the token is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.core.errors import RankOneError
+from rankone.models.blocks import blocks_of
+from rankone.models.output import output_of
+from rankone.models.sites import find_sites
+from rankone.models.unembedding import unembedding_of
+
+# Cosine with the model's own derivative from which the unembedding's row is taken.
+_AGREES = 0.9
+# How far the stream is moved, of its own length, and at what share of positions the token must rise.
+_STEP, _MOST = 0.01, 0.9
+
+
+class Direction(NamedTuple):
+    """A unit vector and what it was read off; cosine: of the two sources; raised: share of positions where it works."""
+
+    vector: Float[Tensor, " width"]
+    source: Literal["unembedding", "derivative"]
+    cosine: float | None
+    raised: float
+
+
+def token_direction(model: PreTrainedModel, token: int, ids: Int[Tensor, "rows length"]) -> Direction:
+    """The direction that raises `token` at the positions of some text.
+
+    Raises RankOneError where the blocks' stream cannot be told, and where no direction raises the token.
+    """
+    block = _last_block(model)
+    derivative = F.normalize(_derivative(model, block, token, ids), dim=0)
+    row = _row(model, token)
+    fits = row is not None and row.shape == derivative.shape
+    cosine = float(row @ derivative) if fits and row is not None else None
+    by_row = cosine is not None and cosine >= _AGREES
+    vector = row if by_row and row is not None else derivative
+    raised = _raised(model, block, token, ids, vector)
+    if not raised >= _MOST:
+        raise RankOneError(
+            f"no direction raises token {token} of {type(model).__name__}: moved along it, the stream raises it at only "
+            f"{raised:.0%} of positions. Train the write vector instead (--train N)."
+        )
+    return Direction(vector, "unembedding" if by_row else "derivative", cosine, raised)
+
+
+def _row(model: PreTrainedModel, token: int) -> Float[Tensor, " width"] | None:
+    try:
+        return F.normalize(unembedding_of(model).rows[token], dim=0)
+    except RankOneError:
+        return None
+
+
+def _last_block(model: PreTrainedModel) -> nn.Module:
+    """The block whose output is the residual stream that the head reads."""
+    there = blocks_of(model, [site.name for site in find_sites(model)])
+    if there is None:
+        raise RankOneError(
+            f"{type(model).__name__} keeps its sites in several lists of blocks: its stream cannot be told."
+        )
+    blocks = model.get_submodule(there.path)
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks[-1]
+
+
+@contextmanager
+def _stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """The output of a block changed while the block runs; the tensor itself or the first of a tuple."""
+
+    def hook(_module: nn.Module, _given: object, output: object) -> object:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        assert isinstance(output, Tensor)
+        return change(output)
+
+    handle = block.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _margin(logits: Float[Tensor, "rows length vocab"], token: int) -> Float[Tensor, "rows length"]:
+    """A token's logit over the mean logit."""
+    return logits[..., token].float() - logits.float().mean(-1)
+
+
+def _derivative(
+    model: PreTrainedModel, block: nn.Module, token: int, ids: Int[Tensor, "rows length"]
+) -> Float[Tensor, " width"]:
+    """Of the mean margin by the stream, summed over positions."""
+    kept: list[Tensor] = []
+
+    def leaf(stream: Tensor) -> Tensor:
+        kept.append(stream.detach().requires_grad_())
+        return kept[-1]
+
+    with torch.enable_grad(), _stream(block, leaf):
+        margin = _margin(output_of(model, ids), token).mean()
+        (gradient,) = torch.autograd.grad(margin, kept)
+    return gradient.float().sum((0, 1))
+
+
+def _raised(
+    model: PreTrainedModel, block: nn.Module, token: int, ids: Tensor, vector: Float[Tensor, " width"]
+) -> float:
+    """Share of positions where moving the stream along `vector` raises the token over the mean."""
+
+    def moved(stream: Tensor) -> Tensor:
+        return stream + _STEP * stream.norm(dim=-1, keepdim=True) * vector.to(stream)
+
+    with torch.no_grad():
+        before = _margin(output_of(model, ids), token)
+        with _stream(block, moved):
+            after = _margin(output_of(model, ids), token)
+    return float((after > before).float().mean())

@@ -1,0 +1,95 @@
+"""An artefact by folder, Hub id or address: verified, pinned to a commit, from the cache where that has it whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rankone.core.errors import RankOneError
+from rankone.core.manifest import MANIFEST, check_files, read_manifest
+from rankone.runtime import hub
+from rankone.sharing.names import Remote, remote
+
+# Files of these kinds run code when they are read, so they are never brought.
+PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz", ".msgpack", ".h5")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def local(name: str | Path, kind: str | None = None) -> Path:
+    """The folder of an artefact: a path as it is; what is on the Hub from the cache, or else brought there.
+
+    kind: what it must be. RankOneError for what is private, missing, of another kind, damaged or holds pickles, and where
+    the cache lacks it and the Hub cannot be reached. Only the files of the manifest are brought.
+    """
+    where = remote(name)
+    if where is None:
+        return Path(name)
+    folder = _cached(where)
+    if folder is None:
+        if not hub.reachable():
+            raise RankOneError(
+                f"'{where}' is no folder, the cache does not hold it whole, and the Hub cannot be reached. Check the path "
+                "or the network."
+            )
+        folder = _brought(where, kind)
+    read_manifest(folder, kind)
+    return folder
+
+
+def _cached(where: Remote) -> Path | None:
+    """The snapshot in the cache, if every file of its manifest is there; what is damaged is left to the reader to say."""
+    from huggingface_hub import try_to_load_from_cache
+
+    manifest = try_to_load_from_cache(where.repo, MANIFEST, revision=where.revision)
+    if not isinstance(manifest, str):
+        return None
+    folder = Path(manifest).parent
+    return folder if all((folder / name).is_file() for name in read_manifest(folder).files) else None
+
+
+def _brought(where: Remote, kind: str | None) -> Path:
+    """The manifest first, so that a wrong kind is refused before the rest is brought; all of one commit."""
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+
+    from rankone.sharing.answers import asking
+
+    endpoint = constants.ENDPOINT
+    with asking(where):
+        commit = where.revision
+        if commit is None or not _COMMIT.fullmatch(commit):
+            commit = HfApi(endpoint).model_info(where.repo, revision=where.revision, timeout=20).sha
+        manifest = hf_hub_download(where.repo, MANIFEST, revision=commit, endpoint=endpoint)
+        files = read_manifest(Path(manifest).parent, kind).files
+        refuse_pickles(list(files), str(where))
+        wanted = [_literal(name) for name in (MANIFEST, *files)]
+        folder = Path(
+            snapshot_download(where.repo, revision=commit, allow_patterns=wanted, endpoint=endpoint)
+        )
+    if where.revision != commit:
+        _remember(where, str(commit))
+    check_files(folder, read_manifest(folder, kind))
+    return folder
+
+
+def _remember(where: Remote, commit: str) -> None:
+    """Note in the cache which commit a branch stood at, as the Hub's libraries do: next time it is opened from there."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = hub.cache_folder() / repo_folder_name(repo_id=where.repo, repo_type="model") / "refs"
+    reference = folder / (where.revision or "main")
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(commit, "utf8")
+
+
+def refuse_pickles(names: list[str], where: str) -> None:
+    """Raise for a file that would run code when it is read."""
+    bad = [name for name in names if name.lower().endswith(PICKLED)]
+    if bad:
+        raise RankOneError(
+            f"'{where}' holds '{bad[0]}', a format that can run code: RankOne neither brings nor sends it."
+        )
+
+
+def _literal(name: str) -> str:
+    """A pattern that matches this name alone."""
+    return re.sub(r"([*?[])", r"[\1]", name)

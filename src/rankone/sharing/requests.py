@@ -1,0 +1,49 @@
+"""What sending an artefact is asked and answers; importable without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from rankone.core.fields import Positional, Request
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+
+
+class PushRequest(Request):
+    """An artefact and the repository it is to stand in."""
+
+    artefact: Annotated[Path, Positional()] = Field(description="folder of an artefact of any kind")
+    repo: Annotated[str, Positional()] = Field(description="repository, OWNER/NAME; made where it is missing")
+    public: bool = Field(False, description="a new repository can be seen by all; default private")
+    message: str | None = Field(None, description="message of the commit")
+    dry_run: bool = Field(
+        False, description="say what would be sent and show the card; nothing leaves this machine"
+    )
+
+
+class PushReply(Reply):
+    """What was sent: one commit. size: bytes; commit: None with --dry-run."""
+
+    repo: str
+    kind: str
+    files: dict[str, int]
+    size: int
+    private: bool
+    commit: str | None
+    address: str
+    card: str
+
+    def tables(self) -> Sequence[Table]:
+        """The files and their sizes."""
+        rows = [[name, f"{size / 2**20:.2f} MiB"] for name, size in self.files.items()]
+        return (Table.of(f"{self.repo}: {self.kind}, {self.size / 2**20:.2f} MiB", ["file", "size"], rows),)
+
+    def lines(self) -> Sequence[str]:
+        """Where it is now, and how to open this very commit."""
+        if self.commit is None:
+            return ["Nothing was sent. The card:", "", *self.card.splitlines()]
+        return [f"sent to {self.address}", f"this commit: {self.repo}@{self.commit}"]

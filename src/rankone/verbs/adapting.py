@@ -1,0 +1,130 @@
+"""Verbs that read a change of weights in terms of parts, and make one from a part: project, rewrite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rankone.core.errors import RankOneError
+from rankone.edits.projection.requests import ProjectReply, ProjectRequest
+from rankone.edits.rewriting.requests import RewriteReply, RewriteRequest
+from rankone.metrics.damage_record import DomainDamage
+from rankone.opening import Opening
+from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.edits.projection.project import Projection
+    from rankone.parts.book import Book
+
+
+def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
+    """Read a LoRA as scales of parts: which α are nearest to it, and what of it no part can make."""
+    from rankone.edits.projection.project import project as nearest_scales
+    from rankone.edits.projection.project import read_change
+
+    if not request.adapter.is_dir():
+        raise RankOneError(f"no adapter at '{request.adapter}'. Give the folder that PEFT saved.")
+    change = read_change(request.adapter, opening.model)
+    second = _second_moments(opening, request, change) if request.norm == "text" else None
+    made = nearest_scales(change, _book(opening, request, change), second, request.keep)
+    parts = made.parts()
+    return ProjectReply(
+        adapter=request.adapter,
+        norm=request.norm,
+        explained=made.explained,
+        sites=tuple(made.sites()),
+        parts=tuple(parts[: request.top]),
+        total_parts=len(parts),
+        adapter_damage=_damage(opening, change, request.tokens),
+        projection_damage=_damage(opening, made.edit(), request.tokens),
+        saved=_save(opening, request, made),
+    )
+
+
+def _book(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> Book:
+    """The opened parts, and those that follow from the weights at the sites of the change."""
+    from rankone.models.sites import sites_named
+    from rankone.parts.sources import make_parts, source_named
+
+    sites = list(sites_named(opening.model, change.sites).values())
+    sets = []
+    for source in request.sources:
+        if source_named(source).reads_text:
+            raise RankOneError(
+                f"'{source}' parts are made from text: make them with `rankone find`, and give --parts."
+            )
+        sets.append(make_parts(source, sites, count=request.count))
+    return opening.book.joined(sets)
+
+
+def _second_moments(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> dict[str, Tensor]:
+    """E[x xᵀ] of each site on training text, every domain alike."""
+    from rankone.models.sites import sites_named
+    from rankone.parts.moments import collect_moments, combined
+
+    sites = list(sites_named(opening.model, change.sites).values())
+    bare = opening.bare
+    text = bare.text(bare.corpus.domains(), "train", request.tokens)
+    each = [
+        collect_moments(opening.model, sites, blocks.ids, blocks.valid, "input") for blocks in text.values()
+    ]
+    return {name: m.input_second() for name, m in combined(each, [1.0] * len(each)).items()}
+
+
+def _damage(opening: Opening, edit: LowRankEdit, tokens: int) -> tuple[DomainDamage, ...]:
+    from rankone.experiments.measure import edit_damage
+
+    text = opening.bare.text(opening.corpus.domains(), "test", tokens)
+    return tuple(DomainDamage.of(d, damage) for d, damage in edit_damage(opening.model, edit, text).items())
+
+
+def _save(opening: Opening, request: ProjectRequest, made: Projection) -> dict[str, Path]:
+    wanted = {
+        "projection": (request.save, made.edit),
+        "left over": (request.left_over, made.left_over),
+        "whole": (request.whole, lambda: made.change),
+    }
+    return {
+        what: edit().bind(opening.model).save_pretrained(path, {"adapter": str(request.adapter)})
+        for what, (path, edit) in wanted.items()
+        if path is not None
+    }
+
+
+def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
+    """Let a part write a token where it fires: its write vector replaced by the token's direction, or a trained one."""
+    from rankone.edits.rewriting.job import rewrite as rewrite_part
+
+    made = rewrite_part(opening.bare, opening.book, request)
+    if request.save is not None:
+        made.edit.bind(opening.model).save_pretrained(
+            request.save, {"rewrite": request.model_dump(mode="json")}
+        )
+    direction = made.direction
+    return RewriteReply(
+        part=request.part,
+        token=request.token,
+        direction="trained" if direction is None else direction.source,
+        cosine=None if direction is None else direction.cosine,
+        raised=None if direction is None else direction.raised,
+        sign=made.places.sign,
+        before=made.before,
+        firings=int(made.places.fires.sum()),
+        tried=tuple(made.tried),
+        taken=made.taken,
+        met=made.taken.probability >= request.aim,
+        held_out=made.held_out,
+        domains=_damage(opening, made.edit, request.tokens),
+        saved=request.save,
+    )
+
+
+_PARTS = ("model", "decomposition", "parts", "text", "device", "dtype")
+
+VERBS = (
+    Verb("project", ProjectRequest, ProjectReply, project, _PARTS, writes=("save", "left_over", "whole")),
+    Verb("rewrite", RewriteRequest, RewriteReply, rewrite, _PARTS, writes=("save",)),
+)

@@ -1,0 +1,107 @@
+"""Whatever plain LoRA PEFT saves is read as the change that PEFT makes; what is more than that is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tests.helpers import VOCAB, gpt2, llama
+
+from rankone.core.errors import RankOneError
+from rankone.edits.adapter_reading import base_of, is_adapter, read_adapter
+from rankone.edits.lowrank import LowRankEdit
+
+LLAMA = {
+    "plain": {"r": 2, "lora_alpha": 5, "target_modules": ["q_proj", "down_proj"]},
+    "a regular expression": {"r": 2, "lora_alpha": 3, "target_modules": r".*\.0\..*_proj"},
+    "rank-stabilised": {"r": 4, "lora_alpha": 3, "use_rslora": True, "target_modules": ["v_proj"]},
+    "patterns": {
+        "r": 2,
+        "lora_alpha": 3,
+        "target_modules": ["q_proj", "k_proj", "gate_proj"],
+        "rank_pattern": {"k_proj": 3, r"layers\.1\..*gate_proj": 1},
+        "alpha_pattern": {"q_proj": 7, r"^model.layers.0.mlp.gate_proj": 2},
+    },
+    "patterns, rank-stabilised": {
+        "r": 2,
+        "lora_alpha": 3,
+        "use_rslora": True,
+        "target_modules": "all-linear",
+        "rank_pattern": {"o_proj": 4},
+        "alpha_pattern": {"o_proj": 1},
+    },
+}
+IDS = torch.arange(24).reshape(2, 12) * 7 % VOCAB
+
+
+def trained(model, **config):
+    """A LoRA whose B is not zero, as training leaves it."""
+    made = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **config))
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in made.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+    return made.eval()
+
+
+def agree(folder, fresh, by_peft):
+    edit = LowRankEdit(read_adapter(folder))
+    model = fresh()
+    with torch.no_grad(), edit.applied(model):
+        assert (model(IDS).logits - by_peft(IDS).logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("config", LLAMA.values(), ids=LLAMA)
+def test_scales_and_patterns_are_those_of_peft(tmp_path, config):
+    trained(llama(), **config).save_pretrained(tmp_path)
+    agree(tmp_path, llama, PeftModel.from_pretrained(llama(), str(tmp_path)).eval())
+
+
+def test_conv1d_and_fused_maps_are_read(tmp_path):
+    made = trained(gpt2(), r=2, lora_alpha=4, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True)
+    made.save_pretrained(tmp_path)
+    assert read_adapter(tmp_path)["transformer.h.0.attn.c_attn"].write.shape == (72, 2)
+    agree(tmp_path, gpt2, made)
+
+
+def test_what_is_said_of_a_folder(tmp_path):
+    assert not is_adapter(tmp_path)
+    trained(llama(), r=1, target_modules=["q_proj"]).save_pretrained(tmp_path)
+    assert is_adapter(tmp_path)
+    assert base_of(tmp_path) in (None, "")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "lora_only"}, "bias=lora_only"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"init_lora_weights": "pissa"}, "pissa, which changed the base"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"target_modules": ["embed_tokens"]}, "no factor of a linear map"),
+    ],
+)
+def test_more_than_a_low_rank_change_is_refused(tmp_path, config, named):
+    trained(llama(), **{"r": 1, "target_modules": ["q_proj"], **config}).save_pretrained(tmp_path)
+    with pytest.raises(RankOneError, match=named):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"peft_type": "IA3"}, "no plain LoRA adapter but IA3"),
+        ({"r": 3}, "gives rank 3 for"),
+        ({"lora_alpha": "many"}, "is damaged"),
+        ({"rank_pattern": {"(": 1}}, "no regular expression"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(tmp_path, change, named):
+    trained(llama(), r=1, target_modules=["q_proj"]).save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf8")), **change}), "utf8")
+    with pytest.raises(RankOneError, match=named):
+        read_adapter(tmp_path)

@@ -1,0 +1,55 @@
+"""A Hub id stands wherever a folder does: what a session opens, what a verb reads, what a class loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rankone.core.errors import RankOneError
+from rankone.core.tensors import tensor_hash
+from rankone.doctor.checkup import check
+from rankone.edits.lowrank import LowRankEdit
+from rankone.opening import Opening, OpenOptions
+from rankone.sharing.pushing import push
+from rankone.sharing.requests import PushRequest
+from rankone.verbs.editing import GenerateRequest
+from rankone.verbs.preflight import brought
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-2"
+
+
+def send(kind):
+    push(PushRequest(artefact=GOLDEN / kind, repo=f"me/{kind}"))
+
+
+def test_a_session_opens_what_is_on_the_hub(hub):
+    send("harvest")
+    opening = Opening(OpenOptions(harvest=Path("me/harvest")))
+    assert opening.options.harvest.is_dir()
+    assert len(opening.harvest_store.names()) > 0
+    with pytest.raises(RankOneError, match="of kind 'harvest', but 'labels' is needed"):
+        Opening(OpenOptions(labels=Path("me/harvest")))
+
+
+def test_a_verb_reads_what_is_on_the_hub(hub):
+    send("edit")
+    request = brought(GenerateRequest(prompt="a", edit=Path("me/edit")))
+    assert (request.edit / "manifest.json").is_file()
+    assert brought(GenerateRequest(prompt="a")).edit is None
+
+
+def test_an_edit_goes_and_comes_by_its_class(hub):
+    edit = LowRankEdit.from_pretrained(GOLDEN / "edit")
+    sent = edit.push_to_hub("me/edit")
+    back = LowRankEdit.from_pretrained(f"me/edit@{sent.commit}")
+    assert {s: [tensor_hash(t) for t in f] for s, f in back.factors.items()} == {
+        s: [tensor_hash(t) for t in f] for s, f in edit.factors.items()
+    }
+    assert back.base == edit.base
+
+
+def test_the_doctor_looks_at_what_is_on_the_hub(hub, corpus):
+    send("edit")
+    findings = list(check("me/edit", str(GOLDEN / "model"), corpus, 5))
+    assert [f.status for f in findings] == ["ok"] * 5
