@@ -44,6 +44,8 @@ UNSAFE_NAMES = {"torch.load", "torch.save"}
 # The one file that may open a pickle somebody else wrote, and only with weights_only=True.
 FOREIGN = Path("decomposition/importers/foreign.py")
 MAX_FILE_LINES = 500
+# Made from the table of verbs, a method each: nobody reads it from top to bottom.
+GENERATED = (Path("session/methods.py"),)
 MAX_FUNCTION_LINES = 60
 # Files and sub-rooms of one folder, without its __init__.py.
 MAX_FLOOR = 15
@@ -144,7 +146,9 @@ def _loads_only_tensors(node: ast.AST) -> bool:
 def length_problems(source: str, path: Path) -> list[str]:
     """A file or functions over the limits."""
     count = len(source.splitlines())
-    problems = [f"src/rankone/{path} has {count} lines (at most {MAX_FILE_LINES})"] * (count > MAX_FILE_LINES)
+    problems = [f"src/rankone/{path} has {count} lines (at most {MAX_FILE_LINES})"] * (
+        count > MAX_FILE_LINES and path not in GENERATED
+    )
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

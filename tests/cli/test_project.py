@@ -41,6 +41,9 @@ def test_a_lora_is_read_as_scales(lora, norm, tmp_path):
         [d["rise"] for d in said["projection_damage"]], abs=1e-4
     )
     LowRankEdit.from_pretrained(tmp_path / "edit").check_base(load_model(model))
+    card = json.loads(rankone("push", tmp_path / "edit", "me/thing", "--dry-run", "--json").out)["card"]
+    assert "## Damage, on held-out text" in card
+    assert card.count("| de |") == 1
 
 
 def test_what_is_no_adapter_or_no_source_is_refused(lora, tmp_path):

@@ -58,6 +58,7 @@ NO_MODEL = (
     "search",
     "fetch",
     "doctor",
+    "push",
 )
 # Their numbers are a recipe's (autocast).
 RECIPE = ("pretrain", "decompose")

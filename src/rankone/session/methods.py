@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from rankone.answers.requests import Answer
 from rankone.doctor.requests import DoctorReply
 from rankone.edits.finding.found import Found
+from rankone.edits.projection.requests import ProjectReply
 from rankone.edits.requests import SharpenReply
+from rankone.edits.rewriting.requests import RewriteReply
 from rankone.experiments.requests import Measured, TuneReply
 from rankone.models.sources.fetchable import FetchReply
 from rankone.session.asking import Asking
+from rankone.sharing.requests import PushReply
 from rankone.verbs.editing import EditReply, ExportReply
 from rankone.verbs.examining import CompareReply, EvidenceReply
 from rankone.verbs.finding import SideEffectsReply
@@ -361,6 +364,52 @@ class Methods(Asking):
     ) -> Answer:
         """Continue a prompt greedily, with an edit applied if one is given; --chat asks in the model's chat template."""
         return self._ask(Answer, "generate", locals())
+
+    def project(
+        self,
+        adapter: Path | str,
+        *,
+        sources: str | Sequence[str] = (),
+        count: int = 16,
+        norm: Literal["frobenius", "text"] = "frobenius",
+        keep: int | None = None,
+        top: int = 20,
+        tokens: int = 400,
+        save: Path | str | None = None,
+        left_over: Path | str | None = None,
+        whole: Path | str | None = None,
+    ) -> ProjectReply:
+        """Read a LoRA as scales of parts: which α are nearest to it, and what of it no part can make."""
+        return self._ask(ProjectReply, "project", locals())
+
+    def rewrite(
+        self,
+        part: str,
+        *,
+        token: str,
+        sizes: Sequence[float] = (0.5, 1, 2, 4, 8),
+        aim: float = 0.5,
+        train: int = 0,
+        weight: float = 1.0,
+        fires: float = 0.005,
+        seed: int = 0,
+        tokens: int = 1500,
+        save: Path | str | None = None,
+    ) -> RewriteReply:
+        """Let a part write a token where it fires: its write vector replaced by the token's direction, or a trained one."""
+        return self._ask(RewriteReply, "rewrite", locals())
+
+    def push(
+        self,
+        artefact: Path | str,
+        repo: str,
+        *,
+        public: bool = False,
+        message: str | None = None,
+        dry_run: bool = False,
+    ) -> PushReply:
+        """Send an artefact to a repository of the Hub, with a card of what was measured; its size is said first."""
+        return self._ask(PushReply, "push", locals())
 
     def measure(
         self,

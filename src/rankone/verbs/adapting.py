@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
     second = _second_moments(opening, request, change) if request.norm == "text" else None
     made = nearest_scales(change, _book(opening, request, change), second, request.keep)
     parts = made.parts()
+    adapter, projection = (_damage(opening, edit, request.tokens) for edit in (change, made.edit()))
     return ProjectReply(
         adapter=request.adapter,
         norm=request.norm,
@@ -38,9 +40,9 @@ def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
         sites=tuple(made.sites()),
         parts=tuple(parts[: request.top]),
         total_parts=len(parts),
-        adapter_damage=_damage(opening, change, request.tokens),
-        projection_damage=_damage(opening, made.edit(), request.tokens),
-        saved=_save(opening, request, made),
+        adapter_damage=adapter,
+        projection_damage=projection,
+        saved=_save(opening, request, made, {"projection": projection, "whole": adapter}),
     )
 
 
@@ -81,17 +83,28 @@ def _damage(opening: Opening, edit: LowRankEdit, tokens: int) -> tuple[DomainDam
     return tuple(DomainDamage.of(d, damage) for d, damage in edit_damage(opening.model, edit, text).items())
 
 
-def _save(opening: Opening, request: ProjectRequest, made: Projection) -> dict[str, Path]:
+def _save(
+    opening: Opening,
+    request: ProjectRequest,
+    made: Projection,
+    measured: Mapping[str, tuple[DomainDamage, ...]],
+) -> dict[str, Path]:
     wanted = {
         "projection": (request.save, made.edit),
         "left over": (request.left_over, made.left_over),
         "whole": (request.whole, lambda: made.change),
     }
-    return {
-        what: edit().bind(opening.model).save_pretrained(path, {"adapter": str(request.adapter)})
-        for what, (path, edit) in wanted.items()
-        if path is not None
-    }
+    saved = {}
+    for what, (path, edit) in wanted.items():
+        if path is not None:
+            about = {"adapter": str(request.adapter), "measured": _plain(measured.get(what, ()))}
+            saved[what] = edit().bind(opening.model).save_pretrained(path, about)
+    return saved
+
+
+def _plain(domains: Sequence[DomainDamage]) -> list[dict[str, object]]:
+    """What an edit's provenance keeps of its damage, and its card shows."""
+    return [damage.model_dump(mode="json") for damage in domains]
 
 
 def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
@@ -99,10 +112,10 @@ def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
     from rankone.edits.rewriting.job import rewrite as rewrite_part
 
     made = rewrite_part(opening.bare, opening.book, request)
+    domains = _damage(opening, made.edit, request.tokens)
     if request.save is not None:
-        made.edit.bind(opening.model).save_pretrained(
-            request.save, {"rewrite": request.model_dump(mode="json")}
-        )
+        about = {"rewrite": request.model_dump(mode="json"), "measured": _plain(domains)}
+        made.edit.bind(opening.model).save_pretrained(request.save, about)
     direction = made.direction
     return RewriteReply(
         part=request.part,
@@ -117,7 +130,7 @@ def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
         taken=made.taken,
         met=made.taken.probability >= request.aim,
         held_out=made.held_out,
-        domains=_damage(opening, made.edit, request.tokens),
+        domains=domains,
         saved=request.save,
     )
 

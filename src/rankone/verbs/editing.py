@@ -61,12 +61,14 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     made = scale_edit(opening.book, _expanded(opening, names))
     text = workspace.text(workspace.corpus.domains(), request.split, request.tokens)
     damages = edit_damage(workspace.model, made, text)
+    domains = tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items())
     if request.save is not None:
-        made.bind(workspace.model).save_pretrained(request.save, {"scales": dict(names)})
+        about = {"scales": dict(names), "measured": [d.model_dump(mode="json") for d in domains]}
+        made.bind(workspace.model).save_pretrained(request.save, about)
     return EditReply(
         scales=dict(names),
         chance=workspace.chance,
-        domains=tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items()),
+        domains=domains,
         saved=request.save,
     )
 

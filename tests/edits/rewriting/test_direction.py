@@ -49,7 +49,7 @@ def test_a_norm_and_a_cap_leave_the_row(make):
     made = token_direction(make(), 17, IDS)
     assert made.source == "unembedding"
     assert made.cosine > 0.9
-    assert made.raised == 1.0
+    assert made.raised > 0.9
     assert made.vector.norm() == pytest.approx(1.0, abs=1e-5)
 
 
