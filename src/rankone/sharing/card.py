@@ -23,11 +23,11 @@ _ABOUT = {
 }
 _OPEN = {
     "decomposition": "rankone evidence {repo} --model MODEL",
-    "parts": "rankone find --parts {repo} --model MODEL --of DOMAIN",
+    "parts": "rankone edit PART=ALPHA --parts {repo} --model MODEL",
     "edit": "rankone generate PROMPT --edit {repo} --model MODEL",
     "harvest": "rankone show PART --harvest {repo}",
     "labels": "rankone search WORD --harvest HARVEST --labels {repo}",
-    "components": "rankone rank --of DOMAIN --clusters {repo}",
+    "components": "rankone rank MODEL --of DOMAIN --clusters {repo}",
 }
 Rows = Sequence[Sequence[object]]
 
@@ -67,7 +67,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return html_text(value).replace("|", "\\|").replace("\n", " ")
+    return html_text(value).replace("|", "\\|")
 
 
 def _sections(artifact: Artifact) -> list[tuple[str, Sequence[str], Rows]]:

@@ -74,7 +74,7 @@ def brought(request: R) -> R:
     folders = {
         name: local(value, mark.kind)
         for name, field in type(request).model_fields.items()
-        if isinstance(value := getattr(request, name), Path)
+        if isinstance(value := getattr(request, name, None), Path)
         for mark in field.metadata
         if isinstance(mark, Reads)
     }
