@@ -6,6 +6,7 @@ import json
 import resource
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as parquet
 import torch
 import zstandard
@@ -22,6 +23,24 @@ def full_disk(folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         save_file({"a": torch.ones(1 << 20)}, folder / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def full_disk_of_a_tokenizer(folder):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        tokenizer().backend_tokenizer.save(str(folder / "tokenizer.json"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def full_disk_of_numpy(folder):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        np.save(folder / "a.npy", np.ones(1 << 16))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -116,6 +135,8 @@ def dead_gpu(_):
 
 KINDS = {
     full_disk: "room",
+    full_disk_of_a_tokenizer: "File too large .os error 27.* has room",
+    full_disk_of_numpy: "requested and .* written.* has room",
     full_disk_of_python: "room",
     lone_surrogate: "is no character",
     lone_surrogate_in_a_tokenizer: "surrogates|no character",

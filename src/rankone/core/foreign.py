@@ -68,12 +68,16 @@ def _about_places(error: BaseException) -> str | None:
     said = _first_line(error)
     if "No space left" in said or f"os error {errno.ENOSPC}" in said:
         return f"{said}. Make room, or choose another place."
+    if "(os error " in said:  # of Rust: safetensors, tokenizers
+        return f"a file could not be read or written: {said}. {_MEND}"
     if isinstance(error, ConnectionError | TimeoutError):
         return f"a connection failed: {said}. Check the address and the network."
     # Those of libraries (the Hub's) are OSErrors of their own class.
     if isinstance(error, OSError) and error.errno is not None:
         place = f" at '{error.filename}'" if error.filename else ""
         return f"{error.strerror}{place}. {_MEND}"
+    if type(error) is OSError:  # NumPy's: "8 requested and 4 written"
+        return f"a file could not be read or written whole ({said}). {_MEND}"
     return None
 
 

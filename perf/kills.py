@@ -1,0 +1,307 @@
+"""Kills of every command that writes, at random moments: does anything get lost, does the same command end the same?
+
+`python -m perf.kills OUT.json [--kills 300]` goes on where OUT ends. Commands run on a tiny model in children that are
+forked from a process that has imported everything: a command takes seconds, and no kill falls into its imports. After a
+SIGKILL what lay beside the output has not changed, the output is absent or whole, and the same command, run again, ends as
+the run that was left alone did. At the end: what lies about, before and after `rankone doctor --clean`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import os
+import pkgutil
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from pydantic import BaseModel
+
+import rankone
+from rankone.cli import main
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.init.start import new_decomposition
+from rankone.decomposition.model import save_decomposition
+from rankone.edits.scales import scale_edit
+from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+from rankone.models.tokenizer import train_tokenizer
+from rankone.text.sources.builtin import BuiltinCorpus
+
+PART = "h.0.mlp.c_fc:3"
+_IMPORTANCE = {"width": 16, "blocks": 1, "heads": 2, "hidden": 16}
+_MIXTURE = {"en": {"weight": 2}, "de": {"weight": 1}}
+_DECOMPOSE = {
+    "mixture": _MIXTURE,
+    "steps": 40,
+    "rows": 2,
+    "context": 16,
+    "initialisation": "aligned",
+    "importance": _IMPORTANCE,
+    "compile": False,
+    "checkpoint_every": 4,
+}
+_PRETRAIN = {
+    "vocab_size": 320,
+    "context": 16,
+    "mixture": _MIXTURE,
+    "checkpoint_every": 4,
+    "warmup_steps": 5,
+    "presets": {
+        "tiny": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "tokens": 8000,
+            "batch_rows": 4,
+            "learning_rate": 0.01,
+        }
+    },
+}
+# Command → its words, and the option (or None: the last word) that names what it makes. MODEL, DEC, … lie in the world.
+_SOME = "--model MODEL --decomposition DEC --tokens 60"
+_DOMAINS = "--domains de,en"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "pretrain": ("pretrain PRETRAIN --text builtin --preset tiny", "--out"),
+    "decompose": ("decompose MODEL --recipe DECOMPOSE --text builtin --evidence small", "--out"),
+    "evidence": ("evidence DEC --model MODEL --steps 1", "--folder"),
+    "compare": ("compare DEC DEC --model MODEL", "--out"),
+    "harvest": (
+        f"harvest DEC --model MODEL {_DOMAINS} --tokens 2000 --examples 10 --batch-tokens 128 --chunk-tokens 200",
+        "--out",
+    ),
+    "cluster": (f"cluster DEC --model MODEL {_DOMAINS} --tokens 300 --alpha 2", "--out"),
+    "label": ("label HARVEST", "--out"),
+    "find": (
+        "find MODEL --of de --sources neuron,contrast --sites *.mlp.down_proj --against en --tokens 100",
+        "--out",
+    ),
+    "sharpen": (f"sharpen {PART} --of de --model MODEL --decomposition DEC", "--out"),
+    "tune": (f"tune MODEL --decomposition DEC --forget de --retain en --scale {PART} --tokens 60", "--save"),
+    "edit": (f"edit {PART}=-3 {_SOME}", "--save"),
+    "export": ("export EDIT --model MODEL", "--out"),
+    "export-adapter": ("export EDIT --model MODEL --as adapter", "--out"),
+    "measure": ("measure MODEL --tokens 60", "--out"),
+    "toys": ("toys TOY", "--out"),
+    "fetch": ("fetch mini", "--out"),
+}
+
+
+class Outcome(BaseModel):
+    """One kill: after which share of the command's time; what was wrong, or ''; whether the command had ended before it."""
+
+    command: str
+    share: float
+    problem: str = ""
+    late: bool = False
+    resumed: bool = False
+
+
+class Report(BaseModel):
+    """All kills so far; files that differ between two runs left alone; what lay about before and after the cleaning."""
+
+    outcomes: list[Outcome] = []
+    seconds: dict[str, float] = {}
+    varying: dict[str, list[str]] = {}
+    strays: list[str] = []
+    strays_after_clean: list[str] = []
+    temporary: list[str] = []
+
+
+def make_world(folder: Path) -> None:
+    """A tiny model, its decomposition, a harvest, an edit and the recipes."""
+    texts = [d for domain in ("de", "en") for d in BuiltinCorpus().documents(domain, "train", 40_000)]
+    tokenizer = train_tokenizer(texts, 320, 64)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    config = SimpleMLPConfig(
+        vocab_size=320, max_position_embeddings=64, initializer_range=0.2, **sizes, **ends
+    )
+    model = SimpleMLPForCausalLM(config).eval()
+    model.save_pretrained(folder / "MODEL")
+    tokenizer.save_pretrained(folder / "MODEL")
+    recipe = DecomposeConfig.model_validate({"mixture": _MIXTURE, "steps": 1, "importance": _IMPORTANCE})
+    parts = new_decomposition(model, recipe)
+    counts = dict(zip(parts.sites, parts.counts, strict=True))
+    about = {"recipe": recipe.model_dump(), "original_subcomponents": counts}
+    save_decomposition(parts, model, folder / "DEC", about, None)
+    scale_edit(parts, {PART: 0.0}).bind(model).save_pretrained(folder / "EDIT")
+    toy = yaml.safe_load((Path(__file__).parents[1] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
+    for name, values in (("PRETRAIN", _PRETRAIN), ("DECOMPOSE", _DECOMPOSE), ("TOY", _shorter(toy))):
+        (folder / name).write_text(yaml.safe_dump(values), "utf8")
+    code, said = finished(folder, ["harvest", *COMMANDS["harvest"][0].split()[1:], "--out", "HARVEST"], None)
+    assert code == 0, said
+
+
+def _shorter(recipe: dict[str, object]) -> dict[str, object]:
+    """A toy's recipe with few steps."""
+    return {key: _fewer(key, value) for key, value in recipe.items()}
+
+
+def _fewer(key: str, value: object) -> object:
+    if isinstance(value, dict):
+        return _shorter(value)
+    return min(value, 60) if isinstance(value, int) and "steps" in key else value
+
+
+def start(world: Path, words: Sequence[str], said: Path) -> int:
+    """Run a command in a forked child; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    os.chdir(world)
+    stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    sys.argv = ["rankone", *words]
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def finished(world: Path, words: Sequence[str], after: float | None) -> tuple[int, str]:
+    """Exit status (−9: killed `after` seconds) and what it said."""
+    with tempfile.NamedTemporaryFile(suffix=".said") as said:
+        child = start(world, words, Path(said.name))
+        deadline = None if after is None else time.monotonic() + after
+        while True:
+            done, status = os.waitpid(child, os.WNOHANG if deadline else 0)
+            if done:
+                return os.waitstatus_to_exitcode(status), Path(said.name).read_text("utf8", "replace")
+            if deadline and time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                deadline = None
+            else:
+                time.sleep(0.001)
+
+
+def contents(place: Path) -> dict[str, str]:
+    """Hash of every file at a place."""
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    return {str(p.relative_to(place)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def words_of(command: str, out: str) -> list[str]:
+    """The command that makes `out`."""
+    words, option = COMMANDS[command]
+    return [*words.split(), option, out]
+
+
+def left_alone(world: Path, command: str, report: Report) -> dict[str, str]:
+    """What the command makes when nothing happens, without the files that differ from run to run."""
+    made = []
+    for name in (f"{command}-whole", f"{command}-again"):
+        begun = time.monotonic()
+        code, said = finished(world, words_of(command, name), None)
+        report.seconds[command] = round(time.monotonic() - begun, 2)
+        assert code == 0, f"{command}: {said}"
+        made.append(contents(world / name))
+    differing = [f for f in made[0].keys() | made[1].keys() if made[0].get(f) != made[1].get(f)]
+    report.varying[command] = sorted(differing)
+    return {name: digest for name, digest in made[0].items() if name not in differing}
+
+
+def kill(
+    world: Path, command: str, share: float, number: int, whole: dict[str, str], report: Report
+) -> Outcome:
+    """Kill one run after a share of its time, look at what is there, and run it again."""
+    out = f"{command}-{number}"
+    inputs = {p.name: contents(p) for p in world.iterdir() if p.name.isupper()}
+    code, said = finished(world, words_of(command, out), share * report.seconds[command])
+    outcome = Outcome(command=command, share=round(share, 3), late=code != -signal.SIGKILL)
+    if outcome.late and code != 0:
+        outcome.problem = f"ended with {code} before the kill: {said[-300:]}"
+        return outcome
+    if inputs != {p.name: contents(p) for p in world.iterdir() if p.name.isupper()}:
+        outcome.problem = "what was there before has changed"
+    standing = (world / out).exists()
+    if standing and not _same(contents(world / out), whole):
+        outcome.problem = f"half of it stands there: {sorted(contents(world / out))}"
+    if not standing:
+        code, said = finished(world, words_of(command, out), None)
+        outcome.resumed = "resuming" in said
+        if code != 0:
+            outcome.problem = f"the same command ends with {code}: {said[-300:]}"
+        elif not _same(contents(world / out), whole):
+            outcome.problem = "the same command ends otherwise"
+    shutil.rmtree(world / out, ignore_errors=True)
+    (world / out).unlink(missing_ok=True) if (world / out).is_file() else None
+    return outcome
+
+
+def _same(made: dict[str, str], whole: dict[str, str]) -> bool:
+    return all(made.get(name) == digest for name, digest in whole.items())
+
+
+def strays(world: Path) -> list[str]:
+    """Hidden leftovers and run folders below the world."""
+    return sorted(
+        str(p.relative_to(world))
+        for p in world.rglob("*")
+        if p.name.startswith(".") or p.name.endswith(".run")
+    )
+
+
+def run(out: Path, kills: int, only: Sequence[str]) -> Report:
+    """Go on from what `out` holds up to `kills` kills, commands in turns."""
+    report = Report.model_validate_json(out.read_text("utf8")) if out.exists() else Report()
+    names = list(only or COMMANDS)
+    with tempfile.TemporaryDirectory() as folder:
+        world, temporary = Path(folder) / "world", Path(folder) / "tmp"
+        world.mkdir()
+        temporary.mkdir()
+        os.environ["TMPDIR"] = str(temporary)
+        tempfile.tempdir = None
+        make_world(world)
+        wholes: dict[str, dict[str, str]] = {}
+        for number in range(len(report.outcomes), kills):
+            command, draw = names[number % len(names)], random.Random(number)
+            if command not in wholes:
+                wholes[command] = left_alone(world, command, report)
+            report.outcomes.append(kill(world, command, draw.random(), number, wholes[command], report))
+            out.write_text(report.model_dump_json(indent=1), "utf8")
+        report.strays, report.temporary = strays(world), sorted(p.name for p in temporary.iterdir())
+        finished(world, ["doctor", ".", "--clean"], None)
+        report.strays_after_clean = strays(world)
+        out.write_text(report.model_dump_json(indent=1), "utf8")
+    return report
+
+
+def _import_everything() -> None:
+    for module in pkgutil.walk_packages(rankone.__path__, "rankone."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--only", nargs="*", default=())
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    _import_everything()
+    result = run(given.out, given.kills, given.only)
+    wrong = [o for o in result.outcomes if o.problem]
+    print(f"{len(result.outcomes)} kills, {sum(o.late for o in result.outcomes)} late, {len(wrong)} wrong")
+    for outcome in wrong:
+        print(outcome)

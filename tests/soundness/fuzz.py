@@ -1,0 +1,139 @@
+"""Ten thousand faulty inputs: signed artefacts, recipes, text folders. Only the named error may come of one, or a reading.
+
+`python -m tests.soundness.fuzz OUT.json [--count 10000]` goes on where OUT ends. None may take 20 s, nor 2 GiB of address
+space beyond what the process has when it starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from pydantic import BaseModel
+from tests.golden.mutations import mutated
+from tests.golden.test_fuzz import READERS, SOURCES
+from tests.soundness.hostile import faulty_recipe, faulty_text
+
+from rankone.core.errors import RankOneError
+from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.ground_truth.run import ToyRecipe
+from rankone.models.loading import load_model
+from rankone.models.pretraining import PretrainConfig
+from rankone.text.opening import open_corpus
+
+SECONDS, BYTES = 20, 2 << 30
+
+
+class Tally(BaseModel):
+    """What became of the inputs so far: named errors and readings by kind, the slowest, and all that went wrong."""
+
+    done: int = 0
+    refused: dict[str, int] = {}
+    read: dict[str, int] = {}
+    slowest: float = 0.0
+    slowest_input: str = ""
+    peak_mib: int = 0
+    wrong: list[str] = []
+
+
+def read_recipe(path: Path) -> None:
+    """As the verbs do that take recipes; right when one of them takes it."""
+    refusals = []
+    for config in (DecomposeConfig, PretrainConfig, ToyRecipe):
+        try:
+            config.from_yaml(path)
+        except RankOneError as error:
+            refusals.append(error)
+    if len(refusals) == 3:
+        raise refusals[0]
+
+
+def read_text(path: Path) -> None:
+    """Every document of every domain, and the fingerprint."""
+    corpus = open_corpus(str(path))
+    corpus.fingerprint()
+    for domain in corpus.domains():
+        for split in ("train", "validation", "test"):
+            for document in corpus.documents(domain, split, 2_000_000):
+                document.encode()
+
+
+def attempt(seed: int, folder: Path, models: dict[Path, object]) -> tuple[str, str, bool]:
+    """Make and read one input; its kind, what was done to it, and whether it was refused."""
+    kind = ("recipe", "text", "text")[seed % 10] if seed % 10 < 3 else list(READERS)[seed % len(READERS)]
+    path = folder / "input"
+    if kind == "recipe":
+        said, read = faulty_recipe(path, seed), lambda: read_recipe(path)
+    elif kind == "text":
+        said, read = faulty_text(path, seed), lambda: read_text(path)
+    else:
+        sources = [source for source in SOURCES if (source / kind).exists()]
+        source = sources[seed % len(sources)]
+        # Past the seeds of the tests.
+        said, read = (
+            mutated(source / kind, path, 1_000_000 + seed),
+            lambda: READERS[kind](path, models[source]),
+        )
+    try:
+        read()
+    except RankOneError:
+        return kind, said, True
+    except Exception as error:
+        raise Wrong(f"{kind}, {said}: {type(error).__name__}: {str(error)[:200]}") from error
+    return kind, said, False
+
+
+class Wrong(Exception):
+    """An input of which something else came."""
+
+
+def _too_slow(*_: object) -> None:
+    raise TimeoutError(f"over {SECONDS} s")
+
+
+def run(out: Path, count: int) -> Tally:
+    """Go on from what `out` holds up to `count` inputs."""
+    tally = Tally.model_validate_json(out.read_text("utf8")) if out.exists() else Tally()
+    models: dict[Path, object] = {source: load_model(source / "model") for source in SOURCES}
+    used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    signal.signal(signal.SIGALRM, _too_slow)
+    refused, read = Counter(tally.refused), Counter(tally.read)
+    for seed in range(tally.done, count):
+        with tempfile.TemporaryDirectory() as folder:
+            signal.alarm(SECONDS)
+            start = time.monotonic()
+            try:
+                kind, said, named = attempt(seed, Path(folder), models)
+                (refused if named else read)[kind] += 1
+            except Exception as error:
+                said = f"seed {seed}: {error}"
+                tally.wrong.append(said)
+            finally:
+                signal.alarm(0)
+            seconds = time.monotonic() - start
+            if seconds > tally.slowest:
+                tally.slowest, tally.slowest_input = round(seconds, 2), f"seed {seed}: {said}"
+        tally.done = seed + 1
+        if tally.done % 100 == 0 or tally.done == count:
+            tally.refused, tally.read = dict(sorted(refused.items())), dict(sorted(read.items()))
+            tally.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            partial = out.with_suffix(".partial")
+            partial.write_text(json.dumps(tally.model_dump(), indent=1, ensure_ascii=True), "utf8")
+            shutil.move(partial, out)
+    return tally
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=10_000)
+    given = parser.parse_args()
+    run(given.out, given.count)
