@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -123,8 +124,13 @@ def make_world(folder: Path) -> None:
     texts = [d for domain in ("de", "en") for d in BuiltinCorpus().documents(domain, "train", 40_000)]
     tokenizer = train_tokenizer(texts, 320, 64)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+    }
+    ends: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     config = SimpleMLPConfig(
         vocab_size=320, max_position_embeddings=64, initializer_range=0.2, **sizes, **ends
     )
