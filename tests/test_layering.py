@@ -33,6 +33,7 @@ ROOMS = (
     "experiments",
     "show",
     "doctor",
+    "integrations",
     "verbs",
     "session",
     "cli",

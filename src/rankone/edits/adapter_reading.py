@@ -36,7 +36,7 @@ _MORE = (
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
     """What the factors' scales follow from; all else in the file is left to PEFT."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,6 +46,31 @@ class _Settings(BaseModel):
     use_rslora: bool = False
     rank_pattern: dict[str, int] = Field(default_factory=dict)
     alpha_pattern: dict[str, float] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, config: Mapping[str, object]) -> Settings:
+        """Those of an adapter's configuration; RankOneError where they are damaged."""
+        known = {name: config[name] for name in cls.model_fields if config.get(name) is not None}
+        try:
+            return cls.model_validate(known)
+        except ValueError as error:
+            said = str(error).splitlines()[1].strip()
+            raise RankOneError(
+                f"'{folder / CONFIG}' is damaged ({said}). Restore the adapter from its source."
+            ) from error
+
+    @property
+    def one_scale(self) -> bool:
+        """Whether every module has the scale that r and lora_alpha give, as far as the patterns tell."""
+        if not self.rank_pattern and not self.alpha_pattern:
+            return True
+        names = {*self.rank_pattern, *self.alpha_pattern}
+        pairs = [
+            (self.rank_pattern.get(n, self.r), self.alpha_pattern.get(n, self.lora_alpha)) for n in names
+        ]
+        power = 0.5 if self.use_rslora else 1.0
+        scales = [alpha / rank**power for rank, alpha in [(self.r, self.lora_alpha), *pairs]]
+        return max(scales) - min(scales) <= 1e-9 * max(map(abs, scales))
 
     def scale(self, module: str, rank: int, folder: Path) -> float:
         """What B A is multiplied by; RankOneError where the file says another rank than the tensors have."""
@@ -78,7 +103,7 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
     """
     config = read_json(folder / CONFIG)
     _refuse_more(folder, config)
-    settings = _settings(folder, config)
+    settings = Settings.of(folder, config)
     factors = {}
     for module, (read, write) in _pairs(folder).items():
         if read.shape[0] != write.shape[1]:
@@ -87,16 +112,6 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
             )
         factors[module] = Factors(write * settings.scale(module, read.shape[0], folder), read)
     return factors
-
-
-def _settings(folder: Path, config: Mapping[str, object]) -> _Settings:
-    known = {name: config[name] for name in _Settings.model_fields if config.get(name) is not None}
-    try:
-        return _Settings.model_validate(known)
-    except ValueError as error:
-        raise RankOneError(
-            f"'{folder / CONFIG}' is damaged ({str(error).splitlines()[1].strip()})."
-        ) from error
 
 
 def _refuse_more(folder: Path, config: Mapping[str, object]) -> None:

@@ -36,5 +36,6 @@ def card(verification: Verification, description: str, method: str, sites: Seque
         "|---|---|",
         *(f"| {said} | {getattr(v, key):.3g} |" for key, said in _FIGURES.items()),
         "",
+        *([v.vllm.said, ""] if v.vllm is not None else []),
     ]
     return "\n".join(lines)

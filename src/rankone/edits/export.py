@@ -29,6 +29,7 @@ from rankone.edits.consumption import Consumed, consume
 from rankone.edits.lowrank.applied import apply_factors, refuse_applied
 from rankone.edits.lowrank.factors import Factors
 from rankone.edits.lowrank.merging import Merged, cast_parameters
+from rankone.edits.serving.vllm import vllm_serving
 from rankone.edits.verification import (
     REPORT,
     Form,
@@ -178,6 +179,7 @@ def export_adapter(
         about = {
             "dtype": "float32",
             "base": base_name if isinstance(source, Path) else "copy of the model in memory",
+            "vllm": vllm_serving(staging, trust_code),
         }
         verification = _verification("adapter", consumed, reference, limits, about)
         _accept(verification, edit, staging, out)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rankone.core.config import Config
 from rankone.edits.lowrank.merging import MergeReport
+from rankone.edits.serving.vllm import Serving
 
 REPORT = "verification.json"
 Form = Literal["checkpoint", "adapter"]
@@ -25,7 +26,8 @@ class Verification(Config):
     maximum) are against the edited model itself: they include the rounding. `edit_kl` is KL(edited ‖ base):
     how much the edit does on this probe, and `realised` the share of its change of the logits that the export makes.
     `engine` is what read the files: transformers or peft, in a process that cannot import RankOne; 'rankone' where PEFT is
-    not installed. `remote_code` says that the export loads by the code file in it (trust_remote_code).
+    not installed. `vllm`: of an adapter, whether vLLM serves it by its rules.
+    `remote_code` says that the export loads by the code file in it (trust_remote_code).
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -46,6 +48,7 @@ class Verification(Config):
     remote_code: bool = False
     base: str | None = None
     merge: MergeReport | None = None
+    vllm: Serving | None = None
 
     @property
     def exact(self) -> bool:

@@ -13,6 +13,7 @@ from rankone.edits.projection.requests import ProjectReply
 from rankone.edits.requests import SharpenReply
 from rankone.edits.rewriting.requests import RewriteReply
 from rankone.experiments.requests import Measured, TuneReply
+from rankone.integrations.requests import LmEvalReply
 from rankone.models.sources.fetchable import FetchReply
 from rankone.session.asking import Asking
 from rankone.sharing.requests import PushReply
@@ -487,6 +488,20 @@ class Methods(Asking):
     ) -> DoctorReply:
         """Check an installation, a model or an artefact and say what to do; with --clean remove what killed runs left."""
         return self._ask(DoctorReply, "doctor", locals())
+
+    def lm_eval(
+        self,
+        edit: Path | str,
+        *,
+        tasks: str | Sequence[str],
+        include: Path | str | None = None,
+        limit: int | None = None,
+        fewshot: int | None = None,
+        batch: int = 8,
+        out: Path | str | None = None,
+    ) -> LmEvalReply:
+        """Tasks of lm-eval on a model as it is and with an edit, in one table."""
+        return self._ask(LmEvalReply, "lm-eval", locals())
 
     def fit(
         self,

@@ -1,10 +1,11 @@
-"""The verb that checks: doctor."""
+"""Verbs that check: doctor, lm-eval."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rankone.doctor.requests import DoctorReply, DoctorRequest
+from rankone.integrations.requests import LmEvalReply, LmEvalRequest
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
 
@@ -26,4 +27,28 @@ def _clean(place: Path, dry_run: bool) -> DoctorReply:
     return DoctorReply(subject=str(place), leftovers=tuple(strays), cleaned=not dry_run)
 
 
-VERBS = (Verb("doctor", DoctorRequest, DoctorReply, doctor, ("text",)),)
+def lm_eval(opening: Opening, request: LmEvalRequest) -> LmEvalReply:
+    """Tasks of lm-eval on a model as it is and with an edit, in one table."""
+    from rankone.core.files import write_json
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.integrations.lm_eval import evaluate, version
+
+    edit = LowRankEdit.from_pretrained(request.edit)
+    edit.check_base(opening.model)
+    figures = evaluate(opening.model, opening.tokenizer, edit, request)
+    reply = LmEvalReply(
+        model=opening.options.model,
+        edit=request.edit,
+        version=version(),
+        limit=request.limit,
+        figures=figures,
+    )
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"))
+    return reply
+
+
+VERBS = (
+    Verb("doctor", DoctorRequest, DoctorReply, doctor, ("text",)),
+    Verb("lm-eval", LmEvalRequest, LmEvalReply, lm_eval, ("model", "device", "dtype"), writes=("out",)),
+)

@@ -109,10 +109,11 @@ class ExportReply(Reply):
     out: Path
     figures: dict[str, str | int | float]
     warnings: tuple[str, ...] = ()
+    served: str = Field("", description="of an adapter, whether vLLM serves it by its rules")
 
     def lines(self) -> Sequence[str]:
-        """What was not verified, or hardly survived."""
-        return self.warnings
+        """What was not verified, or hardly survived; who serves it."""
+        return [*self.warnings, *([self.served] if self.served else [])]
 
     def tables(self) -> Sequence[Table]:
         """The figures of the verification."""
@@ -138,7 +139,8 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
             opening.model, opening.tokenizer, loaded, request.out, dtype, stock=stock
         )
     figures = {k: v for k, v in verified.model_dump().items() if isinstance(v, int | float | str)}
-    return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings))
+    served = verified.vllm.said if verified.vllm is not None else ""
+    return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings), served=served)
 
 
 class GenerateRequest(AnswerRequest):

@@ -1,0 +1,88 @@
+"""lm-eval before and after an edit, on a task of ours over local JSON lines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tests.tiny import rankone, write_pair
+
+from rankone.edits.scales import scale_edit
+from rankone.models.loading import load_model
+from rankone.parts.book import Book
+
+pytest.importorskip("lm_eval")
+
+TASK = """
+task: letters
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_target: answer
+doc_to_choice: "{{{{choices}}}}"
+metric_list:
+  - metric: acc
+  - metric: brier_score
+"""
+
+
+@pytest.fixture
+def here(tmp_path, tokenizer, monkeypatch):
+    """A model, an edit of it that changes much, and a task folder."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    model, _ = write_pair(tmp_path, tokenizer, len(tokenizer))
+    loaded = load_model(model)
+    edit = scale_edit(Book([], loaded), {f"neuron/h.0.mlp.down_proj:{i}": 40.0 for i in range(24)})
+    edit.bind(loaded).save_pretrained(tmp_path / "edit")
+    rows = [
+        {"question": f"{word} is", "choices": [" the", " der", " of"], "answer": i % 3}
+        for i, word in enumerate(["this", "das", "it", "dies", "that", "was"])
+    ]
+    (tmp_path / "tasks").mkdir()
+    data = tmp_path / "tasks" / "letters.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
+    (tmp_path / "tasks" / "letters.yaml").write_text(TASK.format(data=data), "utf8")
+    return tmp_path
+
+
+def test_both_sides_of_a_local_task_are_in_one_table(here):
+    state = torch.get_rng_state()
+    words = [
+        "lm-eval",
+        here / "edit",
+        "--model",
+        here / "model",
+        "--tasks",
+        "letters",
+        "--include",
+        here / "tasks",
+    ]
+    done = rankone(*words, "--limit", 6, "--out", here / "figures.json", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert [(f["task"], f["metric"]) for f in said["figures"]] == [
+        ("letters", "acc"),
+        ("letters", "brier_score"),
+    ]
+    accuracy, brier = said["figures"]
+    assert 0 <= accuracy["base"] <= 1
+    assert accuracy["base_error"] is not None
+    assert brier["base"] != brier["edited"]
+    assert json.loads((here / "figures.json").read_text("utf8")) == said
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_unknown_task_is_one_line(here):
+    done = rankone(
+        "lm-eval", here / "edit", "--model", here / "model", "--tasks", "lettres", "--include", here / "tasks"
+    )
+    assert done.code == 2
+    assert "lm-eval has no task 'lettres'" in done.err
+    assert "letters" in done.err
