@@ -191,3 +191,20 @@ def test_eight_bit_floats_count_as_quantised():
     model.h[0].mlp.c_fc.weight = nn.Parameter(packed, requires_grad=False)
     with pytest.raises(RankOneError, match="is quantised or packed"):
         find_sites(model)
+
+
+def test_falcons_own_linear_is_plain():
+    """It spells y = W x + b out; a kind that is not known to be plain is left out by name (above)."""
+    from transformers import FalconConfig, FalconForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = FalconForCausalLM(FalconConfig(vocab_size=64, bias=True, **sizes)).eval()
+    sites = find_sites(model)
+    assert len(sites) == 8
+    for site in sites:
+        site.module.bias.data.normal_()
+        x = torch.randn(3, site.d_in)
+        assert torch.allclose(
+            site.module(x), nn.functional.linear(x, weight_of(site), site.module.bias), atol=1e-6
+        )

@@ -14,8 +14,29 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig,
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 VOCAB = 128
+# What sees later tokens unless its configuration says that it is a decoder; tried as one too, as `TYPE+decoder`.
+ENCODERS = (
+    "bert",
+    "big_bird",
+    "camembert",
+    "data2vec-text",
+    "electra",
+    "ernie",
+    "megatron-bert",
+    "rembert",
+    "roberta",
+    "roberta-prelayernorm",
+    "roc_bert",
+    "roformer",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
 # Model type → class.
-CLASSES: dict[str, str] = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+CLASSES: dict[str, str] = {
+    **MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    **{f"{name}+decoder": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] for name in ENCODERS},
+}
 
 # The first pattern that fits the whole name of a setting gives its value.
 _RULES: tuple[tuple[str, Any], ...] = (
@@ -132,8 +153,9 @@ MORE: dict[str, dict[str, Any]] = {
 
 def config_of(model_type: str) -> PretrainedConfig:
     """The tiny configuration of a model type; whatever its class raises goes through."""
-    cls = CONFIG_MAPPING[model_type]
-    return _tiny(cls, MORE.get(model_type, {}))
+    name, _, decoder = model_type.partition("+")
+    more = {**MORE.get(name, {}), **({"is_decoder": True} if decoder else {})}
+    return _tiny(CONFIG_MAPPING[name], more)
 
 
 def build(model_type: str, seed: int = 0) -> PreTrainedModel:

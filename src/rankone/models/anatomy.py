@@ -28,6 +28,9 @@ _FUSED = {
     "gate_up_proj": GATE_UP,  # Phi-3, GLM
 }
 
+# Kinds of nn.Linear with a forward of their own that is y = W x + b nevertheless.
+_PLAIN_LINEAR = {"FalconLinear"}
+
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 # Settings that change what comes out of the unembedding.
 _AFTER_UNEMBEDDING = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -118,6 +121,11 @@ def fused_note(site: str) -> str:
     A fused matrix is decomposed as one site: a subcomponent of it may write to query, key and value at once.
     """
     return _FUSED.get(leaf_of(site), "")
+
+
+def is_plain_linear(module: nn.Module) -> bool:
+    """Whether a kind of nn.Linear whose forward is its own is known to be plain."""
+    return type(module).__name__ in _PLAIN_LINEAR
 
 
 def is_norm(module: nn.Module) -> bool:

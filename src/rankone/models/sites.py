@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from rankone.core.errors import RankOneError, nearest
-from rankone.models.anatomy import holds_experts
+from rankone.models.anatomy import holds_experts, is_plain_linear
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -145,7 +145,7 @@ def _unfit(
         return f"its weight is shared with '{others[0]}', so changing it would change both."
     if "weight" not in module._parameters:
         return "its weight is computed from others (a parametrisation). Remove the parametrisation first."
-    if type(module).forward not in (nn.Linear.forward, Conv1D.forward):
+    if type(module).forward not in (nn.Linear.forward, Conv1D.forward) and not is_plain_linear(module):
         return f"it is a {type(module).__name__} with a forward of its own, not plainly y = W x + b."
     return None
 
