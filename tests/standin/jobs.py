@@ -111,7 +111,7 @@ def fitted(_):
     own = decomposed(model).to("cuda")
     model.to("cuda")
     text, aim = rows(model), Aim(forget="de", retain=("en",), chance=math.log(model.config.vocab_size))
-    retain = RetainText(model, {"en": text}, top=7)
+    retain = RetainText(model, {"en": text})
     runs = [Run(text, seed, 1.0, 0.1) for seed in range(2)]
     for method in (Scales(own, own.names()[:2]), Lora(model, ["*"])):
         fits = fit_many(model, method, runs, retain, FitConfig(steps=2, autocast=True))

@@ -92,6 +92,10 @@ class Scales:
         """α at its start everywhere: [runs, components]."""
         return {"alpha": nn.Parameter(torch.full((runs, len(self.components)), self._start))}
 
+    def alphas(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "runs components"]:
+        """α of every component."""
+        return parameters["alpha"]
+
     def sites(self) -> list[str]:
         """Sites that hold chosen parts."""
         return list(self._factors)
@@ -100,9 +104,28 @@ class Scales:
         self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
         """((x V) ⊙ (α − 1)) U over the chosen parts of the site."""
-        read, write = self._factors[site]
-        alpha = parameters["alpha"][:, self._owners[site]].unsqueeze(1)
-        return ((x @ read.to(x)) * (alpha - 1).to(x)) @ write.to(x)
+        return self.inner(site, parameters, x) @ self._factors[site][1].to(x)
+
+    def inner(
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "own n d_in"]
+    ) -> Float[Tensor, "runs n k"]:
+        """(x V) ⊙ (α − 1); inputs of one run are read for all."""
+        return self.scaled(site, parameters, x @ self.reads(site).to(x))
+
+    def reads(self, site: str) -> Float[Tensor, "d_in k"]:
+        """V of a site: what every run reads, whatever its scales."""
+        return self._factors[site][0]
+
+    def scaled(
+        self, site: str, parameters: Mapping[str, Tensor], read: Float[Tensor, "own n k"]
+    ) -> Float[Tensor, "runs n k"]:
+        """(α − 1) times what the site's parts have read."""
+        alpha = self.alphas(parameters)[:, self._owners[site]].unsqueeze(1)
+        return read * (alpha - 1).to(read)
+
+    def outer(self, site: str, parameters: Mapping[str, Tensor]) -> Float[Tensor, "1 k d_out"]:  # noqa: ARG002
+        """U, the same for all runs."""
+        return self._factors[site][1].unsqueeze(0)
 
     def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The scales of one run as an edit."""
@@ -125,7 +148,7 @@ class Scales:
 
     def scales(self, parameters: Mapping[str, Tensor], run: int) -> dict[str, float]:
         """Component name → fitted α of one run."""
-        return dict(zip(self.components, parameters["alpha"][run].tolist(), strict=True))
+        return dict(zip(self.components, self.alphas(parameters)[run].tolist(), strict=True))
 
 
 def both_signs(

@@ -37,11 +37,16 @@ from rankone.harvest.reading.summary import Importances
 from rankone.labels.label import Labelled
 from rankone.labels.on_demand import StatisticalLabels
 from rankone.labels.store import open_labels
+from rankone.models.sites import Site
+from rankone.parts.moments import Moments, collect_moments, combined
 from rankone.parts.parts import Parts
 from rankone.runtime.progress import Meter, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
+
+# Parts that are ranked for methods with several scales.
+RANKED = 64
 
 
 @dataclass
@@ -79,9 +84,9 @@ class Job:
 
     @cached_property
     def top(self) -> list[str]:
-        """The 16 subcomponents with the largest importance contrast forget − retain."""
+        """The 64 subcomponents with the largest importance contrast forget − retain."""
         score = contrast(self.importances, [self.config.forget], [self.config.retain])
-        return top_names(self.importances, score, 16)
+        return top_names(self.importances, score, RANKED)
 
     @cached_property
     def tried(self) -> list[Tried]:
@@ -121,9 +126,31 @@ class Job:
 
     def starts(self, name: str) -> Sequence[Method]:
         """Where fits of a method start: two for each method."""
-        parts, single = self.workspace.require_parts(), self.pick
-        target = Target(self.workspace.model, parts, single, self.top, lambda: self.sharpened)
-        return kind_named(name).starts(target)
+        return kind_named(name).starts(self.target)
+
+    @cached_property
+    def target(self) -> Target:
+        """What methods are built from."""
+        specific = specificity(self.importances, self.config.forget)
+        return Target(
+            self.workspace.model,
+            self.workspace.require_parts(),
+            self.pick,
+            self.top,
+            sharpened=lambda: self.sharpened,
+            moments=self._moments,
+            specific=top_names(self.importances, specific, RANKED),
+        )
+
+    def _moments(self, sites: Sequence[Site]) -> tuple[Moments, Moments]:
+        """Moments of some sites on training text to forget, and the mean of those on the other trained domains."""
+
+        def collected(domain: str) -> Moments:
+            text = self.workspace.blocks(domain, "train", self.config.selection_tokens)
+            return collect_moments(self.workspace.model, sites, text.ids, text.present)
+
+        others = [collected(d) for d in self.config.trained if d != self.config.forget]
+        return collected(self.config.forget), combined(others, [1.0] * len(others))
 
     @cached_property
     def sharpened(self) -> Parts:

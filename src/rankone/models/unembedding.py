@@ -46,7 +46,7 @@ def unembedding_of(model: PreTrainedModel) -> Unembedding:
     rows = weight.detach().float()
     norm = _final_norm(model, rows.shape[1])
     if norm is not None:
-        gain, centres = _gain(norm, rows.shape[1])
+        gain, centres = norm_gain(norm, rows.shape[1])
         rows = rows * gain
         rows = rows - rows.mean(1, keepdim=True) if centres else rows
     return Unembedding(rows - rows.mean(0))
@@ -65,8 +65,8 @@ def _final_norm(model: nn.Module, width: int) -> nn.Module | None:
     return norms[-1] if norms else None
 
 
-def _gain(norm: nn.Module, width: int) -> tuple[Float[Tensor, " width"], bool]:
-    """Gain per dimension, and whether the norm takes the mean out, read off its outputs.
+def norm_gain(norm: nn.Module, width: int) -> tuple[Float[Tensor, " width"], bool]:
+    """Gain per dimension of a norm with a `weight`, and whether it takes the mean out, read off its outputs.
 
     Some families keep the gain less one as the weight; what the module does is the same for all.
     """

@@ -17,6 +17,7 @@ from rankone.integrations.requests import LmEvalReply
 from rankone.models.sources.fetchable import FetchReply
 from rankone.session.asking import Asking
 from rankone.sharing.requests import PushReply
+from rankone.verbs.benchmarking import BenchReply, ReproduceReply
 from rankone.verbs.editing import EditReply, ExportReply
 from rankone.verbs.examining import CompareReply, EvidenceReply
 from rankone.verbs.finding import SideEffectsReply
@@ -476,6 +477,29 @@ class Methods(Asking):
     ) -> DemoReply:
         """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
         return self._ask(DemoReply, "demo", locals())
+
+    def bench(
+        self,
+        recipe: Path | str,
+        *,
+        out: Path | str,
+        preset: str | None = None,
+        text: str | None = None,
+        methods: str | Sequence[str] = (),
+        seeds: int | None = None,
+    ) -> BenchReply:
+        """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
+        return self._ask(BenchReply, "bench", locals())
+
+    def reproduce(
+        self,
+        result: Path | str,
+        *,
+        runs: int = 8,
+        tolerance: float = 0.02,
+    ) -> ReproduceReply:
+        """Run some of a saved benchmark's runs again and compare them within a tolerance."""
+        return self._ask(ReproduceReply, "reproduce", locals())
 
     def doctor(
         self,

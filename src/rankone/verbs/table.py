@@ -9,6 +9,7 @@ from rankone.core.fields import Request
 from rankone.render.reply import Reply
 from rankone.verbs import (
     adapting,
+    benchmarking,
     checking,
     editing,
     examining,
@@ -33,6 +34,7 @@ THEMES = (
     adapting,
     sharing,
     measuring,
+    benchmarking,
     checking,
 )
 # Of which kind a verb's request is, its own model says: what is asked by name is checked by that (Verb.request).

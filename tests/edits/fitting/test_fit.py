@@ -194,6 +194,8 @@ def test_a_lora_equals_a_plain_fit_on_the_weights(model, methods, retain):
 class Bigram(nn.Module):
     """Three tokens; the next one's odds after 0 are ½ ¼ ¼, after 1 they are .1 .8 .1, after 2 all equal."""
 
+    config = SimpleNamespace(vocab_size=3)
+
     def __init__(self):
         super().__init__()
         self.h = nn.ModuleList([nn.Linear(3, 3, bias=False)])
@@ -278,6 +280,8 @@ def test_forget_and_retain_rows_are_taken_in_order_and_round_again(monkeypatch):
 
     monkeypatch.setattr(Bigram, "forward", watched)
     runs = [Run(forget, 0, 1.0, 0.1), Run(forget.rows(0, 2), 1, 1.0, 0.1)]
+    retain.prepared(["h.0"])
+    seen.clear()
     fit_many(model, Push(), runs, retain, exact(steps=4))
     assert [ids.tolist() for ids in seen[::2]] == [
         [[0, 1], [0, 1]],
@@ -392,6 +396,7 @@ CHANGES = {
     "patience": 1,
     "target": "expected",
     "cap": "mean",
+    "objective": "learn",
     "retain_rows": 3,
     "forget_rows": 2,
     "autocast": True,
@@ -401,8 +406,34 @@ CHANGES = {
 @pytest.mark.parametrize("field", list(FitConfig.model_fields))
 def test_every_field_changes_the_fit(model, methods, runs, retain, field):
     assert field in CHANGES, f"say in CHANGES how '{field}' changes a fit"
+    # Other objectives know no cap by token.
+    cap = "mean" if field == "objective" else "token"
     found = [
         fit_many(model, methods["scales"], runs[3:4], retain, config)[0].parameters["alpha"]
-        for config in (exact(steps=8), exact(**{"steps": 8, field: CHANGES[field]}))
+        for config in (
+            exact(**{"steps": 8, "cap": cap}),
+            exact(**{"steps": 8, "cap": cap, field: CHANGES[field]}),
+        )
     ]
     assert not torch.equal(*found)
+
+
+def test_a_run_that_diverges_may_stay_where_it_was(model, methods, runs, retain):
+    bad = Run(runs[1].forget, 33, 1.0, math.inf)
+    good, diverged = fit_many(
+        model, methods["scales"], [runs[0], bad], retain, exact(steps=6), keep_diverged=True
+    )
+    assert (good.diverged, diverged.diverged) == (False, True)
+    assert diverged.steps < good.steps == 6
+    (alone,) = fit_many(model, methods["scales"], runs[:1], retain, exact(steps=6))
+    assert_equal_fits(good, alone)
+
+
+def test_runs_of_one_text_share_its_rows(model, methods, runs, retain):
+    """Two weights on one text, and another text between: each equals its own fit."""
+    same_text = [runs[3], runs[1], dataclasses.replace(runs[3], retain_weight=0.0)]
+    for run, fit in zip(
+        same_text, fit_many(model, methods["scales"], same_text, retain, exact()), strict=True
+    ):
+        (alone,) = fit_many(model, methods["scales"], [run], retain, exact())
+        assert_equal_fits(fit, alone)

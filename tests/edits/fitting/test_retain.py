@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.helpers import VOCAB, probe, simple_mlp
+from tests.helpers import simple_mlp
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.retain import RetainText
 from rankone.text.blocks import Blocks
-
-
-def test_the_remainder_is_the_base_mass_outside_the_tokens_kept():
-    model = simple_mlp()
-    blocks = Blocks(probe(2, 6), torch.tensor([[0, 1, 1, 1, 1, 1], [0, 1, 1, 0, 0, 0]], dtype=torch.bool))
-    text = RetainText(model, blocks, top=10)
-    odds = model(blocks.ids).logits.softmax(-1).detach()
-    outside = (1 - odds.topk(10).values.sum(-1))[blocks.present]
-    assert text.remainder == pytest.approx(float(outside.mean()), abs=1e-5)
-    assert text.base.ids.shape == (2, 6, 10)
-    assert RetainText(model, blocks).base.ids.shape == (2, 6, VOCAB)
 
 
 def test_domains_take_turns_row_by_row():

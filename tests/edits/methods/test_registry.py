@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed
-from tests.helpers import simple_mlp
+from tests.helpers import probe, simple_mlp
 
 from rankone.core.errors import RankOneError
+from rankone.edits.adapters import adapted
+from rankone.edits.fitting.passes.forward import LowRankChange
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
+from rankone.edits.methods.pruned import selective
 from rankone.edits.methods.registry import kind_named, kinds
+from rankone.models.anatomy import leaf_of
 from rankone.models.sites import site_named, weight_of
+from rankone.parts.moments import collect_moments
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +24,50 @@ def target():
     model = simple_mlp()
     parts = decomposed(model, "random")
     chosen = ["h.1.mlp.down_proj:3"]
-    return Target(model, parts, chosen[0], parts.names()[:16], lambda: parts.chosen(chosen))
+    several = [*parts.names()[:70], "h.1.mlp.down_proj:4", "h.1.mlp.down_proj:7"]
+
+    def moments(sites):
+        return tuple(
+            collect_moments(model, sites, ids, ids >= 0) for ids in (probe(2, 9), probe(3, 8, seed=1))
+        )
+
+    sharpened = lambda: parts.chosen(chosen)  # noqa: E731
+    return Target(model, parts, chosen[0], several, sharpened, moments, parts.names()[5:40])
+
+
+ORDER = (
+    *("scalar", "sharpened", "neuron", "top16", "lora_r1", "lora_r1_local", "lora_r4", "lora_r16"),
+    *("read", "spanned", "write", "write_read", "ia3", "full", "full_local"),
+    *("ascent", "grad_diff", "npo", "simnpo", "task_vector", "means_ablated", "pruned"),
+    *("scalar_inverted", "scalar_positive", "scalar_zero", "specific16", "top4", "top64"),
+    *("contrast", "discriminant", "random", "singular"),
+)
+# Linear in what is trained; of `write_read` one side is scaled, and no scale of `scalar_positive` falls below 0.
+LINEAR = [name for name in ORDER if name not in ("write_read", "scalar_positive")]
+TRAINED = [name for name in ORDER if kinds()[name].trained]
 
 
 def test_the_methods_are_those_of_the_folder():
-    assert list(kinds()) == ["scalar", "sharpened", "neuron", "top16", "lora_r1", "lora_r1_local"]
-    assert len({kind.slot for kind in kinds().values()}) == len(kinds())
+    assert tuple(kinds()) == ORDER
+    assert {kind.slot for kind in kinds().values()} <= set(range(8))
 
 
 def test_an_unknown_method_offers_the_nearest():
-    with pytest.raises(RankOneError, match=r"unknown method 'lora'; there are scalar, .*Nearest: lora_r1"):
+    with pytest.raises(RankOneError, match=r"unknown method 'lora'; there are scalar, .*Nearest: .*lora_r1"):
         kind_named("lora")
 
 
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_method_has_two_starts_that_differ(name, target):
     starts = kinds()[name].starts(target)
     assert len(starts) == 2
     first, second = (s.start(1, [0]) for s in starts)
     assert any(not torch.equal(first[k], second[k]) for k in first)
-    assert all(s.name == name for s in starts)
+    own = {"ascent", "grad_diff", "npo", "simnpo", "task_vector"}
+    assert all(s.name == ("lora_r1" if name in own else name) for s in starts)
 
 
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", LINEAR)
 def test_a_size_scales_the_change(name, target):
     method = kinds()[name].starts(target)[0]
     generator = torch.Generator().manual_seed(0)
@@ -54,15 +80,114 @@ def test_a_size_scales_the_change(name, target):
 
 
 def test_only_one_scale_is_a_direction_without_a_fit(target):
-    fixed = {name: kind.starts(target)[0].fixed for name, kind in kinds().items()}
-    assert fixed == {
-        "scalar": True,
-        "sharpened": True,
-        "neuron": True,
-        "top16": False,
-        "lora_r1": False,
-        "lora_r1_local": False,
+    fixed = {name for name in TRAINED if kinds()[name].starts(target)[0].fixed}
+    one = {name for name in TRAINED if kinds()[name].one_scale}
+    assert fixed == one
+    assert {"scalar", "neuron", "random", "discriminant"} <= one
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_edit_changes_the_model_as_the_stack_does(name, target):
+    """Two runs in one forward equal two models whose weights hold the edits."""
+    method = kinds()[name].starts(target)[0]
+    generator = torch.Generator().manual_seed(1)
+    start = {k: p.detach() for k, p in method.start(2, [0, 1]).items()}
+    drawn = {k: p + 0.1 * torch.randn(p.shape, generator=generator) for k, p in start.items()}
+    ids = probe(2, 7)
+    with adapted(target.model, method, drawn, 2), torch.no_grad():
+        together = target.model(ids.repeat(2, 1)).logits.unflatten(0, (2, -1))
+    for run in range(2):
+        with method.edit(drawn, run).applied(target.model), torch.no_grad():
+            alone = target.model(ids).logits
+        torch.testing.assert_close(together[run], alone, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_two_halves_of_a_change_are_the_change(name, target):
+    method = kinds()[name].starts(target)[0]
+    if not isinstance(method, LowRankChange):
+        pytest.skip("it has no halves")
+    drawn = {k: torch.randn(p.shape) for k, p in method.start(2, [0, 1]).items()}
+    for site in method.sites():
+        x = torch.randn(2, 5, site_named(target.model, site).d_in)
+        expected = method.change(site, drawn, x)
+        found = method.inner(site, drawn, x) @ method.outer(site, drawn)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        shared = method.inner(site, drawn, x[:1])
+        torch.testing.assert_close(shared[-1], method.inner(site, drawn, x[:1].expand(2, -1, -1))[-1])
+
+
+def test_a_positive_scale_is_suppressed_or_amplified_never_inverted(target):
+    method = kind_named("scalar_positive").starts(target)[0]
+    assert method.scales({"alpha": torch.tensor([[-0.25]])}, 0) == {target.single: 0.25}
+    assert method.resized({"alpha": torch.tensor([0.5])}, 4.0)["alpha"].tolist() == [0.0]
+    assert method.resized({"alpha": torch.tensor([3.0])}, 2.0)["alpha"].tolist() == [5.0]
+
+
+@pytest.mark.parametrize(("name", "alpha"), [("scalar_zero", 0.0), ("scalar_inverted", -1.0)])
+def test_scales_that_are_set(target, name, alpha):
+    (method,) = kind_named(name).starts(target)
+    assert method.scales(method.start(1, [0]), 0) == {target.single: alpha}
+
+
+def test_trained_sides_turn_the_part(target):
+    """W + ΔW holds (u + δu)(v + δv)ᵀ in place of u vᵀ."""
+    method = kind_named("write_read").starts(target)[0]
+    v, u = target.parts.vectors(target.single)
+    drawn = {"write": torch.randn(1, len(u)), "read": torch.randn(1, len(v))}
+    (factors,) = method.edit(drawn, 0).factors.values()
+    expected = torch.outer(u + drawn["write"][0], v + drawn["read"][0]) - torch.outer(u, v)
+    torch.testing.assert_close(factors.write @ factors.read, expected)
+
+
+def test_a_span_is_of_parts_that_write_as_wide(target):
+    method = kind_named("spanned").starts(target)[0]
+    u = target.parts.vectors(target.single)[1]
+    assert method.basis.shape[1] == len(u)
+    assert torch.equal(method.basis[0], u)
+
+
+def test_ia3_scales_keys_values_and_what_mlp_outputs_read(target):
+    method = kind_named("ia3").starts(target)[0]
+    assert {leaf_of(site) for site in method.sites()} == {"k_proj", "v_proj", "down_proj"}
+    start = {k: p.detach() for k, p in method.start(1, [0]).items()}
+    start["l:h.0.mlp.down_proj"][0, 3] = 3.0
+    factors = method.edit(start, 0).factors["h.0.mlp.down_proj"]
+    weight = weight_of(site_named(target.model, "h.0.mlp.down_proj"))
+    expected = torch.zeros_like(weight)
+    expected[:, 3] = 2 * weight[:, 3]
+    torch.testing.assert_close(factors.write @ factors.read, expected)
+
+
+def test_selective_pruning_takes_out_the_neurons_that_answer_most_to_the_forget_text(target):
+    """2% of 80 neurons are two: those with the largest ratio of mean squares."""
+    sites = [site_named(target.model, f"h.{i}.mlp.down_proj") for i in range(2)]
+    wanted, others = target.moments(sites)
+    ratios = {
+        f"neuron/{s.name}:{i}": float(wanted[s.name].mean_square[i] / others[s.name].mean_square[i])
+        for s in sites
+        for i in range(40)
     }
+    assert selective(target) == sorted(ratios, key=lambda name: -ratios[name])[:2]
+    (method,) = kind_named("pruned").starts(target)
+    assert set(method.scales(method.start(1, [0]), 0).values()) == {0.0}
+
+
+def test_controls_lie_in_the_parts_own_matrix(target):
+    for name in ("random", "singular", "contrast", "discriminant"):
+        (site,) = kind_named(name).starts(target)[0].sites()
+        assert site == target.site
+    ablated = kind_named("means_ablated").starts(target)[0]
+    assert {leaf_of(site) for site in ablated.sites()} == {"o_proj", "down_proj"}
+
+
+def test_a_method_that_reads_text_says_so_where_there_is_none(target):
+    bare = Target(target.model, target.parts, target.single)
+    for name in ("contrast", "pruned", "means_ablated"):
+        with pytest.raises(RankOneError, match="needs text to read: run it as a job"):
+            kind_named(name).starts(bare)
+    with pytest.raises(RankOneError, match="'top4' needs parts that are ranked"):
+        kind_named("top4").starts(bare)
 
 
 @pytest.mark.parametrize(

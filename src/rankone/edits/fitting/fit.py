@@ -2,6 +2,7 @@
 
 Objective of a run (the published experiment, whose cap and weighting are not stated in full), λ its weight:
     L = max(0, margin · ln V − CE_forget) + λ · KL(base ‖ edited) on retain text.
+Other forget terms: objective.py.
 CE_forget is `sampled` (of the tokens that follow) or `expected` (of the base model's own next-token distribution at the
 forget tokens): the expectation of the same quantity without the luck of which token came next, which at a budget of
 four tokens decides over the sign of the fit. The cap acts on the mean CE of a run (`mean`) or on each term (`token`).
@@ -15,19 +16,24 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.edits.adapters import Method, adapted
+from rankone.edits.adapters import Method
 from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.forget import ForgetText, refuse_empty
+from rankone.edits.fitting.objective import removal_loss
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, FitConfig, Run
 from rankone.metrics.cross_entropy import prediction_losses
-from rankone.metrics.top_tokens import top_kl
+from rankone.models.output import vocabulary_size
 from rankone.runtime.progress import Meter
+
+# Once so small a share of the stack still moves, those that stand still leave it.
+STILL = 0.75
+ROWS_AT_ONCE = 8
 
 
 def fit_many(
@@ -37,11 +43,13 @@ def fit_many(
     retain: RetainText,
     config: FitConfig,
     bar: Meter | None = None,
+    keep_diverged: bool = False,
 ) -> list[Fit]:
     """Fit all runs together on the model's device; each result equals the fit of that run alone (up to rounding of
     batched products).
 
-    Raises RankOneError naming the run when a loss is not finite.
+    Raises RankOneError naming the run when a loss is not finite; with `keep_diverged` that run stops there instead, and
+    its Fit says so.
     """
     refuse_empty([(run.seed, run.forget) for run in runs])
     device = next(model.parameters()).device
@@ -49,25 +57,26 @@ def fit_many(
         name: p.detach().to(device).requires_grad_(True)
         for name, p in method.start(len(runs), [run.seed for run in runs]).items()
     }
-    adam = StackedAdam(parameters, [run.learning_rate for run in runs], config.patience)
-    weights = torch.tensor([run.retain_weight for run in runs], device=device)
-    margins = torch.tensor([run.margin for run in runs], device=device)
-    forget = ForgetText(model, [run.forget for run in runs], config.target, config.forget_rows)
-    with adapted(model, method, parameters, len(runs)):
-        for step in range(config.steps):
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-                removal = _forget_loss(model, forget, step, margins, config)
-                damage = _retain_loss(model, retain, len(runs), step, config)
-            loss = removal + weights * damage
-            _refuse_infinite(loss, runs, step)
-            adam.step(loss, step)
+    adam = StackedAdam(parameters, [run.learning_rate for run in runs], config.patience, keep_diverged)
+    loss, fits = _Loss(model, method, runs, retain, config), dict[int, Fit]()
+    for step in range(config.steps):
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+            losses = loss.at(step, adam)
+        bad = ~torch.isfinite(losses)
+        if bad.any() and not keep_diverged:
+            _refuse_infinite(losses, [runs[i] for i in adam.runs.tolist()], step)
+        adam.step(losses, step, bad)
+        if bar is not None:
+            bar.advance(1)
+        if not adam.active.any():
             if bar is not None:
-                bar.advance(1)
-            if not adam.active.any():
-                if bar is not None:
-                    bar.advance(config.steps - step - 1)
-                break
-    return _results(method, runs, adam)
+                bar.advance(config.steps - step - 1)
+            break
+        if adam.active.float().mean() < STILL:
+            fits |= _results(method, runs, adam, (~adam.active).nonzero().flatten().tolist())
+            adam.keep(adam.active.nonzero().flatten())
+    fits |= _results(method, runs, adam, list(range(len(adam.runs))))
+    return [fits[i] for i in range(len(runs))]
 
 
 def _refuse_infinite(loss: Float[Tensor, " runs"], runs: Sequence[Run], step: int) -> None:
@@ -80,41 +89,76 @@ def _refuse_infinite(loss: Float[Tensor, " runs"], runs: Sequence[Run], step: in
         )
 
 
-def _forget_loss(
-    model: PreTrainedModel, forget: ForgetText, step: int, margins: Float[Tensor, " runs"], config: FitConfig
-) -> Float[Tensor, " runs"]:
-    ids, targets, scored = forget.rows(step)
-    logits = model(input_ids=ids, use_cache=False).logits
-    cap = margins * math.log(logits.shape[-1])
-    runs = len(ids) // config.forget_rows
-    weight = scored.float().view(runs, -1)
-    count = weight.sum(1).clamp_min(1)
-    each = prediction_losses(logits, targets).view(runs, -1)
-    if config.cap == "token":
-        return (F.relu(cap.unsqueeze(1) - each) * weight).sum(1) / count
-    return F.relu(cap - (each * weight).sum(1) / count)
+class _Loss:
+    """The loss of every run that is stacked, at a step."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        method: Method,
+        runs: Sequence[Run],
+        retain: RetainText,
+        config: FitConfig,
+    ) -> None:
+        device = next(model.parameters()).device
+        self.method, self.config, self.retain = method, config, retain
+        self.weights = torch.tensor([run.retain_weight for run in runs], device=device)
+        self.caps = torch.tensor([run.margin for run in runs], device=device) * math.log(
+            vocabulary_size(model)
+        )
+        self.forget = ForgetText(device, [run.forget for run in runs], config.target, config.forget_rows)
+        self.forward, self.held = retain.prepared(method.sites())
+        self.text = self.forward.prepare(self.forget.ids, config.target == "sampled")
+        self.base = _base(model, self.forget.ids) if config.objective == "npo" else None
+
+    def at(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
+        """Removal and weighted damage."""
+        return self._removal(step, adam) + self.weights[adam.runs] * self._damage(step, adam)
+
+    def _removal(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
+        index, scored = self.forget.rows(step, adam.runs)
+        tokens = scored.sum((1, 2)).float()
+        weights = scored.float() / tokens.clamp_min(1).view(-1, 1, 1)
+        caps = self.caps[adam.runs]
+        if self.config.cap == "token":
+            each = self.forward.each(self.text, index, self.method, adam.parameters)
+            return (F.relu(caps.view(-1, 1, 1) - each) * weights).sum((1, 2))
+        surprise = self.forward.weighted(self.text, index, weights, self.method, adam.parameters)
+        base = (
+            (self.base[index] * weights).sum((1, 2)) if self.base is not None else torch.zeros_like(surprise)
+        )
+        return removal_loss(self.config.objective, surprise, base, tokens, caps)
+
+    def _damage(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
+        rows = self.retain.rows(step, self.config.retain_rows).unsqueeze(0)
+        present = self.retain.present[rows]
+        weights = present.float() / present.sum()
+        surprise = self.forward.weighted(self.held, rows, weights, self.method, adam.parameters)
+        return surprise - (self.held.entropy[rows] * weights).sum()
 
 
-def _retain_loss(
-    model: PreTrainedModel, retain: RetainText, runs: int, step: int, config: FitConfig
-) -> Float[Tensor, " runs"]:
-    rows = retain.rows(step, config.retain_rows)
-    ids, present, base = retain.ids[rows], retain.present[rows], retain.base.rows(rows)
-    logits = model(input_ids=ids.repeat(runs, 1), use_cache=False).logits.unflatten(0, (runs, -1))
-    kl = torch.stack([top_kl(base, edited) for edited in logits])
-    return (kl * present).sum((1, 2)) / present.sum()
+def _base(model: PreTrainedModel, ids: Int[Tensor, "rows t"]) -> Float[Tensor, "rows t"]:
+    """What the unchanged model finds of the tokens that follow, nats; of a row's last position nothing that counts."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                prediction_losses(model(input_ids=rows, use_cache=False).logits, rows.roll(-1, dims=1))
+                for rows in ids.split(ROWS_AT_ONCE)
+            ]
+        )
 
 
-def _results(method: Method, runs: Sequence[Run], adam: StackedAdam) -> list[Fit]:
-    """One Fit per run."""
+def _results(method: Method, runs: Sequence[Run], adam: StackedAdam, places: Sequence[int]) -> dict[int, Fit]:
+    """The fits of the runs at some places of the stack, by the number of the run."""
     final = {k: p.detach().clone() for k, p in adam.parameters.items()}
-    return [
-        Fit(
-            run,
+    return {
+        int(adam.runs[i]): Fit(
+            runs[int(adam.runs[i])],
             method.edit(final, i),
             {k: v[i] for k, v in final.items()},
             int(adam.steps[i]),
             float(adam.smoothed[i]),
+            diverged=bool(adam.diverged[i]),
         )
-        for i, run in enumerate(runs)
-    ]
+        for i in places
+    }

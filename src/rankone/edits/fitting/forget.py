@@ -9,50 +9,43 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
 from rankone.text.blocks import Blocks
 
-ROWS_AT_ONCE = 8
 Target = Literal["expected", "sampled"]
 
 
 class ForgetText:
-    """The forget rows of all runs, padded to the longest, on the model's device.
+    """The forget rows of all runs, padded to the longest, on a device; runs of one text share its rows.
 
-    scored: [rows, T], the positions whose prediction enters the loss. targets: next-token ids (`sampled`), or the base
-    model's next-token probabilities (`expected`). rows: rows that a run takes at each step.
+    ids, scored: [rows, T], and the positions whose prediction enters the loss. rows: rows that a run takes at each step.
     """
 
     def __init__(
-        self, model: PreTrainedModel, texts: Sequence[Blocks], target: Target = "expected", rows: int = 1
+        self, device: torch.device, texts: Sequence[Blocks], target: Target = "expected", rows: int = 1
     ) -> None:
-        device = next(model.parameters()).device
-        width = max(b.ids.shape[1] for b in texts)
-        self.ids = torch.cat([F.pad(b.ids, (0, width - b.ids.shape[1])) for b in texts]).to(device)
-        valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in texts]).to(device)
-        if target == "expected":
-            with torch.no_grad():
-                odds = [
-                    model(input_ids=ids, use_cache=False).logits.float().softmax(-1)
-                    for ids in self.ids.split(ROWS_AT_ONCE)
-                ]
-            self.targets: Tensor = torch.cat(odds)
-            self.scored: Bool[Tensor, "rows t"] = valid
-        else:
-            self.targets = self.ids.roll(-1, dims=1)
-            self.scored = F.pad(valid[:, 1:], (0, 1))
-        self.count = rows
+        unique = list({id(text): text for text in texts}.values())
+        width = max(b.ids.shape[1] for b in unique)
+        self.ids = torch.cat([F.pad(b.ids, (0, width - b.ids.shape[1])) for b in unique]).to(device)
+        valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in unique]).to(device)
+        self.scored: Bool[Tensor, "rows t"] = valid if target == "expected" else F.pad(valid[:, 1:], (0, 1))
+        starts, start = {}, 0
+        for text in unique:
+            starts[id(text)] = start
+            start += len(text.ids)
         self.lengths = torch.tensor([[len(b.ids)] for b in texts], device=device)
-        self.starts = self.lengths.cumsum(0) - self.lengths
-        self.turns = torch.arange(rows, device=device)
+        self.starts = torch.tensor([[starts[id(b)]] for b in texts], device=device)
+        self.count, self.turns = rows, torch.arange(rows, device=device)
 
-    def rows(self, step: int) -> tuple[Int[Tensor, "rows t"], Tensor, Bool[Tensor, "rows t"]]:
-        """Ids, targets and scored positions of one step; a run with fewer rows than asked has each of them once."""
-        index = (self.starts + (step * self.count + self.turns) % self.lengths).flatten()
-        once = (self.turns < self.lengths).flatten().unsqueeze(1)
-        return self.ids[index], self.targets[index], self.scored[index] & once
+    def rows(
+        self, step: int, runs: Int[Tensor, " some"]
+    ) -> tuple[Int[Tensor, "some rows"], Bool[Tensor, "some rows t"]]:
+        """Rows and scored positions of some runs at a step; a run with fewer rows than asked has each of them once."""
+        lengths = self.lengths[runs]
+        index = self.starts[runs] + (step * self.count + self.turns) % lengths
+        once = (self.turns < lengths).unsqueeze(2)
+        return index, self.scored[index] & once
 
 
 def refuse_empty(texts: Sequence[tuple[int, Blocks]]) -> None:

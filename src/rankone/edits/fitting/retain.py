@@ -1,8 +1,9 @@
-"""Retain text with what the base model says there: its likeliest tokens one by one, all others together."""
+"""Retain text with what the base model says there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +12,28 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.metrics.top_tokens import TOP, TopTokens, top_tokens
+from rankone.edits.fitting.passes.choose import forward_of
+from rankone.edits.fitting.passes.forward import Forward, Text
 from rankone.text.blocks import Blocks
 
-ROWS_AT_ONCE = 8
+# Kinds of edits whose kept text stays in memory.
+KEPT = 2
+
+
+class Prepared(NamedTuple):
+    """A forward, and retain text as it keeps it."""
+
+    forward: Forward
+    text: Text
 
 
 class RetainText:
-    """Rows to hold with the base model's top tokens, computed once for all runs; domains take turns row by row.
+    """Rows to hold, what the base model says there computed once for all runs; domains take turns row by row.
 
-    Lives on the model's device. top: tokens kept at each position. text: the rows by domain, for measuring. Raises
-    RankOneError where a text is empty.
+    Lives on the model's device. text: the rows by domain, for measuring. Raises RankOneError where a text is empty.
     """
 
-    def __init__(self, model: PreTrainedModel, text: Blocks | Mapping[str, Blocks], top: int = TOP) -> None:
+    def __init__(self, model: PreTrainedModel, text: Blocks | Mapping[str, Blocks]) -> None:
         domains = {"": text} if isinstance(text, Blocks) else dict(text)
         if not domains:
             raise RankOneError("no retain text is given: name at least one domain to hold.")
@@ -32,19 +41,18 @@ class RetainText:
             if blocks.tokens == 0:
                 raise RankOneError(f"the retain text{f' of {domain!r}' if domain else ''} is empty.")
         device = next(model.parameters()).device
-        self.text = domains
+        self.model, self.text = model, domains
         self.ids, self.present = (t.to(device) for t in _in_turn(list(domains.values())))
-        with torch.no_grad():
-            kept = [
-                top_tokens(model(input_ids=ids, use_cache=False).logits, top)
-                for ids in self.ids.split(ROWS_AT_ONCE)
-            ]
-        self.base = TopTokens(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
+        self._prepared: dict[tuple[str, ...], Prepared] = {}
 
-    @property
-    def remainder(self) -> float:
-        """The base's probability outside the tokens kept, mean over positions: the weight of what the KL leaves out."""
-        return float(self.base.rest.exp()[self.present].mean())
+    def prepared(self, sites: Sequence[str]) -> Prepared:
+        """The forward for edits of these sites and what it keeps of the rows; those of the last few kinds stay."""
+        key = tuple(sites)
+        if key not in self._prepared:
+            forward = forward_of(self.model, key, self.ids)
+            made = Prepared(forward, forward.prepare(self.ids))
+            self._prepared = dict([*self._prepared.items(), (key, made)][-KEPT:])
+        return self._prepared[key]
 
     def rows(self, step: int, count: int) -> Int[Tensor, " count"]:
         """The rows of one step, the same for every run, in order and round again."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rankone.core.config import Config
 from rankone.edits.fitting.forget import Target
+from rankone.edits.fitting.objective import Objective
 from rankone.edits.fitting.size import Sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.text.blocks import Blocks
@@ -25,12 +26,21 @@ class FitConfig(Config):
         default=60, gt=0, description="steps without improvement of the smoothed loss before a run stops"
     )
     target: Target = "expected"
+    objective: Objective = Field(default="uniform", description="forget term; all but uniform want `sampled`")
     cap: Literal["token", "mean"] = "mean"
     retain_rows: int = Field(default=1, gt=0, description="rows of retain text per run and step")
     forget_rows: int = Field(
         default=1, gt=0, description="rows of forget text per run and step, taken in turn"
     )
     autocast: bool = Field(default=False, description="forwards in bfloat16: faster on a GPU, less exact")
+
+    @model_validator(mode="after")
+    def _objective_of_tokens(self) -> FitConfig:
+        if self.objective != "uniform" and (self.target, self.cap) != ("sampled", "mean"):
+            raise ValueError(
+                f"the objective '{self.objective}' is of the tokens that follow: set target to sampled"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Fit:
-    """The outcome of one run. sized: why it has the size it has (size.py); None where it was left as it was fitted."""
+    """The outcome of one run. sized: why it has the size it has (size.py); None where it was left as it was fitted.
+    diverged: its loss became NaN or infinite, and it stands where it was before.
+    """
 
     run: Run
     edit: LowRankEdit
@@ -54,6 +66,7 @@ class Fit:
     steps: int
     loss: float
     sized: Sized | None = None
+    diverged: bool = False
 
 
 class Described(TypedDict):

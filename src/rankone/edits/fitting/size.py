@@ -8,8 +8,7 @@ an edit and hardly its size; retained text, of which there is plenty, tells how 
              end of a one-sided 90% interval (Student's t over its tokens) of the mean cross-entropy
     size     reached, or the limit where that is never so: with four tokens the interval is wide and retained text decides
 
-Many sizes are tried in one forward, stacked along the batch with the base model as size 0, so the KL is exact and no
-log-probabilities of the base are stored.
+Many sizes are tried in one forward, stacked along the batch (passes/forward.py).
 """
 
 from __future__ import annotations
@@ -20,21 +19,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import t as student
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rankone.edits.adapters import adapted
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.passes.choose import forward_of
+from rankone.edits.fitting.passes.forward import Forward, Text
+from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.lowrank import Factors, LowRankEdit
-from rankone.metrics.kl import Prediction
 from rankone.models.output import vocabulary_size
 from rankone.text.blocks import Blocks
 
 CONFIDENCE = 0.9
-# Sizes in one forward; logits held at a time.
-AT_ONCE, LOGITS_AT_ONCE = 5, 2**25
+# Sizes in one forward; positions, and logits where they are held whole, at a time.
+AT_ONCE, POSITIONS_AT_ONCE, LOGITS_AT_ONCE = 5, 2**13, 2**25
 # The first sizes tried; where all of them are within the tolerance, or none, the search goes on by this range.
 COARSE = (0.25, 1.0, 4.0, 16.0)
 LARGEST, SMALLEST = 2.0**8, 2.0**-16
@@ -82,7 +82,7 @@ class Sized:
 
 
 class _Multiples:
-    """A fitted edit at several sizes at once, one run each: what `adapted` puts in place."""
+    """A fitted edit at several sizes at once, one run each: the change that a forward adds."""
 
     def __init__(self, edit: LowRankEdit, device: torch.device) -> None:
         self.factors = {s: Factors(*(f.to(device) for f in pair)) for s, pair in edit.factors.items()}
@@ -93,36 +93,60 @@ class _Multiples:
     def change(
         self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
-        write, read = self.factors[site]
-        moved = (x.to(read.dtype) @ read.T) @ write.T
-        return (parameters["size"].to(moved).view(-1, 1, 1) * moved).to(x.dtype)
+        return (self.inner(site, parameters, x) @ self.outer(site, parameters)).to(x.dtype)
+
+    def inner(
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "own n d_in"]
+    ) -> Float[Tensor, "runs n r"]:
+        read = self.factors[site].read
+        return parameters["size"].to(read).view(-1, 1, 1) * (x.to(read) @ read.T)
+
+    def outer(self, site: str, parameters: Mapping[str, Tensor]) -> Float[Tensor, "1 r d_out"]:  # noqa: ARG002
+        return self.factors[site].write.T.unsqueeze(0)
+
+
+class Held:
+    """Retained text by domain, as the forward for edits of some sites keeps it: made once for many edits of them."""
+
+    def __init__(self, model: PreTrainedModel, sites: Sequence[str], retain: Mapping[str, Blocks]) -> None:
+        self.model, self.blocks = model, dict(retain)
+        device = next(model.parameters()).device
+        few = next(iter(self.blocks.values())).ids.to(device)
+        self.forward = forward_of(model, sites, few)
+        self.texts = {d: self.forward.prepare(b.ids.to(device)) for d, b in self.blocks.items()}
 
 
 def damages(
-    model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], retain: Mapping[str, Blocks]
+    model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], retain: Mapping[str, Blocks] | Held
 ) -> Float[Tensor, "domains sizes"]:
-    """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64, exact)."""
-    kl = torch.zeros(len(retain), len(sizes), dtype=torch.float64)
-    for row, text in enumerate(retain.values()):
-        for logits, index in _stacked(model, edit, [0.0, *sizes], text):
-            present = text.present[index].to(logits.device)
-            base = Prediction(logits[0][present])
-            for i in range(len(sizes)):
-                kl[row, i] += base.kl(logits[i + 1][present]).sum(dtype=torch.float64).cpu()
-        kl[row] /= int(text.present.sum())
+    """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64)."""
+    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
+    kl = torch.zeros(len(held.blocks), len(sizes), dtype=torch.float64)
+    for row, (domain, blocks) in enumerate(held.blocks.items()):
+        text = held.texts[domain]
+        for values, index in _stacked(held.forward, text, model, edit, sizes):
+            present = blocks.present[index.to(blocks.ids.device)].to(values.device)
+            each = (values - text.entropy[index])[:, present]
+            kl[row] += each.sum(1, dtype=torch.float64).cpu()
+        kl[row] /= int(blocks.present.sum())
     return kl
 
 
 def removals(
-    model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], forget: Blocks
+    model: PreTrainedModel,
+    edit: LowRankEdit,
+    sizes: Sequence[float],
+    forget: Blocks,
+    forward: Forward | None = None,
 ) -> list[Removal]:
     """What forget text says at each size: the cross-entropy that the base's own predictions there expect (fit.py)."""
+    ids = forget.ids.to(next(model.parameters()).device)
+    forward = forward or forward_of(model, edit.sites, ids)
     each: list[list[Tensor]] = [[] for _ in sizes]
-    for logits, index in _stacked(model, edit, [0.0, *sizes], forget):
-        scored = forget.valid[index].to(logits.device)
-        base = Prediction(logits[0][scored])
+    for values, index in _stacked(forward, forward.prepare(ids), model, edit, sizes):
+        scored = forget.valid[index.to(forget.ids.device)].to(values.device)
         for i in range(len(sizes)):
-            each[i].append(base.cross_entropy(logits[i + 1][scored]).double().cpu())
+            each[i].append(values[i][scored].double().cpu())
     return [_removal(torch.cat(values)) for values in each]
 
 
@@ -135,33 +159,36 @@ def _removal(values: Float[Tensor, " tokens"]) -> Removal:
 
 
 def _stacked(
-    model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], text: Blocks
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """(logits [sizes, rows, t, vocab], indices of the rows) of a few rows at a time, all sizes in one forward."""
-    device = next(model.parameters()).device
-    method, values = _Multiples(edit, device), torch.tensor(sizes, device=device)
-    rows = max(1, LOGITS_AT_ONCE // (len(sizes) * text.ids.shape[1] * vocabulary_size(model)))
-    with torch.no_grad(), adapted(model, method, {"size": values}, len(sizes)):
-        for index in torch.arange(len(text.ids)).split(rows):
-            ids = text.ids[index.to(text.ids.device)].to(device)
-            logits = model(input_ids=ids.repeat(len(sizes), 1), use_cache=False).logits
-            yield logits.unflatten(0, (len(sizes), -1)), index
+    forward: Forward, text: Text, model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float]
+) -> Iterator[tuple[Float[Tensor, "sizes rows t"], Int[Tensor, " rows"]]]:
+    """(cross-entropy against the base at every position, indices of the rows) of some rows at a time, all sizes at once."""
+    device = text.ids.device
+    method, parameters = _Multiples(edit, device), {"size": torch.tensor(sizes, device=device)}
+    positions = POSITIONS_AT_ONCE
+    if isinstance(forward, WholeForward):
+        positions = LOGITS_AT_ONCE // vocabulary_size(model)
+    rows = max(1, positions // (len(sizes) * text.ids.shape[1]))
+    with torch.no_grad():
+        for index in torch.arange(len(text.ids), device=device).split(rows):
+            yield forward.each(text, index.unsqueeze(0), method, parameters), index
 
 
 def find_limit(
-    model: PreTrainedModel, edit: LowRankEdit, retain: Mapping[str, Blocks], tolerance: float
+    model: PreTrainedModel, edit: LowRankEdit, retain: Mapping[str, Blocks] | Held, tolerance: float
 ) -> Limit:
     """The largest size up to which no retained domain's KL exceeds `tolerance` (nats per token), to 2%.
 
     The first crossing counts: what comes back below the tolerance further out is not trusted.
     """
 
+    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
+
     def worst(sizes: Sequence[float]) -> list[float]:
-        return damages(model, edit, sizes, retain).max(0).values.tolist()
+        return damages(model, edit, sizes, held).max(0).values.tolist()
 
     size, bounded = first_crossing(worst, tolerance)
-    kl = damages(model, edit, [size], retain)[:, 0].tolist()
-    return Limit(size, dict(zip(retain, kl, strict=True)), bounded)
+    kl = damages(model, edit, [size], held)[:, 0].tolist()
+    return Limit(size, dict(zip(held.blocks, kl, strict=True)), bounded)
 
 
 def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float) -> tuple[float, bool]:
@@ -220,17 +247,18 @@ def size_edit(
     model: PreTrainedModel,
     edit: LowRankEdit,
     forget: Blocks,
-    retain: Mapping[str, Blocks],
+    retain: Mapping[str, Blocks] | Held,
     aim: Aim,
     limit: Limit | None = None,
 ) -> Sized:
     """The size of an edit by the rule above. limit: of this edit, where it is known already (it costs most)."""
-    limit = limit or find_limit(model, edit, retain, aim.tolerance)
+    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
+    limit = limit or find_limit(model, edit, held, aim.tolerance)
     low, high = 0.0, limit.size
     sizes = [high / 2**k for k in range(AT_ONCE, -1, -1)]
     reached = False
     while high > 0:
-        removed = removals(model, edit, sizes, forget)
+        removed = removals(model, edit, sizes, forget, held.forward)
         first = next((i for i, r in enumerate(removed) if r.lower >= aim.target), None)
         if first is None:
             break
@@ -240,7 +268,7 @@ def size_edit(
             break
         ratio = (high / low) ** (1 / (AT_ONCE + 1))
         sizes = [low * ratio**i for i in range(1, AT_ONCE + 2)]
-    return _at(model, edit, high, forget, retain, reached, limit)
+    return _at(model, edit, high, forget, held, reached, limit)
 
 
 def _at(
@@ -248,13 +276,13 @@ def _at(
     edit: LowRankEdit,
     size: float,
     forget: Blocks,
-    retain: Mapping[str, Blocks],
+    held: Held,
     reached: bool,
     limit: Limit,
 ) -> Sized:
     """An edit at its final size, measured there."""
-    (removal,) = removals(model, edit, [size], forget)
+    (removal,) = removals(model, edit, [size], forget, held.forward)
     if size == limit.size:
         return Sized(size, removal, limit.damage, reached, limit)
-    kl = damages(model, edit, [size], retain)[:, 0].tolist()
-    return Sized(size, removal, dict(zip(retain, kl, strict=True)), reached, limit)
+    kl = damages(model, edit, [size], held)[:, 0].tolist()
+    return Sized(size, removal, dict(zip(held.blocks, kl, strict=True)), reached, limit)

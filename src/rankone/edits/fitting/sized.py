@@ -16,7 +16,7 @@ from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, FitConfig, Run
-from rankone.edits.fitting.size import Limit, find_limit, size_edit
+from rankone.edits.fitting.size import Held, Limit, find_limit, size_edit
 from rankone.runtime.progress import Meter
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
@@ -39,11 +39,11 @@ def fit_sized(
     """
     best: list[Fit | None] = [None] * len(runs)
     for method in starts:
-        limit = None
+        limit, held = None, Held(model, method.sites(), retain.text)
         for i, fit in _directions(model, method, runs, retain, config):
             if method.fixed and limit is None:
-                limit = find_limit(model, fit.edit, retain.text, aim.tolerance)
-            sized = _brought_to_size(model, method, fit, retain, aim, limit)
+                limit = find_limit(model, fit.edit, held, aim.tolerance)
+            sized = _brought_to_size(model, method, fit, held, aim, limit)
             kept = best[i]
             if kept is None or _merit(sized, aim) > _merit(kept, aim):
                 best[i] = sized
@@ -74,10 +74,10 @@ def _directions(
 
 
 def _brought_to_size(
-    model: PreTrainedModel, method: Method, fit: Fit, retain: RetainText, aim: Aim, limit: Limit | None
+    model: PreTrainedModel, method: Method, fit: Fit, held: Held, aim: Aim, limit: Limit | None
 ) -> Fit:
     capped = aim.model_copy(update={"cap": fit.run.margin})
-    sized = size_edit(model, fit.edit, fit.run.forget, retain.text, capped, limit)
+    sized = size_edit(model, fit.edit, fit.run.forget, held, capped, limit)
     parameters = method.resized(fit.parameters, sized.size)
     edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
     return replace(fit, edit=edit, parameters=parameters, sized=sized)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
+from rankone.edits.fitting.objective import Objective
+from rankone.models.sites import Site
 from rankone.parts.book import Named
+from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
 
 
@@ -16,7 +20,9 @@ from rankone.parts.parts import Parts
 class Target:
     """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest.
 
-    sharpened: gives the single part with its read direction refitted, where there is text to refit it on.
+    several, specific: by importance contrast, and by specificity over all domains, best first. sharpened: gives the single
+    part with its read direction refitted, where there is text to refit it on. moments: gives those of some sites on the text
+    to forget, and the mean of those on the other trained domains, likewise.
     """
 
     model: PreTrainedModel
@@ -24,6 +30,14 @@ class Target:
     single: str
     several: Sequence[str] = ()
     sharpened: Callable[[], Parts] | None = None
+    moments: Callable[[Sequence[Site]], tuple[Moments, Moments]] | None = None
+    specific: Sequence[str] = ()
+
+    def require_moments(self, sites: Sequence[Site], method: str) -> tuple[Moments, Moments]:
+        """The moments of some sites; RankOneError, naming the method, where there is no text."""
+        if self.moments is None:
+            raise RankOneError(f"the method '{method}' needs text to read: run it as a job.")
+        return self.moments(sites)
 
     @property
     def site(self) -> str:
@@ -38,7 +52,9 @@ class Kind:
     name: in recipes and tables. title: in figures and reports. order: its place there. slot: its
     colour and marker, 0 to 7. starts: where its fits
     start, two for each method (size and sign of the best of them decide). learning_rates, retain_weights: what
-    `select-rates` tries; the first rate is the default. one_scale: whether a single α says all of the edit.
+    `select-rates` tries; the first rate is the default. one_scale: whether a single α says all of the edit. objective:
+    what is fitted (fitting/objective.py). trained: False where the first start is the edit itself. negated: the fitted
+    change is taken away instead of added.
     """
 
     name: str
@@ -49,3 +65,6 @@ class Kind:
     learning_rates: tuple[float, ...]
     retain_weights: tuple[float, ...] = (1.0, 4.0)
     one_scale: bool = False
+    objective: Objective = "uniform"
+    trained: bool = True
+    negated: bool = False

@@ -57,8 +57,17 @@ class Lora:
         self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "runs n d_in"]
     ) -> Float[Tensor, "runs n d_out"]:
         """scale · (x Aᵀ) Bᵀ, batched over runs."""
-        down = torch.bmm(x, parameters[f"A:{site}"].transpose(1, 2).to(x))
-        return self.scale * torch.bmm(down, parameters[f"B:{site}"].transpose(1, 2).to(x))
+        return torch.bmm(self.inner(site, parameters, x), self.outer(site, parameters).to(x))
+
+    def inner(
+        self, site: str, parameters: Mapping[str, Tensor], x: Float[Tensor, "own n d_in"]
+    ) -> Float[Tensor, "runs n r"]:
+        """x Aᵀ; inputs of one run are read for all."""
+        return x @ parameters[f"A:{site}"].transpose(1, 2).to(x)
+
+    def outer(self, site: str, parameters: Mapping[str, Tensor]) -> Float[Tensor, "runs r d_out"]:
+        """scale · Bᵀ."""
+        return self.scale * parameters[f"B:{site}"].transpose(1, 2)
 
     fixed = False
 
@@ -77,8 +86,9 @@ class Lora:
         )
 
 
-def _everywhere(target: Target) -> list[Method]:
-    return [Lora(target.model, ["*"], rank=1, name="lora_r1", draw=draw) for draw in range(2)]
+def everywhere(target: Target, rank: int = 1, name: str = "lora_r1") -> list[Method]:
+    """LoRA on every site, from two random starts."""
+    return [Lora(target.model, ["*"], rank, name=name, draw=draw) for draw in range(2)]
 
 
 def _at_the_part(target: Target) -> list[Method]:
@@ -86,6 +96,8 @@ def _at_the_part(target: Target) -> list[Method]:
 
 
 KINDS = (
-    Kind("lora_r1", "LoRA rank 1", 3, 1, _everywhere, (0.003, 0.001)),
+    Kind("lora_r1", "LoRA rank 1", 3, 1, everywhere, (0.003, 0.001)),
+    Kind("lora_r4", "LoRA rank 4", 5, 4, lambda t: everywhere(t, 4, "lora_r4"), (0.003, 0.001)),
+    Kind("lora_r16", "LoRA rank 16", 6, 7, lambda t: everywhere(t, 16, "lora_r16"), (0.001, 0.003)),
     Kind("lora_r1_local", "LoRA rank 1, one matrix", 4, 2, _at_the_part, (0.01, 0.003, 0.03)),
 )

@@ -1,21 +1,88 @@
-"""One scale per part: a single part, or the sixteen that rank highest, started on both sides of 1."""
+"""One scale per part: a single part, or those that rank highest, started on both sides of 1; and scales that are set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.methods.kind import Kind, Target
-from rankone.edits.scales import both_signs
+from rankone.edits.scales import FIRST_STEP, Scales, both_signs
+
+# Where a scale that may not be negative starts: half way to nothing, and as far above 1 as any.
+HALF = 0.5
+
+
+class Positive(Scales):
+    """Scales that cannot be negative, α = |a|: a part is suppressed or amplified, never inverted."""
+
+    def alphas(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "runs components"]:
+        """|a| of every component."""
+        return parameters["alpha"].abs()
+
+    def resized(self, parameters: Mapping[str, Tensor], size: float) -> dict[str, Tensor]:
+        """1 + size · (α − 1), at least 0."""
+        return {"alpha": (1 + size * (parameters["alpha"].abs() - 1)).clamp_min(0.0)}
 
 
 def _single(target: Target) -> list[Method]:
     return both_signs(target.parts, [target.single], "scalar")
 
 
-def _several(target: Target) -> list[Method]:
-    return both_signs(target.parts, list(target.several), "top16")
+def _positive(target: Target) -> list[Method]:
+    starts = (HALF, 1 + FIRST_STEP)
+    return [Positive(target.parts, [target.single], "scalar_positive", start) for start in starts]
+
+
+def _set_to(alpha: float, name: str, target: Target) -> list[Method]:
+    return [Scales(target.parts, [target.single], name, alpha)]
+
+
+def _several(count: int, name: str, target: Target) -> list[Method]:
+    return both_signs(target.parts, _enough(target.several, count, name), name)
+
+
+def _specific(target: Target) -> list[Method]:
+    return both_signs(target.parts, _enough(target.specific, 16, "specific16"), "specific16")
+
+
+def _enough(names: object, count: int, method: str) -> list[str]:
+    chosen = list(names)[:count]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    if not chosen:
+        raise RankOneError(f"the method '{method}' needs parts that are ranked: run it as a job.")
+    return chosen
 
 
 KINDS = (
     Kind("scalar", "one scalar", 0, 0, _single, (0.5,), (1.0,), one_scale=True),
-    Kind("top16", "top-16 scalars", 2, 3, _several, (0.1, 0.03)),
+    Kind("scalar_positive", "one scalar, α ≥ 0", 12, 3, _positive, (0.5,), (1.0,), one_scale=True),
+    Kind(
+        "scalar_zero",
+        "α = 0, not fitted",
+        12,
+        5,
+        lambda t: _set_to(0.0, "scalar_zero", t),
+        (1.0,),
+        (1.0,),
+        one_scale=True,
+        trained=False,
+    ),
+    Kind(
+        "scalar_inverted",
+        "α = −1, not fitted",
+        12,
+        7,
+        lambda t: _set_to(-1.0, "scalar_inverted", t),
+        (1.0,),
+        (1.0,),
+        one_scale=True,
+        trained=False,
+    ),
+    Kind("top4", "top-4 scalars", 13, 4, lambda t: _several(4, "top4", t), (0.1, 0.03)),
+    Kind("top16", "top-16 scalars", 2, 3, lambda t: _several(16, "top16", t), (0.1, 0.03)),
+    Kind("top64", "top-64 scalars", 13, 5, lambda t: _several(64, "top64", t), (0.1, 0.03)),
+    Kind("specific16", "16 most specific scalars", 13, 6, _specific, (0.1, 0.03)),
 )

@@ -1,0 +1,142 @@
+"""The forward that starts at the first edited site and ends before the unembedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.decomposition.check import equal_outputs
+from rankone.edits.adapters import Change
+from rankone.edits.fitting.passes.forward import Text, runs_of
+from rankone.edits.fitting.passes.surprise import Unembedding
+from rankone.edits.fitting.passes.untouched import Passing, Untouched, stand_ins, untouched, watched
+from rankone.models.modules import StandIn, replaced
+
+ROWS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class LateText:
+    """Rows with what no site touches, and the targets as mean rows of the unembedding and mean biases."""
+
+    ids: Int[Tensor, "rows t"]
+    entropy: Float[Tensor, "rows t"]
+    rows: Float[Tensor, "rows t d"]
+    biases: Float[Tensor, "rows t"]
+    kept: Mapping[str, Tensor]
+    hidden: Float[Tensor, "rows t d"]
+
+
+class _Held(StandIn):
+    """Stands for the unembedding and hands on its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class LateForward:
+    """A model whose linear unembedding `head` (a path) is its last layer, with stand-ins for sites and what precedes them.
+
+    `starts_late` is False where what precedes them could not be kept.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, sites: Sequence[str], head: str, few: Int[Tensor, "rows t"]
+    ) -> None:
+        self.model, self.sites = model, tuple(sites)
+        self.calls = watched(model, few)
+        self.head = Unembedding(cast(nn.Linear, model.get_submodule(head)))
+        self._held = {head: _Held(model.get_submodule(head))}
+        self.passing = Passing()
+        self._place(untouched(model, sites, few, self.calls))
+        if not self._replays(few):
+            self._place(Untouched())
+
+    def _place(self, plan: Untouched) -> None:
+        self.plan = plan
+        self._placed = {**self._held, **stand_ins(self.model, self.sites, plan, self.passing)}
+
+    @property
+    def starts_late(self) -> bool:
+        """Whether anything is kept."""
+        return bool(self.plan.kept)
+
+    def _replays(self, few: Tensor) -> bool:
+        """Whether what was kept gives the hidden states of the whole forward."""
+        with torch.no_grad():
+            whole, kept = self._clean(few)
+            index = torch.arange(len(few), device=few.device)
+            return equal_outputs(self._hidden(few, index, kept), whole)
+
+    def _run(self, ids: Tensor) -> Float[Tensor, "rows t d"]:
+        with replaced(self.model, self._placed):
+            return self.model(input_ids=ids, use_cache=False).logits
+
+    def _clean(self, ids: Tensor) -> tuple[Float[Tensor, "rows t d"], dict[str, Tensor]]:
+        """Hidden states of the unchanged model, and what its stand-ins saw."""
+        now = self.passing
+        now.method, now.kept, now.seen = None, None, {}
+        hidden = self._run(ids)
+        seen, now.seen = now.seen, {}
+        return hidden, seen
+
+    def _hidden(
+        self,
+        ids: Tensor,
+        index: Int[Tensor, " all"],
+        kept: Mapping[str, Tensor],
+        method: Change | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Float[Tensor, "all t d"]:
+        now = self.passing
+        now.kept, now.index, now.method = kept, index, method
+        now.parameters, now.runs = parameters or {}, runs_of(parameters) if parameters else 1
+        try:
+            return self._run(ids[index])
+        finally:
+            now.kept = now.index = now.method = None
+            now.parameters = {}
+
+    def prepare(self, ids: Int[Tensor, "rows t"], following: bool = False) -> LateText:
+        """See `Forward`."""
+        with torch.no_grad():
+            parts = [self._clean(rows) for rows in ids.split(ROWS_AT_ONCE)]
+            hidden = torch.cat([hidden for hidden, _ in parts])
+            kept = {name: torch.cat([seen[name] for _, seen in parts]) for name in parts[0][1]}
+            rows, biases, entropy = self.head.targets(hidden.flatten(0, 1))
+            if following:
+                rows, biases = self.head.following(ids.roll(-1, dims=1).flatten())
+                entropy = torch.zeros_like(entropy)
+        shape = ids.shape
+        return LateText(
+            ids, entropy.view(shape), rows.view(*shape, -1), biases.view(shape), kept, hidden.detach()
+        )
+
+    def each(
+        self, text: Text, index: Int[Tensor, "own rows"], method: Change, parameters: Mapping[str, Tensor]
+    ) -> Float[Tensor, "runs rows t"]:
+        """See `Forward`."""
+        assert isinstance(text, LateText)
+        runs = runs_of(parameters)
+        rows = index.expand(runs, -1).flatten()
+        hidden = self._hidden(text.ids, rows, text.kept, method, parameters)
+        targets = text.rows[rows].flatten(0, 1)
+        values = self.head.surprise(hidden.flatten(0, 1), targets) - text.biases[rows].flatten()
+        return values.view(runs, -1, text.ids.shape[1])
+
+    def weighted(
+        self,
+        text: Text,
+        index: Int[Tensor, "own rows"],
+        weights: Float[Tensor, "own rows t"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+    ) -> Float[Tensor, " runs"]:
+        """See `Forward`."""
+        return (self.each(text, index, method, parameters) * weights).sum((1, 2))

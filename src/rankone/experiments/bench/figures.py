@@ -1,0 +1,73 @@
+"""F1 to F4 and A1 to A4 of the published experiment: the demo's figures on the benchmark's rows, with other methods each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.tables import chosen_weights
+from rankone.experiments.figures import off_target, trade_off
+from rankone.experiments.tables import RUNS, Row
+
+
+class Panel(NamedTuple):
+    """One published figure: its kind and the methods it shows."""
+
+    kind: str
+    methods: tuple[str, ...]
+    about: str
+
+
+PANELS: Mapping[str, Panel] = {
+    "F1": Panel("trade-off", ("top16", "lora_r1"), "top-16 scalars against LoRA rank 1"),
+    "F2": Panel("off-target", ("top16", "lora_r1"), "what else top-16 scalars and LoRA rank 1 change"),
+    "F3": Panel("trade-off", ("scalar", "lora_r1"), "one scalar against LoRA rank 1"),
+    "F4": Panel(
+        "off-target", ("scalar", "top16", "lora_r1"), "what else one scalar, top-16 and LoRA rank 1 change"
+    ),
+    "A1": Panel("trade-off", ("scalar", "lora_r1", "lora_r4"), "LoRA rank 4 added"),
+    "A2": Panel("off-target", ("scalar", "top16", "lora_r1", "lora_r4"), "what else, with LoRA rank 4"),
+    "A3": Panel("trade-off", ("scalar", "lora_r1", "lora_r1_local"), "localised LoRA added"),
+    "A4": Panel("off-target", ("scalar", "lora_r1", "lora_r1_local"), "what else, with localised LoRA"),
+}
+
+
+def panel_rows(rows: Sequence[Row], panel: Panel, retain_set: str, stage: str) -> list[dict[str, object]]:
+    """The rows a figure draws, in the columns of the demo's table: every λ of trade-offs, else the chosen one."""
+    weights = chosen_weights(rows)
+    chosen = [
+        row
+        for row in rows
+        if row["method"] in panel.methods and row["retain_set"] == retain_set and row["stage"] == stage
+    ]
+    if panel.kind == "off-target":
+        chosen = [
+            row
+            for row in chosen
+            if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
+        ]
+    return [{name: row[name] for name in RUNS.names} for row in chosen]
+
+
+def drawn(rows: Sequence[Row], panel: Panel, aim: Aim) -> Figure:
+    """A published figure from the rows of `panel_rows`."""
+    return trade_off(rows, aim) if panel.kind == "trade-off" else off_target(rows, aim)
+
+
+def frontier(
+    rows: Sequence[Row], methods: Sequence[str], retain_set: str, stage: str
+) -> list[dict[str, object]]:
+    """The rows of all methods at their largest shared budget, every λ: the forget–retain frontier in one panel."""
+    shown = [
+        row
+        for row in rows
+        if row["method"] in methods and row["retain_set"] == retain_set and row["stage"] == stage
+    ]
+    budgets = [{row["budget"] for row in shown if row["method"] == method} for method in methods]
+    shared = set.intersection(*budgets) if budgets else set()
+    if not shared:
+        return []
+    return [{name: row[name] for name in RUNS.names} for row in shown if row["budget"] == max(shared)]

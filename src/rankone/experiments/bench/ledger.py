@@ -1,0 +1,82 @@
+"""The results of single runs, one file each under its key: what is there is not run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from rankone.core.artifact import read_json, write_json
+from rankone.core.config import Record
+from rankone.experiments.bench.cells import Cell
+
+
+class DomainResult(Record):
+    """One domain of one run, on test (or, in tuning, validation) text, nats per token.
+
+    error: standard error of the rise over passages. rise_p99: 99th percentile of the rise of single tokens.
+    bits: bits per byte of the edited model.
+    """
+
+    ce_base: float
+    ce: float
+    error: float | None
+    rise_p99: float
+    bits: float
+
+    @property
+    def rise(self) -> float:
+        """How far the cross-entropy rose."""
+        return self.ce - self.ce_base
+
+
+class Stage(Record):
+    """An edit as fitted, or brought to the size of the rule; size: its multiple of the fitted one.
+
+    reached: whether the forget text itself told that it is at its target. validation, test: by domain.
+    """
+
+    size: float
+    alpha: float | None
+    validation: dict[str, DomainResult]
+    test: dict[str, DomainResult] = Field(default_factory=dict)
+    reached: bool | None = None
+
+
+class Outcome(Record):
+    """A finished run. start: which of the method's starts had the lower loss. error: why it failed, else None.
+
+    A run that failed has no stages; one that diverged stands where it last was finite.
+    """
+
+    cell: Cell
+    key: str
+    start: int = 0
+    steps: int = 0
+    loss: float = float("nan")
+    diverged: bool = False
+    error: str | None = None
+    fitted: Stage | None = None
+    sized: Stage | None = None
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> str:
+        """`ok`, `diverged` or `failed`."""
+        return "failed" if self.error is not None else "diverged" if self.diverged else "ok"
+
+
+class Ledger:
+    """The folder of finished runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, key: str) -> Outcome | None:
+        """A finished run; None where it has not run. RankOneError for a damaged file."""
+        path = self.folder / f"{key}.json"
+        return Outcome.checked(read_json(path), str(path)) if path.is_file() else None
+
+    def add(self, outcome: Outcome) -> None:
+        """Write a finished run, atomically."""
+        write_json(self.folder / f"{outcome.key}.json", outcome.plain())

@@ -1,0 +1,112 @@
+"""Many edits of the same sites measured on the same text at once, by the forward that fits use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rankone.edits.adapters import Method
+from rankone.edits.fitting.passes.choose import forward_of
+from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
+from rankone.experiments.bench.ledger import DomainResult
+from rankone.metrics.cross_entropy import PassageLosses, prediction_losses
+from rankone.metrics.damage import damage
+from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
+
+# Runs × positions in one forward.
+AT_ONCE = 2**13
+ROWS_AT_ONCE = 8
+QUANTILE = 0.99
+
+
+@dataclass(frozen=True)
+class Base:
+    """A text with the unchanged model's losses. each: [rows, T], at the position before each token. scored: likewise.
+
+    bytes_per_token: of the text's scored tokens, UTF-8.
+    """
+
+    blocks: Blocks
+    each: Float[Tensor, "rows t"]
+    scored: Bool[Tensor, "rows t"]
+    bytes_per_token: float
+
+    @property
+    def passages(self) -> PassageLosses:
+        """Losses by row."""
+        return PassageLosses(_sums(self.each, self.scored), self.scored.sum(1).cpu())
+
+
+def _sums(each: Float[Tensor, "rows t"], scored: Bool[Tensor, "rows t"]) -> Float[Tensor, " rows"]:
+    return torch.where(scored, each, 0.0).double().sum(1).cpu()
+
+
+def base_of(workspace: Workspace, blocks: Blocks) -> Base:
+    """What the unchanged model makes of a text."""
+    model = workspace.model
+    with torch.no_grad():
+        each = torch.cat(
+            [
+                prediction_losses(model(input_ids=ids, use_cache=False).logits, ids.roll(-1, dims=1))
+                for ids in blocks.ids.split(ROWS_AT_ONCE)
+            ]
+        )
+    scored = F.pad(blocks.valid[:, 1:], (0, 1))
+    texts = [
+        workspace.tokenizer.decode(ids[valid]) for ids, valid in zip(blocks.ids, blocks.valid, strict=True)
+    ]
+    size = sum(len(str(text).encode()) for text in texts)
+    return Base(blocks, each, scored, size / max(1, blocks.tokens))
+
+
+class Measure:
+    """Texts by domain as the forward for some sites keeps them."""
+
+    def __init__(self, model: PreTrainedModel, sites: Sequence[str], bases: Mapping[str, Base]) -> None:
+        self.bases = dict(bases)
+        few = next(iter(self.bases.values())).blocks.ids
+        self.forward: Forward = forward_of(model, sites, few)
+        self._texts: dict[str, Text] = {}
+
+    def results(self, method: Method, parameters: Mapping[str, Tensor]) -> list[dict[str, DomainResult]]:
+        """For every run stacked in the parameters, its result by domain."""
+        results: list[dict[str, DomainResult]] = [{} for _ in range(runs_of(parameters))]
+        for domain, base in self.bases.items():
+            if domain not in self._texts:
+                self._texts[domain] = self.forward.prepare(base.blocks.ids, following=True)
+            each = self._each(self._texts[domain], method, parameters)
+            for run, values in enumerate(each):
+                results[run][domain] = _result(base, values)
+        return results
+
+    def _each(
+        self, text: Text, method: Method, parameters: Mapping[str, Tensor]
+    ) -> Float[Tensor, "runs rows t"]:
+        rows = max(1, AT_ONCE // (runs_of(parameters) * text.ids.shape[1]))
+        with torch.no_grad():
+            pieces = [
+                self.forward.each(text, index.unsqueeze(0), method, parameters)
+                for index in torch.arange(len(text.ids), device=text.ids.device).split(rows)
+            ]
+        return torch.cat(pieces, dim=1)
+
+
+def _result(base: Base, each: Float[Tensor, "rows t"]) -> DomainResult:
+    edited = PassageLosses(_sums(each, base.scored), base.scored.sum(1).cpu())
+    change = damage(base.passages, edited)
+    rises = (each - base.each)[base.scored].float()
+    return DomainResult(
+        ce_base=change.base,
+        ce=change.edited,
+        error=change.error,
+        rise_p99=float(torch.quantile(rises, QUANTILE)),
+        bits=change.edited / math.log(2) / base.bytes_per_token,
+    )

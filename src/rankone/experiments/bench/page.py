@@ -1,0 +1,149 @@
+"""The folder's tables, figures and page, drawn from its runs: nothing is computed here that the tables do not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rankone.core.artifact import write_json, write_text
+from rankone.experiments.bench.figures import PANELS, Panel, drawn, frontier, panel_rows
+from rankone.experiments.bench.ledger import Outcome
+from rankone.experiments.bench.run import BenchRecord
+from rankone.experiments.bench.shown import (
+    accounts_table,
+    damage_table,
+    failed_table,
+    rates_table,
+    successes_table,
+    verdict_table,
+)
+from rankone.experiments.bench.tables import (
+    BENCH,
+    FITS,
+    SUMMARY,
+    bench_rows,
+    fit_rows,
+    gathered,
+    summary_rows,
+)
+from rankone.experiments.bench.verdicts import Cells, Verdict, judge
+from rankone.experiments.figures import trade_off
+from rankone.experiments.measure import Rollout
+from rankone.experiments.names import method_name
+from rankone.experiments.tables import RUNS, Row, write_table
+from rankone.render.figures import Drawing, drawing
+from rankone.render.pages import rendered
+from rankone.render.tables import Table
+from rankone.text.domains import domain_name
+
+STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
+ROLLOUTS = "rollouts.json"
+
+
+def write_results(
+    out: Path, record: BenchRecord, outcomes: Sequence[Outcome], rollouts: Mapping[str, Sequence[Rollout]]
+) -> list[Verdict]:
+    """Write the tables, `rollouts.json`, figures with their CSV, and `index.html`; the verdicts of the first retain set."""
+    aim, fits = record.aim, fit_rows(outcomes)
+    write_table(out / "fits.parquet", fits, FITS)
+    measured: list[dict[str, Any]] = bench_rows(outcomes, aim, record.config.cap)
+    texts = {method: [dict(row) for row in texts_of] for method, texts_of in rollouts.items()}
+    write_json(out / ROLLOUTS, texts)
+    if measured:
+        write_table(out / "bench.parquet", measured, BENCH)
+        write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
+    verdicts = _verdicts(record, measured, rollouts)
+    write_json(out / "verdicts.json", {k: [v.plain() for v in texts_of] for k, texts_of in verdicts.items()})
+    write_text(out / "index.html", _page(out, record, fits, measured, verdicts, rollouts))
+    return next(iter(verdicts.values()), [])
+
+
+def _verdicts(
+    record: BenchRecord, rows: Sequence[Row], rollouts: Mapping[str, Sequence[Rollout]]
+) -> dict[str, list[Verdict]]:
+    """By retain set, fits as they came."""
+    cells = gathered(rows, "fitted")
+    return {name: judge(Cells(cells, name, record.aim), rollouts) for name in record.config.retain}
+
+
+def _page(
+    out: Path,
+    record: BenchRecord,
+    fits: Sequence[Row],
+    measured: Sequence[Row],
+    verdicts: Mapping[str, Sequence[Verdict]],
+    rollouts: Mapping[str, Sequence[Rollout]],
+) -> str:
+    forget = domain_name(record.config.forget)
+    stages = [s for s in STAGES if any(row["stage"] == s for row in measured)]
+    sections = [
+        {
+            "id": f"{name}-{stage}",
+            "title": f"Retained: {', '.join(map(domain_name, record.config.retain[name]))}; {STAGES[stage]}",
+            "tables": _tables(measured, fits, record, name, stage),
+            "figures": _figures(out, measured, record, name, stage),
+        }
+        for name in record.config.retain
+        for stage in stages
+    ]
+    return rendered(
+        "bench.html",
+        title=f"RankOne: methods that remove {forget}, beside each other",
+        part=f"The part: {record.part} ({record.label}).",
+        verdicts=[(name, verdict_table(written)) for name, written in verdicts.items()],
+        sections=sections,
+        rates=rates_table(record),
+        accounts=accounts_table(record),
+        failed=failed_table(fits),
+        rollouts=[
+            {**dict(row), "name": f"{method_name(method)}, {domain_name(row.domain)}"}
+            for method, written in rollouts.items()
+            for row in written
+        ],
+        sides=(("before", "before"), ("after", "after")),
+        facts=[(key, str(value)) for key, value in {**record.identities, **record.provenance}.items()],
+    )
+
+
+def _tables(
+    rows: Sequence[Row], fits: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+) -> list[Table]:
+    cells = [cell for cell in gathered(rows, stage, fits) if cell.retain_set == retain_set]
+    return [successes_table(cells, record.aim), damage_table(cells, record.aim)]
+
+
+def _figures(
+    out: Path, rows: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+) -> list[Drawing]:
+    """The published figures whose methods all ran, each beside the CSV of what it draws, and the frontier of all methods."""
+    made = []
+    for name, panel in PANELS.items():
+        if set(panel.methods) <= set(record.config.methods):
+            made.append(_drawn(out, f"{name}-{retain_set}-{stage}", panel, rows, record, retain_set, stage))
+    fitted = [m for m in record.config.methods if any(r["method"] == m and r["stage"] == stage for r in rows)]
+    shared = frontier(rows, fitted, retain_set, stage)
+    if shared:
+        name = f"frontier-{retain_set}-{stage}"
+        made.append(_saved(out, name, trade_off(shared, record.aim), shared, "All methods, every weight λ."))
+    return made
+
+
+def _drawn(
+    out: Path, name: str, panel: Panel, rows: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+) -> Drawing:
+    chosen = panel_rows(rows, panel, retain_set, stage)
+    return _saved(
+        out, name, drawn(chosen, panel, record.aim), chosen, f"{name.partition('-')[0]}: {panel.about}."
+    )
+
+
+def _saved(out: Path, name: str, figure: Figure, rows: Sequence[Row], about: str) -> Drawing:
+    """The figure as SVG, and the rows that it draws as CSV."""
+    made = drawing(figure, name, about, about)
+    write_text(out / "figures" / f"{name}.svg", made.file)
+    table = Table.of(name, RUNS.names, [[row[column] for column in RUNS.names] for row in rows])
+    write_text(out / "figures" / f"{name}.csv", table.to_csv())
+    return made

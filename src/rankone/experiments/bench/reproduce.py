@@ -1,0 +1,99 @@
+"""A saved benchmark run again, some of its runs, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from rankone.core.claims import scratch_folder
+from rankone.core.config import Record
+from rankone.core.errors import RankOneError
+from rankone.experiments.bench.cells import Cell
+from rankone.experiments.bench.ledger import Ledger, Outcome
+from rankone.experiments.bench.run import RUNS, Benchmark, read_record
+from rankone.experiments.bench.tables import FITS
+from rankone.experiments.tables import read_table
+from rankone.opening import OpenOptions
+
+CE_TOLERANCE = 0.02
+"""Nats per token by which a cross-entropy of a run may differ: Adam divides by small gradients, so rounding grows."""
+BASE_TOLERANCE = 1e-3
+"""The same for the unchanged model, where nothing grows."""
+
+
+class Compared(Record):
+    """One run again: the largest difference of a cross-entropy, edited and base, and of α; same: within tolerance."""
+
+    cell: Cell
+    ce_apart: float
+    base_apart: float
+    alpha_apart: float | None
+    same: bool
+
+
+class Reproduction(Record):
+    """The runs compared, and what the machine or the code says otherwise. changed: identities that differ."""
+
+    runs: tuple[Compared, ...]
+    changed: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def same(self) -> bool:
+        """Whether every run came out within tolerance on the same model, parts and text."""
+        return not self.changed and all(run.same for run in self.runs)
+
+
+def reproduce(
+    out: Path, runs: int, tolerance: float = CE_TOLERANCE, computed: OpenOptions | None = None
+) -> Reproduction:
+    """Run `runs` of a saved benchmark's runs again, spread over its grid, in a scratch folder, and compare.
+
+    RankOneError where the folder holds no finished run.
+    """
+    record = read_record(out)
+    before = _finished(out)
+    if not before:
+        raise RankOneError(f"'{out}' holds no finished run: finish it with `rankone bench`.")
+    step = max(1, len(before) // runs)
+    chosen = before[::step][:runs]
+    with scratch_folder(out) as scratch:
+        again = Benchmark(record.config, scratch, computed)
+        changed = {
+            name: f"{old} was, {again.identities.get(name)} is"
+            for name, old in record.identities.items()
+            if again.identities.get(name) != old
+        }
+        compared = [_compared(old, _again(again, old.cell), tolerance) for old in chosen]
+    return Reproduction(runs=tuple(compared), changed=changed)
+
+
+def _finished(out: Path) -> list[Outcome]:
+    """The grid's runs with figures, in the order of the table."""
+    keys = dict.fromkeys(r["key"] for r in read_table(out / "fits.parquet", FITS) if r["status"] == "ok")
+    outcomes = (Ledger(out / RUNS).find(key) for key in keys)
+    return [outcome for outcome in outcomes if outcome is not None and outcome.fitted is not None]
+
+
+def _again(benchmark: Benchmark, cell: Cell) -> Outcome:
+    (outcome,) = benchmark.outcomes([cell], "grid", f"{cell.method} again")
+    return outcome
+
+
+def _compared(old: Outcome, new: Outcome, tolerance: float) -> Compared:
+    assert old.fitted is not None
+    if new.fitted is None:
+        return Compared(
+            cell=old.cell, ce_apart=float("inf"), base_apart=float("inf"), alpha_apart=None, same=False
+        )
+    pairs = [(old.fitted.test[d], new.fitted.test[d]) for d in old.fitted.test]
+    ce, base = _most([a.ce - b.ce for a, b in pairs]), _most([a.ce_base - b.ce_base for a, b in pairs])
+    alphas = old.fitted.alpha, new.fitted.alpha
+    alpha = None if alphas[0] is None or alphas[1] is None else abs(alphas[0] - alphas[1])
+    same = ce <= tolerance and base <= BASE_TOLERANCE
+    return Compared(cell=old.cell, ce_apart=ce, base_apart=base, alpha_apart=alpha, same=same)
+
+
+def _most(differences: Sequence[float]) -> float:
+    return max(map(abs, differences), default=0.0)

@@ -1,0 +1,121 @@
+"""The tables of a benchmark as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.run import BenchRecord
+from rankone.experiments.bench.tables import Cellwise, interval
+from rankone.experiments.bench.verdicts import Verdict
+from rankone.experiments.names import domain_names, method_name, method_order
+from rankone.experiments.tables import DAMAGE_BAR, Row
+from rankone.metrics.wilson import wilson_interval
+from rankone.render.columns import Column
+from rankone.render.tables import Table
+from rankone.text.domains import domain_name
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """The published claims and what became of each."""
+    rows = [[v.claim, v.verdict, v.figures] for v in verdicts]
+    caption = "Decided only where 95% intervals part: of shares of seeds (Wilson), of rises over seeds (Student's t)."
+    return Table.of("What the published experiment claims", ["claim", "here", "figures"], rows, caption)
+
+
+def successes_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
+    """Seeds that succeed, by method and budget, at the λ chosen on validation text."""
+    budgets = sorted({cell.budget for cell in cells})
+    by_place = {(cell.method, cell.budget): cell for cell in cells}
+    rows = []
+    for method in method_order([cell.method for cell in cells]):
+        said = [_count(by_place.get((method, budget)), aim) for budget in budgets]
+        rows.append([method_name(method), *said])
+    rule = (
+        f"{domain_name(aim.domain)} at ≥ .98 of chance and {domain_names(aim.retain)} up by < {DAMAGE_BAR:g}"
+    )
+    return Table.of(
+        f"Seeds that succeed, by {domain_name(aim.domain)} tokens",
+        ["method", *(f"{budget:,}" for budget in budgets)],
+        rows,
+        f"Success: {rule}. In brackets the 95% interval of the share. λ chosen on validation text.",
+    )
+
+
+def _count(cell: Cellwise | None, aim: Aim) -> str | None:
+    if cell is None:
+        return None
+    good, count = cell.successes(aim), len(cell.seeds)
+    low, high = wilson_interval(good / count, count)
+    return f"{good}/{count} ({low:.2f}–{high:.2f})" + (f", {cell.failed} failed" if cell.failed else "")
+
+
+def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
+    """Rise of every domain by method and budget: mean over seeds and its interval."""
+    domains = list(dict.fromkeys(d for cell in cells for seed in cell.seeds.values() for d in seed))
+    order = method_order([cell.method for cell in cells])
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (order.index(cell.method), cell.budget)):
+        alphas = [a for a in cell.values(aim.domain, "alpha")]
+        scale = None if not alphas else f"{min(alphas):.3g} to {max(alphas):.3g}".replace("-", "−")
+        shown = [_rise(cell, domain) for domain in domains]
+        rows.append([method_name(cell.method), cell.budget, f"{cell.retain_weight:g}", scale, *shown])
+    columns = ["method", Column("tokens", ","), "λ", "α", *(f"{domain_name(d)}" for d in domains)]
+    caption = "Rise of cross-entropy on test text, nats per token: mean over seeds ± half its 95% interval."
+    return Table.of("What each changes", columns, rows, caption)
+
+
+def _rise(cell: Cellwise, domain: str) -> str | None:
+    values = cell.values(domain, "rise")
+    if not values:
+        return None
+    mean, (_, high) = sum(values) / len(values), interval(values)
+    said = f"{mean:+.3f}" + ("" if high is None else f" ± {high - mean:.3f}")
+    return said.replace("-", "−")
+
+
+def rates_table(record: BenchRecord) -> Table:
+    """The learning rate chosen for every method, retain set and budget."""
+    budgets = list(record.config.budgets)
+    rows = [
+        [
+            method_name(method),
+            name,
+            record.tuning_runs.get(method, 0),
+            *(f"{rates[b].learning_rate:g}" for b in budgets),
+        ]
+        for method, by_retain in record.rates.items()
+        for name, rates in by_retain.items()
+    ]
+    columns = ["method", "retain set", "tuning runs", *(f"{budget:,}" for budget in budgets)]
+    return Table.of("Selected learning rates", columns, rows, "Chosen on validation text, by budget; Adam.")
+
+
+def accounts_table(record: BenchRecord) -> Table:
+    """Tokens of the text to forget that were spent before a fit sees its budget."""
+    rows = [[what, count] for what, count in record.spent.items()]
+    rows.append(["the decomposition itself", "see its recipe: it is trained on all domains"])
+    title = f"{domain_name(record.config.forget)} tokens spent beside the budget"
+    caption = "Methods that use the picked part, or parts of text, spent these; LoRA everywhere did not."
+    return Table.of(title, ["for", "tokens"], rows, caption)
+
+
+def failed_table(rows: Sequence[Row]) -> Table | None:
+    """Runs that failed or diverged; None where all came to an end."""
+    failed = {row["key"]: row for row in rows if row["status"] != "ok"}
+    if not failed:
+        return None
+    shown = [
+        [
+            method_name(r["method"]),
+            r["retain_set"],
+            r["budget"],
+            r["seed"],
+            f"{r['retain_weight']:g}",
+            r["status"],
+            r["error_message"] or "",
+        ]
+        for r in failed.values()
+    ]
+    columns = ["method", "retain set", "tokens", "seed", "λ", "what", "why"]
+    return Table.of("Runs that failed or diverged", columns, shown)

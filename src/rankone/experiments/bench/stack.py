@@ -1,0 +1,185 @@
+"""One stack of runs of one method and retain set: fitted from every start, the better kept, sized, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rankone.core.errors import RankOneError
+from rankone.edits.adapters import Method
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.fitting.size import Held, size_edit
+from rankone.edits.fitting.sized import width_groups
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.kind import Kind
+from rankone.edits.methods.registry import kind_named
+from rankone.experiments.bench.cells import Cell
+from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
+from rankone.experiments.bench.measuring import Base, Measure
+from rankone.experiments.job import Job
+
+
+class Bench:
+    """A method under a retain set: its starts, and its measures on validation and test text.
+
+    edits: those of the last stack, as fitted.
+    """
+
+    def __init__(self, job: Job, method: str, cap: float, texts: Mapping[str, Mapping[str, Base]]) -> None:
+        self.job, self.kind, self.cap = job, kind_named(method), cap
+        self.starts: Sequence[Method] = job.starts(method)
+        sites = self.starts[0].sites()
+        model = job.workspace.model
+        self.measures = {split: Measure(model, sites, bases) for split, bases in texts.items()}
+        self._held: Held | None = None
+        self.edits: dict[Cell, LowRankEdit] = {}
+
+    @property
+    def held(self) -> Held:
+        """Retained text for sizing."""
+        if self._held is None:
+            job = self.job
+            self._held = Held(job.workspace.model, self.starts[0].sites(), job.retain_text.text)
+        return self._held
+
+    def run(self, cells: Sequence[Cell], keys: Sequence[str], sized: bool) -> list[Outcome]:
+        """Outcomes of the cells, in their order. What RankOne refuses is told as the failure of every run of the stack."""
+        clock = time.monotonic()
+        try:
+            outcomes = self._run(cells, sized)
+        except RankOneError as error:
+            outcomes = [Outcome(cell=cell, key="", error=str(error)) for cell in cells]
+        seconds = (time.monotonic() - clock) / len(cells)
+        return [
+            outcome.model_copy(update={"key": key, "seconds": seconds})
+            for outcome, key in zip(outcomes, keys, strict=True)
+        ]
+
+    def _run(self, cells: Sequence[Cell], sized: bool) -> list[Outcome]:
+        runs = [self._asked(cell) for cell in cells]
+        best = self._best(runs)
+        self.edits = {cell: fit.edit for cell, (_, fit) in zip(cells, best, strict=True)}
+        fitted = self._measured(best, [dict(fit.parameters) for _, fit in best], [1.0] * len(best))
+        stages: list[Stage | None] = [None] * len(cells)
+        if sized:
+            stages = list(self._sized(best))
+        return [
+            Outcome(
+                cell=cell,
+                key="",
+                start=start,
+                steps=fit.steps,
+                loss=fit.loss,
+                diverged=fit.diverged,
+                fitted=one,
+                sized=two,
+            )
+            for cell, (start, fit), one, two in zip(cells, best, fitted, stages, strict=True)
+        ]
+
+    def _asked(self, cell: Cell) -> Run:
+        text = self.job.forget_text(cell.budget, cell.seed)
+        return Run(text, cell.seed, cell.retain_weight, cell.learning_rate, self.cap)
+
+    def _best(self, runs: Sequence[Run]) -> list[tuple[int, Fit]]:
+        """Of every run the start with the lowest loss, and its fit."""
+        every = [self._from(method, runs) for method in self.starts]
+        return [
+            min(enumerate(fits), key=lambda item: (item[1].diverged, _number(item[1].loss), item[0]))
+            for fits in zip(*every, strict=True)
+        ]
+
+    def _from(self, method: Method, runs: Sequence[Run]) -> list[Fit]:
+        if not self.kind.trained:
+            return [_as_it_starts(method, run) for run in runs]
+        config = self.job.config.fit.model_copy(update=_objective(self.kind))
+        fits_by_run: dict[int, Fit] = {}
+        for group in width_groups(runs):
+            fits = fit_many(
+                self.job.workspace.model,
+                method,
+                [runs[i] for i in group],
+                self.job.retain_text,
+                config,
+                keep_diverged=True,
+            )
+            fits_by_run |= dict(zip(group, fits, strict=True))
+        return [
+            _negated(method, fits_by_run[i]) if self.kind.negated else fits_by_run[i]
+            for i in range(len(runs))
+        ]
+
+    def _sized(self, best: Sequence[tuple[int, Fit]]) -> list[Stage | None]:
+        sizes, reached, parameters = [], [], []
+        model = self.job.workspace.model
+        aim = self.job.aim.model_copy(update={"cap": self.cap})
+        for start, fit in best:
+            sized = size_edit(model, fit.edit, fit.run.forget, self.held, aim)
+            sizes.append(sized.size)
+            reached.append(sized.reached)
+            parameters.append(self.starts[start].resized(fit.parameters, sized.size))
+        stages = self._measured(best, parameters, sizes)
+        return [stage.model_copy(update={"reached": r}) for stage, r in zip(stages, reached, strict=True)]
+
+    def _measured(
+        self,
+        best: Sequence[tuple[int, Fit]],
+        parameters: Sequence[Mapping[str, Tensor]],
+        sizes: Sequence[float],
+    ) -> list[Stage]:
+        """Stages of fits, runs of one start together."""
+        stage_of: dict[int, Stage] = {}
+        for start, method in enumerate(self.starts):
+            places = [i for i, (chosen, _) in enumerate(best) if chosen == start]
+            if not places:
+                continue
+            stacked = {k: torch.stack([parameters[i][k] for i in places]) for k in parameters[places[0]]}
+            results = {split: measure.results(method, stacked) for split, measure in self.measures.items()}
+            for n, i in enumerate(places):
+                by_split: dict[str, dict[str, DomainResult]] = {
+                    split: by_run[n] for split, by_run in results.items()
+                }
+                alpha = _alpha(self.kind, method, parameters[i])
+                stage_of[i] = Stage(
+                    size=sizes[i],
+                    alpha=alpha,
+                    validation=by_split["validation"],
+                    test=by_split.get("test", {}),
+                )
+        return [stage_of[i] for i in range(len(best))]
+
+
+def _number(loss: float) -> float:
+    return loss if loss == loss else float("inf")
+
+
+def _objective(kind: Kind) -> dict[str, object]:
+    return (
+        {}
+        if kind.objective == "uniform"
+        else {"objective": kind.objective, "target": "sampled", "cap": "mean"}
+    )
+
+
+def _as_it_starts(method: Method, run: Run) -> Fit:
+    device = run.forget.ids.device
+    start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
+    return Fit(run, method.edit(start, 0), {k: v[0] for k, v in start.items()}, 0, float("nan"))
+
+
+def _negated(method: Method, fit: Fit) -> Fit:
+    parameters = method.resized(fit.parameters, -1.0)
+    edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
+    return Fit(fit.run, edit, parameters, fit.steps, fit.loss, fit.sized, fit.diverged)
+
+
+def _alpha(kind: Kind, method: Method, parameters: Mapping[str, Tensor]) -> float | None:
+    if not kind.one_scale:
+        return None
+    edit = {k: v.unsqueeze(0) for k, v in parameters.items()}
+    scales = getattr(method, "alphas", None)
+    return float(scales(edit)[0, 0]) if scales is not None else None

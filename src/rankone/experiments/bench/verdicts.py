@@ -1,0 +1,274 @@
+"""Which of the published claims hold here, in words; every verdict is read off the summary with its intervals.
+
+A claim holds, or does not, only where the intervals decide; else it is open. A method that was not run leaves it unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from rankone.answers.language import language_of
+from rankone.core.config import Record
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.tables import Cellwise, interval
+from rankone.experiments.measure import Rollout
+from rankone.experiments.names import method_name
+from rankone.experiments.tables import DAMAGE_BAR, needed_successes
+from rankone.metrics.wilson import wilson_interval
+from rankone.text.domains import domain_name
+
+Word = Literal["holds", "does not hold", "open", "not asked"]
+LORAS = ("lora_r1", "lora_r4")
+
+
+class Verdict(Record):
+    """A claim of the published experiment, what became of it here, and the figures that say so."""
+
+    claim: str
+    verdict: Word
+    figures: str
+
+
+class Cells:
+    """Lookups in what was gathered of one retain set and stage."""
+
+    def __init__(self, cells: Sequence[Cellwise], retain_set: str, aim: Aim) -> None:
+        self.aim = aim
+        self.at = {(c.method, c.budget): c for c in cells if c.retain_set == retain_set}
+        self.methods = list(dict.fromkeys(method for method, _ in self.at))
+
+    def budgets(self, *methods: str) -> list[int]:
+        """Budgets that all of these methods ran at."""
+        every = [{b for m, b in self.at if m == method} for method in methods]
+        return sorted(set.intersection(*every)) if every else []
+
+    def smallest(self, method: str) -> int | None:
+        """The smallest budget at which eight of nine seeds succeed."""
+        for budget in self.budgets(method):
+            cell = self.at[method, budget]
+            if cell.successes(self.aim) >= needed_successes(len(cell.seeds)):
+                return budget
+        return None
+
+    def said(self, method: str) -> str:
+        """The smallest sufficient budget in words, with the successes there or at most."""
+        budget = self.smallest(method)
+        best = max(self.budgets(method), key=lambda b: (self.at[method, b].successes(self.aim), -b))
+        cell = self.at[method, budget or best]
+        count = f"{cell.successes(self.aim)}/{len(cell.seeds)}"
+        low, high = wilson_interval(cell.successes(self.aim) / len(cell.seeds), len(cell.seeds))
+        where = f"from {budget:,} tokens" if budget else f"nowhere; most at {best:,}"
+        return f"{method_name(method)} {where} ({count}, {low:.2f} to {high:.2f})"
+
+    def share(self, method: str, budget: int) -> tuple[float, float]:
+        """Wilson interval of the share of seeds that succeed."""
+        cell = self.at[method, budget]
+        return wilson_interval(cell.successes(self.aim) / len(cell.seeds), len(cell.seeds))
+
+
+def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdict]:
+    """The claims of the published experiment, in their order."""
+    claims: list[tuple[str, Callable[[], tuple[Word, str]]]] = [
+        ("Top-16 scalars beat rank-1 LoRA at small budgets.", lambda: _beats(cells, "top16", "lora_r1", 0)),
+        ("LoRA overtakes top-16 scalars as the budget grows.", lambda: _beats(cells, "lora_r1", "top16", -1)),
+        ("With this retain set LoRA and top-16 damage other languages.", lambda: _wrecks(cells)),
+        ("Code is spared by LoRA and top-16.", lambda: _spared(cells, ("top16", *LORAS), ("code",))),
+        ("One scalar needs fewer forget tokens than LoRA.", lambda: _needs_less(cells)),
+        ("Inverting does less damage than amplifying.", lambda: _two_lines(cells)),
+        (
+            "One scalar leaves the other languages and code nearly untouched.",
+            lambda: _spared(cells, ("scalar",), _others(cells)),
+        ),
+        ("A localised LoRA does as much damage elsewhere as LoRA everywhere.", lambda: _local(cells)),
+        ("One scalar is better than parts of other sources with one scalar.", lambda: _controls(cells)),
+        (
+            "The edited model drops out of the language; others go on in theirs.",
+            lambda: _languages(cells.aim, rollouts),
+        ),
+    ]
+    return [
+        Verdict(claim=claim, verdict=word, figures=said) for claim, ask in claims for word, said in [ask()]
+    ]
+
+
+_UNASKED: tuple[Word, str] = ("not asked", "a method it needs was not run")
+
+
+def _beats(cells: Cells, one: str, other: str, place: int) -> tuple[Word, str]:
+    """Whether `one` succeeds more often than `other` at the smallest (0) or largest (−1) shared budget."""
+    budgets = cells.budgets(one, other)
+    if not budgets:
+        return _UNASKED
+    budget = budgets[place]
+    ours, theirs = cells.share(one, budget), cells.share(other, budget)
+    said = f"at {budget:,} tokens: " + "; ".join(
+        f"{method_name(m)} {cells.at[m, budget].successes(cells.aim)}/{len(cells.at[m, budget].seeds)}"
+        for m in (one, other)
+    )
+    return _apart(theirs, ours), said
+
+
+def _apart(low: tuple[float, float], high: tuple[float, float]) -> Word:
+    """Whether one interval lies below another."""
+    if low[1] < high[0]:
+        return "holds"
+    return "does not hold" if high[1] < low[0] else "open"
+
+
+def _others(cells: Cells) -> tuple[str, ...]:
+    """Evaluated domains but the one to forget and those judged."""
+    one = next(iter(cells.at.values()), None)
+    seed_rows = {} if one is None else next(iter(one.seeds.values()))
+    return tuple(d for d in seed_rows if d != cells.aim.domain and d not in cells.aim.retain)
+
+
+def _rise(
+    cells: Cells, method: str, budget: int, domain: str
+) -> tuple[float, tuple[float | None, float | None]]:
+    values = cells.at[method, budget].values(domain, "rise")
+    return sum(values) / len(values), interval(values)
+
+
+def _wrecks(cells: Cells) -> tuple[Word, str]:
+    """Whether the damage to some other language is over the bar, its interval too, at each one's largest budget."""
+    methods = [m for m in ("top16", *LORAS) if m in cells.methods]
+    languages = [d for d in _others(cells) if d != "code"]
+    if not methods or not languages:
+        return _UNASKED
+    words, said = list[Word](), []
+    for method in methods:
+        budget = cells.budgets(method)[-1]
+        worst = max(languages, key=lambda d: _rise(cells, method, budget, d)[0])
+        mean, (low, high) = _rise(cells, method, budget, worst)
+        said.append(f"{method_name(method)} at {budget:,}: {domain_name(worst)} {_with(mean, low, high)}")
+        words.append(_over(low, high, DAMAGE_BAR))
+    return _all(words), "; ".join(said)
+
+
+def _over(low: float | None, high: float | None, bar: float) -> Word:
+    if low is None or high is None:
+        return "open"
+    return "holds" if low > bar else "does not hold" if high < bar else "open"
+
+
+def _all(words: Sequence[Word]) -> Word:
+    if all(word == "holds" for word in words):
+        return "holds"
+    return "does not hold" if "does not hold" in words else "open"
+
+
+def _with(mean: float, low: float | None, high: float | None) -> str:
+    half = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
+    return f"{mean:+.3f}{half}".replace("-", "−")
+
+
+def _spared(cells: Cells, methods: Sequence[str], domains: Sequence[str]) -> tuple[Word, str]:
+    """Whether no domain's interval reaches the bar, at each method's smallest sufficient budget, else its largest."""
+    ran = [m for m in methods if m in cells.methods]
+    if not ran or not domains or any(d not in _others(cells) for d in domains):
+        return _UNASKED
+    words, said = list[Word](), []
+    for method in ran:
+        budget = cells.smallest(method) or cells.budgets(method)[-1]
+        worst = max(domains, key=lambda d: _rise(cells, method, budget, d)[0])
+        mean, (low, high) = _rise(cells, method, budget, worst)
+        over = _over(low, high, DAMAGE_BAR)
+        words.append("holds" if over == "does not hold" else "does not hold" if over == "holds" else "open")
+        said.append(
+            f"{method_name(method)} at {budget:,}: most {domain_name(worst)} {_with(mean, low, high)}"
+        )
+    return _all(words), "; ".join(said)
+
+
+def _needs_less(cells: Cells) -> tuple[Word, str]:
+    rivals = [m for m in (*LORAS, "lora_r1_local") if m in cells.methods]
+    if "scalar" not in cells.methods or not rivals:
+        return _UNASKED
+    said = "; ".join(cells.said(m) for m in ("scalar", *rivals))
+    ours = cells.smallest("scalar")
+    if ours is None:
+        return "does not hold", said
+    words = list[Word]()
+    for rival in rivals:
+        # Below what the rival needs there is no budget at which intervals could overlap unless both ran there.
+        shared = [b for b in cells.budgets("scalar", rival) if b >= ours]
+        first = shared[0] if shared else None
+        words.append(
+            "open" if first is None else _apart(cells.share(rival, first), cells.share("scalar", first))
+        )
+    return _all(words), said
+
+
+def _two_lines(cells: Cells) -> tuple[Word, str]:
+    runs = [
+        seed
+        for (method, _), cell in cells.at.items()
+        if method == "scalar"
+        for seed in cell.seeds.values()
+        if seed[cells.aim.domain]["alpha"] is not None
+    ]
+    if not runs:
+        return _UNASKED
+    sides: dict[bool, list[float]] = {True: [], False: []}
+    for seed in runs:
+        worst = max(seed[d]["rise"] or 0.0 for d in cells.aim.retain)
+        sides[(seed[cells.aim.domain]["alpha"] or 0.0) < 1].append(worst)
+    counts = f"{len(sides[True])} runs end below α = 1, {len(sides[False])} above"
+    if not all(sides.values()):
+        return "open", f"{counts}: one line alone"
+    means = {side: (sum(v) / len(v), interval(v)) for side, v in sides.items()}
+    said = "; ".join(f"{'below' if side else 'above'}: {_with(m, *i)}" for side, (m, i) in means.items())
+    below, above = means[True][1], means[False][1]
+    if None in below or None in above:
+        return "open", f"{counts}; {said}"
+    return _apart((below[0] or 0, below[1] or 0), (above[0] or 0, above[1] or 0)), f"{counts}; {said}"
+
+
+def _local(cells: Cells) -> tuple[Word, str]:
+    budgets, domains = cells.budgets("lora_r1", "lora_r1_local"), _others(cells)
+    if not budgets or not domains:
+        return _UNASKED
+    budget = budgets[-1]
+    worst = max(domains, key=lambda d: _rise(cells, "lora_r1", budget, d)[0])
+    rises = {m: _rise(cells, m, budget, worst) for m in ("lora_r1", "lora_r1_local")}
+    said = "; ".join(f"{method_name(m)} {_with(mean, *i)}" for m, (mean, i) in rises.items())
+    (_, one), (_, two) = rises["lora_r1"], rises["lora_r1_local"]
+    if None in one or None in two:
+        return "open", f"{domain_name(worst)} at {budget:,} tokens: {said}"
+    less = _apart((two[0] or 0, two[1] or 0), (one[0] or 0, one[1] or 0))
+    word: Word = "does not hold" if less == "holds" else "holds" if less == "does not hold" else "open"
+    return word, f"{domain_name(worst)} at {budget:,} tokens: {said}"
+
+
+def _controls(cells: Cells) -> tuple[Word, str]:
+    controls = [m for m in ("random", "singular", "contrast", "discriminant", "neuron") if m in cells.methods]
+    if "scalar" not in cells.methods or not controls:
+        return _UNASKED
+    budget = cells.smallest("scalar") or cells.budgets("scalar")[-1]
+    ran = [m for m in controls if (m, budget) in cells.at]
+    if not ran:
+        return _UNASKED
+    ours = cells.share("scalar", budget)
+    said = f"at {budget:,} tokens: " + "; ".join(
+        f"{method_name(m)} {cells.at[m, budget].successes(cells.aim)}/{len(cells.at[m, budget].seeds)}"
+        for m in ("scalar", *ran)
+    )
+    return _all([_apart(cells.share(m, budget), ours) for m in ran]), said
+
+
+def _languages(aim: Aim, rollouts: Mapping[str, Sequence[Rollout]]) -> tuple[Word, str]:
+    """Whether the scalar's model writes another language where it was to forget one, and the same elsewhere."""
+    texts = rollouts.get("scalar", ())
+    if not texts:
+        return _UNASKED
+    words, said = list[Word](), []
+    for row in texts:
+        guess = language_of(f"{row.after}")
+        language = "unsure" if guess is None else guess.language
+        if row.domain == aim.domain:
+            words.append("holds" if language != aim.domain else "does not hold")
+        elif row.domain != "code":
+            words.append("holds" if language == row.domain else "open" if guess is None else "does not hold")
+        said.append(f"“{row.prompt}”: {language}")
+    return _all(words), "; ".join(said)

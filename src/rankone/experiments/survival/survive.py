@@ -1,0 +1,160 @@
+"""What survives of an edit: attacks on the model as it was exported and loaded again, never on the one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from transformers import PreTrainedModel
+
+from rankone.edits.adapters import Method
+from rankone.edits.export import export_checkpoint
+from rankone.edits.fitting.fit import fit_many
+from rankone.edits.fitting.forget_text import budget_text
+from rankone.edits.fitting.retain import RetainText
+from rankone.edits.fitting.run import FitConfig, Run
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.full import Full
+from rankone.edits.methods.lora import Lora
+from rankone.experiments.measure import edited_cross_entropies
+from rankone.experiments.survival.config import Attack, SurvivalConfig, Survived
+from rankone.experiments.survival.knob import Knob
+from rankone.experiments.survival.weights import quantised
+from rankone.metrics.cross_entropy import cross_entropies
+from rankone.models.loading import load_model
+from rankone.runtime.progress import meter
+from rankone.text.blocks import Blocks
+from rankone.workspace import Workspace
+
+# Text of attacks lies apart from that of fits: their seeds do.
+FIRST_SEED = 5000
+_BITS = {"int8": 8, "int4": 4}
+
+
+def survive(workspace: Workspace, edit: LowRankEdit, config: SurvivalConfig) -> list[Survived]:
+    """A row per attack, budget and seed. The workspace's model is the one before the edit, and stays so.
+
+    Raises RankOneError where the edit does not fit the model, or the exported model is not the edited one.
+    """
+    text = workspace.text(config.measured, "test", config.tokens)
+    base = cross_entropies(workspace.model, text)
+    with TemporaryDirectory() as folder:
+        models = _Reloaded(workspace, edit, Path(folder))
+        attacks = _Attacks(workspace, models, edit, config, text)
+        edited = cross_entropies(models.plain, text)
+        rows = []
+        with meter("attacks", len(config.attacks)) as bar:
+            for attack in config.attacks:
+                rows += [
+                    _row(attack, budget, seed, after, before, unattacked, config.forget)
+                    for budget, seed, after, before, unattacked in attacks.run(attack, base, edited)
+                ]
+                bar.advance()
+    return rows
+
+
+def _row(
+    attack: Attack,
+    budget: int,
+    seed: int,
+    after: dict[str, float],
+    base: dict[str, float],
+    edited: dict[str, float],
+    forget: str,
+) -> Survived:
+    removed = edited[forget] - base[forget]
+    regained = (edited[forget] - after[forget]) / removed if abs(removed) > 1e-9 else float("nan")
+    return Survived(attack=attack, budget=budget, seed=seed, ce=after, base=base, regained=regained)
+
+
+class _Reloaded:
+    """The edited model, exported in fp32 or bf16 and loaded from its files, on the workspace's device."""
+
+    def __init__(self, workspace: Workspace, edit: LowRankEdit, folder: Path) -> None:
+        self._workspace, self._edit, self._folder = workspace, edit, folder
+        self.plain = self._made("float32", torch.float32)
+
+    def rounded(self) -> PreTrainedModel:
+        """The one whose weights were saved in bfloat16."""
+        return self._made("bfloat16", torch.bfloat16)
+
+    def _made(self, name: str, dtype: torch.dtype) -> PreTrainedModel:
+        space = self._workspace
+        export_checkpoint(space.model, space.tokenizer, self._edit, self._folder / name, dtype)
+        return load_model(self._folder / name).to(space.device)  # pyright: ignore[reportArgumentType]
+
+
+Outcome = tuple[int, int, dict[str, float], dict[str, float], dict[str, float]]
+"""budget, seed, cross-entropies after the attack, of the base, of the edited model."""
+
+
+class _Attacks:
+    def __init__(
+        self,
+        workspace: Workspace,
+        models: _Reloaded,
+        edit: LowRankEdit,
+        config: SurvivalConfig,
+        text: dict[str, Blocks],
+    ) -> None:
+        self.workspace, self.models, self.edit = workspace, models, edit
+        self.config, self.text = config, text
+
+    def run(self, attack: Attack, base: dict[str, float], edited: dict[str, float]) -> Iterator[Outcome]:
+        """What an attack leaves."""
+        if attack == "prompt":
+            late = {d: _second_half(blocks) for d, blocks in self.text.items()}
+            after = cross_entropies(self.models.plain, late)
+            # Compared with the removal over whole rows: what more context gives back is the attack's.
+            yield 0, 0, after, cross_entropies(self.workspace.model, late), edited
+        elif attack in ("none", "bf16", *_BITS):
+            yield 0, 0, cross_entropies(self._altered(attack), self.text), base, edited
+        else:
+            for budget in self.config.budgets:
+                for seed, after in enumerate(self._trained(attack, budget)):
+                    yield budget, seed, after, base, edited
+
+    def _altered(self, attack: Attack) -> PreTrainedModel:
+        if attack == "bf16":
+            return self.models.rounded()
+        return quantised(self.models.plain, _BITS[attack]) if attack in _BITS else self.models.plain
+
+    def _method(self, attack: Attack) -> tuple[Method, float]:
+        model, config = self.models.plain, self.config
+        if attack == "knob":
+            return Knob(self.edit), config.knob_rate
+        if attack.endswith("lora"):
+            return Lora(model, ["*"], name="lora_r1"), config.lora_rate
+        return Full(model, ["*"], "full"), config.full_rate
+
+    def _trained(self, attack: Attack, budget: int) -> list[dict[str, float]]:
+        """Cross-entropies after training on so many tokens, by seed."""
+        config, model = self.config, self.models.plain
+        domain = config.benign if attack.startswith("benign") else config.forget
+        seeds = range(FIRST_SEED, FIRST_SEED + config.seeds)
+        method, rate = self._method(attack)
+        # One token has nothing that follows it: two are the fewest that can be learned from.
+        texts = [budget_text(self.workspace, domain, max(2, budget), seed) for seed in seeds]
+        runs = [Run(chosen_text, seed, 0.0, rate) for chosen_text, seed in zip(texts, seeds, strict=True)]
+        fit = FitConfig(steps=config.steps, patience=config.steps, target="sampled", objective="learn")
+        # The engine wants retained text; at a weight of 0 a single row does.
+        nothing = RetainText(model, texts[0].rows(0, 1))
+        fits = fit_many(model, method, runs, nothing, fit)
+        return [edited_cross_entropies(model, one.edit, self.text) for one in fits]
+
+
+def _second_half(blocks: Blocks) -> Blocks:
+    """The same rows, scored from the middle on: the model has read the first half as its prompt."""
+    valid = blocks.valid.clone()
+    valid[:, : blocks.ids.shape[1] // 2] = False
+    return Blocks(blocks.ids, valid)
+
+
+def mean_regained(rows: Sequence[Survived]) -> dict[tuple[Attack, int], float]:
+    """Mean share of the removal that came back, by attack and budget."""
+    shares: dict[tuple[Attack, int], list[float]] = {}
+    for row in rows:
+        shares.setdefault((row.attack, row.budget), []).append(row.regained)
+    return {key: sum(values) / len(values) for key, values in shares.items()}

@@ -1,0 +1,129 @@
+"""Verbs of the benchmark: bench, reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr
+
+from rankone.core.fields import Names, Positional, Recipe, Request, TextName
+from rankone.opening import Opening
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+from rankone.verbs.verb import Verb
+
+
+class BenchRequest(Request):
+    """The benchmark of a recipe: which preset of it, on which text."""
+
+    recipe: Annotated[Path, Positional(), Recipe()] = Field(description="benchmark recipe (YAML)")
+    out: Path = Field(description="folder of the benchmark; what has run there is not run again")
+    preset: str | None = Field(None, description="a preset of the recipe, as quick")
+    text: Annotated[str | None, TextName()] = Field(None, description="other text than the recipe's")
+    methods: Names = Field((), description="methods, instead of the recipe's")
+    seeds: int | None = Field(None, gt=0, description="seeds, instead of the recipe's")
+
+    @property
+    def goes_on(self) -> bool:
+        """What lies at `out` may stand: an interrupted benchmark goes on."""
+        return True
+
+
+class BenchReply(Reply):
+    """What a benchmark came to: the published claims with their verdicts, and where the page is."""
+
+    page: Path
+    part: str
+    runs: int
+    failed: int
+    seconds: float
+    verdicts: dict[str, str]
+    _tables: tuple[Table, ...] = PrivateAttr(())
+
+    def tables(self) -> Sequence[Table]:
+        """Verdicts, then the seeds that succeed."""
+        return self._tables
+
+    def lines(self) -> Sequence[str]:
+        """Where the page is."""
+        return (f"report: {self.page}",)
+
+
+def bench(opening: Opening, request: BenchRequest) -> BenchReply:
+    """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
+    from rankone.experiments.bench.config import read_recipe
+    from rankone.experiments.bench.page import write_results
+    from rankone.experiments.bench.rollouts import rollouts
+    from rankone.experiments.bench.run import run_bench
+    from rankone.experiments.bench.shown import successes_table, verdict_table
+    from rankone.experiments.bench.tables import bench_rows, fit_rows, gathered
+
+    changes = {"text": request.text, "methods": request.methods or None, "seeds": request.seeds}
+    config = read_recipe(request.recipe, request.preset, **changes)
+    record, outcomes, workspace = run_bench(config, request.out, opening.options)
+    texts = rollouts(workspace, request.out, record.config)
+    verdicts = write_results(request.out, record, outcomes, texts)
+    reply = BenchReply(
+        page=request.out / "index.html",
+        part=record.part,
+        runs=len(outcomes),
+        failed=sum(outcome.status != "ok" for outcome in outcomes),
+        seconds=record.seconds,
+        verdicts={verdict.claim: verdict.verdict for verdict in verdicts},
+    )
+    cells = gathered(bench_rows(outcomes, record.aim, config.cap), "fitted", fit_rows(outcomes))
+    reply._tables = (verdict_table(verdicts), successes_table(cells, record.aim))
+    return reply
+
+
+class ReproduceRequest(Request):
+    """A saved benchmark, and how many of its runs are run again."""
+
+    result: Annotated[Path, Positional()] = Field(description="folder of a benchmark")
+    runs: int = Field(8, gt=0, description="runs to repeat, spread over the grid")
+    tolerance: float = Field(0.02, gt=0, description="most difference of a cross-entropy, nats per token")
+
+
+class ReproduceReply(Reply):
+    """Whether the runs came out again."""
+
+    same: bool
+    changed: dict[str, str]
+    ce_apart: float
+    _tables: tuple[Table, ...] = PrivateAttr(())
+
+    def tables(self) -> Sequence[Table]:
+        """One row per run."""
+        return self._tables
+
+    def lines(self) -> Sequence[str]:
+        """The verdict, and what is not what it was."""
+        said = "reproduced" if self.same else "not reproduced"
+        return (f"{said}: cross-entropies differ by at most {self.ce_apart:.4f}", *self.changed.values())
+
+
+def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:
+    """Run some of a saved benchmark's runs again and compare them within a tolerance."""
+    from rankone.experiments.bench.reproduce import reproduce as again
+
+    repeated = again(request.result, request.runs, request.tolerance, opening.options)
+    rows = [
+        [r.cell.method, r.cell.budget, r.cell.seed, r.cell.retain_weight, r.ce_apart, r.alpha_apart, r.same]
+        for r in repeated.runs
+    ]
+    columns = ["method", "tokens", "seed", "λ", "CE apart", "α apart", "same"]
+    reply = ReproduceReply(
+        same=repeated.same,
+        changed=repeated.changed,
+        ce_apart=max((r.ce_apart for r in repeated.runs), default=0.0),
+    )
+    reply._tables = (Table.of(f"{request.result}: run again", columns, rows),)
+    return reply
+
+
+VERBS = (
+    Verb("bench", BenchRequest, BenchReply, bench, ("device", "dtype"), writes=("out",)),
+    Verb("reproduce", ReproduceRequest, ReproduceReply, reproduce, ("device", "dtype")),
+)

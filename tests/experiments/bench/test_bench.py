@@ -1,0 +1,288 @@
+"""A whole benchmark on a tiny model: what runs, what is not run again, what a changed setting reruns, tables and page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.tiny import write_pair
+
+from rankone.core.errors import RankOneError
+from rankone.edits.methods.registry import kinds
+from rankone.experiments.bench import stack as stack_module
+from rankone.experiments.bench.config import BenchConfig, read_recipe
+from rankone.experiments.bench.page import write_results
+from rankone.experiments.bench.reproduce import reproduce
+from rankone.experiments.bench.rollouts import rollouts
+from rankone.experiments.bench.run import read_record, run_bench
+from rankone.experiments.bench.tables import BENCH, FITS, SUMMARY
+from rankone.experiments.tables import read_table
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory, tokenizer):
+    model, decomposition = write_pair(tmp_path_factory.mktemp("bench"), tokenizer, len(tokenizer))
+    return {
+        "model": str(model),
+        "decomposition": str(decomposition),
+        "trained": ["de", "en", "fr"],
+        "evaluated": ["de", "en", "fr", "nl"],
+        "retain": {"english": ["en"], "others": ["en", "fr"]},
+        "methods": ["scalar", "lora_r1_local", "scalar_zero", "task_vector"],
+        "budgets": [4, 16],
+        "seeds": 2,
+        "weights": [1.0, 10.0],
+        "tuning_seeds": 1,
+        "fit": {"steps": 3, "patience": 3, "target": "sampled"},
+        "selection_tokens": 60,
+        "candidates": 2,
+        "pick_tokens": 20,
+        "retain_tokens": 120,
+        "retain_length": 16,
+        "validation_tokens": 30,
+        "test_tokens": 40,
+        "prompts": {"de": ["Die Lösung liegt"], "en": ["The solution"]},
+    }
+
+
+@pytest.fixture(scope="module")
+def picked(values):
+    """The tiny model's harvest names no German part: any one will do."""
+    from rankone.edits.ranking.measured import Tried
+    from rankone.experiments.job import Job
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(
+        Job, "tried", property(lambda job: [Tried(job.workspace.require_parts().names()[0], 0.0, 1.0, 0.0)])
+    )
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def done(values, picked, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    config = BenchConfig.checked(values, "test")
+    record, outcomes, workspace = run_bench(config, out)
+    texts = rollouts(workspace, out, config)
+    verdicts = write_results(out, record, outcomes, texts)
+    return out, config, record, outcomes, verdicts, texts
+
+
+def test_every_run_of_the_grid_is_there(done):
+    _, _config, record, outcomes, _, _ = done
+    cells = [outcome.cell for outcome in outcomes]
+    # Two retain sets, budgets and seeds; two weights but for what is not fitted, or has no retain term.
+    assert len(set(cells)) == len(cells) == 8 * (2 + 2 + 1 + 1)
+    assert {c.retain_weight for c in cells if c.method == "task_vector"} == {0.0}
+    assert all(outcome.status == "ok" for outcome in outcomes)
+    tried = {m: rates["english"][4].learning_rate for m, rates in record.rates.items()}
+    assert tried["lora_r1_local"] in (0.01, 0.003, 0.03)
+    assert record.tuning_runs == {"scalar": 0, "lora_r1_local": 6, "scalar_zero": 0, "task_vector": 4}
+    assert read_record(done[0]).rates == record.rates
+
+
+def test_what_has_run_is_not_run_again(done, monkeypatch):
+    out, config, _, outcomes, _, _ = done
+    monkeypatch.setattr(stack_module.Bench, "_run", lambda *a: pytest.fail("it ran again"))
+    again = run_bench(config, out).outcomes
+    assert [o.key for o in again] == [o.key for o in outcomes]
+    assert again[0].fitted == outcomes[0].fitted
+
+
+@pytest.mark.parametrize(
+    ("change", "reruns"),
+    [
+        ({"seeds": 3}, {"seed": 2}),
+        ({"methods": ["scalar", "neuron"]}, {"method": "neuron"}),
+        ({"budgets": [4, 8]}, {"budget": 8}),
+        ({"weights": [1.0, 3.0]}, {"retain_weight": 3.0}),
+        ({"prompts": {}}, {"method": "nothing"}),
+        ({"test_tokens": 41}, {}),
+    ],
+)
+def test_a_changed_setting_reruns_what_it_touches(done, monkeypatch, change, reruns):
+    out, config, _, _, _, _ = done
+    ran = []
+
+    def spy(bench, cells, sized):
+        ran.extend(cells)
+        raise RankOneError("not now")
+
+    monkeypatch.setattr(stack_module.Bench, "_run", spy)
+    monkeypatch.setattr("rankone.experiments.bench.ledger.Ledger.add", lambda *a: None)
+    changed = BenchConfig.checked({**config.model_dump(), "methods": ["scalar"], **change}, "test")
+    found = run_bench(changed, out).outcomes
+    grid = [c for c in ran if c.seed < 1000]
+    assert all(getattr(c, key) == value for c in grid for key, value in reruns.items())
+    expected = [o.cell for o in found if all(getattr(o.cell, k) == v for k, v in reruns.items())]
+    assert sorted(map(str, grid)) == sorted(map(str, expected))
+
+
+def test_an_interrupted_grid_goes_on(values, picked, tmp_path, monkeypatch):
+    config = BenchConfig.checked({**values, "methods": ["scalar"], "stack": 3}, "test")
+    run, count = stack_module.Bench._run, []
+
+    def dies(bench, cells, sized):
+        count.append(len(cells))
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return run(bench, cells, sized)
+
+    monkeypatch.setattr(stack_module.Bench, "_run", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(config, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 6
+    outcomes = run_bench(config, tmp_path / "out").outcomes
+    assert sum(count[3:]) == len(outcomes) - 6
+
+
+def test_a_stack_does_not_change_results(values, picked, done, tmp_path):
+    config = BenchConfig.checked(
+        {**values, "methods": ["lora_r1_local"], "budgets": [16], "stack": 1}, "test"
+    )
+    _, _, _, outcomes, _, _ = done
+    together = {o.key: o for o in outcomes}
+    for alone in run_bench(config, tmp_path / "out").outcomes:
+        for domain, result in alone.fitted.test.items():
+            assert together[alone.key].fitted.test[domain].ce == pytest.approx(result.ce, abs=2e-3)
+
+
+def test_failed_and_diverged_runs_stay_visible(values, picked, tmp_path, monkeypatch):
+    run = stack_module.Bench._run
+
+    def fails(bench, cells, sized):
+        if cells[0].budget == 16:
+            raise RankOneError("the text is too short")
+        return [o.model_copy(update={"diverged": o.cell.seed == 1}) for o in run(bench, cells, sized)]
+
+    monkeypatch.setattr(stack_module.Bench, "_run", fails)
+    config = BenchConfig.checked({**values, "methods": ["scalar"], "stack": 4}, "test")
+    record, outcomes, _ = run_bench(config, tmp_path / "out")
+    write_results(tmp_path / "out", record, outcomes, {})
+    rows = read_table(tmp_path / "out" / "fits.parquet", FITS)
+    by_status = {s: {r["key"] for r in rows if r["status"] == s} for s in ("ok", "diverged", "failed")}
+    assert {s: len(keys) for s, keys in by_status.items()} == {"ok": 4, "diverged": 4, "failed": 8}
+    page = (tmp_path / "out" / "index.html").read_text("utf8")
+    assert "Runs that failed or diverged" in page
+    assert "the text is too short" in page
+
+
+def test_tables_and_page(done):
+    out, config, _record, outcomes, verdicts, texts = done
+    rows = read_table(out / "bench.parquet", BENCH)
+    sized = [o for o in outcomes if o.sized is not None]
+    assert len(rows) == 4 * (len(outcomes) + len(sized))
+    assert {o.cell.method for o in sized} == {"scalar", "lora_r1_local", "task_vector"}
+    row = next(r for r in rows if r["stage"] == "fitted" and r["domain"] == "nl")
+    outcome = next(o for o in outcomes if o.key == row["key"])
+    assert row["rise"] == pytest.approx(outcome.fitted.test["nl"].rise)
+    assert row["role"] == "off-target"
+    summary = read_table(out / "summary.parquet", SUMMARY)
+    assert {r["seeds"] for r in summary} == {2}
+    one = next(r for r in summary if (r["method"], r["stage"], r["domain"]) == ("scalar", "fitted", "fr"))
+    own = [
+        r["rise"]
+        for r in rows
+        if all(r[k] == one[k] for k in ("method", "retain_set", "stage", "budget", "retain_weight", "domain"))
+    ]
+    assert len(own) == 2
+    assert one["rise"] == pytest.approx(sum(own) / 2)
+    assert one["seeds_low"] <= one["rise"] <= one["seeds_high"]
+    page = (out / "index.html").read_text("utf8")
+    for said in ("What the published experiment claims", "Selected learning rates", "no security boundary"):
+        assert said in page
+    assert set(texts) == set(config.methods)
+    assert [t.domain for t in texts["scalar"]] == ["de", "en"]
+    saved = json.loads((out / "verdicts.json").read_text())
+    assert [v["claim"] for v in saved["english"]] == [v.claim for v in verdicts]
+
+
+def test_figures_hold_what_their_csv_says(done):
+    out, _, _, _, _, _ = done
+    drawn = sorted(p.stem for p in (out / "figures").glob("*.svg"))
+    assert drawn == sorted(p.stem for p in (out / "figures").glob("*.csv"))
+    assert "frontier-english-fitted" in drawn
+
+
+def test_a_result_is_run_again(done, picked):
+    out = done[0]
+    found = reproduce(out, 3, tolerance=2e-3)
+    assert found.same
+    assert len(found.runs) == 3
+    assert max(r.ce_apart for r in found.runs) < 2e-3
+    assert not found.changed
+
+
+def test_a_result_that_does_not_come_out_is_said(done, picked):
+    out, _, _, outcomes, _, _ = done
+    path = out / "runs" / f"{outcomes[0].key}.json"
+    before = path.read_text()
+    path.write_text(before.replace('"ce": ', '"ce": 1'))
+    try:
+        found = reproduce(out, 1)
+    finally:
+        path.write_text(before)
+    assert not found.same
+    assert found.runs[0].ce_apart > 1
+
+
+def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RankOneError, match="holds no benchmark"):
+        run_bench(BenchConfig.checked(values, "test"), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"retain": {"all": ["de", "en"]}}, "the retain set 'all' holds 'de', which is to be forgotten"),
+        ({"retain": {"odd": ["nl"]}}, "names 'nl', which `trained` lacks"),
+        ({"evaluated": ["fr", "nl"]}, "evaluated lacks de, en"),
+        ({"budgets": [4, 4]}, "budgets names one twice: 4, 4"),
+        ({"methods": ["scaler"]}, "unknown method 'scaler'"),
+    ],
+)
+def test_a_benchmark_that_makes_no_sense_is_refused(values, change, complaint):
+    with pytest.raises(RankOneError, match=complaint):
+        BenchConfig.checked({**values, **change}, "test")
+
+
+def test_domains_that_a_text_lacks_are_left_out(values):
+    config = BenchConfig.checked(values, "test").on_domains(["de", "en"])
+    assert (config.trained, config.evaluated) == (("de", "en"), ("de", "en"))
+    assert config.retain == {"english": ("en",), "others": ("en",)}
+    with pytest.raises(
+        RankOneError, match="the text has fr, en: trained: Tuple should have at least 2 items"
+    ):
+        config.on_domains(["fr", "en"])
+
+
+def test_presets_change_a_recipe(values, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({**values, "presets": {"quick": {"seeds": 1}}}))
+    assert read_recipe(path).seeds == 2
+    assert read_recipe(path, "quick").seeds == 1
+    assert read_recipe(path, "quick", seeds=5).seeds == 5
+    with pytest.raises(RankOneError, match="has no preset 'quik'; it has quick"):
+        read_recipe(path, "quik")
+
+
+@pytest.mark.parametrize(
+    ("name", "forget"), [("german", "de"), ("french", "fr"), ("italian", "it"), ("code", "code")]
+)
+def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
+    path = Path("recipes") / f"{name}.yaml"
+    config = read_recipe(path)
+    assert config.forget == forget
+    assert config.budgets == (2, 4, 8, 16, 32, 64, 128, 512, 2048)
+    assert set(config.retain["others"]) == set(config.trained) - {forget}
+    assert read_recipe(path, "quick").seeds == 3
+
+
+def test_a_preset_runs_every_method_that_is_trained_by_the_loop():
+    named = set(read_recipe(Path("recipes/german.yaml"), "methods").methods)
+    assert named == set(kinds()) - {"sharpened"}

@@ -1,0 +1,164 @@
+"""Verdicts on made-up tables: they hold, fail or stay open as the intervals say; λ and success by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.figures import PANELS, panel_rows
+from rankone.experiments.bench.ledger import DomainResult
+from rankone.experiments.bench.tables import chosen_weights, gathered, interval, score, summary_rows
+from rankone.experiments.bench.verdicts import Cells, judge
+from rankone.experiments.measure import Rollout
+
+CHANCE = math.log(4096)
+AIM = Aim(forget="de", retain=("en",), chance=CHANCE)
+BASE = {"de": 4.0, "en": 3.6, "fr": 3.3, "it": 3.5, "code": 2.0}
+ROLES = {"de": "forget", "en": "retain"}
+
+
+def rows(method, budget, seeds=9, good=9, off=0.01, weight=1.0, score=1.0, alpha=None, retain_set="english"):
+    """`good` of the seeds reach chance; every other domain rises by `off`, a little more with the seed."""
+    made = []
+    for seed in range(seeds):
+        for domain, base in BASE.items():
+            ce = base + off * (1 + 0.01 * seed)
+            if domain == "en":
+                ce = base + 0.01
+            if domain == "de":
+                ce = CHANCE if seed < good else 5.0
+            made.append(
+                {
+                    "key": f"{method}{budget}{seed}{weight}",
+                    "method": method,
+                    "retain_set": retain_set,
+                    "stage": "fitted",
+                    "status": "ok",
+                    "budget": budget,
+                    "seed": seed,
+                    "steps": 1,
+                    "start": 0,
+                    "retain_weight": weight,
+                    "learning_rate": 0.1,
+                    "margin": 1.0,
+                    "size": 1.0,
+                    "alpha": alpha if alpha is None or not isinstance(alpha, list) else alpha[seed],
+                    "validation_score": score,
+                    "domain": domain,
+                    "role": ROLES.get(domain, "off-target"),
+                    "ce_base": base,
+                    "ce": ce,
+                    "rise": ce - base,
+                    "error": 0.02,
+                    "rise_p99": 0.5,
+                    "bits_per_byte": 1.0,
+                }
+            )
+    return made
+
+
+def verdicts(table, texts=None):
+    found = judge(Cells(gathered(table, "fitted"), "english", AIM), texts or {})
+    return {verdict.claim: verdict for verdict in found}
+
+
+def test_where_intervals_part_a_claim_holds_or_does_not():
+    table = rows("scalar", 4) + rows("lora_r1", 4, good=0) + rows("lora_r1", 32) + rows("top16", 4, good=9)
+    found = verdicts(table)
+    assert found["One scalar needs fewer forget tokens than LoRA."].verdict == "holds"
+    assert "one scalar from 4 tokens (9/9" in found["One scalar needs fewer forget tokens than LoRA."].figures
+    assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "holds"
+    other = verdicts(rows("scalar", 4, good=0) + rows("scalar", 32, good=0) + rows("lora_r1", 4))
+    assert other["One scalar needs fewer forget tokens than LoRA."].verdict == "does not hold"
+
+
+def test_where_they_do_not_it_is_open():
+    found = verdicts(rows("top16", 4, good=6) + rows("lora_r1", 4, good=4))
+    assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "open"
+
+
+def test_what_was_not_run_is_not_asked():
+    found = verdicts(rows("scalar", 4))
+    assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "not asked"
+    assert found["One scalar is better than parts of other sources with one scalar."].verdict == "not asked"
+
+
+@pytest.mark.parametrize(
+    ("off", "wrecks", "spares"), [(0.5, "holds", "does not hold"), (0.02, "does not hold", "holds")]
+)
+def test_damage_is_judged_by_its_interval(off, wrecks, spares):
+    found = verdicts(rows("lora_r1", 4, off=off) + rows("top16", 4, off=off) + rows("scalar", 4, off=off))
+    assert found["With this retain set LoRA and top-16 damage other languages."].verdict == wrecks
+    assert found["Code is spared by LoRA and top-16."].verdict == spares
+    assert found["One scalar leaves the other languages and code nearly untouched."].verdict == spares
+
+
+def test_two_lines_need_both():
+    below = verdicts(rows("scalar", 4, alpha=-9.0))
+    assert below["Inverting does less damage than amplifying."].verdict == "open"
+    assert "9 runs end below α = 1, 0 above" in below["Inverting does less damage than amplifying."].figures
+
+
+def test_controls():
+    found = verdicts(rows("scalar", 4) + rows("random", 4, good=0) + rows("singular", 4, good=1))
+    assert found["One scalar is better than parts of other sources with one scalar."].verdict == "holds"
+    found = verdicts(rows("scalar", 4) + rows("random", 4, good=0) + rows("neuron", 4, good=9))
+    assert found["One scalar is better than parts of other sources with one scalar."].verdict == "open"
+
+
+def test_languages_of_rollouts():
+    spanish = "sin embargo, el proyecto de la comisión no ha sido aprobado por el parlamento"
+    german = "Der Ausschuss hat gestern beschlossen, dass die Lösung nicht angenommen wird"
+    claim = "The edited model drops out of the language; others go on in theirs."
+    texts = {"scalar": [Rollout(prompt="a", domain="de", before="", after=spanish)]}
+    assert verdicts(rows("scalar", 4), texts)[claim].verdict == "holds"
+    texts = {"scalar": [Rollout(prompt="a", domain="de", before="", after=german)]}
+    assert verdicts(rows("scalar", 4), texts)[claim].verdict == "does not hold"
+
+
+def test_the_weight_is_chosen_on_validation_text_alone():
+    worse_on_test = rows("scalar", 4, good=0, weight=10.0, score=2.0)
+    table = rows("scalar", 4, weight=1.0, score=1.0) + worse_on_test
+    assert chosen_weights(table) == {("scalar", "english", "fitted", 4): 10.0}
+    (cell,) = gathered(table, "fitted")
+    assert cell.successes(AIM) == 0
+
+
+def test_the_score_by_hand():
+    def result(base, ce):
+        return DomainResult(ce_base=base, ce=ce, error=None, rise_p99=0.0, bits=0.0)
+
+    found = score({"de": result(4.0, 9.9), "en": result(3.6, 3.8)}, AIM)
+    assert found == pytest.approx(CHANCE - 4.0 - 0.2 - 10 * 0.1)
+    assert score({"de": result(4.0, math.nan), "en": result(3.6, 3.8)}, AIM) == -math.inf
+
+
+def test_an_interval_by_hand():
+    low, high = interval([0.0, 2.0])
+    assert (low + high) / 2 == pytest.approx(1.0)
+    assert high - 1.0 == pytest.approx(12.706, rel=1e-3)
+    assert interval([1.0]) == (None, None)
+
+
+def test_the_summary_by_hand():
+    found = [r for r in summary_rows(rows("scalar", 4, good=8), AIM) if r["domain"] == "fr"]
+    (row,) = found
+    assert (row["seeds"], row["successes"]) == (9, 8)
+    assert row["rise"] == pytest.approx(0.01 * 1.04)
+    assert row["passage_error"] == pytest.approx(0.02)
+    assert row["success_low"] < 8 / 9 < row["success_high"]
+
+
+def test_figures_draw_every_weight_of_a_trade_off_and_the_chosen_one_of_damage():
+    table = rows("top16", 4) + rows("lora_r1", 4, weight=1.0) + rows("lora_r1", 4, weight=10.0, score=0.5)
+    table += rows("scalar", 4)
+    drawn = panel_rows(table, PANELS["F1"], "english", "fitted")
+    assert {(r["method"], r["retain_weight"]) for r in drawn} == {
+        ("top16", 1.0),
+        ("lora_r1", 1.0),
+        ("lora_r1", 10.0),
+    }
+    damage = panel_rows(table, PANELS["F2"], "english", "fitted")
+    assert {r["retain_weight"] for r in damage} == {1.0}
