@@ -166,7 +166,7 @@ def generate(opening: Opening, request: GenerateRequest) -> Answer:
 _PARTS = ("model", "decomposition", "parts", "clusters", "text", "device", "dtype")
 
 VERBS = (
-    Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",)),
+    Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",), cost="seconds"),
     Verb("export", ExportRequest, ExportReply, export, ("model", "device"), writes=("out",)),
-    Verb("generate", GenerateRequest, Answer, generate, ("model", "device", "dtype")),
+    Verb("generate", GenerateRequest, Answer, generate, ("model", "device", "dtype"), cost="seconds"),
 )

@@ -419,7 +419,9 @@ def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
 
 VERBS = (
     Verb("pretrain", PretrainRequest, PretrainReply, pretrain, ("text", "device"), needs=("text",)),
-    Verb("sites", SitesRequest, SitesReply, sites, ("model",), first="model", needs=("model",)),
+    Verb(
+        "sites", SitesRequest, SitesReply, sites, ("model",), first="model", needs=("model",), cost="seconds"
+    ),
     Verb(
         "decompose",
         DecomposeRequest,

@@ -305,6 +305,7 @@ VERBS = (
         first="model",
         needs=("model",),
         writes=("out",),
+        cost="seconds",
     ),
     Verb(
         "picks",

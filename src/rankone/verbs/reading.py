@@ -310,8 +310,17 @@ VERBS = (
         rank,
         ("model", "decomposition", "harvest", "labels", "clusters", "text", "device", "dtype"),
         first="model",
+        cost="seconds",
     ),
-    Verb("search", SearchRequest, SearchReply, search, ("harvest", "labels"), needs=("harvest", "labels")),
+    Verb(
+        "search",
+        SearchRequest,
+        SearchReply,
+        search,
+        ("harvest", "labels"),
+        needs=("harvest", "labels"),
+        cost="seconds",
+    ),
     Verb(
         "show",
         ShowRequest,

@@ -23,6 +23,7 @@ from rankone.verbs.preflight import brought, check
 if TYPE_CHECKING:
     from rankone.opening import Opening
 
+Cost = Literal["instant", "seconds", "minutes"]
 Opens = Literal["model", "decomposition", "parts", "text", "harvest", "labels", "clusters", "device", "dtype"]
 
 
@@ -47,7 +48,8 @@ class Verb(Generic[RequestT, ReplyT]):
     """Name, request, reply and function of a verb; the first line of the function's docstring is its help.
 
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
-    must be given, having no default. writes: fields of the request that name what it makes; these places are claimed until
+    must be given, having no default. cost: how long it takes on the built-in model; what takes minutes is for a terminal.
+    writes: fields of the request that name what it makes; these places are claimed until
     it is made. What is there already, or not there to be read, is refused before anything is opened (preflight.py).
     """
 
@@ -59,6 +61,7 @@ class Verb(Generic[RequestT, ReplyT]):
     first: Opens | None = None
     needs: tuple[Opens, ...] = ()
     writes: tuple[str, ...] = field(default=())
+    cost: Cost = "minutes"
 
     def options(self) -> dict[str, FieldInfo]:
         """The fields of its request: what is given by its place, then what must be given, then the rest."""
