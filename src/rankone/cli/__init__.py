@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from rankone.cli.command import command_of
+from rankone.cli.studio import studio
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for verb in VERBS.values():
     app.command(verb.name)(command_of(verb))
+app.command("studio")(studio)
 
 
 def _version(wanted: bool) -> None:

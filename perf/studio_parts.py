@@ -1,0 +1,27 @@
+"""Make the list of parts that the studio shows of the built-in decomposition, from a harvest and its labels.
+
+rankone harvest --out runs/harvest
+rankone label runs/harvest --out runs/labels
+python perf/studio_parts.py runs/harvest runs/labels
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rankone import open as open_session
+from rankone.studio.columns import made, write_columns
+from rankone.studio.listing import SHIPPED
+
+
+def main(harvest: str, labels: str) -> None:
+    """Write assets/mini-parts.parquet."""
+    session = open_session("mini", harvest=harvest, labels=labels)
+    store, named = session.require_harvest("the list"), session.require_labels("the list")
+    store.require_origin(session.decomposition, session.model)
+    write_columns(made(store, named, session.decomposition_artifact.fingerprint), SHIPPED)
+    sys.stdout.write(f"{SHIPPED}: {SHIPPED.stat().st_size:,} bytes\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,189 @@
+"""What the page shows of a text and of a part: which parts matter at each token, and one part's portrait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from rankone.core.config import Record
+from rankone.core.errors import RankOneError
+from rankone.core.escaping import clipped, visible
+from rankone.decomposition.directions import DirectionRow, direction_neighbours
+from rankone.decomposition.model import DecomposedModel
+from rankone.harvest.reading.page import Example, TokenRow, most_informative
+from rankone.labels.label import Label
+from rankone.opening import Opening
+from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
+from rankone.studio.requests import PromptRequest
+from rankone.text.blocks import encode
+from rankone.text.openers import opener_id
+from rankone.text.vocabulary import with_neighbours
+
+# Longest text that is looked into, in tokens; examples, tokens and characters of foreign text on a part's page.
+MAX_TOKENS, EXAMPLES, TOKENS, CHARACTERS, NEIGHBOURS = 2048, 20, 15, 2000, 8
+
+
+class Important(Record):
+    """A part that matters at a token, and its causal importance there."""
+
+    part: str
+    importance: float
+
+
+class TokenView(Record):
+    """A token of a text. sums: Σ of importances by site. top: the most important parts."""
+
+    text: str
+    sums: tuple[float, ...]
+    top: tuple[Important, ...]
+
+
+class PromptView(Record):
+    """Which parts matter where in a text; sites in the order of `sums`."""
+
+    sites: tuple[str, ...]
+    tokens: tuple[TokenView, ...]
+
+
+def look_into(opening: Opening, request: PromptRequest) -> PromptView:
+    """Causal importances at every token of a text; RankOneError without a decomposition, and for a text too long."""
+    decomposition = opening.workspace.decomposition
+    tokenizer, first = opening.tokenizer, opener_id(opening.tokenizer)
+    (said,) = encode(tokenizer, [request.text])
+    ids = said if first is None else [first, *said]
+    longest = min(MAX_TOKENS, int(getattr(opening.model.config, "max_position_embeddings", MAX_TOKENS)))
+    if not 0 < len(ids) <= longest:
+        raise RankOneError(f"the text has {len(ids):,} tokens; from 1 to {longest:,} can be looked into.")
+    row = torch.tensor([ids], device=opening.model.device)
+    with DecomposedModel(opening.model, decomposition) as decomposed:
+        importance = decomposed.importance(row)[0]
+    names, by_site = decomposition.names(), importance.split(decomposition.counts, dim=-1)
+    sums = torch.stack([site.sum(-1) for site in by_site], dim=-1).tolist()
+    values, places = importance.topk(min(request.top, importance.shape[1]), dim=-1)
+    views = []
+    for token, site_sums, strong, where in zip(ids, sums, values.tolist(), places.tolist(), strict=True):
+        top = [
+            Important(part=names[place], importance=value)
+            for value, place in zip(strong, where, strict=True)
+            if value > request.threshold
+        ]
+        views.append(
+            TokenView(text=visible(tokenizer.decode([token])), sums=tuple(site_sums), top=tuple(top))
+        )
+    return PromptView(sites=tuple(decomposition.sites), tokens=tuple(views))
+
+
+class Near(Record):
+    """A part that another one is near to: by the cosine of their directions, or by how often both fire (jaccard)."""
+
+    part: str
+    value: float
+    label: str = ""
+
+
+class LabelView(Record):
+    """A label with who says it, how sure, why."""
+
+    label: str
+    source: str
+    confidence: float
+    reasoning: str
+    scores: dict[str, float]
+
+
+class TokenShare(Record):
+    """A token with its PMI (nats), and the share of the firings that are on it."""
+
+    token: str
+    pmi: float
+    share: float
+
+
+class ExampleView(Record):
+    """A window of text around a firing; importances of its tokens."""
+
+    domain: str
+    centre: int
+    tokens: tuple[str, ...]
+    importances: tuple[float, ...]
+
+
+class HarvestView(Record):
+    """What a harvest stored about a part."""
+
+    source: str
+    tokens: int
+    firings: int
+    labels: tuple[LabelView, ...]
+    inputs: tuple[TokenShare, ...]
+    outputs: tuple[TokenShare, ...]
+    cofiring: tuple[Near, ...]
+    examples: tuple[ExampleView, ...]
+
+
+class PartView(Record):
+    """One part as the page shows it; harvest: None where none is open. directions: near parts by the kind of nearness."""
+
+    name: str
+    harvest: HarvestView | None
+    directions: dict[str, tuple[Near, ...]]
+
+
+def part_page(opening: Opening, name: str) -> PartView:
+    """One part: where there is a harvest its portrait, the same that `rankone show` prints; RankOneError for no part."""
+    store = opening.harvest_store
+    width = int(opening.model.config.get_text_config().hidden_size)
+    if store is not None:
+        shown = portrait(store, name, opening.labels, opening.decomposition, width)
+        return PartView(name=name, harvest=_harvested(shown), directions=_named(shown.directions))
+    opening.book.locate(name)
+    if "/" in name or opening.decomposition_name is None:
+        return PartView(name=name, harvest=None, directions={})
+    near = direction_neighbours(opening.decomposition, name, width, NEIGHBOURS)
+    return PartView(name=name, harvest=None, directions=_named(near))
+
+
+def _named(lists: Mapping[str, Sequence[DirectionRow]]) -> dict[str, tuple[Near, ...]]:
+    return {
+        DIRECTIONS[key]: tuple(Near(part=row.part, value=row.cosine) for row in rows)
+        for key, rows in lists.items()
+        if rows
+    }
+
+
+def _harvested(shown: Portrait) -> HarvestView:
+    page = shown.page
+    return HarvestView(
+        source=shown.source,
+        tokens=page.tokens,
+        firings=page.firings,
+        labels=tuple(_label(label) for label in shown.labels),
+        inputs=_shares(page.input_tokens),
+        outputs=_shares(page.output_tokens),
+        cofiring=tuple(
+            Near(part=row.part, value=row.jaccard, label=shown.named.get(row.part, ""))
+            for row in page.cofiring
+        ),
+        examples=tuple(_example(example) for example in strongest(page.examples, EXAMPLES)),
+    )
+
+
+def _label(label: Label) -> LabelView:
+    words = {name: clipped(getattr(label, name), CHARACTERS) for name in ("label", "source", "reasoning")}
+    return LabelView(**words, confidence=label.confidence, scores=dict(label.scores))
+
+
+def _shares(rows: Sequence[TokenRow]) -> tuple[TokenShare, ...]:
+    best = most_informative(rows, TOKENS)
+    return tuple(TokenShare(token=visible(row.text), pmi=row.pmi, share=row.precision) for row in best)
+
+
+def _example(example: Example) -> ExampleView:
+    tokens = with_neighbours(example.tokens, example.centre)
+    return ExampleView(
+        domain=example.domain,
+        centre=example.centre,
+        tokens=tuple(visible(token)[:CHARACTERS] for token in tokens),
+        importances=tuple(example.importances),
+    )

@@ -1,0 +1,56 @@
+"""Verbs that the server offers: those that answer in seconds; of their requests all but what names a place on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+from pydantic import JsonValue
+from pydantic.fields import FieldInfo
+
+from rankone.core.errors import RankOneError
+from rankone.core.fields import Request
+from rankone.render.reply import Reply
+from rankone.verbs.table import VERBS
+from rankone.verbs.verb import Verb
+
+
+def offered() -> dict[str, Verb[Request, Reply]]:
+    """By name."""
+    return {name: verb for name, verb in VERBS.items() if verb.cost != "minutes"}
+
+
+def schema(verb: Verb[Request, Reply]) -> dict[str, JsonValue]:
+    """JSON schemas of the request, without its places, and of the reply."""
+    request = verb.request.model_json_schema()
+    places = _places(verb)
+    request["properties"] = {k: v for k, v in request.get("properties", {}).items() if k not in places}
+    said = (verb.run.__doc__ or "").strip().split("\n")[0]
+    reply: dict[str, JsonValue] = verb.reply.model_json_schema(mode="serialization")
+    return {"name": verb.name, "help": said, "cost": verb.cost, "request": request, "reply": reply}
+
+
+def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Request:
+    """The checked request; RankOneError for a verb that is not offered, and for a place on disk."""
+    if verb.name not in offered():
+        raise RankOneError(f"'{verb.name}' takes minutes: run `rankone {verb.name}` in a terminal.")
+    named = sorted(_places(verb) & set(given))
+    if named:
+        raise RankOneError(
+            f"'{named[0]}' names a place on disk, which a page may not. Use the journal's export."
+        )
+    return verb.request.checked(dict(given), verb.name)
+
+
+def _places(verb: Verb[Request, Reply]) -> set[str]:
+    return {name for name, field in verb.request.model_fields.items() if _is_place(field)}
+
+
+def _is_place(field: FieldInfo) -> bool:
+    return any(kind is Path for kind in (field.annotation, *_inner(field.annotation)))
+
+
+def _inner(annotation: object) -> list[object]:
+    arguments = [a for a in get_args(annotation)]
+    return [*arguments, *(one for a in arguments for one in _inner(a))]

@@ -1,0 +1,86 @@
+"""What the page may ask of the worker, each a model that refuses what does not fit; importable without PyTorch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from rankone.core.config import Config
+
+# Largest |α| of a dial: far beyond what any fit has reached, and short of weights that are no numbers.
+MAX_SCALE = 1000.0
+# Characters of a prompt: some 2,048 tokens and more.
+MAX_PROMPT = 16_384
+MAX_NAME = 300
+
+Scale = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Scales = Annotated[dict[Name, Scale], Field(max_length=64)]
+
+
+class PreviewRequest(Config):
+    """Dials as they stand. client, seq: of several moves of one page the last one counts."""
+
+    scales: Scales
+    client: Name = "page"
+    seq: int = Field(0, ge=0)
+
+
+class GenerateRequest(Config):
+    """A prompt to continue by both models."""
+
+    prompt: str = Field(max_length=MAX_PROMPT)
+    scales: Scales
+    tokens: int = Field(40, gt=0, le=200)
+    chat: bool = False
+    client: Name = "page"
+
+
+class PromptRequest(Config):
+    """A text whose tokens are looked into. top: parts named per token, of importance above `threshold`."""
+
+    text: str = Field(min_length=1, max_length=MAX_PROMPT)
+    top: int = Field(8, gt=0, le=20)
+    threshold: float = Field(0.01, ge=0, lt=1)
+
+
+class PartRequest(Config):
+    """A part to be shown."""
+
+    name: Name
+
+
+class ResponseRequest(Config):
+    """A part whose scale is moved from end to end."""
+
+    name: Name
+    client: Name = "page"
+
+
+class VerbRequest(Config):
+    """A verb of the table and its request."""
+
+    verb: Name
+    request: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ExportRequest(Config):
+    """An edit of the journal by its number, and what becomes of it."""
+
+    entry: int = Field(ge=1)
+    as_: Literal["edit", "adapter", "checkpoint"] = Field("edit", alias="as")
+
+
+class NewEdit(Config):
+    """Dials to keep. after: the last entry that the page has seen, so that two pages do not write past each other."""
+
+    scales: Scales
+    name: str = Field("", max_length=MAX_NAME)
+    after: int = Field(ge=0)
+
+
+class Step(Config):
+    """Undo or redo. after: as in NewEdit."""
+
+    after: int = Field(ge=0)

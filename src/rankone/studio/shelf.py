@@ -1,0 +1,94 @@
+"""What lies in a workspace: artefacts by the fingerprint of their contents, and the pages of results; ids, never paths."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rankone.core.config import Record
+from rankone.core.errors import RankOneError
+from rankone.core.manifest import MANIFEST, read_manifest
+
+# Folders below the workspace that are looked into, and how many artefacts are listed.
+DEPTH, MOST = 3, 500
+PAGE = "index.html"
+
+
+class Shelved(Record):
+    """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it."""
+
+    id: str
+    name: str
+    kind: str
+    size: int
+    page: bool = False
+    broken: str = ""
+
+
+class Shelf:
+    """The artefacts of a workspace, as they lie there when `list` is called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[str, Path] = {}
+
+    def list(self) -> list[Shelved]:
+        """All of them by name; a broken one with the reason, the rest as usual."""
+        places: dict[str, Path] = {}
+        shelved = []
+        for path in _folders(self.folder, DEPTH):
+            entry = self._entry(path)
+            places[entry.id] = path
+            shelved.append(entry)
+            if len(shelved) == MOST:
+                break
+        self._places = places
+        return sorted(shelved, key=lambda entry: entry.name)
+
+    def place(self, id_: str) -> Path:
+        """Where the artefact of this id lies; RankOneError for an id that was not listed."""
+        if id_ not in self._places:
+            self.list()
+        if id_ not in self._places:
+            raise RankOneError("no artefact of that id in this workspace. Reload the list.")
+        return self._places[id_]
+
+    def page(self, id_: str) -> bytes:
+        """The page of a result; RankOneError where it has none."""
+        path = self.place(id_) / PAGE
+        if path.is_symlink() or not path.is_file():
+            raise RankOneError("this artefact has no page.")
+        return path.read_bytes()
+
+    def _entry(self, path: Path) -> Shelved:
+        name = path.relative_to(self.folder).as_posix()
+        size = sum(f.stat().st_size for f in path.iterdir() if f.is_file() and not f.is_symlink())
+        page = (path / PAGE).is_file()
+        try:
+            manifest = read_manifest(path)
+        except RankOneError as error:
+            here = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+            return Shelved(id=here[:16], name=name, kind="?", size=size, broken=str(error))
+        print_ = hashlib.sha256(
+            json.dumps([name, manifest.files], sort_keys=True).encode(errors="surrogateescape")
+        )
+        return Shelved(id=print_.hexdigest()[:16], name=name, kind=manifest.kind, size=size, page=page)
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders with a manifest, no deeper than `depth`; neither hidden ones nor what links lead to."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
+            continue
+        path = Path(entry.path)
+        if (path / MANIFEST).is_file():
+            yield path
+        elif depth > 1:
+            yield from _folders(path, depth - 1)

@@ -1,0 +1,65 @@
+// The shell: navigation, the view that the address names, notices, keys.
+import { effect } from "/static/vendor/signals-core.js";
+import { html, nothing, render } from "/static/vendor/lit-html.js";
+import { dials, journal, link, load, notice, place, subject, write } from "/static/store.js";
+import { partsView } from "/static/views/parts.js";
+import { partView } from "/static/views/part.js";
+import { dialsView } from "/static/views/dials.js";
+import { promptView } from "/static/views/prompt.js";
+import { editsView } from "/static/views/edits.js";
+import { workspaceView } from "/static/views/workspace.js";
+
+const VIEWS = {
+  parts: ["Parts", partsView],
+  dials: ["Dials", dialsView],
+  prompt: ["Text", promptView],
+  edits: ["Edits", editsView],
+  workspace: ["Workspace", workspaceView],
+};
+
+const root = /** @type {HTMLElement} */ (document.getElementById("studio"));
+root.replaceChildren();
+
+effect(() => {
+  const { view } = place.value;
+  const shown = view === "part" ? partView : (VIEWS[view] ?? VIEWS.parts)[1];
+  const pinned = Object.keys(dials.value).length;
+  const about = subject.value;
+  render(
+    html`<a class="skip" href="#main" @click=${skip}>to the content</a>
+      <header>
+        <span class="brand">RankOne studio</span>
+        <nav aria-label="views">
+          ${Object.entries(VIEWS).map(
+            ([key, [title]]) =>
+              html`<a href=${link(key)} aria-current=${key === view || (key === "parts" && view === "part") ? "page" : "false"}
+                >${title}${key === "dials" && pinned ? html` <span class="count">${pinned}</span>` : nothing}</a
+              >`,
+          )}
+        </nav>
+        <span class="about">${about ? `${about.model}, ${about.parameters.toLocaleString("en")} parameters, ${about.device}` : "opening the model…"}</span>
+      </header>
+      <div role="status" aria-live="polite" class=${notice.value ? "notice" : "notice none"}>
+        ${notice.value}${notice.value ? html`<button @click=${() => (notice.value = "")}>close</button>` : nothing}
+      </div>
+      <main id="main" tabindex="-1">${shown()}</main>`,
+    root,
+  );
+});
+
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+addEventListener("keydown", (event) => {
+  const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
+  if (typing || event.target instanceof HTMLTextAreaElement || !(event.ctrlKey || event.metaKey)) return;
+  const key = event.key.toLowerCase();
+  if (key === "z" && !event.shiftKey && journal.value.can_undo) write("/api/undo", {});
+  else if ((key === "y" || (key === "z" && event.shiftKey)) && journal.value.can_redo) write("/api/redo", {});
+  else return;
+  event.preventDefault();
+});
+
+load();

@@ -1,0 +1,157 @@
+// The dials: scales of the pinned parts, and at once what they change everywhere, on one axis.
+import { effect, signal } from "/static/vendor/signals-core.js";
+import { html, nothing } from "/static/vendor/lit-html.js";
+import { follow } from "/static/api.js";
+import { dials, domainName, journal, labelOf, link, pin, place, settle, turn, unpin, workspace, write } from "/static/store.js";
+import { axisOf, riseBar } from "/static/draw.js";
+import { scale, short, signed } from "/static/words.js";
+
+const client = crypto.randomUUID();
+let seq = 0;
+const measured = signal(/** @type {any} */ ({ of: "", rows: [], state: "", error: "", looks: 0 }));
+const said = signal(/** @type {any} */ ({ before: null, after: null, state: "", error: "" }));
+let text = "Der Ausschuss hat";
+let chat = false;
+
+const turned = () => Object.fromEntries(Object.entries(dials.value).filter(([, alpha]) => alpha !== 1));
+
+async function preview() {
+  const scales = turned();
+  const of = JSON.stringify(scales);
+  if (measured.value.of === of) return;
+  const mine = ++seq;
+  measured.value = { ...measured.value, of, state: "measuring…", error: "" };
+  let rows = [];
+  try {
+    await follow("/api/preview", { scales, client, seq: mine }, (event, data) => {
+      if (mine !== seq) return;
+      if (event === "partial" && data.row) rows = merged(rows, data.row);
+      if (event === "partial" && data.size !== undefined) measured.value = { ...measured.value, size: data.size, chance: data.chance };
+      if (event === "failed") measured.value = { ...measured.value, error: data, state: "" };
+      if (event === "partial" && rows.length) measured.value = { ...measured.value, rows };
+      if (event === "started") measured.value = { ...measured.value, looks: data.looks };
+      if (event === "done") measured.value = { ...measured.value, rows, state: "" };
+    });
+  } catch (error) {
+    if (mine === seq) measured.value = { ...measured.value, error: error.message, state: "", of: "" };
+  }
+}
+
+/** A later stage takes the place of the domain's earlier row, but for what only the first has. */
+function merged(rows, row) {
+  const before = rows.find((one) => one.damage.domain === row.damage.domain);
+  if (!before) return [...rows, row];
+  return rows.map((one) => (one === before ? { ...row, kl: row.kl ?? before.kl } : one));
+}
+
+let waiting = 0;
+effect(() => {
+  dials.value;
+  if (place.value.view !== "dials") return;
+  clearTimeout(waiting);
+  waiting = setTimeout(preview, 40);
+});
+
+// The slider is logarithmic on both sides of 0: its position p stands for α = ±(2^|p| − 1).
+const position = (alpha) => Math.sign(alpha) * Math.log2(1 + Math.abs(alpha));
+const alphaAt = (p) => Math.sign(p) * (2 ** Math.abs(p) - 1);
+const rounded = (alpha) => Number(alpha.toPrecision(Math.abs(alpha) < 1 ? 2 : 3));
+
+export function dialsView() {
+  const { aim = "de" } = place.value.set;
+  return html`<h1>Dials</h1>
+    ${Object.entries(dials.value).map(([name, alpha]) => dial(name, alpha))}
+    <form class="filters" @submit=${add}>
+      <label>pin a part by name <input name="part" placeholder="h.3.mlp.down_proj:270 or neuron/h.3.mlp.down_proj:270" size="44"></label>
+      <button>pin</button>
+    </form>
+    ${effects(aim)} ${kept()} ${spoken()}`;
+}
+
+function add(event) {
+  event.preventDefault();
+  const field = event.target.elements.part;
+  if (field.value.trim()) pin(field.value.trim());
+  field.value = "";
+}
+
+function dial(name, alpha) {
+  const set = (value) => Number.isFinite(value) && Math.abs(value) <= (workspace.value?.limits.scale ?? 1000) && turn(name, value);
+  return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
+    <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
+      aria-valuetext=${`α ${scale(alpha)}`} @input=${(e) => set(rounded(alphaAt(Number(e.target.value))))}>
+    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${(e) => set(Number(e.target.value))}></label>
+    <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
+    <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
+    <button @click=${() => unpin(name)} aria-label=${`unpin ${name}`}>unpin</button>
+  </fieldset>`;
+}
+
+function effects(aim) {
+  const { rows, state, error, size, chance, looks } = measured.value;
+  if (!Object.keys(dials.value).length)
+    return html`<p>Nothing is pinned. Choose parts in the <a href=${link("parts")}>list</a>, or name one above.</p>`;
+  const damages = rows.map((row) => row.damage);
+  const axis = axisOf(damages);
+  const order = [...rows].sort((a, b) => Number(b.damage.domain === aim) - Number(a.damage.domain === aim));
+  const tokens = Math.min(...rows.map((row) => row.tokens));
+  return html`<section aria-labelledby="moved"><h2 id="moved">What moved</h2>
+    <p role="status" class="evidence">${error ? html`<span class="error">${error}</span>` : nothing}
+      ${rows.length ? html`<span class="badge">${tokens} validation tokens per domain</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
+      validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} since the start; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
+      ${state}</p>
+    ${rows.length ? html`<div class="wide"><table class="numbers effects"><thead><tr>
+        <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
+        <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
+      <tbody>${order.map(({ damage, kl }) => html`<tr class=${damage.domain === aim ? "aim" : ""}>
+        <th scope="row">${domainName(damage.domain)} <button class="aimer" aria-pressed=${damage.domain === aim} @click=${() => settle({ aim: damage.domain })}>${damage.domain === aim ? "aim" : "aim at"}<span class="unseen"> ${domainName(damage.domain)}</span></button></th>
+        <td>${damage.base.toFixed(3)}</td><td>${damage.edited.toFixed(3)}</td>
+        <td data-domain=${damage.domain}>${signed(damage.rise)}${damage.high === null ? "" : ` ± ${(damage.high - damage.rise).toFixed(3)}`}</td>
+        <td>${riseBar(damage, axis, damage.domain === aim)}</td>
+        ${kl ? html`<td>${kl.mean.toFixed(3)}</td><td>${kl.p99.toFixed(2)}</td><td>${kl.largest.toFixed(2)}</td>` : html`<td>–</td><td>–</td><td>–</td>`}</tr>`)}</tbody></table></div>
+      <p class="evidence">KL(base ‖ edited), nats, of the first 128 tokens</p>
+      <details><summary>tokens hit worst</summary>${order.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3><ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>`)}</details>` : nothing}
+  </section>`;
+}
+
+function kept() {
+  const undo = journal.value.can_undo, redo = journal.value.can_redo;
+  return html`<form class="filters" @submit=${async (e) => {
+      e.preventDefault();
+      const field = e.target.elements.title;
+      if (await write("/api/edits", { scales: dials.value, name: field.value })) field.value = "";
+    }}>
+    <label>name <input name="title" maxlength="300" placeholder="less German"></label>
+    <button ?disabled=${!Object.keys(turned()).length}>keep as an edit</button>
+    <button type="button" ?disabled=${!undo} @click=${() => write("/api/undo", {})}>undo</button>
+    <button type="button" ?disabled=${!redo} @click=${() => write("/api/redo", {})}>redo</button>
+    <a href=${link("edits")}>${journal.value.entries.length} kept</a>
+  </form>`;
+}
+
+async function speak(event) {
+  event.preventDefault();
+  text = event.target.elements.prompt.value;
+  chat = event.target.elements.chat.checked;
+  said.value = { before: null, after: null, state: "generating…", error: "" };
+  try {
+    await follow("/api/generate", { prompt: text, scales: turned(), chat, client }, (kind, data) => {
+      if (kind === "partial") said.value = { ...said.value, [data.side]: data };
+      if (kind === "failed") said.value = { ...said.value, error: data };
+      if (kind === "done") said.value = { ...said.value, state: "" };
+    });
+  } catch (error) {
+    said.value = { ...said.value, error: error.message };
+  }
+  if (said.value.error) said.value = { ...said.value, state: "" };
+}
+
+function spoken() {
+  const { before, after, state, error } = said.value;
+  const pane = (title, one) => html`<div class="pane"><h3>${title}</h3><p class="continuation">${one ? html`<span class="evidence">${one.prompt}</span>${one.text}` : "–"}</p>${one?.note ? html`<p class="evidence">${one.note}</p>` : nothing}</div>`;
+  return html`<section><h2>What it says</h2>
+    <form class="filters" @submit=${speak}><label>prompt <input name="prompt" .value=${text} size="50"></label>
+      <label class="check"><input type="checkbox" name="chat" .checked=${chat}> in the chat template</label><button>continue, greedy</button></form>
+    <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
+    <div class="pair">${pane("before", before)}${pane("with the dials", after)}</div></section>`;
+}

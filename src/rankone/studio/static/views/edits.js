@@ -1,0 +1,81 @@
+// The journal: every edit that was kept, back into the dials, two beside each other, out as an adapter or a checkpoint.
+import { signal } from "/static/vendor/signals-core.js";
+import { html, nothing } from "/static/vendor/lit-html.js";
+import { ask, follow } from "/static/api.js";
+import { dials, domainName, journal, link, notice, place, write } from "/static/store.js";
+import { scaled, signed } from "/static/words.js";
+
+const exports = signal(/** @type {any[]} */ ([]));
+const compared = signal(/** @type {any} */ ({ of: [], rows: {}, state: "" }));
+const FORMS = { edit: "edit", adapter: "LoRA adapter", checkpoint: "checkpoint" };
+let polling = 0;
+
+async function poll() {
+  clearTimeout(polling);
+  exports.value = (await ask("/api/exports")).jobs;
+  if (exports.value.some((job) => job.state === "running")) polling = setTimeout(poll, 700);
+}
+
+async function start(entry, as) {
+  try {
+    await ask("/api/exports", { entry, as });
+    await poll();
+  } catch (error) {
+    notice.value = error.message;
+  }
+}
+
+async function compare(chosen) {
+  compared.value = { of: chosen, rows: {}, state: "measuring…" };
+  for (const entry of chosen) {
+    const rises = {};
+    await follow("/api/preview", { scales: entry.scales, client: `compare ${entry.seq}` }, (event, data) => {
+      if (event === "partial" && data.row) rises[data.row.damage.domain] = data.row;
+      if (event === "failed") notice.value = data;
+    });
+    compared.value = { ...compared.value, rows: { ...compared.value.rows, [entry.seq]: rises } };
+  }
+  compared.value = { ...compared.value, state: "" };
+}
+
+export function editsView() {
+  const { entries, current, can_undo: undo, can_redo: redo } = journal.value;
+  const chosen = entries.filter((entry) => (place.value.set.two ?? "").split("-").includes(String(entry.seq)));
+  return html`<h1>Edits</h1>
+    <p class="does"><button ?disabled=${!undo} @click=${() => write("/api/undo", {})}>undo</button> <button ?disabled=${!redo} @click=${() => write("/api/redo", {})}>redo</button>
+      <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
+    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept", "into the dials", "export as"].map((t) => html`<th scope="col">${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
+      <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
+    ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
+}
+
+function line(entry, current, chosen) {
+  const choose = () => {
+    const others = chosen.filter((one) => one.seq !== entry.seq).map((one) => one.seq);
+    const two = chosen.includes(entry) ? others : [...others.slice(-1), entry.seq];
+    place.value = { ...place.value, set: { ...place.value.set, two: two.join("-") } };
+  };
+  return html`<tr class=${entry.seq === current ? "aim" : ""}>
+    <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td>${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
+    <td>${Object.entries(FORMS).map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
+}
+
+function comparison() {
+  const { of, rows, state } = compared.value;
+  const domains = Object.keys(rows[of[0].seq] ?? {});
+  return html`<section><h2>Two edits</h2><p role="status">${state}</p>
+    <table class="numbers"><caption>rise of cross-entropy on validation text, nats per token</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
+      <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></section>`;
+}
+
+const said = (row) => (row ? `${signed(row.damage.rise)}${row.damage.high === null ? "" : ` ± ${(row.damage.high - row.damage.rise).toFixed(3)}`}` : "–");
+
+function exported() {
+  if (!exports.value.length) return nothing;
+  return html`<section><h2>Exports</h2>${exports.value.map((job) => html`<article class="job"><h3>edit ${job.entry} as ${FORMS[job.form]}: <span role="status">${job.state}</span></h3>
+    <p>${job.said}${job.state === "done" ? html` in the workspace, <code>studio/exports/${job.out}</code>` : nothing}</p>
+    ${job.warnings.map((w) => html`<p class="error">${w}</p>`)}
+    ${Object.keys(job.figures).length ? html`<details><summary>figures of the verification</summary><dl>${Object.entries(job.figures).map(([k, v]) => html`<dt>${k}</dt><dd>${String(v)}</dd>`)}</dl></details>` : nothing}</article>`)}</section>`;
+}

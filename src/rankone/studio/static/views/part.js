@@ -1,0 +1,97 @@
+// One part: label, domains, tokens, examples, neighbours, and its response as the scale moves.
+import { signal } from "/static/vendor/signals-core.js";
+import { html, nothing } from "/static/vendor/lit-html.js";
+import { ask, follow } from "/static/api.js";
+import { columns, dials, domainName, labelOf, link, pin, place, rowOf, unpin } from "/static/store.js";
+import { curves } from "/static/draw.js";
+import { percent, short, signed } from "/static/words.js";
+
+const shown = signal(/** @type {any} */ ({ name: "", data: null, error: "" }));
+const response = signal(/** @type {any} */ ({ name: "", points: [], busy: false, error: "" }));
+
+async function open(name) {
+  shown.value = { name, data: null, error: "" };
+  try {
+    const data = await ask("/api/part", { name });
+    if (shown.value.name === name) shown.value = { name, data, error: "" };
+  } catch (error) {
+    if (shown.value.name === name) shown.value = { name, data: null, error: error.message };
+  }
+}
+
+async function measure(name) {
+  response.value = { name, points: [], busy: true, error: "" };
+  const alive = () => response.value.name === name;
+  try {
+    await follow("/api/response", { name }, (event, data) => {
+      if (!alive()) return;
+      if (event === "partial") response.value = { ...response.value, points: [...response.value.points, data] };
+      if (event === "failed") response.value = { ...response.value, error: data };
+    });
+  } catch (error) {
+    if (alive()) response.value = { ...response.value, error: error.message };
+  }
+  if (alive()) response.value = { ...response.value, busy: false };
+}
+
+export function partView() {
+  const name = place.value.of;
+  if (shown.value.name !== name) queueMicrotask(() => shown.value.name === name || open(name));
+  const { data, error } = shown.value.name === name ? shown.value : { data: null, error: "" };
+  const pinned = name in dials.value;
+  return html`<p class="back"><a href=${link("parts")}>all parts</a></p>
+    <h1><code>${name}</code></h1>
+    <p class="words">${labelOf(name) || "no label"}</p>
+    <p class="does">
+      <button @click=${() => (pinned ? unpin(name) : pin(name))} aria-pressed=${pinned}>${pinned ? "unpin" : "pin to the dials"}</button>
+      <a href=${link("dials")} @click=${() => pin(name)}>turn it</a>
+    </p>
+    ${error ? html`<p class="error">${error}</p>` : nothing}
+    ${counted(name)} ${responded(name)}
+    ${data?.harvest ? harvested(data.harvest) : data ? html`<p class="evidence">No harvest is open: examples and tokens need one. <code>rankone harvest --out runs/harvest</code>, then
+      <code>rankone studio --harvest runs/harvest</code>.</p>` : nothing}
+    ${data ? neighbours(data.directions) : html`<p role="status">reading…</p>`}`;
+}
+
+function counted(name) {
+  const held = columns.value;
+  const row = rowOf.value.get(name);
+  if (row === undefined) return nothing;
+  return html`<section><h2>Where it fires</h2>
+    <div class="wide"><table class="numbers"><caption>share of tokens with importance over ${held.source.firing}, ${held.source.text}, ${held.source.split} split; mean importance ${short(held.importance[row])}, all text ${percent(held.density[row])}</caption>
+      <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
+      <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div></section>`;
+}
+
+function responded(name) {
+  const { points, busy, error, name: of } = response.value;
+  const mine = of === name;
+  return html`<section><h2>What a scale does</h2>
+    ${mine && points.length ? curves(points) : nothing}
+    ${mine && error ? html`<p class="error">${error}</p>` : nothing}
+    ${mine && busy ? html`<p role="status">measuring… ${points.length} of 10</p>` : html`<button @click=${() => measure(name)}>measure from −24 to 4</button>`}</section>`;
+}
+
+function harvested(h) {
+  return html`<section><h2>Labels</h2>
+      ${h.labels.map((l) => html`<p><strong>${l.label}</strong> <span class="evidence">${l.source}, confidence ${l.confidence.toFixed(2)}${Object.entries(l.scores).map(([k, v]) => `, ${k} ${v.toFixed(2)}`)}</span><br>${l.reasoning}</p>`)}</section>
+    <section><h2>Tokens</h2><div class="pair">${tokens("fires on", h.inputs)}${tokens("the model gives more probability", h.outputs)}</div></section>
+    <section><h2>Examples</h2><p class="evidence">a uniform sample of ${h.firings.toLocaleString("en")} firings in ${h.tokens.toLocaleString("en")} tokens (${h.source}), the most important first; underlined: the firing</p>
+      ${h.examples.map((e) => html`<p class="example"><span class="domain">${domainName(e.domain)}</span> ${e.tokens.map((token, i) => html`<span class=${`g${Math.round(9 * e.importances[i])}${i === e.centre ? " centre" : ""}`} title=${`importance ${e.importances[i].toFixed(2)}`}>${token}</span>`)}</p>`)}</section>
+    <section><h2>Fires with</h2>${linked(h.cofiring.map((r) => [r.part, `jaccard ${r.value.toFixed(2)}`, r.label]))}</section>`;
+}
+
+function tokens(title, rows) {
+  return html`<table class="numbers"><caption>${title}</caption><thead><tr><th scope="col">token</th><th scope="col">PMI</th><th scope="col">share</th></tr></thead>
+    <tbody>${rows.map((r) => html`<tr><th scope="row"><code>${r.token}</code></th><td>${signed(r.pmi, 1)}</td><td>${percent(r.share)}</td></tr>`)}</tbody></table>`;
+}
+
+function neighbours(lists) {
+  const titles = Object.entries(lists);
+  if (!titles.length) return nothing;
+  return html`<section><h2>Neighbours by direction</h2><div class="pair">${titles.map(([title, rows]) => html`<div><h3>${title}</h3>${linked(rows.map((r) => [r.part, `cosine ${signed(r.value, 2)}`, labelOf(r.part)]))}</div>`)}</div></section>`;
+}
+
+function linked(rows) {
+  return html`<ul class="linked">${rows.map(([name, figure, label]) => html`<li><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${figure}</span> ${label}</li>`)}</ul>`;
+}

@@ -1,0 +1,161 @@
+"""What the worker does for each kind of job: a generator of events; between two of them a job can be called off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from rankone.core.errors import RankOneError
+from rankone.opening import Opening
+from rankone.studio.requests import (
+    GenerateRequest,
+    PartRequest,
+    PreviewRequest,
+    PromptRequest,
+    ResponseRequest,
+    VerbRequest,
+)
+
+if TYPE_CHECKING:
+    from rankone.edits.lowrank import LowRankEdit
+
+Event = dict[str, JsonValue]
+# Scales of a part's response curve.
+ALPHAS = (-24.0, -16.0, -8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
+
+
+class Work:
+    """The jobs on one opening. close: ends what a job leaves in the model for the next of its kind."""
+
+    def __init__(self, opening: Opening) -> None:
+        from rankone.studio.dials import Dials
+
+        self.opening, self._dials = opening, Dials(opening)
+
+    def do(self, kind: str, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        """The events of one job; RankOneError for what cannot be done."""
+        jobs: dict[str, Callable[[Mapping[str, JsonValue]], Generator[Event]]] = {
+            "preview": self._preview,
+            "response": self._response,
+            "generate": self._generate,
+            "prompt": self._prompt,
+            "part": self._part,
+            "verb": self._verb,
+            "export": self._export,
+            "columns": self._columns,
+            "warm": self._warm,
+        }
+        if kind not in ("preview", "response"):
+            self._dials.close()
+        yield from jobs[kind](body)
+
+    def _warm(self, _: Mapping[str, JsonValue]) -> Generator[Event]:
+        """Open the model and its parts, so that the first dial does not wait for them."""
+        model = self.opening.model
+        self._dials.warm()
+        parts = len(self.opening.decomposition.names()) if self.opening.decomposition_name else 0
+        yield {
+            "model": self.opening.options.model,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "parts": parts,
+            "chance": self.opening.bare.chance,
+            "domains": list(self.opening.corpus.domains()),
+            "device": str(self.opening.device),
+        }
+
+    def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        request = PreviewRequest.checked(body, "preview")
+        yield {"chance": self.opening.bare.chance, "size": self._size(request.scales)}
+        for row in self._dials.measure(request.scales):
+            yield {"row": row.plain()}
+
+    def _size(self, scales: Mapping[str, float]) -> float:
+        """Σ |α − 1| ‖u‖ ‖v‖, the norms of the changes added up."""
+        pairs = ((alpha, *self.opening.book.vectors(name)) for name, alpha in scales.items())
+        return sum(abs(alpha - 1) * float(v.norm() * u.norm()) for alpha, v, u in pairs)
+
+    def _response(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.dials import FIRST
+
+        name = ResponseRequest.checked(body, "response").name
+        for alpha in ALPHAS:
+            rows = [row.damage for row in self._dials.measure({name: alpha}, (FIRST,))]
+            yield {"alpha": alpha, "rises": {row.domain: row.rise for row in rows}, "tokens": FIRST}
+
+    def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.answers.answer import AnswerRequest, answer
+
+        asked = GenerateRequest.checked(body, "generate")
+        request = AnswerRequest(prompt=asked.prompt, tokens=asked.tokens, chat=asked.chat)
+        edit = self._edit(asked.scales)
+        for side, context in (("before", nullcontext()), ("after", edit.applied(self.opening.model))):
+            with context:
+                said = answer(self.opening.bare, request)
+            yield {"side": side, **said.model_dump(mode="json")}
+
+    def _edit(self, scales: Mapping[str, float]) -> LowRankEdit:
+        from rankone.edits.scales import scale_edit
+
+        return scale_edit(self.opening.book, {name: alpha for name, alpha in scales.items() if alpha != 1})
+
+    def _prompt(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.looking import look_into
+
+        yield look_into(self.opening, PromptRequest.checked(body, "prompt")).plain()
+
+    def _part(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.looking import part_page
+
+        yield part_page(self.opening, PartRequest.checked(body, "part").name).plain()
+
+    def _verb(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.offered import request_of
+        from rankone.verbs.table import verb_named
+
+        asked = VerbRequest.checked(body, "verb")
+        verb = verb_named(asked.verb)
+        reply = verb.ask(self.opening, request_of(verb, asked.request))
+        yield {"reply": reply.model_dump(mode="json"), "text": str(reply)}
+
+    def _export(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        """An edit as an artefact, an adapter or a checkpoint, by the exporter that the command line has."""
+        from rankone.edits.export import export_adapter, export_checkpoint
+
+        scales, out, kind = _scales(body), Path(str(body["out"])), str(body["as"])
+        edit = self._edit(scales).bind(self.opening.model)
+        if not edit.sites:
+            raise RankOneError("every dial stands at 1: there is nothing to export. Turn one first.")
+        yield {"said": "writing and verifying in a process of its own"}
+        if kind == "edit":
+            edit.save_pretrained(out, {"scales": dict(scales)})
+            yield {"out": str(out), "figures": {}, "warnings": []}
+            return
+        if kind == "adapter":
+            verified = export_adapter(self.opening.model, edit, out, self.opening.options.model)
+        else:
+            verified = export_checkpoint(self.opening.model, self.opening.tokenizer, edit, out)
+        plain = verified.model_dump(mode="json")
+        figures: Event = {
+            name: value for name, value in plain.items() if isinstance(value, int | float | str)
+        }
+        yield {"out": str(out), "figures": figures, "warnings": list(verified.warnings)}
+
+    def _columns(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        """The list of parts from the harvest that was named, written where the server reads it."""
+        from rankone.labels.on_demand import StatisticalLabels
+        from rankone.studio.columns import made, write_columns
+
+        store = self.opening.require_harvest("the list of parts")
+        labels = self.opening.labels or StatisticalLabels(store)
+        write_columns(
+            made(store, labels, self.opening.decomposition_artifact.fingerprint), Path(str(body["out"]))
+        )
+        yield {"out": str(body["out"])}
+
+
+def _scales(body: Mapping[str, JsonValue]) -> dict[str, float]:
+    return PreviewRequest.checked({"scales": body["scales"]}, "export").scales
