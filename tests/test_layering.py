@@ -36,6 +36,7 @@ ROOMS = (
     "integrations",
     "verbs",
     "session",
+    "studio",
     "cli",
 )
 # rankone/__init__.py and __main__.py stand at the door: they may import what they like, nothing imports them.

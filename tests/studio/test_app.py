@@ -1,0 +1,184 @@
+"""The routes: what they answer, what they refuse, and that moves of a dial supersede each other."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+from tests.studio.serving import Served, studio
+
+from rankone import open as open_session
+from rankone.edits.lowrank import LowRankEdit
+from rankone.studio.offered import offered
+
+PART = "h.3.mlp.down_proj:270"
+
+
+def test_the_list_is_the_decomposition_and_is_not_sent_twice(served: Served):
+    status, headers, packed = served.ask("/api/columns")
+    assert (status, headers["content-encoding"]) == (200, "gzip")
+    assert len(packed) <= 2_000_000
+    held = json.loads(gzip.decompress(packed))
+    names = [f"{held['sites'][s]}:{n}" for s, n in zip(held["site"], held["number"], strict=True)]
+    assert names == open_session("mini").decomposition.names()
+    assert {len(held[c]) for c in ("label", "density", "importance", "confidence")} == {len(names)}
+    assert len(held["by_domain"]) == len(held["domains"]) == len(held["source"]["tokens"])
+    assert held["label"][names.index(PART)].startswith("German")
+    assert served.ask("/api/columns", headers={"if-none-match": headers["etag"]})[0] == 304
+
+
+def test_a_preview_streams_a_first_look_and_then_all(served: Served):
+    events = served.events("/api/preview", {"scales": {PART: -8}, "client": "a"})
+    assert (events[0][0], events[-1][0]) == ("started", "done")
+    rows = [data["row"] for event, data in events if event == "partial" and "row" in data]
+    assert [row["tokens"] for row in rows] == [128] * 8 + [800] * 8
+    shown = {row["damage"]["domain"]: row["damage"] for row in rows[8:]}
+    assert shown["de"]["rise"] > 1.5
+    assert abs(shown["en"]["rise"]) < 0.02
+
+
+@pytest.mark.parametrize("alpha", [1e9, -1001, "NaN", None, "x"])
+def test_a_scale_out_of_range_is_refused(served: Served, alpha):
+    status, _, said = served.ask("/api/preview", {"scales": {PART: alpha}})
+    assert status == 400
+    assert "scales" in json.loads(said)["error"]
+
+
+def test_nan_is_no_json(served: Served):
+    assert served.ask("/api/preview", b'{"scales": {"h.3.mlp.down_proj:270": NaN}}')[0] == 400
+
+
+def test_an_unknown_part_fails_by_name_and_the_studio_goes_on(served: Served):
+    events = served.events("/api/preview", {"scales": {"h.3.mlp.down_proj:99999": 0}})
+    assert events[-1][0] == "failed"
+    assert "99999" in events[-1][1]
+    assert served.json("/api/part", {"name": PART})["name"] == PART
+
+
+def test_of_fifty_moves_the_last_one_counts(served: Served):
+    ended: dict[int, list] = {}
+
+    def move(i: int) -> None:
+        ended[i] = served.events("/api/preview", {"scales": {PART: -i / 10}, "client": "mover", "seq": i})
+
+    threads = [threading.Thread(target=move, args=(i,)) for i in range(1, 51)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.04)
+    for thread in threads:
+        thread.join(60)
+    last = [events[-1][0] for _, events in sorted(ended.items())]
+    assert last[-1] == "done"
+    assert last.count("superseded") >= 40
+    assert served.json("/api/workspace")["worker"]["alive"] == 0
+
+
+def test_generation_says_both_sides(served: Served):
+    events = served.events(
+        "/api/generate", {"prompt": "Der Ausschuss hat", "scales": {PART: -8}, "tokens": 12}
+    )
+    sides = {data["side"]: data["text"] for event, data in events if event == "partial"}
+    assert set(sides) == {"before", "after"}
+    assert sides["before"] == open_session("mini").generate("Der Ausschuss hat", tokens=12).text
+    assert sides["before"] != sides["after"]
+
+
+def test_a_text_is_looked_into(served: Served):
+    view = served.json("/api/prompt", {"text": "Der Ausschuss hat", "top": 5})
+    assert len(view["sites"]) == len(view["tokens"][0]["sums"])
+    for token in view["tokens"]:
+        strengths = [part["importance"] for part in token["top"]]
+        assert strengths == sorted(strengths, reverse=True)
+        assert len(strengths) <= 5
+    status, _, said = served.ask("/api/prompt", {"text": "das Haus " * 1800})
+    assert (status, "tokens" in json.loads(said)["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("name", sorted(offered()))
+def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
+    asked = {
+        "edit": {"scales": {PART: -8}, "tokens": 100},
+        "generate": {"prompt": "Der Ausschuss hat", "tokens": 8},
+        "measure": {"tokens": 100},
+        "rank": {"of": ["de"], "tokens": 100, "top": 3},
+        "search": {"query": "german"},
+        "sites": {},
+    }[name]
+    status, _, said = served.ask(f"/api/verbs/{name}", asked)
+    if name == "search":  # no harvest is open here
+        assert status == 400
+        assert "harvest" in json.loads(said)["error"]
+        return
+    session = open_session("mini")
+    method = getattr(session, name)
+    first = {"edit": "scales", "generate": "prompt"}.get(name)
+    here = method(asked.pop(first), **asked) if first else method(**asked)
+    assert status == 200, said
+    assert same(json.loads(said)["reply"], json.loads(here.model_dump_json()))
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two JSON values are the same, numbers up to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == pytest.approx(other, abs=1e-5) if isinstance(one, float) else one == other
+
+
+def test_verbs_that_take_minutes_or_name_places_are_refused(served: Served):
+    listed = {verb["name"]: verb for verb in served.json("/api/verbs")["verbs"]}
+    assert set(listed) == set(offered())
+    assert "save" not in listed["edit"]["request"]["properties"]
+    for name, body in (
+        ("edit", {"scales": {PART: 0}, "save": "/tmp/x"}),
+        ("decompose", {}),
+        ("export", {}),
+        ("nonsense", {}),
+    ):
+        assert served.ask(f"/api/verbs/{name}", body)[0] == 400
+
+
+def test_a_worker_that_is_killed_is_started_again(tmp_path):
+    with studio(tmp_path) as own:
+        own.json("/api/warm")
+        for line in os.popen(f"pgrep -P {own.process.pid}").read().split():
+            os.kill(int(line), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while own.ask("/api/part", {"name": PART})[0] != 200:
+            assert time.monotonic() < deadline
+        assert own.json("/api/workspace")["worker"]["restarts"] == 1
+
+
+def test_kept_exported_and_reloaded(tmp_path):
+    with studio(tmp_path) as own:
+        state = own.json("/api/edits", {"scales": {PART: -8}, "name": "less German", "after": 0})
+        assert state["current"] == 1
+        assert own.ask("/api/edits", {"scales": {}, "name": "", "after": 0})[0] == 409
+        own.json("/api/exports", {"entry": 1, "as": "edit"})
+        deadline = time.monotonic() + 60
+        while (job := own.json("/api/exports")["jobs"][0])["state"] == "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert job["state"] == "done", job
+        assert own.ask("/api/exports", {"entry": 1, "as": "edit"})[0] == 400  # written before
+        assert own.ask("/api/exports", {"entry": 7, "as": "edit"})[0] == 400
+        shelved = {entry["name"]: entry for entry in own.json("/api/workspace")["artefacts"]}
+    assert shelved["studio/exports/edit-1-edit"]["kind"] == "edit"
+    session = open_session("mini")
+    edit = LowRankEdit.from_pretrained(tmp_path / "studio" / "exports" / "edit-1-edit")
+    edit.check_base(session.model)
+    by_hand = session.edit({PART: -8}, tokens=200).domains
+    assert [d.rise for d in session.damage(edit, tokens=200).values()] == pytest.approx(
+        [d.rise for d in by_hand], abs=1e-5
+    )
+
+
+def test_a_second_studio_on_the_same_workspace_is_refused(served: Served):
+    with pytest.raises(AssertionError), studio(served.folder):
+        pass
