@@ -17,7 +17,7 @@ from transformers import (
 
 from rankone.core.errors import RankOneError
 from rankone.edits import consumption, export
-from rankone.edits.export import export_adapter, export_checkpoint
+from rankone.edits.export import Limits, export_adapter, export_checkpoint
 from rankone.edits.lowrank import LowRankEdit, Merged
 from rankone.edits.verification import Verification, realised_share
 
@@ -138,6 +138,13 @@ def test_what_passes():
     assert not result(file_difference=1.01e-4).passed
     for name in ("file_difference", "kl", "edit_kl"):
         assert not result(**{name: float("nan")}).passed
+
+
+def test_the_tolerance_grows_with_large_logits_alone():
+    for largest, tolerance in ((0.1, 1e-4), (10.0, 1e-4), (-25.0, 2.5e-4)):
+        limits = Limits().at(torch.tensor([[[0.0, largest]]]))
+        assert limits.tolerance == pytest.approx(tolerance)
+        assert limits[1:] == Limits()[1:]
 
 
 def test_realised_share_by_hand():

@@ -48,6 +48,7 @@ from rankone.models.sources.names import ASSETS, BUILTIN_MODELS, resolve
 from rankone.models.sources.stock import to_stock
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
+LOGITS = 10.0  # the largest logits that this tolerance is for
 KL_BOUND = 1e-2  # nats per token that rounding the weights to the export's dtype may cost
 ROUNDING_SHARE = 0.25  # of the edit's own KL that rounding may cost: half its size, as KL is quadratic
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -97,6 +98,10 @@ class Limits(NamedTuple):
     tolerance: float = TOLERANCE
     kl_bound: float = KL_BOUND
     rounding_share: float = ROUNDING_SHARE
+
+    def at(self, logits: Logits) -> Limits:
+        """The limits for logits of this size: what fp32 rounds off grows with them, past those the tolerance is set for."""
+        return self._replace(tolerance=self.tolerance * max(1.0, float(logits.abs().max()) / LOGITS))
 
 
 LIMITS = Limits()
@@ -169,7 +174,9 @@ def export_adapter(
     source, out = resolve(base_name), Path(out)
     with new_artifact(out, "adapter", _provenance(edit)) as staging, scratch_folder(out) as scratch:
         reference = _reference(model, edit, probe, torch.float32)
-        refuse_read_past(model, edit.factors, reference.ids, reference.edited, limits.tolerance)
+        refuse_read_past(
+            model, edit.factors, reference.ids, reference.edited, limits.at(reference.edited).tolerance
+        )
         write_adapter(model, edit.factors, staging, base_name)
         trust_code = isinstance(model, SimpleMLPForCausalLM)
         base = _base_folder(model, source, scratch, trust_code)
@@ -269,7 +276,7 @@ def _verification(
         kl_max=float(kl.max()),
         edit_kl=float(kl_in_chunks(reference.edited, reference.plain).mean()),
         realised=realised_share(reference.plain, reference.edited, worst),
-        **limits._asdict(),
+        **limits.at(reference.edited)._asdict(),
         **about,
     )
 
