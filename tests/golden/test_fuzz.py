@@ -103,3 +103,9 @@ def test_faults_are_named_errors(kind, tmp_path, models):
 @pytest.mark.parametrize("kind", list(READERS))
 def test_many_faults_are_named_errors(kind, tmp_path, models):
     check(kind, tmp_path, models, range(25, 1025))
+
+
+@pytest.mark.parametrize("seed", [1_000_217, 1_000_477])
+def test_parts_whose_origin_was_changed_are_named_errors(seed, tmp_path, models):
+    """Of the ten thousand (tests/soundness/fuzz.py)."""
+    check("parts", tmp_path, models, [seed])

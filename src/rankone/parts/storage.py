@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
+from rankone.core.reading import reading
 from rankone.core.tensors import read_tensors, save_tensors
 from rankone.parts.origins import SavedParts, SavedSet
 from rankone.parts.parts import Parts, site_key
@@ -46,7 +47,8 @@ def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
     config = SavedParts.checked(artifact.json(), str(artifact.path / "config.json"))
     require_target(target, config.target.name, config.target.weights, artifact.path)
     tensors = read_tensors(artifact.path / TENSORS)
-    return [_read(one, tensors, target.device) for one in config.sets]
+    with reading(artifact.path):
+        return [_read(one, tensors, target.device) for one in config.sets]
 
 
 def _key(what: str, origin: str, site: str) -> str:

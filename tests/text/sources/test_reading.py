@@ -113,3 +113,12 @@ def test_what_is_no_file_is_refused_by_name(tmp_path, kind):
         DirectoryCorpus(tmp_path)
     with pytest.raises(RankOneError, match=r"a\.txt"):
         list(read_documents(path))
+
+
+def test_endless_empty_lines_of_json_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(zstandard.compress(b'{"text": "a"}\n' + b"\n" * (1 << 25)))
+    with pytest.raises(RankOneError, match="line 100002 is the 100,001th empty one in a row: no text"):
+        list(read_documents(path))
+    path.write_bytes(zstandard.compress(b'{"text": "a"}' + b"\n" * 100_000 + b'{"text": "b"}'))
+    assert list(read_documents(path)) == ["a", "b"]

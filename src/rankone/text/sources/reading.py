@@ -25,6 +25,8 @@ LONGEST_DOCUMENT = 1 << 22
 LONGEST_LINE = 1 << 26
 # Compressed text is a third to a twentieth of its size. What expands further, and to more than this, is refused.
 MOST_EXPANSION, EXPANDED_FREELY = 200, 1 << 26
+# Empty lines of JSON; each costs a step, and a bomb of them packs best.
+_BLANK_IN_A_ROW = 100_000
 # Small, since a few bytes of a bomb expand to a megabyte.
 _COMPRESSED_AT_ONCE = 1 << 10
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
@@ -102,12 +104,15 @@ class _Zstd(io.RawIOBase):
 
 
 def _records(stream: BinaryIO) -> Iterator[str]:
-    number = 0
+    number = blank = 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
         if len(line) > LONGEST_LINE:
             raise ValueError(f"line {number} has over {LONGEST_LINE >> 20} MiB")
-        if line.strip():
+        blank = 0 if line.strip() else blank + 1
+        if blank > _BLANK_IN_A_ROW:
+            raise ValueError(f"line {number} is the {blank:,}th empty one in a row: no text")
+        if not blank:
             try:
                 yield read_record(line)
             except ValueError as error:
