@@ -24,7 +24,7 @@ CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check api shapes lowest slow corpora mutants clean
+.PHONY: help setup demo test check api shapes lowest slow corpora mutants clean docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,9 @@ lowest: ## part of the tests with the lowest versions that pyproject.toml allows
 
 slow: $(DEV) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+docs: $(DEV) ## the documentation as a site in build/site; a broken link fails
+	$(BIN)/python -m mkdocs build --strict
 
 corpora: $(DEV) ## the tests on real text: make corpora RANKONE_CORPORA=DIR
 	@test -d "$(RANKONE_CORPORA)" || { echo "RANKONE_CORPORA='$(RANKONE_CORPORA)' is no directory. Run: make corpora RANKONE_CORPORA=DIR (see docs/text.md)"; exit 2; }

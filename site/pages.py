@@ -1,0 +1,62 @@
+"""The pages of the site that lie outside docs/, and links that a site can follow: a hook of MkDocs.
+
+README, SECURITY and the others become pages; a link to a file that is no page (code, a recipe) becomes its name in code font.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+    "RESEARCH_LOG.md": "research-log.md",
+}
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files, config):
+    """Add the pages from the root of the repository."""
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text("utf8")
+        files.append(File.generated(config, page, content=relinked(text, PurePosixPath("."))))
+    return files
+
+
+def on_page_markdown(markdown, page, **_):
+    """Links of the pages in docs/."""
+    return markdown if page.file.src_path in PAGES.values() else relinked(markdown, PurePosixPath("docs"))
+
+
+def relinked(markdown: str, folder: PurePosixPath) -> str:
+    """The text with links that lead to pages of the site; `folder` is where the text lies in the repository."""
+
+    def link(match: re.Match[str]) -> str:
+        picture, words, target, place = match.groups()
+        if "://" in target:
+            return match[0]
+        path = _normal(folder / target)
+        if path in PAGES:
+            return f"{picture}[{words}]({PAGES[path]}{place or ''})"
+        if path.startswith("docs/") and (ROOT / path).is_file():
+            return f"{picture}[{words}]({path.removeprefix('docs/')}{place or ''})"
+        # What is not there stays a link, so that the strict build names it.
+        return f"{words} (`{path}`)" if (ROOT / path).exists() else match[0]
+
+    return _LINK.sub(link, markdown)
+
+
+def _normal(path: PurePosixPath) -> str:
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts = parts[:-1]
+        else:
+            parts.append(part)
+    return "/".join(parts)
