@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 
 from rankone import open as open_session
-from rankone.studio.columns import made, write_columns
-from rankone.studio.listing import SHIPPED
+from rankone.studio.columns import SHIPPED, made, write_columns
 
 
 def main(harvest: str, labels: str) -> None:

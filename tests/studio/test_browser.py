@@ -14,8 +14,7 @@ from tests.browser import CHROMIUM, needed
 from tests.studio.serving import Served, studio
 
 from rankone.edits.lowrank import LowRankEdit
-from rankone.studio.columns import PartColumns, Source, read_columns, write_columns
-from rankone.studio.listing import SHIPPED
+from rankone.studio.columns import SHIPPED, PartColumns, Source, read_columns, write_columns
 
 pytestmark = needed
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"

@@ -20,12 +20,15 @@ from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import clipped
 from rankone.core.files import atomic_file
+from rankone.models.sources.names import ASSETS
 from rankone.text.domains import domain_name
 
 if TYPE_CHECKING:
     from rankone.harvest.reading.store import HarvestStore
     from rankone.labels.label import Labelled
 
+# Those of the built-in decomposition, made by perf/studio_parts.py.
+SHIPPED = ASSETS / "mini-parts.parquet"
 _META = b"rankone"
 _LONGEST = 200
 

@@ -11,10 +11,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.manifest import read_manifest
 from rankone.models.sources.names import ASSETS
 from rankone.opening import BUILTIN_DECOMPOSITION, Opening, OpenOptions
-from rankone.studio.columns import PartColumns, read_columns
+from rankone.studio.columns import SHIPPED, PartColumns, read_columns
 from rankone.studio.pool import Worker
-
-SHIPPED = ASSETS / "mini-parts.parquet"
 
 
 class Listing:

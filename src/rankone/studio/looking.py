@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
@@ -13,8 +15,10 @@ from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.reading.page import Example, TokenRow, most_informative
 from rankone.labels.label import Label
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
+from rankone.studio.columns import SHIPPED, read_columns
 from rankone.studio.requests import PromptRequest
 from rankone.text.blocks import encode
 from rankone.text.openers import opener_id
@@ -32,7 +36,7 @@ class Important(Record):
 
 
 class TokenView(Record):
-    """A token of a text. sums: Σ of importances by site. top: the most important parts."""
+    """A token of a text. sums: Σ of importances by site. top: the parts that matter more here than they usually do."""
 
     text: str
     sums: tuple[float, ...]
@@ -47,7 +51,11 @@ class PromptView(Record):
 
 
 def look_into(opening: Opening, request: PromptRequest) -> PromptView:
-    """Causal importances at every token of a text; RankOneError without a decomposition, and for a text too long."""
+    """Causal importances at every token of a text; RankOneError without a decomposition, and for a text too long.
+
+    The parts of a token are those whose importance exceeds its mean over the text that was harvested by most: some hundred
+    matter at any token, most of them everywhere.
+    """
     decomposition = opening.workspace.decomposition
     tokenizer, first = opening.tokenizer, opener_id(opening.tokenizer)
     (said,) = encode(tokenizer, [request.text])
@@ -60,7 +68,10 @@ def look_into(opening: Opening, request: PromptRequest) -> PromptView:
         importance = decomposed.importance(row)[0]
     names, by_site = decomposition.names(), importance.split(decomposition.counts, dim=-1)
     sums = torch.stack([site.sum(-1) for site in by_site], dim=-1).tolist()
-    values, places = importance.topk(min(request.top, importance.shape[1]), dim=-1)
+    usual = usual_importances(opening)
+    unusual = importance if usual is None else importance - usual.to(importance)
+    places = unusual.topk(min(request.top, importance.shape[1]), dim=-1).indices
+    values = importance.gather(-1, places)
     views = []
     for token, site_sums, strong, where in zip(ids, sums, values.tolist(), places.tolist(), strict=True):
         top = [
@@ -72,6 +83,18 @@ def look_into(opening: Opening, request: PromptRequest) -> PromptView:
             TokenView(text=visible(tokenizer.decode([token])), sums=tuple(site_sums), top=tuple(top))
         )
     return PromptView(sites=tuple(decomposition.sites), tokens=tuple(views))
+
+
+def usual_importances(opening: Opening) -> Float[Tensor, " parts"] | None:
+    """Mean importance of every subcomponent over the text of the harvest, or of the shipped list; None without either."""
+    store = opening.harvest_store
+    if store is not None and not store.clusters:
+        means = store.importances()
+        weights = torch.tensor([means.tokens[domain] for domain in means.domains], dtype=means.mean.dtype)
+        return (means.mean * weights[:, None]).sum(0) / weights.sum()
+    if opening.decomposition_name == BUILTIN_DECOMPOSITION:
+        return torch.tensor(read_columns(SHIPPED).table["importance"].to_pylist())
+    return None
 
 
 class Near(Record):
@@ -163,7 +186,7 @@ def _harvested(shown: Portrait) -> HarvestView:
         outputs=_shares(page.output_tokens),
         cofiring=tuple(
             Near(part=row.part, value=row.jaccard, label=shown.named.get(row.part, ""))
-            for row in page.cofiring
+            for row in page.cofiring[:EXAMPLES]
         ),
         examples=tuple(_example(example) for example in strongest(page.examples, EXAMPLES)),
     )

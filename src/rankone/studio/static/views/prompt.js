@@ -14,8 +14,8 @@ async function look(event) {
   [first, second] = [fields.first.value, fields.second.value];
   looked.value = { first: null, second: null, at: -1, state: "looking…", error: "" };
   try {
-    const one = await ask("/api/prompt", { text: first });
-    const two = second ? await ask("/api/prompt", { text: second }) : null;
+    const one = await ask("/api/prompt", { text: first, top: 12 });
+    const two = second ? await ask("/api/prompt", { text: second, top: 12 }) : null;
     looked.value = { first: one, second: two, at: one.tokens.length - 1, state: "", error: "" };
   } catch (error) {
     looked.value = { ...looked.value, state: "", error: error.message };
@@ -47,7 +47,7 @@ function token(one, two, at) {
   const other = new Map((there?.top ?? []).map((p) => [p.part, p.importance]));
   const gone = (there?.top ?? []).filter((p) => !here.top.some((q) => q.part === p.part));
   return html`<section><h2>At <code>${here.text}</code>${there ? html` and <code>${there.text}</code>` : nothing}</h2>
-    <table class="numbers"><caption>the most important parts</caption><thead><tr><th scope="col">part</th><th scope="col">importance</th>${there ? html`<th scope="col">in the other</th>` : nothing}<th scope="col">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
+    <table class="numbers"><caption>parts that matter more here than in most text</caption><thead><tr><th scope="col">part</th><th scope="col">importance</th>${there ? html`<th scope="col">in the other</th>` : nothing}<th scope="col">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
       <tbody>${[...here.top.map((p) => [p.part, p.importance, other.get(p.part)]), ...gone.map((p) => [p.part, undefined, p.importance])].map(([part, g, h]) => html`<tr>
         <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th><td>${g === undefined ? "not among them" : short(g)}</td>${there ? html`<td>${h === undefined ? "not among them" : short(h)}</td>` : nothing}
         <td class="label">${labelOf(part)}</td><td><button @click=${() => pin(part)} aria-label=${`pin ${part}`}>pin</button></td></tr>`)}</tbody></table></section>`;
