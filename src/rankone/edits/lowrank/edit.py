@@ -210,7 +210,7 @@ class LowRankEdit:
 
         with scratch("push") as folder:
             path = self.save_pretrained(folder / "edit")
-            return push(PushRequest(artefact=path, repo=repo, public=public, message=message))
+            return push(PushRequest(artefact=path, repo=repo, public=public, message=message, dry_run=False))
 
     def to_peft(self, path: Path | str, base_name: str | None = None) -> Verification:
         """Write the edit as a LoRA adapter that plain PEFT loads, and verify it by PEFT in a process of its own.
