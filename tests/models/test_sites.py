@@ -208,3 +208,18 @@ def test_falcons_own_linear_is_plain():
         assert torch.allclose(
             site.module(x), nn.functional.linear(x, weight_of(site), site.module.bias), atol=1e-6
         )
+
+
+def test_a_weight_of_another_kind_of_tensor_is_refused_by_name():
+    """As torchao's Int8Tensor, whose dtype is float32."""
+
+    class Int8Tensor(torch.Tensor):
+        pass
+
+    model = llama()
+    layer = model.get_submodule("model.layers.1.mlp.up_proj")
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Int8Tensor))
+    with pytest.raises(
+        RankOneError, match=r"weight of 'model\.layers\.1\.mlp\.up_proj' is quantised or packed \(Int8Tensor"
+    ):
+        find_sites(model)

@@ -206,9 +206,11 @@ def _sharing(tensors: dict[str, Tensor]) -> dict[str, list[str]]:
 
 
 def _site(name: str, module: nn.Linear | Conv1D) -> Site:
-    if module.weight.dtype not in _DTYPES or module.weight.ndim != 2:
+    weight = module.weight
+    # torchao's int8 says that it is float32, and is a kind of tensor of its own.
+    if weight.dtype not in _DTYPES or weight.ndim != 2 or type(weight.data) is not Tensor:
         raise RankOneError(
-            f"the weight of '{name}' is quantised or packed ({module.weight.dtype}, shape "
+            f"the weight of '{name}' is quantised or packed ({type(weight.data).__name__} of {weight.dtype}, shape "
             f"{tuple(module.weight.shape)}). Load the model without quantisation."
         )
     transposed = isinstance(module, Conv1D)
