@@ -437,3 +437,14 @@ def test_runs_of_one_text_share_its_rows(model, methods, runs, retain):
     ):
         (alone,) = fit_many(model, methods["scales"], [run], retain, exact())
         assert_equal_fits(fit, alone)
+
+
+@pytest.mark.parametrize("pattern", ["h.1.mlp.down_proj", "h.0.attn.q_proj"])
+def test_at_the_base_the_tokens_that_follow_choose_the_first_step(model, retain, pattern):
+    """There the expected loss has no gradient: rounding would choose, another on every machine."""
+    lora, run = Lora(model, [pattern], rank=1), Run(spoken(model, 25, seed=4), 7, 0.5, 0.01)
+    (expected,) = fit_many(model, lora, [run], retain, exact(steps=1, target="expected", cap="mean"))
+    (sampled,) = fit_many(model, lora, [run], retain, exact(steps=1, target="sampled", cap="mean"))
+    moved = expected.parameters[f"B:{pattern}"]
+    assert (moved.abs() > 0.009).float().mean() > 0.9
+    torch.testing.assert_close(moved, sampled.parameters[f"B:{pattern}"], rtol=1e-3, atol=1e-5)

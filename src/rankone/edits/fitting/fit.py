@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -34,6 +34,8 @@ from rankone.runtime.progress import Meter
 # Once so small a share of the stack still moves, those that stand still leave it.
 STILL = 0.75
 ROWS_AT_ONCE = 8
+# Nats per token by which a run's predictions must differ from the base's to have a gradient of their own.
+STATIONARY = 1e-5
 
 
 def fit_many(
@@ -124,10 +126,34 @@ class _Loss:
             each = self.forward.each(self.text, index, self.method, adam.parameters)
             return (F.relu(caps.view(-1, 1, 1) - each) * weights).sum((1, 2))
         surprise = self.forward.weighted(self.text, index, weights, self.method, adam.parameters)
+        if step == 0 and self.config.target == "expected":
+            surprise = self._started(surprise, index, scored, weights, adam)
         base = (
             (self.base[index] * weights).sum((1, 2)) if self.base is not None else torch.zeros_like(surprise)
         )
         return removal_loss(self.config.objective, surprise, base, tokens, caps)
+
+    def _started(
+        self,
+        surprise: Float[Tensor, " runs"],
+        index: Int[Tensor, "runs rows"],
+        scored: Bool[Tensor, "runs rows t"],
+        weights: Float[Tensor, "runs rows t"],
+        adam: StackedAdam,
+    ) -> Float[Tensor, " runs"]:
+        """Where a run still predicts what the base does (a LoRA at its start), the surprise at the tokens that follow.
+
+        There the expected surprise is least and has no gradient: rounding alone, another on every processor, would choose
+        the first step.
+        """
+        still = (surprise - (self.text.entropy[index] * weights).sum((1, 2))).abs() < STATIONARY
+        if not still.any():
+            return surprise
+        followed = F.pad(scored[..., 1:], (0, 1))
+        shares = followed.float() / followed.sum((1, 2)).clamp_min(1).view(-1, 1, 1)
+        text = self.forward.prepare(self.forget.ids, following=True)
+        sampled = self.forward.weighted(text, index, shares, self.method, adam.parameters)
+        return torch.where(still, sampled, surprise)
 
     def _damage(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
         rows = self.retain.rows(step, self.config.retain_rows).unsqueeze(0)
