@@ -29,6 +29,7 @@ ROOMS = (
     "labels",
     "opening",
     "edits",
+    "circuits",
     "answers",
     "experiments",
     "show",

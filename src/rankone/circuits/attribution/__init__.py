@@ -1,0 +1,1 @@
+"""Edges between subcomponents on one prompt, by two rules, on the untouched model."""

@@ -1,0 +1,90 @@
+"""Graphs made, verified, saved and read back; interventions against the weight edit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.decomposition.tiny import decomposed
+from tests.helpers import probe, simple_mlp, tokenizer
+
+from rankone.circuits.attribution.edges import Edges
+from rankone.circuits.attribution.targets import likeliest, parsed
+from rankone.circuits.build import make_graph
+from rankone.circuits.config import GraphConfig
+from rankone.circuits.graph import influence
+from rankone.circuits.intervene import Change, changed_logits
+from rankone.circuits.storage import load_graph, require_origin, save_graph
+from rankone.circuits.verification.verify import verified
+from rankone.core.errors import RankOneError
+from rankone.edits.scales import scale_edit
+
+
+@pytest.fixture(scope="module")
+def made():
+    model, words = simple_mlp(), tokenizer()
+    parts = decomposed(model)
+    config = GraphConfig(nodes="strongest", per_site=3, random_graphs=3)
+    return model, parts, make_graph(model, words, parts, "the cat", config)
+
+
+def test_a_graph_is_exact_where_it_should_be_and_comes_back_from_disk(made, tmp_path):
+    model, parts, graph = made
+    account = verified(model, parts, graph, checked=6)
+    assert account.exact, account.model_dump(exclude={"removals", "masked"})
+    assert 0 <= account.scores_fewer.replacement <= account.scores.replacement <= 1
+    save_graph(graph.graph, tmp_path / "g", account)
+    back, again, _ = load_graph(tmp_path / "g")
+    assert (back.record, back.nodes, again) == (graph.graph.record, graph.graph.nodes, account)
+    for rule, edges in graph.graph.edges.items():
+        assert torch.equal(back.edges[rule].weight, edges.weight.float())
+    require_origin(back, model, parts, tmp_path / "g")
+    with pytest.raises(RankOneError, match="other weights"):
+        require_origin(back, simple_mlp(1), parts, tmp_path / "g")
+
+
+def test_a_graph_altered_by_hand_is_refused(made, tmp_path):
+    save_graph(made[2].graph, tmp_path / "g")
+    file = tmp_path / "g" / "graph.json"
+    file.write_text(file.read_text("utf8").replace("the cat", "the dog"), "utf8")
+    with pytest.raises(RankOneError):
+        load_graph(tmp_path / "g")
+
+
+def test_influence_adds_up_all_paths():
+    """0 → 1 → 3 and 0 → 3, 2 → 1: shares 3/4 and 1/4 into 1, halves into 3."""
+    source, target = torch.tensor([0, 2, 0, 1]), torch.tensor([1, 1, 3, 3])
+    absolute = torch.tensor([0.0, 4, 0, 2], dtype=torch.float64)
+    edges = Edges(source, target, torch.tensor([3.0, -1, 1, 1]), absolute, absolute)
+    assert influence(edges, {3: 1.0}, 4).tolist() == pytest.approx([0.875, 0.5, 0.125, 0.0])
+
+
+def test_scaling_at_all_positions_is_the_edit_of_the_weight(made):
+    model, parts, _ = made
+    ids, name = probe(1, 8)[0], parts.names()[5]
+    turned = changed_logits(model, parts, ids, [Change(name, -3.0)])
+    with scale_edit(parts, {name: -3.0}).bind(model).applied(model), torch.no_grad():
+        edited = model(input_ids=ids[None], use_cache=False).logits[0]
+    assert torch.allclose(turned, edited, atol=1e-5)
+    plain = changed_logits(model, parts, ids, [])
+    late = changed_logits(model, parts, ids, [Change(name, -3.0, (5,))])
+    assert torch.equal(late[:5], plain[:5])
+    assert not torch.equal(late[5:], plain[5:])
+    with pytest.raises(RankOneError, match="no position 8"):
+        changed_logits(model, parts, ids, [Change(name, 0.0, (8,))])
+
+
+def test_targets_are_tokens_and_contrasts():
+    words = tokenizer()
+    one, other = words(" the")["input_ids"], words(" cat")["input_ids"]
+    assert (len(one), len(other)) == (1, 1)
+    aim = parsed('" the"-" cat"', words)
+    assert aim.terms == ((one[0], 1.0), (other[0], -1.0))
+    assert float(aim.seed(300).sum()) == pytest.approx(0)
+    assert parsed(" the", words).token == one[0]
+    with pytest.raises(RankOneError, match=r"no token of this model.*Nearest"):
+        parsed(" thex", words)
+    with pytest.raises(RankOneError, match="names a token twice"):
+        parsed('" the"-" the"', words)
+    logits = torch.zeros(300)
+    logits[7], logits[9] = 12.0, 11.0
+    assert [a.token for a in likeliest(logits, words)] == [7, 9]
