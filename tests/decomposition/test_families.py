@@ -10,6 +10,7 @@ from tests.models.families import FAMILIES, LAYERS, sites_of
 from torch import nn
 
 from rankone.decomposition.check import check_wrap
+from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.site import installed
 from rankone.models.blocks import blocks_of
@@ -43,13 +44,12 @@ def test_the_untouched_wrap_has_logits_equal_to_the_bit(family):
     factors = {
         s.name: (nn.Parameter(torch.randn(s.d_in, 3)), nn.Parameter(torch.randn(3, s.d_out))) for s in sites
     }
-    with installed(model, factors) as placed:
+    in_force = MaskingInForce()
+    with installed(model, factors, in_force) as placed:
         assert torch.equal(logits_of(model, ids), clean)
-        for name, site in placed.items():
-            site.grid = ids.shape
-            site.set_masks(torch.zeros(3), None, None)
-            assert not torch.equal(logits_of(model, ids), clean), name
-            site.clear()
+        for name in placed:
+            with in_force.put(Masking(tuple(ids.shape), {name: SiteMask(torch.zeros(3))})):
+                assert not torch.equal(logits_of(model, ids), clean), name
     assert torch.equal(logits_of(model, ids), clean)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from tests.helpers import gpt2, llama, probe, same, simple_mlp, snapshot
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.site import (
     DecomposedSite,
     delta_of,
@@ -19,6 +22,7 @@ from rankone.decomposition.site import (
 from rankone.models.sites import Site, find_sites
 
 B, T, D_IN, D_OUT, C = 2, 3, 5, 7, 4
+GRID = (B, T)
 MODELS = {"simple_mlp": simple_mlp, "gpt2": gpt2, "llama": llama}
 
 
@@ -41,7 +45,14 @@ def random_site(build):
     read = nn.Parameter(torch.randn(D_IN, C, dtype=torch.float64))
     write = nn.Parameter(torch.randn(C, D_OUT, dtype=torch.float64))
     site = Site("h.0.x", base, D_IN, D_OUT, isinstance(base, Conv1D))
-    return DecomposedSite(base, site, read, write)
+    return DecomposedSite(base, site, (read, write), MaskingInForce())
+
+
+def run(site, x, *mask, **keep):
+    """The site's output under a mask (none: the untouched layer)."""
+    masks = {site.name: SiteMask(*mask)} if mask else {}
+    with site._in_force.put(Masking(GRID, masks, **keep)):
+        return site(x)
 
 
 def explicit(site, x, mask, delta, route):
@@ -62,8 +73,7 @@ def test_masked_forward_and_gradients_are_those_of_the_explicit_formula(build, w
     mask = torch.rand(B, T, C, dtype=torch.float64, requires_grad=True)
     delta = torch.rand(B, T, 1, dtype=torch.float64, requires_grad=True)
     route = torch.tensor([[1, 0, 1], [0, 1, 1]], dtype=torch.float64).unsqueeze(-1)
-    site.set_masks(mask, delta if with_delta else None, route if with_route else None)
-    found = site(x)
+    found = run(site, x, mask, delta if with_delta else None, route if with_route else None)
     expected = explicit(
         site, x, mask, delta if with_delta else torch.zeros(()), route if with_route else torch.ones(())
     )
@@ -77,8 +87,7 @@ def test_masked_forward_and_gradients_are_those_of_the_explicit_formula(build, w
 def test_masks_broadcast_over_rows_and_positions():
     site, x = random_site(linear), torch.randn(B, T, D_IN, dtype=torch.float64)
     mask, delta = torch.rand(1, 1, C).double(), torch.rand(B, 1, 1).double()
-    site.set_masks(mask, delta, None)
-    torch.testing.assert_close(site(x), explicit(site, x, mask, delta, torch.ones(())))
+    torch.testing.assert_close(run(site, x, mask, delta), explicit(site, x, mask, delta, torch.ones(())))
 
 
 def test_gate_by_hand():
@@ -89,23 +98,54 @@ def test_gate_by_hand():
 
 
 @pytest.mark.parametrize("build", [linear, conv1d])
-def test_a_cleared_site_is_the_layer_itself(build):
+def test_a_site_without_a_mask_is_the_layer_itself(build):
     site, x = random_site(build), torch.randn(B, T, D_IN, dtype=torch.float64)
-    site.set_masks(torch.zeros(C), None, None)
-    assert not torch.equal(site(x), site.base(x))
-    site.clear()
+    assert not torch.equal(run(site, x, torch.zeros(C)), site.base(x))
     assert torch.equal(site(x), site.base(x))
+    assert torch.equal(run(site, x), site.base(x))
     assert site.matrix().shape == (D_OUT, D_IN)
     assert site.weight is site.base.weight
 
 
-def test_capture_keeps_the_input_only_when_asked():
+def test_a_forward_leaves_inputs_and_outputs_where_it_is_told():
     site, x = random_site(linear), torch.randn(B, T, D_IN, dtype=torch.float64)
-    site(x)
-    assert site.input is None
-    site.capture = True
-    site(x)
-    assert site.input is x
+    inputs, outputs = {}, {}
+    run(site, x, inputs=inputs, outputs=outputs)
+    assert inputs[site.name] is x
+    assert outputs == {}  # of an unmasked site
+    out = run(site, x, torch.zeros(C), None, None, outputs=outputs)
+    assert outputs[site.name] is out
+
+
+def test_positions_in_one_row_are_laid_on_the_grid():
+    site, x = random_site(linear), torch.randn(B, T, D_IN, dtype=torch.float64)
+    mask, inputs, outputs = torch.rand(B, T, C).double(), {}, {}
+    out = run(site, x.flatten(0, 1), mask, inputs=inputs, outputs=outputs)
+    assert out.shape == (B * T, D_OUT)
+    assert torch.equal(out.view(B, T, -1), run(site, x, mask))
+    assert torch.equal(inputs[site.name], x)
+    assert outputs[site.name].shape == (B, T, D_OUT)
+
+
+def test_a_masking_cannot_be_changed_and_what_was_before_comes_back():
+    in_force, outer, inner = MaskingInForce(), Masking(GRID), Masking(GRID)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        outer.grid = (1, 1)
+    with in_force.put(outer):
+        with in_force.put(inner):
+            assert in_force.now is inner
+        assert in_force.now is outer
+        with pytest.raises(ZeroDivisionError), in_force.put(inner):
+            raise ZeroDivisionError
+        assert in_force.now is outer
+    assert in_force.now is None
+
+
+def test_a_forward_changes_no_attribute_of_a_site():
+    site, x = random_site(linear), torch.randn(B, T, D_IN, dtype=torch.float64)
+    before = dict(vars(site))
+    run(site, x, torch.rand(C).double(), inputs={}, outputs={})
+    assert vars(site) == before
 
 
 def all_factors(model):
@@ -120,11 +160,12 @@ def test_an_untouched_wrap_changes_no_bit_and_leaves_no_trace(name):
     model, ids = MODELS[name](), probe()
     before, modules = snapshot(model), dict(model.named_modules())
     clean = model(input_ids=ids).logits
-    with installed(model, all_factors(model)) as placed:
+    in_force = MaskingInForce()
+    with installed(model, all_factors(model), in_force) as placed:
         assert list(placed) == [s for s in placed if isinstance(model.get_submodule(s), DecomposedSite)]
         assert torch.equal(model(input_ids=ids).logits, clean)
-        next(iter(placed.values())).set_masks(torch.zeros(3), None, None)
-        assert not torch.equal(model(input_ids=ids).logits, clean)
+        with in_force.put(Masking(tuple(ids.shape), {next(iter(placed)): SiteMask(torch.zeros(3))})):
+            assert not torch.equal(model(input_ids=ids).logits, clean)
     assert dict(model.named_modules()) == modules
     assert same(model, before)
     assert torch.equal(model(input_ids=ids).logits, clean)
@@ -133,7 +174,7 @@ def test_an_untouched_wrap_changes_no_bit_and_leaves_no_trace(name):
 def test_modules_are_put_back_after_an_exception():
     model = gpt2()
     modules = dict(model.named_modules())
-    with pytest.raises(ZeroDivisionError), installed(model, all_factors(model)):
+    with pytest.raises(ZeroDivisionError), installed(model, all_factors(model), MaskingInForce()):
         raise ZeroDivisionError
     assert dict(model.named_modules()) == modules
 
@@ -142,7 +183,7 @@ def test_an_unknown_site_replaces_nothing():
     model = gpt2()
     modules = dict(model.named_modules())
     factors = all_factors(model) | {"h.9.nowhere": (nn.Parameter(), nn.Parameter())}
-    with pytest.raises(KeyError), installed(model, factors):
+    with pytest.raises(KeyError), installed(model, factors, MaskingInForce()):
         pass
     assert dict(model.named_modules()) == modules
 

@@ -82,7 +82,7 @@ def recorded(run):
     passes: list[Drawn] = []
     masked = run.model.masked
 
-    def given(batch, masks, delta, route):
+    def given(batch, masks, delta, route, outputs):
         adversarial, level = masks[0].adversarial, masks[0].level
         # A pass of adversarial rows alone draws no noise; what stands in for it must not matter.
         noise = [torch.zeros_like(m.logits) if m.noise is None else m.noise for m in masks]
@@ -90,7 +90,7 @@ def recorded(run):
         slots = None if len(own) == 1 else run.adversary.slots.clone()
         drawn = Drawn(torch.cat(noise, -1), level, adversarial, own, slots, delta.detach(), route)
         passes.append(drawn)
-        return masked(batch, masks, delta, route)
+        return masked(batch, masks, delta, route, outputs)
 
     run.model.masked = given
     return passes
@@ -115,7 +115,9 @@ def test_two_steps_are_those_of_the_oracle(name):
         with run.model:
             run.step(step)
         rates = [group["lr"] for group in run.optimizer.param_groups]
-        expected = oracle.step(run.batch(step), passes, run.sharpness.item(), rates)
+        expected = oracle.step(
+            run.batch(step), passes, run.config.minimality.sharpness.at(step, run.config.steps), rates
+        )
         for part, value in expected["losses"].items():
             assert losses[-1][part] == pytest.approx(value, rel=1e-4, abs=1e-9), part
         for parameter, value in run.decomposition.named_parameters():
@@ -185,6 +187,8 @@ def test_the_comparison_tells_a_loss_one_percent_off(monkeypatch):
     oracle = Oracle(run)
     with run.model:
         run.step(0)
-    expected = oracle.step(run.batch(0), passes, run.sharpness.item(), [1e-3, 2e-3])
+    expected = oracle.step(
+        run.batch(0), passes, run.config.minimality.sharpness.at(0, run.config.steps), [1e-3, 2e-3]
+    )
     with pytest.raises(AssertionError):
         close(run.decomposition.importance.head.bias.grad, expected["gradients"]["importance.head.bias"])

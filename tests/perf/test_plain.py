@@ -42,8 +42,7 @@ def draws_of(trainer, step):
     """What RankOne's stochastic pass of a step draws: it is the first after the extra ascents."""
     settings = trainer.config
     counts, sites = trainer.decomposition.counts, trainer.decomposition.sites
-    draws = RowDraws(settings.seed, torch.device("cpu"))
-    draws.begin(step)
+    draws = RowDraws(settings.seed, torch.device("cpu"), step)
     index, shape = settings.adversary.extra_ascents, (CONTEXT, sum(counts), len(sites))
     noise, _, deltas, routes = draw_pass(draws, range(ROWS), index, shape, "subset", "uniform")
     sources = ((noise.float() + 0.5) / 256).split(counts, -1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
+from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.site import DecomposedSite, installed
 from rankone.models.context import context_length
 from rankone.models.sites import Site
@@ -36,7 +37,8 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
     with torch.no_grad():
         clean = _logits(target, ids)
     require_causal(target)
-    with installed(target, {s.name: _nothing(s) for s in sites}) as placed:
+    in_force = MaskingInForce()
+    with installed(target, {s.name: _nothing(s) for s in sites}, in_force) as placed:
         with torch.no_grad():
             again, calls = _watched_run(target, ids, placed)
         if not equal_outputs(again, clean):
@@ -44,7 +46,7 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
                 f"{type(target).__name__} gives other logits when it runs again: it is random. Is it in eval mode?"
             )
         _refuse_calls(calls, ids)
-        past = _read_past(target, ids, placed)
+        past = _read_past(target, ids, placed, in_force)
     _refuse_past(past)
     never = [name for name, shapes in calls.items() if not shapes]
     if never:
@@ -105,7 +107,9 @@ def _watched_run(
             hook.remove()
 
 
-def _read_past(target: PreTrainedModel, ids: Tensor, placed: dict[str, DecomposedSite]) -> list[str]:
+def _read_past(
+    target: PreTrainedModel, ids: Tensor, placed: dict[str, DecomposedSite], in_force: MaskingInForce
+) -> list[str]:
     """Sites whose weight reaches the logits past the wrap.
 
     With masks and delta off a site does not use its weight, so whatever gradient the weight gets came another way.
@@ -113,11 +117,10 @@ def _read_past(target: PreTrainedModel, ids: Tensor, placed: dict[str, Decompose
     weights = {name: module.weight for name, module in placed.items()}
     flags = [weight.requires_grad for weight in weights.values()]
     try:
-        for weight, module in zip(weights.values(), placed.values(), strict=True):
+        for weight in weights.values():
             weight.requires_grad_(True)
-            module.grid = (ids.shape[0], ids.shape[1])
-            module.set_masks(weight.new_zeros(1), None, None)
-        with torch.enable_grad():
+        nothing = {name: SiteMask(weight.new_zeros(1)) for name, weight in weights.items()}
+        with torch.enable_grad(), in_force.put(Masking(tuple(ids.shape[:2]), nothing)):
             logits = _logits(target, ids)
         if not logits.requires_grad:
             return []

@@ -26,6 +26,7 @@ from rankone.decomposition.importance.registry import (
     importance_class,
     read_importance_config,
 )
+from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.masking.masks import MaskParts
 from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.prefix import late_start
@@ -103,14 +104,15 @@ class DecomposedModel:
     ) -> None:
         self.target, self.decomposition = target, decomposition
         self.kept, self.compiled = kept, compiled
+        self.in_force = MaskingInForce()
         self._sites: dict[str, DecomposedSite] = {}
 
     def __enter__(self) -> Self:
         factors = {s: self.decomposition.factors(s) for s in self.decomposition.sites}
         self._context = ExitStack()
-        self._sites = self._context.enter_context(installed(self.target, factors))
-        for site in self.modules:
-            site.compiled = self.compiled
+        self._sites = self._context.enter_context(
+            installed(self.target, factors, self.in_force, self.compiled)
+        )
         self._prefix = self._context.enter_context(
             late_start(self.target, self.decomposition.sites, self.kept)
         )
@@ -137,39 +139,23 @@ class DecomposedModel:
 
     def clean(self, ids: Tensor) -> tuple[Float[Tensor, "b t out"], SiteInputs]:
         """Output of the untouched target and the input of every site (and block, if read), without gradients."""
-        for site in self.modules:
-            site.clear()
-            site.capture, site.grid = True, (ids.shape[0], ids.shape[1])
         paths = (
             block_paths(self.target, self.decomposition.sites)
             if self.decomposition.importance.taps == "blocks"
             else []
         )
-        with torch.no_grad(), block_inputs(self.target, paths) as blocks:
+        inputs: dict[str, Tensor] = {}
+        masking = Masking(tuple(ids.shape[:2]), inputs=inputs)
+        with torch.no_grad(), self.in_force.put(masking), block_inputs(self.target, paths) as blocks:
             logits = self._prefix.full(ids, lambda: output_of(self.target, ids))
-        inputs: list[Tensor] = []
-        for site in self.modules:
-            assert site.input is not None
-            inputs.append(site.input)
-            site.capture, site.input = False, None
-        return logits, SiteInputs(inputs, [blocks[path] for path in paths])
+        return logits, SiteInputs(
+            [inputs[site] for site in self.decomposition.sites], [blocks[path] for path in paths]
+        )
 
     def outputs(self, inputs: SiteInputs) -> list[Float[Tensor, "b t d_out"]]:
         """What every untouched site gives on these inputs, without gradients."""
         with torch.no_grad():
             return [site.base(x) for site, x in zip(self.modules, inputs, strict=True)]
-
-    def keep_outputs(self, wanted: bool) -> None:
-        """Whether masked forwards leave the output of every site for `take_outputs`."""
-        for site in self.modules:
-            site.keep_output = wanted
-
-    def take_outputs(self) -> list[Float[Tensor, "b t d_out"]]:
-        """The output of every site in the last masked forward."""
-        taken = [site.output for site in self.modules]
-        for site in self.modules:
-            site.output = None
-        return taken  # pyright: ignore[reportReturnType]
 
     def importance(self, ids: Tensor, present: Bool[Tensor, "b t"] | None = None) -> Float[Tensor, "b t c"]:
         """Causal importance g in [0, 1] of every subcomponent at every position, without gradients."""
@@ -183,21 +169,25 @@ class DecomposedModel:
         mask: Float[Tensor, "b t c"] | Sequence[MaskParts],
         delta: Float[Tensor, "b t sites"] | None = None,
         route: Float[Tensor, "b t sites"] | None = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> Float[Tensor, "b t out"]:
-        """Output with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites."""
+        """Output with every subcomponent scaled by its mask; delta None leaves Δ off, route None masks all sites.
+
+        outputs: where the output [B, T, d_out] of every site is left, by site.
+        """
         masks = mask.split(self.decomposition.counts, dim=-1) if isinstance(mask, Tensor) else mask
         nothing = [None] * len(masks)
         # `split`, not slices: the backward of each slice would fill a gradient of the whole.
         deltas = nothing if delta is None else delta.split(1, dim=-1)
         routes = nothing if route is None else route.split(1, dim=-1)
-        for site, site_mask, site_delta, site_route in zip(self.modules, masks, deltas, routes, strict=True):
-            site.set_masks(site_mask, site_delta, site_route)
-            site.grid = (ids.shape[0], ids.shape[1])
-        try:
+        by_site = {
+            site: SiteMask(*of_site)
+            for site, of_site in zip(
+                self.decomposition.sites, zip(masks, deltas, routes, strict=True), strict=True
+            )
+        }
+        with self.in_force.put(Masking(tuple(ids.shape[:2]), by_site, outputs=outputs)):
             return self._prefix.late(ids, lambda: output_of(self.target, ids))
-        finally:
-            for site in self.modules:
-                site.clear()
 
 
 def save_decomposition(

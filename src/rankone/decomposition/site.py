@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from rankone.decomposition.masking.fused_site import CastFactors, masked_site
+from rankone.decomposition.masking.masking import MaskingInForce, SiteMask
 from rankone.decomposition.masking.masks import MaskParts
 from rankone.models.modules import replaced
 from rankone.models.sites import Site, find_sites, weight_of
@@ -32,37 +34,24 @@ class DecomposedSite(nn.Module):
     y = ((x V) ⊙ (m − m_Δ)) U + m_Δ · x Wᵀ + b, which equals ((x V) ⊙ m) U + m_Δ · x Δᵀ + b without ever
     forming V U (the identity Δ = W − (V U)ᵀ). Where a position is not routed the site is plain W.
 
-    V: [d_in, C] (read), U: [C, d_out] (write). With no masks set the original layer runs untouched, so its
-    output is equal to the bit. Some models run a layer on all positions in one row, [B·T, d_in]; `grid` = (B, T)
-    then tells how masks lie on them.
+    V: [d_in, C] (read), U: [C, d_out] (write). Its mask is that of `name` in the masking in force; without one the
+    original layer runs untouched, so its output is equal to the bit. Some models run a layer on all positions in one row,
+    [B·T, d_in]: the masking's grid tells how masks lie on them.
     """
 
-    def __init__(self, base: nn.Module, site: Site, read: nn.Parameter, write: nn.Parameter) -> None:
+    def __init__(
+        self,
+        base: nn.Module,
+        site: Site,
+        factors: tuple[nn.Parameter, nn.Parameter],
+        in_force: MaskingInForce,
+        compiled: bool = False,
+    ) -> None:
         super().__init__()
         self.base = base
-        self.V, self.U = read, write
-        self.transposed = site.transposed
-        self.compiled = False
-        self._cast, self.keep_copies = CastFactors(), True
-        self.capture = False
-        self.input: Tensor | None = None
-        self.grid: tuple[int, int] | None = None
-        self.keep_output = False
-        self.output: Tensor | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Back to the untouched layer."""
-        self.mask: Tensor | MaskParts | None = None
-        self.delta: Tensor | None = None
-        self.route: Tensor | None = None
-
-    def set_masks(self, mask: Tensor | MaskParts, delta: Tensor | None, route: Tensor | None) -> None:
-        """Mask the site: m broadcastable to [B, T, C]; m_Δ and ρ to [B, T, 1]; delta None is Δ off, route None is all.
-
-        A mask given by its parts needs delta and route of all positions; gradients go to the parts and to V and U.
-        """
-        self.mask, self.delta, self.route = mask, delta, route
+        self.V, self.U = factors
+        self.name, self.transposed = site.name, site.transposed
+        self.compiled, self._in_force, self._cast = compiled, in_force, CastFactors()
 
     @property
     def weight(self) -> Tensor:
@@ -75,45 +64,49 @@ class DecomposedSite(nn.Module):
         return getattr(self.base, "bias", None)
 
     def forward(self, x: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b t d_out"]:
-        """Run the layer, masked if masks are set."""
-        grid = self.grid if x.ndim == 2 else None
-        if self.capture:
-            self.input = x if grid is None else x.view(*grid, -1)
-        if self.mask is None:
+        """Run the layer, masked if the masking in force has a mask for it."""
+        masking = self._in_force.now
+        if masking is None:
             return self.base(x)
-        out = self._masked(x if grid is None else x.view(*grid, -1), self.mask)
-        if self.keep_output:
-            self.output = out
-        return out if grid is None else out.flatten(0, 1)
+        gridded = x.view(*masking.grid, -1) if x.ndim == 2 else x
+        if masking.inputs is not None:
+            masking.inputs[self.name] = gridded
+        mask = masking.masks.get(self.name)
+        if mask is None:
+            return self.base(x)
+        out = self._masked(gridded, mask)
+        if masking.outputs is not None:
+            masking.outputs[self.name] = out
+        return out.flatten(0, 1) if x.ndim == 2 else out
 
-    def _masked(
-        self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"] | MaskParts
-    ) -> Float[Tensor, "b t d_out"]:
-        out = self._by_parts(x, mask) if isinstance(mask, MaskParts) else self._by_mask(x, mask)
+    def _masked(self, x: Float[Tensor, "b t d_in"], mask: SiteMask) -> Float[Tensor, "b t d_out"]:
+        m = mask.mask
+        out = self._by_parts(x, m, mask) if isinstance(m, MaskParts) else self._by_mask(x, m, mask)
         return out if self.bias is None else out + self.bias
 
-    def _by_parts(self, x: Float[Tensor, "b t d_in"], parts: MaskParts) -> Float[Tensor, "b t d_out"]:
-        assert self.delta is not None
-        assert self.route is not None
+    def _by_parts(
+        self, x: Float[Tensor, "b t d_in"], parts: MaskParts, mask: SiteMask
+    ) -> Float[Tensor, "b t d_out"]:
+        assert mask.delta is not None
+        assert mask.route is not None
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.V.dtype
-        cast = self._cast if self.keep_copies else CastFactors()
+        # What FSDP gathers goes again: no copy of it is kept.
+        cast = CastFactors() if issubclass(type(self), FSDPModule) else self._cast
         factors = cast(self.V, self.U, self._weight(), dtype)
-        return masked_site(x, self.V, self.U, parts, self.delta, self.route, factors, self.compiled)
+        return masked_site(x, self.V, self.U, parts, mask.delta, mask.route, factors, self.compiled)
 
     def _by_mask(
-        self, x: Float[Tensor, "b t d_in"], mask: Float[Tensor, "b t c"]
+        self, x: Float[Tensor, "b t d_in"], m: Float[Tensor, "b t c"], mask: SiteMask
     ) -> Float[Tensor, "b t d_out"]:
         activation = x @ self.V
-        if self.delta is None and self.route is None:
-            out = (activation * mask.to(activation.dtype)) @ self.U
-        else:
-            delta = self.delta if self.delta is not None else x.new_zeros(())
-            route = self.route if self.route is not None else x.new_ones(())
-            out = gate(activation, mask, delta, route) @ self.U
-            # Not routed means W alone: the delta path carries it with weight one.
-            out = out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
-        return out
+        if mask.delta is None and mask.route is None:
+            return (activation * m.to(activation.dtype)) @ self.U
+        delta = mask.delta if mask.delta is not None else x.new_zeros(())
+        route = mask.route if mask.route is not None else x.new_ones(())
+        out = gate(activation, m, delta, route) @ self.U
+        # Not routed means W alone: the delta path carries it with weight one.
+        return out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
 
     def matrix(self) -> Float[Tensor, "d_out d_in"]:
         """The target's weight as a detached fp32 matrix, whatever layout the layer stores."""
@@ -126,14 +119,20 @@ class DecomposedSite(nn.Module):
 
 @contextmanager
 def installed(
-    model: nn.Module, factors: Mapping[str, tuple[nn.Parameter, nn.Parameter]]
+    model: nn.Module,
+    factors: Mapping[str, tuple[nn.Parameter, nn.Parameter]],
+    in_force: MaskingInForce,
+    compiled: bool = False,
 ) -> Iterator[dict[str, DecomposedSite]]:
-    """Replace the named sites of `model` by decomposed ones while the block runs.
+    """Replace the named sites of `model` by decomposed ones, masked by what is `in_force`, while the block runs.
 
     factors: site name → (V [d_in, C], U [C, d_out]). The original modules are put back whatever happens.
     """
     sites = {site.name: site for site in find_sites(model, None)}
-    placed = {name: DecomposedSite(sites[name].module, sites[name], *factors[name]) for name in factors}
+    placed = {
+        name: DecomposedSite(sites[name].module, sites[name], pair, in_force, compiled)
+        for name, pair in factors.items()
+    }
     with replaced(model, placed):
         yield placed
 

@@ -16,7 +16,7 @@ CHANNELS = sum(COUNTS) + SITES
 def adversary(**changes):
     config = PersistentConfig(**changes)
     found = PersistentAdversary(config, ROWS, LENGTH, CHANNELS, RowDraws(0, torch.device("cpu")))
-    found.begin()
+    found.begin(found.draws)
     found.gradient.zero_()
     return found
 

@@ -33,8 +33,7 @@ def test_every_step_starts_anew():
     assert found.source.shape == (ROWS, LENGTH, CHANNELS)
     seen = []
     for step in range(3):
-        found.draws.begin(step)
-        found.begin()
+        found.begin(found.draws.at(step))
         seen.append(found.source)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(seen))
     assert found.tensors() == {}

@@ -177,8 +177,7 @@ def test_every_slot_draws_from_its_own_pool(scope, owners):
     assert found.source.shape == (4 * owners, *SHAPES[scope][1:])
     seen = set()
     for step in range(60):
-        found.draws.begin(step)
-        found.begin()
+        found.begin(found.draws.at(step))
         assert found.source[found.place()].shape == (ROWS, *SHAPES[scope][1:])
         assert torch.equal(found.source[found.place()], found.source[found.slots])
         seen |= {(slot, int(drawn)) for slot, drawn in enumerate(found.slots)}
@@ -188,7 +187,7 @@ def test_every_slot_draws_from_its_own_pool(scope, owners):
 
 def test_only_the_drawn_particle_of_a_pool_moves():
     found = adversary("bc", start=0.5, pool=3)
-    found.begin()
+    found.begin(found.draws)
     found.ascend(torch.ones_like(found.source), 0.1, torch.tensor([True, False, True]).view(ROWS, 1, 1))
     moved = (found.source > 0.5).all(-1).flatten()
     assert moved.nonzero().flatten().tolist() == sorted(int(found.slots[i]) for i in (0, 2))

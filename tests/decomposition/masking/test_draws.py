@@ -17,8 +17,7 @@ SHAPE = (5, 30, 4)
 
 
 def drawn(rows, step=3, seed=0, index=0, routing="subset", sources="corners"):
-    draws = RowDraws(seed, CPU)
-    draws.begin(step)
+    draws = RowDraws(seed, CPU, step)
     return draw_pass(draws, rows, index, SHAPE, routing, sources)
 
 

@@ -133,9 +133,9 @@ def first_pass(ranks, name):
     run, calls = built(name), []
     masked = run.model.masked
 
-    def recorded(batch, mask, delta, route):
+    def recorded(batch, mask, delta, route, outputs):
         calls.append([batch.numpy(), mask_of(mask, delta).numpy(), delta.detach().numpy(), route.numpy()])
-        return masked(batch, mask, delta, route)
+        return masked(batch, mask, delta, route, outputs)
 
     run.model.masked = recorded
     with run.installed():

@@ -77,9 +77,9 @@ def masks_of(built, steps=1):
     """(delta, route) of the masked passes of some steps."""
     calls, masked = [], built.model.masked
 
-    def recorded(ids, mask, delta, route):
+    def recorded(ids, mask, delta, route, outputs):
         calls.append((mask_of(mask, delta), delta.detach(), route))
-        return masked(ids, mask, delta, route)
+        return masked(ids, mask, delta, route, outputs)
 
     built.model.masked = recorded
     with built.model:

@@ -268,9 +268,9 @@ def spy(built):
     """What the masked forwards of a trainer were given: (masks, delta's masks, routes)."""
     calls, masked = [], built.model.masked
 
-    def recorded(ids, parts, delta, route):
+    def recorded(ids, parts, delta, route, outputs):
         calls.append((mask_of(parts, delta), delta.detach(), route))
-        return masked(ids, parts, delta, route)
+        return masked(ids, parts, delta, route, outputs)
 
     built.model.masked = recorded
     return calls

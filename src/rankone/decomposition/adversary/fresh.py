@@ -34,9 +34,9 @@ class FreshAdversary(Adversary):
         super().__init__(config, rows, length, channels, draws)
         self.config = config
 
-    def begin(self) -> None:
+    def begin(self, draws: RowDraws) -> None:
         """A new random start."""
-        super().begin()
+        super().begin(draws)
         self.source = self._uniform("fresh")
 
     def rate(self, step: int, steps: int) -> float:

@@ -119,9 +119,9 @@ class Adversary(ABC):
         """Values per source, over all processes that have slots of it; in place."""
         return self.ranks.sum_(values) if self.shared else values
 
-    def begin(self) -> None:
-        """A new training step: with pools, every slot draws one of its K sources."""
-        self._ascents = 0
+    def begin(self, draws: RowDraws) -> None:
+        """A new training step with these draws: with pools, every slot draws one of its K sources."""
+        self.draws, self._ascents = draws, 0
         if self.pool > 1:
             device = self.draws.device
             drawn = self.draws.each(

@@ -85,14 +85,10 @@ def hidden_errors(text: EvidenceText, seed: int = 0) -> tuple[HiddenError, ...]:
 
 
 def _site_outputs(text: EvidenceText, ids: Tensor, mask: Tensor) -> list[Tensor]:
-    model = text.model
-    model.keep_outputs(True)
-    try:
-        with torch.no_grad():
-            model.masked(ids, mask)
-        return model.take_outputs()
-    finally:
-        model.keep_outputs(False)
+    outputs: dict[str, Tensor] = {}
+    with torch.no_grad():
+        text.model.masked(ids, mask, outputs=outputs)
+    return [outputs[site] for site in text.model.decomposition.sites]
 
 
 def _squares(outputs: list[Tensor], present: Tensor) -> Tensor:

@@ -22,15 +22,15 @@ PURPOSES = ("start", "coin", "noise", "level", "delta", "route", "pool", "fresh"
 
 
 class RowDraws:
-    """A generator that is seeded anew for every row; before the first step it draws for step −1."""
+    """The draws of one step, from a generator that is seeded anew for every row; those before the first are of step −1."""
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed, self.device, self.step = seed, device, -1
+    def __init__(self, seed: int, device: torch.device, step: int = -1) -> None:
+        self.seed, self.device, self.step = seed, device, step
         self._generator = torch.Generator(device=device)
 
-    def begin(self, step: int) -> None:
-        """Draw for this step from now on."""
-        self.step = step
+    def at(self, step: int) -> RowDraws:
+        """The draws of that step."""
+        return RowDraws(self.seed, self.device, step)
 
     def generators(self, rows: Iterable[int], purpose: str, index: int = 0) -> Iterator[torch.Generator]:
         """A generator for each row, to be used before the next is asked for. `index` counts draws of one purpose."""

@@ -31,7 +31,6 @@ def shard(model: DecomposedModel, device: torch.device, size: int) -> None:
     mesh, decomposition = init_device_mesh(device.type, (size,)), model.decomposition
     for name, site in zip(decomposition.sites, model.modules, strict=True):
         _shard(site, mesh, set(site.base.parameters()))
-        site.keep_copies = False  # what is gathered goes again
         decomposition.V[site_key(name)], decomposition.U[site_key(name)] = site.V, site.U
     for layer in stacked(decomposition.importance):
         _shard(layer, mesh)

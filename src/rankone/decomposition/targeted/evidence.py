@@ -28,11 +28,12 @@ class DeltaOn(DecomposedModel):
         mask: Float[Tensor, "b t c"] | Sequence[MaskParts],
         delta: Float[Tensor, "b t sites"] | None = None,
         route: Float[Tensor, "b t sites"] | None = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> Float[Tensor, "b t out"]:
         """Output with every subcomponent scaled by its mask, whatever `delta` says."""
         del delta
         on = torch.ones(*ids.shape[:2], len(self.decomposition.sites), device=ids.device)
-        return super().masked(ids, mask, on, route)
+        return super().masked(ids, mask, on, route, outputs)
 
 
 def broad_evidence(

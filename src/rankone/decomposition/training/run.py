@@ -69,7 +69,6 @@ class Run:
         self.adversary = build_adversary(
             config.adversary, config.rows, config.context, channels, self.draws, config.compile
         )
-        self.sharpness = torch.tensor(0.0, device=self.device)
         self.firing = torch.ones(decomposition.total, device=self.device)
         self.frequency = RunningMean(config.minimality.half_life, decomposition.total, self.device)
         self.divergence = kernel(DIVERGENCES[config.reconstruction.divergence], config.compile)

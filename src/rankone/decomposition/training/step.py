@@ -33,8 +33,10 @@ class Step:
     process's rows; highest [ΣC]: the highest importance logits, of a run with decay."""
 
     def __init__(self, run: Run, number: int) -> None:
-        self.run, self.number = run, number
+        self.run, self.number, self.draws = run, number, run.draws.at(number)
         self.config, self.share, self.adversary = run.config, run.share, run.adversary
+        sharpness = self.config.minimality.sharpness.at(number, self.config.steps)
+        self.sharpness: Float[Tensor, ""] = torch.tensor(sharpness, device=run.device)
         self.rows: Bool[Tensor, "b 1 1"] = self._coins()
         self.parts = run.share.split(run.batch(number), self.rows)
         self.sums = Sums(run.device)
@@ -47,7 +49,7 @@ class Step:
         """Which of this process's rows are adversarial (all, in the separate form)."""
         if self.config.reconstruction.form == "separate":
             return torch.ones(len(self.share.rows), 1, 1, dtype=torch.bool, device=self.run.device)
-        return self.run.draws.uniform(self.share.rows, "coin", (1, 1, 1)) < self.config.adversary.fraction
+        return self.draws.uniform(self.share.rows, "coin", (1, 1, 1)) < self.config.adversary.fraction
 
     def clean(self, part: Part, learning: bool) -> Clean:
         """The clean forward of a part, with gradients of the importance function if it is to learn from it.
@@ -110,8 +112,8 @@ class Step:
         mean = torch.zeros_like(self.penalty)
         for part in self.parts:
             g = upper(self.clean(part, False).logits.float())
-            mean += penalty(g, self.run.sharpness).mean((0, 1)) * len(part.batch) / self.share.total
-        return self.run.ranks.sum_(mean / at_one(self.config.minimality, self.run.sharpness))
+            mean += penalty(g, self.sharpness).mean((0, 1)) * len(part.batch) / self.share.total
+        return self.run.ranks.sum_(mean / at_one(self.config.minimality, self.sharpness))
 
     def learn(self) -> None:
         """Forward and backward of all parts; an adversary that learns gets its gradient."""
@@ -129,7 +131,7 @@ class Step:
         self._kept = None
 
     def _learn_from(self, part: Part) -> None:
-        kind, compiled, sharpness = self.config.minimality.kind, self.config.compile, self.run.sharpness
+        kind, compiled, sharpness = self.config.minimality.kind, self.config.compile, self.sharpness
         weight = len(part.batch) / self.share.total
         clean = self.clean(part, True)
         to_logits = torch.zeros_like(clean.logits)
@@ -218,10 +220,12 @@ class Step:
     def masked_pass(self, clean: Clean, part: Part, rows: Rows, index: int, search: bool = False) -> Pass:
         """The step's masked forward number `index`: adversarial rows with all sites masked, the others routed."""
         masks, delta, route = self._masks(clean, part, rows, index, search)
-        self.run.model.keep_outputs(bool(clean.hidden))
+        outputs: dict[str, Tensor] | None = {} if clean.hidden else None
         with self.run.autocast():
-            masked = self.run.model.masked(part.batch, masks, delta, route)
-            hidden = hidden_mse(clean.hidden, self.run.model.take_outputs()) if clean.hidden else None
+            masked = self.run.model.masked(part.batch, masks, delta, route, outputs)
+            hidden = None
+            if outputs is not None:
+                hidden = hidden_mse(clean.hidden, [outputs[s] for s in self.run.decomposition.sites])
             head, measure = self.run.head, self.run.divergence
             measure = measure if head is None else partial(head.divergence, measure)
             return Pass(measure(clean.output, masked), hidden)
@@ -240,7 +244,7 @@ class Step:
         level, noise, source, to_source = None, nothing, nothing, nothing
         if rows.drawn:
             shape = (length, total, sites)
-            drawn = draw_pass(self.run.draws, part.rows, index, shape, config.routing, config.sources)
+            drawn = draw_pass(self.draws, part.rows, index, shape, config.routing, config.sources)
             noise, delta, route = drawn.noise.view(slots).split(counts, -1), drawn.delta, drawn.route.float()
             level = None if drawn.level is None else drawn.level.repeat_interleave(segments, 0)
         if rows.attack is not None:

@@ -61,10 +61,9 @@ class Trainer(Run):
 
     def _step(self, number: int) -> dict[str, float]:
         config = self.config
-        self.draws.begin(number)
         self._schedule(number)
-        self.adversary.begin()
         step = Step(self, number)
+        self.adversary.begin(step.draws)
         self.optimizer.zero_grad()
         if self.prices.unmeasured:
             self._measure_outputs()
@@ -95,7 +94,6 @@ class Trainer(Run):
             self.optimizer.param_groups, (config.learning_rate, config.importance_learning_rate), strict=True
         ):
             group["lr"] = schedule.at(step, config.steps)
-        self.sharpness = torch.tensor(config.minimality.sharpness.at(step, config.steps), device=self.device)
 
     def _measure_outputs(self) -> None:
         """What leaks is measured in what the sites put out on the run's first batch, whatever step it begins at."""
