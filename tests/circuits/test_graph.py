@@ -88,3 +88,10 @@ def test_targets_are_tokens_and_contrasts():
     logits = torch.zeros(300)
     logits[7], logits[9] = 12.0, 11.0
     assert [a.token for a in likeliest(logits, words)] == [7, 9]
+
+
+def test_a_site_without_a_chosen_part_is_no_target(made):
+    model, parts, _ = made
+    config = GraphConfig(nodes="named", names=("h.1.mlp.down_proj:0", "h.0.mlp.c_fc:1"), random_graphs=0)
+    graph = make_graph(model, tokenizer(), parts, "the cat", config).graph
+    assert {graph.part(i) for i in graph.chosen} == set(config.names)

@@ -86,6 +86,8 @@ def all_edges(
     gathered = _Gathered(cut, nodes, count)
     rows = at_once or rows_at_once(cut)
     for site, target in nodes.targets.items():
+        if not target.reads.shape[1]:
+            continue  # none of this site's parts is chosen
         reading = probe(cut, site)
         for seeds, ids in _batches(target, reading.mixes, rows, cut.length):
             gathered.take(cut.inputs[site], seeds, ids, reading.leaves)
