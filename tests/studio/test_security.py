@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 
 import pytest
 from tests.studio.serving import Served
 
 from rankone.studio.security import MAX_BODY, Door
+from rankone.studio.serve import _socket
 
 PATHS = ("/", "/static/main.js", "/api/workspace", "/api/columns", "/api/edits", "/api/verbs", "/api/exports")
 
@@ -98,6 +100,12 @@ def test_a_page_with_the_cookie_must_say_its_origin_to_post(served: Served):
     assert (status, json.loads(said)["error"]) == (400, "there is nothing to undo.")
 
 
+def test_a_cookie_of_another_server_does_not_take_ours_away(served: Served):
+    for other in ('other={"a": 1}', "bare", "a=b=c; =; x=é"):
+        cookie = f"{other}; rankone_{served.port}={served.token}"
+        assert served.ask("/api/edits", headers={"authorization": None, "cookie": cookie})[0] == 200, other
+
+
 def test_the_token_in_the_address_becomes_a_cookie_and_leaves_it(served: Served):
     status, headers, _ = served.ask(f"/?token={served.token}", headers={"authorization": None})
     assert (status, headers["location"]) == (303, "/")
@@ -114,3 +122,14 @@ def test_a_door_goes_by_its_names_alone():
     assert not door.opens(None)
     assert not door.opens("tt")
     assert door.opens("t")
+
+
+def test_behind_a_proxy_the_public_name_has_no_port_of_ours():
+    door = Door(8080, "t", ("studio.example", "127.0.0.1"), "studio.example")
+    assert door.hosts == {"studio.example", "studio.example:8080", "127.0.0.1:8080"}
+    assert "https://studio.example" in door.origins
+
+
+def test_a_browser_that_is_faster_than_the_server_waits():
+    with _socket("127.0.0.1", 0) as listening:
+        socket.create_connection(listening.getsockname(), timeout=5).close()

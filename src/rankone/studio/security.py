@@ -10,10 +10,10 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,17 +38,22 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True)
 class Door:
-    """Where the server is reached: its port, the names that lead to it, and the token that opens it."""
+    """Where the server is reached: its port, the names that lead to it, and the token that opens it.
+
+    public: the name that a proxy before it goes by, on a port of its own.
+    """
 
     port: int
     token: str
     names: tuple[str, ...] = LOOPBACK
+    public: str | None = None
 
     @property
     def hosts(self) -> frozenset[str]:
         """Values of the Host header that are ours."""
         bare = self.names if self.port in (80, 443) else ()
-        return frozenset([*(f"{name}:{self.port}" for name in self.names), *bare])
+        public = () if self.public is None else (self.public,)
+        return frozenset([*(f"{name}:{self.port}" for name in self.names), *bare, *public])
 
     @property
     def origins(self) -> frozenset[str]:
@@ -139,11 +144,8 @@ def _all(headers: Headers, name: str) -> Sequence[str]:
 
 
 def _cookie(headers: Headers, name: str) -> str | None:
-    try:
-        jar = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    return jar[name].value if name in jar else None
+    """As browsers read them: an odd cookie of another server on this machine does not take ours away."""
+    return cookie_parser(headers.get("cookie", "")).get(name)
 
 
 def _bounded(receive: Receive) -> Receive:

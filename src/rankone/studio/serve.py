@@ -46,7 +46,7 @@ def serve(
     with claim(kept), _socket(host, port) as listening:
         here = listening.getsockname()[1]
         names = (public_host, *LOOPBACK) if public_host is not None else LOOPBACK
-        door = Door(here, secrets.token_urlsafe(32), names)
+        door = Door(here, secrets.token_urlsafe(32), names, public_host)
         console.print(f"studio: {door.address}", markup=False, soft_wrap=True)
         console.print(f"workspace {folder}; Ctrl-C ends it", markup=False, soft_wrap=True)
         if browser:
@@ -73,6 +73,7 @@ def _socket(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # before the browser is opened: what it asks until the server runs waits
     except (OSError, OverflowError) as error:
         listening.close()
         raise RankOneError(
