@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, options: OpenOptions) -> None:
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
-        self._waiting: dict[int, asyncio.Queue[Event]] = {}
+        self._waiting: dict[int, tuple[asyncio.subprocess.Process, asyncio.Queue[Event]]] = {}
         self._latest: dict[str, int] = {}
         self._numbers = itertools.count(1)
         self._lock = asyncio.Lock()
@@ -44,15 +44,16 @@ class Worker:
 
         slot: a later job of the same slot calls this one off.
         """
-        await self._start()
+        process = await self._start()
         id_ = next(self._numbers)
+        box: asyncio.Queue[Event] = asyncio.Queue()
+        self._waiting[id_] = process, box
         before = self._latest.get(slot)
-        if slot:
-            self._latest[slot] = id_
-            if before in self._waiting:
-                await self._send({"cancel": before})
-        box = self._waiting[id_] = asyncio.Queue()
         try:
+            if slot:
+                self._latest[slot] = id_
+                if before in self._waiting:
+                    await self._send({"cancel": before})
             await self._send({"id": id_, "kind": kind, "body": body})
             while True:
                 event = await box.get()
@@ -63,6 +64,8 @@ class Worker:
             if self._waiting.pop(id_, None) is not None:
                 with contextlib.suppress(ConnectionError):
                     await self._send({"cancel": id_})
+            if self._latest.get(slot) == id_:
+                del self._latest[slot]
 
     async def answer(self, kind: str, body: dict[str, JsonValue]) -> Event:
         """The one event of a job that has one: its data, or why it failed."""
@@ -79,10 +82,10 @@ class Worker:
             self._process.kill()
             await self._process.wait()
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         async with self._lock:
             if self._process is not None and self._process.returncode is None:
-                return
+                return self._process
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -95,6 +98,7 @@ class Worker:
             )
             self.restarts += 1
             self._reader = asyncio.create_task(self._read(self._process))
+            return self._process
 
     async def _send(self, line: dict[str, JsonValue]) -> None:
         process = self._process
@@ -109,12 +113,12 @@ class Worker:
         assert process.stdout is not None
         while raw := await process.stdout.readline():
             line = json.loads(raw)
-            box = self._waiting.get(line["id"])
-            if box is not None:
-                box.put_nowait((line["event"], line["data"]))
+            if line["id"] in self._waiting:
+                self._waiting[line["id"]][1].put_nowait((line["event"], line["data"]))
         code = await process.wait()
         said = "out of memory, or killed" if code in (-9, 137) else f"exit status {code}"
-        for box in self._waiting.values():
-            box.put_nowait(
-                ("failed", f"the worker ended ({said}); it is started again by the next question.")
-            )
+        for asked, box in self._waiting.values():
+            if asked is process:  # one that was started meanwhile goes on
+                box.put_nowait(
+                    ("failed", f"the worker ended ({said}); it is started again by the next question.")
+                )

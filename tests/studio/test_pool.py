@@ -1,0 +1,33 @@
+"""The worker's process: the end of one fails its own jobs, not those of the next."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rankone.opening import OpenOptions
+from rankone.studio.pool import Worker
+
+
+class _Ended:
+    """A process that has ended, whose output is read to its end late."""
+
+    returncode = -9
+
+    class stdout:
+        @staticmethod
+        async def readline() -> bytes:
+            return b""
+
+    async def wait(self) -> int:
+        return -9
+
+
+def test_a_job_of_the_next_process_outlives_the_end_of_the_last():
+    async def told() -> tuple[bool, bool]:
+        worker, old, new = Worker(OpenOptions()), _Ended(), _Ended()
+        boxes = asyncio.Queue(), asyncio.Queue()
+        worker._waiting = {1: (old, boxes[0]), 2: (new, boxes[1])}
+        await worker._read(old)
+        return boxes[0].empty(), boxes[1].empty()
+
+    assert asyncio.run(told()) == (False, True)
