@@ -260,3 +260,35 @@ def test_the_address_holds_the_view(page: Page, served: Served):
     expect(page.get_by_label(f"α of {PART}")).to_have_value("-4")
     expect(page.locator("tr.aim")).to_contain_text("Dutch", timeout=60_000)
     assert "d=h.3" in page.url
+
+
+def test_a_scale_that_is_none_is_refused_by_its_range(page: Page):
+    page.goto(page.url.split("#")[0] + f"#/dials?d={PART}=-4")
+    page.reload()
+    field = page.get_by_label(f"α of {PART}")
+    for typed in ("", "5000"):
+        expect(field).to_have_value("-4")
+        field.fill(typed)
+        field.press("Enter")
+        field.blur()
+        expect(page.locator(".notice")).to_contain_text("from −1000 to 1000; it stays at −4")
+        page.get_by_role("button", name="close").click()
+
+
+def test_an_address_that_was_cut_short_still_opens(page: Page):
+    page.goto(page.url.split("#")[0] + "#/part/h.3%")
+    page.reload()
+    expect(page.get_by_role("heading", name="h.3%")).to_be_visible(timeout=20_000)
+
+
+def test_a_refused_dial_leaves_no_figures_of_the_one_before(page: Page):
+    page.goto(page.url.split("#")[0] + f"#/dials?d={PART}=-4")
+    page.reload()
+    expect(page.locator("td[data-domain=de]")).to_be_visible(timeout=60_000)
+    page.get_by_label("pin a part by name").fill("h.9.mlp.down_proj:1")
+    page.keyboard.press("Enter")
+    field = page.get_by_label("α of h.9.mlp.down_proj:1")
+    field.fill("0")
+    field.press("Enter")
+    expect(page.locator("#main .error")).to_contain_text("h.9", timeout=60_000)
+    expect(page.locator("td[data-domain=de]")).to_have_count(0)

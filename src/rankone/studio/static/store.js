@@ -38,7 +38,16 @@ export const domainName = (domain) => columns.value?.names?.[domain] ?? domain;
 function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, ...rest] = path.split("/");
-  return { view: view || "parts", of: decodeURIComponent(rest.join("/")), set: Object.fromEntries(new URLSearchParams(query)) };
+  return { view: view || "parts", of: decoded(rest.join("/")), set: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+/** What an address says; one that somebody cut short, as it stands. @param {string} said */
+function decoded(said) {
+  try {
+    return decodeURIComponent(said);
+  } catch {
+    return said;
+  }
 }
 
 function dialsOf({ set }) {

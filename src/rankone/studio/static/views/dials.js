@@ -2,14 +2,14 @@
 import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow } from "/static/api.js";
-import { dials, domainName, journal, labelOf, link, pin, place, settle, turn, unpin, workspace, write } from "/static/store.js";
+import { dials, domainName, journal, labelOf, link, notice, pin, place, settle, turn, unpin, workspace, write } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
-import { scale, short, signed } from "/static/words.js";
+import { scale, scaled, short, signed } from "/static/words.js";
 
 const client = crypto.randomUUID();
 let seq = 0;
 const measured = signal(/** @type {any} */ ({ of: "", rows: [], state: "", error: "", looks: 0 }));
-const said = signal(/** @type {any} */ ({ before: null, after: null, state: "", error: "" }));
+const said = signal(/** @type {any} */ ({ before: null, after: null, of: "", state: "", error: "" }));
 let text = "Der Ausschuss hat";
 let chat = false;
 
@@ -27,13 +27,13 @@ async function preview() {
       if (mine !== seq) return;
       if (event === "partial" && data.row) rows = merged(rows, data.row);
       if (event === "partial" && data.size !== undefined) measured.value = { ...measured.value, size: data.size, chance: data.chance };
-      if (event === "failed") measured.value = { ...measured.value, error: data, state: "" };
+      if (event === "failed") measured.value = { ...measured.value, of: "", rows: [], error: data, state: "" };
       if (event === "partial" && rows.length) measured.value = { ...measured.value, rows };
       if (event === "started") measured.value = { ...measured.value, looks: data.looks };
       if (event === "done") measured.value = { ...measured.value, rows, state: "" };
     });
   } catch (error) {
-    if (mine === seq) measured.value = { ...measured.value, error: error.message, state: "", of: "" };
+    if (mine === seq) measured.value = { ...measured.value, rows: [], error: error.message, state: "", of: "" };
   }
 }
 
@@ -76,11 +76,17 @@ function add(event) {
 }
 
 function dial(name, alpha) {
-  const set = (value) => Number.isFinite(value) && Math.abs(value) <= (workspace.value?.limits.scale ?? 1000) && turn(name, value);
+  const most = workspace.value?.limits.scale ?? 1000;
+  const type = (field) => {
+    const value = field.valueAsNumber;
+    if (Number.isFinite(value) && Math.abs(value) <= most) return turn(name, value);
+    notice.value = `α of ${name} is a number from −${most} to ${most}; it stays at ${scale(alpha)}.`;
+    field.value = String(alpha);
+  };
   return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
     <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
-      aria-valuetext=${`α ${scale(alpha)}`} @input=${(e) => set(rounded(alphaAt(Number(e.target.value))))}>
-    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${(e) => set(Number(e.target.value))}></label>
+      aria-valuetext=${`α ${scale(alpha)}`} @input=${(e) => turn(name, rounded(alphaAt(Number(e.target.value))))}>
+    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${(e) => type(e.target)}></label>
     <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
     <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
     <button @click=${() => unpin(name)} aria-label=${`unpin ${name}`}>unpin</button>
@@ -133,9 +139,10 @@ async function speak(event) {
   event.preventDefault();
   text = event.target.elements.prompt.value;
   chat = event.target.elements.chat.checked;
-  said.value = { before: null, after: null, state: "generating…", error: "" };
+  const scales = turned();
+  said.value = { before: null, after: null, of: scaled(scales), state: "generating…", error: "" };
   try {
-    await follow("/api/generate", { prompt: text, scales: turned(), chat, client }, (kind, data) => {
+    await follow("/api/generate", { prompt: text, scales, chat, client }, (kind, data) => {
       if (kind === "partial") said.value = { ...said.value, [data.side]: data };
       if (kind === "failed") said.value = { ...said.value, error: data };
       if (kind === "done") said.value = { ...said.value, state: "" };
@@ -147,11 +154,11 @@ async function speak(event) {
 }
 
 function spoken() {
-  const { before, after, state, error } = said.value;
+  const { before, after, of, state, error } = said.value;
   const pane = (title, one) => html`<div class="pane"><h3>${title}</h3><p class="continuation">${one ? html`<span class="evidence">${one.prompt}</span>${one.text}` : "–"}</p>${one?.note ? html`<p class="evidence">${one.note}</p>` : nothing}</div>`;
   return html`<section><h2>What it says</h2>
     <form class="filters" @submit=${speak}><label>prompt <input name="prompt" .value=${text} size="50"></label>
       <label class="check"><input type="checkbox" name="chat" .checked=${chat}> in the chat template</label><button>continue, greedy</button></form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
-    <div class="pair">${pane("before", before)}${pane("with the dials", after)}</div></section>`;
+    <div class="pair">${pane("before", before)}${pane(of ? `with ${of}` : "with the dials", after)}</div></section>`;
 }
