@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import Process
+from typing import cast
 
 from rankone.opening import OpenOptions
 from rankone.studio.pool import Worker
@@ -24,7 +26,7 @@ class _Ended:
 
 def test_a_job_of_the_next_process_outlives_the_end_of_the_last():
     async def told() -> tuple[bool, bool]:
-        worker, old, new = Worker(OpenOptions()), _Ended(), _Ended()
+        worker, old, new = Worker(OpenOptions()), cast(Process, _Ended()), cast(Process, _Ended())
         boxes = asyncio.Queue(), asyncio.Queue()
         worker._waiting = {1: (old, boxes[0]), 2: (new, boxes[1])}
         await worker._read(old)
