@@ -71,7 +71,9 @@ class _Zstd(io.RawIOBase):
         if size == 0:
             raise ValueError("the file is empty, without even the head of a zstd frame")
         self._raw, self._limit = raw, max(EXPANDED_FREELY, MOST_EXPANSION * size)
-        self._frame, self._ready, self._count = None, b"", 0
+        self._frame, self._count = None, 0
+        # A view: what a bomb makes of one piece is not copied for every few kilobytes that are taken from it.
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         """It is."""
@@ -84,7 +86,7 @@ class _Zstd(io.RawIOBase):
                 if self._frame is not None:
                     raise ValueError("the file ends in the middle of a zstd frame")
                 return 0
-            self._ready = b"".join(self._decompressed(piece))
+            self._ready = memoryview(b"".join(self._decompressed(piece)))
         given = self._ready[: len(buffer)]
         buffer[: len(given)] = given
         self._ready = self._ready[len(given) :]
