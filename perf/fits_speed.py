@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +75,9 @@ def adapter(case: Case, space: Workspace, model: PreTrainedModel, seed: int) -> 
     """The adapter of a case at its start: LoRA as the method draws it, or a LoRA of the part's own factors, scaled."""
     config = LoraConfig(r=1, lora_alpha=int(RANK_ALPHA), target_modules=list(case.sites))
     adapted = get_peft_model(model, config)
-    layers: dict[str, Any] = {s: adapted.base_model.model.get_submodule(s) for s in case.sites}
+    layers: dict[str, Any] = {
+        s: cast("nn.Module", adapted.base_model.model).get_submodule(s) for s in case.sites
+    }
     if case.part is None:
         start = case.method.start(1, [seed])
         for site, layer in layers.items():

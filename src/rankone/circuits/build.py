@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -186,9 +187,7 @@ def _random_rows(
     return [masked_row(prompt, "binary", int(kept.sum()), torch.cat(logits), aim, random=True)]
 
 
-def _with_outputs(
-    nodes: Nodes, first: Cut, aims: list[Aim] | tuple[Aim, ...]
-) -> tuple[tuple[Node, ...], list[Output]]:
+def _with_outputs(nodes: Nodes, first: Cut, aims: Sequence[Aim]) -> tuple[tuple[Node, ...], list[Output]]:
     logits = first.logits[-1].detach().double()
     chances = logits.softmax(-1)
     table, outputs = list(nodes.table), []

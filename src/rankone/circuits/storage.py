@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,7 +82,7 @@ def _node_table(graph: Graph) -> pa.Table:
     }
     for name in _SUMS:
         what, _, rule = name.partition("_")
-        columns[name] = pa.array(getattr(graph.edges[rule], what).tolist(), pa.float64())
+        columns[name] = pa.array(getattr(graph.edges[cast("Rule", rule)], what).tolist(), pa.float64())
     return pa.table(columns)
 
 

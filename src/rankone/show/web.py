@@ -7,6 +7,7 @@ from pathlib import Path
 from rankone.core.artifact import refuse_existing, write_text
 from rankone.experiments.part_figures import scale_response
 from rankone.experiments.report.words import seen_in_response
+from rankone.experiments.tables import ResponseRow
 from rankone.harvest.reading.page import Example
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
@@ -77,7 +78,10 @@ def _response(shown: Portrait) -> Drawing | None:
     if shown.response is None:
         return None
     name = shown.page.part
-    rows = [{"part": name, **dict(row)} for row in shown.response.rows]
+    rows: list[ResponseRow] = [
+        {"part": name, "alpha": r.alpha, "domain": r.domain, "ce_base": r.ce_base, "ce": r.ce, "rise": r.rise}
+        for r in shown.response.rows
+    ]
     measured = dict.fromkeys(row.domain for row in shown.response.rows)
     first = [row.domain for row in shown.domains[:2] if row.domain in measured]
     domains = list(dict.fromkeys([*first, *measured]))

@@ -197,12 +197,13 @@ class RuleMode(TorchFunctionMode):
             return self.constant(func(*args, **kwargs))
         if name in _SECANTS:
             return secant(lambda x: func(x, *args[1:], **kwargs), args[0], self.constant)
-        both = len(args) > 1 and all(isinstance(a, Tensor) and a.requires_grad for a in args[:2])
+        one: Any = next(iter(args), None)
+        other: Any = next(iter(args[1:]), None)
+        both = all(isinstance(a, Tensor) and a.requires_grad for a in (one, other))
         if both and name in _PRODUCTS:
-            one, other = args[0], args[1]
             return 0.5 * (one * self.constant(other) + self.constant(one) * other)
         if both and name in ("div", "true_divide", "truediv", "rtruediv"):
-            return func(args[0], self.constant(args[1]), *args[2:], **kwargs)
+            return func(one, self.constant(other), *args[2:], **kwargs)
         if both and name in ("matmul", "bmm", "mm", "einsum"):
             self._note(self.held, f"{name} of two live tensors")
         result = func(*args, **kwargs)

@@ -74,8 +74,8 @@ def removals(model: PreTrainedModel, parts: Decomposition, made: Made, nodes: Se
             Removal(
                 node=node,
                 name=graph.name(node),
-                predicted_direct={rule: -float(direct[node]) for rule, (direct, _) in said.items()},
-                predicted_full={rule: -float(total[node]) for rule, (_, total) in said.items()},
+                predicted_direct={rule: -float(said[rule][0][node]) for rule in RULES},
+                predicted_full={rule: -float(said[rule][1][node]) for rule in RULES},
                 direct=float(held[output]) - base,
                 full=float(run.double().cpu() @ seed) - base,
             )

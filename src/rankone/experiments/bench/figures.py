@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from matplotlib.figure import Figure
 
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.tables import chosen_weights
+from rankone.experiments.bench.tables import BenchRow, chosen_weights
 from rankone.experiments.figures import off_target, trade_off
-from rankone.experiments.tables import RUNS, Row
+from rankone.experiments.tables import RUNS, RunRow
 
 
 class Panel(NamedTuple):
@@ -35,7 +35,7 @@ PANELS: Mapping[str, Panel] = {
 }
 
 
-def panel_rows(rows: Sequence[Row], panel: Panel, retain_set: str, stage: str) -> list[dict[str, object]]:
+def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: str) -> list[RunRow]:
     """The rows a figure draws, in the columns of the demo's table: every λ of trade-offs, else the chosen one."""
     weights = chosen_weights(rows)
     chosen = [
@@ -49,17 +49,15 @@ def panel_rows(rows: Sequence[Row], panel: Panel, retain_set: str, stage: str) -
             for row in chosen
             if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
         ]
-    return [{name: row[name] for name in RUNS.names} for row in chosen]
+    return [_run(row) for row in chosen]
 
 
-def drawn(rows: Sequence[Row], panel: Panel, aim: Aim) -> Figure:
+def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim) -> Figure:
     """A published figure from the rows of `panel_rows`."""
     return trade_off(rows, aim) if panel.kind == "trade-off" else off_target(rows, aim)
 
 
-def frontier(
-    rows: Sequence[Row], methods: Sequence[str], retain_set: str, stage: str
-) -> list[dict[str, object]]:
+def frontier(rows: Sequence[BenchRow], methods: Sequence[str], retain_set: str, stage: str) -> list[RunRow]:
     """The rows of all methods at their largest shared budget, every λ: the forget–retain frontier in one panel."""
     shown = [
         row
@@ -70,4 +68,10 @@ def frontier(
     shared = set.intersection(*budgets) if budgets else set()
     if not shared:
         return []
-    return [{name: row[name] for name in RUNS.names} for row in shown if row["budget"] == max(shared)]
+    return [_run(row) for row in shown if row["budget"] == max(shared)]
+
+
+def _run(row: BenchRow) -> RunRow:
+    """The columns that the demo's figures are drawn from."""
+    values: Mapping[str, object] = row
+    return cast("RunRow", {name: values[name] for name in RUNS.names})

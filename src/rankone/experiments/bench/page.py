@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -24,6 +23,8 @@ from rankone.experiments.bench.tables import (
     BENCH,
     FITS,
     SUMMARY,
+    BenchRow,
+    FitRow,
     bench_rows,
     fit_rows,
     gathered,
@@ -33,7 +34,7 @@ from rankone.experiments.bench.verdicts import Cells, Verdict, judge
 from rankone.experiments.figures import trade_off
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
-from rankone.experiments.tables import RUNS, Row, write_table
+from rankone.experiments.tables import RUNS, RunRow, write_table
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
 from rankone.render.tables import Table
@@ -49,7 +50,7 @@ def write_results(
     """Write the tables, `rollouts.json`, figures with their CSV, and `index.html`; the verdicts of the first retain set."""
     aim, fits = record.aim, fit_rows(outcomes)
     write_table(out / "fits.parquet", fits, FITS)
-    measured: list[dict[str, Any]] = bench_rows(outcomes, aim, record.config.cap)
+    measured = bench_rows(outcomes, aim, record.config.cap)
     texts = {method: [dict(row) for row in texts_of] for method, texts_of in rollouts.items()}
     write_json(out / ROLLOUTS, texts)
     if measured:
@@ -62,7 +63,7 @@ def write_results(
 
 
 def _verdicts(
-    record: BenchRecord, rows: Sequence[Row], rollouts: Mapping[str, Sequence[Rollout]]
+    record: BenchRecord, rows: Sequence[BenchRow], rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[str, list[Verdict]]:
     """By retain set, fits as they came."""
     cells = gathered(rows, "fitted")
@@ -72,8 +73,8 @@ def _verdicts(
 def _page(
     out: Path,
     record: BenchRecord,
-    fits: Sequence[Row],
-    measured: Sequence[Row],
+    fits: Sequence[FitRow],
+    measured: Sequence[BenchRow],
     verdicts: Mapping[str, Sequence[Verdict]],
     rollouts: Mapping[str, Sequence[Rollout]],
 ) -> str:
@@ -109,14 +110,14 @@ def _page(
 
 
 def _tables(
-    rows: Sequence[Row], fits: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+    rows: Sequence[BenchRow], fits: Sequence[FitRow], record: BenchRecord, retain_set: str, stage: str
 ) -> list[Table]:
     cells = [cell for cell in gathered(rows, stage, fits) if cell.retain_set == retain_set]
     return [successes_table(cells, record.aim), damage_table(cells, record.aim)]
 
 
 def _figures(
-    out: Path, rows: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+    out: Path, rows: Sequence[BenchRow], record: BenchRecord, retain_set: str, stage: str
 ) -> list[Drawing]:
     """The published figures whose methods all ran, each beside the CSV of what it draws, and the frontier of all methods."""
     made = []
@@ -132,7 +133,13 @@ def _figures(
 
 
 def _drawn(
-    out: Path, name: str, panel: Panel, rows: Sequence[Row], record: BenchRecord, retain_set: str, stage: str
+    out: Path,
+    name: str,
+    panel: Panel,
+    rows: Sequence[BenchRow],
+    record: BenchRecord,
+    retain_set: str,
+    stage: str,
 ) -> Drawing:
     chosen = panel_rows(rows, panel, retain_set, stage)
     return _saved(
@@ -140,7 +147,7 @@ def _drawn(
     )
 
 
-def _saved(out: Path, name: str, figure: Figure, rows: Sequence[Row], about: str) -> Drawing:
+def _saved(out: Path, name: str, figure: Figure, rows: Sequence[RunRow], about: str) -> Drawing:
     """The figure as SVG, and the rows that it draws as CSV."""
     made = drawing(figure, name, about, about)
     write_text(out / "figures" / f"{name}.svg", made.file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
@@ -13,7 +14,7 @@ from rankone.core.errors import RankOneError
 from rankone.experiments.bench.cells import Cell
 from rankone.experiments.bench.ledger import Ledger, Outcome
 from rankone.experiments.bench.run import RUNS, Benchmark, read_record
-from rankone.experiments.bench.tables import FITS
+from rankone.experiments.bench.tables import FITS, FitRow
 from rankone.experiments.tables import read_table
 from rankone.opening import OpenOptions
 
@@ -71,7 +72,8 @@ def reproduce(
 
 def _finished(out: Path) -> list[Outcome]:
     """The grid's runs with figures, in the order of the table."""
-    keys = dict.fromkeys(r["key"] for r in read_table(out / "fits.parquet", FITS) if r["status"] == "ok")
+    fits = cast("list[FitRow]", read_table(out / "fits.parquet", FITS))
+    keys = dict.fromkeys(row["key"] for row in fits if row["status"] == "ok")
     outcomes = (Ledger(out / RUNS).find(key) for key in keys)
     return [outcome for outcome in outcomes if outcome is not None and outcome.fitted is not None]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.run import BenchRecord
-from rankone.experiments.bench.tables import Cellwise, interval
+from rankone.experiments.bench.tables import Cellwise, FitRow, interval
 from rankone.experiments.bench.verdicts import Verdict
 from rankone.experiments.names import domain_names, method_name, method_order
-from rankone.experiments.tables import DAMAGE_BAR, Row
+from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.wilson import wilson_interval
 from rankone.render.columns import Column
 from rankone.render.tables import Table
@@ -100,7 +100,7 @@ def accounts_table(record: BenchRecord) -> Table:
     return Table.of(title, ["for", "tokens"], rows, caption)
 
 
-def failed_table(rows: Sequence[Row]) -> Table | None:
+def failed_table(rows: Sequence[FitRow]) -> Table | None:
     """Runs that failed or diverged; None where all came to an end."""
     failed = {row["key"]: row for row in rows if row["status"] != "ok"}
     if not failed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypedDict, cast
 
 import pyarrow as pa
 from scipy.stats import t as student
@@ -16,8 +17,42 @@ from scipy.stats import t as student
 from rankone.core.config import Record
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
-from rankone.experiments.tables import DAMAGE_BAR, Row
+from rankone.experiments.tables import DAMAGE_BAR, RunRow
 from rankone.metrics.wilson import wilson_interval
+
+
+class FitRow(TypedDict):
+    """A row of `fits.parquet`."""
+
+    key: str
+    method: str
+    retain_set: str
+    status: str
+    budget: int
+    seed: int
+    steps: int
+    start: int
+    retain_weight: float
+    learning_rate: float
+    seconds: float
+    loss: float | None
+    error_message: str | None
+
+
+class BenchRow(RunRow):
+    """A row of `bench.parquet`."""
+
+    key: str
+    retain_set: str
+    stage: str
+    status: str
+    start: int
+    size: float | None
+    validation_score: float | None
+    rise_p99: float
+    bits_per_byte: float
+    error: float | None
+
 
 _F, _I, _S = pa.float64(), pa.int64(), pa.string()
 FITS = pa.schema(
@@ -66,7 +101,7 @@ rise over seeds (Student's t); passage_error: root mean square of the seeds' sta
 LEVEL = 0.95
 
 
-def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[dict[str, object]]:
+def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[BenchRow]:
     """Rows of `bench.parquet`."""
     rows: list[dict[str, object]] = []
     for outcome in outcomes:
@@ -88,10 +123,10 @@ def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[dict[s
         for name, stage in stages.items():
             if stage is not None:
                 rows += [{**about, "stage": name, **row} for row in _stage_rows(stage, aim)]
-    return rows
+    return cast("list[BenchRow]", rows)
 
 
-def fit_rows(outcomes: Iterable[Outcome]) -> list[dict[str, object]]:
+def fit_rows(outcomes: Iterable[Outcome]) -> list[FitRow]:
     """Rows of `fits.parquet`."""
     return [
         {
@@ -143,21 +178,22 @@ def score(results: Mapping[str, DomainResult], aim: Aim) -> float:
     return worth if math.isfinite(worth) else -math.inf
 
 
-def chosen_weights(rows: Sequence[Row]) -> dict[tuple[str, str, str, int], float]:
+def chosen_weights(rows: Sequence[BenchRow]) -> dict[tuple[str, str, str, int], float]:
     """λ by (method, retain set, stage, budget): the one with the best mean score over seeds on validation text."""
     scores: dict[tuple[str, str, str, int], dict[float, dict[int, float]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for row in rows:
-        if row["validation_score"] is not None:
-            scores[_place(row)][row["retain_weight"]][row["seed"]] = row["validation_score"]
+        worth = row["validation_score"]
+        if worth is not None:
+            scores[_place(row)][row["retain_weight"]][row["seed"]] = worth
     return {
         place: max(by_weight, key=lambda w: (sum(by_weight[w].values()) / len(by_weight[w]), -w))
         for place, by_weight in scores.items()
     }
 
 
-def _place(row: Row) -> tuple[str, str, str, int]:
+def _place(row: BenchRow) -> tuple[str, str, str, int]:
     return row["method"], row["retain_set"], row["stage"], row["budget"]
 
 
@@ -190,7 +226,7 @@ def _known(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def gathered(rows: Sequence[Row], stage: str, fits: Sequence[Row] = ()) -> list[Cellwise]:
+def gathered(rows: Sequence[BenchRow], stage: str, fits: Sequence[FitRow] = ()) -> list[Cellwise]:
     """Methods by retain set and budget at the λ chosen for them; of `fits` those that failed or diverged are counted."""
     weights = chosen_weights(rows)
     seeds: dict[tuple[str, str, str, int], dict[int, dict[str, dict[str, float | None]]]] = defaultdict(dict)
@@ -201,7 +237,14 @@ def gathered(rows: Sequence[Row], stage: str, fits: Sequence[Row] = ()) -> list[
     for row in rows:
         place = _place(row)
         if row["stage"] == stage and row["retain_weight"] == weights.get(place):
-            kept = {key: row[key] for key in ("ce", "rise", "error", "alpha", "ce_base", "rise_p99")}
+            kept: dict[str, float | None] = {
+                "ce": row["ce"],
+                "rise": row["rise"],
+                "error": row["error"],
+                "alpha": row["alpha"],
+                "ce_base": row["ce_base"],
+                "rise_p99": row["rise_p99"],
+            }
             seeds[place].setdefault(row["seed"], {})[row["domain"]] = kept
     return [
         Cellwise(
@@ -228,7 +271,7 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean - half, mean + half
 
 
-def summary_rows(rows: Sequence[Row], aim: Aim, fits: Sequence[Row] = ()) -> list[dict[str, object]]:
+def summary_rows(rows: Sequence[BenchRow], aim: Aim, fits: Sequence[FitRow] = ()) -> list[dict[str, object]]:
     """Rows of `summary.parquet`."""
     return [
         _summary_row(cell, domain, aim)
