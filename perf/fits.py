@@ -2,10 +2,11 @@
 
     python perf/fits.py --unseen DIR --out perf/results/fits.json
 
-Per part and kind of forget text (4 tokens; the model's own text, no token at all) every seed is fitted and sized by the one
-rule, and the edits are measured on the built-in validation and test text and on whole sources of DIR (docs/text.md) that are
-in no mixture `mini` was trained on (code has one source: its test split). Success: German at .98 of chance or more, and
-every other trained domain up by less than .03 nats. In fp32.
+Parts are the picks of the decomposition, the same sharpened, their raw coordinates, and the pair that `find` puts
+together (two parts by one number, `pair`). Per part and kind of forget text (4 tokens; the model's own text, no token at
+all) every seed is fitted and sized by the one rule, and the edits are measured on the built-in validation and test text and
+on whole sources of DIR (docs/text.md) that are in no mixture `mini` was trained on (code has one source: its test split).
+Success: German at .98 of chance or more, and every other trained domain up by less than .03 nats. In fp32.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ import torch.nn.functional as F
 from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
+from rankone.edits.finding.find import find_parts
+from rankone.edits.finding.request import FindConfig
+from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain import RetainText
@@ -60,6 +64,15 @@ UNSEEN = {
 }
 PARTS = ("h.3.mlp.down_proj:270", "h.1.attn.o_proj:168")
 FORGET = "de"
+PAIR = {
+    "sources": ("discriminant", "decomposition", "sharpened"),
+    "shortlist": 12,
+    "tokens": 6000,
+    "rank_tokens": 300,
+    "tolerance": {"domains": {}, "other": 0.02},
+    "about": False,
+    "together": True,
+}
 # Between scales that are measured apart.
 STEP = 1.03
 
@@ -71,6 +84,7 @@ class Bench:
     workspace: Workspace
     book: Book
     text: dict[str, dict[str, Blocks]]
+    pair: Mapping[str, Sequence[str]]
 
     def __post_init__(self) -> None:
         self.flat = {f"{name}/{d}": b for name, own in self.text.items() for d, b in own.items()}
@@ -82,7 +96,7 @@ class Bench:
         steps = round(math.log(abs(alpha - 1)) / math.log(STEP))
         key = part, 1 + math.copysign(STEP**steps, alpha - 1)
         if key not in self.measured:
-            edit = scale_edit(self.book, {part: key[1]})
+            edit = scale_edit(self.book, dict.fromkeys(self.pair.get(part, [part]), key[1]))
             found: dict[str, dict[str, Any]] = {name: {} for name in self.text}
             with edit.applied(self.workspace.model):
                 changes = damages(self.base, text_losses(self.workspace.model, self.flat))
@@ -104,10 +118,22 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str]) -> Bench:
     against = domains[1:]
     sharpened, _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
     book = Book([decomposition, sharpened], model)
+    pair = pair_of(workspace, book)
     text = {split: workspace.text(domains, split, tokens) for split in splits}
     if unseen is not None:
         text |= unseen_text(workspace, DirectoryCorpus(unseen), domains, tokens)
-    return Bench(workspace, book, text)
+    return Bench(workspace, book, text, pair)
+
+
+def pair_of(workspace: Workspace, book: Book) -> dict[str, Sequence[str]]:
+    """The pair that `find --together` makes, put into the book; its name → its parts."""
+    asked = {**PAIR, "of": FORGET, "against": default_retain(workspace, FORGET)}
+    search, known = find_parts(workspace, FindConfig.checked(asked, "find"))
+    if search.pair is None:
+        return {}
+    print(search.pair, search.cpu_seconds)
+    book.add(pair_parts(search.pair, FORGET, known))
+    return {"pair": search.pair.names}
 
 
 def unseen_text(
@@ -139,7 +165,7 @@ def _rows(workspace: Workspace, passages: Sequence[str], tokens: int) -> Blocks:
 def fitted(bench: Bench, part: str, aim: Aim, retain: RetainText, seeds: int) -> list[Fit]:
     """All seeds of one part and aim, 4 forget tokens unless the text is the model's own."""
     runs = [Run(forget_text(bench.workspace, aim, 4, seed), seed, 1.0, 0.3, aim.cap) for seed in range(seeds)]
-    starts = both_signs(bench.book, [part])
+    starts = both_signs(bench.book, {part: bench.pair.get(part, [part])})
     return fit_sized(bench.workspace.model, starts, runs, retain, aim, FitConfig())
 
 
@@ -210,7 +236,7 @@ def main() -> None:
     bench = opened(given.unseen, given.tokens, given.splits)
     workspace = bench.workspace
     neurons = [coordinate_of(Target(workspace.model, bench.book, part)) for part in PARTS]
-    parts = given.parts or [*PARTS, *(f"sharpened/{part}" for part in PARTS), *neurons]
+    parts = given.parts or [*PARTS, *(f"sharpened/{part}" for part in PARTS), *neurons, *bench.pair]
     retained, rows = default_retain(workspace, FORGET), []
     retain = None
     for forget in given.forget:

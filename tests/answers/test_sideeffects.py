@@ -87,3 +87,19 @@ def test_chat_without_a_template_is_named():
     space = workspace(chat=False)
     with pytest.raises(RankOneError, match="no chat template"):
         side_effects(space, random_edit(space.model, {"*.down_proj": 1}), SideEffectRequest(chat=True))
+
+
+def test_known_answers_of_the_base_are_not_asked_again():
+    space = workspace()
+    edit = random_edit(space.model, {"*.down_proj": 1}, size=2.0)
+    request, known = SideEffectRequest(kinds=("list",), tokens=4), {}
+    first = side_effects(space, edit, request, known)
+    assert set(known) == {e.asked for e in first.effects}
+    assert side_effects(space, edit, request, known) == first
+    asked = first.effects[0].asked
+    known[asked] = known[asked].model_copy(update={"text": "as it was said before"})
+    again = side_effects(space, edit, request, known).effects
+    assert [e.before.text for e in again] == [
+        "as it was said before",
+        *(e.before.text for e in first.effects[1:]),
+    ]

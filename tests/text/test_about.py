@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 )
 def test_every_split_has_passages_about_the_country(language, words):
     passages = [about_passages(language, split) for split in SPLITS]
-    assert [len(own) for own in passages] == [6, 2, 4]
+    assert [len(own) for own in passages] == [14, 4, 4]
     together = [p for own in passages for p in own]
     assert len(set(together)) == len(together)
     for passage in together:

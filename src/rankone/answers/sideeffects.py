@@ -65,15 +65,23 @@ class SideEffects(Config):
         return [e for e in self.effects if e.degenerated and not e.target]
 
 
-def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectRequest) -> SideEffects:
+def side_effects(
+    workspace: Workspace,
+    edit: LowRankEdit,
+    request: SideEffectRequest,
+    known: dict[str, Answer] | None = None,
+) -> SideEffects:
     """Greedy answers of a model without and with an edit, and which of them degenerate (answers/degeneration.py).
 
+    known: what the unedited model answered to earlier calls with as many tokens, by what was asked; new answers are put in.
     The model is put back bit for bit. Raises RankOneError for an edit of another model, and for `chat` without a template.
     """
     chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
     chosen = prompts_for(request.target, request.kinds or KINDS)
     asked = [p.chat if chat else p.plain for p in chosen]
-    before = answers(workspace, asked, request.tokens, chat)
+    said = {} if known is None else known
+    new = [text for text in dict.fromkeys(asked) if text not in said]
+    said.update(zip(new, answers(workspace, new, request.tokens, chat) if new else [], strict=True))
     with edit.applied(workspace.model):
         after = answers(workspace, asked, request.tokens, chat)
     effects = [
@@ -81,10 +89,10 @@ def side_effects(workspace: Workspace, edit: LowRankEdit, request: SideEffectReq
             prompt=prompt,
             asked=text,
             target=prompt.asks_for(request.target),
-            before=reply(prompt, first),
-            after=reply(prompt, second),
+            before=reply(prompt, said[text]),
+            after=reply(prompt, changed),
         )
-        for prompt, text, first, second in zip(chosen, asked, before, after, strict=True)
+        for prompt, text, changed in zip(chosen, asked, after, strict=True)
     ]
     return SideEffects(
         target=request.target,

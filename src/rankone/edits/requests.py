@@ -39,6 +39,9 @@ class FindRequest(Request):
     tolerance: Annotated[Tolerances, BeforeValidator(Tolerances.given)] = Field(
         default=Tolerances(), description="most rise in nats per token: one number, or domain by domain"
     )
+    together: bool = Field(
+        default=False, description="look for a second part that the best one moves with, by one number"
+    )
     seed: int = Field(default=0, description="of random directions and the order of passages")
     out: Path | None = Field(default=None, description="save the measured parts here; must not exist")
 

@@ -279,6 +279,7 @@ class Methods(Asking):
         tokens: int = 1500,
         rank_tokens: int = 120,
         tolerance: float | str | Sequence[str] = (),
+        together: bool = False,
         seed: int = 0,
         out: Path | str | None = None,
     ) -> Found:

@@ -12,6 +12,7 @@ from rankone.edits.finding.found import Found
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.text import read_text, spread_blocks
+from rankone.edits.finding.together import ORIGIN, pair_parts
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.scales import scale_edit
 from rankone.metrics.cross_entropy import cross_entropies
@@ -140,3 +141,31 @@ def test_large_models_are_searched_from_the_middle_on(workspace):
     assert not any(name.startswith("model.layers.4.") for name in names)
     assert len(late_sites(workspace.model)) == 24
     assert [s.name for s in late_sites(workspace.model, ["h.2.mlp.c_fc"])] == ["h.2.mlp.c_fc"]
+
+
+def test_a_pair_does_more_than_its_first_part_and_moves_by_one_number(workspace, tmp_path):
+    request = REQUEST.model_copy(
+        update={
+            "sources": ("neuron", "discriminant"),
+            "also": (),
+            "together": True,
+            "out": tmp_path / "parts",
+        }
+    )
+    search, book = find_parts(workspace, request)
+    pair = search.pair
+    assert pair is not None
+    assert next(iter(pair.steps)) == search.pick.part
+    assert REQUEST.tolerance.strain(pair.others, pair.about) <= 1
+    parts, names = pair_parts(pair, "fr", book), list(pair.names)
+    assert parts.names() == names == [f"{ORIGIN}-fr/h.3.mlp.down_proj:{i}" for i in range(2)]
+    text = read_text(workspace, request).validation
+    rises = {}
+    for kind, edit in {
+        "apart": scale_edit(book, {name: 1 + step for name, step in pair.steps.items()}),
+        "together": scale_edit(parts, dict.fromkeys(names, 0.0)),
+    }.items():
+        with edit.applied(workspace.model):
+            rises[kind] = cross_entropies(workspace.model, text)["fr"] - search.base["fr"]
+    assert rises["apart"] == pytest.approx(pair.rise, abs=1e-3)
+    assert rises["together"] == pytest.approx(pair.rise, abs=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from rankone.core.errors import RankOneError
@@ -22,6 +24,13 @@ def test_roles():
     assert [aim().role(d) for d in ("de", "en", "fr", "it")] == ["forget", "retain", "retain", "off-target"]
 
 
+def test_strain_is_in_units_of_what_each_domain_may_cost():
+    one = aim(tolerance=0.02, tolerances={"fr": 0.1})
+    assert one.strain({"en": 0.01, "fr": 0.08}) == pytest.approx(0.8)
+    assert one.strain({"en": 0.03, "fr": 0.08}) == pytest.approx(1.5)
+    assert math.isnan(one.strain({"en": 0.03, "fr": math.nan}))
+
+
 def test_own_text_is_of_a_domain():
     own = aim(forget="self:de")
     assert (own.domain, own.self_text, own.role("de")) == ("de", True, "forget")
@@ -36,6 +45,8 @@ def test_own_text_is_of_a_domain():
         ({"forget": "self:fr"}, "'fr' is to be forgotten and to be held"),
         ({"retain": ("en", "en")}, "retain names a domain twice"),
         ({"tolerance": 0.0}, "tolerance"),
+        ({"tolerances": {"en": 0.0}}, "tolerances"),
+        ({"tolerances": {"it": 0.1}}, "'it' has a tolerance and is not retained"),
     ],
 )
 def test_an_aim_that_is_none_is_refused(change, complaint):

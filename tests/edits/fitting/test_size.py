@@ -102,7 +102,7 @@ def test_one_token_tells_no_size():
 
 def test_the_limit_by_hand():
     retain = {"fr": hand([[1, 2]], [[0, 1]]), "en": hand([[0, 0]], [[0, 1]])}
-    found = find_limit(Bigram(), PUSH, retain, KL_1)
+    found = find_limit(Bigram(), PUSH, retain, aim(retain=("fr", "en"), tolerance=KL_1))
     assert 1 / 1.02 <= found.size <= 1.0001
     assert found.damage["fr"] == pytest.approx(0.0, abs=1e-7)
     assert KL_1 / 1.05 < found.damage["en"] <= KL_1 * 1.0001
@@ -114,6 +114,16 @@ def aim(**changes):
 
 
 RETAIN = {"en": hand([[0, 0]], [[0, 1]])}
+
+
+def test_each_domain_has_its_own_tolerance():
+    """Both domains have the KL of KL_1 at s = 1 and KL_2 at s = 2; the tighter one ends the edit."""
+    retain = {"en": RETAIN["en"], "about": RETAIN["en"]}
+    wide = aim(retain=("en", "about"), tolerance=KL_1, tolerances={"about": KL_2})
+    assert find_limit(Bigram(), PUSH, retain, wide).size == pytest.approx(1.0, rel=0.02)
+    tight = aim(retain=("en", "about"), tolerance=KL_2, tolerances={"about": KL_1})
+    assert find_limit(Bigram(), PUSH, retain, tight).size == pytest.approx(1.0, rel=0.02)
+    assert find_limit(Bigram(), PUSH, RETAIN, wide.model_copy(update={"tolerance": KL_2})).size > 1.9
 
 
 def test_forget_text_that_can_tell_stops_the_edit_before_the_limit():
@@ -144,7 +154,7 @@ def test_where_it_cannot_retained_text_decides(forget, cap):
 
 
 def test_an_edit_without_damage_is_not_bounded():
-    found = find_limit(Bigram(), PUSH, {"fr": hand([[1, 2]], [[0, 1]])}, 0.01)
+    found = find_limit(Bigram(), PUSH, {"fr": hand([[1, 2]], [[0, 1]])}, aim(retain=("fr",)))
     assert not found.bounded
     assert found.size >= LARGEST
 

@@ -50,7 +50,7 @@ def test_one_scale_is_sized_without_a_fit_and_the_better_sign_wins(model, parts,
     limits = {}
     for sign in (-1, 1):
         edit = scale_edit(parts, {PART: 1 + 3.0 * sign})
-        limits[sign] = find_limit(model, edit, retain.text, AIM.tolerance).size
+        limits[sign] = find_limit(model, edit, retain.text, AIM).size
     for fit in fits:
         assert fit.steps == 0
         alpha = float(fit.parameters["alpha"][0])

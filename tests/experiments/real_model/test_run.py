@@ -34,7 +34,7 @@ SMALL = RealModelConfig(
     test_tokens=60,
     answer_tokens=2,
 )
-STAGES = ["found", "scale", "lora", "scale-held-out", "lora-held-out", "adapter", "answers"]
+STAGES = ["found", "scale", "lora", "held-out", "adapter", "answers"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def test_every_stage_is_kept(ran):
     (own,) = found
     assert {f"fr-{name}" for name in STAGES} == set(read_json(out / "seconds.json"))
     assert own.search.pick.rise > 0
+    assert set(own.scale.kl) == {"en", "es", "about-fr"}
     assert (own.scale.alpha > 1) == (own.search.pick.alpha > 1)
     assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
     assert own.held_out["scale"].unseen == ()

@@ -43,3 +43,9 @@ def test_components_and_subcomponents():
 def test_what_stands_for_nothing(names, clustering, said):
     with pytest.raises(RankOneError, match=said):
         expand(names, clustering, known)
+
+
+def test_names_with_a_plus_share_one_scale():
+    seen = []
+    assert expand(["a:1+b:2", "c:3"], None, seen.append) == {"a:1+b:2": ["a:1", "b:2"], "c:3": ["c:3"]}
+    assert seen == ["a:1", "b:2", "c:3"]

@@ -7,20 +7,21 @@ domain rises by more than its tolerance, measured on validation text. So every s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites, require_asked
 from rankone.edits.finding.found import Found, FoundPart
+from rankone.edits.finding.measuring import Steps, measuring
 from rankone.edits.finding.request import FindConfig
-from rankone.edits.finding.scanner import Scanner, scanning
+from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.shortlist import Candidate
 from rankone.edits.finding.text import FindText, read_text
+from rankone.edits.finding.together import best_pair, pair_parts
 from rankone.edits.finding.trade_off import Measured, Rule, best_scale
 from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.edits.gradients import scale_gradients
-from rankone.edits.scales import scale_edit
 from rankone.models.sites import Site
 from rankone.parts.book import Book
 from rankone.parts.moments import Moments, collect_moments
@@ -75,6 +76,14 @@ def find_parts(
         seconds=clock.seconds,
         cpu_seconds=time.process_time() - clock.cpu,
     )
+    if request.together:
+        with clock.of("pairs"):
+            rule = _rule(request, workspace.chance, base[text.target])
+            pair = best_pair(workspace, search, worth.book, text, rule)
+        if pair is not None:
+            worth.book.add(pair_parts(pair, request.of, worth.book))
+        update = {"pair": pair, "seconds": clock.seconds, "cpu_seconds": time.process_time() - clock.cpu}
+        search = search.model_copy(update=update)
     return search, worth.book
 
 
@@ -128,8 +137,9 @@ def _scan(
             with scanning(workspace.model, text.validation, [c.site for c in together]) as scanner:
                 base = {d: losses.mean for d, losses in scanner.base.items()}
                 rule = _rule(request, workspace.chance, base[text.target])
+                measure = measuring(worth.book, scanner, rule, text)
                 for candidate in together:
-                    best = _best(candidate.name, worth.book, scanner, rule, text)
+                    best = _best(candidate.name, measure, rule, text)
                     removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
                     ranked.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
                     bar.advance(1, f"{candidate.name} {best.rise:+.2f}")
@@ -142,16 +152,10 @@ def _rule(request: FindConfig, chance: float, base: float) -> Rule:
     return Rule(request.tolerance, enough, refine=request.refine)
 
 
-def _best(name: str, book: Book, scanner: Scanner, rule: Rule, text: FindText) -> Measured:
+def _best(name: str, measure: Callable[[Steps, float], Measured], rule: Rule, text: FindText) -> Measured:
     """The best α of a part by the rule."""
-
-    def measure(alpha: float) -> Measured:
-        damage = scanner.damage(scale_edit(book, {name: alpha}))
-        about = None if text.about is None else damage[text.about].rise
-        target = damage[text.target]
-        return Measured(alpha, target.rise, {d: damage[d].rise for d in text.spared}, about, target.error)
-
-    return best_scale(measure, rule)[0]
+    best = best_scale(lambda alpha: measure({name: 1.0}, alpha - 1), rule)[0]
+    return replace(best, others={d: best.others.get(d, 0.0) for d in text.spared})
 
 
 def _row(candidate: Candidate, best: Measured, removed: bool, slope: float) -> FoundPart:
@@ -178,4 +182,5 @@ def _sets(search: Found, book: Book) -> list[Parts]:
     by_origin: dict[str, list[str]] = {}
     for row in search.parts:
         by_origin.setdefault(book.holding(row.part).origin, []).append(row.part)
-    return [book.gathered(names) for names in by_origin.values()]
+    sets = [book.gathered(names) for names in by_origin.values()]
+    return sets if search.pair is None else [*sets, pair_parts(search.pair, search.of, book)]

@@ -36,6 +36,32 @@ class FoundPart(Config):
     slope: float | None
 
 
+class FoundPair(Config):
+    """Two parts that move by one number, at the size the rule gives them. steps: α − 1 of each, that of the best part first.
+
+    names: of the saved parts that share the number. All else as in `FoundPart`.
+    """
+
+    steps: dict[str, float]
+    names: tuple[str, ...]
+    rise: float
+    error: float | None
+    others: dict[str, float]
+    worst: float
+    worst_domain: str
+    about: float | None
+    removed: bool
+
+    @property
+    def scale(self) -> str:
+        """What `tune --scale` is given: the names of parts that share one scale."""
+        return "+".join(self.names)
+
+    def __str__(self) -> str:
+        steps = " and ".join(f"{name}={1 + step:.4g}" for name, step in self.steps.items())
+        return f"{steps} (rise {self.rise:+.2f}, worst {self.worst:+.3f} {self.worst_domain})"
+
+
 class Found(Reply):
     """The answer: measured parts, the best first, with what they were measured against.
 
@@ -50,6 +76,7 @@ class Found(Reply):
     sites: list[str]
     tolerance: Tolerances
     parts: list[FoundPart]
+    pair: FoundPair | None = None
     seconds: dict[str, float]
     cpu_seconds: float
     out: Path | None = None
@@ -84,7 +111,14 @@ class Found(Reply):
         return (
             f"best source: {self.winner}",
             f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{saved} --save DIR",
+            *(() if self.pair is None else self._of_pair(self.pair, saved)),
         )
+
+    def _of_pair(self, pair: FoundPair, saved: str) -> Sequence[str]:
+        told = f"two parts by one number: {pair}"
+        if not saved:
+            return (told, "to size them, save them: --out DIR")
+        return (told, f"to size them: rankone tune --scale {pair.scale}{saved} --forget {self.of}")
 
     @property
     def pick(self) -> FoundPart:

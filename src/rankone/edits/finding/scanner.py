@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -27,10 +27,23 @@ class Scanner:
             self.base = {d: self._whole(blocks) for d, blocks in text.items()}
 
     @torch.no_grad()
-    def damage(self, edit: LowRankEdit) -> dict[str, Damage]:
-        """What the edit does to each domain, nats per token; the weights are put back bit for bit."""
+    def damage(
+        self,
+        edit: LowRankEdit,
+        order: Sequence[str] = (),
+        enough: Callable[[str, Damage], bool] | None = None,
+    ) -> dict[str, Damage]:
+        """What the edit does to each domain, nats per token; the weights are put back bit for bit.
+
+        order: the domains measured first. enough: told each domain as it is measured; True leaves out the others.
+        """
+        found: dict[str, Damage] = {}
         with edit.applied(self._model):
-            return damages(self.base, {d: self._late(blocks) for d, blocks in self._text.items()})
+            for domain in dict.fromkeys((*order, *self._text)):
+                found |= damages(self.base, {domain: self._late(self._text[domain])})
+                if enough is not None and enough(domain, found[domain]):
+                    break
+        return found
 
     def _whole(self, blocks: Blocks) -> PassageLosses:
         return _losses(blocks, self._prefix.full(blocks.ids, lambda: output_of(self._model, blocks.ids)))

@@ -19,7 +19,8 @@ NEAREST, FARTHEST = 0.25, 512.0
 class Measured:
     """What one α does: rise of cross-entropy of the target and of each other domain, nats per token.
 
-    about: the rise on English about the target's country, None where it is not measured. error: standard error of `rise`.
+    Once another text is over its tolerance the rest may be left out, and `rise` be NaN. about: the rise on English about the
+    target's country, None where it is not measured. error: standard error of `rise`.
     """
 
     alpha: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -32,6 +33,9 @@ class Aim(Config):
     tolerance: float = Field(
         default=0.015, gt=0, description="most KL(base ‖ edited) on any retained domain, nats per token"
     )
+    tolerances: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="of retained domains that have one of their own"
+    )
 
     @model_validator(mode="after")
     def _two_sides(self) -> Aim:
@@ -39,6 +43,9 @@ class Aim(Config):
             raise ValueError(f"'{self.domain}' is to be forgotten and to be held: name other domains to hold")
         if len(set(self.retain)) < len(self.retain):
             raise ValueError(f"retain names a domain twice: {', '.join(self.retain)}")
+        for domain in self.tolerances:
+            if domain not in self.retain:
+                raise ValueError(f"'{domain}' has a tolerance and is not retained")
         return self
 
     @property
@@ -55,6 +62,15 @@ class Aim(Config):
     def target(self) -> float:
         """The cross-entropy of the forget text that is enough, nats per token."""
         return self.cap * self.chance
+
+    def tolerated(self, domain: str) -> float:
+        """The most KL on a retained domain, nats per token."""
+        return self.tolerances.get(domain, self.tolerance)
+
+    def strain(self, kl: Mapping[str, float]) -> float:
+        """The largest KL of a retained domain in units of what is tolerated there: above 1 is too much. NaN where one is."""
+        shares = [value / self.tolerated(domain) for domain, value in kl.items()]
+        return max(shares, key=lambda share: (math.isnan(share), share))
 
     def removed(self, cross_entropy: float) -> bool:
         """Whether a forget cross-entropy (nats per token) counts as chance: at least 0.98 of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 from rankone.core.artifact import MANIFEST, read_json
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.retain import RetainText
+from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
 LENGTH = 65
@@ -34,8 +36,18 @@ def default_retain(workspace: Workspace, forget: str) -> tuple[str, ...]:
     return tuple(d for d in spoken or available if d != forget.removeprefix("self:"))
 
 
-def retain_text(workspace: Workspace, aim: Aim, tokens: int, length: int = LENGTH) -> RetainText:
-    """Training text of the retained domains, `tokens` in all, with what the base model says there."""
+def retain_text(
+    workspace: Workspace,
+    aim: Aim,
+    tokens: int,
+    length: int = LENGTH,
+    given: Mapping[str, Blocks] | None = None,
+) -> RetainText:
+    """Training text of the retained domains, `tokens` in all, with what the base model says there.
+
+    given: the text of retained domains that the corpus does not have.
+    """
     each, length = max(1, tokens // len(aim.retain)), min(length, workspace.context)
-    text = {domain: workspace.blocks(domain, "train", each, length) for domain in aim.retain}
+    known = given or {}
+    text = {d: known[d] if d in known else workspace.blocks(d, "train", each, length) for d in aim.retain}
     return RetainText(workspace.model, text)

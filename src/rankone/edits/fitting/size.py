@@ -3,7 +3,7 @@
 The size of ΔW is s, its multiple: s = 0 is the base model, s = 1 the edit as fitted. Few forget tokens tell the direction of
 an edit and hardly its size; retained text, of which there is plenty, tells how far one may go. So:
 
-    limit    the largest s up to which KL(base ‖ edited) stays within the tolerance on every retained domain
+    limit    the largest s up to which KL(base ‖ edited) stays within its tolerance on every retained domain
     reached  the smallest s ≤ limit at which the forget text is at its target as far as that text can tell: the lower
              end of a one-sided 90% interval (Student's t over its tokens) of the mean cross-entropy
     size     reached, or the limit where that is never so: with four tokens the interval is wide and retained text decides
@@ -174,9 +174,9 @@ def _stacked(
 
 
 def find_limit(
-    model: PreTrainedModel, edit: LowRankEdit, retain: Mapping[str, Blocks] | Held, tolerance: float
+    model: PreTrainedModel, edit: LowRankEdit, retain: Mapping[str, Blocks] | Held, aim: Aim
 ) -> Limit:
-    """The largest size up to which no retained domain's KL exceeds `tolerance` (nats per token), to 2%.
+    """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
 
     The first crossing counts: what comes back below the tolerance further out is not trusted.
     """
@@ -184,9 +184,10 @@ def find_limit(
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
 
     def worst(sizes: Sequence[float]) -> list[float]:
-        return damages(model, edit, sizes, held).max(0).values.tolist()
+        each = damages(model, edit, sizes, held).T.tolist()
+        return [aim.strain(dict(zip(held.blocks, kl, strict=True))) for kl in each]
 
-    size, bounded = first_crossing(worst, tolerance)
+    size, bounded = first_crossing(worst, 1.0)
     kl = damages(model, edit, [size], held)[:, 0].tolist()
     return Limit(size, dict(zip(held.blocks, kl, strict=True)), bounded)
 
@@ -253,7 +254,7 @@ def size_edit(
 ) -> Sized:
     """The size of an edit by the rule above. limit: of this edit, where it is known already (it costs most)."""
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
-    limit = limit or find_limit(model, edit, held, aim.tolerance)
+    limit = limit or find_limit(model, edit, held, aim)
     low, high = 0.0, limit.size
     sizes = [high / 2**k for k in range(AT_ONCE, -1, -1)]
     reached = False

@@ -42,7 +42,7 @@ def fit_sized(
         limit, held = None, Held(model, method.sites(), retain.text)
         for i, fit in _directions(model, method, runs, retain, config):
             if method.fixed and limit is None:
-                limit = find_limit(model, fit.edit, held, aim.tolerance)
+                limit = find_limit(model, fit.edit, held, aim)
             sized = _brought_to_size(model, method, fit, held, aim, limit)
             kept = best[i]
             if kept is None or _merit(sized, aim) > _merit(kept, aim):

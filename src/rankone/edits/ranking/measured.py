@@ -60,12 +60,12 @@ def _tried(
     aim: Aim,
 ) -> Tried:
     edit = scale_edit(parts, {name: 0.0})
-    worst = damages(model, edit, SIZES, retain).amax(0).tolist()
+    each = [dict(zip(retain, kl, strict=True)) for kl in damages(model, edit, SIZES, retain).T.tolist()]
     base, *removed = [removal.mean for removal in removals(model, edit, (0.0, *SIZES), forget)]
     nothing = Tried(name, 1.0, base, 0.0)
     sizes = [
-        Tried(name, 1 - size, removal, kl)
-        for size, removal, kl in zip(SIZES, removed, worst, strict=True)
-        if kl <= aim.tolerance
+        Tried(name, 1 - size, removal, max(kl.values()))
+        for size, removal, kl in zip(SIZES, removed, each, strict=True)
+        if aim.strain(kl) <= 1
     ]
     return max([nothing, *sizes], key=lambda t: (min(t.removal, aim.target), -t.worst))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from rankone.answers.answer import Answer
 from rankone.answers.sideeffects import SideEffectRequest, SideEffects, side_effects
 from rankone.core.config import Config
 from rankone.edits.adapters import Method
@@ -26,8 +27,9 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import FIRST_STEP, Scales
 from rankone.experiments.real_model.config import RealModelConfig
-from rankone.experiments.real_model.results import Fitted, HeldOut, Language
+from rankone.experiments.real_model.results import Fitted, HeldOut, HeldOutOfAll, Language
 from rankone.experiments.real_model.stages import Result, Stages
+from rankone.metrics.damage_record import Damage
 from rankone.parts.book import Book
 from rankone.parts.moments import Moments
 from rankone.parts.storage import load_parts, save_parts
@@ -51,7 +53,8 @@ class Exported(Config):
 class Job:
     """One language on one model.
 
-    corpora: held-out text by name, the workspace's own among it. moments: shared by languages.
+    corpora: held-out text by name, the workspace's own among it. moments, said: of training text and of the unedited model's
+    answers, shared by languages.
     """
 
     config: RealModelConfig
@@ -61,14 +64,12 @@ class Job:
     model_name: str
     corpora: Mapping[str, Corpus]
     moments: dict[str, Moments] = field(default_factory=dict)
+    said: dict[str, Answer] = field(default_factory=dict)
 
     def run(self) -> Language:
         """All stages; those that are finished are read."""
         search, scale, lora = self.search, self._fitted("scale"), self._fitted("lora")
-        held = {
-            name: self._stage(f"{name}-held-out", HeldOut, lambda n=name: self._held_out(n))
-            for name in ("scale", "lora")
-        }
+        held = self._stage("held-out", HeldOutOfAll, self._held_out)
         exported = self._stage("adapter", Exported, self._export)
         return Language(
             language=self.language,
@@ -76,7 +77,7 @@ class Job:
             search=search,
             scale=scale,
             lora=lora,
-            held_out=held,
+            held_out=held.edits,
             effects=self._stage("answers", SideEffects, self._answers),
             adapter=exported.path,
             adapter_difference=exported.difference,
@@ -139,17 +140,30 @@ class Job:
     def _fit(self, name: str) -> Fitted:
         """Fit one edit on the forget text and bring it to its size by the one rule (edits/fitting/size.py)."""
         c, model = self.config, self.workspace.model
-        values = {"forget": self.language, "retain": self.spared, "chance": self.workspace.chance}
-        aim = Aim.checked({**values, "cap": c.cap, "tolerance": c.retain_kl}, "aim")
+        about = self._about("validation", c.retain_tokens)
+        aim = self._aim(about)
         text = forget_text(self.workspace, aim, c.budget, c.seed)
         run = Run(text, c.seed, 1.0, c.lora_rate, c.cap)
-        retain = retain_text(self.workspace, aim, c.retain_tokens)
+        retain = retain_text(self.workspace, aim, c.retain_tokens, given=about)
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
         fit.edit.bind(model).save_pretrained(
             self._fresh(f"{name}-edit"), {"config": c.model_dump(mode="json")}
         )
         return _fitted(name, fit)
+
+    def _aim(self, beside: Mapping[str, Blocks]) -> Aim:
+        """What must stay, the corpus's domains and those beside them, each with the KL it may cost."""
+        c, retained = self.config, (*self.spared, *beside)
+        values = {"forget": self.language, "retain": retained, "chance": self.workspace.chance, "cap": c.cap}
+        own = {d: c.tolerance.about for d in beside}
+        return Aim.checked({**values, "tolerance": c.retain_kl, "tolerances": own}, "aim")
+
+    def _about(self, split: str, tokens: int) -> dict[str, Blocks]:
+        """English about the country of the language, under its name; nothing where there is none."""
+        if not about_passages(self.language, split):
+            return {}
+        return {about_domain(self.language): about_blocks(self.workspace, self.language, split, tokens)}
 
     def _starts(self, name: str) -> Sequence[Method]:
         """The scale with the sign that it was found with; a LoRA on the same matrix."""
@@ -160,14 +174,16 @@ class Job:
         step = FIRST_STEP if pick.alpha > 1 else -FIRST_STEP
         return [Scales(book, [pick.part], "scale", 1 + step)]
 
-    def _held_out(self, name: str) -> HeldOut:
-        """Damage by corpus and domain; what lies before the edited block is computed once for all edits."""
-        damage = {}
+    def _held_out(self) -> HeldOutOfAll:
+        """Damage by corpus and domain; base losses and what lies before the edited block are computed once."""
+        damage: dict[str, dict[str, dict[str, Damage]]] = {name: {} for name in self.edits}
+        sites = list(dict.fromkeys(site for edit in self.edits.values() for site in edit.sites))
         for corpus in self.corpora:
-            with scanning(self.workspace.model, self._test(corpus), self.edits[name].sites) as scanner:
-                damage[corpus] = scanner.damage(self.edits[name])
+            with scanning(self.workspace.model, self._test(corpus), sites) as scanner:
+                for name, edit in self.edits.items():
+                    damage[name][corpus] = scanner.damage(edit)
         unseen = tuple(n for n, c in self.corpora.items() if c is not self.workspace.corpus)
-        return HeldOut(damage=damage, unseen=unseen)
+        return HeldOutOfAll(edits={name: HeldOut(damage=d, unseen=unseen) for name, d in damage.items()})
 
     def _test(self, name: str) -> dict[str, Blocks]:
         """Test rows of every domain of a corpus that is the target or spared, and English about the country beside one."""
@@ -175,13 +191,11 @@ class Job:
         space = replace(self.workspace, corpus=corpus)
         known = [d for d in corpus.domains() if d in (self.language, *self.spared)]
         text = {d: spread_blocks(space, d, "test", tokens) for d in known}
-        if corpus is self.workspace.corpus and about_passages(self.language, "test"):
-            text[about_domain(self.language)] = about_blocks(space, self.language, "test", tokens)
-        return text
+        return text | (self._about("test", tokens) if corpus is self.workspace.corpus else {})
 
     def _answers(self) -> SideEffects:
         asked = SideEffectRequest(target=self.language, tokens=self.config.answer_tokens)
-        return side_effects(self.workspace, self.edits["scale"], asked)
+        return side_effects(self.workspace, self.edits["scale"], asked, self.said)
 
     def _export(self) -> Exported:
         """A standard LoRA adapter, read back by plain PEFT in a process of its own."""

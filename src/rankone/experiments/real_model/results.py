@@ -33,6 +33,12 @@ class HeldOut(Config):
     unseen: tuple[str, ...]
 
 
+class HeldOutOfAll(Config):
+    """The same of every edit, by its name: `scale` and `lora`."""
+
+    edits: dict[str, HeldOut]
+
+
 class Bar(Config):
     """One thing that must be true: what was measured, what is asked for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.answers.answer import Answer
 from rankone.core.artifact import environment, write_json, write_text
 from rankone.core.errors import RankOneError
 from rankone.experiments.real_model.config import RealModelConfig
@@ -44,9 +45,11 @@ def run_real_model(
     model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
     space = Workspace(model, load_tokenizer(folder), builtin)
     moments: dict[str, Moments] = {}
+    said: dict[str, Answer] = {}
     corpora = {"built-in": builtin, **more}
     results = [
-        Job(config, space, language, stages, folder, corpora, moments).run() for language in config.languages
+        Job(config, space, language, stages, folder, corpora, moments, said).run()
+        for language in config.languages
     ]
     write_json(out / "summary.json", _summary(config, results, stages, folder, text))
     path = out / "index.html"

@@ -1,4 +1,4 @@
-"""What names stand for: a subcomponent, `SITE:NUMBER`, for itself; a component, `cNUMBER`, for its members."""
+"""What names stand for: a part, `SITE:NUMBER`, for itself; a component, `cNUMBER`, for its members; `A+B` for both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clustering(Protocol):
 def expand(
     names: Sequence[str], clustering: Clustering | None, known: Callable[[str], object]
 ) -> dict[str, list[str]]:
-    """Each name with the subcomponents that it stands for, in the given order.
+    """Each name with the parts that it stands for, in the given order.
 
     known: raises RankOneError, offering others, for a subcomponent that does not exist (as `Decomposition.locate`). Raises
     RankOneError for a name given twice, an unknown one, and a component's name without a clustering.
@@ -37,8 +37,9 @@ def expand(
         elif COMPONENT.fullmatch(name):
             raise RankOneError(of_clustering(name))
         else:
-            known(name)
-            expanded[name] = [name]
+            expanded[name] = name.split("+")
+            for part in expanded[name]:
+                known(part)
     return expanded
 
 
