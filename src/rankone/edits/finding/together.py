@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import torch
 
-from rankone.edits.finding.measuring import Steps, measuring
 from rankone.edits.finding.found import Found, FoundPair
+from rankone.edits.finding.measuring import Steps, measuring
 from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.text import FindText
 from rankone.edits.finding.trade_off import Measured, Rule, best_scale
