@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,16 @@ def _probed(model: PreTrainedModel, sites: list[str]) -> Iterator[dict[str, _Pro
         yield placed
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Of one cross-entropy, for every part, on the CPU. gradient: ∂CE/∂α. square: the squares of what each position
+    contributes to it, summed, per scored token: the empirical Fisher information of α, as far as positions are independent.
+    """
+
+    gradient: Float[Tensor, " parts"]
+    square: Float[Tensor, " parts"]
+
+
 def scale_gradients(
     workspace: Workspace, blocks: Blocks, bar: Meter | None = None
 ) -> Float[Tensor, " parts"]:
@@ -60,25 +71,33 @@ def scale_gradients(
     In the order of the parts, on the CPU. The scale of several parts together has the sum of their gradients.
     Raises RankOneError where the gradient is not finite.
     """
+    return scale_slopes(workspace.model, workspace.require_parts(), blocks, bar).gradient
+
+
+def scale_slopes(model: PreTrainedModel, parts: Parts, blocks: Blocks, bar: Meter | None = None) -> Slopes:
+    """Slopes of the mean next-token cross-entropy (nats) over the text tokens, at the weights as they stand.
+
+    In the order of the parts. Raises RankOneError where a gradient is not finite.
+    """
     if blocks.tokens == 0:
         raise RankOneError("the text for the gradient is empty.")
-    model, parts = workspace.model, workspace.require_parts()
-    total = torch.zeros(parts.total)
+    total, squares = torch.zeros(parts.total), torch.zeros(parts.total)
+    device = next(model.parameters()).device
     with _probed(model, parts.sites) as layers:
         for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
-            chunk = blocks.rows(start, start + ROWS_AT_ONCE).to(workspace.device)
-            total += _summed(model, parts, layers, chunk)
+            chunk = blocks.rows(start, start + ROWS_AT_ONCE).to(device)
+            summed = _summed(model, parts, layers, chunk)
+            total += summed.gradient
+            squares += summed.square
             if bar is not None:
                 bar.advance(chunk.tokens)
     if not torch.isfinite(total).all():
         raise RankOneError("the gradient of the cross-entropy is not finite on this text.")
-    return total / blocks.tokens
+    return Slopes(total / blocks.tokens, squares / blocks.tokens)
 
 
-def _summed(
-    model: PreTrainedModel, parts: Parts, layers: dict[str, _Probed], blocks: Blocks
-) -> Float[Tensor, " parts"]:
-    """Gradient of the summed cross-entropy of some rows."""
+def _summed(model: PreTrainedModel, parts: Parts, layers: dict[str, _Probed], blocks: Blocks) -> Slopes:
+    """Slopes of the summed cross-entropy of some rows."""
     for layer in layers.values():
         layer.calls.clear()
     with torch.enable_grad():
@@ -86,25 +105,26 @@ def _summed(
         loss = next_token_losses(logits, blocks.ids, blocks.valid).sum()
         zeros = [zero for layer in layers.values() for _, zero in layer.calls]
         gradients = iter(torch.autograd.grad(loss, zeros, allow_unused=True))
-    each = []
+    sums, squares = [], []
     for site in parts.sites:
-        read, write = parts.factors(site)
-        total = read.new_zeros(read.shape[1])
+        read, write = (f.detach() for f in parts.factors(site))
+        total, square = read.new_zeros(read.shape[1]), read.new_zeros(read.shape[1])
         for x, _ in layers[site].calls:
             gradient = next(gradients)
             if gradient is not None:
-                total += _per_part(x, gradient, read.detach(), write.detach())
-        each.append(total)
+                each = _contributions(x, gradient, read, write)
+                total += each.sum(0)
+                square += each.square().sum(0)
+        sums.append(total)
+        squares.append(square)
         layers[site].calls.clear()
-    return torch.cat(each).cpu()
+    return Slopes(torch.cat(sums).cpu(), torch.cat(squares).cpu())
 
 
-def _per_part(
+def _contributions(
     x: Float[Tensor, "... d_in"],
     gradient: Float[Tensor, "... d_out"],
     read: Float[Tensor, "d_in c"],
     write: Float[Tensor, "c d_out"],
-) -> Float[Tensor, " c"]:
-    return (
-        (x.flatten(0, -2).to(read.dtype) @ read) * (gradient.flatten(0, -2).to(write.dtype) @ write.T)
-    ).sum(0)
+) -> Float[Tensor, "positions c"]:
+    return (x.flatten(0, -2).to(read.dtype) @ read) * (gradient.flatten(0, -2).to(write.dtype) @ write.T)
