@@ -9,7 +9,7 @@ from tests.decomposition.tiny import decomposed, target
 from tests.helpers import gpt2, same, snapshot, workspace
 
 from rankone.core.errors import RankOneError
-from rankone.edits.gradients import scale_gradients
+from rankone.edits.gradients import scale_gradients, scale_slopes
 from rankone.edits.scales import scale_edit
 from rankone.text.blocks import Blocks
 
@@ -52,6 +52,18 @@ def test_finite_differences(build, near):
     )
     slope = (rise(together[0]) - rise(together[1])) / (2 * STEP)
     assert float(found[chosen].sum()) == pytest.approx(slope, rel=3e-3, abs=10 * near)
+
+
+def test_squares_are_of_what_positions_contribute():
+    """One scored token: its loss has one contribution at the last site, whose square is the gradient's."""
+    model = target()
+    decomposition = decomposed(model, "random")
+    text = Blocks(torch.tensor([[3, 4]]), torch.tensor([[False, True]]))
+    found = scale_slopes(model, decomposition, text)
+    last = [i for i, name in enumerate(decomposition.names()) if name.startswith("h.0.mlp.down_proj:")]
+    torch.testing.assert_close(found.square[last], found.gradient[last].square())
+    assert found.gradient[last].abs().max() > 0
+    torch.testing.assert_close(found.gradient, scale_gradients(workspace(model, decomposition), text))
 
 
 def test_frozen_models_will_do():

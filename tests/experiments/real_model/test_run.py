@@ -27,6 +27,7 @@ SMALL = RealModelConfig(
     shortlist=1,
     tokens=200,
     rank_tokens=20,
+    together=True,
     tolerance=Tolerances(domains={}, other=0.2, about=5),
     budget=8,
     retain_tokens=60,
@@ -52,8 +53,12 @@ def test_every_stage_is_kept(ran):
     (own,) = found
     assert {f"fr-{name}" for name in STAGES} == set(read_json(out / "seconds.json"))
     assert own.search.pick.rise > 0
+    pair = own.search.pair
+    assert pair is not None
+    better = pair.rise > own.search.pick.rise
+    assert own.pick == (" + ".join(pair.steps) if better else own.search.pick.part)
     assert set(own.scale.kl) == {"en", "es", "about-fr"}
-    assert (own.scale.alpha > 1) == (own.search.pick.alpha > 1)
+    assert (own.scale.alpha > 1) == (not better and own.search.pick.alpha > 1)
     assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
     assert own.held_out["scale"].unseen == ()
     edit = LowRankEdit.from_pretrained(out / "fr-scale-edit")

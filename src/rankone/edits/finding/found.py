@@ -130,6 +130,16 @@ class Found(Reply):
         """The source of the best part."""
         return self.pick.source
 
+    @property
+    def chosen_pair(self) -> FoundPair | None:
+        """The pair, where it does more than the best part alone."""
+        return self.pair if self.pair is not None and self.pair.rise > self.pick.rise else None
+
+    @property
+    def turned(self) -> str:
+        """What is to be turned: the best part, or the pair that does more."""
+        return self.pick.part if self.chosen_pair is None else " + ".join(self.chosen_pair.steps)
+
     def best_of_each_source(self) -> list[FoundPart]:
         """The best part of every source, the best first: each a control of the same number of parameters for the others."""
         best: dict[str, FoundPart] = {}

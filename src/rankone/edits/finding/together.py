@@ -27,15 +27,15 @@ from rankone.workspace import Workspace
 ORIGIN = "together"
 # Of the first part's own step, and of the second's, on either side.
 FIRST, SECOND = 0.7, (-0.6, -0.25, 0.25, 0.6)
-# Pairs that are brought to their size.
-FINALISTS = 3
+# Parts tried beside the first, the best alone first; pairs that are brought to their size.
+TRIED, FINALISTS = 24, 2
 
 
 def best_pair(
     workspace: Workspace, search: Found, book: Book, text: FindText, rule: Rule
 ) -> FoundPair | None:
     """The best pair of the best part and another measured one; None where no other part has a step."""
-    first, others = search.pick, [row for row in search.parts[1:] if row.alpha != 1]
+    first, others = search.pick, [row for row in search.parts[1:] if row.alpha != 1][:TRIED]
     if first.alpha == 1 or not others:
         return None
     sites = list(dict.fromkeys([first.site, *(row.site for row in others)]))

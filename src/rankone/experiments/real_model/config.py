@@ -23,6 +23,12 @@ class RealModelConfig(Config):
     tokens: int = Field(default=1500, gt=0, description="training tokens per domain for the moments")
     rank_tokens: int = Field(default=80, gt=0, description="validation tokens per domain for the scan")
     tolerance: Tolerances = Field(default_factory=Tolerances)
+    together: bool = Field(
+        default=False, description="two parts by one number, where that does more than one"
+    )
+    about_weight: float = Field(
+        default=1.0, ge=0, description="of English about the country in other text's moments"
+    )
     cap: float = Field(default=1.1, gt=0, description="cross-entropy of the target that is enough, × ln V")
     budget: int = Field(default=32, gt=0, description="forget tokens of every fit")
     retain_tokens: int = Field(default=600, gt=0, description="training tokens of all spared domains")

@@ -18,6 +18,7 @@ from rankone.edits.finding.found import Found
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.text import about_blocks, spread_blocks
+from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain_text import retain_text
@@ -30,7 +31,6 @@ from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.results import Fitted, HeldOut, HeldOutOfAll, Language
 from rankone.experiments.real_model.stages import Result, Stages
 from rankone.metrics.damage_record import Damage
-from rankone.parts.book import Book
 from rankone.parts.moments import Moments
 from rankone.parts.storage import load_parts, save_parts
 from rankone.text.about import about_domain, about_passages
@@ -125,13 +125,15 @@ class Job:
             rank_tokens=c.rank_tokens,
             tolerance=c.tolerance,
             enough=c.cap,
+            together=c.together,
+            about_weight=c.about_weight,
             seed=c.seed,
         )
         search, book = find_parts(self.workspace, request, self.moments)
-        held = book.gathered([search.pick.part])
-        save_parts(
-            [held], self.workspace.model, self._fresh("part"), {"request": request.model_dump(mode="json")}
-        )
+        pair = search.chosen_pair
+        held = book.gathered([search.pick.part]) if pair is None else pair_parts(pair, self.language, book)
+        provenance = {"request": request.model_dump(mode="json")}
+        save_parts([held], self.workspace.model, self._fresh("part"), provenance)
         return search
 
     def _fitted(self, name: str) -> Fitted:
@@ -166,13 +168,13 @@ class Job:
         return {about_domain(self.language): about_blocks(self.workspace, self.language, split, tokens)}
 
     def _starts(self, name: str) -> Sequence[Method]:
-        """The scale with the sign that it was found with; a LoRA on the same matrix."""
-        pick = self.search.pick
+        """The one scale, of a part or of a pair, with the sign that it was found with; a LoRA on the same matrices."""
+        search, (parts,) = self.search, load_parts(self._path("part"), self.workspace.model)
         if name == "lora":
-            return [Lora(self.workspace.model, [pick.site], rank=1, name="lora_r1_local")]
-        book = Book(load_parts(self._path("part"), self.workspace.model), self.workspace.model)
-        step = FIRST_STEP if pick.alpha > 1 else -FIRST_STEP
-        return [Scales(book, [pick.part], "scale", 1 + step)]
+            return [Lora(self.workspace.model, parts.sites, rank=1, name="lora_r1_local")]
+        inverted = search.chosen_pair is not None or search.pick.alpha < 1
+        step = -FIRST_STEP if inverted else FIRST_STEP
+        return [Scales(parts, {search.turned: parts.names()}, "scale", 1 + step)]
 
     def _held_out(self) -> HeldOutOfAll:
         """Damage by corpus and domain; base losses and what lies before the edited block are computed once."""

@@ -64,8 +64,8 @@ class Language(Config):
 
     @property
     def pick(self) -> str:
-        """The part that is turned."""
-        return self.search.pick.part
+        """The part that is turned, or the two."""
+        return self.search.turned
 
 
 def bars(result: Language, tolerance: Tolerances) -> list[Bar]:

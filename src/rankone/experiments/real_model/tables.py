@@ -59,10 +59,15 @@ def damage_table(result: Language) -> Table:
 
 def sources_table(result: Language) -> Table:
     """The best part of every source, by what it does on validation text within the tolerances."""
+    search, turned = result.search, 0
     rows = [
         (p.source, p.part, p.alpha, p.rise, p.worst, p.worst_domain, p.about)
-        for p in result.search.best_of_each_source()
+        for p in search.best_of_each_source()
     ]
+    if (pair := search.pair) is not None:
+        steps = ", ".join(f"{name} {1 + step:+.3g}" for name, step in pair.steps.items())
+        turned = len(rows) if search.chosen_pair else 0
+        rows.append(("two by one number", steps, None, pair.rise, pair.worst, pair.worst_domain, pair.about))
     columns = [
         Column("source", key=True),
         Column("best part", priority=2),
@@ -77,7 +82,7 @@ def sources_table(result: Language) -> Table:
         f"{result.search.tolerance} (about: English about the country)."
     )
     return Table.of(
-        f"{domain_name(result.language)}: the best part of every source", columns, rows, caption, strong=[0]
+        f"{domain_name(result.language)}: the best part of every source", columns, rows, caption, strong=[turned]
     )
 
 
