@@ -82,7 +82,11 @@ def sources_table(result: Language) -> Table:
         f"{result.search.tolerance} (about: English about the country)."
     )
     return Table.of(
-        f"{domain_name(result.language)}: the best part of every source", columns, rows, caption, strong=[turned]
+        f"{domain_name(result.language)}: the best part of every source",
+        columns,
+        rows,
+        caption,
+        strong=[turned],
     )
 
 
