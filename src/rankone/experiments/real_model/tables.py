@@ -60,7 +60,7 @@ def damage_table(result: Language) -> Table:
 def sources_table(result: Language) -> Table:
     """The best part of every source, by what it does on validation text within the tolerances."""
     search, turned = result.search, 0
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (p.source, p.part, p.alpha, p.rise, p.worst, p.worst_domain, p.about)
         for p in search.best_of_each_source()
     ]
