@@ -114,7 +114,7 @@ class Bench:
         return self.measured[key]
 
 
-def opened(unseen: Path | None, tokens: int, splits: Sequence[str]) -> Bench:
+def opened(unseen: Path | None, tokens: int, splits: Sequence[str], sites: Sequence[str] = ()) -> Bench:
     """mini on this machine's device with its own parts, the sharpened picks and the raw coordinates beside them."""
     device = run_device()
     model = load_model("mini")
@@ -125,7 +125,7 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str]) -> Bench:
     against = domains[1:]
     sharpened, _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
     book = Book([decomposition, sharpened], model)
-    pair = pair_of(workspace, book)
+    pair = pair_of(workspace, book, sites)
     text = {split: workspace.text(domains, split, tokens) for split in splits}
     if unseen is not None:
         corpus = DirectoryCorpus(unseen)
@@ -134,9 +134,9 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str]) -> Bench:
     return Bench(workspace, book, text, pair)
 
 
-def pair_of(workspace: Workspace, book: Book) -> dict[str, Sequence[str]]:
+def pair_of(workspace: Workspace, book: Book, sites: Sequence[str]) -> dict[str, Sequence[str]]:
     """The pair that `find --together` makes, put into the book; its name → its parts."""
-    asked = {**PAIR, "of": FORGET, "against": default_retain(workspace, FORGET)}
+    asked = {**PAIR, "of": FORGET, "against": default_retain(workspace, FORGET), "sites": tuple(sites)}
     search, known = find_parts(workspace, FindConfig.checked(asked, "find"))
     if search.pair is None:
         return {}
@@ -178,6 +178,8 @@ def fitted(bench: Bench, part: str, aim: Aim, retain: RetainText, seeds: int) ->
     """All seeds of one part and aim, 4 forget tokens unless the text is the model's own."""
     runs = [Run(forget_text(bench.workspace, aim, 4, seed), seed, 1.0, 0.3, aim.cap) for seed in range(seeds)]
     starts = both_signs(bench.book, {part: bench.pair.get(part, [part])})
+    if part in bench.pair:  # found with its sign
+        starts = starts[:1]
     return fit_sized(bench.workspace.model, starts, runs, retain, aim, FitConfig())
 
 
@@ -238,6 +240,9 @@ def main() -> None:
     options.add_argument("--tolerances", type=float, nargs="+", default=[0.015])
     options.add_argument("--caps", type=float, nargs="+", default=[1.1])
     options.add_argument("--parts", nargs="+", default=[])
+    options.add_argument(
+        "--sites", nargs="+", default=[], help="where the pair is looked for; all unless given"
+    )
     options.add_argument("--forget", nargs="+", default=[FORGET, f"self:{FORGET}"])
     options.add_argument("--splits", nargs="+", default=["validation", "test"])
     options.add_argument("--retain-tokens", type=int, default=6000)
@@ -245,7 +250,7 @@ def main() -> None:
     given = options.parse_args()
     refuse_existing(given.out)
     before, clock = environment(), time.monotonic()
-    bench = opened(given.unseen, given.tokens, given.splits)
+    bench = opened(given.unseen, given.tokens, given.splits, given.sites)
     workspace = bench.workspace
     neurons = [coordinate_of(Target(workspace.model, bench.book, part)) for part in PARTS]
     parts = given.parts or [*PARTS, *(f"sharpened/{part}" for part in PARTS), *neurons, *bench.pair]
