@@ -79,9 +79,9 @@ def side_effects(
     chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
     chosen = prompts_for(request.target, request.kinds or KINDS)
     asked = [p.chat if chat else p.plain for p in chosen]
-    said = {} if known is None else known
-    new = [text for text in dict.fromkeys(asked) if text not in said]
-    said.update(zip(new, answers(workspace, new, request.tokens, chat) if new else [], strict=True))
+    first = {} if known is None else known
+    new = [text for text in dict.fromkeys(asked) if text not in first]
+    first.update(zip(new, answers(workspace, new, request.tokens, chat) if new else [], strict=True))
     with edit.applied(workspace.model):
         after = answers(workspace, asked, request.tokens, chat)
     effects = [
@@ -89,7 +89,7 @@ def side_effects(
             prompt=prompt,
             asked=text,
             target=prompt.asks_for(request.target),
-            before=reply(prompt, said[text]),
+            before=reply(prompt, first[text]),
             after=reply(prompt, changed),
         )
         for prompt, text, changed in zip(chosen, asked, after, strict=True)

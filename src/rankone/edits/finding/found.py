@@ -115,10 +115,10 @@ class Found(Reply):
         )
 
     def _of_pair(self, pair: FoundPair, saved: str) -> Sequence[str]:
-        told = f"two parts by one number: {pair}"
+        steps = f"two parts by one number: {pair}"
         if not saved:
-            return (told, "to size them, save them: --out DIR")
-        return (told, f"to size them: rankone tune --scale {pair.scale}{saved} --forget {self.of}")
+            return (steps, "to size them, save them: --out DIR")
+        return (steps, f"to size them: rankone tune --scale {pair.scale}{saved} --forget {self.of}")
 
     @property
     def pick(self) -> FoundPart:

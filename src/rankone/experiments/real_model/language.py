@@ -53,7 +53,7 @@ class Exported(Config):
 class Job:
     """One language on one model.
 
-    corpora: held-out text by name, the workspace's own among it. moments, said: of training text and of the unedited model's
+    corpora: held-out text by name, the workspace's own among it. moments, base_answers: of training text and of the unedited model's
     answers, shared by languages.
     """
 
@@ -64,7 +64,7 @@ class Job:
     model_name: str
     corpora: Mapping[str, Corpus]
     moments: dict[str, Moments] = field(default_factory=dict)
-    said: dict[str, Answer] = field(default_factory=dict)
+    base_answers: dict[str, Answer] = field(default_factory=dict)
 
     def run(self) -> Language:
         """All stages; those that are finished are read."""
@@ -197,7 +197,7 @@ class Job:
 
     def _answers(self) -> SideEffects:
         asked = SideEffectRequest(target=self.language, tokens=self.config.answer_tokens)
-        return side_effects(self.workspace, self.edits["scale"], asked, self.said)
+        return side_effects(self.workspace, self.edits["scale"], asked, self.base_answers)
 
     def _export(self) -> Exported:
         """A standard LoRA adapter, read back by plain PEFT in a process of its own."""

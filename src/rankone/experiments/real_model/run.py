@@ -45,10 +45,10 @@ def run_real_model(
     model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
     space = Workspace(model, load_tokenizer(folder), builtin)
     moments: dict[str, Moments] = {}
-    said: dict[str, Answer] = {}
+    base_answers: dict[str, Answer] = {}
     corpora = {"built-in": builtin, **more}
     results = [
-        Job(config, space, language, stages, folder, corpora, moments, said).run()
+        Job(config, space, language, stages, folder, corpora, moments, base_answers).run()
         for language in config.languages
     ]
     write_json(out / "summary.json", _summary(config, results, stages, folder, text))
