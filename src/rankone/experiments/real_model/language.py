@@ -53,8 +53,8 @@ class Exported(Config):
 class Job:
     """One language on one model.
 
-    corpora: held-out text by name, the workspace's own among it. moments, base_answers: of training text and of the unedited model's
-    answers, shared by languages.
+    corpora: held-out text by name, the workspace's own among it. moments, base_answers: of training text and of the unedited
+    model, shared by languages.
     """
 
     config: RealModelConfig
