@@ -37,13 +37,13 @@ class Scanner:
 
         order: the domains measured first. enough: told each domain as it is measured; True leaves out the others.
         """
-        found: dict[str, Damage] = {}
+        by_domain: dict[str, Damage] = {}
         with edit.applied(self._model):
             for domain in dict.fromkeys((*order, *self._text)):
-                found |= damages(self.base, {domain: self._late(self._text[domain])})
-                if enough is not None and enough(domain, found[domain]):
+                by_domain |= damages(self.base, {domain: self._late(self._text[domain])})
+                if enough is not None and enough(domain, by_domain[domain]):
                     break
-        return found
+        return by_domain
 
     def _whole(self, blocks: Blocks) -> PassageLosses:
         return _losses(blocks, self._prefix.full(blocks.ids, lambda: output_of(self._model, blocks.ids)))

@@ -158,8 +158,8 @@ class Job:
         """What must stay, the corpus's domains and those beside them, each with the KL it may cost."""
         c, retained = self.config, (*self.spared, *beside)
         values = {"forget": self.language, "retain": retained, "chance": self.workspace.chance, "cap": c.cap}
-        own = {d: c.tolerance.about for d in beside}
-        return Aim.checked({**values, "tolerance": c.retain_kl, "tolerances": own}, "aim")
+        by_domain = {d: c.tolerance.about for d in beside}
+        return Aim.checked({**values, "tolerance": c.retain_kl, "tolerances": by_domain}, "aim")
 
     def _about(self, split: str, tokens: int) -> dict[str, Blocks]:
         """English about the country of the language, under its name; nothing where there is none."""
