@@ -116,7 +116,7 @@ def test_find_turn_keep_undo_export_by_keyboard_alone(browser: Browser, tmp_path
         page.keyboard.press("Enter")
         _tab_to_button(page, "edit of edit 1")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("written and verified after reload")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("written and read again")).to_be_visible(timeout=60_000)
         with pytest.raises(StopIteration):
             next(pages)
     edit = LowRankEdit.from_pretrained(tmp_path / "studio" / "exports" / "edit-1-edit")
@@ -191,6 +191,9 @@ def test_forty_thousand_parts_are_listed_filtered_and_scrolled(page: Page, many:
         expect(page.locator(".whole .row").first).to_be_visible()
     last = page.locator(".whole .row").last.get_attribute("aria-rowindex")
     assert int(last) == int(page.get_by_role("table", name="parts").get_attribute("aria-rowcount"))
+    page.get_by_role("link", name="Edits").click()
+    page.get_by_role("link", name="Parts").click()
+    expect(page.locator('.whole .row[aria-rowindex="2"]')).to_be_visible()
     page.get_by_label("search").fill("hostile7")
     expect(page.locator(".evidence").first).to_contain_text("of 40,000")
     assert page.locator(".whole .row").count() >= 10
@@ -291,4 +294,4 @@ def test_a_refused_dial_leaves_no_figures_of_the_one_before(page: Page):
     field.fill("0")
     field.press("Enter")
     expect(page.locator("#main .error")).to_contain_text("h.9", timeout=60_000)
-    expect(page.locator("td[data-domain=de]")).to_have_count(0)
+    expect(page.locator("td[data-domain=de]")).to_have_count(0, timeout=60_000)

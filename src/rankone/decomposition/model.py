@@ -37,6 +37,7 @@ from rankone.models.output import output_of
 from rankone.models.sites import find_sites
 from rankone.parts.parts import FactorPair, Parts, site_key
 from rankone.parts.target import require_target, target_entry
+from rankone.runtime.seeding import seeded
 
 KIND = "decomposition"
 
@@ -233,7 +234,8 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
     counts = [factors[s][0].shape[1] for s in sites]
     importance_config = read_importance_config(config.importance)
     widths = tap_widths(importance_class(importance_config).taps, target, find_sites(target, sites), counts)
-    importance = build_importance(importance_config, widths, counts)
+    with seeded():  # weights that are replaced at once
+        importance = build_importance(importance_config, widths, counts)
     numbers = {s: indices[f"indices.{site_key(s)}"] for s in sites}
     decomposition = Decomposition(factors, importance, numbers, config.origin, config.made)
     decomposition.load_state_dict(tensors)

@@ -36,6 +36,7 @@ from rankone.runtime.checkpoint import (
 from rankone.runtime.device import chosen_device
 from rankone.runtime.places import holds
 from rankone.runtime.progress import format_values, log, meter
+from rankone.runtime.seeding import seeded
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, described, enough_chars
 from rankone.text.mixture import CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
@@ -123,20 +124,19 @@ def build_model(
     config: PretrainConfig, size: Preset, tokenizer: PreTrainedTokenizerBase
 ) -> SimpleMLPForCausalLM:
     """A freshly initialised model; the seed decides its weights."""
-    torch.manual_seed(config.seed)
-    return SimpleMLPForCausalLM(
-        SimpleMLPConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=size.hidden_size,
-            num_hidden_layers=size.num_hidden_layers,
-            num_attention_heads=size.num_attention_heads,
-            intermediate_size=size.intermediate_size,
-            max_position_embeddings=config.context,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    shape = SimpleMLPConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=size.hidden_size,
+        num_hidden_layers=size.num_hidden_layers,
+        num_attention_heads=size.num_attention_heads,
+        intermediate_size=size.intermediate_size,
+        max_position_embeddings=config.context,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
+    with seeded(config.seed):
+        return SimpleMLPForCausalLM(shape)
 
 
 def prepare_tokens(

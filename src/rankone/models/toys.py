@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rankone.core.config import Config
 from rankone.runtime.progress import meter
+from rankone.runtime.seeding import seeded
 
 
 class ToyTraining(Config):
@@ -150,9 +151,11 @@ def sparse_features(
 
 def train_toy(config: TMSConfig | ResidMLPConfig, seed: int) -> TMS | ResidMLP:
     """The trained target of this seed, frozen."""
-    torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    target = _train_tms(config, generator) if config.kind == "tms" else _train_resid_mlp(config, generator)
+    with seeded(seed):
+        target = (
+            _train_tms(config, generator) if config.kind == "tms" else _train_resid_mlp(config, generator)
+        )
     return target.eval().requires_grad_(False)
 
 

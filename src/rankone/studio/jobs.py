@@ -15,6 +15,9 @@ from rankone.studio.journal import Journal
 from rankone.studio.pool import Worker
 from rankone.studio.requests import ExportRequest
 
+_VERIFIED = "written and verified after reload"
+_DONE = {"edit": "written and read again", "adapter": _VERIFIED, "checkpoint": _VERIFIED}
+
 
 class Export(Record):
     """A job. out: where it goes, in the workspace; figures: of the verification after reload."""
@@ -63,7 +66,7 @@ class Exports:
             if event == "partial" and isinstance(data, dict):
                 change = {name: data[name] for name in ("said", "figures", "warnings") if name in data}
             elif event == "done":
-                change = {"state": "done", "said": "written and verified after reload"}
+                change = {"state": "done", "said": _DONE[self._jobs[id_].form]}
             elif event == "failed":
                 change = {"state": "failed", "said": str(data)}
             self._jobs[id_] = Export.model_validate(self._jobs[id_].model_dump() | change)

@@ -132,6 +132,7 @@ class Work:
         yield {"said": "writing and verifying in a process of its own"}
         if kind == "edit":
             edit.save_pretrained(out, {"scales": dict(scales)})
+            type(edit).from_pretrained(out).check_base(self.opening.model)
             yield {"out": str(out), "figures": {}, "warnings": []}
             return
         if kind == "adapter":

@@ -23,6 +23,7 @@ from rankone.models.listing import suggested_count
 from rankone.models.sites import Site, find_sites
 from rankone.models.sources.names import decomposition_folder
 from rankone.runtime.checkpoint import last_tensors, pack_module, unpack_module
+from rankone.runtime.seeding import seeded
 
 
 def count_for(site: Site, config: TrainingConfig) -> int:
@@ -44,7 +45,11 @@ def new_decomposition(
 
     `rows` are the run's token rows [n, T], which a principal start reads.
     """
-    torch.manual_seed(config.seed)
+    with seeded(config.seed):
+        return _started(target, config, rows)
+
+
+def _started(target: nn.Module, config: TrainingConfig, rows: np.ndarray | None) -> Decomposition:
     sites = find_sites(target, config.sites)
     _refuse_idle_patterns(config, [s.name for s in sites])
     factors = _factors(target, sites, config, rows)

@@ -29,10 +29,11 @@ async function compare(chosen) {
   compared.value = { of: chosen, rows: {}, state: "measuring…" };
   for (const entry of chosen) {
     const rises = {};
+    const refused = (error) => (notice.value = error.message);
     await follow("/api/preview", { scales: entry.scales, client: `compare ${entry.seq}` }, (event, data) => {
       if (event === "partial" && data.row) rises[data.row.damage.domain] = data.row;
       if (event === "failed") notice.value = data;
-    });
+    }).catch(refused);
     compared.value = { ...compared.value, rows: { ...compared.value.rows, [entry.seq]: rises } };
   }
   compared.value = { ...compared.value, state: "" };

@@ -1,5 +1,5 @@
 // All parts in a list that draws only the rows in sight; search, facets, order.
-import { computed, signal } from "/static/vendor/signals-core.js";
+import { computed, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, dials, domainName, link, nameOf, pin, place, settle, unpin } from "/static/store.js";
 import { strip } from "/static/draw.js";
@@ -8,6 +8,10 @@ import { percent, short } from "/static/words.js";
 const HEIGHT = 32;
 const top = signal(0);
 const height = signal(640);
+// A list that is drawn anew starts at its top.
+effect(() => {
+  if (place.value.view !== "parts") top.value = 0;
+});
 // "text in all text but German": what follows is what a label is not about.
 const DENIED = /\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -][\p{L}\d]+(?:(?:, | and | or | nor |, and |, or )[\p{L}\d]+)*/giu;
 

@@ -12,6 +12,6 @@ export function workspaceView() {
     <p><button @click=${async () => (workspace.value = await ask("/api/workspace"))}>read again</button></p>
     ${held.artefacts.length ? html`<div class="wide"><table class="numbers"><thead><tr>${["name", "kind", "size", "state"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
       <tbody>${held.artefacts.map((one) => html`<tr><th scope="row"><code>${one.name}</code></th><td>${one.kind}</td><td>${(one.size / 1e6).toFixed(1)} MB</td>
-        <td class="label">${one.broken ? html`<span class="error">${one.broken}</span>` : one.page ? html`<button @click=${() => settle({ page: one.id })}>open its page<span class="unseen"> of ${one.name}</span></button>` : "whole"}</td></tr>`)}</tbody></table></div>` : html`<p>No artefact lies here yet.</p>`}
+        <td class="label">${one.broken ? html`<span class="error">${one.broken}</span>` : one.page ? html`<button @click=${() => settle({ page: one.id })}>open its page<span class="unseen"> of ${one.name}</span></button>` : "manifest read"}</td></tr>`)}</tbody></table></div>` : html`<p>No artefact lies here yet.</p>`}
     ${page ? html`<section><h2>${page.name}</h2><p><button @click=${() => settle({ page: "" })}>close</button></p><iframe title=${page.name} sandbox="" src=${`/pages/${page.id}`}></iframe></section>` : nothing}`;
 }
