@@ -83,7 +83,7 @@ def test_retain_is_every_other_domain_unless_named(workspace):
     [
         ({"forget": "dk"}, "no text for 'dk'"),
         ({"retain": ("dk",)}, "no text for 'dk'"),
-        ({"retain": ("de",)}, "'de' is to be forgotten and to be held"),
+        ({"retain": ("de",)}, "'de' is on both sides"),
         ({"scale": ()}, "scale"),
         ({"budget": 0}, "budget"),
         ({"openings": ("Es",)}, "openings are for the model's own text"),
