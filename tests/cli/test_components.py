@@ -153,7 +153,7 @@ def test_search_and_investigate(world, several):
     word = open_labels(world / "labels").best(several).label.split()[0].strip(",:")
     said = shown(read(world, "search", word, "--labels", world / "labels"))
     assert several in said.replace("│", " ").split()
-    words = ["--tokens", 40, "--alpha", -3, "--labels", world / "labels", *pair(world)]
+    words = ["--tokens", 40, "--alphas", -3, "--labels", world / "labels", *pair(world)]
     said = shown(read(world, "investigate", several, *words))
     assert several in said
     assert "α = −3" in said

@@ -8,5 +8,6 @@ GIVES = {
     "peft": "adapters verified by PEFT itself (export --as adapter)",
     "wandb": "importing runs from W&B (import)",
     "eval": "tasks of lm-eval before and after an edit (lm-eval)",
+    "studio": "the local web app (studio)",
     "gguf": "fetching models from packages that carry GGUF files (fetch)",
 }

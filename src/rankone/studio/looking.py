@@ -15,6 +15,7 @@ from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.reading.page import Example, TokenRow, most_informative
 from rankone.labels.label import Label
+from rankone.models.context import context_length
 from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
@@ -60,7 +61,7 @@ def look_into(opening: Opening, request: PromptRequest) -> PromptView:
     tokenizer, first = opening.tokenizer, opener_id(opening.tokenizer)
     (said,) = encode(tokenizer, [request.text])
     ids = said if first is None else [first, *said]
-    longest = min(MAX_TOKENS, int(getattr(opening.model.config, "max_position_embeddings", MAX_TOKENS)))
+    longest = min(MAX_TOKENS, context_length(opening.model) or MAX_TOKENS)
     if not 0 < len(ids) <= longest:
         raise RankOneError(f"the text has {len(ids):,} tokens; from 1 to {longest:,} can be looked into.")
     row = torch.tensor([ids], device=opening.model.device)

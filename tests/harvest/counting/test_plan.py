@@ -80,8 +80,8 @@ def test_empty_and_unknown_domains_are_named(tokenizer):
         list(batches(tokenizer, Texts(a=SENTENCES, b=[""]), config()))
     with pytest.raises(RankOneError, match="no text for 'b'"):
         list(batches(tokenizer, Texts(a=SENTENCES), config()))
-    with pytest.raises(RankOneError, match="unknown split 'tset'"):
-        list(batches(tokenizer, Texts(a=SENTENCES, b=SENTENCES), config(split="tset")))
+    with pytest.raises(RankOneError, match="split"):
+        HarvestConfig.checked({"split": "tset"}, "harvest")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 // What the page holds: the list of parts, the dials, the journal, the address. Views read these signals.
-import { computed, effect, signal } from "/static/vendor/signals-core.js";
+import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
 import { ask } from "/static/api.js";
 
 export const columns = signal(/** @type {any} */ (null));
@@ -110,12 +110,20 @@ export async function load() {
   quietly(ask("/api/warm"), subject);
 }
 
+// What the address bar held when it was last read or written here; another value is a step that is still to be read.
+let held = location.hash;
 addEventListener("hashchange", () => {
-  if (location.hash === address(place.value)) return;
-  place.value = read();
-  if ("d" in place.value.set) dials.value = dialsOf(place.value);
+  if (location.hash === held) return;
+  held = location.hash;
+  const asked = read();
+  batch(() => {
+    if ("d" in asked.set) dials.value = dialsOf(asked);
+    place.value = asked;
+  });
 });
 effect(() => {
   const wanted = address(place.value);
-  if (location.hash !== wanted) history.replaceState(null, "", wanted);
+  if (location.hash !== held || wanted === held) return;
+  held = wanted;
+  history.replaceState(null, "", wanted);
 });
