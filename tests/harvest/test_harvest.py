@@ -61,6 +61,7 @@ def world(tokenizer, corpus):
     decomposition = decomposition.eval().requires_grad_(False)
     # Untrained importances are above zero half of the time; a few always or never.
     decomposition.importance.head.bias.add_(torch.randn(decomposition.total) - 0.5)
+    decomposition.importance.head.bias[0] = -10.0
     return World(model, tokenizer, decomposition, corpus)
 
 

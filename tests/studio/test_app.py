@@ -120,7 +120,12 @@ def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
     first = {"edit": "scales", "generate": "prompt"}.get(name)
     here = method(asked.pop(first), **asked) if first else method(**asked)
     assert status == 200, said
-    assert same(json.loads(said)["reply"], json.loads(here.model_dump_json()))
+    there, ours = json.loads(said)["reply"], json.loads(here.model_dump_json())
+    if name == "measure":  # what the two processes are differs, and is part of the reply
+        there, ours = (
+            {key: reply[key] for key in ("ce", "error", "chance", "tokens")} for reply in (there, ours)
+        )
+    assert same(there, ours)
 
 
 def same(one: object, other: object) -> bool:
