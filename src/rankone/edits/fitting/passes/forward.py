@@ -70,7 +70,7 @@ class Forward(Protocol):
         parameters: Mapping[str, Tensor],
     ) -> Float[Tensor, " runs"]:
         """Σ weight · cross-entropy of every run. Differentiable in the parameters."""
-        ...
+        return (self.each(text, index, method, parameters) * weights).sum((1, 2))
 
 
 def runs_of(parameters: Mapping[str, Tensor]) -> int:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from rankone.decomposition.check import equal_outputs
 from rankone.edits.adapters import Change
-from rankone.edits.fitting.passes.forward import Text, runs_of
+from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
 from rankone.edits.fitting.passes.surprise import Unembedding
 from rankone.edits.fitting.passes.untouched import Passing, Untouched, stand_ins, untouched, watched
 from rankone.models.modules import StandIn, replaced
@@ -40,7 +40,7 @@ class _Held(StandIn):
         return x
 
 
-class LateForward:
+class LateForward(Forward):
     """A model whose linear unembedding `head` (a path) is its last layer, with stand-ins for sites and what precedes them.
 
     `starts_late` is False where what precedes them could not be kept.
@@ -129,14 +129,3 @@ class LateForward:
         targets = text.rows[rows].flatten(0, 1)
         values = self.head.surprise(hidden.flatten(0, 1), targets) - text.biases[rows].flatten()
         return values.view(runs, -1, text.ids.shape[1])
-
-    def weighted(
-        self,
-        text: Text,
-        index: Int[Tensor, "own rows"],
-        weights: Float[Tensor, "own rows t"],
-        method: Change,
-        parameters: Mapping[str, Tensor],
-    ) -> Float[Tensor, " runs"]:
-        """See `Forward`."""
-        return (self.each(text, index, method, parameters) * weights).sum((1, 2))

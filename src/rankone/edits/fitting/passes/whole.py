@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.edits.adapters import Change, adapted
-from rankone.edits.fitting.passes.forward import Text, runs_of
+from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
 from rankone.metrics.cross_entropy import prediction_losses
 from rankone.metrics.top_tokens import TopTokens, top_kl, top_tokens
 
@@ -29,7 +29,7 @@ class WholeText:
     targets: Tensor | TopTokens
 
 
-class WholeForward:
+class WholeForward(Forward):
     """Logits of every run, held whole."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -70,14 +70,3 @@ class WholeForward:
         else:
             values = prediction_losses(logits, text.targets[rows])
         return values.view(runs, -1, text.ids.shape[1])
-
-    def weighted(
-        self,
-        text: Text,
-        index: Int[Tensor, "own rows"],
-        weights: Float[Tensor, "own rows t"],
-        method: Change,
-        parameters: Mapping[str, Tensor],
-    ) -> Float[Tensor, " runs"]:
-        """See `Forward`."""
-        return (self.each(text, index, method, parameters) * weights).sum((1, 2))
