@@ -7,8 +7,6 @@ it is verified against its manifest before anything in it is used. Nothing is pi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +108,7 @@ class Artifact:
     @property
     def fingerprint(self) -> str:
         """A hash over the hashes of all its files: equal exactly when the contents are."""
-        return hashlib.sha256(json.dumps(self.manifest.files, sort_keys=True).encode()).hexdigest()
+        return self.manifest.fingerprint
 
 
 def refuse_existing(path: Path) -> None:

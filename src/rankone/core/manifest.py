@@ -6,6 +6,8 @@ files hold by their readers.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -27,6 +29,11 @@ class Manifest(Config):
     schema_version: int = Field(strict=True)
     files: dict[str, Digest] = Field(min_length=1)
     provenance: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over the hashes of all files: equal exactly when the contents are."""
+        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()
 
     @field_validator("files")
     @classmethod

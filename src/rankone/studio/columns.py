@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue, ValidationError
@@ -83,9 +82,8 @@ def _short(value: float) -> float:
 def made(store: HarvestStore, labels: Labelled, artifact: str) -> PartColumns:
     """Columns of every part of a harvest of subcomponents; artifact: fingerprint of the decomposition on disk."""
     store.require_subcomponents("the studio's list")
-    about, sizes = store.record, np.array(list(store.tokens().values()))
-    firings, total = store.firings(), int(sizes.sum())
-    means = (store.importances().mean.numpy() * sizes[:, None]).sum(0) / total
+    about, firings, total = store.record, store.firings(), sum(store.tokens().values())
+    means = store.importances().overall().tolist()
     shares = store.table("SELECT * FROM domains ORDER BY part")
     level = list(about.config.thresholds).index(about.config.firing)
     counts = shares[f"above_{level}"].to_numpy().reshape(len(firings), -1)

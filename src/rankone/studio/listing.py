@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from pathlib import Path
 
 from rankone.core.errors import RankOneError
@@ -44,8 +43,8 @@ class Listing:
     async def _harvested(self, harvest: Path) -> PartColumns:
         """Columns of a harvest, made once by the worker and kept in the workspace."""
         labels = self._options.labels
-        named = [read_manifest(path).files for path in (harvest, labels) if path is not None]
-        key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+        named = [read_manifest(path).fingerprint for path in (harvest, labels) if path is not None]
+        key = hashlib.sha256("".join(named).encode()).hexdigest()[:16]
         path = self._folder / f"parts-{key}.parquet"
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +57,6 @@ class Listing:
 def _shipped() -> PartColumns:
     """Those of the built-in decomposition; RankOneError where they are of another one."""
     columns = read_columns(SHIPPED)
-    files = read_manifest(ASSETS / BUILTIN_DECOMPOSITION, "decomposition").files
-    if columns.source.artifact != hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest():
+    if columns.source.artifact != read_manifest(ASSETS / BUILTIN_DECOMPOSITION, "decomposition").fingerprint:
         raise RankOneError(f"'{SHIPPED}' is of another decomposition: make it anew (perf/studio_parts.py).")
     return columns

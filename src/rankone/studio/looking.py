@@ -51,11 +51,13 @@ class PromptView(Record):
     tokens: tuple[TokenView, ...]
 
 
-def look_into(opening: Opening, request: PromptRequest) -> PromptView:
+def look_into(
+    opening: Opening, request: PromptRequest, usual: Float[Tensor, " parts"] | None = None
+) -> PromptView:
     """Causal importances at every token of a text; RankOneError without a decomposition, and for a text too long.
 
     The parts of a token are those whose importance exceeds its mean over the text that was harvested by most: some hundred
-    matter at any token, most of them everywhere.
+    matter at any token, most of them everywhere. usual: those means (`usual_importances`).
     """
     decomposition = opening.workspace.decomposition
     tokenizer, first = opening.tokenizer, opener_id(opening.tokenizer)
@@ -69,7 +71,6 @@ def look_into(opening: Opening, request: PromptRequest) -> PromptView:
         importance = decomposed.importance(row)[0]
     names, by_site = decomposition.names(), importance.split(decomposition.counts, dim=-1)
     sums = torch.stack([site.sum(-1) for site in by_site], dim=-1).tolist()
-    usual = usual_importances(opening)
     unusual = importance if usual is None else importance - usual.to(importance)
     places = unusual.topk(min(request.top, importance.shape[1]), dim=-1).indices
     values = importance.gather(-1, places)
@@ -90,9 +91,7 @@ def usual_importances(opening: Opening) -> Float[Tensor, " parts"] | None:
     """Mean importance of every subcomponent over the text of the harvest, or of the shipped list; None without either."""
     store = opening.harvest_store
     if store is not None and not store.clusters:
-        means = store.importances()
-        weights = torch.tensor([means.tokens[domain] for domain in means.domains], dtype=means.mean.dtype)
-        return (means.mean * weights[:, None]).sum(0) / weights.sum()
+        return store.importances().overall()
     if opening.decomposition_name == BUILTIN_DECOMPOSITION:
         return torch.tensor(read_columns(SHIPPED).table["importance"].to_pylist())
     return None

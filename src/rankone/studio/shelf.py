@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,10 +71,8 @@ class Shelf:
         except RankOneError as error:
             here = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
             return Shelved(id=here[:16], name=name, kind="?", size=size, broken=str(error))
-        print_ = hashlib.sha256(
-            json.dumps([name, manifest.files], sort_keys=True).encode(errors="surrogateescape")
-        )
-        return Shelved(id=print_.hexdigest()[:16], name=name, kind=manifest.kind, size=size, page=page)
+        here = hashlib.sha256((name + manifest.fingerprint).encode(errors="surrogateescape"))
+        return Shelved(id=here.hexdigest()[:16], name=name, kind=manifest.kind, size=size, page=page)
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:

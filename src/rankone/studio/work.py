@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from rankone.studio.requests import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rankone.edits.lowrank import LowRankEdit
 
 Event = dict[str, JsonValue]
@@ -49,7 +52,7 @@ class Work:
             "columns": self._columns,
             "warm": self._warm,
         }
-        if kind not in ("preview", "response"):
+        if kind not in ("preview", "response", "warm"):  # the others take the model as it was loaded
             self._dials.close()
         yield from jobs[kind](body)
 
@@ -105,7 +108,13 @@ class Work:
     def _prompt(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.studio.looking import look_into
 
-        yield look_into(self.opening, PromptRequest.checked(body, "prompt")).plain()
+        yield look_into(self.opening, PromptRequest.checked(body, "prompt"), self._usual).plain()
+
+    @cached_property
+    def _usual(self) -> Tensor | None:
+        from rankone.studio.looking import usual_importances
+
+        return usual_importances(self.opening)
 
     def _part(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.studio.looking import part_page

@@ -36,6 +36,11 @@ class Importances:
             raise RankOneError(f"no importances for '{domain}'; there are {', '.join(self.domains)}.")
         return self.mean[self.domains.index(domain)]
 
+    def overall(self) -> Float[Tensor, " parts"]:
+        """Mean importances over the tokens of all domains."""
+        weights = torch.tensor([self.tokens[domain] for domain in self.domains], dtype=self.mean.dtype)
+        return (self.mean * weights[:, None]).sum(0) / weights.sum()
+
     def others(self, *domains: str) -> Float[Tensor, " parts"]:
         """The largest mean importance on any other domain than these."""
         kept = [i for i, name in enumerate(self.domains) if name not in domains]
