@@ -80,7 +80,7 @@ def test_empty_and_unknown_domains_are_named(tokenizer):
         list(batches(tokenizer, Texts(a=SENTENCES, b=[""]), config()))
     with pytest.raises(RankOneError, match="no text for 'b'"):
         list(batches(tokenizer, Texts(a=SENTENCES), config()))
-    with pytest.raises(RankOneError, match="split"):
+    with pytest.raises(RankOneError, match="unknown split 'tset'"):
         HarvestConfig.checked({"split": "tset"}, "harvest")
 
 
