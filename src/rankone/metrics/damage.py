@@ -28,7 +28,7 @@ def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> 
     rise, error, passages = paired.mean, paired.error, int((base.tokens > 0).sum())
     low = high = None
     if error is not None:
-        half = float(student.ppf((1 + level) / 2, passages - 1)) * error
+        half = half_width(error, passages, level)
         low, high = rise - half, rise + half
     return Damage(
         base=base.mean,
@@ -41,6 +41,11 @@ def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> 
         tokens=int(base.tokens.sum()),
         passages=passages,
     )
+
+
+def half_width(error: float, count: int, level: float = LEVEL) -> float:
+    """Half of Student's two-sided interval of a mean over `count` draws, from its standard error."""
+    return float(student.ppf((1 + level) / 2, count - 1)) * error
 
 
 def damages(

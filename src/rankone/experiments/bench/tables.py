@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict, cast
 
 import pyarrow as pa
-from scipy.stats import t as student
 
 from rankone.core.config import Record
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
 from rankone.experiments.tables import DAMAGE_BAR, RunRow
+from rankone.metrics.damage import half_width
 from rankone.metrics.wilson import wilson_interval
 
 
@@ -98,7 +98,6 @@ SUMMARY = pa.schema(
 )
 """`summary.parquet`: means over seeds at the λ chosen on validation text; seeds_low and seeds_high: 95% interval of the
 rise over seeds (Student's t); passage_error: root mean square of the seeds' standard errors over passages."""
-LEVEL = 0.95
 
 
 def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[BenchRow]:
@@ -267,7 +266,7 @@ def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
         return None, None
     mean = sum(values) / count
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (count - 1) / count)
-    half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * spread
+    half = half_width(spread, count)
     return mean - half, mean + half
 
 
