@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rankone.metrics import kl as module
-from rankone.metrics.kl import Prediction, kl_in_chunks, kl_per_position
+from rankone.metrics.kl import kl_in_chunks, kl_per_position
 
 
 def test_by_hand():
@@ -19,14 +19,6 @@ def test_by_hand():
     # The other way: ¼ ln ½ + ¾ ln (3/2).
     other = torch.tensor([[0.25 * math.log(0.5) + 0.75 * math.log(1.5)]])
     torch.testing.assert_close(kl_per_position(q, p), other)
-
-
-def test_a_prediction_prepared_once_gives_the_same():
-    first, second = torch.randn(2, 3, 9), torch.randn(2, 3, 9)
-    prepared = Prediction(first)
-    torch.testing.assert_close(prepared.kl(second), kl_per_position(first, second), rtol=1e-4, atol=1e-5)
-    expected = -(first.softmax(-1) * second.log_softmax(-1)).sum(-1)
-    torch.testing.assert_close(prepared.cross_entropy(second), expected)
 
 
 def test_it_is_kl_of_the_first_distribution_from_the_second():

@@ -19,24 +19,6 @@ def kl_per_position(
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
-class Prediction:
-    """One side's predictions, prepared once for many comparisons with others: their odds and entropy, in fp32."""
-
-    def __init__(self, logits: Float[Tensor, "*positions vocab"]) -> None:
-        log_p = F.log_softmax(logits.float(), dim=-1)
-        self.odds = log_p.exp()
-        self.entropy = -(self.odds * log_p).sum(-1)
-
-    def cross_entropy(self, logits: Float[Tensor, "*positions vocab"]) -> Float[Tensor, "*positions"]:
-        """−Σ p ln q at every position, q the softmax of `logits`."""
-        wide = logits.float()
-        return wide.logsumexp(-1) - (self.odds.unsqueeze(-2) @ wide.unsqueeze(-1)).flatten(-3)
-
-    def kl(self, logits: Float[Tensor, "*positions vocab"]) -> Float[Tensor, "*positions"]:
-        """KL(p ‖ q) at every position: as `kl_per_position`, up to the rounding of a difference."""
-        return self.cross_entropy(logits) - self.entropy
-
-
 def kl_in_chunks(
     p: Float[Tensor, "*positions vocab"], q: Float[Tensor, "*positions vocab"]
 ) -> Float[Tensor, " n"]:
