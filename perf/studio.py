@@ -2,7 +2,7 @@
 
     python perf/studio.py --out perf/results/studio.json
 
-Needs Chromium and an idle machine; the bars are those of docs/studio.md. Times are medians.
+Needs Chromium and an idle machine; its bars stand beside its figures in RESEARCH_LOG.md. Times are medians.
 """
 
 from __future__ import annotations
