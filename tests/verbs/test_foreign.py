@@ -19,8 +19,8 @@ from rankone.verbs.verb import Verb
 
 # What a required option is given, by its type, where the type alone does not say.
 PART = "h.0.mlp.c_fc:0=2"
-# Of these one of several options is needed.
-MORE = {"rank": ["--of", "de"]}
+# Of these one of several options is needed, or two that differ.
+MORE = {"rank": ["--of", "de"], "survive": ["--benign", "en"]}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def words(verb: Verb[Any, Any], folder: Path) -> list[str]:
             continue
         value = _value(str(field.annotation), folder)
         placed = any(isinstance(mark, Positional) for mark in field.metadata)
+        if f"--{name}" in said:
+            continue
         said += [value] if placed else ["--" + name.rstrip("_").replace("_", "-"), value]
     for name in verb.needs:
         said += [str(folder)] if name == verb.first else [f"--{name}", str(folder)]

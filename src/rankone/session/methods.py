@@ -13,6 +13,7 @@ from rankone.edits.projection.requests import ProjectReply
 from rankone.edits.requests import SharpenReply
 from rankone.edits.rewriting.requests import RewriteReply
 from rankone.experiments.requests import Measured, TuneReply
+from rankone.experiments.survival.config import SurviveReply
 from rankone.integrations.requests import LmEvalReply
 from rankone.models.sources.fetchable import FetchReply
 from rankone.session.asking import Asking
@@ -501,6 +502,26 @@ class Methods(Asking):
     ) -> ReproduceReply:
         """Run some of a saved benchmark's runs again and compare them within a tolerance."""
         return self._ask(ReproduceReply, "reproduce", locals())
+
+    def survive(
+        self,
+        edit: Path | str,
+        *,
+        forget: str,
+        benign: str,
+        measured: str | Sequence[str] = (),
+        attacks: str | Sequence[str] = (),
+        budgets: Sequence[Annotated] = (1, 16, 256, 4096),
+        seeds: int = 3,
+        steps: int = 100,
+        lora_rate: float = 0.003,
+        full_rate: float = 0.0003,
+        knob_rate: float = 0.1,
+        tokens: int = 1000,
+        out: Path | str | None = None,
+    ) -> SurviveReply:
+        """Attack an edit as exported: rounding, prompts, its own size refitted, training on forgotten or other text."""
+        return self._ask(SurviveReply, "survive", locals())
 
     def doctor(
         self,

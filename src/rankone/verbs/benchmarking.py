@@ -1,4 +1,4 @@
-"""Verbs of the benchmark: bench, reproduce."""
+"""Verbs of the benchmark: bench, reproduce, survive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, PrivateAttr
 
 from rankone.core.fields import Names, Positional, Recipe, Request, TextName
+from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -123,7 +124,27 @@ def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:
     return reply
 
 
+def survive(opening: Opening, request: SurviveRequest) -> SurviveReply:
+    """Attack an edit as exported: rounding, prompts, its own size refitted, training on forgotten or other text."""
+    from rankone.core.files import write_json
+    from rankone.edits.lowrank import LowRankEdit
+    from rankone.experiments.survival.survive import survive as attacked
+
+    reply = attacked(opening.bare, LowRankEdit.from_pretrained(request.edit), request)
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"))
+    return reply
+
+
 VERBS = (
     Verb("bench", BenchRequest, BenchReply, bench, ("device", "dtype"), writes=("out",)),
     Verb("reproduce", ReproduceRequest, ReproduceReply, reproduce, ("device", "dtype")),
+    Verb(
+        "survive",
+        SurviveRequest,
+        SurviveReply,
+        survive,
+        ("model", "text", "device", "dtype"),
+        writes=("out",),
+    ),
 )

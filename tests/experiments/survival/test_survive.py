@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from tests.helpers import same, simple_mlp, snapshot, workspace
 from tests.tiny import write_pair
 
+from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
-from rankone.experiments.survival import survive as module
-from rankone.experiments.survival.config import SurvivalConfig
+from rankone.experiments.survival.config import ALL, Survived, SurviveReply, SurviveRequest
 from rankone.experiments.survival.knob import Knob
-from rankone.experiments.survival.survive import mean_regained, survive
+from rankone.experiments.survival.survive import survive
 from rankone.experiments.survival.weights import quantised, rounded
 from rankone.models.loading import load_model
 from rankone.models.sites import find_sites, weight_of
@@ -53,36 +54,61 @@ def attacked(tmp_path_factory, tokenizer, corpus):
     folder, _ = write_pair(tmp_path_factory.mktemp("survive"), tokenizer, len(tokenizer))
     model = load_model(folder)
     space = workspace(model, None, tokenizer, corpus)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(4)  # one that raises German
     write, read = (torch.randn(*shape, generator=generator) for shape in ((16, 1), (1, 24)))
-    edit = LowRankEdit({"h.0.mlp.down_proj": (4 * write, read)}).bind(model)
+    edit = LowRankEdit({"h.0.mlp.down_proj": (40 * write, read)}).bind(model)
     before = snapshot(model)
-    config = SurvivalConfig(budgets=(64,), seeds=2, steps=12, tokens=60, knob_rate=0.2)
-    rows = survive(space, edit, config)
+    config = SurviveRequest(
+        edit=Path("edit"),
+        forget="de",
+        benign="en",
+        measured=("de", "en"),
+        **{"budgets": (64,), "seeds": 2, "steps": 12, "tokens": 60, "knob_rate": 0.2},
+    )
+    reply = survive(space, edit, config)
     assert same(model, before)
-    return rows, config
+    with pytest.raises(RankOneError, match="removes nothing"):
+        survive(space, edit.scale(0.0), config)
+    return reply, config
 
 
 def test_every_attack_is_there(attacked):
-    rows, config = attacked
-    assert tuple(dict.fromkeys(row.attack for row in rows)) == config.attacks
+    reply, _ = attacked
+    assert tuple(dict.fromkeys(run.attack for run in reply.runs)) == ALL
     trained = {"knob", "relearn-lora", "relearn-full", "benign-lora", "benign-full"}
-    for attack in config.attacks:
-        assert sum(row.attack == attack for row in rows) == (2 if attack in trained else 1)
+    for (attack, budget), runs in reply.groups().items():
+        assert (len(runs), budget) == ((2, 64) if attack in trained else (1, 0))
 
 
 def test_what_came_back(attacked):
-    rows, _ = attacked
-    came = mean_regained(rows)
-    assert came["none", 0] == pytest.approx(0.0, abs=1e-4)
-    assert abs(came["bf16", 0]) < 0.05
-    for row in rows:
-        assert set(row.ce) == {"de", "en"}
-        assert math.isfinite(row.regained)
+    reply, _ = attacked
+    (plain,), (rounded_once,) = reply.groups()["none", 0], reply.groups()["bf16", 0]
+    assert plain.regained == pytest.approx(0.0, abs=1e-4)
+    assert plain.rise("de") == pytest.approx(reply.removed, abs=1e-5)
+    assert abs(rounded_once.regained) < 0.05
+    for run in reply.runs:
+        assert set(run.ce) == {"de", "en"}
+        assert math.isfinite(run.regained)
+        if run.attack != "prompt":
+            assert run.regained == pytest.approx(1 - run.rise("de") / reply.removed)
 
 
-def test_the_share_that_came_back_by_hand():
-    """From 4 to 8 by the edit, back to 5: three quarters."""
-    row = module._row("knob", 16, 1, {"de": 5.0}, {"de": 4.0}, {"de": 8.0}, "de")
-    assert row.regained == pytest.approx(0.75)
-    assert mean_regained([row, row.model_copy(update={"regained": 0.25})]) == {("knob", 16): 0.5}
+def test_the_table_by_hand():
+    """Two seeds that gave back a quarter and three quarters of +4: half, with the worst rise elsewhere of both."""
+
+    def run(seed: int, german: float, english: float) -> Survived:
+        return Survived(
+            attack="knob",
+            budget=16,
+            seed=seed,
+            ce={"de": german, "en": english},
+            base={"de": 4.0, "en": 3.0},
+            regained=1 - (german - 4) / 4,
+        )
+
+    reply = SurviveReply(forget="de", removed=4.0, runs=(run(0, 7.0, 3.1), run(1, 5.0, 3.2)), out=None)
+    (table,) = reply.tables()
+    attack, tokens, rise, share, spread, other = table.rows[0]
+    assert (attack, tokens, spread) == ("the edit's own size refitted", 16, "25% to 75%")
+    assert (rise, share) == (pytest.approx(2.0), pytest.approx(0.5))
+    assert other == pytest.approx(0.2)

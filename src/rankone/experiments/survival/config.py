@@ -1,12 +1,21 @@
-"""Which attacks an edit has to survive, and how strong they are."""
+"""Which attacks an edit has to survive, how strong they are, and what is left; importable without PyTorch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from rankone.core.config import Config, Record
+from rankone.core.config import Record
+from rankone.core.errors import RankOneError, nearest
+from rankone.core.fields import Domains, Names, Positional, Reads, Request
+from rankone.render.columns import Column
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+from rankone.render.values import formatted
 
 Attack = Literal[
     "none",
@@ -20,36 +29,67 @@ Attack = Literal[
     "benign-lora",
     "benign-full",
 ]
-"""none: exported and reloaded. knob: the edit's own size fitted back. relearn: training on forget text, benign: on other."""
-ALL: tuple[Attack, ...] = (
-    *("none", "bf16", "int8", "int4", "prompt", "knob"),
-    *("relearn-lora", "relearn-full", "benign-lora", "benign-full"),
-)
+ALL: tuple[str, ...] = get_args(Attack)
+WORDS: dict[str, str] = {
+    "none": "exported and reloaded",
+    "bf16": "saved in bfloat16",
+    "int8": "weights in 8 bits",
+    "int4": "weights in 4 bits",
+    "prompt": "prompted with half a row",
+    "knob": "the edit's own size refitted",
+    "relearn-lora": "LoRA on its text",
+    "relearn-full": "all weights on its text",
+    "benign-lora": "LoRA on other text",
+    "benign-full": "all weights on other text",
+}
+"""What each attack does, as tables say it."""
 
 
-class SurvivalConfig(Config):
-    """What is measured and how hard it is tried. budgets: training tokens of the attacks that train."""
+class SurviveRequest(Request):
+    """An edit, what it was to remove, and how hard it is attacked."""
 
-    forget: str = "de"
-    benign: str = Field(default="en", description="domain whose text benign training uses")
-    measured: tuple[str, ...] = Field(default=("de", "en"), min_length=1)
-    attacks: tuple[Attack, ...] = Field(default=ALL, min_length=1)
-    budgets: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = (1, 16, 256, 4096)
-    seeds: int = Field(default=3, gt=0)
+    edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
+    forget: Annotated[str, Domains()] = Field(description="domain that the edit removed")
+    benign: Annotated[str, Domains()] = Field(description="domain whose text benign training uses")
+    measured: Annotated[Names, Domains()] = Field(
+        default=(), description="domains to measure on; default all of the text"
+    )
+    attacks: Names = Field(default=(), description=f"of {', '.join(ALL)}; default all")
+    budgets: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = Field(
+        default=(1, 16, 256, 4096), description="tokens that attacks which train are given"
+    )
+    seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
     steps: int = Field(
         default=100, gt=0, description="ceiling of training steps; an attack keeps its last weights"
     )
-    lora_rate: float = Field(default=0.003, gt=0)
-    full_rate: float = Field(default=0.0003, gt=0)
-    knob_rate: float = Field(default=0.1, gt=0)
+    lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
+    full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")
+    knob_rate: float = Field(default=0.1, gt=0, description="learning rate of the edit's own size")
     tokens: int = Field(default=1000, gt=0, description="test tokens per domain")
+    out: Path | None = Field(default=None, description="also write every run as JSON")
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in ALL:
+                raise RankOneError(
+                    f"unknown attack '{name}'; there are {', '.join(ALL)}.{nearest(name, list(ALL))}"
+                )
+        return names
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.forget == self.benign:
+            raise ValueError(f"'{self.forget}' is what the edit removed: benign text is of another domain")
+        return self
 
 
 class Survived(Record):
     """What is left of an edit after an attack. budget: tokens it trained on, 0 without training.
 
     ce, base: cross-entropies by domain after it, and of the model before the edit, nats per token. regained: the share of
-    the removal that the attack took back, (CE edited − CE) / (CE edited − CE base) on the domain to forget.
+    the removal that the attack took back: 1 − rise after it / rise before it, on the domain to forget.
     """
 
     attack: Attack
@@ -58,3 +98,52 @@ class Survived(Record):
     ce: dict[str, float]
     base: dict[str, float]
     regained: float
+
+    def rise(self, domain: str) -> float:
+        """Cross-entropy after the attack less that of the model before the edit."""
+        return self.ce[domain] - self.base[domain]
+
+
+class SurviveReply(Reply):
+    """Every run of every attack. removed: rise on the forgotten domain before any attack, nats per token."""
+
+    forget: str
+    removed: float
+    runs: tuple[Survived, ...]
+    out: Path | None
+
+    def groups(self) -> dict[tuple[str, int], list[Survived]]:
+        """The seeds of each attack and budget."""
+        grouped: dict[tuple[str, int], list[Survived]] = {}
+        for run in self.runs:
+            grouped.setdefault((run.attack, run.budget), []).append(run)
+        return grouped
+
+    def tables(self) -> Sequence[Table]:
+        """A row per attack and budget, its seeds together."""
+        columns = (
+            Column("attack", key=True),
+            Column("tokens"),
+            Column(f"rise of {self.forget}", "+.3f", priority=2),
+            Column("regained", ".0%", priority=3),
+            Column("from seed to seed"),
+            Column("worst other rise", "+.3f"),
+        )
+        rows = []
+        for (attack, budget), runs in self.groups().items():
+            shares = [run.regained for run in runs]
+            others = [run.rise(d) for run in runs for d in run.ce if d != self.forget]
+            spread = " to ".join(formatted(end(shares), ".0%") for end in (min, max)) if len(runs) > 1 else ""
+            rise = fmean(run.rise(self.forget) for run in runs)
+            rows.append(
+                [WORDS[attack], budget or None, rise, fmean(shares), spread, max(others, default=None)]
+            )
+        caption = (
+            "Nats per token over the model before the edit, on test text, mean over seeds. regained: share of the "
+            f"removal ({self.removed:+.3f}) that the attack took back; below 0 it removed more."
+        )
+        return (Table.of("What survives of the edit", columns, rows, caption),)
+
+    def lines(self) -> Sequence[str]:
+        """What this is no proof of."""
+        return ("An edit is behavioural, no security boundary: who has the weights can train it back.",)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
 
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.export import export_checkpoint
 from rankone.edits.fitting.fit import fit_many
@@ -19,7 +21,7 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.full import Full
 from rankone.edits.methods.lora import Lora
 from rankone.experiments.measure import edited_cross_entropies
-from rankone.experiments.survival.config import Attack, SurvivalConfig, Survived
+from rankone.experiments.survival.config import ALL, Attack, Survived, SurviveReply, SurviveRequest
 from rankone.experiments.survival.knob import Knob
 from rankone.experiments.survival.weights import quantised
 from rankone.metrics.cross_entropy import cross_entropies
@@ -33,40 +35,42 @@ FIRST_SEED = 5000
 _BITS = {"int8": 8, "int4": 4}
 
 
-def survive(workspace: Workspace, edit: LowRankEdit, config: SurvivalConfig) -> list[Survived]:
-    """A row per attack, budget and seed. The workspace's model is the one before the edit, and stays so.
+def survive(workspace: Workspace, edit: LowRankEdit, config: SurviveRequest) -> SurviveReply:
+    """A run per attack, budget and seed. The workspace's model is the one before the edit, and stays so.
 
-    Raises RankOneError where the edit does not fit the model, or the exported model is not the edited one.
+    Raises RankOneError where the edit does not fit the model or removes nothing, or its export is not the edited model.
     """
-    text = workspace.text(config.measured, "test", config.tokens)
+    edit.check_base(workspace.model)
+    domains = config.measured or tuple(workspace.corpus.domains())
+    text = workspace.text(dict.fromkeys((config.forget, *domains)), "test", config.tokens)
     base = cross_entropies(workspace.model, text)
     with TemporaryDirectory() as folder:
         models = _Reloaded(workspace, edit, Path(folder))
         attacks = _Attacks(workspace, models, edit, config, text)
         edited = cross_entropies(models.plain, text)
-        rows = []
-        with meter("attacks", len(config.attacks)) as bar:
-            for attack in config.attacks:
+        removed = edited[config.forget] - base[config.forget]
+        if removed <= 0:
+            raise RankOneError(
+                f"the edit removes nothing: cross-entropy on '{config.forget}' goes from {base[config.forget]:.3f} to "
+                f"{edited[config.forget]:.3f}. Give --forget the domain that it was made for."
+            )
+        rows: list[Survived] = []
+        chosen = cast("tuple[Attack, ...]", config.attacks or ALL)
+        with meter("attacks", len(chosen)) as bar:
+            for attack in chosen:
                 rows += [
-                    _row(attack, budget, seed, after, before, unattacked, config.forget)
-                    for budget, seed, after, before, unattacked in attacks.run(attack, base, edited)
+                    Survived(
+                        attack=attack,
+                        budget=budget,
+                        seed=seed,
+                        ce=after,
+                        base=before,
+                        regained=1 - (after[config.forget] - before[config.forget]) / removed,
+                    )
+                    for budget, seed, after, before in attacks.run(attack, base)
                 ]
                 bar.advance()
-    return rows
-
-
-def _row(
-    attack: Attack,
-    budget: int,
-    seed: int,
-    after: dict[str, float],
-    base: dict[str, float],
-    edited: dict[str, float],
-    forget: str,
-) -> Survived:
-    removed = edited[forget] - base[forget]
-    regained = (edited[forget] - after[forget]) / removed if abs(removed) > 1e-9 else float("nan")
-    return Survived(attack=attack, budget=budget, seed=seed, ce=after, base=base, regained=regained)
+    return SurviveReply(forget=config.forget, removed=removed, runs=tuple(rows), out=config.out)
 
 
 class _Reloaded:
@@ -86,8 +90,8 @@ class _Reloaded:
         return load_model(self._folder / name).to(space.device)  # pyright: ignore[reportArgumentType]
 
 
-Outcome = tuple[int, int, dict[str, float], dict[str, float], dict[str, float]]
-"""budget, seed, cross-entropies after the attack, of the base, of the edited model."""
+Outcome = tuple[int, int, dict[str, float], dict[str, float]]
+"""budget, seed, cross-entropies after the attack and, on the same tokens, of the model before the edit."""
 
 
 class _Attacks:
@@ -96,25 +100,23 @@ class _Attacks:
         workspace: Workspace,
         models: _Reloaded,
         edit: LowRankEdit,
-        config: SurvivalConfig,
+        config: SurviveRequest,
         text: dict[str, Blocks],
     ) -> None:
         self.workspace, self.models, self.edit = workspace, models, edit
         self.config, self.text = config, text
 
-    def run(self, attack: Attack, base: dict[str, float], edited: dict[str, float]) -> Iterator[Outcome]:
+    def run(self, attack: Attack, base: dict[str, float]) -> Iterator[Outcome]:
         """What an attack leaves."""
         if attack == "prompt":
             late = {d: _second_half(blocks) for d, blocks in self.text.items()}
-            after = cross_entropies(self.models.plain, late)
-            # Compared with the removal over whole rows: what more context gives back is the attack's.
-            yield 0, 0, after, cross_entropies(self.workspace.model, late), edited
+            yield 0, 0, cross_entropies(self.models.plain, late), cross_entropies(self.workspace.model, late)
         elif attack in ("none", "bf16", *_BITS):
-            yield 0, 0, cross_entropies(self._altered(attack), self.text), base, edited
+            yield 0, 0, cross_entropies(self._altered(attack), self.text), base
         else:
             for budget in self.config.budgets:
                 for seed, after in enumerate(self._trained(attack, budget)):
-                    yield budget, seed, after, base, edited
+                    yield budget, seed, after, base
 
     def _altered(self, attack: Attack) -> PreTrainedModel:
         if attack == "bf16":
@@ -150,11 +152,3 @@ def _second_half(blocks: Blocks) -> Blocks:
     valid = blocks.valid.clone()
     valid[:, : blocks.ids.shape[1] // 2] = False
     return Blocks(blocks.ids, valid)
-
-
-def mean_regained(rows: Sequence[Survived]) -> dict[tuple[Attack, int], float]:
-    """Mean share of the removal that came back, by attack and budget."""
-    shares: dict[tuple[Attack, int], list[float]] = {}
-    for row in rows:
-        shares.setdefault((row.attack, row.budget), []).append(row.regained)
-    return {key: sum(values) / len(values) for key, values in shares.items()}
