@@ -42,7 +42,7 @@ def survive(workspace: Workspace, edit: LowRankEdit, config: SurviveRequest) -> 
     """
     edit.check_base(workspace.model)
     domains = config.measured or tuple(workspace.corpus.domains())
-    text = workspace.text(dict.fromkeys((config.forget, *domains)), "test", config.tokens)
+    text = workspace.text(list(dict.fromkeys((config.forget, *domains))), "test", config.tokens)
     base = cross_entropies(workspace.model, text)
     with TemporaryDirectory() as folder:
         models = _Reloaded(workspace, edit, Path(folder))
