@@ -12,6 +12,7 @@ from tests.labels.written import labelled
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
+from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking.measured import Tried
 from rankone.edits.selection import specificity
 from rankone.experiments import job as module
@@ -47,6 +48,36 @@ def test_candidates_are_of_the_named_harvest_and_labels_and_the_pick_is_measured
     assert job.pick == second
     assert opened == [("h", decomposition, model), ("l", "f" * 64)]
     assert [m.components for m in job.starts("scalar")] == [[second], [second]]
+
+
+def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, monkeypatch):
+    """The steepest are those of |gradient| on the text to forget less its mean elsewhere; coordinates are measured alike."""
+    model = tiny_model(len(tokenizer))
+    decomposition = decomposed(model, "random")
+    first, second, *_ = decomposition.names()
+    store = Counted({"de": 100, "en": 100}, {first: (90, 1), second: (60, 1)})
+    store.artifact = SimpleNamespace(fingerprint="f" * 64)
+    labels = labelled({first: ("German words", 0.9), second: ("Germanic text and English", 0.9)})
+    monkeypatch.setattr(module.HarvestStore, "open", lambda *a: store)
+    monkeypatch.setattr(module, "open_labels", lambda *a: labels)
+    asked = []
+    monkeypatch.setattr(
+        module,
+        "measured",
+        lambda *a: asked.append(a[2]) or [Tried(name, 0.0, 1.0, 0.0) for name in reversed(a[2])],
+    )
+    config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l", "selection_tokens": 200})
+    space = workspace(model, decomposition, tokenizer, corpus)
+    job = Job(config, space)
+    assert job.starts("labelled16")[0].components == [first]
+    steepest = job.starts("steepest16")[0].components
+    slopes = {d: scale_gradients(space, space.blocks(d, "train", 200)).abs() for d in ("de", "en")}
+    best = (slopes["de"] - slopes["en"]).topk(16).indices.tolist()
+    assert steepest == [decomposition.names()[i] for i in best]
+    (neuron,) = job.starts("best_neuron")[0].components
+    assert neuron == asked[-1][-1]
+    assert len(asked[-1]) == 10
+    assert all(name.startswith("neuron/") for name in asked[-1])
 
 
 @pytest.mark.parametrize(

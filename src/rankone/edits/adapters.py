@@ -58,6 +58,15 @@ class Method(Change, Protocol):
         ...
 
 
+@runtime_checkable
+class Priced(Protocol):
+    """A method whose loss has a term of its own."""
+
+    def price(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " runs"]:
+        """What every run's parameters cost, nats."""
+        ...
+
+
 class _Adapted(nn.Module):
     """A layer with the change of each run added to that run's rows."""
 

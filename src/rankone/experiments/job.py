@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+
 from rankone.decomposition.evidence.records import Outline
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
@@ -14,6 +16,7 @@ from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.gradients import scale_gradients
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
@@ -93,12 +96,13 @@ class Job:
         """Candidates by harvest and labels, each measured at the size that retained text allows it, best first."""
         forget, space = self.config.forget, self.workspace
         named, _ = labelled_candidates(self.importances, self.store.activations(), self.labels, forget)
-        names = [c.name for c in named[: self.config.candidates]]
-        text = space.blocks(forget, "validation", self.config.pick_tokens)
+        return self._measured(space.require_parts(), [c.name for c in named[: self.config.candidates]])
+
+    def _measured(self, parts: Parts, names: Sequence[str]) -> list[Tried]:
+        """Each part at the size that retained text allows it, on validation text, best first."""
+        text = self.workspace.blocks(self.config.forget, "validation", self.config.pick_tokens)
         with meter("measure candidates", len(names)) as bar:
-            return measured(
-                space.model, space.require_parts(), names, text, self.retain_text.text, self.aim, bar
-            )
+            return measured(self.workspace.model, parts, names, text, self.retain_text.text, self.aim, bar)
 
     @property
     def pick(self) -> str:
@@ -140,7 +144,29 @@ class Job:
             sharpened=lambda: self.sharpened,
             moments=self._moments,
             specific=top_names(self.importances, specific, RANKED),
+            labelled=lambda: self._labelled,
+            steepest=lambda: self._steepest,
+            best_of=lambda parts: self._measured(parts, parts.names())[0].name,
         )
+
+    @cached_property
+    def _labelled(self) -> list[str]:
+        """Of the most specific parts those whose label names the domain to forget and no other, best first."""
+        named, _ = labelled_candidates(
+            self.importances, self.store.activations(), self.labels, self.config.forget, RANKED
+        )
+        return [candidate.name for candidate in named]
+
+    @cached_property
+    def _steepest(self) -> list[str]:
+        """By |∂CE/∂α| on the domain to forget less its mean on the other trained domains, on training text."""
+        forget = self.config.forget
+        others = [d for d in self.config.trained if d != forget]
+        text = self.workspace.text([forget, *others], "train", self.config.selection_tokens)
+        slopes = {d: scale_gradients(self.workspace, blocks).abs() for d, blocks in text.items()}
+        score = slopes[forget] - torch.stack([slopes[d] for d in others]).mean(0)
+        names = self.workspace.require_parts().names()
+        return [names[i] for i in score.topk(min(RANKED, len(names))).indices.tolist()]
 
     def _moments(self, sites: Sequence[Site]) -> tuple[Moments, Moments]:
         """Moments of some sites on training text to forget, and the mean of those on the other trained domains."""

@@ -319,6 +319,22 @@ def test_all_runs_stopped_ends_the_fit_and_fills_the_bar(model, methods, retain)
     assert sum(done) == 50
 
 
+def test_what_a_method_asks_is_part_of_the_loss(model, methods, retain):
+    """A price of 50 per unit of |α − 2| outweighs all else: Adam goes to 2 by its rate, and the loss says the price."""
+
+    class Costly(Scales):
+        def price(self, parameters):
+            return 50 * (parameters["alpha"] - 2).abs().sum(-1)
+
+    method = Costly(decomposed(model, "random"), COMPONENTS)
+    run = Run(spoken(model, 4), 0, 1.0, 0.1)
+    (fit,) = fit_many(model, method, [run], retain, exact(steps=5))
+    torch.testing.assert_close(
+        fit.parameters["alpha"], torch.full((len(COMPONENTS),), 1.5), rtol=0.01, atol=0.01
+    )
+    assert fit.loss > 50 * 0.5 * len(COMPONENTS)
+
+
 def test_a_loss_that_is_not_finite_names_its_run(model, methods, runs, retain):
     before = snapshot(model)
     bad = Run(runs[1].forget, 33, 1.0, math.inf)

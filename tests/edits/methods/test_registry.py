@@ -10,6 +10,7 @@ from tests.helpers import probe, simple_mlp
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
 from rankone.edits.fitting.passes.forward import LowRankChange
+from rankone.edits.methods.best_coordinate import answering
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.pruned import selective
@@ -32,15 +33,27 @@ def target():
         )
 
     sharpened = lambda: parts.chosen(chosen)  # noqa: E731
-    return Target(model, parts, chosen[0], several, sharpened, moments, parts.names()[5:40])
+    return Target(
+        model,
+        parts,
+        chosen[0],
+        several,
+        sharpened,
+        moments,
+        parts.names()[5:40],
+        labelled=lambda: parts.names()[3:6],
+        steepest=lambda: parts.names()[7:30],
+        best_of=lambda candidates: candidates.names()[-1],
+    )
 
 
 ORDER = (
     *("scalar", "sharpened", "neuron", "top16", "lora_r1", "lora_r1_local", "lora_r4", "lora_r16"),
     *("read", "spanned", "write", "write_read", "ia3", "full", "full_local"),
     *("ascent", "grad_diff", "npo", "simnpo", "task_vector", "means_ablated", "pruned"),
-    *("scalar_inverted", "scalar_positive", "scalar_zero", "specific16", "top4", "top64"),
-    *("contrast", "discriminant", "random", "singular"),
+    *("scalar_inverted", "scalar_positive", "scalar_zero"),
+    *("l1", "labelled16", "specific16", "steepest16", "top4", "top64"),
+    *("best_channel", "best_neuron", "contrast", "discriminant", "random", "random_part", "singular"),
 )
 # Linear in what is trained; of `write_read` one side is scaled, and no scale of `scalar_positive` falls below 0.
 LINEAR = [name for name in ORDER if name not in ("write_read", "scalar_positive")]
@@ -181,13 +194,63 @@ def test_controls_lie_in_the_parts_own_matrix(target):
     assert {leaf_of(site) for site in ablated.sites()} == {"o_proj", "down_proj"}
 
 
+@pytest.mark.parametrize(("origin", "leaf"), [("neuron", "down_proj"), ("channel", "o_proj")])
+def test_the_best_coordinate_is_measured_among_those_that_answer_most(target, origin, leaf):
+    """The ratio is of mean squares, a hundredth of the site's mean added below; of ten the measured best is turned."""
+    candidates = answering(target, origin)
+    sites = [
+        site_named(target.model, f"h.{i}.{'mlp' if origin == 'neuron' else 'attn'}.{leaf}") for i in range(2)
+    ]
+    wanted, others = target.moments(sites)
+    ratios = {}
+    for site in sites:
+        square = others[site.name].mean_square
+        ratio = wanted[site.name].mean_square / (square + 0.01 * square.mean())
+        ratios |= {f"{origin}/{site.name}:{i}": float(r) for i, r in enumerate(ratio)}
+    assert set(candidates.names()) == set(sorted(ratios, key=lambda name: -ratios[name])[:10])
+    first, _ = kind_named(f"best_{origin}").starts(target)
+    assert first.components == [candidates.names()[-1]]
+
+
+def test_sparse_scales_leave_what_hardly_moved_and_a_small_size_turns_no_fewer(target):
+    method, inverted = kind_named("l1").starts(target)
+    drawn = {"alpha": torch.ones(1, len(method.components))}
+    drawn["alpha"][0, :3] = torch.tensor([1.1, 0.5, -4.0])
+    assert method.alphas(drawn)[0, :4].tolist() == [1.0, 0.5, -4.0, 1.0]
+    assert method.price(drawn).item() == pytest.approx(0.01 * (0.1 + 0.5 + 5.0))
+    small = {k: v.unsqueeze(0) for k, v in method.resized({"alpha": drawn["alpha"][0]}, 0.1).items()}
+    torch.testing.assert_close(method.alphas(small)[0, :4], torch.tensor([1.0, 0.95, 0.5, 1.0]))
+    start = inverted.start(1, [0])["alpha"][0]
+    assert start[method.components.index(target.single)] == -2
+    assert (start != 1).sum() == 1
+
+
+def test_the_price_of_sparse_scales_is_part_of_the_loss_and_passes_through_the_cut(target):
+    method = kind_named("l1").starts(target)[0]
+    alpha = torch.full((1, len(method.components)), 1.05, requires_grad=True)
+    method.alphas({"alpha": alpha}).sum().backward()
+    assert torch.equal(alpha.grad, torch.ones_like(alpha))
+
+
+def test_a_random_part_is_another_of_the_same_matrix(target):
+    (name,) = kind_named("random_part").starts(target)[0].components
+    assert name != target.single
+    assert target.parts.locate(name)[0] == target.site
+    lonely = Target(target.model, target.parts.chosen([target.single]), target.single)
+    with pytest.raises(RankOneError, match="the only part of its matrix"):
+        kind_named("random_part").starts(lonely)
+
+
 def test_a_method_that_reads_text_says_so_where_there_is_none(target):
     bare = Target(target.model, target.parts, target.single)
     for name in ("contrast", "pruned", "means_ablated"):
         with pytest.raises(RankOneError, match="needs text to read: run it as a job"):
             kind_named(name).starts(bare)
-    with pytest.raises(RankOneError, match="'top4' needs parts that are ranked"):
-        kind_named("top4").starts(bare)
+    for name in ("top4", "labelled16", "steepest16"):
+        with pytest.raises(RankOneError, match=f"'{name}' needs parts that are ranked"):
+            kind_named(name).starts(bare)
+    with pytest.raises(RankOneError, match="'best_neuron' measures candidates: run it as a job"):
+        kind_named("best_neuron").starts(bare)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.edits.adapters import Method
+from rankone.edits.adapters import Method, Priced
 from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.forget import ForgetText, refuse_empty
 from rankone.edits.fitting.objective import removal_loss
@@ -114,8 +114,9 @@ class _Loss:
         self.base = _base(model, self.forget.ids) if config.objective == "npo" else None
 
     def at(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
-        """Removal and weighted damage."""
-        return self._removal(step, adam) + self.weights[adam.runs] * self._damage(step, adam)
+        """Removal, weighted damage, and the price that the method asks."""
+        loss = self._removal(step, adam) + self.weights[adam.runs] * self._damage(step, adam)
+        return loss + self.method.price(adam.parameters) if isinstance(self.method, Priced) else loss
 
     def _removal(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
         index, scored = self.forget.rows(step, adam.runs)

@@ -11,7 +11,6 @@ from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.objective import Objective
 from rankone.models.sites import Site
-from rankone.parts.book import Named
 from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
 
@@ -20,18 +19,23 @@ from rankone.parts.parts import Parts
 class Target:
     """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest.
 
-    several, specific: by importance contrast, and by specificity over all domains, best first. sharpened: gives the single
-    part with its read direction refitted, where there is text to refit it on. moments: gives those of some sites on the text
-    to forget, and the mean of those on the other trained domains, likewise.
+    several, specific: by importance contrast, and by specificity over all domains, best first. labelled, steepest: likewise
+    by label, and by the gradient of the cross-entropy. best_of: of some parts the one that removes most at the size that
+    retained text allows it, measured as the single part was among its candidates. sharpened: gives the single part with its
+    read direction refitted, where there is text to refit it on. moments: gives those of some sites on the text to forget,
+    and the mean of those on the other trained domains, likewise.
     """
 
     model: PreTrainedModel
-    parts: Named
+    parts: Parts
     single: str
     several: Sequence[str] = ()
     sharpened: Callable[[], Parts] | None = None
     moments: Callable[[Sequence[Site]], tuple[Moments, Moments]] | None = None
     specific: Sequence[str] = ()
+    labelled: Callable[[], Sequence[str]] = tuple
+    steepest: Callable[[], Sequence[str]] = tuple
+    best_of: Callable[[Parts], str] | None = None
 
     def require_moments(self, sites: Sequence[Site], method: str) -> tuple[Moments, Moments]:
         """The moments of some sites; RankOneError, naming the method, where there is no text."""

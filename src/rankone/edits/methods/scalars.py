@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -41,19 +41,24 @@ def _set_to(alpha: float, name: str, target: Target) -> list[Method]:
     return [Scales(target.parts, [target.single], name, alpha)]
 
 
-def _several(count: int, name: str, target: Target) -> list[Method]:
-    return both_signs(target.parts, _enough(target.several, count, name), name)
-
-
-def _specific(target: Target) -> list[Method]:
-    return both_signs(target.parts, _enough(target.specific, 16, "specific16"), "specific16")
-
-
-def _enough(names: object, count: int, method: str) -> list[str]:
-    chosen = list(names)[:count]  # pyright: ignore[reportArgumentType, reportCallIssue]
+def _enough(names: Sequence[str], count: int, method: str) -> list[str]:
+    chosen = list(names)[:count]
     if not chosen:
         raise RankOneError(f"the method '{method}' needs parts that are ranked: run it as a job.")
     return chosen
+
+
+def _several(
+    name: str, title: str, order: int, slot: int, names: Callable[[Target], Sequence[str]], count: int
+) -> Kind:
+    return Kind(
+        name,
+        title,
+        order,
+        slot,
+        lambda t: both_signs(t.parts, _enough(names(t), count, name), name),
+        (0.1, 0.03),
+    )
 
 
 KINDS = (
@@ -81,8 +86,10 @@ KINDS = (
         one_scale=True,
         trained=False,
     ),
-    Kind("top4", "top-4 scalars", 13, 4, lambda t: _several(4, "top4", t), (0.1, 0.03)),
-    Kind("top16", "top-16 scalars", 2, 3, lambda t: _several(16, "top16", t), (0.1, 0.03)),
-    Kind("top64", "top-64 scalars", 13, 5, lambda t: _several(64, "top64", t), (0.1, 0.03)),
-    Kind("specific16", "16 most specific scalars", 13, 6, _specific, (0.1, 0.03)),
+    _several("top4", "top-4 scalars", 13, 4, lambda t: t.several, 4),
+    _several("top16", "top-16 scalars", 2, 3, lambda t: t.several, 16),
+    _several("top64", "top-64 scalars", 13, 5, lambda t: t.several, 64),
+    _several("specific16", "16 most specific scalars", 13, 6, lambda t: t.specific, 16),
+    _several("labelled16", "16 labelled scalars", 13, 7, lambda t: t.labelled(), 16),
+    _several("steepest16", "16 scalars of the largest gradient", 13, 1, lambda t: t.steepest(), 16),
 )
