@@ -92,6 +92,12 @@ def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdi
     ]
 
 
+CONTROLS = (
+    *("random", "random_part", "singular", "contrast", "discriminant"),
+    *("neuron", "best_neuron", "best_channel"),
+)
+"""Methods with one learned number on a part that no decomposition chose."""
+
 _UNASKED: tuple[Word, str] = ("not asked", "a method it needs was not run")
 
 
@@ -242,7 +248,7 @@ def _local(cells: Cells) -> tuple[Word, str]:
 
 
 def _controls(cells: Cells) -> tuple[Word, str]:
-    controls = [m for m in ("random", "singular", "contrast", "discriminant", "neuron") if m in cells.methods]
+    controls = [m for m in CONTROLS if m in cells.methods]
     if "scalar" not in cells.methods or not controls:
         return _UNASKED
     budget = cells.smallest("scalar") or cells.budgets("scalar")[-1]
