@@ -21,10 +21,14 @@ settings.register_profile("rankone", deadline=None, max_examples=50, derandomize
 settings.load_profile("rankone")
 
 
+# Beside other workers each has one core; two threads that share one wait for each other.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2"))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
