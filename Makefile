@@ -55,9 +55,9 @@ $(DEV): $(RUNTIME)
 demo: $(RUNTIME) ## the built-in model loses its German by one number
 	$(BIN)/rankone demo --replace
 
-# Exactly what CI runs (.ci/run calls it).
+# Exactly what CI runs (.ci/run calls it). A worker per core, a file's tests together; plain `pytest` runs them one by one.
 test: check ## lint, format check, types, then the default tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # Nothing here changes a file.
 check: $(DEV) ## lint, format check and types alone

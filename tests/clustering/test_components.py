@@ -10,6 +10,7 @@ import pytest
 from tests.clustering.planted import length_by_definition, planted_fires, sample_of
 from tests.decomposition.tiny import decomposed, elsewhere, target
 
+from rankone.clustering import run
 from rankone.clustering.components import Components, describe, save_components
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.merging import merge_all
@@ -114,6 +115,13 @@ def test_from_text_to_components(clustered):
 def test_the_same_again_is_the_same(clustered, tmp_path):
     _, given, found = clustered
     assert cluster(*given, tmp_path / "again").artifact.fingerprint == found.artifact.fingerprint
+
+
+def test_without_a_folder_they_are_the_same(clustered):
+    _, given, found = clustered
+    assert [(c.component, c.members) for c in run.clustered(*given)] == [
+        (name, found.members(name)) for name in found.names()
+    ]
 
 
 def test_another_decomposition_is_refused(clustered):

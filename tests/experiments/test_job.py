@@ -78,6 +78,11 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
     assert neuron == asked[-1][-1]
     assert len(asked[-1]) == 10
     assert all(name.startswith("neuron/") for name in asked[-1])
+    together = [SimpleNamespace(members=["x:1"]), SimpleNamespace(members=["y:2", job.pick])]
+    seen = []
+    monkeypatch.setattr(module, "clustered", lambda *a: seen.append(a[1]) or together)
+    assert job.target.component() == ["y:2", job.pick]
+    assert (seen[0].domains, seen[0].tokens) == (("de", "en"), 200)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rankone.clustering.components import Components, save_components
+from rankone.clustering.components import Component, Components, describe, save_components
 from rankone.clustering.config import ClusterConfig
-from rankone.clustering.merging import merge_all
-from rankone.clustering.sample import draw_sample
+from rankone.clustering.merging import Merges, merge_all
+from rankone.clustering.sample import Sample, draw_sample
 from rankone.core.artifact import refuse_existing
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
@@ -23,8 +23,18 @@ def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Component
     Raises RankOneError when `out` exists, when there is too little text, and where (almost) nothing fires.
     """
     refuse_existing(out)
+    sample, merges = _merged(workspace, config)
+    return save_components(out, sample, merges, origin(workspace), config)
+
+
+def clustered(workspace: Workspace, config: ClusterConfig) -> list[Component]:
+    """The components alone, for the length of a task: nothing is written."""
+    sample, merges = _merged(workspace, config)
+    return describe(sample, merges.groups(), config.alpha)
+
+
+def _merged(workspace: Workspace, config: ClusterConfig) -> tuple[Sample, Merges]:
     with DecomposedModel(workspace.model, workspace.decomposition) as model:
         sample = draw_sample(model, workspace.tokenizer, workspace.corpus, config)
     with meter("merge", len(sample.names) - 1) as bar:
-        merges = merge_all(sample, config.alpha, config.gamma, config.seed, bar)
-    return save_components(out, sample, merges, origin(workspace), config)
+        return sample, merge_all(sample, config.alpha, config.gamma, config.seed, bar)

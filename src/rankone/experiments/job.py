@@ -8,6 +8,8 @@ from functools import cached_property
 
 import torch
 
+from rankone.clustering.config import ClusterConfig
+from rankone.clustering.run import clustered
 from rankone.decomposition.evidence.records import Outline
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
@@ -146,8 +148,17 @@ class Job:
             specific=top_names(self.importances, specific, RANKED),
             labelled=lambda: self._labelled,
             steepest=lambda: self._steepest,
+            component=lambda: self._component,
             best_of=lambda parts: self._measured(parts, parts.names())[0].name,
         )
+
+    @cached_property
+    def _component(self) -> list[str]:
+        """What fires together with the pick on training text, the pick among it."""
+        asked = {"domains": self.config.trained, "tokens": self.config.selection_tokens}
+        config = ClusterConfig(**asked, context=self.workspace.context)
+        components = clustered(self.workspace, config)
+        return next((c.members for c in components if self.pick in c.members), [self.pick])
 
     @cached_property
     def _labelled(self) -> list[str]:

@@ -15,6 +15,7 @@ from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.pruned import selective
 from rankone.edits.methods.registry import kind_named, kinds
+from rankone.edits.scales import scale_edit
 from rankone.models.anatomy import leaf_of
 from rankone.models.sites import site_named, weight_of
 from rankone.parts.moments import collect_moments
@@ -43,6 +44,7 @@ def target():
         parts.names()[5:40],
         labelled=lambda: parts.names()[3:6],
         steepest=lambda: parts.names()[7:30],
+        component=lambda: [chosen[0], parts.names()[8], parts.names()[2]],
         best_of=lambda candidates: candidates.names()[-1],
     )
 
@@ -52,7 +54,7 @@ ORDER = (
     *("read", "spanned", "write", "write_read", "ia3", "full", "full_local"),
     *("ascent", "grad_diff", "npo", "simnpo", "task_vector", "means_ablated", "pruned"),
     *("scalar_inverted", "scalar_positive", "scalar_zero"),
-    *("l1", "labelled16", "specific16", "steepest16", "top4", "top64"),
+    *("component", "l1", "labelled16", "specific16", "steepest16", "top4", "top64"),
     *("best_channel", "best_neuron", "contrast", "discriminant", "random", "random_part", "singular"),
 )
 # Linear in what is trained; of `write_read` one side is scaled, and no scale of `scalar_positive` falls below 0.
@@ -230,6 +232,18 @@ def test_the_price_of_sparse_scales_is_part_of_the_loss_and_passes_through_the_c
     alpha = torch.full((1, len(method.components)), 1.05, requires_grad=True)
     method.alphas({"alpha": alpha}).sum().backward()
     assert torch.equal(alpha.grad, torch.ones_like(alpha))
+
+
+def test_the_members_of_a_component_share_one_scale(target):
+    method = kind_named("component").starts(target)[0]
+    edit = method.edit({"alpha": torch.tensor([[-2.0]])}, 0)
+    each = scale_edit(target.parts, dict.fromkeys(target.component(), -2.0))
+    assert edit.sites == each.sites
+    for site in edit.sites:
+        one, other = (e.factors[site].write @ e.factors[site].read for e in (edit, each))
+        torch.testing.assert_close(one, other)
+    with pytest.raises(RankOneError, match="is a component by itself here"):
+        kind_named("component").starts(Target(target.model, target.parts, target.single))
 
 
 def test_a_random_part_is_another_of_the_same_matrix(target):

@@ -20,10 +20,11 @@ class Target:
     """What methods are built from: the model, parts by name, the single picked one, and the several that rank highest.
 
     several, specific: by importance contrast, and by specificity over all domains, best first. labelled, steepest: likewise
-    by label, and by the gradient of the cross-entropy. best_of: of some parts the one that removes most at the size that
-    retained text allows it, measured as the single part was among its candidates. sharpened: gives the single part with its
-    read direction refitted, where there is text to refit it on. moments: gives those of some sites on the text to forget,
-    and the mean of those on the other trained domains, likewise.
+    by label, and by the gradient of the cross-entropy. component: the parts that fire together with the single one, itself
+    among them. best_of: of some parts the one that removes most at the size that retained text allows it, measured as the
+    single part was among its candidates. sharpened: gives the single part with its read direction refitted, where there is
+    text to refit it on. moments: gives those of some sites on the text to forget, and the mean of those on the other
+    trained domains, likewise.
     """
 
     model: PreTrainedModel
@@ -35,6 +36,7 @@ class Target:
     specific: Sequence[str] = ()
     labelled: Callable[[], Sequence[str]] = tuple
     steepest: Callable[[], Sequence[str]] = tuple
+    component: Callable[[], Sequence[str]] = tuple
     best_of: Callable[[Parts], str] | None = None
 
     def require_moments(self, sites: Sequence[Site], method: str) -> tuple[Moments, Moments]:

@@ -37,6 +37,15 @@ def _positive(target: Target) -> list[Method]:
     return [Positive(target.parts, [target.single], "scalar_positive", start) for start in starts]
 
 
+def _component(target: Target) -> list[Method]:
+    members = list(target.component())
+    if len(members) < 2:
+        raise RankOneError(
+            f"'{target.single}' is a component by itself here: a scale for it is the method 'scalar'."
+        )
+    return both_signs(target.parts, {"component": members}, "component")
+
+
 def _set_to(alpha: float, name: str, target: Target) -> list[Method]:
     return [Scales(target.parts, [target.single], name, alpha)]
 
@@ -86,6 +95,7 @@ KINDS = (
         one_scale=True,
         trained=False,
     ),
+    Kind("component", "one scalar on its component", 13, 0, _component, (0.5,), (1.0,), one_scale=True),
     _several("top4", "top-4 scalars", 13, 4, lambda t: t.several, 4),
     _several("top16", "top-16 scalars", 2, 3, lambda t: t.several, 16),
     _several("top64", "top-64 scalars", 13, 5, lambda t: t.several, 64),
