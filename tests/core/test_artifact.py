@@ -253,6 +253,19 @@ def test_a_file_that_the_manifest_does_not_list_is_refused_by_name(tmp_path):
         open_artifact(make(tmp_path / "y")).json()
 
 
+def test_bytecode_of_listed_code_is_no_other_file(tmp_path):
+    """What pip writes when it installs a wheel that holds an artefact with code; of other code it is refused."""
+    with new_artifact(tmp_path / "x", "thing") as staging:
+        (staging / "code.py").write_text("x = 1", "utf8")
+    cache = tmp_path / "x" / "__pycache__"
+    cache.mkdir()
+    (cache / "code.cpython-313.pyc").write_bytes(b"")
+    assert open_artifact(tmp_path / "x").manifest.files.keys() == {"code.py"}
+    (cache / "other.cpython-313.pyc").write_bytes(b"")
+    with pytest.raises(RankOneError, match=r"holds '__pycache__/other\.cpython-313\.pyc'"):
+        open_artifact(tmp_path / "x")
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"a": {"b": 1, "c": 2, "b": 3}}', "utf8")
     with pytest.raises(RankOneError, match=r"a\.json' \(the key 'b' stands there twice\)"):

@@ -75,17 +75,29 @@ def hashed_files(directory: Path) -> dict[str, str]:
 
 
 def check_files(directory: Path, manifest: Manifest) -> None:
-    """Raise unless the artefact holds the files of its manifest, unaltered, and no others (hidden ones aside)."""
+    """Raise unless the artefact holds the files of its manifest, unaltered, and no others.
+
+    Hidden ones aside, and the bytecode of its own Python files: installing a wheel compiles those of the built-in model.
+    """
     for name, expected in manifest.files.items():
         _check_file(directory, name, expected)
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
         if path.is_dir() or name.as_posix() in (*manifest.files, MANIFEST) or name.parts[0].startswith("."):
             continue
+        if _source_of(name) in manifest.files:
+            continue
         raise RankOneError(
             f"'{directory}' holds '{name.as_posix()}', which its manifest does not list. Restore the artefact from "
             "its source, or move that file elsewhere."
         )
+
+
+def _source_of(name: Path) -> str | None:
+    """`a/b.py` of `a/__pycache__/b.cpython-313.pyc`; None for what is no bytecode."""
+    if name.suffix != ".pyc" or name.parent.name != "__pycache__":
+        return None
+    return (name.parent.parent / f"{name.name.partition('.')[0]}.py").as_posix()
 
 
 def _check_file(directory: Path, name: str, expected: str) -> None:

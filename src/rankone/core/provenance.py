@@ -32,7 +32,8 @@ def environment() -> dict[str, JsonValue]:
     import torch
 
     return {
-        "versions": {name: _version(name) for name in _PACKAGES},
+        # torch itself says which build it is (+cpu, +cu130).
+        "versions": {**{name: _version(name) for name in _PACKAGES}, "torch": str(torch.__version__)},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
