@@ -182,6 +182,7 @@ def test_every_kind_of_artefact_is_listed():
 
 def test_every_command_is_documented():
     shown = {arguments[0] for _, _, arguments in documented() if arguments}
+    shown |= {"-".join(arguments[:2]) for _, _, arguments in documented()}  # `graph verify` is `graph-verify`
     inline = {s.split()[1] for p in DOCUMENTS for s in spans(p.read_text("utf8")) if s.startswith("rankone ")}
     assert set(options_of(_app())) <= shown | inline
 

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed
 from tests.helpers import probe, simple_mlp, tokenizer
 
+from rankone.circuits import build
 from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.targets import likeliest, parsed
-from rankone.circuits.build import make_graph
+from rankone.circuits.build import make_graph, remade
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.graph import influence
 from rankone.circuits.intervene import Change, changed_logits
 from rankone.circuits.storage import load_graph, require_origin, save_graph
-from rankone.circuits.verification.verify import verified
 from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
+from rankone.models.sites import find_sites
+from rankone.parts.sources import SOURCES, make_parts
 
 
-@pytest.fixture(scope="module")
-def made():
-    model, words = simple_mlp(), tokenizer()
-    parts = decomposed(model)
-    config = GraphConfig(nodes="strongest", per_site=3, random_graphs=3)
-    return model, parts, make_graph(model, words, parts, "the cat", config)
-
-
-def test_a_graph_is_exact_where_it_should_be_and_comes_back_from_disk(made, tmp_path):
-    model, parts, graph = made
-    account = verified(model, parts, graph, checked=6)
+def test_a_graph_is_exact_where_it_should_be_and_comes_back_from_disk(case):
+    account, graph = case.account, case.made.graph
     assert account.exact, account.model_dump(exclude={"removals", "masked"})
+    # In float64 nothing is left but its own rounding.
+    assert max(account.identity_worst, account.linearity) < 1e-8
     assert 0 <= account.scores_fewer.replacement <= account.scores.replacement <= 1
-    save_graph(graph.graph, tmp_path / "g", account)
-    back, again, _ = load_graph(tmp_path / "g")
-    assert (back.record, back.nodes, again) == (graph.graph.record, graph.graph.nodes, account)
-    for rule, edges in graph.graph.edges.items():
+    back, again, _ = load_graph(case.path)
+    assert (back.record, back.nodes, again) == (graph.record, graph.nodes, account)
+    for rule, edges in graph.edges.items():
         assert torch.equal(back.edges[rule].weight, edges.weight.float())
-    require_origin(back, model, parts, tmp_path / "g")
+    require_origin(back, case.model, case.parts, case.path)
     with pytest.raises(RankOneError, match="other weights"):
-        require_origin(back, simple_mlp(1), parts, tmp_path / "g")
+        require_origin(back, simple_mlp(1), case.parts, case.path)
+    with pytest.raises(RankOneError, match="other parts"):
+        require_origin(back, case.model, decomposed(case.model, "random"), case.path)
 
 
-def test_a_graph_altered_by_hand_is_refused(made, tmp_path):
-    save_graph(made[2].graph, tmp_path / "g")
+def test_a_saved_graph_is_drawn_again_and_one_that_does_not_come_out_is_refused(case):
+    back, _, _ = load_graph(case.path)
+    again = remade(back, case.model, case.parts)
+    assert torch.allclose(again.graph.edges["frozen"].total, case.made.graph.edges["frozen"].total)
+    assert [n.importance for n in again.graph.nodes] == [n.importance for n in back.nodes]
+    wrong = replace(back.edges["grad"], total=back.edges["grad"].total + 1)
+    with pytest.raises(RankOneError, match="does not come out as it was saved"):
+        remade(replace(back, edges={**back.edges, "grad": wrong}), case.model, case.parts)
+
+
+def test_a_graph_altered_by_hand_is_refused(case, tmp_path):
+    save_graph(case.made.graph, tmp_path / "g")
     file = tmp_path / "g" / "graph.json"
     file.write_text(file.read_text("utf8").replace("the cat", "the dog"), "utf8")
     with pytest.raises(RankOneError):
@@ -58,8 +66,8 @@ def test_influence_adds_up_all_paths():
     assert influence(edges, {3: 1.0}, 4).tolist() == pytest.approx([0.875, 0.5, 0.125, 0.0])
 
 
-def test_scaling_at_all_positions_is_the_edit_of_the_weight(made):
-    model, parts, _ = made
+def test_scaling_at_all_positions_is_the_edit_of_the_weight(case):
+    model, parts = case.model, case.parts
     ids, name = probe(1, 8)[0], parts.names()[5]
     turned = changed_logits(model, parts, ids, [Change(name, -3.0)])
     with scale_edit(parts, {name: -3.0}).bind(model).applied(model), torch.no_grad():
@@ -90,8 +98,46 @@ def test_targets_are_tokens_and_contrasts():
     assert [a.token for a in likeliest(logits, words)] == [7, 9]
 
 
-def test_a_site_without_a_chosen_part_is_no_target(made):
-    model, parts, _ = made
+def test_a_site_without_a_chosen_part_is_no_target(case):
+    model, parts = case.model, case.parts
     config = GraphConfig(nodes="named", names=("h.1.mlp.down_proj:0", "h.0.mlp.c_fc:1"), random_graphs=0)
     graph = make_graph(model, tokenizer(), parts, "the cat", config).graph
     assert {graph.part(i) for i in graph.chosen} == set(config.names)
+
+
+def test_neurons_have_graphs_too_and_no_importance_to_choose_by():
+    model, words = simple_mlp(), tokenizer()
+    sites = [site for site in find_sites(model) if SOURCES["neuron"].fits(site)]
+    neurons = make_parts("neuron", sites).frozen()
+    config = GraphConfig(nodes="strongest", per_site=2)
+    made = make_graph(model, words, neurons, "the cat", config)
+    assert made.identity.worst < 1e-8
+    assert made.graph.record.masked == ()
+    assert made.graph.part(made.graph.chosen[0]).startswith("neuron/")
+    # The neurons of a site are the whole of it: with all of them nothing of it is left over.
+    whole = make_graph(model, words, neurons, "the cat", GraphConfig(nodes="all")).graph
+    left = [n.value for n in whole.nodes if n.kind in ("delta", "unselected")]
+    assert max(map(abs, left)) < 1e-5
+    with pytest.raises(RankOneError, match="neuron parts have no causal importance"):
+        make_graph(model, words, neurons, "the cat", GraphConfig())
+
+
+def test_prompts_that_do_not_fit_are_refused(case):
+    for prompt, said in (("", "empty"), ("cat " * 100, "the model reads 64")):
+        with pytest.raises(RankOneError, match=said):
+            make_graph(case.model, case.words, case.parts, prompt, GraphConfig())
+    with pytest.raises(RankOneError, match=r"no token of this model.*Nearest"):
+        make_graph(case.model, case.words, case.parts, "the cat", GraphConfig(target=" thex"))
+    with pytest.raises(RankOneError, match="ce needs one token"):
+        make_graph(
+            case.model, case.words, case.parts, "the cat", GraphConfig(target='" the"-" cat"', objective="ce")
+        )
+
+
+def test_where_memory_does_not_suffice_it_says_what_to_lower(case, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(build, "all_edges", full)
+    with pytest.raises(RankOneError, match="Shorten the prompt, raise --threshold"):
+        make_graph(case.model, case.words, case.parts, "the cat", GraphConfig(nodes="strongest"))

@@ -1,6 +1,7 @@
 """Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make VERSION`.
 
-Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and labels), and commit the folder;
+Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and
+labels; `0.1-3`: the first with a graph), and commit the folder;
 it is never made again. `expected.json` holds what readers of that version said of them, and test_golden.py asks the readers
 of today.
 """
@@ -22,6 +23,10 @@ from tests.golden.reading import read_all
 from tests.helpers import simple_mlp
 from tests.helpers import tokenizer as small_tokenizer
 
+from rankone.circuits.build import make_graph
+from rankone.circuits.config import GraphConfig
+from rankone.circuits.storage import save_graph
+from rankone.circuits.verification.verify import verified
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import cluster
 from rankone.core.artifact import new_artifact, refuse_existing, write_json
@@ -76,6 +81,7 @@ def make(out: Path) -> None:
     edit = scale_edit(pair, SCALES, description="golden").bind(model)
     edit.save_pretrained(out / "edit", {"scales": SCALES})
     save_parts([make_parts("singular", find_sites(model, ["h.0.mlp.c_fc"]), count=2)], model, out / "parts")
+    _graph(out, model, tokenizer, pair)
     _harvest(out, model, tokenizer, pair)
     _results(out)
     _without_readers(out)
@@ -103,6 +109,12 @@ def _decompositions(out: Path, model):
         measured = evidence() if storage == "float32" else None
         save_decomposition(made, model, out / f"decomposition-{storage}", about, measured, storage)
     return load_decomposition(out / "decomposition-bfloat16", model)[0]
+
+
+def _graph(out: Path, model, tokenizer, pair) -> None:
+    config = GraphConfig(nodes="strongest", per_site=1, random_graphs=1, target=" cat")
+    made = make_graph(model, tokenizer, pair, "the", config)
+    save_graph(made.graph, out / "graph", verified(pair, made, checked=2))
 
 
 def _harvest(out: Path, model, tokenizer, pair) -> None:

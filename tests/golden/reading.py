@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from rankone.circuits.storage import load_graph, require_origin
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.tensors import tensor_hash
@@ -43,7 +44,8 @@ def read_all(folder: Path) -> dict[str, Any]:
         for site, factors in edit.factors.items()
     }
     values |= _harvested(folder, pair, model) | _results(folder)
-    return values | (_later(folder, pair, model) if (folder / "parts").exists() else {})
+    values |= _later(folder, pair, model) if (folder / "parts").exists() else {}
+    return values | (_graph(folder, pair, model) if (folder / "graph").exists() else {})
 
 
 def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
@@ -62,6 +64,21 @@ def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
         },
         "label": [best.label, best.confidence, best.source],
         "components": [[c.component, c.members, c.firings, c.overlap] for c in components.rows[:3]],
+    }
+
+
+def _graph(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
+    graph, account, artifact = load_graph(folder / "graph")
+    require_origin(graph, model, pair, artifact.path)
+    assert account is not None
+    return {
+        "graph": {
+            "prompt": [graph.record.prompt, graph.record.outputs[0].text, graph.record.ids],
+            "nodes": [[graph.name(i), n.kind, n.value, n.importance] for i, n in enumerate(graph.nodes[:5])],
+            "influence": float(graph.influence.sum()),
+            "edges": {rule: [len(e.weight), float(e.weight.sum())] for rule, e in graph.edges.items()},
+            "verified": [account.exact, account.identity_worst, len(account.removals)],
+        }
     }
 
 

@@ -59,6 +59,7 @@ NO_MODEL = (
     "fetch",
     "doctor",
     "push",
+    "graph-export",
 )
 # Their numbers are a recipe's (autocast).
 RECIPE = ("pretrain", "decompose")

@@ -4,59 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.circuits.attribution.cut import Cut, cut
 from rankone.circuits.attribution.edges import Edges, Output, all_edges, probe, row_count
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
-from rankone.circuits.attribution.nodes import (
-    Node,
-    Nodes,
-    Selection,
-    by_importance,
-    everything,
-    named,
-    nodes_of,
-    strongest,
-)
+from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
+from rankone.circuits.attribution.precision import doubled
 from rankone.circuits.attribution.targets import Aim, aims_of
+from rankone.circuits.choosing.choice import chosen
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.graph import Graph, influence, output_weights, scores
-from rankone.circuits.masks import MaskedPrompt, loss_of, masked_logits, masked_row, masked_rows, random_nodes
-from rankone.circuits.masks import masked_prompt as opened_prompt
-from rankone.circuits.optimise import optimised
-from rankone.circuits.records import RULES, GraphRecord, MaskedRow, OptimisedRecord, OutputRecord, Rule
+from rankone.circuits.records import RULES, GraphRecord, OutputRecord, Rule
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import tensor_hash
-from rankone.decomposition.model import Decomposition
 from rankone.models.context import context_length
+from rankone.parts.parts import Parts
 from rankone.parts.target import target_entry
 from rankone.runtime.progress import log, meter
+
+# How far sums may be off, of what flows in, where a saved graph is drawn again on another machine.
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
 class Made:
-    """A graph, its cuts and nodes (for verification), and how well the sum identity holds."""
+    """A graph, the model that its cuts are of, its nodes (for verification), and how well the sum identity holds."""
 
     graph: Graph
+    exact: PreTrainedModel
     cuts: dict[Rule, Cut]
     nodes: Nodes
     identity: IdentityRecord
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Nodes: where, with what importance, how they were fitted, and what the masked model says."""
-
-    selection: Selection
-    importance: Float[Tensor, "t c"]
-    optimised: OptimisedRecord | None
-    masked: tuple[MaskedRow, ...]
 
 
 def prompt_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> Int[Tensor, " t"]:
@@ -73,7 +57,7 @@ def prompt_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, promp
 def make_graph(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    decomposition: Decomposition,
+    parts: Parts,
     prompt: str,
     config: GraphConfig,
 ) -> Made:
@@ -89,15 +73,17 @@ def make_graph(
         )
     ids = prompt_ids(model, tokenizer, prompt)
     try:
-        first = cut(model, ids, "frozen")
+        exact = doubled(model) if config.precision == "float64" else model
+        first = cut(exact, ids, "frozen")
         aims = aims_of(config.target, first.logits[-1], tokenizer)
-        choice = _chosen(model, decomposition, first, ids, config, aims[0])
-        nodes = nodes_of(model, decomposition, first, choice.selection, choice.importance)
+        choice = chosen(model, parts, first, ids, config, aims[0])
+        nodes = nodes_of(exact, parts, first, choice.selection, choice.importance)
         table, seeds = _with_outputs(nodes, first, aims)
-        cuts, edges, identity = _edges(model, ids, first, nodes, table, seeds)
+        cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise RankOneError(
-            "memory does not suffice for this graph. Shorten the prompt, raise --threshold, or take --nodes optimised."
+            "memory does not suffice for this graph. Shorten the prompt, raise --threshold, take --nodes optimised, or "
+            "--precision float32."
         ) from error
     flow = influence(edges["frozen"], output_weights(table), len(table))
     record = GraphRecord(
@@ -105,10 +91,11 @@ def make_graph(
         ids=tuple(ids.tolist()),
         tokens=tuple(str(tokenizer.decode([i])) for i in ids.tolist()),
         model=str(model.name_or_path).rstrip("/").rpartition("/")[2],
-        weights=_weights(model, decomposition),
-        origin=decomposition.origin,
-        parts=parts_hash(decomposition),
+        weights=_weights(model, parts),
+        origin=parts.origin,
+        parts=parts_hash(parts),
         node_set=config.nodes,
+        precision=config.precision,
         threshold=config.threshold,
         outputs=tuple(_output(aim, node) for aim, node in zip(aims, table[-len(aims) :], strict=True)),
         probability=table[-len(aims)].probability,
@@ -119,72 +106,60 @@ def make_graph(
         processor_seconds=time.process_time() - started,
     )
     graph = Graph(record, table, edges, flow, _pattern(cuts, nodes, table, edges["grad"]))
-    return Made(graph, cuts, nodes, identity)
+    return Made(graph, exact, cuts, nodes, identity)
 
 
-def parts_hash(parts: Decomposition) -> str:
+def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
+    """A saved graph drawn anew, of the same nodes and outputs; RankOneError where it does not come out as it was saved."""
+    ids = torch.tensor(graph.record.ids, device=model.device)
+    exact = doubled(model) if graph.record.precision == "float64" else model
+    first = cut(exact, ids, "frozen")
+    columns = {(s, int(n)): i for s in parts.sites for i, n in enumerate(parts.indices[s])}
+    selection = {
+        s: torch.zeros(len(ids), c, dtype=torch.bool) for s, c in zip(parts.sites, parts.counts, strict=True)
+    }
+    importance = {s: torch.zeros(chosen.shape) for s, chosen in selection.items()}
+    for node in (graph.nodes[i] for i in graph.chosen):
+        at = node.position, columns[node.place, node.number]
+        selection[node.place][at], importance[node.place][at] = True, node.importance or 0.0
+    known = any(graph.nodes[i].importance is not None for i in graph.chosen)
+    g = torch.cat([importance[s] for s in parts.sites], dim=1) if known else None
+    nodes = nodes_of(exact, parts, first, selection, g)
+    table, seeds = _with_outputs(nodes, first, graph.aims)
+    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds)
+    _require_same(graph, table, edges)
+    flow = influence(edges["frozen"], output_weights(table), len(table))
+    again = Graph(graph.record, table, edges, flow, _pattern(cuts, nodes, table, edges["grad"]))
+    return Made(again, exact, cuts, nodes, identity)
+
+
+def _require_same(graph: Graph, table: tuple[Node, ...], edges: dict[Rule, Edges]) -> None:
+    """The same nodes, and what flows into each the same but for the rounding of another machine."""
+    kinds = [[(n.kind, n.place, n.position, n.number) for n in nodes] for nodes in (graph.nodes, table)]
+    off = 0.0
+    if kinds[0] == kinds[1]:
+        for rule in RULES:
+            saved, drawn = graph.edges[rule], edges[rule]
+            size = saved.absolute.clamp_min(1e-30)
+            off = max(off, float(((saved.total - drawn.total).abs() / size).max()))
+            off = max(off, float(((saved.absolute - drawn.absolute).abs() / size).max()))
+    if kinds[0] != kinds[1] or off > SAME:
+        raise RankOneError(
+            f"the graph of '{graph.record.prompt}' does not come out as it was saved (sums off by {off:.1e}): it was "
+            "altered, or the model runs differently here. Make it again."
+        )
+
+
+def parts_hash(parts: Parts) -> str:
     """SHA-256 over V and U of all sites."""
     stacked = [tensor_hash(factor) for site in parts.sites for factor in parts.factors(site)]
     return tensor_hash(torch.frombuffer(bytearray("".join(stacked).encode()), dtype=torch.uint8))
 
 
-def _weights(model: PreTrainedModel, parts: Decomposition) -> dict[str, str]:
+def _weights(model: PreTrainedModel, parts: Parts) -> dict[str, str]:
     weights = target_entry(model, parts.sites)["weights"]
     assert isinstance(weights, dict)
     return weights
-
-
-def _chosen(
-    model: PreTrainedModel, parts: Decomposition, first: Cut, ids: Tensor, config: GraphConfig, aim: Aim
-) -> _Choice:
-    if config.objective == "ce" and aim.token is None:
-        raise RankOneError(
-            "the objective ce needs one token as its target: give --objective logit for a contrast."
-        )
-    with opened_prompt(model, parts, ids) as prompt:
-        loss = loss_of(config.objective, prompt.clean, aim)
-        g, record = prompt.importance, None
-        if config.nodes in ("optimised", "ci"):
-            mode = "importance" if config.nodes == "ci" else "stochastic and adversarial"
-            g, record = optimised(prompt, loss, config.fitting(), mode)
-        selection = _selection(parts, first, g, config)
-        kept = torch.cat([selection[s] for s in parts.sites], dim=1).to(g.device)
-        if not kept.any():
-            raise RankOneError("no part is chosen at any position: lower the threshold or the penalty.")
-        weight = g * kept if config.nodes in ("natural", "optimised", "ci") else kept.to(g)
-        rows = masked_rows(prompt, weight, prompt.raw > 0, aim, loss, config.seed)
-        rows += _random_rows(prompt, kept, aim, config)
-    return _Choice(selection, g, record, tuple(rows))
-
-
-def _selection(parts: Decomposition, first: Cut, g: Float[Tensor, "t c"], config: GraphConfig) -> Selection:
-    if config.nodes == "strongest":
-        return strongest(parts, first, config.per_site)
-    if config.nodes == "named":
-        if not config.names:
-            raise RankOneError("--nodes named needs the names: give --names PART,PART,…")
-        return named(parts, config.names, first.length)
-    if config.nodes == "all":
-        return everything(parts, first.length)
-    return by_importance(parts, g, config.threshold if config.nodes == "natural" else 0.0)
-
-
-def _random_rows(
-    prompt: MaskedPrompt, kept: Bool[Tensor, "t c"], aim: Aim, config: GraphConfig
-) -> list[MaskedRow]:
-    """Random graphs of the same counts per site, under binary masks: of the naturally alive, else of all parts."""
-    if not config.random_graphs:
-        return []
-    alive = (prompt.raw > 0).cpu()
-    pool = alive if int(kept.sum()) * 2 <= int(alive.sum()) else torch.ones_like(alive)
-    generator = torch.Generator().manual_seed(config.seed)
-    drawn = [
-        random_nodes(kept.cpu(), pool, prompt.model.decomposition.counts, generator)
-        for _ in range(config.random_graphs)
-    ]
-    loss = loss_of("kl", prompt.clean, aim)
-    logits = [masked_logits(prompt, m.to(prompt.raw), prompt.raw > 0, loss, "binary") for m in drawn]
-    return [masked_row(prompt, "binary", int(kept.sum()), torch.cat(logits), aim, random=True)]
 
 
 def _with_outputs(nodes: Nodes, first: Cut, aims: Sequence[Aim]) -> tuple[tuple[Node, ...], list[Output]]:
@@ -247,10 +222,3 @@ def _output(aim: Aim, node: Node) -> OutputRecord:
         probability=node.probability,
         value=node.value,
     )
-
-
-def relabelled(graph: Graph, labels: dict[str, str]) -> Graph:
-    """The graph with labels of its parts."""
-    wanted = {graph.part(i) for i in graph.chosen}
-    kept = {name: text for name, text in labels.items() if name in wanted}
-    return replace(graph, record=graph.record.model_copy(update={"labels": kept}))

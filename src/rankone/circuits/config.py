@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rankone.circuits.records import NodeSet
+from rankone.circuits.records import NodeSet, Precision
 from rankone.core.config import Config
-from rankone.core.fields import Names
+from rankone.core.fields import Names, PartNames
+
+# Sets of nodes that need causal importances.
+BY_IMPORTANCE: tuple[NodeSet, ...] = ("natural", "optimised", "ci")
 
 
 class OptimiseConfig(Config):
@@ -36,7 +39,10 @@ class GraphConfig(OptimiseConfig):
     )
     threshold: float = Field(0.0, ge=0, lt=1, description="natural: importance above which a part is a node")
     per_site: int = Field(8, gt=0, description="strongest: parts of each site at each position")
-    names: Names = Field((), description="named: the parts that are nodes")
+    names: Annotated[Names, PartNames()] = Field((), description="named: the parts that are nodes")
+    precision: Precision = Field(
+        "float64", description="numbers that edges are added up in; float32 takes half the memory"
+    )
     random_graphs: int = Field(10, ge=0, description="random graphs of the same counts to compare with")
     removed: int = Field(40, ge=2, description="nodes whose removal is measured beside what the graph says")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.nodes import Node
+from rankone.circuits.attribution.targets import Aim
 from rankone.circuits.records import REST, GraphRecord, Rule, Scores
-from rankone.core.errors import RankOneError
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Graph:
         """The output nodes."""
         return [i for i, node in enumerate(self.nodes) if node.kind == "output"]
 
+    @property
+    def aims(self) -> list[Aim]:
+        """The outputs as functions of the logits."""
+        return [Aim(tuple(zip(o.tokens, o.factors, strict=True)), o.text) for o in self.record.outputs]
+
     def name(self, node: int) -> str:
         """`h.3.mlp.down_proj:270 at 4`, or what else a node is."""
         here = self.nodes[node]
@@ -62,30 +67,6 @@ class Graph:
         here = self.nodes[node]
         prefix = f"{self.record.origin}/" if self.record.origin else ""
         return f"{prefix}{here.place}:{here.number}"
-
-    def named(self, text: str) -> list[int]:
-        """Nodes of `PART@POSITION` or of `PART` at all positions; RankOneError where the graph has none."""
-        part, at, position = text.rpartition("@")
-        part, at_position = (part, position) if at else (text, "")
-        hits = [
-            i
-            for i in self.chosen
-            if self.part(i) == part and (not at_position or str(self.nodes[i].position) == at_position)
-        ]
-        if not hits:
-            some = sorted({self.part(i) for i in self.chosen})[:3]
-            raise RankOneError(
-                f"the graph has no node '{text}'. Write PART or PART@POSITION; it has {', '.join(some)}, …"
-            )
-        return hits
-
-    def mask(self, columns: dict[tuple[str, int], int], total: int) -> Bool[Tensor, "t c"]:
-        """Where its nodes are, over all parts in their order; columns: (site, number) → column."""
-        chosen = torch.zeros(self.length, total, dtype=torch.bool)
-        for i in self.chosen:
-            node = self.nodes[i]
-            chosen[node.position, columns[node.place, node.number]] = True
-        return chosen
 
 
 def shares(edges: Edges) -> Float[Tensor, " n"]:
@@ -140,6 +121,8 @@ def scores(nodes: Sequence[Node], edges: Edges) -> Scores:
     return Scores(replacement=tokens / max(tokens + rest, 1e-300), completeness=explained)
 
 
-def positions(nodes: Sequence[Node]) -> Int[Tensor, " nodes"]:
-    """Position of every node."""
-    return torch.tensor([n.position for n in nodes])
+def relabelled(graph: Graph, labels: dict[str, str]) -> Graph:
+    """The graph with labels of its parts."""
+    wanted = {graph.part(i) for i in graph.chosen}
+    kept = {name: text for name, text in labels.items() if name in wanted}
+    return replace(graph, record=graph.record.model_copy(update={"labels": kept}))

@@ -24,6 +24,7 @@ Kind = Literal[
 # What a graph does not explain.
 REST: tuple[Kind, ...] = ("unselected", "delta", "undecomposed")
 NodeSet = Literal["natural", "optimised", "ci", "strongest", "all", "named"]
+Precision = Literal["float64", "float32"]
 MaskMode = Literal["importance", "binary", "stochastic", "adversarial", "adversarial, all sources"]
 
 
@@ -90,6 +91,7 @@ class GraphRecord(Record):
     parts: str = Field(description="SHA-256 over V and U of the parts")
     node_set: NodeSet
     threshold: float = 0.0
+    precision: Precision = "float64"
     outputs: tuple[OutputRecord, ...]
     probability: float | None
     optimised: OptimisedRecord | None = None

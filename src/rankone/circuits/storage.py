@@ -19,7 +19,7 @@ from rankone.circuits.records import RULES, GraphRecord, Kind, Rule, Verificatio
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json, write_text
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
-from rankone.decomposition.model import Decomposition
+from rankone.parts.parts import Parts
 from rankone.parts.target import require_target
 
 KIND = "graph"
@@ -60,11 +60,13 @@ def load_graph(path: Path | str) -> tuple[Graph, Verification | None, Artifact]:
         return Graph(record, nodes, edges, flow, pattern), verified, artifact
 
 
-def require_origin(graph: Graph, model: PreTrainedModel, parts: Decomposition, path: Path | str) -> None:
+def require_origin(graph: Graph, model: PreTrainedModel, parts: Parts, path: Path | str) -> None:
     """RankOneError unless the graph is of this model and these parts."""
     require_target(model, graph.record.model, graph.record.weights, path)
     if graph.record.origin != parts.origin or graph.record.parts != parts_hash(parts):
-        raise RankOneError(f"'{path}' is a graph of another decomposition: give the one it was made with.")
+        raise RankOneError(
+            f"'{path}' is a graph of other parts: give the --decomposition, or --parts, it was made with."
+        )
 
 
 def _node_table(graph: Graph) -> pa.Table:

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Annotated, cast
 
 import typer
+from typer.core import TyperGroup
 
 from rankone.cli.command import command_of
 from rankone.cli.studio import studio
@@ -21,7 +22,19 @@ from rankone.verbs.table import VERBS
 # What the parser raises for words it cannot read.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
+
+class _Commands(TyperGroup):
+    """A command of two words may be written with a space for its dash: `graph verify` is `graph-verify`."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, object, list[str]]:  # pyright: ignore
+        joined = "-".join(args[:2])
+        if len(args) > 1 and joined in self.commands:
+            args = [joined, *args[2:]]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -39,12 +39,18 @@ def command_of(verb: Verb[Request, Reply]) -> Callable[..., None]:
         if reply.exit_status:
             raise typer.Exit(reply.exit_status)
 
-    parameters = sorted(_parameters(verb), key=lambda p: p.default is not inspect.Parameter.empty)
+    parameters = sorted(_parameters(verb), key=lambda p: _rank(verb, p))
     body.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     body.__annotations__ = {p.name: p.annotation for p in parameters}
     body.__name__ = verb.name.replace("-", "_")
     body.__doc__ = inspect.getdoc(verb.run)
     return body
+
+
+def _rank(verb: Verb[Request, Reply], parameter: inspect.Parameter) -> int:
+    """What a verb works on, where it must be named, comes before what is asked of it; then what may be left out."""
+    needed = parameter.default is inspect.Parameter.empty
+    return (0 if parameter.name == verb.first else 1) if needed else 2
 
 
 def _parameters(verb: Verb[Request, Reply]) -> Iterator[inspect.Parameter]:

@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rankone.answers.requests import Answer
+from rankone.circuits.asking.relations import AttributionsReply, QkReply
+from rankone.circuits.asking.replies import (
+    GraphExportReply,
+    GraphInterveneReply,
+    GraphReply,
+    GraphVerifyReply,
+)
 from rankone.doctor.requests import DoctorReply
 from rankone.edits.finding.found import Found
 from rankone.edits.projection.requests import ProjectReply
@@ -334,6 +341,102 @@ class Methods(Asking):
     ) -> SideEffectsReply:
         """Ask a set of prompts before and after an edit, and count the answers that degenerate."""
         return self._ask(SideEffectsReply, "side-effects", locals())
+
+    def graph(
+        self,
+        prompt: str,
+        *,
+        objective: Literal["kl", "ce", "logit"] = "kl",
+        penalty: float = 0.1,
+        steps: int = 100,
+        learning_rate: float = 0.1,
+        seed: int = 0,
+        target: str | None = None,
+        nodes: Literal["natural", "optimised", "ci", "strongest", "all", "named"] = "natural",
+        threshold: float = 0.0,
+        per_site: int = 8,
+        names: str | Sequence[str] = (),
+        precision: Literal["float64", "float32"] = "float64",
+        random_graphs: int = 10,
+        removed: int = 40,
+        source: str | None = None,
+        rule: Literal["frozen", "grad"] = "frozen",
+        top: int = 12,
+        unverified: bool = False,
+        seeds: int = 0,
+        paraphrase: str | None = None,
+        out: Path | str | None = None,
+    ) -> GraphReply:
+        """Draw which parts lead from a prompt to the next token, check the drawing, and say how far to trust it."""
+        return self._ask(GraphReply, "graph", locals())
+
+    def graph_verify(
+        self,
+        graph: Path | str,
+        *,
+        removed: int = 40,
+        seed: int = 0,
+    ) -> GraphVerifyReply:
+        """Draw a saved graph again, check it against forwards of the model, and keep the verdict beside it."""
+        return self._ask(GraphVerifyReply, "graph-verify", locals())
+
+    def graph_intervene(
+        self,
+        graph: Path | str,
+        *,
+        keep: str | Sequence[str] = (),
+        drop: str | Sequence[str] = (),
+        scale: Mapping[str, float] = {},
+        prompt: str | None = None,
+        continue_: int = 0,
+        seed: int = 0,
+    ) -> GraphInterveneReply:
+        """Take nodes of a saved graph out, scale them, or keep them alone: what it foretells beside what happens."""
+        return self._ask(GraphInterveneReply, "graph-intervene", locals())
+
+    def graph_export(
+        self,
+        graph: Path | str,
+        *,
+        viewer: Path | str | None = None,
+        neuronpedia: Path | str | None = None,
+        page: Path | str | None = None,
+        rule: Literal["frozen", "grad"] = "frozen",
+        nodes: int = 120,
+        edges: int = 6000,
+        scan: str | None = None,
+        features: str | None = None,
+    ) -> GraphExportReply:
+        """Write a saved graph as a page of its own, for circuit-tracer's viewer, or in Neuronpedia's flavour."""
+        return self._ask(GraphExportReply, "graph-export", locals())
+
+    def qk(
+        self,
+        layer: int,
+        *,
+        prompt: str | None = None,
+        domains: str | Sequence[str] = (),
+        tokens: int = 2000,
+        distances: int = 8,
+        top: int = 12,
+        out: Path | str | None = None,
+    ) -> QkReply:
+        """Show which pairs of query and key parts make a layer's attention look where, over text or on one prompt."""
+        return self._ask(QkReply, "qk", locals())
+
+    def attributions(
+        self,
+        parts: str | Sequence[str],
+        *,
+        domains: str | Sequence[str] = (),
+        tokens: int = 320,
+        length: int = 32,
+        rule: Literal["frozen", "grad"] = "frozen",
+        top: int = 12,
+        out: Path | str | None = None,
+    ) -> AttributionsReply:
+        """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
+        return self._ask(AttributionsReply, "attributions", locals())
 
     def edit(
         self,

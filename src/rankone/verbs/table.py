@@ -21,6 +21,7 @@ from rankone.verbs import (
     reading,
     sharing,
 )
+from rankone.verbs.circuits import relating, tracing
 from rankone.verbs.verb import Verb
 
 THEMES = (
@@ -30,6 +31,8 @@ THEMES = (
     labelling,
     reading,
     finding,
+    tracing,
+    relating,
     editing,
     adapting,
     sharing,

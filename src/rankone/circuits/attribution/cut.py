@@ -31,7 +31,7 @@ class Cut:
     leaves: [1, T, d] (or [T, d]) by name, in the order in which they were written: sites by module path, embeddings by
     module path, biases of norms and heads by parameter. inputs: what each site reads, with its graph. logits: [T, vocab].
     embeddings, biases: which leaves are those. noted, held: operations, as RuleMode has them;
-    tape: what was held constant, in order.
+    tape: what was held constant, in order; attended: queries and keys as they meet, layer after layer.
     """
 
     rule: Rule
@@ -43,6 +43,7 @@ class Cut:
     noted: tuple[str, ...]
     held: tuple[str, ...]
     tape: tuple[Tensor, ...]
+    attended: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
     def length(self) -> int:
@@ -121,6 +122,7 @@ def cut(
         tuple(mode.noted),
         tuple(mode.held),
         tuple(mode.constant.tape),
+        tuple(mode.attended),
     )
 
 

@@ -8,7 +8,7 @@ activation functions are f(h)/h, of a product of two live tensors each gets half
 
 A bias that an operation adds (a layer norm's, an output layer's) becomes a leaf of its own by either rule. Operations are
 caught by name as PyTorch is asked for them; those that are neither linear nor known are noted, and the sum identity says
-whether they matter.
+whether they matter. A model in float64 stays in it: casts to narrower numbers are left out, by either rule.
 """
 
 from __future__ import annotations
@@ -144,6 +144,8 @@ _LINEAR = {
     ),
 }
 _PRODUCTS = {"mul", "multiply"}
+# What norms do to compute in fp32 whatever the model's numbers are.
+_CASTS = {"float", "half", "bfloat16", "to", "type", "type_as"}
 
 
 def activation_modules(model: nn.Module) -> list[nn.Module]:
@@ -157,7 +159,8 @@ class RuleMode(TorchFunctionMode):
     """A rule in force while a forward runs. names: of parameters, by id, to name the biases that become leaves.
 
     biases: leaf of each bias as it was added, by name. noted: operations on live tensors that are neither linear nor
-    known, by name, in order; held: known ones that hold only where their result is a scale or a pattern.
+    known, by name, in order; held: known ones that hold only where their result is a scale or a pattern. attended: queries
+    and keys [1, heads, T, d] as they meet, by the frozen rule, layer after layer; of keys there may be fewer heads.
     """
 
     def __init__(self, rule: Rule, names: Mapping[int, str], tape: Iterable[Tensor] | None = None) -> None:
@@ -169,6 +172,7 @@ class RuleMode(TorchFunctionMode):
         self.biases: dict[str, Tensor] = {}
         self.noted: list[str] = []
         self.held: list[str] = []
+        self.attended: list[tuple[Tensor, Tensor]] = []
 
     def __torch_function__(
         self,
@@ -183,6 +187,11 @@ class RuleMode(TorchFunctionMode):
         name = _name(func)
         if self.paused or not _live([*args, *kwargs.values()]):
             return func(*args, **kwargs)
+        if name in _CASTS and args[0].dtype == torch.float64:
+            cast = func(*args, **kwargs)
+            return args[0] if cast.dtype.is_floating_point else cast
+        if name == "softmax" and args[0].dtype == torch.float64:
+            kwargs = {**kwargs, "dtype": None}
         if name in ("linear", "addmm", "layer_norm", "rms_norm", "scaled_dot_product_attention"):
             return getattr(self, f"_{name}")(*args, **kwargs)
         if self.rule == "grad":
@@ -206,6 +215,8 @@ class RuleMode(TorchFunctionMode):
             return func(one, self.constant(other), *args[2:], **kwargs)
         if both and name in ("matmul", "bmm", "mm", "einsum"):
             self._note(self.held, f"{name} of two live tensors")
+            if one.ndim == 4 and name == "matmul":
+                self.attended.append((one, other.transpose(-2, -1)))
         result = func(*args, **kwargs)
         if name not in _LINEAR and _live([result]):
             self._note(self.noted, name)
@@ -279,6 +290,8 @@ class RuleMode(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         del dropout_p  # the model is in eval mode
+        if self.rule == "frozen":
+            self.attended.append((query, key))
         if enable_gqa:
             groups = query.shape[-3] // key.shape[-3]
             key, value = (side.repeat_interleave(groups, -3) for side in (key, value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rankone.circuits.attribution.cut import Cut, cut
 from rankone.circuits.attribution.edges import probe
@@ -35,14 +34,14 @@ def changed(made: Made, node: int, factor: float, rule: Rule = "grad") -> dict[s
     return {**given, here.place: moved}
 
 
-def linearity(model: PreTrainedModel, made: Made, sampled: list[int]) -> float:
+def linearity(made: Made, sampled: list[int]) -> float:
     """Double a source with all constants held and all other writes as they were: how far the change of any chosen read
     value or output is from the source's edge, of the largest change; the worst over the sampled sources."""
-    ids = torch.tensor(made.graph.record.ids, device=model.device)
+    ids = torch.tensor(made.graph.record.ids, device=made.exact.device)
     edges, first = made.graph.edges["frozen"], made.cuts["frozen"]
     worst = 0.0
     for node in sampled:
-        again = cut(model, ids, "frozen", changed(made, node, 2.0, "frozen"), first.tape)
+        again = cut(made.exact, ids, "frozen", changed(made, node, 2.0, "frozen"), first.tape)
         moved = values(made, again).double() - values(made, first).double()
         column = torch.zeros(len(made.graph.nodes), dtype=torch.float64)
         here = edges.source == node
@@ -53,14 +52,15 @@ def linearity(model: PreTrainedModel, made: Made, sampled: list[int]) -> float:
     return worst
 
 
-def differences(model: PreTrainedModel, made: Made, sampled: list[int], step: float = 1e-2) -> float:
+def differences(made: Made, sampled: list[int], step: float = 1e-2) -> float:
     """Central differences of every chosen read value under a change of one source, all other writes as they were, against
     `grad` edges; worst over the sampled sources, of the largest edge from each."""
-    ids = torch.tensor(made.graph.record.ids, device=model.device)
+    ids = torch.tensor(made.graph.record.ids, device=made.exact.device)
     edges, worst = made.graph.edges["grad"], 0.0
     for node in sampled:
         up, down = (
-            values(made, cut(model, ids, "grad", changed(made, node, 1 + s))).double() for s in (step, -step)
+            values(made, cut(made.exact, ids, "grad", changed(made, node, 1 + s))).double()
+            for s in (step, -step)
         )
         slope = (up - down) / (2 * step)
         column = torch.zeros(len(made.graph.nodes), dtype=torch.float64)
@@ -85,13 +85,15 @@ def values(made: Made, again: Cut) -> Tensor:
     return value
 
 
-def connectivity(model: PreTrainedModel, made: Made, seed: int = 0) -> int:
+def connectivity(made: Made, seed: int = 0) -> int:
     """Pairs (site, what it reads) in which this prompt differs from one of random tokens, over both rules."""
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(vocabulary_size(model), (made.graph.length,), generator=generator).to(model.device)
+    ids = torch.randint(vocabulary_size(made.exact), (made.graph.length,), generator=generator).to(
+        made.exact.device
+    )
     different = 0
     for rule, here in made.cuts.items():
-        other = cut(model, ids, rule)
+        other = cut(made.exact, ids, rule)
         for site in made.nodes.targets:
             different += len(set(probe(here, site).leaves) ^ set(probe(other, site, seed + 1).leaves))
     return different
@@ -108,11 +110,11 @@ def backwards(graph: Graph) -> int:
     return count
 
 
-def extension(model: PreTrainedModel, made: Made, seed: int = 0) -> float:
+def extension(made: Made, seed: int = 0) -> float:
     """Largest relative change of what any site reads where a token is added after the target position."""
-    ids = torch.tensor(made.graph.record.ids, device=model.device)
-    more: Int[Tensor, " t"] = torch.cat([ids, ids.new_tensor([(seed + 7) % vocabulary_size(model)])])
-    longer, first = cut(model, more, "frozen"), made.cuts["frozen"]
+    ids = torch.tensor(made.graph.record.ids, device=made.exact.device)
+    more: Int[Tensor, " t"] = torch.cat([ids, ids.new_tensor([(seed + 7) % vocabulary_size(made.exact)])])
+    longer, first = cut(made.exact, more, "frozen"), made.cuts["frozen"]
     worst = 0.0
     for site in made.nodes.targets:
         before, after = first.read(site), longer.read(site)[:-1]

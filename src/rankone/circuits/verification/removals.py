@@ -5,42 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rankone.circuits.attribution.cut import cut
 from rankone.circuits.build import Made
+from rankone.circuits.effects import direct_effects, total_effects
 from rankone.circuits.graph import Graph
 from rankone.circuits.intervene import Change, changed_logits
 from rankone.circuits.records import RULES, Agreement, Removal, Rule
 from rankone.circuits.verification.cuts import changed, values
-from rankone.decomposition.model import Decomposition
-
-
-def total_effects(graph: Graph, rule: Rule, output: int) -> Float[Tensor, " nodes"]:
-    """What each node adds to an output through all paths of the graph: an intermediate passes on its incoming edge as a
-    share of its own value. Rest nodes are held."""
-    edges = graph.edges[rule]
-    total = torch.zeros(len(graph.nodes), dtype=torch.float64)
-    value = torch.tensor([n.value for n in graph.nodes], dtype=torch.float64)
-    bounds = torch.searchsorted(edges.target, torch.arange(len(graph.nodes) + 1))
-    total[output] = value[output]
-    for node in edges.target.unique().flip(0).tolist():
-        if total[node] == 0 or abs(float(value[node])) < 1e-12:
-            continue
-        part = slice(int(bounds[node]), int(bounds[node + 1]))
-        total.index_add_(0, edges.source[part], edges.weight[part].double() * (total[node] / value[node]))
-    return total
-
-
-def direct_effects(graph: Graph, rule: Rule, output: int) -> Float[Tensor, " nodes"]:
-    """Edges into an output, by source."""
-    edges = graph.edges[rule]
-    here = edges.target == output
-    effect = torch.zeros(len(graph.nodes), dtype=torch.float64)
-    effect[edges.source[here]] = edges.weight[here].double()
-    return effect
+from rankone.parts.parts import Parts
 
 
 def sampled_nodes(graph: Graph, count: int, seed: int = 0) -> list[int]:
@@ -54,22 +28,18 @@ def sampled_nodes(graph: Graph, count: int, seed: int = 0) -> list[int]:
     return first + [rest[i] for i in picked]
 
 
-def removals(model: PreTrainedModel, parts: Decomposition, made: Made, nodes: Sequence[int]) -> list[Removal]:
+def removals(parts: Parts, made: Made, nodes: Sequence[int]) -> list[Removal]:
     """Each node removed alone, measured at the first output."""
     graph = made.graph
-    output, ids = graph.outputs[0], torch.tensor(graph.record.ids, device=model.device)
+    output, ids = graph.outputs[0], torch.tensor(graph.record.ids, device=made.exact.device)
     said = {rule: (direct_effects(graph, rule, output), total_effects(graph, rule, output)) for rule in RULES}
     base = float(values(made, made.cuts["grad"])[output])
-    seed = torch.zeros(made.cuts["grad"].logits.shape[1], dtype=torch.float64)
-    record = graph.record.outputs[0]
-    for token, factor in zip(record.tokens, record.factors, strict=True):
-        seed[token] += factor
-    seed -= seed.mean()
+    seed = graph.aims[0].seed(made.cuts["grad"].logits.shape[1])
     rows = []
     for node in nodes:
-        held = values(made, cut(model, ids, "grad", changed(made, node, 0.0)))
+        held = values(made, cut(made.exact, ids, "grad", changed(made, node, 0.0)))
         here = graph.nodes[node]
-        run = changed_logits(model, parts, ids, [Change(graph.part(node), 0.0, (here.position,))])[-1]
+        run = changed_logits(made.exact, parts, ids, [Change(graph.part(node), 0.0, (here.position,))])[-1]
         rows.append(
             Removal(
                 node=node,

@@ -6,24 +6,22 @@ import time
 from dataclasses import replace
 
 import torch
-from transformers import PreTrainedModel
 
-from rankone.circuits.attribution.targets import Aim
 from rankone.circuits.build import Made
+from rankone.circuits.choosing.masks import masked_row
 from rankone.circuits.graph import Graph, scores
-from rankone.circuits.masks import masked_prompt, masked_row
+from rankone.circuits.intervene import Change, changed_logits
 from rankone.circuits.records import REST, MaskedRow, Scores, StabilityRow, Verification
 from rankone.circuits.verification import cuts
 from rankone.circuits.verification.removals import agreement, removals, sampled_nodes
-from rankone.decomposition.model import Decomposition
+from rankone.parts.parts import Parts
 
 # Sources that are doubled, and moved, in the checks of edges against forwards.
 SAMPLED = 8
 
 
 def verified(
-    model: PreTrainedModel,
-    parts: Decomposition,
+    parts: Parts,
     made: Made,
     checked: int = 40,
     seed: int = 0,
@@ -34,21 +32,21 @@ def verified(
     graph = made.graph
     sampled = sampled_nodes(graph, SAMPLED, seed)
     rests = [i for i, n in enumerate(graph.nodes) if n.kind in (*REST, "embedding", "bias")][: SAMPLED // 2]
-    rows = removals(model, parts, made, sampled_nodes(graph, checked, seed))
+    rows = removals(parts, made, sampled_nodes(graph, checked, seed))
     return Verification(
         identity_targets=made.identity.targets,
         identity_worst=made.identity.worst,
         identity_beyond_rounding=made.identity.worst_beyond_rounding,
         identity_over=made.identity.over_tolerance,
-        linearity=cuts.linearity(model, made, [*sampled, *rests]),
-        difference=cuts.differences(model, made, sampled),
-        connectivity=cuts.connectivity(model, made, seed),
+        linearity=cuts.linearity(made, [*sampled, *rests]),
+        difference=cuts.differences(made, sampled),
+        connectivity=cuts.connectivity(made, seed),
         causality=cuts.backwards(graph),
-        extension=cuts.extension(model, made, seed),
+        extension=cuts.extension(made, seed),
         scores=graph.record.scores,
         scores_fewer=_fewer(graph),
         masked=graph.record.masked,
-        dropped_all=_dropped(model, parts, graph),
+        dropped_all=_dropped(parts, made),
         removals=tuple(rows),
         agreement=tuple(agreement(rows)),
         stability=stability,
@@ -67,15 +65,14 @@ def _fewer(graph: Graph) -> Scores:
     return scores(nodes, fewer)
 
 
-def _dropped(model: PreTrainedModel, parts: Decomposition, graph: Graph) -> MaskedRow:
+def _dropped(parts: Parts, made: Made) -> MaskedRow:
     """All nodes out of the target at their positions, everything else in place."""
-    ids = torch.tensor(graph.record.ids, device=model.device)
-    columns = {
-        (s, int(n)): i for i, (s, n) in enumerate((s, n) for s in parts.sites for n in parts.indices[s])
-    }
-    mask = ~graph.mask(columns, parts.total)
-    record = graph.record.outputs[0]
-    aim = Aim(tuple(zip(record.tokens, record.factors, strict=True)), record.text)
-    with masked_prompt(model, parts, ids) as prompt, torch.no_grad():
-        logits = prompt.logits(mask.unsqueeze(0).to(prompt.raw), prompt.untouched())
-        return masked_row(prompt, "binary", len(graph.chosen), logits, aim)
+    graph = made.graph
+    places: dict[str, list[int]] = {}
+    for i in graph.chosen:
+        places.setdefault(graph.part(i), []).append(graph.nodes[i].position)
+    changes = [Change(name, 0.0, tuple(positions)) for name, positions in places.items()]
+    ids = torch.tensor(graph.record.ids, device=made.exact.device)
+    logits = changed_logits(made.exact, parts, ids, changes)[-1:]
+    clean = made.cuts["frozen"].logits[-1].detach()
+    return masked_row(clean, "binary", len(graph.chosen), logits, graph.aims[0])

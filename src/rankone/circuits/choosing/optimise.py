@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rankone.circuits.choosing.masks import Loss, MaskedPrompt, adversarial_sources, stochastic_logits
 from rankone.circuits.config import OptimiseConfig
-from rankone.circuits.masks import Loss, MaskedPrompt, adversarial_sources, stochastic_logits
 from rankone.circuits.records import OptimisedRecord
 from rankone.decomposition.masking.squash import lower, upper
 from rankone.runtime.progress import meter

@@ -122,7 +122,7 @@ def masked_rows(
     rows = []
     for masks in ("importance", "binary", "stochastic", "adversarial", "adversarial, all sources"):
         logits = masked_logits(prompt, g, alive, loss, masks, seed)
-        rows.append(masked_row(prompt, masks, int((g > 0).sum()), logits, aim))
+        rows.append(masked_row(prompt.clean, masks, int((g > 0).sum()), logits, aim))
     return rows
 
 
@@ -151,7 +151,7 @@ def masked_logits(
 
 
 def masked_row(
-    prompt: MaskedPrompt,
+    clean: Float[Tensor, " vocab"],
     masks: MaskMode,
     nodes: int,
     logits: Float[Tensor, "draws vocab"],
@@ -160,7 +160,7 @@ def masked_row(
 ) -> MaskedRow:
     """Mean over draws; of the adversary's restarts the worst, by KL."""
     wide = logits.detach().double()
-    kl = kl_per_position(prompt.clean.double().expand_as(wide), wide)
+    kl = kl_per_position(clean.double().expand_as(wide), wide)
     value = wide @ aim.seed(wide.shape[1]).to(wide)
     chance = None if aim.token is None else wide.softmax(-1)[:, aim.token]
     if masks.startswith("adversarial") and not random:

@@ -1,0 +1,277 @@
+"""What the verbs of graphs answer; importable without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankone.circuits.records import Agreement, Kind, MaskedRow, OutputRecord, Rule, Scores, Verification
+from rankone.render.columns import TOKEN, Column
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+
+
+class NodeRow(Reply):
+    """One node. influence: on the outputs through all paths, frozen rule; effect: its edge into the first output, by the
+    rule that was asked for."""
+
+    name: str
+    token: str
+    label: str | None
+    importance: float | None
+    influence: float
+    effect: float
+
+
+class RestRow(Reply):
+    """All nodes of a kind: how many, and their influence as a share of all."""
+
+    kind: Kind
+    nodes: int
+    influence: float
+
+
+class GraphReply(Reply):
+    """A graph in figures; the whole of it is the artefact."""
+
+    prompt: str
+    tokens: tuple[str, ...]
+    outputs: tuple[OutputRecord, ...]
+    rule: Rule
+    edges: dict[Rule, int]
+    scores: Scores
+    kinds: tuple[RestRow, ...]
+    nodes: tuple[NodeRow, ...]
+    masked: tuple[MaskedRow, ...]
+    verification: Verification | None
+    trust: str
+    processor_seconds: float
+    out: Path | None = None
+
+    def tables(self) -> Sequence[Table]:
+        """Strongest nodes, what is in the graph, its nodes alone under masks, foretold beside measured."""
+        tables = [self._nodes(), self._kinds()]
+        if self.masked:
+            tables.append(masked_table(self.masked, self.outputs[0].text))
+        if self.verification is not None:
+            tables.append(agreement_table(self.verification.agreement))
+            if self.verification.stability:
+                tables.append(stability_table(self.verification))
+        return tables
+
+    def lines(self) -> Sequence[str]:
+        """Trust, and where the graph is."""
+        where = (
+            (f"graph: {self.out}; look: rankone graph export {self.out} --page graph.html",)
+            if self.out is not None
+            else ("Saved nowhere: --out DIR keeps it.",)
+        )
+        return (self.trust, *where)
+
+    def _nodes(self) -> Table:
+        labelled = any(row.label for row in self.nodes)
+        columns = [
+            Column("node", key=True),
+            Column("token", TOKEN, priority=2),
+            *([Column("label", priority=0)] if labelled else []),
+            Column("importance", ".2f"),
+            Column("influence", ".2%", priority=3),
+            Column(f"edge to {self.outputs[0].text}", "+.3f", priority=3),
+        ]
+        rows = [
+            [r.name, r.token, *([r.label] if labelled else []), r.importance, r.influence, r.effect]
+            for r in self.nodes
+        ]
+        said = ", ".join(
+            f"{o.text} " + (f"(p {o.probability:.3f})" if o.probability is not None else f"({o.value:+.2f})")
+            for o in self.outputs[:4]
+        )
+        caption = f"influence: on {said}, through all paths (frozen rule); edge: {self.rule} rule, logits"
+        return Table.of(f"What leads from “{self.prompt}” to the next token", columns, rows, caption)
+
+    def _kinds(self) -> Table:
+        rows = [[r.kind, r.nodes, r.influence] for r in self.kinds]
+        columns = [Column("kind", key=True), Column("nodes", ","), Column("influence", ".1%")]
+        counts = " and ".join(f"{n:,} ({rule})" for rule, n in self.edges.items())
+        caption = (
+            f"{counts} edges; replacement {self.scores.replacement:.2f}, completeness {self.scores.completeness:.2f} "
+            "(frozen rule; 1 where nothing is left unexplained)"
+        )
+        return Table.of("What is in the graph", columns, rows, caption)
+
+
+class GraphVerifyReply(Reply):
+    """What the checks of a saved graph say."""
+
+    graph: Path
+    verification: Verification
+    trust: str
+
+    def tables(self) -> Sequence[Table]:
+        """Every check, then foretold beside measured."""
+        return (checks_table(self.verification), agreement_table(self.verification.agreement))
+
+    def lines(self) -> Sequence[str]:
+        """Trust, and where it stands."""
+        return (self.trust, f"kept in {self.graph}/verification.json")
+
+
+class Outcome(Reply):
+    """One output under changes. predicted_direct: edges into it; predicted: through all paths; happened: its value less what
+    it was; probabilities None for a contrast."""
+
+    text: str
+    before: float
+    predicted_direct: dict[Rule, float]
+    predicted: dict[Rule, float]
+    happened: float
+    probability: float | None
+    probability_after: float | None
+
+
+class Likely(Reply):
+    """A token that the model may give next, before and after."""
+
+    token: str
+    before: float
+    after: float
+
+
+class GraphInterveneReply(Reply):
+    """What a graph foretold of a change, beside what happened; or what the model says with some nodes alone."""
+
+    graph: Path
+    places: tuple[str, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    likely: tuple[Likely, ...] = ()
+    kept: tuple[MaskedRow, ...] = ()
+    before: str | None = None
+    after: str | None = None
+    edit: str | None = None
+    trust: str
+
+    def tables(self) -> Sequence[Table]:
+        """Foretold beside happened and the likeliest tokens; or the rows under masks."""
+        if self.kept:
+            return (masked_table(self.kept, self.places[0]),)
+        columns = [
+            Column("output", key=True),
+            Column("was", "+.3f", priority=2),
+            Column("frozen says", "+.3f", priority=3),
+            Column("grad says", "+.3f", priority=3),
+            Column("happened", "+.3f", priority=4),
+            Column("p", ".3f", priority=4),
+            Column("p after", ".3f", priority=4),
+        ]
+        rows = [
+            [
+                o.text,
+                o.before,
+                o.predicted["frozen"],
+                o.predicted["grad"],
+                o.happened,
+                o.probability,
+                o.probability_after,
+            ]
+            for o in self.outcomes
+        ]
+        caption = "change of the output's value (centred logit, or contrast), through all paths"
+        likely = [[r.token, r.before, r.after] for r in self.likely]
+        names = [Column("token", TOKEN, key=True), Column("before", ".3f"), Column("after", ".3f")]
+        return (
+            Table.of("Foretold beside happened", columns, rows, caption),
+            Table.of("Likeliest next tokens", names, likely),
+        )
+
+    def lines(self) -> Sequence[str]:
+        """How it goes on, and how it becomes an edit."""
+        went = [] if self.before is None else [f"before: {self.before}", f"after:  {self.after}"]
+        return (*went, *([] if self.edit is None else [f"as an edit: {self.edit}"]), self.trust)
+
+
+class GraphExportReply(Reply):
+    """What was written, how much of the graph it shows, and how to open it."""
+
+    graph: Path
+    written: dict[str, Path]
+    shown: int
+    nodes: int
+    edges_shown: int
+    edges: int
+    influence_shown: float
+    opened: tuple[str, ...]
+    trust: str
+
+    def tables(self) -> Sequence[Table]:
+        """One row per format."""
+        rows = [[what, str(path)] for what, path in self.written.items()]
+        caption = (
+            f"{self.shown:,} of {self.nodes:,} nodes with {self.influence_shown:.0%} of the influence, "
+            f"{self.edges_shown:,} of {self.edges:,} edges"
+        )
+        return (Table.of("Written", ["as", "where"], rows, caption),)
+
+    def lines(self) -> Sequence[str]:
+        """How each is opened, and trust."""
+        return (*self.opened, self.trust)
+
+
+def masked_table(rows: Sequence[MaskedRow], what: str) -> Table:
+    """What the model says with nodes alone."""
+    columns = [
+        Column("masks", key=True),
+        Column("nodes", ",", priority=2),
+        Column("p", ".3f", priority=3),
+        Column("± sd", ".3f", priority=0),
+        Column("KL", ".3f", priority=2),
+        Column("value", "+.2f"),
+    ]
+    values = [
+        ["random graphs" if r.random else r.masks, r.nodes, r.probability, r.probability_sd, r.kl, r.value]
+        for r in rows
+    ]
+    caption = (
+        f"p and value of {what}; KL from the model's own prediction, nats; adversary: the worst of its starts"
+    )
+    return Table.of("With its nodes alone", columns, values, caption)
+
+
+def agreement_table(rows: Sequence[Agreement]) -> Table:
+    """What the graph says of removing a node beside what happens."""
+    columns = [
+        Column("rule", key=True),
+        Column("effect"),
+        Column("nodes", ","),
+        Column("r", ".2f"),
+        Column("slope", ".2f"),
+        Column("signs", ".0%"),
+    ]
+    values = [[r.rule, r.effect, r.nodes, r.pearson, r.slope, r.signs] for r in rows]
+    caption = "nodes removed one at a time; slope of measured on foretold; direct: all other matrices write what they wrote"
+    return Table.of("Foretold beside measured", columns, values, caption)
+
+
+def checks_table(v: Verification) -> Table:
+    """Every check that should be exact."""
+    rows = [
+        ["what flows in is the value (frozen), worst share of Σ|in|", v.identity_worst, 1e-5],
+        ["a doubled source moves every reader by its edge (frozen)", v.linearity, 1e-3],
+        ["central differences are the edges (grad)", v.difference, 2e-2],
+        ["pairs of sites that a random prompt lacks or adds", v.connectivity, 0],
+        ["edges backwards in time or depth", v.causality, 0],
+        ["change of what is read by a token added after the target", v.extension, 1e-3],
+    ]
+    columns = [Column("check", key=True), Column("off by", ".1e"), Column("at most", ".0e")]
+    return Table.of("Checks", columns, rows, "exact" if v.exact else "NOT exact: do not rely on this graph")
+
+
+def stability_table(v: Verification) -> Table:
+    """The nodes of other fits beside the graph's."""
+    rows = [[r.what, r.nodes, r.shared, r.jaccard] for r in v.stability]
+    columns = [
+        Column("beside", key=True),
+        Column("nodes", ","),
+        Column("shared", ","),
+        Column("Jaccard", ".2f"),
+    ]
+    return Table.of("Other fits", columns, rows, "paraphrases are compared without positions")

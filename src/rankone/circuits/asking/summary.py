@@ -1,0 +1,65 @@
+"""A graph as the reply that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from rankone.circuits.asking.replies import GraphReply, NodeRow, RestRow
+from rankone.circuits.asking.trust import trust
+from rankone.circuits.effects import direct_effects
+from rankone.circuits.graph import Graph
+from rankone.circuits.records import Kind, Rule, Verification
+
+
+def graph_reply(
+    graph: Graph, verification: Verification | None, rule: Rule, top: int, out: Path | None = None
+) -> GraphReply:
+    """Its strongest nodes, what it holds, what was measured."""
+    record = graph.record
+    return GraphReply(
+        prompt=record.prompt,
+        tokens=record.tokens,
+        outputs=record.outputs,
+        rule=rule,
+        edges=record.edges_kept,
+        scores=record.scores,
+        kinds=tuple(kind_rows(graph)),
+        nodes=tuple(_strongest(graph, rule, top)),
+        masked=record.masked,
+        verification=verification,
+        trust=trust(record, verification, rule),
+        processor_seconds=record.processor_seconds,
+        out=out,
+    )
+
+
+def kind_rows(graph: Graph) -> Sequence[RestRow]:
+    """Nodes and share of influence by kind."""
+    rows, whole = [], max(float(graph.influence.sum()), 1e-30)
+    for kind in get_args(Kind):
+        here = torch.tensor([n.kind == kind for n in graph.nodes])
+        if here.any():
+            share = 0.0 if kind == "output" else float(graph.influence[here].sum()) / whole
+            rows.append(RestRow(kind=kind, nodes=int(here.sum()), influence=share))
+    return sorted(rows, key=lambda row: -row.influence)
+
+
+def _strongest(graph: Graph, rule: Rule, top: int) -> list[NodeRow]:
+    effects = direct_effects(graph, rule, graph.outputs[0])
+    whole = max(float(graph.influence.sum()), 1e-30)
+    order = sorted(graph.chosen, key=lambda i: -float(graph.influence[i]))[:top]
+    return [
+        NodeRow(
+            name=graph.name(i),
+            token=graph.record.tokens[graph.nodes[i].position],
+            label=graph.record.labels.get(graph.part(i)),
+            importance=graph.nodes[i].importance,
+            influence=float(graph.influence[i]) / whole,
+            effect=float(effects[i]),
+        )
+        for i in order
+    ]

@@ -1,0 +1,69 @@
+"""Writing a saved graph in the formats that were asked for; nothing half-written is left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rankone.circuits.asking.replies import GraphExportReply
+from rankone.circuits.asking.requests import GraphExportRequest
+from rankone.circuits.asking.trust import trust
+from rankone.circuits.exchange.neuronpedia import write_neuronpedia
+from rankone.circuits.exchange.page import graph_page
+from rankone.circuits.exchange.shown import Shown, shown
+from rankone.circuits.exchange.viewer import write_viewer
+from rankone.circuits.graph import relabelled
+from rankone.circuits.storage import load_graph
+from rankone.core.claims import staging_folder
+from rankone.core.files import write_text
+from rankone.harvest.reading.store import HarvestStore
+from rankone.labels.store import Labels
+
+
+def exported(
+    request: GraphExportRequest, harvest: HarvestStore | None, labels: Labels | None
+) -> GraphExportReply:
+    """Write every format that the request names."""
+    graph, verification, _ = load_graph(request.graph)
+    if labels is not None:
+        graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
+    seen = shown(graph, request.rule, request.nodes, request.edges)
+    written: dict[str, Path] = {}
+    opened: list[str] = []
+    if request.page is not None:
+        write_text(request.page, graph_page(seen, verification, harvest))
+        written["page"] = request.page
+    if request.viewer is not None:
+        address = _viewer(seen, request.viewer, harvest)
+        written["circuit-tracer"] = request.viewer
+        opened += [
+            f"open: circuit-tracer start-server --graph_file_dir {request.viewer}",
+            f"      http://localhost:8041{address}",
+        ]
+    if request.neuronpedia is not None:
+        write_neuronpedia(seen, request.neuronpedia, request.scan, request.features)
+        written["neuronpedia"] = request.neuronpedia
+    return GraphExportReply(
+        graph=request.graph,
+        written=written,
+        shown=len(seen.nodes),
+        nodes=len(graph.nodes),
+        edges_shown=len(seen.weight),
+        edges=seen.edges,
+        influence_shown=seen.influence,
+        opened=tuple(opened),
+        trust=trust(graph.record, verification, request.rule),
+    )
+
+
+def _viewer(seen: Shown, folder: Path, harvest: HarvestStore | None) -> str:
+    """The folder appears whole or not at all."""
+    staging = staging_folder(folder)
+    try:
+        address = write_viewer(seen, staging, harvest)
+        staging.chmod(0o755)
+        staging.rename(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return address

@@ -1,0 +1,1 @@
+"""Verbs of circuits: graphs of a prompt, and what parts do to each other over text."""

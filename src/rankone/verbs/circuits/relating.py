@@ -1,0 +1,145 @@
+"""Verbs of what parts do to each other: qk, attributions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rankone.circuits.asking.relations import (
+    AttributionRow,
+    AttributionsReply,
+    AttributionsRequest,
+    QkReply,
+    QkRequest,
+    QkRow,
+)
+from rankone.opening import Opening
+from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rankone.circuits.attribution.cut import Cut
+    from rankone.circuits.qk import Attended
+
+# Tokens of the row that positions' maps are read off.
+LENGTH = 32
+
+
+def qk(opening: Opening, request: QkRequest) -> QkReply:
+    """Show which pairs of query and key parts make a layer's attention look where, over text or on one prompt."""
+    from rankone.circuits.attribution.cut import cut
+    from rankone.circuits.build import prompt_ids
+    from rankone.circuits.qk import attended
+    from rankone.core.files import write_json
+
+    model = opening.model
+    row = (
+        _any_row(opening) if request.prompt is None else prompt_ids(model, opening.tokenizer, request.prompt)
+    )
+    first = cut(model, row, "frozen")
+    maps = attended(first, request.layer)
+    rows, explained = (
+        (_over_text(opening, request, maps), None)
+        if request.prompt is None
+        else _on_prompt(opening, request, first, maps)
+    )
+    reply = QkReply(
+        layer=request.layer,
+        heads=maps.heads,
+        prompt=request.prompt,
+        rows=tuple(rows),
+        explained=explained,
+        out=request.out,
+    )
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"))
+    return reply
+
+
+def _any_row(opening: Opening) -> Tensor:
+    """A row of tokens, to read positions' maps off: what they are does not matter but for norms of queries and keys."""
+    corpus = opening.corpus
+    return opening.bare.blocks(corpus.domains()[0], "validation", LENGTH).ids[0][:LENGTH]
+
+
+def _over_text(opening: Opening, request: QkRequest, maps: Attended) -> list[QkRow]:
+    from rankone.circuits.qk import static_table, strongest_pairs
+    from rankone.circuits.signs import mean_signs
+
+    parts = opening.decomposition
+    domains = request.domains or tuple(opening.corpus.domains())
+    text = opening.bare.text(domains, "validation", request.tokens)
+    signs = mean_signs(opening.model, parts, [maps.query, maps.key], text.values())
+    distances = min(request.distances, len(maps.query_map))
+    table = static_table(maps, parts, (signs[maps.query], signs[maps.key]), distances)
+    return [
+        QkRow(
+            query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
+            key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
+            head_number=head,
+            where=distance,
+            token=None,
+            value=float(table[head, distance, q, k]),
+        )
+        for head, distance, q, k in strongest_pairs(table, request.top)
+    ]
+
+
+def _on_prompt(opening: Opening, request: QkRequest, first: Cut, maps: Attended) -> tuple[list[QkRow], float]:
+    from rankone.circuits.qk import contrasted, scored, strongest_pairs
+
+    parts = opening.decomposition
+    said = scored(first, maps, parts)
+    pairs = contrasted(said.pairs)
+    tokens = opening.tokenizer(request.prompt)["input_ids"]
+    rows = [
+        QkRow(
+            query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
+            key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
+            head_number=head,
+            where=position,
+            token=str(opening.tokenizer.decode([tokens[position]])),
+            value=float(pairs[head, position, q, k]),
+        )
+        for head, position, q, k in strongest_pairs(pairs, request.top)
+    ]
+    whole = said.whole - said.whole.mean(1, keepdim=True)
+    left = whole - pairs.sum((2, 3))
+    return rows, float(1 - left.square().sum() / whole.square().sum().clamp_min(1e-30))
+
+
+def attributions(opening: Opening, request: AttributionsRequest) -> AttributionsReply:
+    """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
+    from rankone.circuits.dataset import sums_over
+    from rankone.core.files import write_json
+    from rankone.runtime.progress import meter
+
+    parts = opening.decomposition
+    domains = request.domains or tuple(opening.corpus.domains())
+    text = {d: opening.bare.blocks(d, "validation", request.tokens, request.length) for d in domains}
+    with meter("attributions", sum(len(blocks.ids) for blocks in text.values())) as bar:
+        sums = sums_over(opening.model, parts, request.parts, text, bar)
+    names, rows = parts.names(), []
+    for k, part in enumerate(request.parts):
+        values = {domain: one.scaled(request.rule)[k] for domain, one in sums.items()}
+        size = sum(v.abs() for v in values.values())
+        for i in size.argsort(descending=True)[: request.top].tolist():
+            row = {domain: float(v[i]) for domain, v in values.items()}
+            rows.append(AttributionRow(part=part, source=names[i], values=row))
+    reply = AttributionsReply(
+        rule=request.rule,
+        tokens={d: one.tokens for d, one in sums.items()},
+        rows=tuple(rows),
+        out=request.out,
+    )
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"))
+    return reply
+
+
+_OPENED = ("model", "decomposition", "text", "device", "dtype")
+
+VERBS = (
+    Verb("qk", QkRequest, QkReply, qk, _OPENED, first="model", needs=("model",), writes=("out",)),
+    Verb("attributions", AttributionsRequest, AttributionsReply, attributions, _OPENED, writes=("out",)),
+)

@@ -1,0 +1,107 @@
+"""Graphs from the command line: made, verified, intervened in, exported; two words for one command; bad input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.cli.commands import listing, shown
+from tests.tiny import rankone
+
+
+@pytest.fixture(scope="module")
+def graph(pair, tmp_path_factory):
+    """A graph of the tiny model, with what was printed."""
+    path = tmp_path_factory.mktemp("graphs") / "g"
+    model, decomposition = pair
+    words = ["--decomposition", decomposition, "--nodes", "strongest", "--per-site", 2]
+    made = rankone("graph", model, "the cat", *words, "--removed", 4, "--random-graphs", 2, "--out", path)
+    return path, made
+
+
+def test_a_graph_is_made_and_says_how_far_to_trust_it(graph):
+    path, made = graph
+    said = shown(made)
+    for words in (
+        "What leads from “the cat”",
+        "What is in the graph",
+        "With its nodes alone",
+        "Exact where it should be",
+    ):
+        assert words in said
+    assert sorted(p.name for p in path.iterdir()) == [
+        "edges.parquet",
+        "graph.json",
+        "manifest.json",
+        "nodes.parquet",
+        "verification.json",
+    ]
+
+
+def test_two_words_are_one_command(graph, pair):
+    model, decomposition = pair
+    opened = ["--model", model, "--decomposition", decomposition]
+    said = shown(rankone("graph", "verify", graph[0], *opened, "--removed", 4))
+    assert "edges backwards in time or depth" in said
+    done = rankone("graph-intervene", graph[0], *opened, "--keep", "all", "--json")
+    assert {row["masks"] for row in json.loads(done.out)["kept"]} >= {"binary", "adversarial"}
+
+
+def test_a_change_beside_what_was_foretold(graph, pair):
+    model, decomposition = pair
+    reply = json.loads(
+        rankone("graph", "export", graph[0], "--page", graph[0].parent / "look.html", "--json").out
+    )
+    assert reply["shown"] <= reply["nodes"]
+    record = json.loads((graph[0] / "graph.json").read_text("utf8"))
+    assert record["prompt"] == "the cat"
+    part = "h.0.mlp.down_proj"
+    opened = ["--model", model, "--decomposition", decomposition, "--continue", 3]
+    refused = rankone("graph", "intervene", graph[0], "--drop", f"{part}:9999", *opened)
+    assert "Its strongest are" in refused.err
+    strongest = refused.err.rpartition("Its strongest are ")[2].split(",")[0].rstrip(".\n")
+    part = strongest.partition("@")[0]
+    said = shown(rankone("graph", "intervene", graph[0], "--scale", f"{part}@all=-3", *opened))
+    assert "Foretold beside happened" in said
+    assert f"as an edit: rankone edit {part}=-3 --save DIR" in said
+
+
+def test_exports_are_written_whole_and_over_nothing(graph, tmp_path):
+    written = [
+        "--viewer",
+        tmp_path / "v",
+        "--neuronpedia",
+        tmp_path / "n.json",
+        "--page",
+        tmp_path / "p.html",
+    ]
+    said = shown(rankone("graph", "export", graph[0], *written, "--scan", "tiny"))
+    assert "circuit-tracer start-server --graph_file_dir" in said
+    assert "Exact where it should be" in said
+    before = listing(tmp_path)
+    again = rankone("graph", "export", graph[0], *written)
+    assert "already exists" in again.err
+    assert listing(tmp_path) == before
+
+
+def test_a_graph_of_another_model_or_altered_by_hand_is_refused(graph, pair, refused, tmp_path):
+    import shutil
+
+    model, decomposition = pair
+    refused("other weights|lacks", "graph", "verify", graph[0])
+    copy = tmp_path / "altered"
+    shutil.copytree(graph[0], copy)
+    file = copy / "graph.json"
+    file.write_text(file.read_text("utf8").replace("the cat", "the dog"), "utf8")
+    refused("altered", "graph", "verify", copy, "--model", model, "--decomposition", decomposition)
+    refused("altered", "graph", "export", copy, "--page", tmp_path / "p.html")
+
+
+def test_what_cannot_be_a_graph_is_refused(pair, refused):
+    model, decomposition = pair
+    opened = ["--decomposition", decomposition]
+    refused("the model reads 64. Shorten it", "graph", model, "cat " * 100, *opened)
+    refused("no token of this model.*Nearest", "graph", model, "the cat", *opened, "--target", " thex")
+    refused("no parts of origin 'singular' for a graph", "graph", model, "the cat", "--source", "singular")
+    refused("neuron parts have no causal importance", "graph", model, "the cat", "--source", "neuron")
+    refused("other weights|lacks", "graph", model, "the cat", "--decomposition", "mini-decomposition")
