@@ -14,7 +14,7 @@ from rankone.studio.columns import SHIPPED, made, write_columns
 
 
 def main(harvest: str, labels: str) -> None:
-    """Write assets/mini-parts.parquet."""
+    """Write assets/mini-parts.json.gz."""
     session = open_session("mini", harvest=harvest, labels=labels)
     store, named = session.require_harvest("the list"), session.require_labels("the list")
     store.require_origin(session.decomposition, session.model)

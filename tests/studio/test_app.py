@@ -36,6 +36,9 @@ def test_a_preview_streams_a_first_look_and_then_all(served: Served):
     events = served.events("/api/preview", {"scales": {PART: -8}, "client": "a"})
     assert (events[0][0], events[-1][0]) == ("started", "done")
     rows = [data["row"] for event, data in events if event == "partial" and "row" in data]
+    assert [data for event, data in events if event == "looks"] == [
+        served.json("/api/workspace")["looks"]["total"]
+    ]
     assert [row["tokens"] for row in rows] == [128] * 8 + [800] * 8
     shown = {row["damage"]["domain"]: row["damage"] for row in rows[8:]}
     assert shown["de"]["rise"] > 1.5
@@ -120,6 +123,7 @@ def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
     first = {"edit": "scales", "generate": "prompt"}.get(name)
     here = method(asked.pop(first), **asked) if first else method(**asked)
     assert status == 200, said
+    assert set(json.loads(said)) == {"reply"}
     there, ours = json.loads(said)["reply"], json.loads(here.model_dump_json())
     if name == "measure":  # what the two processes are differs, and is part of the reply
         there, ours = (
@@ -188,3 +192,25 @@ def test_kept_exported_and_reloaded(tmp_path):
 def test_a_second_studio_on_the_same_workspace_is_refused(served: Served):
     with pytest.raises(AssertionError), studio(served.folder):
         pass
+
+
+def test_looks_at_validation_text_by_verbs_are_counted(served: Served):
+    def looks() -> int:
+        return served.json("/api/workspace")["looks"]["by"].get("edit", 0)
+
+    before, asked = looks(), {"scales": {PART: 0}, "tokens": 100}
+    served.json("/api/verbs/edit", {**asked, "split": "validation"})
+    assert looks() == before + 1
+    served.json("/api/verbs/edit", {**asked, "split": "test"})
+    assert served.ask("/api/verbs/edit", {"split": "validation"})[0] == 400  # shows nothing
+    assert looks() == before + 1
+
+
+def test_a_label_is_corrected_and_taken_back(tmp_path):
+    with studio(tmp_path) as own:
+        state = own.json("/api/labels", {"name": PART, "label": "mine", "instead": "German", "after": 0})
+        assert state["parts"][PART]["label"] == "mine"
+        assert own.ask("/api/labels", {"name": PART, "label": "yours", "after": 0})[0] == 409
+        assert own.json("/api/labels", {"name": PART, "label": "", "after": 1})["parts"] == {}
+        assert own.ask("/api/labels", {"name": PART, "label": "x" * 301, "after": 2})[0] == 400
+    assert (tmp_path / "studio" / "labels.jsonl").read_text().count("\n") == 2

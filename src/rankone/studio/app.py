@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -26,10 +26,13 @@ from rankone.opening import OpenOptions
 from rankone.render import colours
 from rankone.studio import requests as asked
 from rankone.studio.jobs import Exports
-from rankone.studio.journal import Conflict, Journal
+from rankone.studio.keeping import Keeping
+from rankone.studio.kept.corrections import Corrections
+from rankone.studio.kept.journal import Journal
+from rankone.studio.kept.looks import Looks
 from rankone.studio.listing import Listing
-from rankone.studio.offered import offered, schema
 from rankone.studio.pool import Worker
+from rankone.studio.replies import answered, body_of, json_of, refusal
 from rankone.studio.security import Door, Gate
 from rankone.studio.shelf import Shelf
 
@@ -49,6 +52,8 @@ class Studio:
     shelf: Shelf = field(init=False)
     listing: Listing = field(init=False)
     exports: Exports = field(init=False)
+    corrections: Corrections = field(init=False)
+    looks: Looks = field(init=False)
 
     def __post_init__(self) -> None:
         kept = self.folder / "studio"
@@ -56,6 +61,7 @@ class Studio:
         self.journal, self.shelf = Journal(kept), Shelf(self.folder)
         self.listing = Listing(self.options, self.worker, kept)
         self.exports = Exports(self.worker, self.journal, kept / "exports")
+        self.corrections, self.looks = Corrections.of(self.options.harvest, kept), Looks(kept)
 
 
 def make_app(studio: Studio, door: Door) -> ASGIApp:
@@ -63,14 +69,12 @@ def make_app(studio: Studio, door: Door) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        warm = asyncio.create_task(studio.worker.answer("warm", {}))
-        yield
-        warm.cancel()
+        yield  # the worker is started by the page, once it has its list: two cores are few
         await studio.worker.stop()
 
-    routes = Routes(studio)
+    routes, keeping = Routes(studio), Keeping(studio.journal, studio.corrections, studio.exports)
     app = Starlette(
-        routes=[*routes.pages(), *routes.reads(), *routes.works(), *routes.edits()], lifespan=lifespan
+        routes=[*routes.pages(), *routes.reads(), *routes.works(), *keeping.routes()], lifespan=lifespan
     )
     return Gate(app, door)
 
@@ -81,7 +85,6 @@ class Routes:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._static = dict(_static_files()) | {"theme.css": theme().encode()}
-        self._looks = 0
 
     def pages(self) -> list[Route]:
         """The page itself and its files, read once."""
@@ -97,7 +100,6 @@ class Routes:
             Route("/api/workspace", self._workspace),
             Route("/api/columns", self._columns),
             Route("/api/verbs", self._verbs),
-            Route("/api/edits", self._edits),
         ]
 
     def works(self) -> list[Route]:
@@ -110,16 +112,6 @@ class Routes:
             Route("/api/response", self._stream("response", asked.ResponseRequest), methods=["POST"]),
             Route("/api/generate", self._stream("generate", asked.GenerateRequest), methods=["POST"]),
             Route("/api/verbs/{name}", self._verb, methods=["POST"]),
-        ]
-
-    def edits(self) -> list[Route]:
-        """The journal and what is made of it."""
-        return [
-            Route("/api/edits", self._keep, methods=["POST"]),
-            Route("/api/undo", self._step("undo"), methods=["POST"]),
-            Route("/api/redo", self._step("redo"), methods=["POST"]),
-            Route("/api/exports", self._export, methods=["POST"]),
-            Route("/api/exports", self._exported),
         ]
 
     def _file(self, name: str) -> Callable[[Request], Awaitable[Response]]:
@@ -146,7 +138,11 @@ class Routes:
                 "version": version("rankone"),
                 "options": studio.options.model_dump(mode="json", exclude_none=True),
                 "artefacts": [entry.plain() for entry in shelved],
-                "worker": {"alive": studio.worker.alive, "restarts": max(studio.worker.restarts, 0)},
+                "looks": studio.looks.plain(),
+                "worker": {
+                    "alive": studio.worker.alive,
+                    "restarts": max(studio.worker.restarts, 0),
+                },
                 "limits": {"scale": asked.MAX_SCALE},
             }
         )
@@ -156,32 +152,38 @@ class Routes:
         try:
             packed, tag = await self._studio.listing.packed()
         except RankOneError as error:
-            return _refusal(error)
+            return refusal(error)
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         headers = {"content-encoding": "gzip", "etag": tag, "cache-control": "no-cache"}
         return Response(packed, media_type="application/json", headers=headers)
 
     async def _verbs(self, _: Request) -> Response:
+        from rankone.studio.offered import offered, schema
+
         return JSONResponse({"verbs": [schema(verb) for verb in offered().values()]})
 
     async def _warm(self, _: Request) -> Response:
-        return _answered(*await self._studio.worker.answer("warm", {}))
+        return answered(*await self._studio.worker.answer("warm", {}))
 
     async def _verb(self, request: Request) -> Response:
-        body = await _json(request)
+        from rankone.studio.offered import split_of
+
+        name, body = request.path_params["name"], await json_of(request)
         if not isinstance(body, dict):
-            return _refusal(RankOneError("a request is an object."))
-        given = {"verb": request.path_params["name"], "request": body}
-        return _answered(*await self._studio.worker.answer("verb", given))
+            return refusal(RankOneError("a request is an object."))
+        event, data = await self._studio.worker.answer("verb", {"verb": name, "request": body})
+        if event == "done" and split_of(name, body) == "validation":
+            self._studio.looks.count(name)
+        return answered(event, data)
 
     def _once(self, kind: str, model: type[Config]) -> Callable[[Request], Awaitable[Response]]:
         async def once(request: Request) -> Response:
             try:
-                body = await _body(request, model)
+                body = await body_of(request, model)
             except RankOneError as error:
-                return _refusal(error)
-            return _answered(*await self._studio.worker.answer(kind, body.model_dump(mode="json")))
+                return refusal(error)
+            return answered(*await self._studio.worker.answer(kind, body.model_dump(mode="json")))
 
         return once
 
@@ -190,61 +192,22 @@ class Routes:
 
         async def stream(request: Request) -> Response:
             try:
-                body = (await _body(request, model)).model_dump(mode="json")
+                body = (await body_of(request, model)).model_dump(mode="json")
             except RankOneError as error:
-                return _refusal(error)
-
-            # Whoever turns a dial by these figures tunes on validation text: how often is counted and shown.
-            self._looks += kind in ("preview", "response")
-            looks = json.dumps({"looks": self._looks})
+                return refusal(error)
 
             async def lines() -> AsyncIterator[str]:
-                yield f"event: started\ndata: {looks}\n\n"
-                slot = f"{kind} {body.get('client', '')}"
+                yield _event("started", None)
+                slot, looked = f"{kind} {body.get('client', '')}", kind not in ("preview", "response")
                 async for event, data in self._studio.worker.events(kind, body, slot):
-                    yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
+                    if not looked and event == "partial" and isinstance(data, dict) and _shows(data):
+                        looked = True
+                        yield _event("looks", self._studio.looks.count(kind))
+                    yield _event(event, data)
 
             return StreamingResponse(lines(), media_type="text/event-stream")
 
         return stream
-
-    async def _edits(self, _: Request) -> Response:
-        return JSONResponse(self._studio.journal.state())
-
-    async def _keep(self, request: Request) -> Response:
-        async def write() -> None:
-            new = await _body(request, asked.NewEdit)
-            self._studio.journal.add(new.scales, new.name, new.after)
-
-        return await self._written(write)
-
-    def _step(self, way: str) -> Callable[[Request], Awaitable[Response]]:
-        async def step(request: Request) -> Response:
-            async def write() -> None:
-                after = (await _body(request, asked.Step)).after
-                (self._studio.journal.undo if way == "undo" else self._studio.journal.redo)(after)
-
-            return await self._written(write)
-
-        return step
-
-    async def _written(self, write: Callable[[], Awaitable[None]]) -> Response:
-        """The journal after a line was added, or why none was."""
-        try:
-            await write()
-        except RankOneError as error:
-            return _refusal(error, 409 if isinstance(error, Conflict) else 400)
-        return JSONResponse(self._studio.journal.state())
-
-    async def _export(self, request: Request) -> Response:
-        try:
-            wanted = await _body(request, asked.ExportRequest)
-            return JSONResponse({"job": self._studio.exports.start(wanted)})
-        except RankOneError as error:
-            return _refusal(error)
-
-    async def _exported(self, _: Request) -> Response:
-        return JSONResponse({"jobs": self._studio.exports.list()})
 
 
 def theme() -> str:
@@ -256,6 +219,15 @@ def theme() -> str:
         f".line.c{i}{{stroke:var(--c{i})}}.curves text.t{i}{{fill:var(--t{i})}}" for i in range(8)
     )
     return f":root{{{sides[0]}}}@media (prefers-color-scheme: dark){{:root{{{sides[1]}}}}}{kinds}"
+
+
+def _event(name: str, data: JsonValue) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def _shows(data: Mapping[str, JsonValue]) -> bool:
+    """Whether figures of validation text are in it: a domain's row, or a point of a response."""
+    return "row" in data or "rises" in data
 
 
 def _static_files() -> list[tuple[str, bytes]]:
@@ -272,28 +244,3 @@ def _walk(folder: Traversable, place: tuple[str, ...]) -> list[tuple[tuple[str, 
         here = (*place, entry.name)
         contents += _walk(entry, here) if entry.is_dir() else [(here, entry.read_bytes())]
     return contents
-
-
-async def _json(request: Request) -> JsonValue:
-    try:
-        return json.loads(await request.body(), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-async def _body(request: Request, model: type[BodyT]) -> BodyT:
-    return model.checked(await _json(request), "request")
-
-
-def _answered(event: str, data: JsonValue) -> Response:
-    if event == "failed":
-        return _refusal(RankOneError(str(data)))
-    return JSONResponse(data)
-
-
-def _refusal(error: RankOneError, status: int = 400) -> Response:
-    return JSONResponse({"error": str(error)}, status)

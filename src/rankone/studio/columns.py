@@ -1,19 +1,17 @@
-"""The list of parts as columns: what the page holds of every part, read without PyTorch in a fraction of a second.
+"""The list of parts as columns: what the page holds of every part, kept as the very bytes that it is sent.
 
-Made from a harvest and its labels (`made`), kept as one Parquet file; that of the built-in decomposition is shipped.
+Made from a harvest and its labels (`made`), written as gzipped JSON; that of the built-in decomposition is shipped. The
+server hands the file on without reading it, and so starts without PyTorch, NumPy or Arrow.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-from dataclasses import dataclass
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError, model_validator
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
     from rankone.labels.label import Labelled
 
 # Those of the built-in decomposition, made by perf/studio_parts.py.
-SHIPPED = ASSETS / "mini-parts.parquet"
-_META = b"rankone"
+SHIPPED = ASSETS / "mini-parts.json.gz"
 _LONGEST = 200
 
 
@@ -43,92 +40,90 @@ class Source(Record):
     tokens: dict[str, int]
 
 
-@dataclass(frozen=True)
-class PartColumns:
-    """Rows: site, number, label, confidence, label_source, density, importance, and density_DOMAIN of every domain."""
+class PartColumns(Record):
+    """A value of every part in each column, which is named as in one row; by_domain: a column for each of the domains.
+
+    site, label_source: places in sites and label_sources. density: share of tokens on which the part fires.
+    names: what the domains are called.
+    """
 
     source: Source
-    table: pa.Table
+    sites: tuple[str, ...]
+    site: tuple[int, ...]
+    number: tuple[int, ...]
+    label: tuple[str, ...]
+    label_sources: tuple[str, ...]
+    label_source: tuple[int, ...]
+    confidence: tuple[float, ...]
+    density: tuple[float, ...]
+    importance: tuple[float, ...]
+    domains: tuple[str, ...]
+    names: dict[str, str]
+    by_domain: tuple[tuple[float, ...], ...]
 
-    def packed(self) -> bytes:
-        """Gzipped JSON for the page: sites and label sources by place, numbers short."""
-        columns = self.table.to_pydict()
-        sites = list(dict.fromkeys(columns["site"]))
-        sources = list(dict.fromkeys(columns["label_source"]))
-        places, kinds = {s: i for i, s in enumerate(sites)}, {s: i for i, s in enumerate(sources)}
-        domains = list(self.source.tokens)
-        made: dict[str, JsonValue] = {
-            "source": self.source.plain(),
-            "sites": list(sites),
-            "site": [places[s] for s in columns["site"]],
-            "number": columns["number"],
-            "label": [clipped(label, _LONGEST) for label in columns["label"]],
-            "label_sources": [clipped(source, _LONGEST) for source in sources],
-            "label_source": [kinds[s] for s in columns["label_source"]],
-            "confidence": [round(v, 2) for v in columns["confidence"]],
-            "density": [_short(v) for v in columns["density"]],
-            "importance": [_short(v) for v in columns["importance"]],
-            "domains": list(domains),
-            "names": {domain: domain_name(domain) for domain in domains},
-            "by_domain": [[_short(v) for v in columns[f"density_{d}"]] for d in domains],
-        }
-        return gzip.compress(json.dumps(made, separators=(",", ":")).encode(), 6, mtime=0)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        columns = ("site", "label", "label_source", "confidence", "density", "importance")
+        lengths = {name: len(getattr(self, name)) for name in columns}
+        lengths |= {f"by_domain of {d}": len(c) for d, c in zip(self.domains, self.by_domain, strict=True)}
+        odd = [name for name, length in lengths.items() if length != len(self.number)]
+        if odd:
+            raise ValueError(f"{odd[0]} has {lengths[odd[0]]} values for {len(self.number)} parts")
+        return self
 
 
 def made(store: HarvestStore, labels: Labelled, artifact: str) -> PartColumns:
     """Columns of every part of a harvest of subcomponents; artifact: fingerprint of the decomposition on disk."""
     store.require_subcomponents("the studio's list")
     about, firings, total = store.record, store.firings(), sum(store.tokens().values())
-    means = store.importances().overall().tolist()
     shares = store.table("SELECT * FROM domains ORDER BY part")
     level = list(about.config.thresholds).index(about.config.firing)
     counts = shares[f"above_{level}"].to_numpy().reshape(len(firings), -1)
     best = [labels.best(name) for name in store.names()]
     places = [name.rpartition(":") for name in store.names()]
-    columns: dict[str, object] = {
-        "site": [site for site, _, _ in places],
-        "number": pa.array([int(number) for _, _, number in places], pa.int32()),
-        "label": [clipped(b.label, _LONGEST) for b in best],
-        "label_source": [b.source for b in best],
-        "confidence": pa.array([round(b.confidence, 2) for b in best], pa.float32()),
-        "density": pa.array([float(f"{n / total:.3g}") for n in firings], pa.float32()),
-        "importance": pa.array([float(f"{v:.3g}") for v in means], pa.float32()),
-    }
-    for place, (domain, tokens) in enumerate(store.tokens().items()):
-        columns[f"density_{domain}"] = pa.array(
-            [float(f"{n / tokens:.3g}") for n in counts[:, place]], pa.float32()
-        )
-    source = Source(
-        artifact=artifact,
-        model=about.model.name,
-        text=about.text.name,
-        split=about.config.split,
-        firing=about.config.firing,
-        tokens=store.tokens(),
+    sites = {site: i for i, site in enumerate(dict.fromkeys(site for site, _, _ in places))}
+    sources = {source: i for i, source in enumerate(dict.fromkeys(b.source for b in best))}
+    return PartColumns(
+        source=Source(
+            artifact=artifact,
+            model=about.model.name,
+            text=about.text.name,
+            split=about.config.split,
+            firing=about.config.firing,
+            tokens=store.tokens(),
+        ),
+        sites=tuple(sites),
+        site=tuple(sites[site] for site, _, _ in places),
+        number=tuple(int(number) for _, _, number in places),
+        label=tuple(clipped(b.label, _LONGEST) for b in best),
+        label_sources=tuple(clipped(source, _LONGEST) for source in sources),
+        label_source=tuple(sources[b.source] for b in best),
+        confidence=tuple(round(b.confidence, 2) for b in best),
+        density=tuple(_short(n / total) for n in firings),
+        importance=tuple(_short(v) for v in store.importances().overall().tolist()),
+        domains=tuple(store.tokens()),
+        names={domain: domain_name(domain) for domain in store.tokens()},
+        by_domain=tuple(
+            tuple(_short(n / tokens) for n in counts[:, place].tolist())
+            for place, tokens in enumerate(store.tokens().values())
+        ),
     )
-    return PartColumns(source, pa.table(columns))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def write_columns(columns: PartColumns, path: Path) -> None:
-    """Write the Parquet file, whole or not at all."""
-    table = columns.table.replace_schema_metadata({_META: columns.source.model_dump_json().encode()})
+    """Write the gzipped JSON, whole or not at all."""
     with atomic_file(path) as file:
-        pq.write_table(table, file, compression="zstd", compression_level=19, version="2.6")
+        file.write(gzip.compress(columns.model_dump_json().encode(), 9, mtime=0))
 
 
 def read_columns(path: Path) -> PartColumns:
     """Read what `write_columns` wrote; RankOneError for any other file."""
     try:
-        table = pq.read_table(path)
-        source = Source.model_validate_json((table.schema.metadata or {})[_META])
-        needed = {"site", "number", "label", "label_source", "confidence", "density", "importance"}
-        missing = (needed | {f"density_{d}" for d in source.tokens}) - set(table.column_names)
-        if missing:
-            raise KeyError(sorted(missing)[0])
-    except (OSError, KeyError, ValidationError, pa.ArrowException) as error:
-        raise RankOneError(f"'{path}' holds no columns of parts ({error}). Make it again.") from error
-    return PartColumns(source, table)
+        return PartColumns.model_validate_json(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error, ValidationError) as error:
+        said = str(error).split("\n")[0]
+        raise RankOneError(f"'{path}' holds no columns of parts ({said}). Make it again.") from error

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from rankone.core.artifact import refuse_existing
 from rankone.core.config import Record
 from rankone.core.files import require_folder
-from rankone.studio.journal import Journal
+from rankone.studio.kept.journal import Journal
 from rankone.studio.pool import Worker
 from rankone.studio.requests import ExportRequest
 

@@ -43,6 +43,13 @@ def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Re
     return verb.request.checked(dict(given), verb.name)
 
 
+def split_of(name: str, given: Mapping[str, JsonValue]) -> JsonValue:
+    """The split of the text that a request is answered on; None for a verb that measures none."""
+    verb = offered().get(name)
+    field = None if verb is None else verb.request.model_fields.get("split")
+    return None if field is None else given.get("split", field.default)
+
+
 def _places(verb: Verb[Request, Reply]) -> set[str]:
     return {name for name, field in verb.request.model_fields.items() if _is_place(field)}
 

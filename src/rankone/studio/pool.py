@@ -90,7 +90,7 @@ class Worker:
                 sys.executable,
                 "-P",
                 "-m",
-                "rankone.studio.worker",
+                "rankone.studio.working.process",
                 self._options.model_dump_json(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

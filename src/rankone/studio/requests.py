@@ -84,3 +84,12 @@ class Step(Config):
     """Undo or redo. after: as in NewEdit."""
 
     after: int = Field(ge=0)
+
+
+class NewLabel(Config):
+    """A part's label corrected by hand, '' to take the correction back. instead: what stood there. after: as in NewEdit."""
+
+    name: Name
+    label: str = Field(max_length=MAX_NAME)
+    instead: str = Field("", max_length=MAX_NAME)
+    after: int = Field(ge=0)

@@ -31,7 +31,6 @@ def serve(
     """
     uvicorn = optional("uvicorn", "studio", "the studio")
     optional("starlette", "studio", "the studio")
-    from rankone.studio.app import Studio, make_app
     from rankone.studio.security import LOOPBACK, Door
 
     Opening(options).preflight(OPENS)
@@ -50,7 +49,9 @@ def serve(
         console.print(f"studio: {door.address}", markup=False, soft_wrap=True)
         console.print(f"workspace {folder}; Ctrl-C ends it", markup=False, soft_wrap=True)
         if browser:
-            webbrowser.open(door.address)
+            webbrowser.open(door.address)  # it waits at the socket while the rest is imported
+        from rankone.studio.app import Studio, make_app
+
         settings = uvicorn.Config(
             make_app(Studio(options, folder), door),
             log_level="warning",

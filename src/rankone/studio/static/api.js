@@ -1,4 +1,5 @@
 // Questions to the server: JSON, and server-sent events read from the reply of a POST.
+import { batch } from "/static/vendor/signals-core.js";
 
 /** @param {string} path @param {object} [body] @returns {Promise<any>} */
 export async function ask(path, body) {
@@ -26,11 +27,14 @@ export async function follow(path, body, each) {
     rest += value;
     const blocks = rest.split("\n\n");
     rest = blocks.pop() ?? "";
-    for (const block of blocks) {
-      const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
-      each(lines.event, JSON.parse(lines.data));
-    }
+    batch(() => blocks.forEach((block) => tell(block, each))); // what came together is drawn once
   }
+}
+
+/** @param {string} block @param {(event: string, data: any) => void} each */
+function tell(block, each) {
+  const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
+  each(lines.event, JSON.parse(lines.data));
 }
 
 /** @param {object} body @returns {RequestInit} */

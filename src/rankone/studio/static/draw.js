@@ -20,19 +20,17 @@ export function axisOf(rows) {
   return { low: Math.min(-0.05, ...values), high: Math.max(0.05, ...values) };
 }
 
-/** Shares by domain as a strip of shades. @param {number[]} shares @param {string[]} domains */
+/** Shares by domain as bars, the largest as high as the row. @param {number[]} shares @param {string[]} domains */
 export function strip(shares, domains) {
   const most = Math.max(...shares, 1e-9);
   const said = domains.map((d, i) => `${domainName(d)} ${percent(shares[i])}`).join(", ");
-  return html`<svg class="strip" viewBox="0 0 ${domains.length * 12} 12" role="img" aria-label=${said}>
-    <title>${said}</title>
-    ${shares.map((share, i) => svg`<rect x=${i * 12 + 1} width="10" y="1" height="10" class="cell" fill-opacity=${(0.08 + (0.92 * share) / most).toFixed(2)}></rect>`)}
-  </svg>`;
+  const bars = shares.map((share, i) => `M${i * 12 + 1} 14v${(-13 * share / most - (share > 0 ? 1 : 0)).toFixed(1)}h10V14z`).join("");
+  return html`<svg class="strip" viewBox=${`0 0 ${domains.length * 12} 14`} preserveAspectRatio="none" role="img" aria-label=${said}><path d=${bars}></path><path class="floor" d=${`M0 14H${domains.length * 12}`}></path></svg>`;
 }
 
 /** Rises by domain as α moves. @param {{alpha: number, rises: Record<string, number>}[]} points */
 export function curves(points) {
-  const domains = Object.keys(points[0].rises);
+  const domains = Object.keys(points[0].rises).filter((domain) => points.every((point) => domain in point.rises));
   const place = (alpha) => Math.sign(alpha - 1) * Math.log2(1 + Math.abs(alpha - 1));
   const xs = points.map((point) => place(point.alpha));
   const ys = points.flatMap((point) => Object.values(point.rises));

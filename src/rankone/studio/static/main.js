@@ -1,7 +1,7 @@
 // The shell: navigation, the view that the address names, notices, keys.
 import { effect } from "/static/vendor/signals-core.js";
 import { html, nothing, render } from "/static/vendor/lit-html.js";
-import { dials, journal, link, load, notice, place, subject, write } from "/static/store.js";
+import { canRedo, canUndo, dials, link, load, notice, place, redo, subject, undo } from "/static/store.js";
 import { partsView } from "/static/views/parts.js";
 import { partView } from "/static/views/part.js";
 import { dialsView } from "/static/views/dials.js";
@@ -56,8 +56,8 @@ addEventListener("keydown", (event) => {
   const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
   if (typing || event.target instanceof HTMLTextAreaElement || !(event.ctrlKey || event.metaKey)) return;
   const key = event.key.toLowerCase();
-  if (key === "z" && !event.shiftKey && journal.value.can_undo) write("/api/undo", {});
-  else if ((key === "y" || (key === "z" && event.shiftKey)) && journal.value.can_redo) write("/api/redo", {});
+  if (key === "z" && !event.shiftKey && canUndo.value) undo();
+  else if ((key === "y" || (key === "z" && event.shiftKey)) && canRedo.value) redo();
   else return;
   event.preventDefault();
 });

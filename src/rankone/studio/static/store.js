@@ -7,6 +7,8 @@ export const workspace = signal(/** @type {any} */ (null));
 export const subject = signal(/** @type {any} */ (null));
 export const journal = signal(/** @type {any} */ ({ entries: [], last: 0, current: null }));
 export const notice = signal("");
+/** Labels corrected by hand: by part the correction that counts. */
+export const corrections = signal(/** @type {any} */ ({ last: 0, parts: {} }));
 
 /** The address after the #: view, what it is of, its settings. */
 export const place = signal(read());
@@ -29,8 +31,19 @@ export const nameOf = (row) => {
 /** @param {string} name */
 export const labelOf = (name) => {
   const row = rowOf.value.get(name);
-  return row === undefined ? "" : columns.value.label[row];
+  return corrections.value.parts[name]?.label ?? (row === undefined ? "" : columns.value.label[row]);
 };
+
+/** The label of every row, corrected ones as they are called now. */
+export const labels = computed(() => {
+  const held = columns.value;
+  const said = held ? [...held.label] : [];
+  for (const [name, { label }] of Object.entries(corrections.value.parts)) {
+    const row = rowOf.value.get(name);
+    if (row !== undefined) said[row] = label;
+  }
+  return said;
+});
 
 /** @param {string} domain */
 export const domainName = (domain) => columns.value?.names?.[domain] ?? domain;
@@ -83,21 +96,70 @@ export const turn = (name, alpha) => {
   dials.value = { ...dials.value, [name]: alpha };
 };
 
-/** Undo, redo or keep; the dials follow what stands then. @param {string} path @param {object} body */
+const turnedOf = (scales) => Object.fromEntries(Object.entries(scales).filter(([, alpha]) => alpha !== 1));
+const same = (one, other) => {
+  const [a, b] = [turnedOf(one), turnedOf(other)];
+  return Object.keys(a).length === Object.keys(b).length && Object.entries(a).every(([name, alpha]) => b[name] === alpha);
+};
+const stands = computed(() => journal.value.entries.find((entry) => entry.seq === journal.value.current)?.scales ?? {});
+/** Whether the dials have been turned away from what the journal says stands. */
+const unsaved = computed(() => Object.keys(dials.value).length > 0 && !same(dials.value, stands.value));
+/** Dials that were set aside unsaved by an undo; the next redo brings them back, unless something else is done before. */
+const aside = signal(/** @type {Record<string, number> | null} */ (null));
+export const canUndo = computed(() => unsaved.value || Boolean(journal.value.can_undo));
+export const canRedo = computed(() => (aside.value !== null && !unsaved.value) || Boolean(journal.value.can_redo));
+
+/** The dials at what stands in the journal; what is pinned beside it stays pinned, at 1. */
+const toStanding = () => {
+  const pinned = Object.fromEntries(Object.keys(dials.value).map((name) => [name, 1]));
+  dials.value = { ...pinned, ...stands.value };
+};
+
+/** Take back what was turned last: unsaved dials first, then what was kept. */
+export async function undo() {
+  if (unsaved.value) {
+    aside.value = dials.value;
+    toStanding();
+    notice.value = "The dials stand again at what was kept last; redo brings the unsaved ones back.";
+  } else if (await write("/api/undo", {})) {
+    aside.value = null;
+    toStanding();
+  }
+}
+
+/** Bring back what an undo took. */
+export async function redo() {
+  if (aside.value !== null && !unsaved.value) {
+    [dials.value, aside.value, notice.value] = [aside.value, null, ""];
+  } else if (unsaved.value) {
+    notice.value = "The dials were turned since: keep them, or undo that first.";
+  } else if (await write("/api/redo", {})) toStanding();
+}
+
+/** Add a line to the journal. @param {string} path @param {object} body */
 export async function write(path, body) {
   notice.value = "";
   try {
     journal.value = await ask(path, { ...body, after: journal.value.last });
+    return true;
   } catch (error) {
     journal.value = await ask("/api/edits");
     notice.value = error.message;
     return false;
   }
-  if (path !== "/api/edits") {
-    const stands = journal.value.entries.find((entry) => entry.seq === journal.value.current);
-    dials.value = stands ? stands.scales : Object.fromEntries(Object.keys(dials.value).map((name) => [name, 1]));
+}
+
+/** Call a part something else by hand; "" takes that back. @param {string} name @param {string} label */
+export async function correct(name, label) {
+  notice.value = "";
+  try {
+    const row = rowOf.value.get(name);
+    const instead = row === undefined ? "" : columns.value.label[row];
+    corrections.value = await ask("/api/labels", { name, label, instead, after: corrections.value.last });
+  } catch (error) {
+    corrections.value = await ask("/api/labels");
+    notice.value = error.message;
   }
-  return true;
 }
 
 export async function load() {
@@ -106,6 +168,7 @@ export async function load() {
     quietly(ask("/api/columns"), columns),
     quietly(ask("/api/workspace"), workspace),
     quietly(ask("/api/edits"), journal),
+    quietly(ask("/api/labels"), corrections),
   ]);
   quietly(ask("/api/warm"), subject);
 }

@@ -2,13 +2,13 @@
 import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow } from "/static/api.js";
-import { dials, domainName, journal, labelOf, link, notice, pin, place, settle, turn, unpin, workspace, write } from "/static/store.js";
+import { canRedo, canUndo, dials, domainName, journal, labelOf, link, notice, pin, place, redo, settle, turn, undo, unpin, workspace, write } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
 import { scale, scaled, short, signed } from "/static/words.js";
 
 const client = crypto.randomUUID();
 let seq = 0;
-const measured = signal(/** @type {any} */ ({ of: "", rows: [], state: "", error: "", looks: 0 }));
+const measured = signal(/** @type {any} */ ({ of: "", rows: [], state: "", error: "", looks: 0, cut: null }));
 const said = signal(/** @type {any} */ ({ before: null, after: null, of: "", state: "", error: "" }));
 let text = "Der Ausschuss hat";
 let chat = false;
@@ -20,7 +20,7 @@ async function preview() {
   const of = JSON.stringify(scales);
   if (measured.value.of === of) return;
   const mine = ++seq;
-  measured.value = { ...measured.value, of, state: "measuring…", error: "" };
+  measured.value = { ...measured.value, of, state: "measuring…", error: "", cut: null };
   let rows = [];
   try {
     await follow("/api/preview", { scales, client, seq: mine }, (event, data) => {
@@ -29,7 +29,8 @@ async function preview() {
       if (event === "partial" && data.size !== undefined) measured.value = { ...measured.value, size: data.size, chance: data.chance };
       if (event === "failed") measured.value = { ...measured.value, of: "", rows: [], error: data, state: "" };
       if (event === "partial" && rows.length) measured.value = { ...measured.value, rows };
-      if (event === "started") measured.value = { ...measured.value, looks: data.looks };
+      if (event === "partial" && data.cut) measured.value = { ...measured.value, cut: data.cut };
+      if (event === "looks") measured.value = { ...measured.value, looks: data };
       if (event === "done") measured.value = { ...measured.value, rows, state: "" };
     });
   } catch (error) {
@@ -44,12 +45,17 @@ function merged(rows, row) {
   return rows.map((one) => (one === before ? { ...row, kl: row.kl ?? before.kl } : one));
 }
 
-let waiting = 0;
+// The first move is asked about at once, those that follow within REST ms together.
+const REST = 40;
+let waiting = 0, asked = 0;
 effect(() => {
   dials.value;
   if (place.value.view !== "dials") return;
   clearTimeout(waiting);
-  waiting = setTimeout(preview, 40);
+  waiting = setTimeout(() => {
+    asked = performance.now();
+    preview();
+  }, Math.max(0, asked + REST - performance.now()));
 });
 
 // The slider is logarithmic on both sides of 0: its position p stands for α = ±(2^|p| − 1).
@@ -94,7 +100,7 @@ function dial(name, alpha) {
 }
 
 function effects(aim) {
-  const { rows, state, error, size, chance, looks } = measured.value;
+  const { rows, state, error, size, chance, looks, cut } = measured.value;
   if (!Object.keys(dials.value).length)
     return html`<p>Nothing is pinned. Choose parts in the <a href=${link("parts")}>list</a>, or name one above.</p>`;
   const damages = rows.map((row) => row.damage);
@@ -104,8 +110,9 @@ function effects(aim) {
   return html`<section aria-labelledby="moved"><h2 id="moved">What moved</h2>
     <p role="status" class="evidence">${error ? html`<span class="error">${error}</span>` : nothing}
       ${rows.length ? html`<span class="badge">${tokens} validation tokens per domain</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
-      validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} since the start; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
+      validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} in this workspace; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
       ${state}</p>
+    ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : ""}.</p>` : nothing}
     ${rows.length ? html`<div class="wide"><table class="numbers effects"><thead><tr>
         <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
         <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
@@ -121,7 +128,6 @@ function effects(aim) {
 }
 
 function kept() {
-  const undo = journal.value.can_undo, redo = journal.value.can_redo;
   return html`<form class="filters" @submit=${async (e) => {
       e.preventDefault();
       const field = e.target.elements.title;
@@ -129,8 +135,8 @@ function kept() {
     }}>
     <label>name <input name="title" maxlength="300" placeholder="less German"></label>
     <button ?disabled=${!Object.keys(turned()).length}>keep as an edit</button>
-    <button type="button" ?disabled=${!undo} @click=${() => write("/api/undo", {})}>undo</button>
-    <button type="button" ?disabled=${!redo} @click=${() => write("/api/redo", {})}>redo</button>
+    <button type="button" ?disabled=${!canUndo.value} @click=${undo}>undo</button>
+    <button type="button" ?disabled=${!canRedo.value} @click=${redo}>redo</button>
     <a href=${link("edits")}>${journal.value.entries.length} kept</a>
   </form>`;
 }

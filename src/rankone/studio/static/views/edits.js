@@ -2,7 +2,7 @@
 import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow } from "/static/api.js";
-import { dials, domainName, journal, link, notice, place, write } from "/static/store.js";
+import { canRedo, canUndo, dials, domainName, journal, link, notice, place, redo, undo } from "/static/store.js";
 import { scaled, signed } from "/static/words.js";
 
 const exports = signal(/** @type {any[]} */ ([]));
@@ -40,10 +40,10 @@ async function compare(chosen) {
 }
 
 export function editsView() {
-  const { entries, current, can_undo: undo, can_redo: redo } = journal.value;
+  const { entries, current } = journal.value;
   const chosen = entries.filter((entry) => (place.value.set.two ?? "").split("-").includes(String(entry.seq)));
   return html`<h1>Edits</h1>
-    <p class="does"><button ?disabled=${!undo} @click=${() => write("/api/undo", {})}>undo</button> <button ?disabled=${!redo} @click=${() => write("/api/redo", {})}>redo</button>
+    <p class="does"><button ?disabled=${!canUndo.value} @click=${undo}>undo</button> <button ?disabled=${!canRedo.value} @click=${redo}>redo</button>
       <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
     ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept", "into the dials", "export as"].map((t) => html`<th scope="col">${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
       <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}

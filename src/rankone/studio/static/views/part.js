@@ -2,7 +2,7 @@
 import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow } from "/static/api.js";
-import { columns, dials, domainName, labelOf, link, pin, place, rowOf, unpin } from "/static/store.js";
+import { columns, correct, corrections, dials, domainName, labelOf, link, pin, place, rowOf, unpin } from "/static/store.js";
 import { curves } from "/static/draw.js";
 import { percent, short, signed } from "/static/words.js";
 
@@ -42,6 +42,7 @@ export function partView() {
   return html`<p class="back"><a href=${link("parts")}>all parts</a></p>
     <h1><code>${name}</code></h1>
     <p class="words">${labelOf(name) || "no label"}</p>
+    ${corrected(name)}
     <p class="does">
       <button @click=${() => (pinned ? unpin(name) : pin(name))} aria-pressed=${pinned}>${pinned ? "unpin" : "pin to the dials"}</button>
       <a href=${link("dials")} @click=${() => pin(name)}>turn it</a>
@@ -51,6 +52,19 @@ export function partView() {
     ${data?.harvest ? harvested(data.harvest) : data ? html`<p class="evidence">No harvest is open: examples and tokens need one. <code>rankone harvest --out runs/harvest</code>, then
       <code>rankone studio --harvest runs/harvest</code>.</p>` : nothing}
     ${data ? neighbours(data.directions) : html`<p role="status">reading…</p>`}`;
+}
+
+/** A label said by hand stands beside what it replaces, with who said it and when. */
+function corrected(name) {
+  const by = corrections.value.parts[name];
+  const save = (event) => {
+    event.preventDefault();
+    correct(name, event.target.elements.label.value.trim());
+  };
+  return html`${by ? html`<p class="evidence">corrected by hand (${by.author}, ${by.time.slice(0, 10)}); before: ${by.instead || "no label"}
+      <button @click=${() => correct(name, "")}>take the correction back</button></p>` : nothing}
+    <details><summary>correct the label</summary><form class="filters" @submit=${save}>
+      <label>label <input name="label" maxlength="200" size="50" required .value=${labelOf(name)}></label><button>save</button></form></details>`;
 }
 
 function counted(name) {
@@ -66,7 +80,9 @@ function counted(name) {
 function responded(name) {
   const { points, busy, error, name: of } = response.value;
   const mine = of === name;
+  const cut = mine ? [...new Set(points.flatMap((point) => point.cut))] : [];
   return html`<section><h2>What a scale does</h2>
+    ${cut.length ? html`<p class="error">Time was up before ${cut.map(domainName).join(", ")} could be measured at every scale; they are left out.</p>` : nothing}
     ${mine && points.length ? curves(points) : nothing}
     ${mine && error ? html`<p class="error">${error}</p>` : nothing}
     ${mine && busy ? html`<p role="status">measuring… ${points.length} of 10</p>` : html`<button @click=${() => measure(name)}>measure from −24 to 4</button>`}</section>`;

@@ -7,7 +7,8 @@ import torch
 
 from rankone import open as open_session
 from rankone.core.errors import RankOneError
-from rankone.studio.dials import FIRST, Dials
+from rankone.studio.working import dials as module
+from rankone.studio.working.dials import FIRST, Cut, Dials
 
 PART, EARLY = "h.3.mlp.down_proj:270", "h.0.attn.v_proj:101"
 
@@ -70,3 +71,13 @@ def test_divergence_and_worst_tokens(session):
 def test_an_unknown_part_is_named(session):
     with pytest.raises(RankOneError, match=r"h\.9"):
         list(Dials(session).measure({"h.9.mlp.down_proj:1": 0.0}))
+
+
+def test_domains_for_which_there_was_no_time_are_named(session, monkeypatch):
+    monkeypatch.setattr(module, "LIMIT", 0.0)
+    (cut,) = Dials(session).measure({PART: -8.0}, (FIRST,))
+    assert cut == Cut(tokens=FIRST, domains=tuple(session.corpus.domains()))
+    monkeypatch.setattr(module, "AT_ONCE", 1)  # every row alone: the time is up after the first
+    monkeypatch.setattr(module.time, "monotonic", iter([0.0, -1.0, 1.0]).__next__)
+    (cut,) = Dials(session).measure({PART: -8.0}, (FIRST,))
+    assert cut.domains == tuple(session.corpus.domains())

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.studio.journal import FILE, Conflict, Journal
+from rankone.studio.kept.journal import FILE, Journal
+from rankone.studio.kept.lines import Conflict
 
 A, B = {"a:1": -8.0}, {"b:2": 0.0}
 

@@ -93,7 +93,7 @@ def usual_importances(opening: Opening) -> Float[Tensor, " parts"] | None:
     if store is not None and not store.clusters:
         return store.importances().overall()
     if opening.decomposition_name == BUILTIN_DECOMPOSITION:
-        return torch.tensor(read_columns(SHIPPED).table["importance"].to_pylist())
+        return torch.tensor(read_columns(SHIPPED).importance)
     return None
 
 

@@ -48,7 +48,7 @@ class Inbox:
 
 def serve(options: OpenOptions, inbox: Inbox, out: TextIO) -> None:
     """Do jobs until the other side closes."""
-    from rankone.studio.work import Work
+    from rankone.studio.working.work import Work
 
     def say(id_: int, event: str, data: JsonValue) -> None:
         out.write(json.dumps({"id": id_, "event": event, "data": data}, allow_nan=False) + "\n")

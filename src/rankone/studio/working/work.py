@@ -35,7 +35,7 @@ class Work:
     """The jobs on one opening. close: ends what a job leaves in the model for the next of its kind."""
 
     def __init__(self, opening: Opening) -> None:
-        from rankone.studio.dials import Dials
+        from rankone.studio.working.dials import Dials
 
         self.opening, self._dials = opening, Dials(opening)
 
@@ -71,10 +71,12 @@ class Work:
         }
 
     def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.dials import Cut
+
         request = PreviewRequest.checked(body, "preview")
         yield {"chance": self.opening.bare.chance, "size": self._size(request.scales)}
         for row in self._dials.measure(request.scales):
-            yield {"row": row.plain()}
+            yield {"cut" if isinstance(row, Cut) else "row": row.plain()}
 
     def _size(self, scales: Mapping[str, float]) -> float:
         """Σ |α − 1| ‖u‖ ‖v‖, the norms of the changes added up."""
@@ -82,12 +84,14 @@ class Work:
         return sum(abs(alpha - 1) * float(v.norm() * u.norm()) for alpha, v, u in pairs)
 
     def _response(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        from rankone.studio.dials import FIRST
+        from rankone.studio.working.dials import FIRST, Cut, Measured
 
         name = ResponseRequest.checked(body, "response").name
         for alpha in ALPHAS:
-            rows = [row.damage for row in self._dials.measure({name: alpha}, (FIRST,))]
-            yield {"alpha": alpha, "rises": {row.domain: row.rise for row in rows}, "tokens": FIRST}
+            rows = list(self._dials.measure({name: alpha}, (FIRST,)))
+            rises = {row.damage.domain: row.damage.rise for row in rows if isinstance(row, Measured)}
+            cut = [domain for row in rows if isinstance(row, Cut) for domain in row.domains]
+            yield {"alpha": alpha, "rises": rises, "tokens": FIRST, "cut": [*cut]}
 
     def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.answers.answer import AnswerRequest, answer
@@ -106,18 +110,18 @@ class Work:
         return scale_edit(self.opening.book, {name: alpha for name, alpha in scales.items() if alpha != 1})
 
     def _prompt(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        from rankone.studio.looking import look_into
+        from rankone.studio.working.looking import look_into
 
         yield look_into(self.opening, PromptRequest.checked(body, "prompt"), self._usual).plain()
 
     @cached_property
     def _usual(self) -> Tensor | None:
-        from rankone.studio.looking import usual_importances
+        from rankone.studio.working.looking import usual_importances
 
         return usual_importances(self.opening)
 
     def _part(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        from rankone.studio.looking import part_page
+        from rankone.studio.working.looking import part_page
 
         yield part_page(self.opening, PartRequest.checked(body, "part").name).plain()
 
@@ -128,7 +132,7 @@ class Work:
         asked = VerbRequest.checked(body, "verb")
         verb = verb_named(asked.verb)
         reply = verb.ask(self.opening, request_of(verb, asked.request))
-        yield {"reply": reply.model_dump(mode="json"), "text": str(reply)}
+        yield {"reply": reply.model_dump(mode="json")}
 
     def _export(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         """An edit as an artefact, an adapter or a checkpoint, by the exporter that the command line has."""

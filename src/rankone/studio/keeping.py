@@ -1,0 +1,90 @@
+"""Routes to what is kept in the workspace: the journal of edits with its exports, labels corrected by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from rankone.core.errors import RankOneError
+from rankone.studio import requests as asked
+from rankone.studio.jobs import Exports
+from rankone.studio.kept.corrections import Corrections
+from rankone.studio.kept.journal import Journal
+from rankone.studio.kept.lines import Conflict
+from rankone.studio.replies import body_of, refusal
+
+
+class Keeping:
+    """The handlers; every one that writes answers with what is kept then."""
+
+    def __init__(self, journal: Journal, corrections: Corrections, exports: Exports) -> None:
+        self._journal, self._corrections, self._exports = journal, corrections, exports
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route("/api/edits", self._edits),
+            Route("/api/edits", self._keep, methods=["POST"]),
+            Route("/api/undo", self._step("undo"), methods=["POST"]),
+            Route("/api/redo", self._step("redo"), methods=["POST"]),
+            Route("/api/labels", self._labels),
+            Route("/api/labels", self._correct, methods=["POST"]),
+            Route("/api/exports", self._export, methods=["POST"]),
+            Route("/api/exports", self._exported),
+        ]
+
+    async def _edits(self, _: Request) -> Response:
+        return JSONResponse(self._journal.state())
+
+    async def _keep(self, request: Request) -> Response:
+        async def write() -> None:
+            new = await body_of(request, asked.NewEdit)
+            await asyncio.to_thread(self._journal.add, new.scales, new.name, new.after)
+
+        return await _written(write, self._journal.state)
+
+    def _step(self, way: str) -> Callable[[Request], Awaitable[Response]]:
+        async def step(request: Request) -> Response:
+            async def write() -> None:
+                after = (await body_of(request, asked.Step)).after
+                await asyncio.to_thread(self._journal.undo if way == "undo" else self._journal.redo, after)
+
+            return await _written(write, self._journal.state)
+
+        return step
+
+    async def _labels(self, _: Request) -> Response:
+        return JSONResponse(self._corrections.state())
+
+    async def _correct(self, request: Request) -> Response:
+        async def write() -> None:
+            new = await body_of(request, asked.NewLabel)
+            await asyncio.to_thread(self._corrections.add, new.name, new.label, new.instead, new.after)
+
+        return await _written(write, self._corrections.state)
+
+    async def _export(self, request: Request) -> Response:
+        try:
+            wanted = await body_of(request, asked.ExportRequest)
+            return JSONResponse({"job": self._exports.start(wanted)})
+        except RankOneError as error:
+            return refusal(error)
+
+    async def _exported(self, _: Request) -> Response:
+        return JSONResponse({"jobs": self._exports.list()})
+
+
+async def _written(
+    write: Callable[[], Awaitable[None]], state: Callable[[], dict[str, JsonValue]]
+) -> Response:
+    """What is kept after a line was added, or why none was."""
+    try:
+        await write()
+    except RankOneError as error:
+        return refusal(error, 409 if isinstance(error, Conflict) else 400)
+    return JSONResponse(state())

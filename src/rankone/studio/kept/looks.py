@@ -1,0 +1,53 @@
+"""How often validation text was looked at in a workspace: whoever turns dials by its figures tunes on it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pydantic import Field, JsonValue
+
+from rankone.core.config import Config
+from rankone.core.files import read_json, write_json
+
+# Seconds between two writes of the file: a dial moves twenty times in one.
+REST = 1.0
+
+
+class Counts(Config):
+    """By what was asked (dials, a part's response, a verb): how often it showed figures of validation text."""
+
+    by: dict[str, int] = Field(default_factory=dict)
+
+
+class Looks:
+    """The counter of one workspace, `looks.json`; it goes on where the last studio ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._written = folder / "looks.json", 0.0
+        kept = Counts.checked(read_json(self._path), str(self._path)) if self._path.exists() else Counts()
+        self._by = dict(kept.by)
+        self._dirty = False
+
+    def count(self, what: str) -> int:
+        """One more; how many there are."""
+        self._by[what] = self._by.get(what, 0) + 1
+        self._dirty = True
+        if time.monotonic() - self._written > REST:
+            self.write()
+        return self.total
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self._by.values())
+
+    def write(self) -> None:
+        """Put the counts on disk, where they changed."""
+        if self._dirty and self._path.parent.parent.is_dir():
+            write_json(self._path, Counts(by=self._by).model_dump())
+            self._written, self._dirty = time.monotonic(), False
+
+    def plain(self) -> JsonValue:
+        """For a page: the sum, and by what was asked."""
+        return {"total": self.total, "by": dict(self._by)}

@@ -1,0 +1,44 @@
+"""From a request's body to what a route takes, and from what the worker said to a reply."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+
+from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+
+BodyT = TypeVar("BodyT", bound=Config)
+
+
+async def json_of(request: Request) -> JsonValue:
+    """The body as JSON; None where it is none."""
+    try:
+        return json.loads(await request.body(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+async def body_of(request: Request, model: type[BodyT]) -> BodyT:
+    """The body as what the route takes; RankOneError where it does not fit."""
+    return model.checked(await json_of(request), "request")
+
+
+def answered(event: str, data: JsonValue) -> Response:
+    """What the worker answered."""
+    if event == "failed":
+        return refusal(RankOneError(str(data)))
+    return JSONResponse(data)
+
+
+def refusal(error: RankOneError, status: int = 400) -> Response:
+    """Why not, in words."""
+    return JSONResponse({"error": str(error)}, status)

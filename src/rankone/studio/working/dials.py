@@ -1,0 +1,254 @@
+"""The dials' numbers: what scales do to validation text of every domain, a little of it first, then all.
+
+Every edit of late sites starts at the first edited block from what the base model left there, and the base model is scored
+once. Test text cannot be reached from here: whoever turns a dial until the figures please is tuning.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import time
+from collections import Counter, defaultdict
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.core.config import Record
+from rankone.core.escaping import visible
+from rankone.decomposition.prefix import Prefix, late_start
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.scales import scale_edit
+from rankone.metrics.cross_entropy import PassageLosses, next_token_losses
+from rankone.metrics.damage import damage
+from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.kl import kl_per_position
+from rankone.models.blocks import blocks_of
+from rankone.models.output import output_of, vocabulary_size
+from rankone.opening import Opening
+from rankone.studio.working.portions import Portion, portions
+from rankone.text.blocks import Blocks
+
+SPLIT: Literal["validation"] = "validation"
+# Tokens per domain of the first look, and of the whole.
+FIRST, WHOLE = 128, 800
+# Seconds after which a measurement ends with what it has.
+LIMIT = 30.0
+# Logits in memory at once: 2^23 numbers in fp32 are 32 MB.
+AT_ONCE = 1 << 23
+# Tokens shown per domain as those that are hit worst, and those before each that are shown with it.
+WORST, CONTEXT = 3, 12
+
+
+class Divergence(Record):
+    """KL(base ‖ edited) over the tokens of the first look, nats: mean, 99th percentile, largest."""
+
+    mean: float
+    p99: float
+    largest: float
+
+
+class Hit(Record):
+    """A token whose cross-entropy rises: by how many nats, and the text before it."""
+
+    before: str
+    token: str
+    rise: float
+
+
+class Measured(Record):
+    """One domain at the dials' scales. tokens: how many were asked for; worst: the tokens hit worst."""
+
+    damage: DomainDamage
+    tokens: int
+    kl: Divergence | None = None
+    worst: tuple[Hit, ...] = ()
+
+
+class Cut(Record):
+    """Domains that were not measured on so many tokens, since the time was up."""
+
+    tokens: int
+    domains: tuple[str, ...]
+    seconds: float = LIMIT
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A portion under the base model: cross-entropies of its tokens, and where KL is wanted the logits of what is scored."""
+
+    losses: Float[Tensor, "rows length"]
+    logits: Float[Tensor, "scored vocab"] | None
+
+
+@dataclass
+class _Gathered:
+    """Rows of a domain as they come: what is scored before and after, and KL at every scored position."""
+
+    ids: list[Tensor] = field(default_factory=list)
+    valid: list[Tensor] = field(default_factory=list)
+    base: list[Tensor] = field(default_factory=list)
+    edited: list[Tensor] = field(default_factory=list)
+    kl: list[Tensor] = field(default_factory=list)
+
+
+class Dials:
+    """Measures scales of an opening's parts; keeps the text, the base model's figures and the late start between calls."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._text: dict[int, list[Portion]] = {}
+        self._base: dict[Portion, _Base] = {}
+        self._stack = ExitStack()
+        self._prefix: Prefix | None = None
+        self._first = 0
+        self._kept: set[Portion] = set()
+
+    def close(self) -> None:
+        """Put the model's own modules back, so that others may work with it."""
+        self._stack.close()
+        self._prefix = None
+        self._kept.clear()
+
+    def measure(
+        self, scales: Mapping[str, float], stages: Sequence[int] = (FIRST, WHOLE)
+    ) -> Generator[Measured | Cut]:
+        """Domain by domain, stage by stage, until LIMIT seconds are up; RankOneError for an unknown part."""
+        start = time.monotonic()
+        edit = scale_edit(self._opening.book, {name: a for name, a in scales.items() if a != 1})
+        text = {tokens: self._portions(tokens) for tokens in stages}
+        self._start_at(edit, sum(map(len, text.values())))
+        for tokens in stages:
+            if time.monotonic() > start + LIMIT:
+                yield Cut(tokens=tokens, domains=tuple(self.domains))
+                return
+            base = {portion: self._scored(portion, tokens == FIRST) for portion in text[tokens]}
+            with edit.applied(self._opening.model):
+                yield from self._stage(edit, base, tokens, start + LIMIT)
+
+    def warm(self) -> None:
+        """Read the text and score it by the base model, so that the first dial waits for less."""
+        for tokens in (FIRST, WHOLE):
+            for portion in self._portions(tokens):
+                self._scored(portion, tokens == FIRST)
+
+    @property
+    def domains(self) -> list[str]:
+        """Domains of the text."""
+        return self._opening.corpus.domains()
+
+    def _portions(self, tokens: int) -> list[Portion]:
+        if tokens not in self._text:
+            text = self._opening.workspace.text(self.domains, SPLIT, tokens)
+            self._text[tokens] = portions(text, AT_ONCE // vocabulary_size(self._opening.model))
+        return self._text[tokens]
+
+    def _start_at(self, edit: LowRankEdit, kept: int) -> None:
+        """Late start before the first edited block; kept while the next edits begin at the same one."""
+        if not edit.sites:
+            return
+        blocks = blocks_of(self._opening.model, edit.sites)
+        first = 0 if blocks is None else blocks.first
+        if self._prefix is None or first != self._first:
+            self.close()
+            self._prefix = self._stack.enter_context(late_start(self._opening.model, edit.sites, kept))
+            self._first = first
+
+    def _stage(
+        self, edit: LowRankEdit, base: Mapping[Portion, _Base], tokens: int, until: float
+    ) -> Generator[Measured | Cut]:
+        """Every domain as soon as its last row is there; those that are left when the time is up."""
+        gathered: dict[str, _Gathered] = defaultdict(_Gathered)
+        rows = Counter(domain for portion in base for domain in portion.domains)
+        for portion, before in base.items():
+            self._gather(gathered, edit, portion, before)
+            for domain in [d for d, one in gathered.items() if len(one.ids) == rows[d]]:
+                yield self._measured(domain, gathered.pop(domain), tokens)
+                del rows[domain]
+            if rows and time.monotonic() > until:
+                yield Cut(tokens=tokens, domains=tuple(rows))
+                return
+
+    @torch.no_grad()
+    def _gather(
+        self, gathered: Mapping[str, _Gathered], edit: LowRankEdit, portion: Portion, before: _Base
+    ) -> None:
+        """One portion while the edit is in the weights; without an edit nothing is computed anew."""
+        blocks, losses, kl = portion.blocks, before.losses, None
+        if edit.sites:
+            logits = self._logits(blocks)
+            losses = next_token_losses(logits, blocks.ids, blocks.valid)
+            if before.logits is not None:
+                kl = torch.zeros_like(losses)
+                scored = blocks.valid[:, 1:]
+                kl[:, 1:][scored] = kl_per_position(before.logits, logits[:, :-1][scored])
+        for row, domain in enumerate(portion.domains):
+            one, here = gathered[domain], blocks.valid[row]
+            one.ids.append(blocks.ids[row])
+            one.valid.append(here)
+            one.base.append(before.losses[row])
+            one.edited.append(losses[row])
+            if kl is not None:
+                one.kl.append(kl[row][here])
+
+    def _measured(self, domain: str, rows: _Gathered, tokens: int) -> Measured:
+        base, edited = (_passages(side, rows.valid) for side in (rows.base, rows.edited))
+        return Measured(
+            damage=DomainDamage.of(domain, damage(base, edited)),
+            tokens=tokens,
+            kl=_divergence(torch.cat(rows.kl)) if rows.kl else None,
+            worst=self._worst(rows),
+        )
+
+    def _logits(self, blocks: Blocks) -> Tensor:
+        assert self._prefix is not None
+        return self._prefix.late(blocks.ids, lambda: output_of(self._opening.model, blocks.ids))
+
+    @torch.no_grad()
+    def _scored(self, portion: Portion, with_logits: bool) -> _Base:
+        """The base model on a portion; run again where a late start has to see it first."""
+        prefix, blocks = self._prefix, portion.blocks
+        if portion in self._base and (prefix is None or portion in self._kept):
+            return self._base[portion]
+
+        def forward() -> Tensor:
+            return output_of(self._opening.model, blocks.ids)
+
+        logits = forward() if prefix is None else prefix.full(blocks.ids, forward)
+        if prefix is not None:
+            self._kept.add(portion)
+        if portion not in self._base:
+            losses = next_token_losses(logits, blocks.ids, blocks.valid)
+            kept = logits[:, :-1][blocks.valid[:, 1:]] if with_logits else None
+            self._base[portion] = _Base(losses, kept)
+        return self._base[portion]
+
+    def _worst(self, rows: _Gathered) -> tuple[Hit, ...]:
+        rises = torch.cat([after - before for before, after in zip(rows.base, rows.edited, strict=True)])
+        ids, width = torch.cat(rows.ids), [0, *itertools.accumulate(len(row) for row in rows.ids)]
+        values, places = rises.topk(min(WORST, rises.numel()))
+        hits = []
+        for value, place in zip(values.tolist(), places.tolist(), strict=True):
+            if value <= 0:
+                continue
+            start = width[bisect.bisect_right(width, place) - 1]
+            before = ids[max(start + 1, place - CONTEXT) : place].tolist()
+            hits.append(Hit(before=self._words(before), token=self._words([int(ids[place])]), rise=value))
+        return tuple(hits)
+
+    def _words(self, ids: list[int]) -> str:
+        return visible(self._opening.tokenizer.decode(ids))
+
+
+def _passages(losses: Sequence[Tensor], valid: Sequence[Tensor]) -> PassageLosses:
+    sums = torch.stack([row.double().sum() for row in losses]).cpu()
+    return PassageLosses(sums, torch.stack([row[1:].sum() for row in valid]).cpu())
+
+
+def _divergence(kl: Float[Tensor, " scored"]) -> Divergence:
+    return Divergence(mean=float(kl.mean()), p99=float(kl.quantile(0.99)), largest=float(kl.max()))

@@ -1,0 +1,23 @@
+"""The counter of looks at validation text: by what was asked, and over restarts."""
+
+from __future__ import annotations
+
+import pytest
+
+from rankone.core.errors import RankOneError
+from rankone.studio.kept.looks import Looks
+
+
+def test_it_counts_by_what_was_asked_and_goes_on_after_a_restart(tmp_path):
+    looks = Looks(tmp_path / "studio")
+    assert [looks.count("preview"), looks.count("edit"), looks.count("preview")] == [1, 2, 3]
+    looks.write()
+    again = Looks(tmp_path / "studio")
+    assert again.plain() == {"total": 3, "by": {"preview": 2, "edit": 1}}
+    assert again.count("rank") == 4
+
+
+def test_a_file_that_holds_no_counts_is_named(tmp_path):
+    (tmp_path / "looks.json").write_text('{"by": {"preview": "many"}}')
+    with pytest.raises(RankOneError, match=r"looks\.json"):
+        Looks(tmp_path)
