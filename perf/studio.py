@@ -1,33 +1,41 @@
 """How quick the studio is: from the command to a list, filters, scrolling, dials; memory of server and page.
 
-    python perf/studio.py --out perf/results/studio.json
+    python perf/studio.py --out perf/results/studio.json [--large runs/smollm2]
 
-Needs Chromium and an idle machine; its bars stand beside its figures in RESEARCH_LOG.md. Times are medians.
+Needs Chromium and an idle machine: the load average before and after is part of the result. The browser is started before
+the command is, as a user's is. --large: a model whose dial is timed too, at the last `mlp.down_proj` (SmolLM2-135M).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from rankone import open as open_session
 from rankone.core.files import write_json
 from rankone.core.provenance import environment, git_revision
+from rankone.harvest.brief import brief_harvest
+from rankone.studio.columns import SHIPPED, PartColumns, read_columns, write_columns
+from rankone.studio.listing import columns_key
 
-PART = "h.3.mlp.down_proj:270"
-TURNS = 9
+PART, MANY, TURNS = "h.3.mlp.down_proj:270", 40_000, 9
+SECOND = 1000
 FILTERS = """async () => {
   const field = document.querySelector("input[name=q]"), times = [];
-  for (let i = 0; i < 40; i++) {
+  for (let i = 0; i < 200; i++) {
     const start = performance.now();
-    field.value = ["german", "g", "suffix", "french text", "h.3", ""][i % 6];
+    field.value = ["german", "g", "suffix", "french text", "h.3", "", "function words", "de"][i % 8];
     field.dispatchEvent(new Event("input", {bubbles: true}));
     times.push(performance.now() - start);
     await new Promise(requestAnimationFrame);
@@ -47,9 +55,27 @@ SCROLLS = """async () => {
 }"""
 
 
-def dial(page: Page, alpha: float) -> tuple[float, float]:
+@contextmanager
+def served(browser: Browser, folder: Path, *options: str) -> Iterator[tuple[Page, int, float]]:
+    """A page with its list or its dials, the server's process, seconds from the command to the page's first content."""
+    command = [sys.executable, "-P", "-m", "rankone", "studio", str(folder), "--no-browser", *options]
+    page = browser.new_page()
+    page.set_default_timeout(600 * SECOND)
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            page.goto(process.stdout.readline().split()[1])
+            page.locator("h1" if "--model" in options else ".whole .row").first.wait_for()
+            yield page, process.pid, time.perf_counter() - start
+        finally:
+            page.close()
+            process.terminate()
+
+
+def dial(page: Page, part: str, alpha: float) -> tuple[float, float]:
     """Seconds from a move to the first figures and to all of them."""
-    field = page.get_by_label(f"\u03b1 of {PART}")
+    field = page.get_by_label(f"\u03b1 of {part}")
     start = time.perf_counter()
     field.fill(str(alpha))
     field.press("Enter")
@@ -59,63 +85,101 @@ def dial(page: Page, alpha: float) -> tuple[float, float]:
     return first, time.perf_counter() - start
 
 
+def dials(page: Page, part: str, turns: int) -> tuple[float, float]:
+    """Medians of several moves, after one that nothing is timed of."""
+    page.goto(page.url.split("#")[0] + f"#/dials?d={part}=-1")
+    page.get_by_text("800 validation tokens").wait_for()
+    times = [dial(page, part, -2 - i / 4) for i in range(turns)]
+    return statistics.median(t for t, _ in times), statistics.median(t for _, t in times)
+
+
 def resident(pid: int) -> float:
-    """MB of a process and its children."""
+    """MB of a process and its children; pages that they share count once (PSS)."""
     children = subprocess.run(
         ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split()
-    pages = [Path(f"/proc/{one}/statm").read_text().split()[1] for one in (pid, *children)]
-    return sum(map(int, pages)) * 4096 / 1e6
+    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children)]
+    return sum(int(text.split("Pss:")[1].split()[0]) for text in rolled) / 1000
 
 
-def measured(folder: str) -> dict[str, float]:
-    """All figures of one start."""
-    command = [sys.executable, "-P", "-m", "rankone", "studio", folder, "--no-browser"]
-    start = time.perf_counter()
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
-        sync_playwright() as playwright,
-    ):
-        assert process.stdout is not None
-        address = process.stdout.readline().split()[1]
-        printed = time.perf_counter() - start
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page()
-        opened = time.perf_counter()
-        page.goto(address)
-        page.locator(".whole .row").first.wait_for()
-        listed = time.perf_counter()
-        filters, scrolls = page.evaluate(FILTERS), page.evaluate(SCROLLS)
-        page.goto(page.url.split("#")[0] + f"#/dials?d={PART}=-1")
-        page.get_by_text("800 validation tokens").wait_for(timeout=60_000)
-        turns = [dial(page, -2 - i / 4) for i in range(TURNS)]
-        session = page.context.new_cdp_session(page)
-        heap = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
-        memory = resident(process.pid)
-        browser.close()
-        process.terminate()
-    return {
-        "command to address, s": printed,
-        "address to list, s, without the start of the browser": listed - opened,
-        "filter of 9,216, ms, 95%": statistics.quantiles(filters, n=20)[-1],
-        "scroll frame, ms, 95%": statistics.quantiles(scrolls, n=20)[-1],
-        "dial to first figures, s": statistics.median(first for first, _ in turns),
-        "dial to all, s": statistics.median(whole for _, whole in turns),
-        "page heap, MB": heap,
-        "server and worker, MB": memory,
+def many(folder: Path) -> tuple[str, ...]:
+    """Options for a list of MANY parts: a brief harvest, whose kept columns are made longer."""
+    session = open_session("mini")
+    store, harvest = brief_harvest(session.workspace, ["de", "en"], 100), folder / "harvest"
+    shutil.copytree(store.artifact.path, harvest)
+    shipped = read_columns(SHIPPED).plain()
+    count = len(shipped["number"])
+
+    def longer(column: list) -> list:
+        return [column[i % count] for i in range(MANY)]
+
+    columns = {k: longer(v) if isinstance(v, list) and len(v) == count else v for k, v in shipped.items()} | {
+        "number": list(range(MANY)),
+        "by_domain": [longer(of) for of in shipped["by_domain"]],
     }
+    write_columns(
+        PartColumns.model_validate(columns), folder / "studio" / f"parts-{columns_key(harvest, None)}.json.gz"
+    )
+    return ("--harvest", str(harvest))
+
+
+def listed(page: Page, parts: str) -> dict[str, float]:
+    """Filters and scrolling of a list."""
+    filters, scrolls = page.evaluate(FILTERS), page.evaluate(SCROLLS)
+    heap = page.context.new_cdp_session(page).send("Runtime.getHeapUsage")["usedSize"] / 1e6
+    return {
+        f"filter of {parts}, ms, 95%": statistics.quantiles(filters, n=20)[-1],
+        f"scroll frame of {parts}, ms, 95%": statistics.quantiles(scrolls, n=20)[-1],
+        f"page heap with {parts}, MB": heap,
+    }
+
+
+def measured(browser: Browser, large: Path | None) -> dict[str, float]:
+    """All figures."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, served(browser, Path(folder)) as (page, pid, took):
+        figures["command to list of 9,216, s"] = took
+        figures |= listed(page, "9,216")
+        figures["dial to first figures, s"], figures["dial to all, s"] = dials(page, PART, TURNS)
+        figures["server and worker after dials, MB"] = resident(pid)
+        page.wait_for_timeout(4 * SECOND)
+        figures["server and worker at rest, MB"] = resident(pid)
+    with tempfile.TemporaryDirectory() as folder:
+        options = many(Path(folder))
+        with served(browser, Path(folder), *options) as (page, _, took):
+            figures["command to list of 40,000, s"] = took
+            figures |= listed(page, "40,000")
+    if large is not None:
+        layers = open_session(str(large)).model.config.num_hidden_layers
+        part = f"neuron/model.layers.{layers - 1}.mlp.down_proj:7"
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            served(browser, Path(folder), "--model", str(large)) as (page, _, _),
+        ):
+            figures[f"dial to first figures (1,024 tokens), {large.name}, s"], _ = dials(page, part, 3)
+    return figures
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--large", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measured(folder)
+    before = os.getloadavg()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        figures = measured(browser, given.large)
+        browser.close()
     for name, value in figures.items():
         sys.stdout.write(f"{name:60} {value:8.3f}\n")
-    write_json(given.out, {"figures": figures, "environment": environment(), "revision": git_revision()})
+    load = {"before": before, "after": os.getloadavg()}
+    about = {
+        "environment": environment(),
+        "load average (1, 5, 15 minutes)": load,
+        "revision": git_revision(),
+    }
+    write_json(given.out, {"figures": figures, **about})
 
 
 if __name__ == "__main__":

@@ -33,3 +33,20 @@ def test_a_job_of_the_next_process_outlives_the_end_of_the_last():
         return boxes[0].empty(), boxes[1].empty()
 
     assert asyncio.run(told()) == (False, True)
+
+
+def test_a_question_that_waits_when_the_server_ends_is_answered():
+    async def told() -> tuple[str, object]:
+        worker = Worker(OpenOptions())
+
+        async def started() -> Process:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        worker._start = started
+        waiting = asyncio.create_task(worker.answer("warm", {}))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        return await waiting
+
+    assert asyncio.run(told()) == ("failed", "the studio was ended.")

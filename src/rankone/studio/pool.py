@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 
@@ -19,6 +20,8 @@ from rankone.opening import OpenOptions
 Event = tuple[str, JsonValue]
 # Longest line of the worker's: a page of a part with its examples.
 _LINE = 1 << 24
+# Threads that wait for each other sleep: the browser computes beside them, and on busy cores spinning costs twentyfold.
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ENDED = ("done", "failed", "superseded")
 
 
@@ -70,10 +73,13 @@ class Worker:
     async def answer(self, kind: str, body: dict[str, JsonValue]) -> Event:
         """The one event of a job that has one: its data, or why it failed."""
         data: JsonValue = None
-        async for event, given in self.events(kind, body):
-            if event == "failed":
-                return event, given
-            data = given if event == "partial" else data
+        try:
+            async for event, given in self.events(kind, body):
+                if event == "failed":
+                    return event, given
+                data = given if event == "partial" else data
+        except asyncio.CancelledError:  # by a server that ends while somebody waits
+            return "failed", "the studio was ended."
         return "done", data
 
     async def stop(self) -> None:
@@ -95,6 +101,7 @@ class Worker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE,
+                env=_ENVIRONMENT | os.environ,
             )
             self.restarts += 1
             self._reader = asyncio.create_task(self._read(self._process))

@@ -39,8 +39,8 @@ SPLIT: Literal["validation"] = "validation"
 FIRST, WHOLE = 128, 800
 # Seconds after which a measurement ends with what it has.
 LIMIT = 30.0
-# Logits in memory at once: 2^23 numbers in fp32 are 32 MB.
-AT_ONCE = 1 << 23
+# Logits in memory at once: 2^22 numbers in fp32 are 16 MB.
+AT_ONCE = 1 << 22
 # Tokens shown per domain as those that are hit worst, and those before each that are shown with it.
 WORST, CONTEXT = 3, 12
 

@@ -20,6 +20,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.foreign import explained
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.quiet import quiet_libraries
+from rankone.studio.working.memory import IDLE, give_back
 
 Line = dict[str, JsonValue]
 
@@ -31,6 +32,14 @@ class Inbox:
         self.jobs: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         self._off: set[int] = set()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def next(self) -> Line | None:
+        """The next job, waited for; None where the other side has closed."""
+        try:
+            return self.jobs.get(timeout=IDLE)
+        except queue.Empty:
+            give_back()
+            return self.jobs.get()
 
     def called_off(self, id_: int) -> bool:
         """Whether a job was cancelled."""
@@ -55,7 +64,7 @@ def serve(options: OpenOptions, inbox: Inbox, out: TextIO) -> None:
         out.flush()
 
     work: Work | None = None
-    while (line := inbox.jobs.get()) is not None:
+    while (line := inbox.next()) is not None:
         id_, kind, body = int(str(line["id"])), str(line["kind"]), line["body"]
         assert isinstance(body, dict)
         try:
