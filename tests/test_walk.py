@@ -1,167 +1,204 @@
 """The commands of README and docs in the order they are printed, as a user types them, in one folder per document.
 
-A placeholder (MODEL, DIR) stands for something small; `http://localhost:8000/v1` is a server of the test. What is not run
-here is named in NOT_RUN, with its reason; test_docs.py parses that too.
+A placeholder (MODEL, DIR) stands for something small; a name that a reader has (my-model, my-lora) for something of his.
+What is typed otherwise than it is printed stands in CHANGED, what is not run in NOT_RUN, each with its reason; test_docs.py
+parses all of it. Training is run from the recipes as they are but for the numbers in CUT.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.decomposition import published
 from tests.helpers import simple_mlp
+from tests.integrations.test_lm_eval import TASK
 from tests.labels.server import ok, serving
-from tests.test_docs import ROOT, program_arguments, shell_lines
+from tests.sharing.fake_hub import TOKEN, FakeHub, Repository
+from tests.test_docs import ROOT
 from tests.tiny import RECIPE
+from tests.walking import DOCUMENTS, LABELLER, Walk, labeller, typed
 
+from rankone.edits.adapter_files import write_adapter
+from rankone.edits.scales import scale_edit
+from rankone.models.loading import load_model
 from rankone.models.sources.names import ASSETS
+from rankone.parts.book import Book
 from rankone.text.sources.builtin import BuiltinCorpus
+from rankone.verbs.table import VERBS
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# The beginning of a command → why it is not run as it is printed.
+# The beginning of a command → why it is not run at all.
 NOT_RUN = {
-    "demo --model smollm2": "brings a model of 135M over the network and takes half an hour; tests/experiments/real_model",
-    "fetch smollm2": "brings a model of 135M over the network; tests/models/sources",
-    "find runs/smollm2": "needs that model; tests/edits/finding",
-    "pretrain": "hours of training; tests/models/test_pretraining.py",
-    "decompose runs/": "hours of training; tests/cli/test_torchrun.py runs the command on a small model",
-    "measure runs/mini-without-de": "measures what the command before it trained",
-    "select-rates": "hours of fits; tests/experiments",
-    "import wandb:": "downloads from W&B; tests/decomposition/importers",
-    "import downloads/": "reads what was downloaded; tests/decomposition/importers",
-    "evidence runs/vpd-67m": "needs what was imported",
-    "rank runs/vpd-67m": "needs what was imported",
-    # torchrun on several GPUs or machines: tests/cli/test_torchrun.py, with two processes
+    "import wandb:": "W&B's servers; tests/decomposition/importers",
+    "lm-eval edit --model my-model --tasks hellaswag": "its questions come over the network; the next line is run",
 }
-SERVER = "http://localhost:8000/v1"
+# Verbs that no document prints as a command → where they are run.
+NOT_PRINTED = {
+    "compare": "tests/cli/test_examining.py",
+    "merge-harvest": "joins what several processes harvested; tests/cli/test_harvest.py",
+}
+# The beginning of a command → words exchanged ('' puts words at the end); why.
+CHANGED = {
+    # smollm2 is 0.27 GB over the network, and half an hour of work: the same commands on mini
+    "fetch smollm2": [("smollm2", "mini")],
+    "demo --model smollm2": [("smollm2", "mini"), ("", "--recipe recipes/demo-mini.yaml")],
+    # hours of training: a few steps of it, from recipes that are cut
+    "decompose runs/mini/model --recipe recipes/decompose-mini-3.yaml": [("1200", "2")],
+    "decompose runs/": [("", "--evidence none")],
+    "select-rates": [("6", "1"), ("", "--recipe recipes/job.yaml")],
+    # a name that only its reader knows
+    "tune smollm2": [("PART", "PART")],
+    # the published tokenizer is on the Hub
+    "import downloads/": [("EleutherAI/gpt-neox-20b", "tokenizer")],
+    "label runs/harvest --out runs/labels-llm": [(LABELLER, "")],
+}
+# In the recipes of the reader's folder: what is exchanged, so that hours become seconds. Everything else is as it ships.
+CUT = {
+    "mini.yaml": {"tokens: 14000000": "tokens: 8192", "tokenizer_chars: 24000000": "tokenizer_chars: 400000"},
+    "decompose-*.yaml": {r"^steps: \d+": "steps: 4"},
+    "german.yaml": {  # the whole grid and all methods; `--preset quick` has its own numbers, and runs as it ships
+        r"^budgets: .*": "budgets: [2, 8]",
+        "^seeds: 9": "seeds: 1",
+        "^weights: .*": "weights: [1.0]",
+        "^tuning_seeds: 2": "tuning_seeds: 1",
+        "steps: 3000, patience: 300": "steps: 6, patience: 3",
+    },
+    "job.yaml": {r"steps: 150": "steps: 6", r"^seeds: 9": "seeds: 1", r": \[32\]": ": [8]"},
+    "demo-mini.yaml": {
+        "^sites: .*": "sites: [h.3.mlp.down_proj]",
+        "^tokens: .*": "tokens: 300",
+        "rank_tokens: .*": "rank_tokens: 60",
+        "lora_steps: .*": "lora_steps: 4",
+        "test_tokens: .*": "test_tokens: 200",
+        "answer_tokens: .*": "answer_tokens: 6",
+    },
+}
+# torchrun on several GPUs or machines: tests/cli/test_torchrun.py, with two processes
+REVISION = "3f1c2a9" + "0" * 33
 
 
-def typed(document: Path) -> list[list[str]]:
-    """Words of every command of a document."""
-    lines = shell_lines(document.read_text("utf8"))
-    lines = [line for line in lines if not line.startswith("torchrun")]
-    return [words for line in lines for words in program_arguments(line.partition(" #")[0])]
+def recipes(folder: Path) -> None:
+    """The repository's recipes and the two inside the package, cut."""
+    shutil.copytree(ROOT / "recipes", folder)
+    shutil.copy(ASSETS / "demo.yaml", folder / "job.yaml")
+    shutil.copy(ASSETS / "demo-smollm2.yaml", folder / "demo-mini.yaml")
+    for name in ("rates.json", "reference.json"):
+        shutil.copy(ASSETS / name, folder / name)
+    for pattern, exchanges in CUT.items():
+        for path in sorted(folder.glob(pattern)):
+            text = path.read_text("utf8")
+            for old, new in exchanges.items():
+                text, times = re.subn(old, new, text, flags=re.MULTILINE)
+                assert times, f"{path.name} has no {old}"
+            path.write_text(text, "utf8")
 
 
-def reason(words: list[str]) -> str:
-    """Why a command is not run; '' for one that is."""
-    return next((why for start, why in NOT_RUN.items() if " ".join(words).startswith(start)), "")
+def text_folder(folder: Path) -> None:
+    """Text by domain under the names of the sources that the recipes train on."""
+    corpus = BuiltinCorpus()
+    sources = yaml.safe_load((ROOT / "recipes" / "mini.yaml").read_text("utf8"))["mixture"]
+    for domain in corpus.domains():
+        (folder / domain).mkdir(parents=True)
+        for split in ("train", "validation", "test"):
+            text = "\n\n".join(corpus.documents(domain, split))
+            for source in sources.get(domain, {"sources": ["own"]})["sources"]:
+                (folder / domain / f"{source}.{split}.txt").write_text(text, "utf8")
 
 
-def answer(body: dict) -> tuple:
-    """A label for a request for one; for a judgement the windows that are marked."""
-    if "numbers" in json.dumps(body["response_format"]):
-        lines = body["messages"][1]["content"].split("\n")
-        return ok({"numbers": [int(x.split(".")[0]) for x in lines if re.match(r"\d+\. .*<<", x)]})
-    return ok()
-
-
-def made_by(words: list[str]) -> list[str]:
-    """The folders that a command makes."""
-    return [b for a, b in pairwise(words) if a in ("--out", "--save")]
+def changed_mini(part: str, alpha: float):
+    """The built-in model, and an edit of it."""
+    model = load_model(ASSETS / "mini")
+    return model, scale_edit(Book([], model), {part: alpha}).bind(model)
 
 
 def own_things(folder: Path, tokenizer) -> None:
-    """What a user has: a model of twelve layers, a recipe, text by domain, an artefact, the repository's recipes."""
-    model = simple_mlp(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=12,
-        num_attention_heads=2,
-        intermediate_size=24,
-    )
-    model.save_pretrained(folder / "MODEL")
+    """What a reader has: models, text, recipes, artefacts, a LoRA, a task of lm-eval, downloads."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 24}
+    simple_mlp(vocab_size=len(tokenizer), **sizes).save_pretrained(folder / "MODEL")
     tokenizer.save_pretrained(folder / "MODEL")
+    tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "RECIPE").write_text(yaml.safe_dump(RECIPE), "utf8")
-    corpus = BuiltinCorpus()
-    for domain in corpus.domains():
-        (folder / "DIR" / domain).mkdir(parents=True)
-        for split in ("train", "validation", "test"):
-            text = "\n\n".join(corpus.documents(domain, split))
-            (folder / "DIR" / domain / f"own.{split}.txt").write_text(text, "utf8")
-    shutil.copytree(ASSETS / "mini-decomposition", folder / "runs" / "fr")
-    (folder / "tmp").mkdir()
+    text_folder(folder / "DIR")
     (folder / "TEXT").symlink_to(folder / "DIR")
-    (folder / "recipes").symlink_to(ROOT / "recipes")
+    for name in ("fr", "de", "mine"):
+        shutil.copytree(ASSETS / "mini-decomposition", folder / "runs" / name)
+    shutil.copytree(ASSETS / "mini", folder / "my-model")
+    model, edit = changed_mini("neuron/h.3.mlp.down_proj:270", -4.0)
+    (folder / "my-lora").mkdir()
+    write_adapter(model, edit.factors, folder / "my-lora", "my-model")
+    task(folder / "my-tasks")
+    config = {**published.MODEL_CONFIG, "vocab_size": len(tokenizer), "n_ctx": 64, "block_size": 64}
+    published.write_run(folder / "downloads" / "s-55ea3f9b", config=config)
+    published.write_target(folder / "downloads" / "t-9d2b8f02", config)
+    recipes(folder / "recipes")
+    (folder / "tmp").mkdir()
 
 
-def bring(words: list[str], folder: Path, before: list[Path]) -> None:
-    """What a command reads and an earlier document made, as the reader of several has it in one folder."""
-    for word in words:
-        if word.startswith("runs/") and word not in made_by(words) and not (folder / word).exists():
-            found = next((one / word for one in before if (one / word).exists()), None)
-            if found is not None:
-                shutil.copytree(found, folder / word)
+def task(folder: Path) -> None:
+    """A task of lm-eval with its questions beside it."""
+    folder.mkdir()
+    rows = [{"question": "Der Ausschuss", "choices": [" hat", " of"], "answer": 0}] * 4
+    (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
+    text = TASK.format(data=folder / "mine.jsonl").replace("task: letters", "task: mine")
+    (folder / "mine.yaml").write_text(text, "utf8")
 
 
-def again(words: list[str], folder: Path, ran: dict[str, Path]) -> bool:
-    """Whether the same command ran for another document; then what it made is copied."""
-    before = ran.get(" ".join(words))
-    if before is None or not all((before / one).is_dir() for one in made_by(words)):
-        return False
-    for one in made_by(words):
-        shutil.copytree(before / one, folder / one, dirs_exist_ok=True)
-    return True
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory, tokenizer):
+    """A folder per document, a labelling server and a Hub of this machine with an edit on it."""
+    root = tmp_path_factory.mktemp("walk")
+    hub = FakeHub()
+    _, edit = changed_mini("neuron/h.3.mlp.down_proj:270", -4.0)
+    edit.save_pretrained(root / "no-german")
+    files = {p.name: p.read_bytes() for p in (root / "no-german").iterdir()}
+    hub.repositories["me/no-german"] = Repository(commits={REVISION: files})
+    with serving(lambda body: ok(labeller(body))) as (url, _):
+        changes = {**CHANGED, "label runs/harvest --out runs/labels-llm": [(LABELLER, url)]}
+        online = {"HF_ENDPOINT": hub.address, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        environment = {
+            "COLUMNS": "80",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_CACHE": str(root / "datasets"),
+            "HF_HUB_CACHE": str(root / "cache"),
+        }
+        yield Walk(
+            root,
+            changes,
+            NOT_RUN,
+            lambda folder: own_things(folder, tokenizer),
+            environment,
+            {"hub": {**online, "HF_HUB_OFFLINE": "0"}},
+        )
+    hub.close()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_every_command_does_what_it_says(tmp_path: Path, tokenizer):
-    environment = {**os.environ, "COLUMNS": "80", "HF_HUB_OFFLINE": "1"}
-    ran: dict[str, Path] = {}
-    wrong: list[str] = []
-    folders: list[Path] = []
-    with serving(answer) as (url, _):
-        for document in DOCUMENTS:
-            folder = tmp_path / document.stem
-            folder.mkdir()
-            own_things(folder, tokenizer)
-            for words in typed(document):
-                if reason(words) or again(words, folder, ran):
-                    continue
-                bring(words, folder, folders)
-                environment["TMPDIR"] = str(folder / "tmp")
-                command = [sys.executable, "-m", "rankone", *(url if w == SERVER else w for w in words)]
-                done = subprocess.run(
-                    command, capture_output=True, text=True, cwd=folder, env=environment, check=False
-                )
-                said = f"{document.name}: rankone {' '.join(words)}"
-                sys.stdout.write(f"{said}\n")
-                rules = [line for line in done.stdout.splitlines() if line.startswith("──")]
-                if done.returncode != 0 or not done.stdout.strip() or "Traceback" in done.stderr:
-                    wrong.append(f"{said}\n{done.stdout[-300:]}\n{done.stderr[-1500:]}")
-                elif any(len(line) > 80 for line in rules):
-                    wrong.append(f"{said}: a table wider than 80 columns")
-                ran[" ".join(words)] = folder
-            folders.append(folder)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.stem)
+def test_every_command_does_what_it_says(document, walk):
+    wrong = walk.document(document)
     assert not wrong, "\n\n".join(wrong)
-    assert (tmp_path / "README" / "page.html").is_file()
-    assert (tmp_path / "README" / "runs" / "german-lora" / "adapter_config.json").is_file()
+    if document.stem == "README":
+        folder = walk.folder(document)
+        assert (folder / "page.html").is_file()
+        assert (folder / "runs" / "german-lora" / "adapter_config.json").is_file()
 
 
-def test_what_is_not_run_is_printed_somewhere():
+def test_what_is_not_typed_as_it_is_printed_is_printed_somewhere():
     every = [" ".join(words) for document in DOCUMENTS for words in typed(document)]
-    assert len(every) > 50
-    assert [start for start in NOT_RUN if not any(line.startswith(start) for line in every)] == []
-    run = {line.split()[0] for line in every if not reason(line.split())}
-    assert run >= {
-        "sites",
-        "rank",
-        "find",
-        "edit",
-        "tune",
-        "export",
-        "search",
-        "show",
-        "cluster",
-        "label",
-        "picks",
-    }
+    assert len(every) > 80
+    starts = [*NOT_RUN, *CHANGED]
+    assert [start for start in starts if not any(line.startswith(start) for line in every)] == []
+    for start, exchanges in CHANGED.items():
+        lines = [line.split() for line in every if line.startswith(start)]
+        assert all(old in words for words in lines for old, _ in exchanges if old), start
+
+
+def test_every_verb_is_typed_somewhere():
+    typed_verbs = {words[0] for document in DOCUMENTS for words in typed(document)}
+    assert set(VERBS) - typed_verbs == set(NOT_PRINTED)
+    assert {start.split()[0] for start in NOT_RUN} <= typed_verbs

@@ -88,25 +88,14 @@ class Opening:
             require_device_name(options.device)
         if "model" in opens:
             findable(options.model)
-        if "decomposition" in opens:
-            self._require_decomposition()
+        if "decomposition" in opens and options.decomposition is not None:
+            require_decomposition(options.decomposition)
         for what, kind in _KINDS.items():
             path: Path | None = getattr(options, what)
             if what in opens and path is not None:
                 read_manifest(path, kind)
         if "text" in opens:
             require_text(self.corpus)
-
-    def _require_decomposition(self) -> None:
-        from rankone.core.manifest import read_manifest
-
-        name = self.options.decomposition
-        if name in (None, BUILTIN_DECOMPOSITION):
-            return
-        if not Path(name).exists():
-            near = nearest(name, [BUILTIN_DECOMPOSITION])
-            raise RankOneError(f"no decomposition at '{name}'. Check the path.{near}")
-        read_manifest(Path(name), "decomposition")
 
     @property
     def decomposition_name(self) -> str | None:
@@ -253,6 +242,18 @@ class Opening:
         if self.labels is None:
             raise RankOneError(f"{what} needs labels: give --labels DIR (made by `rankone label`).")
         return self.labels
+
+
+def require_decomposition(name: str) -> None:
+    """RankOneError for a name that stands for no decomposition; nothing of it but its manifest is read."""
+    from rankone.core.manifest import read_manifest
+
+    if name == BUILTIN_DECOMPOSITION:
+        return
+    if not Path(name).exists():
+        near = nearest(name, [BUILTIN_DECOMPOSITION])
+        raise RankOneError(f"no decomposition at '{name}'. Check the path.{near}")
+    read_manifest(Path(name), "decomposition")
 
 
 def require_text(corpus: Corpus) -> None:

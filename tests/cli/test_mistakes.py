@@ -21,7 +21,8 @@ from rankone.verbs.verb import Verb
 PART = "h.3.mlp.down_proj:270"
 # A model folder, not opened before the part is looked at.
 FOREIGN = "model"
-# Without a model. `here` is a folder with something in it, `note.txt` a file, `empty` an empty folder.
+# Without a model. `here` is a folder with something in it, `note.txt` a file, `empty` an empty folder; `edit` an artefact
+# of which only the manifest is looked at, `adapter` a LoRA of PEFT; the rest is named after what is wrong with it.
 AT_ONCE = {
     # names of commands and options
     "rnak --of de": r"No such command 'rnak'. Did you mean 'rank'\? See `rankone -h`",
@@ -141,6 +142,65 @@ AT_ONCE = {
     "harvest --out here": "output 'here' already exists",
     "demo --out here": "output 'here' already exists",
     "fetch smollm2 --out here": "output 'here' already exists",
+    # one thing in another's place
+    "evidence adapter": "'adapter' is a LoRA adapter as PEFT writes it .* but an artefact of kind 'decomposition'",
+    "generate Hallo --edit adapter": "'adapter' is a LoRA adapter as PEFT writes it .* kind 'edit' is needed here",
+    f"edit {PART}=2 --decomposition edit": "'edit' is of kind 'edit', but 'decomposition' is needed here",
+    f"edit {PART}=2 --model edit": "'edit' is an artefact of kind 'edit', but a model is needed here",
+    "sites adapter": "'adapter' is a LoRA adapter .* but a model is needed here",
+    "sites edit": "'edit' is an artefact of kind 'edit', but a model is needed here",
+    "demo --model edit --out new": "'edit' is an artefact of kind 'edit', but a model is needed here",
+    "generate Hallo --edit mini-decomposition": "of kind 'decomposition', but 'edit' is needed here",
+    "label mini-decomposition --out new": "of kind 'decomposition', but 'harvest' is needed here",
+    "compare mini mini-decomposition": "no decomposition at 'mini'",
+    "compare mini-decomposition edit": "'edit' is of kind 'edit', but 'decomposition' is needed here",
+    "project nowhere": "no folder at 'nowhere': a LoRA that PEFT saved, or a saved edit",
+    "project note.txt": "'note.txt' is a file, but a folder is needed here: a LoRA that PEFT saved",
+    "reproduce nowhere": "no folder at 'nowhere': what `rankone bench --out` made",
+    "reproduce here": "'here' has no bench.json: it is not what `rankone bench --out` made",
+    "merge-harvest nowhere --out new": "no folder at 'nowhere': a run directory that holds shards",
+    "merge-harvest note.txt --out new": "'note.txt' is a file, but a folder is needed here",
+    "lm-eval edit --tasks mine --include nowhere": "no folder at 'nowhere': tasks of yours",
+    "doctor --clean nowhere": "no folder at 'nowhere' to look for leftovers in",
+    "doctor --clean note.txt": "no folder at 'note.txt' to look for leftovers in",
+    "push nowhere me/x --dry-run": "no artefact at 'nowhere'",
+    "push edit noslash --dry-run": "'noslash' names no repository: write OWNER/NAME",
+    "push me/x edit --dry-run": "'edit' names no repository: write OWNER/NAME",
+    "generate Hallo --edit damaged": "'damaged/manifest.json' is damaged .* Restore the artefact",
+    f"edit {PART}=2 --save note.txt/x": "'note.txt' is a file: nothing can be written below it",
+    "bench job.yaml --out note.txt": "output 'note.txt' is a file, and a folder is made here",
+    "demo --replace --out note.txt": "output 'note.txt' is a file, and a folder is made here",
+    # text and recipes that cannot be read
+    "measure mini --text emptytext": "'emptytext' holds no text: every file of it is empty",
+    "measure mini --text empty.txt": "'empty.txt' holds no text: every file of it is empty",
+    "rank --of de --text brokentext": "cannot read text from 'brokentext/de/a.train.txt': line 1: .* must be UTF-8",
+    "decompose mini --recipe broken.yaml --text builtin --out new": "cannot read the recipe 'broken.yaml' .* in UTF-8",
+    "decompose mini --recipe here --text builtin --out new": "cannot read the recipe 'here' .*Is a directory",
+    "toys twice.yaml --out new": "recipe 'twice.yaml' is no valid YAML: the key 'steps' stands there twice",
+    "toys tab.yaml --out new": "recipe 'tab.yaml' is no valid YAML: .* cannot start any token",
+    "toys list.yaml --out new": "recipe 'list.yaml' holds no `key: value` pairs",
+    # signs, order, numbers that are none
+    f"edit -16={PART}": "A number below zero follows its = at once, as PART=-16",
+    "edit 270:h.3.mlp.down_proj=-16": "'270:h.3.mlp.down_proj' has no number",
+    f"edit {PART}=inf": "should be a finite number .got 'inf'",
+    f"edit {PART}=": "should be a valid number",
+    "edit ''": "scales is given and empty: name one, or leave it out",
+    "rank --of ''": "of is given and empty",
+    f"tune --scale {PART} --forget de --retain ''": "retain is given and empty",
+    f"tune --scale {PART}=2 --forget de": "sets a scale, and none is set here: leave out '=2'",
+    f"tune --scale {PART} --forget de --cap nan": "cap: .* finite number",
+    f"tune --scale {PART} --forget de,fr": "no text for 'de,fr' in corpus 'builtin'",
+    "rewrite neuron/h.3.mlp.down_proj --token x": "'neuron/h.3.mlp.down_proj' has no number",
+    f"rewrite nuron/{PART} --token x": "no parts of origin 'nuron' .* Nearest: neuron",
+    "find --of de --tolerance -1": "tolerance: other: .* greater than 0",
+    f"investigate {PART} --harvest here --alphas nan": r"alphas.0: Input should be a finite number \(got 'nan'\)\n",
+    "rank --of de,xx": "no text for 'xx' in corpus 'builtin'",
+    # the studio
+    "studio nowhere": "no workspace at 'nowhere'. Make the folder",
+    "studio note.txt": "no workspace at 'note.txt'",
+    "studio here --port 99999": "'--port': .* less than or equal to 65535",
+    "studio here --model edit": "'edit' is an artefact of kind 'edit', but a model is needed here",
+    "studio here --harvest edit": "'edit' is of kind 'edit', but 'harvest' is needed here",
 }
 WITH_A_MODEL = {
     "edit h.9.mlp.down_proj:270=-16": "unknown site .* Nearest: h.3.mlp.down_proj",
@@ -172,6 +232,29 @@ print(json.dumps(answers))
 """
 
 
+def write_wrong(folder):
+    """Things of other kinds, damaged artefacts, text and recipes that cannot be read."""
+    manifest = {"kind": "edit", "schema_version": 1, "files": {"config.json": "0" * 64}}
+    files = {
+        "edit/manifest.json": json.dumps(manifest),
+        "edit/config.json": "{}",
+        "damaged/manifest.json": json.dumps(manifest)[:40],
+        "adapter/adapter_config.json": '{"peft_type": "LORA"}',
+        "empty.txt": "",
+        "emptytext/de/a.test.txt": "",
+        "job.yaml": "model: mini\n",
+        "twice.yaml": "steps: 3\nsteps: 5\n",
+        "tab.yaml": "steps:\t5\n\trows: 3\n",
+        "list.yaml": "- a\n- b\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf8")
+    (folder / "broken.yaml").write_bytes(b"model: mini\nforget: d\xff\xfee\n")
+    (folder / "brokentext" / "de").mkdir(parents=True)
+    (folder / "brokentext" / "de" / "a.train.txt").write_bytes(b"\xff\xfe Das ist")
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """What is answered at once, and the folder all was typed in."""
@@ -182,9 +265,11 @@ def answers(tmp_path_factory):
     (folder / FOREIGN).mkdir()
     (folder / FOREIGN / "config.json").write_text("{}", "utf8")
     (folder / "note.txt").write_text("a note", "utf8")
+    write_wrong(folder)
+    made = sorted(p.name for p in folder.iterdir())
     done = run(CHILD % json.dumps(list(AT_ONCE)), HEAVY, folder)
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in folder.iterdir()) == ["empty", "here", "model", "note.txt"]
+    assert sorted(p.name for p in folder.iterdir()) == made
     return json.loads(done.stdout)
 
 

@@ -48,5 +48,5 @@ def test_a_lora_is_read_as_scales(lora, norm, tmp_path):
 
 def test_what_is_no_adapter_or_no_source_is_refused(lora, tmp_path):
     adapter, model, _ = lora
-    assert "no adapter at" in rankone("project", tmp_path / "gone", "--model", model).err
+    assert "no folder at" in rankone("project", tmp_path / "gone", "--model", model).err
     assert "are made from text" in rankone("project", adapter, "--model", model, "--sources", "means").err

@@ -12,7 +12,7 @@ def test_unknown_components_offer_the_nearest(pair, refused, tmp_path):
     for component, message in {
         "h.0.mlp.c_fc:99": r"unknown subcomponent 'h\.0\.mlp\.c_fc:99'.*Nearest: h\.0\.mlp\.c_fc:23",
         "h.0.mlp.cfc:3": r"unknown site in 'h\.0\.mlp\.cfc:3'.*Nearest: h\.0\.mlp\.c_fc",
-        " , ": "scale: Field required",
+        " , ": "scale is given and empty",
     }.items():
         words = ["--decomposition", pair[1], "--scale", component, "--save", tmp_path / "edit"]
         refused(message, "tune", "--forget", "de", "--retain", "en", pair[0], *words)

@@ -45,6 +45,8 @@ def test_one_passage_says_nothing_of_the_spread():
     found = damage(losses([4.0], [2]), losses([5.0], [2]))
     assert (found.rise, found.error, found.low, found.high) == (0.5, None, None, None)
     assert found.shown == "+0.500"
+    assert damage(losses([5.0], [2]), losses([4.5], [2])).shown == "−0.250"
+    assert damage(losses([5.0], [2]), losses([4.9996], [2])).shown == "0.000"
 
 
 def test_passages_without_tokens_do_not_count():

@@ -62,7 +62,7 @@ def words(verb: Verb[Any, Any], folder: Path) -> list[str]:
     for name, field in verb.request.model_fields.items():
         if not field.is_required():
             continue
-        value = _value(str(field.annotation), folder)
+        value = "me/thing" if name == "repo" else _value(str(field.annotation), folder)
         placed = any(isinstance(mark, Positional) for mark in field.metadata)
         if f"--{name}" in said:
             continue

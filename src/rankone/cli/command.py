@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rankone.cli.output import say, say_json
+from rankone.core.errors import RankOneError
 from rankone.core.fields import Request
 from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
@@ -30,7 +31,7 @@ def command_of(verb: Verb[Request, Reply]) -> Callable[..., None]:
     def body(**given: Any) -> None:
         as_json, silent = given.pop("as_json"), given.pop("silent")
         named = {k: v for k, v in given.items() if k in opened and v is not None}
-        asked = {k: _value(v) for k, v in given.items() if k not in opened}
+        asked = {k: _value(k, v) for k, v in given.items() if k not in opened}
         request = verb.request.checked({k: v for k, v in asked.items() if v is not None}, verb.name)
         options = OpenOptions.checked(named, verb.name)
         report(quiet=silent)
@@ -127,9 +128,13 @@ def _metavar(annotation: Any) -> str | None:
     return None
 
 
-def _value(given: Any) -> Any:
+def _value(name: str, given: Any) -> Any:
     """What the request is given: of a list its parts, without repeats; None where nothing was said."""
     if not isinstance(given, list):
         return given
     words = [w.strip() for word in given for w in word.split(",")]
+    if given and not any(words):
+        raise RankOneError(
+            f"{name.rstrip('_').replace('_', '-')} is given and empty: name one, or leave it out."
+        )
     return tuple(dict.fromkeys(w for w in words if w)) or None

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rankone.opening import OpenOptions
+from rankone.core.errors import RankOneError
+from rankone.opening import Opening, OpenOptions
 
 _FIELDS = OpenOptions.model_fields
 
@@ -21,7 +22,7 @@ def studio(
         Path | None,
         typer.Argument(help="folder with artefacts; the journal and exports go there [default: runs]"),
     ] = None,
-    port: Annotated[int, typer.Option(help="port; 0 takes a free one")] = 0,
+    port: Annotated[int, typer.Option(help="port; 0 takes a free one", min=0, max=65535)] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="print the address, open no browser")
     ] = False,
@@ -44,8 +45,6 @@ def studio(
     ] = "float32",
 ) -> None:
     """See inside the model in the browser: turn a number, watch everything else, keep the edit."""
-    from rankone.studio.serve import serve
-
     named = {
         "model": model,
         "decomposition": decomposition,
@@ -57,7 +56,12 @@ def studio(
         "dtype": dtype,
     }
     options = OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "studio")
+    Opening(options).preflight(tuple(named))
     if workspace is None:
         workspace = Path("runs")
         workspace.mkdir(exist_ok=True)
+    if not workspace.is_dir():
+        raise RankOneError(f"no workspace at '{workspace}'. Make the folder, or name another.")
+    from rankone.studio.serve import serve
+
     serve(options, workspace, port, not no_browser, allow_remote or "127.0.0.1", public_host)

@@ -71,7 +71,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            said = [_said(e, list(cls.model_fields)) for e in error.errors()]
+            said = [_said(e, list(cls.model_fields)) for e in _first_causes(error.errors())]
             raise RankOneError(f"{where}: " + "; ".join(said)) from error
 
 
@@ -85,6 +85,17 @@ class Record(Config):
         return self.model_dump(mode="json")
 
 
+def _first_causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what follows from another: a list lacks items because one of them is wrong."""
+    places = [error["loc"] for error in errors]
+    return [
+        e
+        for e in errors
+        if not any(len(e["loc"]) < len(place) and place[: len(e["loc"])] == e["loc"] for place in places)
+        or not e["loc"]
+    ]
+
+
 def _said(error: ErrorDetails, fields: list[str]) -> str:
     """One problem: the field and its value; what is wrong between fields names them itself."""
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
@@ -93,6 +104,8 @@ def _said(error: ErrorDetails, fields: list[str]) -> str:
     name = ".".join(map(str, place)).rstrip("_")
     if error["type"] == "literal_error":
         return f"unknown {name} {_repr(error['input'])}; choose {error.get('ctx', {}).get('expected')}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
     given = _repr(error["input"])
     unknown = error["type"] == "extra_forbidden" and len(place) == 1
     hint = nearest(str(place[0]), fields) if unknown else ""

@@ -60,6 +60,19 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class DecompositionName:
+    """Marks a field of a request that names a decomposition, beside the one that is opened."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Marks a field of a request that names a folder, or several, that are there: `what`, known by a file it `holds`."""
+
+    what: str
+    holds: str = ""
+
+
+@dataclass(frozen=True)
 class PartNames:
     """Marks a field of a request that names parts, or groups of them where a clustering is open."""
 

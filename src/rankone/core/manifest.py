@@ -19,6 +19,7 @@ from rankone.core.files import file_hash, parse_json
 from rankone.core.schemas.kinds import schema_of
 
 MANIFEST = "manifest.json"
+_ADAPTER, _CONFIG = "adapter_config.json", "config.json"
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -53,8 +54,12 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
         values = parse_json((path / MANIFEST).read_text("utf8"))
         manifest = Manifest.checked(values, str(path / MANIFEST))
     except FileNotFoundError:
+        known = what_it_is(path)
+        wanted = f"an artefact of kind '{kind}'" if kind is not None else "an artefact"
         raise RankOneError(
-            f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
+            f"'{path}' is {known}, but {wanted} is needed here. Check the path."
+            if known
+            else f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
         ) from None
     except (OSError, ValueError, RankOneError) as error:
         raise RankOneError(
@@ -66,6 +71,32 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
         )
     schema_of(manifest.kind).require(manifest.schema_version, str(path))
     return manifest
+
+
+def what_it_is(path: Path) -> str:
+    """A noun phrase for a folder of a known kind, by the names of its files; '' for any other."""
+    if (path / MANIFEST).is_file() and (kind := _value(path / MANIFEST, "kind")):
+        return f"an artefact of kind '{kind}'"
+    if (path / _ADAPTER).is_file():
+        return "a LoRA adapter as PEFT writes it (`rankone project` reads one)"
+    if (path / _CONFIG).is_file() and _value(path / _CONFIG, "model_type"):
+        return "a model"
+    return ""
+
+
+def is_no_model(path: Path) -> bool:
+    """Whether a folder with a config.json is an artefact that holds no model."""
+    return (path / MANIFEST).is_file() and not _value(path / _CONFIG, "model_type")
+
+
+def _value(file: Path, key: str) -> str:
+    """A string at the top of a JSON file; '' where there is none."""
+    try:
+        values = json.loads(file.read_text("utf8"))
+    except (OSError, ValueError):
+        return ""
+    value = values.get(key) if isinstance(values, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def hashed_files(directory: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rankone.core.config import Record
-from rankone.core.fields import Names, Positional, Reads, Request
+from rankone.core.fields import Folder, Names, Positional, Reads, Request
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -19,7 +19,9 @@ class LmEvalRequest(Request):
 
     edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
     tasks: Names = Field(min_length=1, description="names of lm-eval's tasks, or of those in --include")
-    include: Path | None = Field(None, description="folder with tasks of yours, as lm-eval reads them")
+    include: Annotated[Path | None, Folder("tasks of yours")] = Field(
+        None, description="folder with tasks of yours, as lm-eval reads them"
+    )
     limit: int | None = Field(None, gt=0, description="at most so many questions of each task")
     fewshot: int | None = Field(
         None, ge=0, description="examples before each question; default the task's own"

@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from rankone.render.values import signed
+
 
 class Damage(BaseModel):
     """What an edit does to one text, nats per token.
@@ -28,9 +30,9 @@ class Damage(BaseModel):
 
     @property
     def shown(self) -> str:
-        """`+0.012 ± 0.004`: the rise and half the width of its interval."""
+        """`+0.012 ± 0.004`, or `−0.003`: the rise and half the width of its interval."""
         half = "" if self.high is None else f" ± {self.high - self.rise:.3f}"
-        return f"{self.rise:+.3f}{half}"
+        return f"{signed(self.rise)}{half}"
 
 
 class DomainDamage(Damage):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rankone.core.fields import Positional, Request
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
 
+def _repository(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+        raise ValueError(f"'{name}' names no repository: write OWNER/NAME, as me/german-edit")
+    return name
+
+
 class PushRequest(Request):
     """An artefact and the repository it is to stand in."""
 
     artefact: Annotated[Path, Positional()] = Field(description="folder of an artefact of any kind")
-    repo: Annotated[str, Positional()] = Field(description="repository, OWNER/NAME; made where it is missing")
+    repo: Annotated[str, Positional(), AfterValidator(_repository)] = Field(
+        description="repository, OWNER/NAME; made where it is missing"
+    )
     public: bool = Field(False, description="a new repository can be seen by all; default private")
     message: str | None = Field(None, description="message of the commit")
     dry_run: bool = Field(

@@ -26,8 +26,6 @@ def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
     from rankone.edits.projection.project import project as nearest_scales
     from rankone.edits.projection.project import read_change
 
-    if not request.adapter.is_dir():
-        raise RankOneError(f"no adapter at '{request.adapter}'. Give the folder that PEFT saved.")
     change = read_change(request.adapter, opening.model)
     second = _second_moments(opening, request, change) if request.norm == "text" else None
     made = nearest_scales(change, _book(opening, request, change), second, request.keep)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Names, Positional, Recipe, Request, TextName
+from rankone.core.fields import Folder, Names, Positional, Recipe, Request, TextName
 from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -82,7 +82,9 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
 class ReproduceRequest(Request):
     """A saved benchmark, and how many of its runs are run again."""
 
-    result: Annotated[Path, Positional()] = Field(description="folder of a benchmark")
+    result: Annotated[Path, Positional(), Folder("what `rankone bench --out` made", "bench.json")] = Field(
+        description="folder of a benchmark"
+    )
     runs: int = Field(8, gt=0, description="runs to repeat, spread over the grid")
     tolerance: float = Field(0.02, gt=0, description="most difference of a cross-entropy, nats per token")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.core.errors import RankOneError
 from rankone.doctor.requests import DoctorReply, DoctorRequest
 from rankone.integrations.requests import LmEvalReply, LmEvalRequest
 from rankone.opening import Opening
@@ -21,6 +22,8 @@ def doctor(opening: Opening, request: DoctorRequest) -> DoctorReply:
 
 
 def _clean(place: Path, dry_run: bool) -> DoctorReply:
+    if not place.is_dir():
+        raise RankOneError(f"no folder at '{place}' to look for leftovers in. Check the path.")
     from rankone.doctor.stray import remove_stray, stray
 
     strays = stray(place) if dry_run else remove_stray(place)

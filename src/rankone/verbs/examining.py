@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PrivateAttr
 
-from rankone.core.fields import Positional, Request
+from rankone.core.fields import DecompositionName, Positional, Request
 from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -78,8 +78,10 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
 class CompareRequest(Request):
     """Two decompositions of one model."""
 
-    one: Annotated[str, Positional()] = Field(description="decomposition A")
-    other: Annotated[str, Positional()] = Field(description="decomposition B, of the same model")
+    one: Annotated[str, Positional(), DecompositionName()] = Field(description="decomposition A")
+    other: Annotated[str, Positional(), DecompositionName()] = Field(
+        description="decomposition B, of the same model"
+    )
     split: Split = Field("test", description="text to look at")
     out: Path | None = Field(None, description="also write the comparison as JSON")
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, Positional, Reads, Request
+from rankone.core.fields import Domains, Folder, Names, Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.harvest.config import HarvestConfig, HarvestDials
 from rankone.opening import Opening
@@ -112,7 +112,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
 class MergeRequest(Request):
     """The shards of a harvest."""
 
-    runs: Annotated[tuple[Path, ...], Positional()] = Field(
+    runs: Annotated[tuple[Path, ...], Positional(), Folder("a run directory that holds shards")] = Field(
         description="run directories that hold the shards"
     )
     out: Path = Field(description="where to write; must not exist")

@@ -13,11 +13,22 @@ from typing import Any, TypeVar
 from rankone.core.artifact import read_manifest, refuse_existing
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, ModelName, PartNames, Published, Reads, ReadsOpen, Recipe, TextName
+from rankone.core.fields import (
+    DecompositionName,
+    Domains,
+    Folder,
+    ModelName,
+    PartNames,
+    Published,
+    Reads,
+    ReadsOpen,
+    Recipe,
+    TextName,
+)
 from rankone.decomposition.importers.source import require_source
 from rankone.harvest.reading.names import COMPONENT, of_clustering
-from rankone.models.sources.names import findable
-from rankone.opening import Opening, require_text
+from rankone.models.sources.names import decomposition_folder, findable
+from rankone.opening import Opening, require_decomposition, require_text
 from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
@@ -43,18 +54,28 @@ def check(
     """
     for name in writes:
         path: Path | None = getattr(request, name)
-        if path is not None and not getattr(request, "goes_on", False):
+        if path is None:
+            continue
+        if not getattr(request, "goes_on", False):
             refuse_existing(path)
+        elif path.is_file():
+            raise RankOneError(f"output '{path}' is a file, and a folder is made here. Choose another name.")
     for name in needs:
         if getattr(opening.options, name) is None:
             raise RankOneError(f"{verb} needs {_needed(name)}.")
     for _, mark in _marked(request, ReadsOpen):
         if getattr(opening.options, mark.what) is None:
             raise RankOneError(f"{verb} by {mark.what} needs {_needed(mark.what)}.")
+    for given, mark in _marked(request, Folder):
+        for folder in (given,) if isinstance(given, Path) else given:
+            _require_folder(folder, mark)
     for recipe, _ in _marked(request, Recipe):
         Config.yaml_values(recipe)
     for given, mark in _marked(request, Reads):
-        read_manifest(Path(given), mark.kind)
+        here = given if Path(given).exists() else decomposition_folder(given)
+        read_manifest(Path(here), mark.kind)
+    for name, _ in _marked(request, DecompositionName):
+        require_decomposition(name)
     for name, mark in _marked(request, ModelName):
         if name not in mark.also:
             findable(name)
@@ -64,7 +85,7 @@ def check(
         require_source(source)
     opening.preflight(opens)
     for names, _ in _marked(request, PartNames):
-        _require_parts(opening, list(names))
+        _require_parts(opening, [names] if isinstance(names, str) else list(names))
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
 
@@ -79,6 +100,15 @@ def brought(request: R) -> R:
         if isinstance(mark, Reads)
     }
     return request.model_copy(update=folders) if folders else request
+
+
+def _require_folder(path: Path, mark: Folder) -> None:
+    if path.is_file():
+        raise RankOneError(f"'{path}' is a file, but a folder is needed here: {mark.what}.")
+    if not path.is_dir():
+        raise RankOneError(f"no folder at '{path}': {mark.what}. Check the path.")
+    if mark.holds and not (path / mark.holds).is_file():
+        raise RankOneError(f"'{path}' has no {mark.holds}: it is not {mark.what}. Check the path.")
 
 
 def _needed(name: str) -> str:
@@ -116,6 +146,9 @@ def _require_parts(opening: Opening, names: Sequence[str]) -> None:
         origin = origin_in(name)
         if origin not in (*held, *FROM_WEIGHTS):
             raise RankOneError(not_open(name, held))
+        whole, sets, alpha = name.rpartition("=")
+        if sets and ":" in whole:
+            raise RankOneError(f"'{name}' sets a scale, and none is set here: leave out '={alpha}'.")
         if not name.rpartition(":")[2].isdecimal() or ":" not in name:
             example = f"{origin}/" * bool(origin) + "h.3.mlp.down_proj:270"
             raise RankOneError(f"'{name}' has no number: a part is SITE:NUMBER, as {example}.")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.config import Record
-from rankone.core.fields import Names, Positional, Request
+from rankone.core.fields import Folder, Names, Positional, Request
 from rankone.metrics.damage_record import DomainDamage
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -18,7 +18,9 @@ from rankone.render.tables import Table
 class ProjectRequest(Request):
     """A fine-tune to be read as scales of parts."""
 
-    adapter: Annotated[Path, Positional()] = Field(description="PEFT LoRA folder, or a saved edit")
+    adapter: Annotated[Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit")] = Field(
+        description="PEFT LoRA folder, or a saved edit"
+    )
     sources: Names = Field(
         (), description="parts that follow from the weights to add: neuron, channel, singular, random"
     )

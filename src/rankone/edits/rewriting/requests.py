@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.config import Record
-from rankone.core.fields import Positional, Request
+from rankone.core.fields import PartNames, Positional, Request
 from rankone.metrics.damage_record import DomainDamage
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -18,7 +18,7 @@ from rankone.render.tables import Table
 class RewriteRequest(Request):
     """A part and the token that it is to write instead."""
 
-    part: Annotated[str, Positional()] = Field(description="part whose write vector is replaced")
+    part: Annotated[str, Positional(), PartNames()] = Field(description="part whose write vector is replaced")
     token: str = Field(
         description="token to write where the part fires; with its space before to mean that entry alone"
     )

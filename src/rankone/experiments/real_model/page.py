@@ -12,6 +12,7 @@ from rankone.experiments.real_model.results import Language, bars
 from rankone.experiments.real_model.stages import Seconds
 from rankone.experiments.real_model.tables import bars_table, damage_table, seconds_table, sources_table
 from rankone.render.pages import rendered
+from rankone.render.values import formatted
 from rankone.text.domains import domain_name
 
 # Answers that stand in full: those that ask for the language, and of the others.
@@ -48,9 +49,9 @@ def claim(result: Language, config: RealModelConfig) -> str:
         for damages in held.values()
         if result.language in damages
     )
-    alpha = result.scale.alpha or 0.0
+    alpha = formatted(result.scale.alpha or 0.0, "+.3g")
     said = (
-        f"One number, α = {alpha:+.3g} on {result.pick}, takes {domain_name(result.language)} to {share:.2f} of chance on "
+        f"One number, α = {alpha} on {result.pick}, takes {domain_name(result.language)} to {share:.2f} of chance on "
         "held-out text. "
     )
     if not missed:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.manifest import is_no_model, what_it_is
 from rankone.runtime import hub
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -62,7 +63,10 @@ def findable(name: str | Path) -> Path | str:
 
 def _require_configuration(path: Path) -> None:
     """Raise for a folder without a config.json; for one of a GGUF file, with what to do."""
+    known = what_it_is(path)
     if (path / "config.json").is_file():
+        if is_no_model(path):
+            raise RankOneError(f"'{path}' is {known}, but a model is needed here. Check the path.")
         return
     gguf = sorted(file.name for file in path.glob("*.gguf"))
     if gguf:
@@ -71,6 +75,8 @@ def _require_configuration(path: Path) -> None:
             f"from, or write its numbers as one: transformers' from_pretrained('{path}', "
             f"gguf_file='{gguf[0]}').save_pretrained(DIR)."
         )
+    if known:
+        raise RankOneError(f"'{path}' is {known}, but a model is needed here. Check the path.")
     raise RankOneError(f"'{path}' has no config.json: it is no model directory. Check the path.")
 
 

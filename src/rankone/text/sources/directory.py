@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from rankone.core.errors import RankOneError
 from rankone.text.corpus import hashed_split, require_domain, require_split
 from rankone.text.evenly import evenly
 from rankone.text.sources.layout import text_layout
-from rankone.text.sources.reading import read_documents, require_file
+from rankone.text.sources.reading import read_documents, require_file, require_text_inside
 
 _END_BYTES = 1 << 16
 SPLIT_MARKS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -29,8 +30,12 @@ class DirectoryCorpus:
         self.root = root if root.is_dir() else root.parent
         self.name = str(root)
         self._files, self.note = text_layout(root)
-        for path in (p for paths in self._files.values() for p in paths):
+        files = [p for paths in self._files.values() for p in paths]
+        for path in files:
             require_file(path)
+            require_text_inside(path)
+        if not any(path.stat().st_size for path in files):
+            raise RankOneError(f"'{root}' holds no text: every file of it is empty.")
 
     def domains(self) -> list[str]:
         """Folder names that hold text."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import stat
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +46,23 @@ def require_file(path: Path) -> None:
         raise RankOneError(
             f"'{path}' is no regular file (a device, pipe or socket): text is read from files alone."
         )
+
+
+_PEEK = 1 << 12  # bytes at the start of a file that must be text
+
+
+def require_text_inside(path: Path) -> None:
+    """Raise RankOneError for a plain file that begins with what is no UTF-8; a compressed one is seen when it is read."""
+    if path.suffix == ".zst":
+        return
+    with path.open("rb") as stream:
+        start = stream.read(_PEEK)
+    try:
+        getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError as error:
+        raise RankOneError(
+            f"cannot read text from '{path}': {undecodable_line(path)}{error}. Text must be UTF-8."
+        ) from None
 
 
 def read_documents(path: Path) -> Iterator[str]:
