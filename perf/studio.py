@@ -26,7 +26,7 @@ from rankone import open as open_session
 from rankone.core.files import write_json
 from rankone.core.provenance import environment, git_revision
 from rankone.harvest.brief import brief_harvest
-from rankone.studio.columns import SHIPPED, PartColumns, read_columns, write_columns
+from rankone.studio.columns import SHIPPED, read_columns, write_columns
 from rankone.studio.listing import columns_key
 
 PART, MANY, TURNS = "h.3.mlp.down_proj:270", 40_000, 9
@@ -107,19 +107,13 @@ def many(folder: Path) -> tuple[str, ...]:
     session = open_session("mini")
     store, harvest = brief_harvest(session.workspace, ["de", "en"], 100), folder / "harvest"
     shutil.copytree(store.artifact.path, harvest)
-    shipped = read_columns(SHIPPED).plain()
-    count = len(shipped["number"])
-
-    def longer(column: list) -> list:
-        return [column[i % count] for i in range(MANY)]
-
-    columns = {k: longer(v) if isinstance(v, list) and len(v) == count else v for k, v in shipped.items()} | {
-        "number": list(range(MANY)),
-        "by_domain": [longer(of) for of in shipped["by_domain"]],
-    }
-    write_columns(
-        PartColumns.model_validate(columns), folder / "studio" / f"parts-{columns_key(harvest, None)}.json.gz"
-    )
+    shipped = read_columns(SHIPPED)
+    of = [i % len(shipped.number) for i in range(MANY)]
+    names = ("site", "label", "label_source", "confidence", "density", "importance")
+    longer = {name: tuple(getattr(shipped, name)[i] for i in of) for name in names}
+    by_domain = tuple(tuple(column[i] for i in of) for column in shipped.by_domain)
+    columns = shipped.model_copy(update=longer | {"number": tuple(range(MANY)), "by_domain": by_domain})
+    write_columns(columns, folder / "studio" / f"parts-{columns_key(harvest, None)}.json.gz")
     return ("--harvest", str(harvest))
 
 

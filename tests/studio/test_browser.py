@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import axe_playwright_python
@@ -27,6 +28,7 @@ VIEWS = (
     f"dials?d={PART}=-8",
     "prompt",
     "edits",
+    "runs",
     "workspace",
     "parts?on=fr&sort=name",
 )
@@ -289,3 +291,71 @@ def test_a_refused_dial_leaves_no_figures_of_the_one_before(page: Page):
     field.press("Enter")
     expect(page.locator("#main .error")).to_contain_text("h.9", timeout=60_000)
     expect(page.locator("td[data-domain=de]")).to_have_count(0, timeout=60_000)
+
+
+def test_a_page_that_was_saved_opens_from_a_file_and_runs_nothing(browser: Browser, tmp_path):
+    with studio(tmp_path) as own:
+        pages = _page(browser, own)
+        page = next(pages)
+        expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
+        saved = {}
+        for view, ready in (
+            (f"part/{PART}", page.get_by_text("Neighbours by direction")),
+            (f"dials?d={PART}=-8", page.get_by_text("800 validation tokens per domain")),
+        ):
+            hostile = "".join(HOSTILE[::9])[:180]
+            state = own.json("/api/labels")
+            own.json("/api/labels", {"name": PART, "label": hostile, "after": state["last"]})
+            page.goto(page.url.split("#")[0] + "#/" + view)
+            page.reload()
+            expect(ready).to_be_visible(timeout=90_000)
+            with page.expect_download() as waited:
+                page.get_by_role("button", name="save this page as a file").click()
+            path = tmp_path / waited.value.suggested_filename
+            waited.value.save_as(path)
+            saved[path] = (page.locator("h1").inner_text(), page.locator("tbody td").all_inner_texts())
+        with pytest.raises(StopIteration):
+            next(pages)
+    for path, (title, figures) in saved.items():
+        _stands_alone(browser, path, title, [text for text in figures if text.strip()])
+
+
+def _stands_alone(browser: Browser, path: Path, title: str, figures: list[str]) -> None:
+    """A file shows what the studio showed, offline, with nothing in it that runs or leads out."""
+    context, said = browser.new_context(offline=True), []
+    page = context.new_page()
+    page.on("dialog", lambda d: (said.append(d.message), d.dismiss()))
+    page.on("request", lambda r: None if r.url == path.as_uri() else said.append(r.url))
+    page.goto(path.as_uri())
+    assert page.locator("h1").inner_text() == title
+    assert [text for text in page.locator("tbody td").all_inner_texts() if text.strip()] == figures
+    assert HOSTILE[0] in page.locator("main").inner_text()
+    assert page.locator("script, main img, main iframe, main link, main meta, main a").count() == 0
+    page.screenshot(path=path.with_suffix(".png"), full_page=True)
+    context.close()
+    assert not said
+
+
+def test_a_run_is_watched_while_it_goes_on(browser: Browser, tmp_path):
+    run = tmp_path / "training" / HOSTILE[1][:60].replace("/", "_")
+    run.mkdir(parents=True)
+
+    def write(step: int) -> None:
+        with (run / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps({"step": step, "loss": 10 / step, HOSTILE[2]: step}) + "\n")
+
+    write(1)
+    with studio(tmp_path) as own:
+        pages = _page(browser, own)
+        page = next(pages)
+        page.get_by_role("link", name="Runs").click()
+        page.get_by_role("button", name="metrics").click()
+        expect(page.get_by_text("step 1, going on")).to_be_visible(timeout=20_000)
+        write(4)
+        expect(page.get_by_text("step 4, going on")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("row", name="loss")).to_contain_text("2.5")
+        expect(page.get_by_role("row", name=HOSTILE[2])).to_be_visible()
+        assert page.locator("polyline").count() == 2
+        page.screenshot(path=tmp_path / "runs.png")
+        with pytest.raises(StopIteration):
+            next(pages)

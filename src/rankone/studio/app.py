@@ -30,6 +30,7 @@ from rankone.studio.keeping import Keeping
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.kept.looks import Looks
+from rankone.studio.kept.runs import Runs
 from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
 from rankone.studio.replies import answered, body_of, json_of, refusal
@@ -50,6 +51,7 @@ class Studio:
     worker: Worker = field(init=False)
     journal: Journal = field(init=False)
     shelf: Shelf = field(init=False)
+    runs: Runs = field(init=False)
     listing: Listing = field(init=False)
     exports: Exports = field(init=False)
     corrections: Corrections = field(init=False)
@@ -58,7 +60,7 @@ class Studio:
     def __post_init__(self) -> None:
         kept = self.folder / "studio"
         self.worker = Worker(self.options)
-        self.journal, self.shelf = Journal(kept), Shelf(self.folder)
+        self.journal, self.shelf, self.runs = Journal(kept), Shelf(self.folder), Runs(self.folder)
         self.listing = Listing(self.options, self.worker, kept)
         self.exports = Exports(self.worker, self.journal, kept / "exports")
         self.corrections, self.looks = Corrections.of(self.options.harvest, kept), Looks(kept)
@@ -99,6 +101,8 @@ class Routes:
         return [
             Route("/api/workspace", self._workspace),
             Route("/api/columns", self._columns),
+            Route("/api/runs", self._runs),
+            Route("/api/runs/{id}", self._metrics),
             Route("/api/verbs", self._verbs),
         ]
 
@@ -157,6 +161,17 @@ class Routes:
             return Response(status_code=304, headers={"etag": tag})
         headers = {"content-encoding": "gzip", "etag": tag, "cache-control": "no-cache"}
         return Response(packed, media_type="application/json", headers=headers)
+
+    async def _runs(self, _: Request) -> Response:
+        listed = await asyncio.to_thread(self._studio.runs.list)
+        return JSONResponse({"runs": [run.plain() for run in listed]})
+
+    async def _metrics(self, request: Request) -> Response:
+        try:
+            metrics = await asyncio.to_thread(self._studio.runs.metrics, request.path_params["id"])
+        except RankOneError as error:
+            return refusal(error, 404)
+        return JSONResponse(metrics.plain())
 
     async def _verbs(self, _: Request) -> Response:
         from rankone.studio.offered import offered, schema

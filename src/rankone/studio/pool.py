@@ -20,7 +20,7 @@ from rankone.opening import OpenOptions
 Event = tuple[str, JsonValue]
 # Longest line of the worker's: a page of a part with its examples.
 _LINE = 1 << 24
-# Threads that wait for each other sleep: the browser computes beside them, and on busy cores spinning costs twentyfold.
+# Threads that wait for each other sleep: the browser computes beside them, and on busy cores spinning costs fivefold.
 _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ENDED = ("done", "failed", "superseded")
 

@@ -66,3 +66,12 @@ function endLabels(domains, point, y) {
   for (let i = wanted.length - 1, most = 216; over && i >= 0; i--, most -= 13) wanted[i][1] = Math.min(wanted[i][1], most);
   return wanted;
 }
+
+/** A metric over the steps, small; least and largest stand beside it. @param {number[]} steps @param {(number | null)[]} values @param {string} name */
+export function trace(steps, values, name) {
+  const told = values.map((value, i) => [steps[i], value]).filter(([, value]) => value !== null);
+  if (told.length < 2) return "";
+  const ys = told.map(([, y]) => y), low = Math.min(...ys), high = Math.max(...ys), first = told[0][0];
+  const points = told.map(([x, y]) => `${((298 * (x - first)) / (told.at(-1)[0] - first || 1) + 1).toFixed(1)},${(39 - (38 * (y - low)) / (high - low || 1)).toFixed(1)}`);
+  return html`<svg class="trace" viewBox="0 0 300 40" role="img" aria-label=${`${name} over ${told.length} steps`}><polyline class="line c1" points=${points.join(" ")}></polyline></svg>`;
+}

@@ -2,11 +2,13 @@
 import { effect } from "/static/vendor/signals-core.js";
 import { html, nothing, render } from "/static/vendor/lit-html.js";
 import { canRedo, canUndo, dials, link, load, notice, place, redo, subject, undo } from "/static/store.js";
+import { savePage } from "/static/saving.js";
 import { partsView } from "/static/views/parts.js";
 import { partView } from "/static/views/part.js";
 import { dialsView } from "/static/views/dials.js";
 import { promptView } from "/static/views/prompt.js";
 import { editsView } from "/static/views/edits.js";
+import { runsView } from "/static/views/runs.js";
 import { workspaceView } from "/static/views/workspace.js";
 
 const VIEWS = {
@@ -14,8 +16,12 @@ const VIEWS = {
   dials: ["Dials", dialsView],
   prompt: ["Text", promptView],
   edits: ["Edits", editsView],
+  runs: ["Runs", runsView],
   workspace: ["Workspace", workspaceView],
 };
+
+// Views that are whole as they stand; a list draws only what is in sight.
+const SAVED = { part: true, dials: true, prompt: true, edits: true };
 
 const root = /** @type {HTMLElement} */ (document.getElementById("studio"));
 root.replaceChildren();
@@ -42,7 +48,8 @@ effect(() => {
       <div role="status" aria-live="polite" class=${notice.value ? "notice" : "notice none"}>
         ${notice.value}${notice.value ? html`<button @click=${() => (notice.value = "")}>close</button>` : nothing}
       </div>
-      <main id="main" tabindex="-1">${shown()}</main>`,
+      <main id="main" tabindex="-1">${shown()}</main>
+      ${view in SAVED ? html`<footer><button @click=${savePage}>save this page as a file</button></footer>` : nothing}`,
     root,
   );
 });

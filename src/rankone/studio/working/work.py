@@ -91,7 +91,7 @@ class Work:
             rows = list(self._dials.measure({name: alpha}, (FIRST,)))
             rises = {row.damage.domain: row.damage.rise for row in rows if isinstance(row, Measured)}
             cut = [domain for row in rows if isinstance(row, Cut) for domain in row.domains]
-            yield {"alpha": alpha, "rises": rises, "tokens": FIRST, "cut": [*cut]}
+            yield {"alpha": alpha, "rises": {**rises}, "tokens": FIRST, "cut": [*cut]}
 
     def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.answers.answer import AnswerRequest, answer
