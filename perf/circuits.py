@@ -63,7 +63,7 @@ def identity(opening: Opening) -> list[dict[str, float | str | int]]:
     for prompt in IDENTITY:
         row: dict[str, float | str | int] = {"prompt": prompt}
         for precision in ("float64", "float32"):
-            config = GraphConfig(random_graphs=0, precision=precision)
+            config = GraphConfig.checked({"random_graphs": 0, "precision": precision}, "perf")
             found = made(opening, prompt, config).identity
             row |= {f"worst_{precision}": found.worst, f"over_{precision}": found.over_tolerance}
             row["targets"] = found.targets
@@ -76,7 +76,7 @@ def whole(opening: Opening) -> dict[str, float | str | int | None]:
     prompt = cut_to(opening, LONG, 16)
     before = peak_megabytes()
     started = time.process_time()
-    graph = made(opening, prompt, GraphConfig(random_graphs=0)).graph
+    graph = made(opening, prompt, GraphConfig.checked({"random_graphs": 0}, "perf")).graph
     with_masks = time.process_time() - started
     started = time.process_time()
     remade(graph, opening.model, opening.decomposition)
@@ -111,9 +111,8 @@ def optimised(opening: Opening, penalty: float, steps: int) -> list[dict[str, ob
         target = json.dumps(str(opening.tokenizer.decode([best])), ensure_ascii=False)
         row: dict[str, object] = {"prompt": prompt, "target": target}
         for nodes in ("optimised", "ci"):
-            config = GraphConfig(
-                nodes=nodes, target=target, objective="ce", penalty=penalty, steps=steps, random_graphs=10
-            )
+            asked = {"target": target, "objective": "ce", "penalty": penalty, "steps": steps}
+            config = GraphConfig.checked({**asked, "nodes": nodes, "random_graphs": 10}, "perf")
             record = made(opening, prompt, config).graph.record
             fit = record.optimised
             assert fit is not None

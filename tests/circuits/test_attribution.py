@@ -6,13 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.helpers import probe as token_rows
-from tests.helpers import simple_mlp
+from tests.helpers import simple_mlp, tokenizer
 from tests.models.families import FAMILIES
 
-from rankone.circuits.attribution.cut import cut
+from rankone.circuits.attribution.cut import cut, frozen_logits
 from rankone.circuits.attribution.edges import Output, all_edges, probe
 from rankone.circuits.attribution.identity import require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, everything, nodes_of
+from rankone.circuits.build import make_graph
+from rankone.circuits.config import GraphConfig
+from rankone.circuits.effects import total_effects
+from rankone.circuits.intervene import Change, intervened
 from rankone.core.errors import RankOneError
 from rankone.models.sites import find_sites
 from rankone.parts.parts import Parts
@@ -193,3 +197,25 @@ def test_experts_are_refused_and_the_model_is_left_as_it_was():
     cut(model, token_rows(1, 4)[0], "frozen")
     assert all(p.requires_grad for p in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_without_a_cut_a_change_moves_the_logits_by_its_effects_over_all_paths():
+    """Against total_effects of a graph of every part, whose parts are the whole of the weights."""
+    model, ids = simple_mlp().double(), token_rows(1, 5)[0]
+    sites = find_sites(model)
+    parts = Parts(
+        {s.name: (s.module.weight.detach().T.clone(), torch.eye(s.d_out).double()) for s in sites}, "outputs"
+    ).frozen()
+    config = GraphConfig(nodes="all", target=" the", random_graphs=0)
+    graph = make_graph(model, tokenizer(), parts, tokenizer().decode(ids), config).graph
+    ids = torch.tensor(graph.record.ids)
+    plain, tape = frozen_logits(model, ids)
+    with torch.no_grad():
+        assert torch.allclose(plain, model(input_ids=ids[None]).logits[0], atol=1e-5)
+    effects = total_effects(graph, "frozen", graph.outputs[0])
+    node = next(i for i in graph.chosen if graph.part(i) == "outputs/h.0.mlp.c_fc:7")
+    change = Change(graph.part(node), 0.0, (graph.nodes[node].position,))
+    with intervened(model, parts, [change]):
+        turned, _ = frozen_logits(model, ids, tape)
+    seed = graph.aims[0].seed(plain.shape[1])
+    assert float((turned - plain)[-1] @ seed) == pytest.approx(-float(effects[node]), rel=1e-4)

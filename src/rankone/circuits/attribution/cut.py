@@ -126,6 +126,29 @@ def cut(
     )
 
 
+def frozen_logits(
+    model: PreTrainedModel, ids: Int[Tensor, " t"], tape: Iterable[Tensor] | None = None
+) -> tuple[Float[Tensor, "t vocab"], tuple[Tensor, ...]]:
+    """Logits of a row by the frozen rule without any cut, and what was held constant.
+
+    With the tape of an untouched forward the model is linear in what its matrices write: under a change (`intervened`) the
+    logits move by the sum of its effects over all paths, which is what a graph of every node says of it.
+    """
+    named = {id(p): name for name, p in model.named_parameters()}
+    mode = RuleMode("frozen", named, tape)
+    leaves: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        stack.enter_context(_still(model))
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Embedding):
+                _hook(stack, module, name, leaves, None, {})
+        for module in activation_modules(model):
+            _hook_activation(stack, module, mode)
+        with torch.enable_grad(), mode:
+            logits = model(input_ids=ids.unsqueeze(0), use_cache=False).logits[0]
+    return logits.detach(), tuple(mode.constant.tape)
+
+
 @contextmanager
 def _still(model: PreTrainedModel) -> Iterator[None]:
     """No parameter wants a gradient, no dropout, for the length of the block."""

@@ -110,6 +110,8 @@ def _on_prompt(opening: Opening, request: QkRequest, first: Cut, maps: Attended)
 
 def attributions(opening: Opening, request: AttributionsRequest) -> AttributionsReply:
     """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
+    import torch
+
     from rankone.circuits.dataset import sums_over
     from rankone.core.files import write_json
     from rankone.runtime.progress import meter
@@ -122,7 +124,7 @@ def attributions(opening: Opening, request: AttributionsRequest) -> Attributions
     names, rows = parts.names(), []
     for k, part in enumerate(request.parts):
         values = {domain: one.scaled(request.rule)[k] for domain, one in sums.items()}
-        size = sum(v.abs() for v in values.values())
+        size = torch.stack(list(values.values())).abs().sum(0)
         for i in size.argsort(descending=True)[: request.top].tolist():
             row = {domain: float(v[i]) for domain, v in values.items()}
             rows.append(AttributionRow(part=part, source=names[i], values=row))
