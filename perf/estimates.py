@@ -36,7 +36,6 @@ from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime.progress import console
 
 OUT = Path(__file__).resolve().parent / "results" / "estimates.json"
@@ -123,7 +122,7 @@ def print_large() -> None:
         ]
         for r in large()
     ]
-    print_table(
+    console.print(
         Table.of(
             "A Llama of 1.24B parameters in bf16, 8 × 512 tokens a step", columns, rows, f"assumed: {ASSUMED}"
         )
@@ -192,7 +191,7 @@ def main() -> None:
         ]
         for r in results
     ]
-    return print_table(Table.of("Estimate and reality", columns, table))
+    return console.print(Table.of("Estimate and reality", columns, table))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rankone.experiments.investigation.check import CheckConfig, check, check_ta
 from rankone.harvest.reading.store import HarvestStore
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import ASSETS
-from rankone.render.terminal import print_table
+from rankone.runtime.progress import console
 from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
 
@@ -46,7 +46,7 @@ def main() -> None:
     store = HarvestStore.open(given.harvest, decomposition, target)
     corpus = open_corpus(given.text)
     report = check(Workspace(target, tokenizer, corpus, decomposition), store, config)
-    print_table(check_table(report))
+    console.print(check_table(report))
     made = {
         "decomposition": artifact.fingerprint,
         "harvest": {

@@ -81,7 +81,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"harvest DEC --model MODEL {_DOMAINS} --tokens 2000 --examples 10 --batch-tokens 128 --chunk-tokens 200",
         "--out",
     ),
-    "cluster": (f"cluster DEC --model MODEL {_DOMAINS} --tokens 300 --alpha 2", "--out"),
+    "cluster": (f"cluster DEC --model MODEL {_DOMAINS} --tokens 300 --rank-penalty 2", "--out"),
     "label": ("label HARVEST", "--out"),
     "find": (
         "find MODEL --of de --sources neuron,contrast --sites *.mlp.down_proj --against en --tokens 100",

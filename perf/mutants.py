@@ -137,7 +137,8 @@ def mirroring(path: Path) -> list[list[Path]]:
     """The tests that mirror a file, then all of its room: the second are run only for what the first let live."""
     place = path.relative_to(SOURCE)
     room, folder = TESTS / place.parts[0], TESTS / place.parent
-    near = [folder / f"test_{place.stem}.py", folder.parent / f"test_{place.parent.name}.py"]
+    stem = f"test_{place.stem}.py"
+    near = [folder / stem, folder.parent / stem, folder.parent / f"test_{place.parent.name}.py"]
     mirrored = [p for p in near if p.is_file()] or sorted(folder.glob("test_*.py"))
     return [mirrored, [room]] if mirrored else [[room]]
 

@@ -57,7 +57,6 @@ from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.render.colours import PALETTE
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.render.theme import figure, log_axes, svg, themed
 from rankone.runtime.progress import console
 from rankone.subject import Subject
@@ -272,7 +271,7 @@ def main() -> None:
         "kl_20",
         "kl_80",
     ]
-    print_table(
+    console.print(
         Table.of(
             f"{given.minutes:g} minutes of one core each", keys, [[row[k] for k in keys] for row in rows]
         )

@@ -28,7 +28,6 @@ from perf.environment import cores_allowed, environment
 
 from rankone.core.artifact import write_json
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 from rankone.runtime import memory
 from rankone.runtime.progress import console
 
@@ -194,7 +193,7 @@ def main() -> None:
         "TFLOP",
         "of ceiling",
     ]
-    print_table(Table.of("One decomposition step", columns, table(results, ceiling), caption))
+    console.print(Table.of("One decomposition step", columns, table(results, ceiling), caption))
     console.print(f"wrote {out}", markup=False)
 
 

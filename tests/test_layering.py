@@ -46,6 +46,8 @@ UNSAFE_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib
 UNSAFE_NAMES = {"torch.load", "torch.save"}
 # The one file that may open a pickle somebody else wrote, and only with weights_only=True.
 FOREIGN = Path("decomposition/importers/foreign.py")
+# The command line's results, the one reporter, tables for both, and what the studio says of where it listens.
+PRINTING = tuple(map(Path, ("cli/output.py", "runtime/progress.py", "render/terminal.py", "studio/serve.py")))
 MAX_FILE_LINES = 500
 # Made from the table of verbs, a method each: nobody reads it from top to bottom.
 GENERATED = (Path("session/methods.py"),)
@@ -137,6 +139,15 @@ def unsafe_calls(source: str, path: Path) -> list[str]:
         ):
             problems.append(f"src/rankone/{path}:{node.lineno} uses {ast.unparse(node)}")
     return problems
+
+
+def printing(source: str, path: Path) -> list[str]:
+    """Calls of a console's `print`, where the library should give what is to be shown, or report progress."""
+    return [
+        f"src/rankone/{path}:{node.lineno} prints: give the lines back, or use `log` and `meter`"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and _called(node) == "print" and path not in PRINTING
+    ]
 
 
 def _loads_only_tensors(node: ast.AST) -> bool:
@@ -259,6 +270,11 @@ def test_no_floor_is_crowded():
 
 def test_nothing_is_unpickled():
     assert over_the_tree(unsafe_calls) == []
+
+
+def test_no_library_code_prints():
+    assert over_the_tree(printing) == []
+    assert len(printing("console.print(x)\nprint(x)", Path("show/a.py"))) == 2
 
 
 def test_files_and_functions_are_short():

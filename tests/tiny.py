@@ -38,9 +38,11 @@ def tiny_model(vocab_size: int) -> SimpleMLPForCausalLM:
     )
 
 
-def write_pair(folder: Path, tokenizer, vocab_size: int) -> tuple[Path, Path]:
-    """A model directory and an untrained decomposition of all its sites."""
-    model = tiny_model(vocab_size)
+def write_pair(
+    folder: Path, tokenizer, vocab_size: int, model: SimpleMLPForCausalLM | None = None
+) -> tuple[Path, Path]:
+    """A model directory and an untrained decomposition of all its sites; of the tiny model where none is given."""
+    model = tiny_model(vocab_size) if model is None else model
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     config = DecomposeConfig.model_validate(RECIPE)

@@ -3,6 +3,8 @@
 A path that is not there is refused when it is named, before anything is loaded.
 """
 
+# PreTrainedModel.to of transformers has no types.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Sequence

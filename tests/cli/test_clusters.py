@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.tiny import RECIPE, rankone, write_pair
 
@@ -9,7 +11,7 @@ from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.edits.lowrank import LowRankEdit
 
-TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--alpha", 2]
+TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--rank-penalty", 2]
 
 
 def run(pair, out, *words):
@@ -53,6 +55,13 @@ def test_distance(clustered):
     assert values[0]["adjusted Rand index"] == "1.000"
     assert float(values[0]["variation of information, bits"]) == 0
     assert float(values[1]["variation of information, bits"]) > 0
+
+
+def test_the_distance_of_single_subcomponents_has_no_matches(pair, tmp_path):
+    assert run(pair, tmp_path / "single", "--rank-penalty", 1e6).code == 0
+    outcome = rankone("cluster-distance", tmp_path / "single", tmp_path / "single", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out)["figures"]["mean Jaccard of the best matches"] is None
 
 
 def test_tune_scales_a_component(pair, clustered, tmp_path):

@@ -29,13 +29,13 @@ def planted_fires(rng, positions, sizes, misses=0.02, density=0.1):
     return active[:, cluster] & (rng.random((positions, len(cluster))) > misses), cluster
 
 
-def length_by_definition(fires, group, alpha):
-    """L of a partition, literally: OR of the members, log2 of the number of groups, α per member."""
+def length_by_definition(fires, group, rank_penalty):
+    """L of a partition, literally: OR of the members, log2 of the number of groups, ρ per member."""
     names = sorted(set(group.tolist()))
     total = 0.0
     for name in names:
         own = fires[:, group == name]
-        total += own.any(1).sum() * (np.log2(len(names)) + alpha * own.shape[1])
+        total += own.any(1).sum() * (np.log2(len(names)) + rank_penalty * own.shape[1])
     return total
 
 

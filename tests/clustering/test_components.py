@@ -34,7 +34,9 @@ def saved(tmp_path_factory):
     """Planted clusters, saved: (components, merges)."""
     sample, path = sample_of(FIRES), tmp_path_factory.mktemp("clusters") / "found"
     merges = merge_all(sample, 3.0, None, 0)
-    return save_components(path, sample, merges, MADE_FROM, ClusterConfig(domains=("de",), alpha=3.0)), merges
+    return save_components(
+        path, sample, merges, MADE_FROM, ClusterConfig(domains=("de",), rank_penalty=3.0)
+    ), merges
 
 
 def test_description_by_hand():
@@ -94,7 +96,7 @@ def clustered(tmp_path_factory, tokenizer, corpus):
     """Components of a tiny decomposition, from text: (decomposition, arguments, components)."""
     model = target(vocab_size=len(tokenizer))
     decomposition = decomposed(model)
-    config = ClusterConfig(domains=("de", "en"), tokens=300, context=40, alpha=2.0)
+    config = ClusterConfig(domains=("de", "en"), tokens=300, context=40, rank_penalty=2.0)
     folder = tmp_path_factory.mktemp("run")
     given = (Workspace(model, tokenizer, corpus, decomposition), config)
     return decomposition, given, cluster(*given, folder / "first")
@@ -107,7 +109,7 @@ def test_from_text_to_components(clustered):
     assert set(members) <= set(decomposition.names())
     assert found.record.domains.keys() == {"de", "en"}
     assert sum(found.record.domains.values()) == found.record.positions
-    assert found.record.config.alpha == 2.0
+    assert found.record.config.rank_penalty == 2.0
     assert found.record.bits_after <= found.record.bits_before
     assert Components.open(found.artifact.path, decomposition).names() == found.names()
 

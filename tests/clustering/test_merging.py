@@ -27,14 +27,14 @@ def partitions(n):
     return [np.array(p) for p in found]
 
 
-def merge_by_definition(fires, alpha, gamma, seed):
+def merge_by_definition(fires, rank_penalty, gamma, seed):
     """The same from the definition: L of every possible merge anew, sorted, down to one group."""
     rng = np.random.default_rng(seed)
     group = np.arange(fires.shape[1])
-    lengths, groups = [length_by_definition(fires, group, alpha)], [group]
+    lengths, groups = [length_by_definition(fires, group, rank_penalty)], [group]
     while len(names := np.unique(group)) > 1:
         after = [
-            (round(length_by_definition(fires, np.where(group == j, i, group), alpha), 6), i, j)
+            (round(length_by_definition(fires, np.where(group == j, i, group), rank_penalty), 6), i, j)
             for i in names
             for j in names
             if i < j
@@ -43,7 +43,7 @@ def merge_by_definition(fires, alpha, gamma, seed):
         rank = 0 if gamma is None else math.floor(-math.log(1 - u * (1 - math.exp(-gamma * pairs))) / gamma)
         _, i, j = sorted(after)[rank]
         group = np.where(group == j, i, group)
-        lengths.append(length_by_definition(fires, group, alpha))
+        lengths.append(length_by_definition(fires, group, rank_penalty))
         groups.append(group)
     return lengths, groups
 
@@ -64,7 +64,7 @@ def test_every_step_is_that_of_the_definition(seed, gamma, monkeypatch):
 
 
 def test_it_stops_early_and_misses_nothing():
-    """Where it stops, α R alone reaches the least length: the rest of the way is longer for sure."""
+    """Where it stops, ρ R alone reaches the least length: the rest of the way is longer for sure."""
     fires = random_fires(np.random.default_rng(1), 80, 14)
     found = merge_all(sample_of(fires), 10.0, None, 0)
     lengths, _ = merge_by_definition(fires, 10.0, None, 0)

@@ -12,7 +12,7 @@ from rankone.clustering.groups import Groups
 from rankone.clustering.pool import Pool
 
 
-def all_pairs(groups, alpha, count):
+def all_pairs(groups, rank_penalty, count):
     """All pairs in order, by brute force."""
     alive = groups.alive().tolist()
     pairs = []
@@ -22,26 +22,26 @@ def all_pairs(groups, alpha, count):
             if i < j:
                 ends = [[i, j]]
                 sizes, members = groups.sizes[ends], groups.members[ends]
-                fixed = float(fixed_cost(tuple(sizes[0]), tuple(members[0]), row[j], alpha))
+                fixed = float(fixed_cost(tuple(sizes[0]), tuple(members[0]), row[j], rank_penalty))
                 pairs.append((cost(fixed, int(row[j]), count), i, j))
     return sorted(pairs)
 
 
-@pytest.mark.parametrize(("positions", "alpha"), [(8, 1.0), (12, 3.0), (80, 0.2), (80, 3.0)])
+@pytest.mark.parametrize(("positions", "rank_penalty"), [(8, 1.0), (12, 3.0), (80, 0.2), (80, 3.0)])
 @pytest.mark.parametrize("seed", range(6))
-def test_the_pair_of_a_rank_is_right_after_every_merge(seed, positions, alpha, monkeypatch):
+def test_the_pair_of_a_rank_is_right_after_every_merge(seed, positions, rank_penalty, monkeypatch):
     """Few positions make many ties; stripes of some rows; a pool of 8, 20 or 60 ages between looks at all pairs."""
     monkeypatch.setattr(module, "STRIPE_CELLS", 60)
     rng = np.random.default_rng(seed)
     sample = sample_of(random_fires(rng, positions, 30, 0.15))
     groups = Groups(sample.position, sample.unit, 30)
     size = (8, 20, 60)[seed % 3]
-    pool = Pool(groups, alpha, size)
+    pool = Pool(groups, rank_penalty, size)
     looks = []
     look = pool._look
     monkeypatch.setattr(pool, "_look", lambda count: (looks.append(count), look(count)))
     for count in range(30, 1, -1):
-        expected = all_pairs(groups, alpha, count)
+        expected = all_pairs(groups, rank_penalty, count)
         for rank in (0, int(rng.integers(0, size // 2))):
             rank = min(rank, len(expected) - 1)
             pair = pool.take(rank, count)
@@ -70,7 +70,7 @@ def test_a_large_pool_looks_once(monkeypatch):
 
 
 def test_a_new_pair_of_the_bounds_own_cost_is_not_missed():
-    """Units 2 and 3 fire together, the rest alone; with α = 0 all other pairs cost nothing, before and after.
+    """Units 2 and 3 fire together, the rest alone; with ρ = 0 all other pairs cost nothing, before and after.
 
     The pool of five is (2, 3), (0, 1), (0, 2), (0, 3), (0, 4). When 2 and 3 are one, (0, 2) comes before (0, 4).
     """

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from rankone.core.escaping import clipped, html_text, prompt_text, visible
 from rankone.render.tables import Table
-from rankone.render.terminal import print_table
 
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Arbitrary text, and text made of the pieces that matter.
@@ -96,7 +95,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("hostile", ["[bold red]x[/]", "[/nothing]", "[link=http://a]b[/link]", "\x1b[2Jx"])
 def test_table_cells_are_no_markup_and_no_commands(hostile, capsys):
-    print_table(Table.of("title", ["a"], [[hostile]]), Console(width=80))
+    Console(width=80).print(Table.of("title", ["a"], [[hostile]]))
     shown = capsys.readouterr().out
     assert visible(hostile) in shown
     assert "\x1b[2J" not in shown

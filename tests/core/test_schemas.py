@@ -65,6 +65,12 @@ def test_names_change_in_a_step_only():
         Schema(1, {}, {1: Renamed(columns={"a": "b"})})
 
 
+def test_the_penalty_of_a_clustering_is_no_scale():
+    first = {"config": {"alpha": 10.0, "gamma": 0.2}, "positions": 3}
+    second = {"config": {"rank_penalty": 10.0, "gamma": 0.2}, "positions": 3}
+    assert kinds.schema_of("components").current("config.json", first, 1) == second
+
+
 def test_prose_of_the_first_evidence_becomes_kinds():
     assert kind_of("CI as mask") == {"masking": "ci"}
     assert kind_of("rounded > 0.1") == {"masking": "rounded", "threshold": 0.1}

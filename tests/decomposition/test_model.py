@@ -225,6 +225,8 @@ def test_other_weights_are_refused(saved):
     _, _, path = saved
     with pytest.raises(RankOneError, match=r"other weights of 'h.0.attn.q_proj'"):
         load_decomposition(path, target(seed=1))
+    with pytest.raises(RankOneError, match=r"Or open it in float32: in bfloat16 its weights may be rounded"):
+        load_decomposition(path, target().bfloat16())
 
 
 def test_another_architecture_is_refused(saved):

@@ -349,6 +349,11 @@ def test_weights_without_values_are_refused_by_name():
             work(empty)
 
 
+def test_a_base_hash_of_a_site_that_is_not_changed_is_refused():
+    with pytest.raises(RankOneError, match=r"base hash given for 'h\.9', which the edit does not change"):
+        LowRankEdit(one_edit().factors, base={"h.9": "0"})
+
+
 def test_another_base_is_refused():
     edit = random_edit(simple_mlp(), {"h.0.*": 1}).bind(simple_mlp())
     other = simple_mlp(seed=1)

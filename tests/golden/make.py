@@ -127,7 +127,7 @@ def _harvest(out: Path, model, tokenizer, pair) -> None:
     shutil.copytree(next(run.glob("*/chunk-*")), out / "harvest-chunk")
     store = HarvestStore.open(out / "harvest")
     label_harvest(store, store.artifact.fingerprint, out / "labels", LabelSettings())
-    clusters = ClusterConfig(domains=domains, tokens=60, context=16, alpha=2.0)
+    clusters = ClusterConfig(domains=domains, tokens=60, context=16, rank_penalty=2.0)
     components = cluster(workspace, clusters, out / "components")
     shutil.rmtree(run)
     harvest(workspace, config, run, grouping=components.grouping(pair))

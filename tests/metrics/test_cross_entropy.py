@@ -111,6 +111,24 @@ def test_the_error_of_a_mean_by_hand():
     assert PassageLosses(torch.tensor([7.0, 0.0]), torch.tensor([2, 0])).error is None
 
 
+def test_the_error_of_three_passages_and_an_empty_one_by_hand():
+    """Residuals 3, −3 and 0 over 6 tokens: √(3/2 · 18) / 6; a passage without a scored token is none."""
+    losses = PassageLosses(
+        torch.tensor([7.0, 1.0, 0.0, 4.0], dtype=torch.float64), torch.tensor([2, 2, 0, 2])
+    )
+    assert losses.error == pytest.approx(math.sqrt(27) / 6)
+
+
+def test_a_first_token_that_is_marked_is_not_counted():
+    blocks = text()
+    blocks.valid[:, 0] = True
+    assert passage_losses(simple_mlp(), blocks).tokens.tolist() == [8, 4, 1, 8, 6]
+
+
+def test_memory_at_once_is_what_its_comment_says():
+    assert module.LOGITS_AT_ONCE * 4 == 128 * 2**20
+
+
 def test_no_more_rows_than_memory_allows_go_together(monkeypatch):
     model, seen = simple_mlp(), []
     hook = model.register_forward_pre_hook(

@@ -56,6 +56,10 @@ def test_chunks_change_nothing(at_once, monkeypatch):
     torch.testing.assert_close(found, kl_per_position(p.double(), q.detach().double()).flatten())
 
 
+def test_a_chunk_is_what_its_comment_says():
+    assert module.NUMBERS_AT_ONCE * 8 * 12 == 384 * 2**20
+
+
 def test_no_more_than_a_chunk_is_in_memory(monkeypatch):
     seen = []
     monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 9 * 4)

@@ -16,11 +16,15 @@ def logits(seed: int, size: int = 50, spread: float = 2.0):
 def test_a_vocabulary_that_is_kept_whole_gives_the_dense_kl_and_its_gradient():
     base, edited = logits(0), logits(1).requires_grad_()
     kept = top_tokens(base, 50)
-    assert torch.isinf(kept.rest).all()
+    assert kept.rest.eq(-torch.inf).all()
     found = top_kl(kept, edited)
     torch.testing.assert_close(found, kl_per_position(base, edited))
     expected = torch.autograd.grad(kl_per_position(base, edited).sum(), edited)[0]
     torch.testing.assert_close(torch.autograd.grad(found.sum(), edited)[0], expected)
+
+
+def test_of_a_large_vocabulary_512_tokens_are_kept():
+    assert top_tokens(logits(0, size=600)).ids.shape == (3, 4, 512)
 
 
 @pytest.mark.parametrize("top", [1, 7, 49])

@@ -40,3 +40,6 @@ def test_unequal_weights_count_for_less():
     assert effective_draws([9.0, 1.0], [1, 1]) == pytest.approx(100 / 82)
     assert effective_draws([0.1], [5]) == pytest.approx(5)
     assert effective_draws([1.0], [0]) == 0.0
+    for weights, counts in (([1.0, 1.0], [1]), ([1.0], [1, 1])):
+        with pytest.raises(ValueError, match="zip"):
+            effective_draws(weights, counts)

@@ -37,6 +37,8 @@ def test_the_tests_that_mirror_a_file_come_first():
     near, whole = mirroring(module.SOURCE / "edits" / "fitting" / "adam.py")
     assert near == [module.TESTS / "edits" / "fitting" / "test_adam.py"]
     assert whole == [module.TESTS / "edits"]
+    near, _ = mirroring(module.SOURCE / "edits" / "lowrank" / "applied.py")
+    assert near == [module.TESTS / "edits" / f"test_{name}.py" for name in ("applied", "lowrank")]
 
 
 def test_a_fault_is_killed_by_a_test_that_bites_and_by_no_other(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from tests.render.printed import demo
 
 from rankone.render.columns import BAR, LEVEL, Column
 from rankone.render.tables import Table
-from rankone.render.terminal import layout, plain, print_table
+from rankone.render.terminal import layout, plain
 
 WIDTHS = (60, 80, 150)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -79,7 +79,7 @@ def test_bars_and_levels():
 def test_a_value_above_the_limit_stands_out():
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system="standard")
-    print_table(Table.of("t", ["a", Column("b", ".1f", limit=0.5)], [["p", 0.5], ["q", 0.4]]), console)
+    console.print(Table.of("t", ["a", Column("b", ".1f", limit=0.5)], [["p", 0.5], ["q", 0.4]]))
     assert "\x1b[1;31m0.5" in stream.getvalue()
     assert "\x1b[1;31m0.4" not in stream.getvalue()
 
@@ -98,12 +98,11 @@ def test_whatever_the_cells_no_number_is_cut_and_no_line_is_longer(rows, width):
 
 SCRIPT = """
 from tests.render.printed import demo
-from rankone.render.terminal import print_table
-from rankone.runtime.progress import meter, report
+from rankone.runtime.progress import console, meter, report
 report()
 with meter("fit", 2) as bar:
     bar.advance(); bar.advance()
-print_table(demo())
+console.print(demo())
 """
 
 

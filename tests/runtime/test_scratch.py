@@ -1,4 +1,4 @@
-"""Scratch folders go with their process or are found; those of others, and of living processes, are left alone."""
+"""Scratch folders go with their process or are found; those of others, and of running processes, are left alone."""
 
 from __future__ import annotations
 

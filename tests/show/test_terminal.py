@@ -8,12 +8,13 @@ from rich.console import Console
 from tests.labels.pages import example
 from tests.show.portraits import portrait
 
-from rankone.show.terminal import highlighted, print_portrait
+from rankone.show import terminal
+from rankone.show.terminal import highlighted
 
 
 def printed(shown, **options):
     stream = io.StringIO()
-    print_portrait(shown, Console(file=stream, width=160, highlight=False, **options))
+    Console(file=stream, width=160, highlight=False, **options).print(*terminal.portrait(shown), sep="\n")
     return stream.getvalue()
 
 

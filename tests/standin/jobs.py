@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,8 @@ from tests.decomposition.tiny import decomposed, recipe, target, token_rows
 from tests.helpers import VOCAB, llama, simple_mlp
 from tests.helpers import tokenizer as small_tokenizer
 from tests.standin.tensors import TwoDevicesError, install
+from tests.standin.verbs import VERBS, World
 
-from rankone.clustering.config import ClusterConfig
-from rankone.clustering.run import cluster
 from rankone.decomposition import run
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.trainer import Trainer
@@ -24,19 +24,12 @@ from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import FitConfig, Run
 from rankone.edits.fitting.size import size_edit
-from rankone.edits.gradients import scale_gradients
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
-from rankone.experiments.measure import edited_cross_entropies, rollout
-from rankone.experiments.requests import TuneRequest
-from rankone.experiments.tuning import tune
-from rankone.harvest.config import HarvestConfig
-from rankone.harvest.counting.combine import combine
-from rankone.harvest.run import harvest
+from rankone.experiments.measure import edited_cross_entropies
 from rankone.subject import Subject
 from rankone.text.blocks import Blocks
 from rankone.text.sources.builtin import BuiltinCorpus
-from rankone.workspace import Workspace
 
 SEPARATE = {"reconstruction__form": "separate"}
 RECIPES = {
@@ -82,21 +75,6 @@ def whole_run(folder):
     assert run.decompose(*given) == folder / "out"
 
 
-def harvested(folder):
-    model = target(vocab_size=VOCAB)
-    own = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), decomposed(model).to("cuda"))
-    config = HarvestConfig(domains=("de", "en"), tokens=120, context=16, examples=4, batch_tokens=64)
-    assert harvest(own, config, folder / "harvest")
-    combine([folder / "harvest"], folder / "table")
-
-
-def clustered(folder):
-    model = target(vocab_size=VOCAB)
-    own = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), decomposed(model).to("cuda"))
-    config = ClusterConfig(domains=("de", "en"), tokens=120, context=16)
-    cluster(own, config, folder / "clusters")
-
-
 def rows(model, count=3, length=12):
     """Token rows on the CPU, where text comes from."""
     ids = torch.randint(
@@ -118,30 +96,6 @@ def fitted(_):
         sized = size_edit(model, fits[1].edit, text, {"en": text}, aim)
         assert math.isfinite(sized.worst)
         assert math.isfinite(edited_cross_entropies(model, fits[1].edit, {"en": text})["en"])
-
-
-def gradients(_):
-    model = target(vocab_size=VOCAB)
-    own = decomposed(model).to("cuda")
-    opened = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), own)
-    assert scale_gradients(opened, rows(model)).isfinite().all()
-
-
-def tuned(folder):
-    """The verb, with sharpened parts and with the model's own text."""
-    model = target(vocab_size=VOCAB)
-    own = decomposed(model).to("cuda")
-    opened = Workspace(model.to("cuda"), small_tokenizer(), BuiltinCorpus(), own)
-    name = own.names()[0]
-    small = {"scale": (name,), "retain": ("en",), "retain_tokens": 40, "tokens": 40}
-    for forget, sharp in (("de", True), ("self:de", False)):
-        reply = tune(opened, TuneRequest(**small, forget=forget, sharpen=sharp))
-        assert math.isfinite(max(reply.kl.values()))
-
-
-def continued(_):
-    model = target(vocab_size=VOCAB).to("cuda")
-    assert isinstance(rollout(model, small_tokenizer(), "the cat", 4), str)
 
 
 def refusal(folder):
@@ -169,19 +123,18 @@ JOBS = {
     "late": lambda _: steps(simple_mlp(vocab_size=30), sites=["h.1.*"]),
     "llama": lambda _: steps(llama()),
     "whole run": whole_run,
-    "harvest": harvested,
-    "cluster": clustered,
     "fit": fitted,
-    "gradients": gradients,
-    "tune": tuned,
-    "rollout": continued,
 }
 
 
-def main(folder: Path) -> None:
-    """Run all jobs, whatever becomes of each."""
+def main(folder: Path, wanted: Sequence[str] = ()) -> None:
+    """Run all jobs, or those named, whatever becomes of each; then those of the verbs."""
     install()
-    for name, job in JOBS.items():
+    world = World(folder / "world")
+    of_verbs = {name: lambda _, job=job: job(world) for name, job in VERBS.items()}
+    for name, job in {**JOBS, **of_verbs}.items():
+        if wanted and name not in wanted:
+            continue
         try:
             job(folder)
         except Exception as error:
@@ -189,7 +142,8 @@ def main(folder: Path) -> None:
             sys.stdout.write(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}\n")
         else:
             sys.stdout.write(f"{name}: ok\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

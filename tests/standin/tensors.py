@@ -14,8 +14,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
-from rankone.decomposition import check
-from rankone.models import soundness
+from rankone.models import sites, soundness
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 # Operations that go from one device to another by their nature.
@@ -57,13 +56,26 @@ class OnGPU(Tensor):
         return memo[id(self)]
 
     def __getitem__(self, key: Any) -> Tensor:
-        # Lists become tensors below Python, where no stand-in is known.
-        keys = key if isinstance(key, tuple) else (key,)
-        return super().__getitem__(tuple(torch.tensor(k) if isinstance(k, list) else k for k in keys))
+        return super().__getitem__(_as_tensors(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_as_tensors(key), value)
+
+    def untyped_storage(self) -> Any:
+        return self.values.untyped_storage()
+
+    def storage(self) -> Any:
+        return self.values.storage()
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         return _run(function, given, named or {})
+
+
+def _as_tensors(key: Any) -> Any:
+    """Lists in an index become tensors below Python, where no stand-in is known."""
+    keys = key if isinstance(key, tuple) else (key,)
+    return tuple(torch.tensor(k) if isinstance(k, list) else k for k in keys)
 
 
 class _Factories(TorchDispatchMode):
@@ -140,5 +152,5 @@ def install() -> None:
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     # A stand-in is of a class of its own, as quantised weights are.
-    soundness.require_plain_weights = check.require_plain_weights = lambda model: None
+    sites.is_plain = soundness.is_plain = Tensor.is_floating_point
     _Factories().__enter__()

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.standin.verbs import VERBS as JOBS_OF_VERBS
+from tests.tiny import rankone as rankone_command
 
 import rankone
 import rankone.session.methods
@@ -47,28 +49,17 @@ def test_open_takes_what_can_be_opened():
     }
 
 
-# Verbs that run no model on tokens: they read and write files, or ask a server. `toys` makes models of some hundred weights.
-NO_MODEL = (
-    "sites",
-    "import",
-    "toys",
-    "merge-harvest",
-    "cluster-distance",
-    "label",
-    "search",
-    "fetch",
-    "doctor",
-    "push",
-    "graph-export",
-)
-# Their numbers are a recipe's (autocast).
-RECIPE = ("pretrain", "decompose")
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_verb_takes_device_and_numbers_or_says_why_not(verb):
+    offered = {*verb.opens, *verb.request.model_fields} & {"device", "dtype"}
+    assert sorted([*offered, *verb.without]) == ["device", "dtype"]
+    page = " ".join(rankone_command(verb.name, "--help").out.split())
+    assert all(sentence in page for sentence in verb.lacking())
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS.values() if v.name not in NO_MODEL], ids=lambda v: v.name)
-def test_every_verb_that_computes_takes_the_device_and_the_numbers(verb):
-    offered = {*verb.opens, *verb.request.model_fields}
-    assert offered >= ({"device"} if verb.name in RECIPE else {"device", "dtype"})
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_every_verb_with_a_device_has_a_job_on_the_stand_in(verb):
+    assert ("device" in verb.opens) == (verb.name in JOBS_OF_VERBS)
 
 
 def test_every_option_is_declared_once():

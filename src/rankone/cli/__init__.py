@@ -41,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in VERBS.values():
-    app.command(verb.name)(command_of(verb))
+    app.command(verb.name, epilog=" ".join(verb.lacking()))(command_of(verb))
 app.command("studio")(studio)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rankone.core.escaping import visible
 from rankone.render.reply import Reply
-from rankone.render.terminal import output, print_tables
+from rankone.runtime.progress import console as output
 
 
 def say(reply: Reply) -> None:
     """Print what a person reads."""
-    reply.render(output)
-    print_tables(reply.tables())
+    for part in (*reply.above(), *reply.tables()):
+        output.print(part)
     for line in reply.lines():
         output.print(visible(line), markup=False, soft_wrap=True)
 

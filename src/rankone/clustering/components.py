@@ -29,7 +29,7 @@ class Component:
 
     firings: sampled positions at which at least one member fires. overlap: the mean share of its members that fire
     there, Σ s_m / (s r), from 1/r (never two at once) to 1 (always all). bits_saved: by naming the component instead of
-    each member, Σ s_m (log2 k + α) − s (log2 k + α r) with the final k; below zero where the merge only served to
+    each member, Σ s_m (log2 k + ρ) − s (log2 k + ρ r) with the final k; below zero where the merge only served to
     have fewer groups. domain_firings: firings per domain.
     """
 
@@ -56,7 +56,7 @@ class ComponentsRecord(Origin):
     merges: int
 
 
-def describe(sample: Sample, group: np.ndarray, alpha: float) -> list[Component]:
+def describe(sample: Sample, group: np.ndarray, rank_penalty: float) -> list[Component]:
     """The components of a partition (a number per subcomponent), the one that saves most bits first.
 
     Those that save equally (the single ones) are in the order of their firings, then of their first members.
@@ -75,7 +75,7 @@ def describe(sample: Sample, group: np.ndarray, alpha: float) -> list[Component]
                 members=names,
                 firings=size,
                 overlap=count / (size * rank),
-                bits_saved=(count - size) * bits + alpha * (count - size * rank),
+                bits_saved=(count - size) * bits + rank_penalty * (count - size * rank),
                 domain_firings=np.bincount(sample.domain[at], minlength=len(sample.domains)).tolist(),
             )
         )
@@ -93,7 +93,7 @@ def save_components(
     out: Path, sample: Sample, merges: Merges, origin: Origin, config: ClusterConfig
 ) -> Components:
     """Write the partition of the shortest description, with the way there."""
-    components = describe(sample, merges.groups(), config.alpha)
+    components = describe(sample, merges.groups(), config.rank_penalty)
     sizes = np.array([c.firings for c in components])
     members = np.array([len(c.members) for c in components])
     record = ComponentsRecord(
@@ -102,7 +102,7 @@ def save_components(
         domains=dict(zip(sample.domains, np.bincount(sample.domain).tolist(), strict=True)),
         positions=sample.positions,
         bits_before=float(merges.bits[0]),
-        bits_after=description_length(sizes, members, config.alpha),
+        bits_after=description_length(sizes, members, config.rank_penalty),
         merges=merges.best,
     )
     with new_artifact(out, KIND) as staging:

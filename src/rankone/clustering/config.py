@@ -20,7 +20,7 @@ class ClusterDials(TextRead):
     least_firings: int = Field(
         default=1, gt=0, description="leave out what fires at fewer of the sampled positions"
     )
-    alpha: float = Field(
+    rank_penalty: float = Field(
         default=10.0, ge=0, description="bits per firing and member; more: smaller components"
     )
     gamma: float | None = Field(default=0.2, ge=1e-3, description="how sharply the draw prefers cheap merges")

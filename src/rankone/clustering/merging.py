@@ -4,7 +4,7 @@ Of all N = k (k − 1) / 2 pairs, ranked by ΔL, the one of rank J is merged, P(
 J = ⌊−ln(1 − u (1 − e^{−γN})) / γ⌋ (inverse of the distribution function).
 
 It ends when no coarser partition can be better. R = Σ s_i r_i never falls: s_∪ (r_i + r_j) ≥ s_i r_i + s_j r_j because
-s_∪ is at least s_i and s_j. And S log2 k ≥ 0. So all that can still come has L ≥ α R, and once α R reaches the least L so
+s_∪ is at least s_i and s_j. And S log2 k ≥ 0. So all that can still come has L ≥ ρ R, and once ρ R reaches the least L so
 far, that one stands. Until then the merging goes on where ΔL is positive, too.
 """
 
@@ -66,17 +66,19 @@ def draw_rank(u: float, pairs: int, gamma: float | None) -> int:
 
 
 def merge_all(
-    sample: Sample, alpha: float, gamma: float | None, seed: int, bar: Meter | None = None
+    sample: Sample, rank_penalty: float, gamma: float | None, seed: int, bar: Meter | None = None
 ) -> Merges:
-    """Merge until nothing coarser can be shorter. alpha: bits per firing and member; gamma None: always the cheapest."""
+    """Merge until nothing coarser can be shorter. rank_penalty: bits per firing and member; gamma None: the cheapest."""
     groups = Groups(sample.position, sample.unit, len(sample.names))
-    pool = Pool(groups, alpha, POOL if gamma is None else max(POOL, math.ceil(LARGEST_EXPONENT / gamma)))
+    pool = Pool(
+        groups, rank_penalty, POOL if gamma is None else max(POOL, math.ceil(LARGEST_EXPONENT / gamma))
+    )
     rng = np.random.default_rng(seed)
     count = groups.slots
     firings = weighted = int(groups.sizes.sum())
-    bits, merged = [length_from_sums(firings, weighted, count, alpha)], []
+    bits, merged = [length_from_sums(firings, weighted, count, rank_penalty)], []
     least = bits[0]
-    while count > 1 and alpha * weighted < least:
+    while count > 1 and rank_penalty * weighted < least:
         pair = pool.take(draw_rank(rng.random(), count * (count - 1) // 2, gamma), count)
         merged.append((int(groups.first[pair.first]), int(groups.first[pair.second])))
         firings -= pair.joint
@@ -88,7 +90,7 @@ def merge_all(
             pool.renumbered()
         elif count > 1:
             pool.merged(pair.first, pair.second, count)
-        bits.append(length_from_sums(firings, weighted, count, alpha))
+        bits.append(length_from_sums(firings, weighted, count, rank_penalty))
         least = min(least, bits[-1])
         if bar is not None:
             bar.advance(1, f"{count:,} groups · {bits[-1] / bits[0]:.3f} of the bits")

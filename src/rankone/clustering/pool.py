@@ -33,9 +33,9 @@ class Pair:
 class Pool:
     """The cheapest pairs of `groups`, with the given number of bits per firing and member."""
 
-    def __init__(self, groups: Groups, alpha: float, size: int = 1 << 15) -> None:
+    def __init__(self, groups: Groups, rank_penalty: float, size: int = 1 << 15) -> None:
         """`size`: pairs held after a look at all; at least one more than any rank that will be asked for."""
-        self.groups, self.alpha, self.size = groups, alpha, size
+        self.groups, self.rank_penalty, self.size = groups, rank_penalty, size
         self._clear()
 
     def _clear(self) -> None:
@@ -83,7 +83,7 @@ class Pool:
         start = int(rows[0])
         sizes, members = self.groups.sizes[start:], self.groups.members[start:]
         joint, row = self.groups.joint(rows, start), rows[:, None] - start
-        fixed = fixed_cost((sizes[row], sizes), (members[row], members), joint, self.alpha)
+        fixed = fixed_cost((sizes[row], sizes), (members[row], members), joint, self.rank_penalty)
         fits = (np.arange(len(sizes)) > row) & (members > 0)
         if self._bound[0] > -np.inf:
             # A pair of the bound's own cost comes after it: its first slot is larger.
@@ -110,7 +110,7 @@ class Pool:
         sizes, members = self.groups.sizes, self.groups.members
         joint = self.groups.joint(first)[others]
         pair = (sizes[first], sizes[others]), (members[first], members[others])
-        fixed = fixed_cost(*pair, joint, self.alpha)
+        fixed = fixed_cost(*pair, joint, self.rank_penalty)
         slots = np.stack((np.minimum(first, others), np.maximum(first, others)))
         # Those of the bound's own cost may be beyond it; `_at` then looks at all.
         within = cost(fixed, joint, count) <= self._bound[0]

@@ -37,4 +37,4 @@ def _merged(workspace: Workspace, config: ClusterConfig) -> tuple[Sample, Merges
     with DecomposedModel(workspace.model, workspace.decomposition) as model:
         sample = draw_sample(model, workspace.tokenizer, workspace.corpus, config)
     with meter("merge", len(sample.names) - 1) as bar:
-        return sample, merge_all(sample, config.alpha, config.gamma, config.seed, bar)
+        return sample, merge_all(sample, config.rank_penalty, config.gamma, config.seed, bar)

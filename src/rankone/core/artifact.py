@@ -8,7 +8,7 @@ it is verified against its manifest before anything in it is used. Nothing is pi
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def refuse_existing(path: Path) -> None:
 
 
 @contextmanager
-def claimed(path: Path | str) -> Iterator[Path]:
+def claimed(path: Path | str) -> Generator[Path]:
     """A place for something new, held while the block runs: `refuse_existing`, and no other run may write there."""
     path = Path(path)
     refuse_existing(path)
@@ -134,7 +134,7 @@ def claimed(path: Path | str) -> Iterator[Path]:
 @contextmanager
 def new_artifact(
     path: Path | str, kind: str, provenance: Provenance | None = None, replace: bool = False
-) -> Iterator[Path]:
+) -> Generator[Path]:
     """Yield an empty staging directory that becomes the artefact `path` when the block ends well.
 
     A failure or a kill inside the block leaves what stood at `path` untouched, and so does the end of the block where

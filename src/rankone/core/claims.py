@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _REGISTER = threading.Lock()
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[None]:
+def claim(path: Path) -> Generator[None]:
     """Hold `path` against other writers while the block runs; RankOneError where another has it.
 
     What a killed writer left beside it goes first. Claims nest within a thread. The block's end raises if the folder
@@ -72,7 +72,7 @@ def staging_folder(path: Path) -> Path:
 
 
 @contextmanager
-def scratch_folder(path: Path) -> Iterator[Path]:
+def scratch_folder(path: Path) -> Generator[Path]:
     """A hidden folder beside `path` for the length of the block."""
     folder = staging_folder(path)
     try:
@@ -89,7 +89,7 @@ def retired(path: Path) -> Path:
 def clean(place: Path) -> list[Path]:
     """Remove what killed writers left in `place` and the folders below it; returns what was removed.
 
-    What a living process has claimed stays. An artefact that was set aside for a successor that never came is put back.
+    What a running process has claimed stays. An artefact that was set aside for a successor that never came is put back.
     """
     return [path for target, left in _left_by_target(place) for path in _cleaned(target, left)]
 
@@ -121,7 +121,7 @@ def _cleaned(path: Path, left: list[Path]) -> list[Path]:
 
 
 def _is_claimed(path: Path) -> bool:
-    """Whether a living process, this one too, holds `path`."""
+    """Whether a running process, this one too, holds `path`."""
     path = Path(os.path.abspath(path))
     if path in _HELD:
         return True
@@ -129,7 +129,7 @@ def _is_claimed(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     require_folder(path.parent)
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _clear(path: Path) -> None:
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a living process holds the lock of an existing file."""
+    """Whether a running process holds the lock of an existing file."""
     lock = FileLock(file, thread_local=False)
     try:
         lock.acquire(blocking=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -46,7 +46,7 @@ class Config(BaseModel):
         """The `key: value` pairs of a recipe, not yet checked; RankOneError for a file that holds none."""
         path = Path(path)
         try:
-            values = yaml.load(path.read_text("utf8"), _OnceLoader) or {}
+            values: object = yaml.load(path.read_text("utf8"), _OnceLoader) or {}
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -63,7 +63,7 @@ class Config(BaseModel):
             raise RankOneError(
                 f"recipe '{path}' holds no `key: value` pairs at its top level. Check the file."
             )
-        return values
+        return cast("dict[str, object]", values)
 
     @classmethod
     def checked(cls, values: object, where: str) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 from pydantic import BeforeValidator
 
@@ -30,6 +30,7 @@ def _listed(given: object) -> object:
     words = given.split(",") if isinstance(given, str) else given
     if not isinstance(words, list | tuple):
         return given
+    words = cast("Sequence[object]", words)
     return tuple(dict.fromkeys(w.strip() if isinstance(w, str) else w for w in words))
 
 
@@ -105,8 +106,9 @@ def _scales(given: object) -> object:
     """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
     if not isinstance(given, list | tuple):
         return given
-    pairs = [str(word).rpartition("=") for word in given]
-    wrong = next((word for word, pair in zip(given, pairs, strict=True) if not pair[0]), None)
+    words = [str(word) for word in cast("Sequence[object]", given)]
+    pairs = [word.rpartition("=") for word in words]
+    wrong = next((word for word, pair in zip(words, pairs, strict=True) if not pair[0]), None)
     if wrong is not None:
         raise ValueError(f"'{wrong}' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
     names = [name for name, _, _ in pairs]

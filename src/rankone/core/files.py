@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, overload
@@ -39,8 +39,10 @@ def file_hash(path: Path) -> str:
 @overload
 def read_json(path: Path) -> dict[str, JsonValue]: ...
 @overload
-def read_json(path: Path, kind: type[list]) -> list[JsonValue]: ...
-def read_json(path: Path, kind: type[dict] | type[list] = dict) -> dict[str, JsonValue] | list[JsonValue]:
+def read_json(path: Path, kind: type[list[JsonValue]]) -> list[JsonValue]: ...
+def read_json(
+    path: Path, kind: type[dict[str, JsonValue]] | type[list[JsonValue]] = dict
+) -> dict[str, JsonValue] | list[JsonValue]:
     """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
     try:
         value = parse_json(path.read_text("utf8"))
@@ -88,7 +90,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Generator[BinaryIO]:
     """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-")
@@ -106,7 +108,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a living process has `path` open in `atomic_file`; False for folders, and where the system has no flock."""
+    """Whether a running process has `path` open in `atomic_file`; False for folders, and where the system has no flock."""
     if not path.is_file():
         return False
     try:

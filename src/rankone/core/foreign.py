@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rankone.core.errors import RankOneError
@@ -24,7 +24,7 @@ _GENERAL = "Check the files that were given, or make them again."
 
 
 @contextmanager
-def one_error_type(what: str) -> Iterator[None]:
+def one_error_type(what: str) -> Generator[None]:
     """The boundary of a verb: what a user can mend becomes a RankOneError that begins with `what`; faults of ours pass."""
     try:
         yield

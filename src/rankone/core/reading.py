@@ -6,7 +6,7 @@ of the rest becomes the one error, which names the artefact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 @contextmanager
-def reading(what: Path | str) -> Iterator[None]:
+def reading(what: Path | str) -> Generator[None]:
     """Turn any exception of the block into a RankOneError that names what was read."""
     try:
         yield

@@ -1,5 +1,7 @@
 """Tensors as files and as hashes: the part of artefacts that needs PyTorch."""
 
+# safetensors' functions leave the kind of their path open.
+# pyright: reportUnknownVariableType=false
 from __future__ import annotations
 
 import hashlib
@@ -47,3 +49,8 @@ def require_finite(name: str, tensor: torch.Tensor, where: str) -> None:
             f"the tensor '{name}' of '{where}' holds NaN or infinity ({bad} of {tensor.numel()} values). "
             "Restore the file from its source."
         )
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether it holds real numbers as they are: a quantised one may say that it is float32 and is a kind of its own."""
+    return tensor.is_floating_point() and type(tensor.data) is torch.Tensor

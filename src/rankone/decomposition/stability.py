@@ -72,9 +72,9 @@ def best_matches(one: Pair, other: Pair, block: int = BLOCK) -> Float[Tensor, "3
     """
     v, u = _directions(one)
     other_v, other_u = _directions(other)
-    best = torch.zeros(3, len(v))
+    best = v.new_zeros(3, len(v))
     for rows in _blocks(len(v), block):
-        best_of_block = [torch.zeros(3, len(v[rows]))]
+        best_of_block = [v.new_zeros(3, len(v[rows]))]
         for columns in _blocks(len(other_v), block):
             cos_v, cos_u = v[rows] @ other_v[columns].T, u[rows] @ other_u[columns].T
             best_of_block.append(
@@ -104,7 +104,8 @@ def alive_pairs(decomposition: Decomposition, alive: Bool[Tensor, " c"]) -> dict
 
 def alive_on(model: DecomposedModel, blocks: Blocks, rows: int = 8) -> Bool[Tensor, " c"]:
     """Which subcomponents have a mean importance over 1e-6 on some text."""
-    total = torch.zeros(model.decomposition.total)
+    device = next(model.target.parameters()).device
+    total, blocks = torch.zeros(model.decomposition.total, device=device), blocks.to(device)
     for ids, present in zip(blocks.ids.split(rows), blocks.present.split(rows), strict=True):
         total += model.importance(ids, present)[present].sum(0)
     return total / int(blocks.present.sum()) > ALIVE_MEAN_IMPORTANCE
@@ -175,7 +176,7 @@ class _Best(NamedTuple):
 
 
 def _noise(like: Pair, generator: torch.Generator) -> Pair:
-    return tuple(torch.randn(m.shape, generator=generator) for m in like)  # pyright: ignore[reportReturnType]
+    return tuple(torch.randn(m.shape, generator=generator).to(m.device) for m in like)  # pyright: ignore[reportReturnType]
 
 
 def _means(per_site: list[_Best]) -> Matches:

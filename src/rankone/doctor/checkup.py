@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import read_manifest
@@ -17,19 +18,24 @@ from rankone.models.sources.names import ASSETS
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus
 
+if TYPE_CHECKING:
+    import torch
 
-def check(target: str | None, model: str | None, corpus: Corpus, tokens: int) -> Iterator[Finding]:
+
+def check(
+    target: str | None, model: str | None, corpus: Corpus, tokens: int, device: torch.device | None = None
+) -> Iterator[Finding]:
     """What is found of a target (None: the installation and its machine).
 
-    model: beside which an artefact is checked. corpus, tokens: text that a model is tried on.
+    model: beside which an artefact is checked. corpus, tokens: text a model is tried on. device: where, None for the CPU.
     """
     if target is None:
         return chain(check_installation(), check_machine())
     folder = _folder(target)
     if folder.is_dir() and is_artefact(folder):
         findings = check_artefact(folder, model)
-        return chain(findings, check_model(target, corpus, tokens)) if _is_model(folder) else findings
-    return check_model(target, corpus, tokens)
+        return chain(findings, check_model(target, corpus, tokens, device)) if _is_model(folder) else findings
+    return check_model(target, corpus, tokens, device)
 
 
 def _folder(target: str) -> Path:

@@ -26,16 +26,19 @@ TOKENS = 240
 _WORTH = 0.01
 
 
-def check_model(name: str, corpus: Corpus, tokens: int = TOKENS) -> Iterator[Finding]:
+def check_model(
+    name: str, corpus: Corpus, tokens: int = TOKENS, device: torch.device | None = None
+) -> Iterator[Finding]:
     """A built-in name, folder or Hub id; one line each, and no more than the refusal where it does not load.
 
-    tokens: text per domain that openers are compared on.
+    tokens: text per domain that openers are compared on. device: where that runs, None for the CPU.
     """
     try:
         model = load_model(name)
     except RankOneError as error:
         yield refused("loads", error)
         return
+    model.to(device)  # pyright: ignore[reportArgumentType]
     yield ok("loads", f"{type(model).__name__}, {_parameters(model):,} parameters{_context(model)}")
     yield ok("weights", "all finite, none missing or left over, not quantised")
     yield ok("causal", "earlier predictions stay when the last token is another")

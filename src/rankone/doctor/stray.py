@@ -20,7 +20,7 @@ class Stray(Config):
 
 
 def stray(place: Path) -> list[Stray]:
-    """Leftovers in `place` and below it, and in the temporary directory; nothing of a living run, nothing removed."""
+    """Leftovers in `place` and below it, and in the temporary directory; nothing of a running process, nothing removed."""
     return [Stray(path=path, size=_size(path), removed=False) for path in _leftovers(place)]
 
 

@@ -1,5 +1,7 @@
 """Next-token cross-entropy: the one definition, by token, by passage and by domain; nats."""
 
+# get_text_config of transformers has no types.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import math
@@ -82,7 +84,7 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
         raise RankOneError("there is no token to score in this text. Give more text.")
     size = int(model.config.get_text_config().vocab_size)
     rows = max(1, LOGITS_AT_ONCE // (size * blocks.ids.shape[1]))
-    sums = []
+    sums: list[Tensor] = []
     for start in range(0, len(blocks.ids), rows):
         chunk = blocks.rows(start, start + rows).to(model.device)
         with torch.no_grad():

@@ -6,6 +6,8 @@ the ratio estimator (Cochran 1977, Sampling Techniques, §2.11 and 6.3), the int
 of freedom. Tokens of one passage depend on each other; passages are taken to be independent.
 """
 
+# SciPy's distributions have no types.
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections.abc import Mapping

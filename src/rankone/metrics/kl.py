@@ -1,5 +1,7 @@
 """Kullback-Leibler divergence between two predictions of the next token: the one definition; nats."""
 
+# Tensor.split has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import torch

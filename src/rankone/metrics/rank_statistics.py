@@ -1,5 +1,7 @@
 """Statistics of order: Spearman's correlation and the area under the ROC curve."""
 
+# SciPy's statistics have no types.
+# pyright: reportUnknownVariableType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -54,8 +54,5 @@ def _sums(
     ids: Int[Tensor, "*positions top"],
 ) -> tuple[Float[Tensor, " *positions"], Float[Tensor, " *positions"]]:
     """Log of the summed exponentials: of all logits, and of those that are not kept."""
-    if ids.shape[-1] == logits.shape[-1]:
-        total = kept.logsumexp(-1)
-        return total, torch.full_like(total, -torch.inf)
     rest = logits.scatter(-1, ids, -torch.inf).logsumexp(-1)
     return torch.logaddexp(kept.logsumexp(-1), rest), rest

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.tensors import is_plain
 from rankone.models.anatomy import holds_experts, is_plain_linear
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -207,8 +208,7 @@ def _sharing(tensors: dict[str, Tensor]) -> dict[str, list[str]]:
 
 def _site(name: str, module: nn.Linear | Conv1D) -> Site:
     weight = module.weight
-    # torchao's int8 says that it is float32, and is a kind of tensor of its own.
-    if weight.dtype not in _DTYPES or weight.ndim != 2 or type(weight.data) is not Tensor:
+    if weight.dtype not in _DTYPES or weight.ndim != 2 or not is_plain(weight):
         raise RankOneError(
             f"the weight of '{name}' is quantised or packed ({type(weight.data).__name__} of {weight.dtype}, shape "
             f"{tuple(module.weight.shape)}). Load the model without quantisation."

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import require_finite
+from rankone.core.tensors import is_plain, require_finite
 from rankone.models.context import context_length
 from rankone.models.output import output_of
 
@@ -35,7 +35,7 @@ def require_plain_weights(model: nn.Module) -> None:
                 f"'{name}' has no values (meta device or offloaded; {empty} parameters). Load the model with its weights, "
                 "on one device."
             )
-        if not parameter.is_floating_point() or type(parameter.data) is not Tensor:
+        if not is_plain(parameter):
             kind = type(parameter.data).__name__
             raise RankOneError(
                 f"'{name}' is no plain matrix of real numbers but {parameter.dtype} ({kind}): the model is quantised. "

@@ -5,11 +5,13 @@ direction, a random direction: whatever can be ranked, scaled, fitted and export
 changes its site's weight W [d_out, d_in] to W + (α − 1) u vᵀ.
 """
 
+# Tensor.tolist has no types.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -91,7 +93,7 @@ class Parts(nn.Module):
             hint = nearest(place or name, self.sites)
             example = f"{self.prefix}h.3.attn.v_proj:513"
             raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as {example}.{hint}")
-        known = self.indices[place].tolist()
+        known = cast("list[int]", self.indices[place].tolist())
         if not number.isdecimal() or int(number) not in known:
             near = ", ".join(f"{self.prefix}{place}:{n}" for n in _near_numbers(known, number))
             what = "part" if self.origin else "subcomponent"
@@ -120,7 +122,7 @@ class Parts(nn.Module):
             if column not in columns.setdefault(site, []):
                 columns[site].append(column)
         kept = {s: torch.tensor(sorted(columns[s])) for s in self.sites if s in columns}
-        factors = {}
+        factors: dict[str, FactorPair] = {}
         for site, numbers in kept.items():
             read, write = (f.detach() for f in self.factors(site))
             factors[site] = (read[:, numbers.to(read.device)], write[numbers.to(write.device)])

@@ -56,7 +56,7 @@ def _key(what: str, origin: str, site: str) -> str:
 
 
 def _tensors(parts: Parts) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for site in parts.sites:
         read, write = parts.factors(site)
         values = (("V", read.float()), ("U", write.float()), ("indices", parts.indices[site]))

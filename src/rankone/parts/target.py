@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
@@ -32,6 +33,8 @@ def require_target(target: PreTrainedModel, name: str, weights: Mapping[str, str
                 f"'{path}' has parts of '{site}', which this model lacks: it is another model's. {mend}"
             )
         if weight_hash(known[site]) != digest:
+            if target.dtype != torch.float32:
+                mend += f" Or open it in float32: in {str(target.dtype).partition('.')[2]} its weights may be rounded."
             raise RankOneError(f"'{path}' was made from other weights of '{site}'. {mend}")
 
 

@@ -1,5 +1,7 @@
 """A table: what every verb answers with. It shows itself on a terminal and in a notebook, and gives its rows as data."""
 
+# pandas has no types here, and brings its own where it is installed.
+# pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
 import csv
@@ -8,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -114,7 +116,7 @@ def _value(value: object) -> Value:
     if isinstance(value, str | int | float | None):
         return value
     if isinstance(value, list | tuple):
-        return tuple(str(v) for v in value)
+        return tuple(map(str, cast("Sequence[object]", value)))
     return str(value)
 
 

@@ -1,7 +1,4 @@
-"""Tables on a terminal of any width: columns go by priority and the table says so, no number is cut.
-
-`output` is standard output as a rich console: as wide as the terminal, or as COLUMNS says, else 150 in a pipe.
-"""
+"""Tables on a terminal of any width: columns go by priority and the table says so, no number is cut."""
 
 from __future__ import annotations
 
@@ -20,7 +17,6 @@ from rankone.render.bars import bar, level
 from rankone.render.columns import BAR, LEVEL, Column, Tabular, Value, is_words, share
 from rankone.runtime import progress
 from rankone.runtime.progress import aside
-from rankone.runtime.progress import console as output
 
 _GAP = 2
 _BAR = 20
@@ -38,30 +34,22 @@ class Layout:
     whole: int
 
 
-def print_table(table: Tabular, console: Console | None = None) -> None:
-    """Print a table as wide as the terminal allows."""
-    console = console or output
-    for part in drawn(table, console.width):
-        console.print(part)
-
-
-def print_tables(tables: Iterable[Tabular]) -> None:
-    """Print several, one below the other."""
-    for table in tables:
-        print_table(table)
-
-
 def announce(tables: Iterable[Tabular]) -> None:
     """Show tables beside the progress, on standard error: what a long run says before it begins."""
     for table in () if progress.is_quiet() else tables:
-        print_table(table, aside)
+        _print(table, aside)
 
 
 def plain(table: Tabular, width: int = _WIDE) -> str:
     """A table as text without colours."""
     stream = io.StringIO()
-    print_table(table, Console(file=stream, width=width, highlight=False, color_system=None))
+    _print(table, Console(file=stream, width=width, highlight=False, color_system=None))
     return stream.getvalue().strip("\n")
+
+
+def _print(table: Tabular, console: Console) -> None:
+    for part in drawn(table, console.width):
+        console.print(part)
 
 
 def drawn(table: Tabular, width: int) -> Iterator[RenderableType]:

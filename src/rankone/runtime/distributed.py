@@ -84,7 +84,7 @@ class Ranks:
 
     def barrier(self) -> None:
         """Wait for all processes, however long."""
-        key = self._key("meet")
+        key = self._key("barrier")
         for rank in range(self.size if self.size > 1 else 0):
             if rank == self.rank:
                 self._set(f"{key}/{rank}", "")

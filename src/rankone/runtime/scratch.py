@@ -1,4 +1,4 @@
-"""Temporary folders that can be told from those of others, and of a living process from those of a killed one.
+"""Temporary folders that can be told from those of others, and of a running process from those of a killed one.
 
 A scratch folder is `rankone-WHAT-XXXXXXXX` in the system's temporary directory and holds a locked file. The lock dies
 with its process; what a killed one left is found by `stray_scratch` (`rankone doctor --clean`).

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.style import Style
 from rich.text import Text
 
 from rankone.core.escaping import visible
 from rankone.harvest.reading.page import Example
-from rankone.render.terminal import print_table
 from rankone.show import tables
 from rankone.show.portrait import Portrait, cluster_words, strongest
 from rankone.text.vocabulary import with_neighbours
@@ -21,22 +22,16 @@ _PLUS = ("#fbe3d2", "#f7c09b", "#f29a5f", "#e8742a")
 _MINUS = ("#d6e6f5", "#a5c8ea", "#6fa6da", "#3d84c6")
 
 
-def print_portrait(shown: Portrait, console: Console, examples: int = 12, tokens: int = 12) -> None:
-    """Print the whole page."""
-    console.print(_head(shown))
+def portrait(shown: Portrait, examples: int = 12, tokens: int = 12) -> Iterator[RenderableType]:
+    """The whole page, from its head to its neighbours."""
+    yield _head(shown)
     members, response = tables.members(shown, _MEMBERS), tables.response(shown)
-    before = [*([members] if members else []), tables.domains(shown)]
-    for table in [*before, tables.inputs(shown, tokens), tables.outputs(shown, tokens)]:
-        print_table(table, console)
-    _print_examples(shown, console, examples)
-    for table in [tables.cofiring(shown), *tables.directions(shown), *([response] if response else [])]:
-        print_table(table, console)
-    said = (
-        tables.NEAREST
-        if shown.directions
-        else "no neighbours by direction: give --decomposition, or none is near"
-    )
-    console.print(said, style="dim")
+    yield from [members] if members else []
+    yield from [tables.domains(shown), tables.inputs(shown, tokens), tables.outputs(shown, tokens)]
+    yield from _examples(shown, examples)
+    yield from [tables.cofiring(shown), *tables.directions(shown), *([response] if response else [])]
+    said = "no neighbours by direction: give --decomposition, or none is near"
+    yield Text(tables.NEAREST if shown.directions else said, style="dim")
 
 
 def _head(shown: Portrait) -> RenderableType:
@@ -64,16 +59,11 @@ def _head(shown: Portrait) -> RenderableType:
     return Panel(Group(*lines), title=Text(visible(page.part), style="bold"), title_align="left")
 
 
-def _print_examples(shown: Portrait, console: Console, count: int) -> None:
+def _examples(shown: Portrait, count: int) -> Iterator[RenderableType]:
     examples = strongest(shown.page.examples, count)
-    console.print(
-        f"\nExamples: {len(examples)} of a uniform sample of the firings", style="bold", markup=False
-    )
-    console.print(
-        "background: importance; orange: activation above 0, blue: below; ⟨token⟩ fires", style="dim"
-    )
-    for example in examples:
-        console.print(highlighted(example))
+    yield Text(f"\nExamples: {len(examples)} of a uniform sample of the firings", style="bold")
+    yield Text("background: importance; orange: activation above 0, blue: below; ⟨token⟩ fires", style="dim")
+    yield from map(highlighted, examples)
 
 
 def highlighted(example: Example) -> Text:

@@ -14,6 +14,8 @@ HeldOut = Literal["validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 # More characters than any of our languages needs per token, so that a draw of text is never too short.
 CHARS_PER_TOKEN = 5.0
+# Fewer than most need in the vocabularies of large models: what a request may cost is not told too low.
+LEAST_CHARS_PER_TOKEN = 3.0
 
 
 @runtime_checkable

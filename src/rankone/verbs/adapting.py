@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rankone.edits.lowrank import LowRankEdit
     from rankone.edits.projection.project import Projection
     from rankone.parts.book import Book
+    from rankone.parts.parts import Parts
 
 
 def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
@@ -50,7 +51,7 @@ def _book(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> Boo
     from rankone.parts.sources import make_parts, source_named
 
     sites = list(sites_named(opening.model, change.sites).values())
-    sets = []
+    sets: list[Parts] = []
     for source in request.sources:
         if source_named(source).reads_text:
             raise RankOneError(
@@ -92,7 +93,7 @@ def _save(
         "left over": (request.left_over, made.left_over),
         "whole": (request.whole, lambda: made.change),
     }
-    saved = {}
+    saved: dict[str, Path] = {}
     for what, (path, edit) in wanted.items():
         if path is not None:
             about = {"adapter": str(request.adapter), "measured": _plain(measured.get(what, ()))}

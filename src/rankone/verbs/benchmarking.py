@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from rankone.core.fields import Folder, Names, Positional, Recipe, Request, TextName
 from rankone.experiments.survival.config import SurviveReply, SurviveRequest
@@ -33,7 +33,10 @@ class BenchRequest(Request):
 
 
 class BenchReply(Reply):
-    """What a benchmark came to: the published claims with their verdicts, and where the page is."""
+    """What a benchmark came to: the published claims with their verdicts, and where the page is.
+
+    tables: verdicts, then the seeds that succeed.
+    """
 
     page: Path
     part: str
@@ -41,11 +44,6 @@ class BenchReply(Reply):
     failed: int
     seconds: float
     verdicts: dict[str, str]
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """Verdicts, then the seeds that succeed."""
-        return self._tables
 
     def lines(self) -> Sequence[str]:
         """Where the page is."""
@@ -66,17 +64,15 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
     record, outcomes, workspace = run_bench(config, request.out, opening.options)
     texts = rollouts(workspace, request.out, record.config)
     verdicts = write_results(request.out, record, outcomes, texts)
-    reply = BenchReply(
+    cells = gathered(bench_rows(outcomes, record.aim, config.cap), "fitted", fit_rows(outcomes))
+    return BenchReply(
         page=request.out / "index.html",
         part=record.part,
         runs=len(outcomes),
         failed=sum(outcome.status != "ok" for outcome in outcomes),
         seconds=record.seconds,
         verdicts={verdict.claim: verdict.verdict for verdict in verdicts},
-    )
-    cells = gathered(bench_rows(outcomes, record.aim, config.cap), "fitted", fit_rows(outcomes))
-    reply._tables = (verdict_table(verdicts), successes_table(cells, record.aim))
-    return reply
+    ).showing(verdict_table(verdicts), successes_table(cells, record.aim))
 
 
 class ReproduceRequest(Request):
@@ -90,16 +86,14 @@ class ReproduceRequest(Request):
 
 
 class ReproduceReply(Reply):
-    """Whether the runs came out again."""
+    """Whether the runs came out again.
+
+    tables: one row per run.
+    """
 
     same: bool
     changed: dict[str, str]
     ce_apart: float
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """One row per run."""
-        return self._tables
 
     def lines(self) -> Sequence[str]:
         """The verdict, and what is not what it was."""
@@ -117,13 +111,11 @@ def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:
         for r in repeated.runs
     ]
     columns = ["method", "tokens", "seed", "λ", "CE apart", "α apart", "same"]
-    reply = ReproduceReply(
+    return ReproduceReply(
         same=repeated.same,
         changed=repeated.changed,
         ce_apart=max((r.ce_apart for r in repeated.runs), default=0.0),
-    )
-    reply._tables = (Table.of(f"{request.result}: run again", columns, rows),)
-    return reply
+    ).showing(Table.of(f"{request.result}: run again", columns, rows))
 
 
 def survive(opening: Opening, request: SurviveRequest) -> SurviveReply:

@@ -17,7 +17,7 @@ def doctor(opening: Opening, request: DoctorRequest) -> DoctorReply:
         return _clean(Path(request.target or "."), request.dry_run)
     from rankone.doctor.checkup import check
 
-    findings = check(request.target, request.model, opening.corpus, request.tokens)
+    findings = check(request.target, request.model, opening.corpus, request.tokens, opening.device)
     return DoctorReply(subject=request.target or "the installation", findings=tuple(findings))
 
 
@@ -52,6 +52,13 @@ def lm_eval(opening: Opening, request: LmEvalRequest) -> LmEvalReply:
 
 
 VERBS = (
-    Verb("doctor", DoctorRequest, DoctorReply, doctor, ("text",)),
+    Verb(
+        "doctor",
+        DoctorRequest,
+        DoctorReply,
+        doctor,
+        ("text", "device"),
+        without={"dtype": "a model is checked in float32"},
+    ),
     Verb("lm-eval", LmEvalRequest, LmEvalReply, lm_eval, ("model", "device", "dtype"), writes=("out",)),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from rankone.core.fields import DecompositionName, Positional, Request
 from rankone.opening import Opening, OpenOptions
@@ -33,16 +33,14 @@ class EvidenceRequest(Request):
 
 
 class EvidenceReply(Reply):
-    """Where the evidence was written; its tables."""
+    """Where the evidence was written; its tables.
+
+    tables: maskings, spectrum, layers, sites, kinds, verdict.
+    """
 
     decomposition: str
     out: Path | None
     folder: Path | None
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """Maskings, spectrum, layers, sites, kinds, verdict."""
-        return self._tables
 
 
 def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
@@ -71,8 +69,7 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
         save_evidence(request.folder, account, rows, {"decomposition": artifact.fingerprint})
     name = str(opening.decomposition_name)
     reply = EvidenceReply(decomposition=name, out=request.out, folder=request.folder)
-    reply._tables = tuple(evidence_tables(account, name))
-    return reply
+    return reply.showing(*evidence_tables(account, name))
 
 
 class CompareRequest(Request):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from rankone.answers.requests import Share, SideEffectRequest
 from rankone.core.fields import Positional, Reads
@@ -16,7 +16,6 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.models.sources.fetchable import FetchReply, FetchRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
-from rankone.render.tables import Table
 from rankone.verbs.editing import members_of
 from rankone.verbs.verb import Verb
 
@@ -70,17 +69,15 @@ class SideEffectsRequest(SideEffectRequest):
 
 
 class SideEffectsReply(Reply):
-    """Answers before and after an edit, by kind of prompt."""
+    """Answers before and after an edit, by kind of prompt.
+
+    tables: shares by kind, then the answers that went wrong.
+    """
 
     target: str | None
     chat: bool
     shares: tuple[Share, ...]
     html: Path | None = None
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """Shares by kind, then the answers that went wrong."""
-        return self._tables
 
     def lines(self) -> Sequence[str]:
         """Where the page is."""
@@ -102,14 +99,20 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
         write_text(request.html, side_effects_page(effects))
     shares = tuple(effects.by_kind())
     reply = SideEffectsReply(target=request.target, chat=effects.chat, shares=shares, html=request.html)
-    reply._tables = (shares_table(effects), answers_table(effects))
-    return reply
+    return reply.showing(shares_table(effects), answers_table(effects))
 
 
 _PARTS = ("model", "decomposition", "parts", "text", "device", "dtype")
 
 VERBS = (
-    Verb("fetch", FetchRequest, FetchReply, fetch, writes=("out",)),
+    Verb(
+        "fetch",
+        FetchRequest,
+        FetchReply,
+        fetch,
+        writes=("out",),
+        without=dict.fromkeys(("device", "dtype"), "files are brought, no model runs"),
+    ),
     Verb("find", FindRequest, Found, find, _PARTS, first="model", writes=("out",)),
     Verb("sharpen", SharpenAndSave, SharpenReply, sharpen, _PARTS, writes=("out",)),
     Verb("tune", TuneRequest, TuneReply, tune, (*_PARTS, "clusters"), first="model", writes=("save",)),

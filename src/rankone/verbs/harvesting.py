@@ -1,10 +1,12 @@
 """Verbs that gather what parts do, and group them: harvest, merge-harvest, cluster, cluster-distance."""
 
+# Tables of pyarrow have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -239,7 +241,7 @@ def cluster(opening: Opening, request: ClusterRequest) -> ClusterReply:
 
 def _clustered(made: Components, top: int) -> ClusterReply:
     record, positions = made.record, made.record.positions
-    rows = []
+    rows: list[ClusterRow] = []
     for c in made.rows[:top]:
         if len(c.members) > 1:
             domain, lift = _most_in(c, record.domains)
@@ -304,7 +306,7 @@ class DistanceReply(Reply):
     first: Path
     second: Path
     matches: tuple[Match, ...]
-    figures: dict[str, int | float | str]
+    figures: dict[str, int | float | str | None]
 
     def tables(self) -> Sequence[Table]:
         """The best matches, then the distances."""
@@ -341,7 +343,7 @@ def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceRepl
         )
         for m in sorted(compared.matches, key=lambda m: -m.members)[: request.top]
     ]
-    figures = {
+    figures: dict[str, int | float | str | None] = {
         "subcomponents in both": compared.common,
         "only in the first, only in the second": f"{compared.only[0]}, {compared.only[1]}",
         "variation of information, bits": compared.variation,
@@ -353,6 +355,10 @@ def cluster_distance(opening: Opening, request: DistanceRequest) -> DistanceRepl
     return DistanceReply(first=request.first, second=request.second, matches=tuple(matches), figures=figures)
 
 
+_TABLES: Mapping[Literal["device", "dtype"], str] = dict.fromkeys(
+    ("device", "dtype"), "tables are read, no model runs"
+)
+
 VERBS = (
     Verb(
         "harvest",
@@ -363,7 +369,7 @@ VERBS = (
         first="decomposition",
         writes=("out",),
     ),
-    Verb("merge-harvest", MergeRequest, HarvestReply, merge_harvest, writes=("out",)),
+    Verb("merge-harvest", MergeRequest, HarvestReply, merge_harvest, writes=("out",), without=_TABLES),
     Verb("cluster", ClusterRequest, ClusterReply, cluster, _PARTS, first="decomposition", writes=("out",)),
-    Verb("cluster-distance", DistanceRequest, DistanceReply, cluster_distance),
+    Verb("cluster-distance", DistanceRequest, DistanceReply, cluster_distance, without=_TABLES),
 )

@@ -157,7 +157,7 @@ def _held_out(path: Path, harvest: HarvestStore) -> HarvestStore:
 
 
 def _labelled(made: Outcome, out: Path, count: int = 20) -> LabelReply:
-    rows = []
+    rows: list[LabelRow] = []
     for name in made.by_firings()[:count]:
         best = made.best(name)
         scores = {**made.statistical[name].scores, **best.scores}
@@ -180,4 +180,13 @@ def _labelled(made: Outcome, out: Path, count: int = 20) -> LabelReply:
     )
 
 
-VERBS = (Verb("label", LabelRequest, LabelReply, label, writes=("out",)),)
+VERBS = (
+    Verb(
+        "label",
+        LabelRequest,
+        LabelReply,
+        label,
+        writes=("out",),
+        without=dict.fromkeys(("device", "dtype"), "the language model that labels runs on its server"),
+    ),
+)

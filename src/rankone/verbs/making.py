@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Positional, Published, Recipe, Request
@@ -106,16 +106,14 @@ class SiteRow(Reply):
 
 
 class SitesReply(Reply):
-    """The sites of a model, what is left out and why, and what decomposing them takes, if asked."""
+    """The sites of a model, what is left out and why, and what decomposing them takes, if asked.
+
+    tables: the sites, what is left out, then the estimate.
+    """
 
     model: str
     sites: tuple[SiteRow, ...]
     left_out: dict[str, str]
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """The sites, what is left out, then the estimate."""
-        return self._tables
 
 
 def sites(opening: Opening, request: SitesRequest) -> SitesReply:
@@ -149,8 +147,7 @@ def sites(opening: Opening, request: SitesRequest) -> SitesReply:
         for s in matched
     ]
     reply = SitesReply(model=name, sites=tuple(rows), left_out=left_out(skeleton))
-    reply._tables = (*site_tables(name, skeleton, matched), *tables)
-    return reply
+    return reply.showing(*site_tables(name, skeleton, matched), *tables)
 
 
 def _estimate(model: PreTrainedModel, config: DecomposeConfig) -> list[Table]:
@@ -187,17 +184,15 @@ class DecomposeRequest(Request):
 
 
 class DecomposeReply(Reply):
-    """What a run of `decompose` came to: an estimate, a checkpoint to go on from, a frontier, or a decomposition."""
+    """What a run of `decompose` came to: an estimate, a checkpoint to go on from, a frontier, or a decomposition.
+
+    tables: the estimate, the frontier, or the evidence.
+    """
 
     out: Path
     state: Literal["estimated", "stopped", "swept", "finished"]
     run: Path
     evidence: Path | None = None
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """The estimate, the frontier, or the evidence."""
-        return self._tables
 
     def lines(self) -> Sequence[str]:
         """How to go on from a checkpoint."""
@@ -226,8 +221,7 @@ def decompose(opening: Opening, request: DecomposeRequest) -> DecomposeReply:
         folder = request.run or run_directory(request.out)
         if request.estimate:
             reply = DecomposeReply(out=request.out, state="estimated", run=folder)
-            reply._tables = tuple(_estimate(load_skeleton(opening.options.model), config))
-            return reply
+            return reply.showing(*_estimate(load_skeleton(opening.options.model), config))
         current().on_first(lambda: refuse_existing(request.out))
         fixed = (request.storage, request.evidence) != ("bfloat16", "full")
         if request.sweep and (request.keep_dead or request.stop_after or fixed):
@@ -257,8 +251,7 @@ def _decompose(
     if request.sweep:
         points = sweep(config, opening.bare, folder, request.out)
         reply = DecomposeReply(out=request.out, state="swept", run=folder)
-        reply._tables = (sweep_table(points, request.out),)
-        return reply
+        return reply.showing(sweep_table(points, request.out))
     made = run_decompose(
         config,
         opening.bare,
@@ -275,8 +268,7 @@ def _decompose(
         return DecomposeReply(out=request.out, state="finished", run=folder)
     evidence = request.out / "evidence.json"
     reply = DecomposeReply(out=request.out, state="finished", run=folder, evidence=evidence)
-    reply._tables = tuple(evidence_tables(evidence_of(open_artifact(request.out)), str(request.out)))
-    return reply
+    return reply.showing(*evidence_tables(evidence_of(open_artifact(request.out)), str(request.out)))
 
 
 class ImportRequest(Request):
@@ -323,7 +315,7 @@ class ImportReply(Reply):
 
     def lines(self) -> Sequence[str]:
         """What the source lacked."""
-        said = []
+        said: list[str] = []
         if not self.has_tokenizer:
             said.append("no tokenizer in the run: commands that read text need one, see --tokenizer")
         if self.decomposition is None:
@@ -399,7 +391,7 @@ class ToysReply(Reply):
         return (Table.of(f"{self.name} against its truth", titles, rows, caption),)
 
 
-def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
+def toys(opening: Opening, request: ToysRequest) -> ToysReply:
     """Decompose a toy whose mechanisms are known and measure how near the decomposition comes to them."""
     from rankone.decomposition.ground_truth.run import ToyRecipe, run_toys
 
@@ -412,15 +404,36 @@ def toys(opening: Opening, request: ToysRequest) -> ToysReply:  # noqa: ARG001
             truth="one per feature" if row.dense is None else f"dense, {row.dense}",
             **row.model_dump(exclude={"dense"}),
         )
-        for row in run_toys(config, request.seeds, request.out)
+        for row in run_toys(config, request.seeds, request.out, opening.device)
     ]
     return ToysReply(name=request.recipe.stem, scores=tuple(scores))
 
 
+_TRAINED = (
+    "V, U and Δ are trained in float32, so that V U + Δ stays W; the recipe's `autocast` says what the forwards "
+    "compute in"
+)
+
 VERBS = (
-    Verb("pretrain", PretrainRequest, PretrainReply, pretrain, ("text", "device"), needs=("text",)),
     Verb(
-        "sites", SitesRequest, SitesReply, sites, ("model",), first="model", needs=("model",), cost="seconds"
+        "pretrain",
+        PretrainRequest,
+        PretrainReply,
+        pretrain,
+        ("text", "device"),
+        needs=("text",),
+        without={"dtype": "weights are trained in float32, under bfloat16 autocast"},
+    ),
+    Verb(
+        "sites",
+        SitesRequest,
+        SitesReply,
+        sites,
+        ("model",),
+        first="model",
+        needs=("model",),
+        without=dict.fromkeys(("device", "dtype"), "no weights are read"),
+        cost="seconds",
     ),
     Verb(
         "decompose",
@@ -430,7 +443,15 @@ VERBS = (
         ("model", "text", "device"),
         first="model",
         needs=("model", "text"),
+        without={"dtype": _TRAINED},
     ),
-    Verb("import", ImportRequest, ImportReply, import_, writes=("out",)),
-    Verb("toys", ToysRequest, ToysReply, toys),
+    Verb(
+        "import",
+        ImportRequest,
+        ImportReply,
+        import_,
+        writes=("out",),
+        without={"device": "weights are copied, no model runs", "dtype": "--storage is that of the files"},
+    ),
+    Verb("toys", ToysRequest, ToysReply, toys, ("device",), without={"dtype": _TRAINED}),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from rankone.core.fields import ModelName, Positional, Reads, Recipe, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
@@ -15,11 +15,6 @@ from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.verb import Verb
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rankone.experiments.investigation.study import Investigation
 
 
 def measure(opening: Opening, request: MeasureRequest) -> Measured:
@@ -44,14 +39,12 @@ class PickRow(Reply):
 
 
 class PicksReply(Reply):
-    """How often the pick is the best of its candidates."""
+    """How often the pick is the best of its candidates.
+
+    tables: one row per target.
+    """
 
     rows: tuple[PickRow, ...]
-    _table: Table | None = PrivateAttr(None)
-
-    def tables(self) -> Sequence[Table]:
-        """One row per target."""
-        return () if self._table is None else (self._table,)
 
 
 def picks(opening: Opening, request: PicksRequest) -> PicksReply:
@@ -77,9 +70,7 @@ def picks(opening: Opening, request: PicksRequest) -> PicksReply:
         )
         for pick in compared
     ]
-    reply = PicksReply(rows=tuple(rows))
-    reply._table = picks_table(compared, request)
-    return reply
+    return PicksReply(rows=tuple(rows)).showing(picks_table(compared, request))
 
 
 class InvestigateRequest(StudyRequest):
@@ -107,14 +98,6 @@ class InvestigateReply(Reply):
     summary: tuple[str, ...]
     findings: tuple[FindingRow, ...]
     html: Path | None = None
-    _investigation: Investigation | None = PrivateAttr(None)
-
-    def render(self, console: Console) -> None:  # noqa: ARG002
-        """The summary, the tables and the worst contexts."""
-        from rankone.experiments.investigation.terminal import print_investigation
-
-        if self._investigation is not None:
-            print_investigation(self._investigation)
 
     def lines(self) -> Sequence[str]:
         """Where the page is."""
@@ -124,6 +107,7 @@ class InvestigateReply(Reply):
 def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateReply:
     """Which other text suffers when a part (or component) is turned, and why? Measured on held-out text."""
     from rankone.experiments.investigation.study import investigate as study
+    from rankone.experiments.investigation.terminal import investigation as shown
     from rankone.experiments.investigation.web import write_investigation
     from rankone.experiments.investigation.words import summary
 
@@ -141,8 +125,7 @@ def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateRep
     reply = InvestigateReply(
         part=request.part, summary=tuple(summary(investigation)), findings=tuple(rows), html=request.html
     )
-    reply._investigation = investigation
-    return reply
+    return reply.showing(above=shown(investigation))
 
 
 class SelectRatesRequest(Request):
@@ -218,19 +201,16 @@ class DemoRequest(Request):
 
 
 class DemoReply(Reply):
-    """What the job found, and where its report is. With a model: its parts and claims, one per language."""
+    """What the job found, and where its report is. With a model: its parts and claims, one per language.
+
+    tables: methods by budget, the part by scale, the edits that need no forget token.
+    """
 
     report: Path
     part: str
     label: str
     seconds: float
     met: bool | None = None
-
-    _tables: tuple[Table, ...] = PrivateAttr(())
-
-    def tables(self) -> Sequence[Table]:
-        """Methods by budget, the part by scale, the edits that need no forget token."""
-        return self._tables
 
     def lines(self) -> Sequence[str]:
         """Where the report is."""
@@ -260,8 +240,7 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
         label=summary.label,
         seconds=summary.seconds or 0.0,
     )
-    reply._tables = tuple(printed(read_results(request.out)))
-    return reply
+    return reply.showing(*printed(read_results(request.out)))
 
 
 def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply:
@@ -289,8 +268,7 @@ def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply
         seconds=sum(result.clock for result in Stages(request.out, config).seconds().values()),
         met=all(bar.met for result in results for bar in bars(result, config.tolerance)),
     )
-    reply._tables = tuple(all_tables(results, config.tolerance))
-    return reply
+    return reply.showing(*all_tables(results, config.tolerance))
 
 
 _PARTS = ("model", "decomposition", "text", "device", "dtype")

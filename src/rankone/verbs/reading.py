@@ -1,12 +1,14 @@
 """Verbs that read what parts do: rank, search, show."""
 
+# get_text_config of transformers has no types.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Names, Positional, ReadsOpen, Request, apart
@@ -18,8 +20,6 @@ from rankone.render.tables import Table
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rankone.clustering.components import Component
     from rankone.harvest.reading.store import HarvestStore
     from rankone.show.portrait import Portrait
@@ -164,7 +164,7 @@ class SearchReply(Reply):
         from rankone.render.bars import level
 
         domains = list(self.hits[0].densities) if self.hits else []
-        rows = []
+        rows: list[list[object]] = []
         for hit in self.hits:
             largest = max(hit.densities.values())
             bars = [level(value, largest) for value in hit.densities.values()]
@@ -218,15 +218,6 @@ class ShowReply(Reply):
     fires_on: tuple[str, ...]
     leads_to: tuple[str, ...]
     html: Path | None = None
-    _portrait: Portrait | None = PrivateAttr(None)
-    _examples: int = PrivateAttr(12)
-
-    def render(self, console: Console) -> None:
-        """Print the portrait, where no page was asked for."""
-        from rankone.show.terminal import print_portrait
-
-        if self.html is None and self._portrait is not None:
-            print_portrait(self._portrait, console, self._examples)
 
     def lines(self) -> Sequence[str]:
         """Where the page is."""
@@ -285,9 +276,10 @@ def _cluster_of(name: str, opening: Opening) -> Component | None:
 
 def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:
     from rankone.harvest.reading.page import most_informative
+    from rankone.show.terminal import portrait
 
     page = shown.page
-    made = ShowReply(
+    return ShowReply(
         name=request.part,
         labels=tuple(label.label for label in shown.labels),
         firings=page.firings,
@@ -297,9 +289,7 @@ def _show_reply(shown: Portrait, request: ShowRequest) -> ShowReply:
         fires_on=tuple(row.text for row in most_informative(page.input_tokens, 12)),
         leads_to=tuple(row.text for row in most_informative(page.output_tokens, 12)),
         html=request.html,
-    )
-    made._portrait, made._examples = shown, request.examples
-    return made
+    ).showing(above=portrait(shown, request.examples) if request.html is None else ())
 
 
 VERBS = (
@@ -319,6 +309,7 @@ VERBS = (
         search,
         ("harvest", "labels"),
         needs=("harvest", "labels"),
+        without=dict.fromkeys(("device", "dtype"), "tables are read, no model runs"),
         cost="seconds",
     ),
     Verb(

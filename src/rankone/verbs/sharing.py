@@ -14,4 +14,12 @@ def push(_opening: Opening, request: PushRequest) -> PushReply:
     return send(request)
 
 
-VERBS = (Verb("push", PushRequest, PushReply, push),)
+VERBS = (
+    Verb(
+        "push",
+        PushRequest,
+        PushReply,
+        push,
+        without=dict.fromkeys(("device", "dtype"), "files are sent, no model runs"),
+    ),
+)

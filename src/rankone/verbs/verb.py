@@ -6,7 +6,7 @@ file, the requests and the replies import neither torch nor transformers, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +48,10 @@ class Verb(Generic[RequestT, ReplyT]):
     """Name, request, reply and function of a verb; the first line of the function's docstring is its help.
 
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
-    must be given, having no default. cost: how long it takes on the built-in model; what takes minutes is for a terminal.
-    writes: fields of the request that name what it makes; these places are claimed until
-    it is made. What is there already, or not there to be read, is refused before anything is opened (preflight.py).
+    must be given, having no default. without: why it takes no device, or no dtype; said in its help. cost: how long it takes
+    on the built-in model; what takes minutes is for a terminal. writes: fields of the request that name what it makes; these
+    places are claimed until it is made. What is there already, or not there to be read, is refused before anything is opened
+    (preflight.py).
     """
 
     name: str
@@ -61,11 +62,20 @@ class Verb(Generic[RequestT, ReplyT]):
     first: Opens | None = None
     needs: tuple[Opens, ...] = ()
     writes: tuple[str, ...] = field(default=())
+    without: Mapping[Literal["device", "dtype"], str] = field(
+        default_factory=dict[Literal["device", "dtype"], str]
+    )
     cost: Cost = "minutes"
 
     def options(self) -> dict[str, FieldInfo]:
         """The fields of its request: what is given by its place, then what must be given, then the rest."""
         return ordered(self.request)
+
+    def lacking(self) -> Iterator[str]:
+        """Why it does not take device or dtype, a sentence per reason."""
+        for why in dict.fromkeys(self.without.values()):
+            options = " or ".join(f"--{option}" for option, reason in self.without.items() if reason == why)
+            yield f"No {options}: {why}."
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
         """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model.

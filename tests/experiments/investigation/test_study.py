@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from tests.browser import needed, serious
 from tests.experiments.investigation.world import DOMAINS, HOSTILE
 from tests.harvest.counting.test_plan import Texts
@@ -21,14 +22,13 @@ from rankone.experiments.investigation.study import (
     investigate,
     study_text,
 )
-from rankone.experiments.investigation.terminal import print_investigation
+from rankone.experiments.investigation.terminal import investigation
 from rankone.experiments.investigation.web import investigation_page, write_investigation
 from rankone.experiments.investigation.words import summary
 from rankone.experiments.measure import edited_cross_entropies
 from rankone.labels.label import Label
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.metrics.rank_statistics import spearman
-from rankone.runtime.progress import console
 
 CONFIG = StudyRequest(alphas=(0.0, 30.0, -1.0), tokens=60, draws=2, contexts=3)
 
@@ -140,13 +140,13 @@ def test_the_page_of_one_that_does_nothing(found):
         found, findings=empty, labels=[], direct=replace(found.direct, raises=[], lowers=[], way="none: x")
     )
     assert "Direct path to the logits: none: x." in investigation_page(calm)
-    print_investigation(calm)
+    assert list(investigation(calm))
 
 
-def test_the_terminal_is_inert(found, monkeypatch):
-    monkeypatch.setattr(console, "_width", 220)
+def test_the_terminal_is_inert(found):
+    console = Console(width=220)
     with console.capture() as captured:
-        print_investigation(found)
+        console.print(*investigation(found), sep="\n")
     out = captured.get()
     assert "\x1b[31m" not in out
     assert "\u202e" not in out

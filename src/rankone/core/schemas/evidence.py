@@ -68,7 +68,7 @@ def _without(key: str, values: _Loose) -> _Loose:
     return {name: value for name, value in values.items() if name != key}
 
 
-_SECTIONS = {
+_SECTIONS: dict[str, Callable[[_Loose], Any]] = {
     "adversary": lambda values: _without("sources", values),
     "adversary_by_group": lambda values: _without("others", values),
     "broad": lambda values: {**values, "adversary": _without("sources", values["adversary"])},

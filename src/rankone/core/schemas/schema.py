@@ -23,8 +23,8 @@ Step = Callable[[str, Document], Document]
 class Renamed:
     """What tables of a version are called in the next one, and their columns: name → new name, where they differ."""
 
-    files: Mapping[str, str] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Schema:
     """
 
     version: int = 1
-    steps: Mapping[int, Step] = field(default_factory=dict)
-    renamed: Mapping[int, Renamed] = field(default_factory=dict)
+    steps: Mapping[int, Step] = field(default_factory=dict[int, Step])
+    renamed: Mapping[int, Renamed] = field(default_factory=dict[int, Renamed])
 
     def __post_init__(self) -> None:
         assert sorted(self.steps) == list(range(1, self.version)), "a step from every version to the next"

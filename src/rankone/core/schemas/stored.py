@@ -1,5 +1,7 @@
 """A Parquet table of an artefact, read under the names of today whichever version wrote it."""
 
+# pyarrow has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections.abc import Mapping

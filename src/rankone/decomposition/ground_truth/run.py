@@ -47,10 +47,13 @@ class ToyRecipe(Config):
         return self
 
 
-def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[SiteScore]:
-    """Scores per site for one seed; a decomposition cut off goes on from its last checkpoint in `run`."""
+def run_toy(recipe: ToyRecipe, seed: int, run: Path, device: torch.device | None = None) -> list[SiteScore]:
+    """Scores per site for one seed; a decomposition cut off goes on from its last checkpoint in `run`.
+
+    device: where it is decomposed, None for the CPU, where the target is trained in any case.
+    """
     config = recipe.decomposition.model_copy(update={"seed": seed})
-    target = train_toy(recipe.target, seed)
+    target = train_toy(recipe.target, seed).to(device)
     decomposition = new_decomposition(target, config)
     _refuse_few(
         dict(zip(decomposition.sites, decomposition.counts, strict=True)), target, recipe.target.features
@@ -59,16 +62,16 @@ def run_toy(recipe: ToyRecipe, seed: int, run: Path) -> list[SiteScore]:
     key = json.dumps([recipe.model_dump(), seed], sort_keys=True)
     train(trainer, run, hashlib.sha256(key.encode()).hexdigest(), log_every=100)
     decomposition.eval().requires_grad_(False)
-    return score(target, decomposition, recipe.target.features)
+    return score(target.cpu(), decomposition.cpu(), recipe.target.features)
 
 
 @holds("out")
-def run_toys(recipe: ToyRecipe, seeds: int, out: Path) -> list[SeedScore]:
+def run_toys(recipe: ToyRecipe, seeds: int, out: Path, device: torch.device | None = None) -> list[SeedScore]:
     """Scores of seeds 0 … seeds − 1, written with the recipe as an artefact to `out`; runs are kept in OUT.run."""
     refuse_existing(out)
     rows = []
     for seed in range(seeds):
-        scores = run_toy(recipe, seed, run_directory(out) / f"seed-{seed}")
+        scores = run_toy(recipe, seed, run_directory(out) / f"seed-{seed}", device)
         rows += [SeedScore(seed=seed, **dict(score)) for score in scores]
     with new_artifact(out, KIND, {"recipe": recipe.model_dump()}) as staging:
         write_json(staging / "scores.json", {"rows": [row.plain() for row in rows]})

@@ -8,7 +8,7 @@ with those that the edit left, so that weights loaded since are not overwritten 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,7 +22,7 @@ from rankone.edits.lowrank.factors import Factors, edited_weight, fitting_sites
 from rankone.models.sites import Site, sites_named, weight_of
 
 Changed = Literal["refuse", "restore", "keep"]
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def remove_factors(model: nn.Module, edit: object, label: str, changed: Changed)
 
 
 @contextmanager
-def locked(model: nn.Module) -> Iterator[_Ledger]:
+def locked(model: nn.Module) -> Generator[_Ledger]:
     """Hold the model against changes by other threads; the same thread may take the lock again."""
     with _OPENING:
         ledger = _LEDGERS.setdefault(model, _Ledger())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +98,7 @@ class LowRankEdit:
 
     def __add__(self, other: LowRankEdit) -> LowRankEdit:
         """Both changes at once (factors concatenated); RankOneError if made for different weights."""
-        if not isinstance(other, LowRankEdit):
+        if not isinstance(other, LowRankEdit):  # pyright: ignore[reportUnnecessaryIsInstance]
             return NotImplemented
         for name in sorted(self.base.keys() & other.base.keys()):
             if self.base[name] != other.base[name]:
@@ -161,7 +161,7 @@ class LowRankEdit:
         remove_factors(model, self, self.label, changed)
 
     @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
+    def applied(self, model: nn.Module) -> Generator[None]:
         """Apply while the block runs; the weights are back bit for bit after it, also after an exception.
 
         Other threads that want to edit the same model wait for the end of the block.
@@ -196,7 +196,7 @@ class LowRankEdit:
             raise RankOneError(
                 f"the edit knows no base weight for '{unbound[0]}': call bind(model) before save_pretrained."
             )
-        entries = {}
+        entries: dict[str, SiteEntry] = {}
         for name, f in self.factors.items():
             (d_out, rank), d_in = f.write.shape, f.read.shape[1]
             entries[name] = SiteEntry(d_out=d_out, d_in=d_in, rank=rank, base_hash=self.base[name])

@@ -1,5 +1,7 @@
 """An edit made permanent in a copy of the model, and what rounding to its dtype left of it."""
 
+# Tensor.norm has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import copy

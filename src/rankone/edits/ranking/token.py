@@ -59,8 +59,8 @@ def by_unembedding(asked: Asked, sources: Sources) -> Ranking:
     for site, count in zip(parts.sites, parts.counts, strict=True):
         write = parts.factors(site)[1].detach()
         if writes_residual(site, write.shape[1], head.rows.shape[1]):
-            values.append(torch.stack([head.sharpness(write, t) for t in tokens]).mean(0))
-            effects.append(torch.stack([head.effect(write, t) for t in tokens]).mean(0))
+            values.append(torch.stack([head.sharpness(write, t) for t in tokens]).mean(0).cpu())
+            effects.append(torch.stack([head.effect(write, t) for t in tokens]).mean(0).cpu())
         else:
             values.append(torch.full((count,), torch.nan))
             effects.append(torch.full((count,), torch.nan))

@@ -7,9 +7,8 @@ import threading
 from pydantic import Field
 
 from rankone.core.config import Config
+from rankone.text.corpus import LEAST_CHARS_PER_TOKEN
 
-# A token of English in the common vocabularies is about four characters; other languages and code take more tokens.
-_CHARACTERS_PER_TOKEN = 3.0
 # What a chat template adds to a request.
 _TEMPLATE_TOKENS = 64
 
@@ -50,7 +49,7 @@ class Estimate(Config):
 
 def likely_tokens(text: str) -> int:
     """About how many tokens a prompt has; for the estimate."""
-    return int(len(text) / _CHARACTERS_PER_TOKEN) + _TEMPLATE_TOKENS
+    return int(len(text) / LEAST_CHARS_PER_TOKEN) + _TEMPLATE_TOKENS
 
 
 def most_tokens(text: str) -> int:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.models.sites import Site
 from rankone.parts.moments import Moments
-from rankone.parts.parts import Parts
+from rankone.parts.parts import FactorPair, Parts
 from rankone.parts.sources.contrast import contrast
 from rankone.parts.sources.coordinates import coordinates, in_heads, in_mlp
 from rankone.parts.sources.discriminant import discriminant
@@ -85,7 +87,8 @@ def make_parts(
     (None: all). Raises RankOneError for an unknown source, for missing moments, and where no site has such parts.
     """
     asked = source_named(source)
-    factors, indices = {}, {}
+    factors: dict[str, FactorPair] = {}
+    indices: dict[str, Int[Tensor, " c"]] = {}
     for site in filter(asked.fits, sites):
         moments = (
             (wanted[site.name], others[site.name])

@@ -4,6 +4,8 @@ The leading eigenvectors w of E_own[y yᵀ] − κ E_others[y yᵀ]; the parts a
 decomposition starts (decomposition/init/principal.py).
 """
 
+# torch.linalg and norms have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import torch

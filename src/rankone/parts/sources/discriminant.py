@@ -7,6 +7,8 @@ et al. 2014), the regression of z on f·z, so the part takes z to z + (α − 1)
 v = Wᵀ f, u = p.
 """
 
+# torch.linalg and norms have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Difference of means: the direction from the mean output on other text to that on wanted text."""
 
+# Tensor.norm has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 from rankone.parts.sources.material import Made, Material, along_outputs

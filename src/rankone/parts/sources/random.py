@@ -1,5 +1,7 @@
 """Random output directions: a control with as many parameters as any part, that knows nothing."""
 
+# Tensor.norm has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import hashlib

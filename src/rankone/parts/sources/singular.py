@@ -1,5 +1,7 @@
 """Top singular directions: W = Σ s_c a_c b_cᵀ, the part is u = a_c, v = s_c b_c. A control that knows the weight alone."""
 
+# torch.linalg and norms have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import torch

@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -108,7 +108,8 @@ def _default(value: object) -> str:
     if isinstance(value, str | Path):
         return f'"{value}"'
     if isinstance(value, tuple):
-        return f"({', '.join(map(_default, value))}{',' if len(value) == 1 else ''})"
+        values = cast("tuple[object, ...]", value)
+        return f"({', '.join(map(_default, values))}{',' if len(values) == 1 else ''})"
     return "()" if isinstance(value, BaseModel) else repr(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from typing import cast
 
 from rankone.core.fields import Request
 from rankone.opening import OpenOptions
@@ -36,11 +37,12 @@ def reference() -> str:
 
 def _verb(verb: Verb[Request, Reply]) -> str:
     doc = inspect.getdoc(verb.run) or ""
-    rows = []
+    rows: list[str] = []
     for name, field in verb.options().items():
         said = (field.description or "") + (" (by its place)" if is_placed(field) else "")
         rows.append(_row(name, said, "must be given" if field.is_required() else field.default))
-    opens = f"\nWorks on: {', '.join(verb.opens)}.\n" if verb.opens else ""
+    said = [*([f"Works on: {', '.join(verb.opens)}."] if verb.opens else []), *verb.lacking()]
+    opens = f"\n{' '.join(said)}\n" if said else ""
     reply = (inspect.getdoc(verb.reply) or "").split("\n\n")[0].replace("\n", " ")
     fields = ", ".join(f"`{name}`" for name in verb.reply.model_fields)
     table = "\n".join(["| field | default | what |", "|---|---|---|", *rows])
@@ -50,7 +52,7 @@ def _verb(verb: Verb[Request, Reply]) -> str:
 def _row(name: str, said: str | None, default: object) -> str:
     shown = "" if default is None else f"{default}"
     if isinstance(default, tuple):
-        shown = ",".join(map(str, default))
+        shown = ",".join(map(str, cast("tuple[object, ...]", default)))
     return f"| {name.rstrip('_')} | {shown} | {re.sub(r'[|]', '/', said or '')} |"
 
 

@@ -1,0 +1,319 @@
+"""A job per verb that computes with a model: the verb as a user asks it, of a tiny model on disk, on the stand-in GPU."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+
+import yaml
+from tests.helpers import VOCAB, simple_mlp
+from tests.helpers import tokenizer as small_tokenizer
+from tests.tiny import RECIPE, write_pair
+
+import rankone
+from rankone.decomposition import run
+from rankone.edits.adapter_files import write_adapter
+from rankone.edits.methods.registry import kinds
+from rankone.edits.selection import Candidate
+from rankone.experiments import job
+from rankone.session import Session
+
+PART = "h.0.mlp.down_proj:1"
+JOB = {
+    "trained": ["de", "en"],
+    "evaluated": ["de", "en", "code"],
+    "seeds": 1,
+    "fit": {"steps": 2},
+    "selection_tokens": 60,
+    "candidates": 2,
+    "pick_tokens": 30,
+    "retain_tokens": 60,
+    "test_tokens": 40,
+    "prompts": {"de": ["Der"], "en": ["The"]},
+}
+PRETRAIN = {
+    "vocab_size": 320,
+    "context": 16,
+    "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},
+    "presets": {
+        "mini": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "tokens": 1600,
+            "batch_rows": 16,
+            "learning_rate": 0.01,
+        }
+    },
+}
+TOY = {
+    "target": {"kind": "tms", "features": 5, "hidden": 2, "steps": 5, "batch": 16},
+    "decomposition": {
+        "steps": 2,
+        "rows": 2,
+        "context": 4,
+        "initialisation": "random",
+        "warmup_steps": 1,
+        "importance": {"kind": "mlp", "hidden": [4]},
+        "reconstruction": {"divergence": "mse"},
+        "compile": False,
+    },
+}
+TASK = {
+    "task": "letters",
+    "dataset_path": "json",
+    "output_type": "multiple_choice",
+    "test_split": "test",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "answer",
+    "doc_to_choice": "{{choices}}",
+    "metric_list": [{"metric": "acc"}],
+}
+
+
+class World:
+    """What verbs read, each made by the verb that makes it, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+        model = simple_mlp(vocab_size=VOCAB, max_position_embeddings=256, **sizes)
+        model.bfloat16().float()  # the same weights in both
+        self.model, self.decomposition = write_pair(folder / "pair", small_tokenizer(), VOCAB, model)
+        # Its harvest names no German part: any will do.
+        named = [Candidate(name, 1.0) for name in (PART, "h.0.attn.o_proj:1")]
+        job.labelled_candidates = lambda *_: (named, named)
+        run.evidence_text = partial(run.evidence_text, tokens=40)
+        run.LADDERS["small"] = (1, 2)
+
+    def opened(self, **named: object) -> Session:
+        """A session on the stand-in; a verb leaves nothing opened behind for the next."""
+        pair = {"decomposition": self.decomposition, "device": "cuda"}
+        return rankone.open(self.model, **{**pair, **named})
+
+    def recipe(self, name: str, values: object) -> Path:
+        """A recipe as a file."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(values), "utf8")
+        return path
+
+    def job(self, name: str, **changes: object) -> Path:
+        """The recipe of a main job on the pair."""
+        pair = {"model": str(self.model), "decomposition": str(self.decomposition)}
+        return self.recipe(name, {**pair, **JOB, **changes})
+
+    @cached_property
+    def harvest(self) -> Path:
+        """A harvest of the decomposition."""
+        out = self.folder / "harvest"
+        self.opened().harvest(out=out, tokens=120, domains=["de", "en"], examples=4)
+        return out
+
+    @cached_property
+    def labels(self) -> Path:
+        """Statistical labels of it."""
+        out = self.folder / "labels"
+        self.opened().label(self.harvest, out=out)
+        return out
+
+    @cached_property
+    def clusters(self) -> Path:
+        """Components of the decomposition."""
+        out = self.folder / "clusters"
+        self.opened().cluster(out=out, tokens=300, domains=["de", "en"])
+        return out
+
+    @cached_property
+    def edit(self) -> Path:
+        """An edit of the model."""
+        out = self.folder / "edit"
+        self.opened().edit({PART: -4.0}, tokens=40, save=out)
+        return out
+
+    @cached_property
+    def bench(self) -> Path:
+        """A benchmark that has run, of every method that is there."""
+        retain = {"english": ["en"]}
+        about = {"judged": "en", "retain": retain, "methods": list(kinds()), "budgets": [4], "weights": [1.0]}
+        fixed = {"tuning_seeds": 1, "retain_length": 16, "validation_tokens": 30, "cap": 1.0}
+        values = {**JOB, **about, **fixed, "fit": {"steps": 2, "target": "sampled"}}
+        pair = {"model": str(self.model), "decomposition": str(self.decomposition)}
+        out = self.folder / "bench"
+        reply = self.opened().bench(self.recipe("bench", {**pair, **values}), out=out)
+        assert reply.failed == 0
+        return out
+
+
+def _pretrain(world: World) -> None:
+    reply = world.opened().pretrain(world.recipe("pretrain", PRETRAIN), out=world.folder / "pretrained")
+    assert all(math.isfinite(domain.model) for domain in reply.domains)
+
+
+def _decompose(world: World) -> None:
+    path = world.recipe("decompose", {**RECIPE, "compile": False, "rows": 2, "context": 16})
+    reply = world.opened().decompose(recipe=path, out=world.folder / "decomposed", evidence="small")
+    assert reply.state == "finished"
+    assert (
+        world.opened().decompose(recipe=path, steps=1, out=world.folder / "swept", sweep=True).state
+        == "swept"
+    )
+
+
+def _toys(world: World) -> None:
+    assert world.opened().toys(world.recipe("toy", TOY), out=world.folder / "toy").scores
+
+
+def _evidence(world: World) -> None:
+    assert world.opened().evidence(steps=2, folder=world.folder / "evidence").folder
+
+
+def _compare(world: World) -> None:
+    both = str(world.decomposition), str(world.decomposition)
+    assert world.opened().compare(*both).overall[0].u is not None
+
+
+def _harvest(world: World) -> None:
+    assert world.harvest.is_dir()
+    world.opened(clusters=world.clusters).harvest(
+        out=world.folder / "grouped", tokens=60, domains=["de", "en"]
+    )
+
+
+def _rank(world: World) -> None:
+    text = {"tokens": 60, "domains": ["de", "en"]}
+    bare = world.opened()
+    for asked in ({"of": "de"}, {"of": "de", "by": "gradient"}, {"token": " the"}):
+        assert bare.rank(**asked, **text).rows
+    counted = world.opened(harvest=world.harvest, labels=world.labels)
+    for asked in ({"of": "de"}, {"label": "the"}):
+        assert counted.rank(**asked).rows
+    assert world.opened(clusters=world.clusters).rank(of="de", **text).rows
+
+
+def _show(world: World) -> None:
+    opened = world.opened(harvest=world.harvest, labels=world.labels)
+    opened.show(PART, response=True, tokens=40, html=world.folder / "shown.html")
+    world.opened().show(PART)
+
+
+def _find(world: World) -> None:
+    sizes = {"tokens": 60, "rank_tokens": 40, "shortlist": 1, "sites": ["h.0.mlp.down_proj"]}
+    assert world.opened().find(of="de", **sizes, together=True, out=world.folder / "found").pick
+
+
+def _tune(world: World) -> None:
+    sizes = {"tokens": 40, "retain_tokens": 40, "steps": 2, "retain": ["en"]}
+    for forget, sharp in (("de", True), ("self:de", False)):
+        reply = world.opened().tune(forget=forget, scale=[PART], sharpen=sharp, **sizes)
+        assert math.isfinite(max(reply.kl.values()))
+    assert world.opened(clusters=world.clusters).tune(forget="de", scale=["c1"], **sizes)
+
+
+def _sharpen(world: World) -> None:
+    world.opened().sharpen([PART], of="de", out=world.folder / "sharpened", tokens=60)
+
+
+def _edit(world: World) -> None:
+    opened = world.opened(dtype="bfloat16")
+    assert all(math.isfinite(d.rise) for d in opened.edit({PART: -4.0}, tokens=40).domains)
+    assert all(math.isfinite(d.rise) for d in opened.damage(opened.scale({PART: 0.0}), tokens=40).values())
+
+
+def _export(world: World) -> None:
+    for form in ("checkpoint", "adapter"):
+        world.opened().export(world.edit, out=world.folder / form, as_=form)
+
+
+def _generate(world: World) -> None:
+    assert world.opened().generate("the cat", tokens=3, edit=world.edit)
+
+
+def _side_effects(world: World) -> None:
+    assert world.opened().side_effects(world.edit, tokens=3, html=world.folder / "answers.html").shares
+
+
+def _project(world: World) -> None:
+    opened, adapter = world.opened(), world.folder / "lora"
+    adapter.mkdir()
+    write_adapter(opened.model, opened.scale({PART: -4.0}).factors, adapter, str(world.model))
+    for norm in ("frobenius", "text"):
+        assert opened.project(adapter, norm=norm, sources=["neuron"], keep=1, tokens=30).parts
+
+
+def _rewrite(world: World) -> None:
+    asked = {"token": " the", "sizes": [1, 30], "fires": 0.05, "tokens": 60}
+    for train in (0, 2):
+        world.opened().rewrite("neuron/h.0.mlp.down_proj:3", train=train, **asked)
+
+
+def _picks(world: World) -> None:
+    opened = world.opened(harvest=world.harvest, labels=world.labels)
+    opened.picks(targets=["en"], candidates=2, alphas=[-4.0, 3.0], tokens=30)
+
+
+def _investigate(world: World) -> None:
+    sizes = {"tokens": 40, "domains": ["de", "en"], "alphas": [0.0, -8.0]}
+    opened = world.opened(harvest=world.harvest, labels=world.labels)
+    assert opened.investigate(PART, **sizes, html=world.folder / "investigated.html").findings
+
+
+def _select_rates(world: World) -> None:
+    path = world.job("rates", budgets={"scalar": [4], "lora_r1_local": [4]}, fit={"steps": 1})
+    assert world.opened().select_rates(recipe=path, out=world.folder / "rates.json", seeds=1).rates
+
+
+def _demo(world: World) -> None:
+    path = world.job("demo", budgets={"scalar": [4], "lora_r1": [4]}, alphas=[0.0])
+    picked = {"harvest": world.harvest, "labels": world.labels}
+    assert world.opened().demo(recipe=path, out=world.folder / "report", **picked).report.is_file()
+
+
+def _reproduce(world: World) -> None:
+    assert world.opened().reproduce(world.bench, runs=3).same
+
+
+def _lm_eval(world: World) -> None:
+    tasks = world.folder / "tasks"
+    tasks.mkdir()
+    rows = [
+        {"question": f"{w} is", "choices": [" the", " der"], "answer": i} for i, w in enumerate(("a", "b"))
+    ]
+    (tasks / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
+    files = {"dataset_kwargs": {"data_files": {"test": str(tasks / "letters.jsonl")}}}
+    (tasks / "letters.yaml").write_text(yaml.safe_dump({**TASK, **files}), "utf8")
+    assert world.opened().lm_eval(world.edit, tasks=["letters"], include=tasks).figures
+
+
+VERBS: dict[str, Callable[[World], object]] = {
+    "pretrain": _pretrain,
+    "decompose": _decompose,
+    "toys": _toys,
+    "evidence": _evidence,
+    "compare": _compare,
+    "harvest": _harvest,
+    "cluster": lambda world: world.clusters,
+    "rank": _rank,
+    "show": _show,
+    "find": _find,
+    "sharpen": _sharpen,
+    "tune": _tune,
+    "side-effects": _side_effects,
+    "edit": _edit,
+    "export": _export,
+    "generate": _generate,
+    "project": _project,
+    "rewrite": _rewrite,
+    "measure": lambda world: world.opened().measure(tokens=60),
+    "picks": _picks,
+    "investigate": _investigate,
+    "select-rates": _select_rates,
+    "demo": _demo,
+    "bench": lambda world: world.bench,
+    "reproduce": _reproduce,
+    "doctor": lambda world: world.opened().doctor(str(world.model), tokens=40),
+    "lm-eval": _lm_eval,
+}
