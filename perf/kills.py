@@ -29,6 +29,7 @@ import yaml
 from pydantic import BaseModel
 
 import rankone
+from perf import tiny
 from rankone.cli import main
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
@@ -39,36 +40,6 @@ from rankone.models.tokenizer import train_tokenizer
 from rankone.text.sources.builtin import BuiltinCorpus
 
 PART = "h.0.mlp.c_fc:3"
-_IMPORTANCE = {"width": 16, "blocks": 1, "heads": 2, "hidden": 16}
-_MIXTURE = {"en": {"weight": 2}, "de": {"weight": 1}}
-_DECOMPOSE = {
-    "mixture": _MIXTURE,
-    "steps": 40,
-    "rows": 2,
-    "context": 16,
-    "initialisation": "aligned",
-    "importance": _IMPORTANCE,
-    "compile": False,
-    "checkpoint_every": 4,
-}
-_PRETRAIN = {
-    "vocab_size": 320,
-    "context": 16,
-    "mixture": _MIXTURE,
-    "checkpoint_every": 4,
-    "warmup_steps": 5,
-    "presets": {
-        "tiny": {
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 24,
-            "tokens": 8000,
-            "batch_rows": 4,
-            "learning_rate": 0.01,
-        }
-    },
-}
 # Command → its words, and the option (or None: the last word) that names what it makes. MODEL, DEC, … lie in the world.
 _SOME = "--model MODEL --decomposition DEC --tokens 60"
 _DOMAINS = "--domains de,en"
@@ -124,27 +95,24 @@ def make_world(folder: Path) -> None:
     texts = [d for domain in ("de", "en") for d in BuiltinCorpus().documents(domain, "train", 40_000)]
     tokenizer = train_tokenizer(texts, 320, 64)
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 24,
-    }
     ends: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     config = SimpleMLPConfig(
-        vocab_size=320, max_position_embeddings=64, initializer_range=0.2, **sizes, **ends
+        vocab_size=320, max_position_embeddings=64, initializer_range=0.2, **tiny.SIZES, **ends
     )
     model = SimpleMLPForCausalLM(config).eval()
     model.save_pretrained(folder / "MODEL")
     tokenizer.save_pretrained(folder / "MODEL")
-    recipe = DecomposeConfig.model_validate({"mixture": _MIXTURE, "steps": 1, "importance": _IMPORTANCE})
+    recipe = DecomposeConfig.model_validate(
+        {"mixture": tiny.MIXTURE, "steps": 1, "importance": tiny.IMPORTANCE}
+    )
     parts = new_decomposition(model, recipe)
     counts = dict(zip(parts.sites, parts.counts, strict=True))
     about = {"recipe": recipe.model_dump(), "original_subcomponents": counts}
     save_decomposition(parts, model, folder / "DEC", about, None)
     scale_edit(parts, {PART: 0.0}).bind(model).save_pretrained(folder / "EDIT")
     toy = yaml.safe_load((Path(__file__).parents[1] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
-    for name, values in (("PRETRAIN", _PRETRAIN), ("DECOMPOSE", _DECOMPOSE), ("TOY", _shorter(toy))):
+    recipes = {"PRETRAIN": tiny.pretrain(8000), "DECOMPOSE": tiny.decompose(40), "TOY": _shorter(toy)}
+    for name, values in recipes.items():
         (folder / name).write_text(yaml.safe_dump(values), "utf8")
     code, said = finished(folder, ["harvest", *COMMANDS["harvest"][0].split()[1:], "--out", "HARVEST"], None)
     assert code == 0, said

@@ -13,38 +13,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from tests.helpers import laddered
-from tests.tiny import RECIPE, rankone, write_pair
+from tests.tiny import rankone, write_pair
 
+from perf import tiny
 from rankone.core.artifact import open_artifact
 from rankone.decomposition import run as decomposition_run
 
-PRETRAIN = {
-    "vocab_size": 320,
-    "context": 16,
-    "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},
-    "checkpoint_every": 4,
-    "warmup_steps": 5,
-    "presets": {
-        "tiny": {
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 24,
-            "tokens": 16000,
-            "batch_rows": 4,
-            "learning_rate": 0.01,
-        }
-    },
-}
-DECOMPOSE = {
-    **RECIPE,
-    "steps": 120,
-    "rows": 2,
-    "context": 16,
-    "initialisation": "aligned",
-    "compile": False,
-    "checkpoint_every": 4,
-}
 PATIENCE = 300  # seconds; a loaded machine takes long to import
 
 
@@ -99,7 +73,7 @@ def killed_equals_whole(words, folder, steps, name):
 
 def test_pretrain(tmp_path, one_thread):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(PRETRAIN), "utf8")
+    recipe.write_text(yaml.safe_dump(tiny.pretrain(16_000)), "utf8")
     words = ["pretrain", recipe, "--text", "builtin", "--preset", "tiny"]
     killed_equals_whole(words, tmp_path, steps=249, name="model.safetensors")
 
@@ -107,7 +81,7 @@ def test_pretrain(tmp_path, one_thread):
 def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     model, _ = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(DECOMPOSE), "utf8")
+    recipe.write_text(yaml.safe_dump(tiny.decompose(120)), "utf8")
     # Evidence is not what this test is about, and costs more than the training: one step of the adversary.
     quick = laddered(decomposition_run.account_on, (1,))
     monkeypatch.setattr(decomposition_run, "account_on", quick)

@@ -6,6 +6,12 @@ COMPONENTS = "h.0.mlp.c_fc:3,h.0.attn.v_proj:5"
 SITES = ["attn.k_proj", "attn.o_proj", "attn.q_proj", "attn.v_proj", "mlp.c_fc", "mlp.down_proj"]
 
 
+def tuning(pair, *words, scale=COMPONENTS):
+    """`tune` of the tiny model: forget German, hold English."""
+    sides = ["--forget", "de", "--retain", "en"]
+    return ["tune", pair[0], "--decomposition", pair[1], *sides, "--scale", scale, *words]
+
+
 def shown(outcome):
     """The printed text of a command that went well."""
     assert outcome.code == 0, outcome.err

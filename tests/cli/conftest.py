@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from tests.cli.commands import COMPONENTS, listing
+from tests.cli.commands import listing, tuning
 from tests.tiny import RECIPE, rankone, write_pair
 
 
@@ -25,24 +25,9 @@ def mismatched(tmp_path_factory, tokenizer):
 @pytest.fixture(scope="session")
 def tuned(pair, tmp_path_factory):
     """An edit saved by `tune`, with what was printed."""
-    model, decomposition = pair
     path = tmp_path_factory.mktemp("tuned") / "edit"
-    words = [
-        "--scale",
-        COMPONENTS,
-        "--forget",
-        "de",
-        "--retain",
-        "en,fr",
-        "--budget",
-        6,
-        "--steps",
-        4,
-        "--learning-rate",
-        0.5,
-    ]
-    words += ["--save", path]
-    return path, rankone("tune", model, "--decomposition", decomposition, *words)
+    fit = ["--retain", "en,fr", "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
+    return path, rankone(*tuning(pair, *fit, "--save", path))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.cli.commands import tuning
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.clustering.components import Components
@@ -67,21 +68,7 @@ def test_the_distance_of_single_subcomponents_has_no_matches(pair, tmp_path):
 def test_tune_scales_a_component(pair, clustered, tmp_path):
     members = Components.open(clustered[0]).members("c1")
     words = ["--clusters", clustered[0], "--budget", 6, "--steps", 3, "--learning-rate", 0.5]
-    outcome = rankone(
-        "tune",
-        "--forget",
-        "de",
-        "--retain",
-        "en",
-        pair[0],
-        "--decomposition",
-        pair[1],
-        "--scale",
-        "c1",
-        *words,
-        "--save",
-        tmp_path / "e",
-    )
+    outcome = rankone(*tuning(pair, *words, "--save", tmp_path / "e", scale="c1"))
     assert (outcome.code, outcome.err) == (0, "")
     edit = LowRankEdit.from_pretrained(tmp_path / "e")
     assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1
@@ -109,20 +96,16 @@ def test_bad_input_to_cluster(pair, tmp_path, words, said):
 
 
 def test_bad_input_to_tune_and_distance(pair, clustered, tmp_path, tokenizer, monkeypatch):
-    tune = ["tune", "--forget", "de", "--retain", "en", pair[0], "--decomposition", pair[1], "--scale"]
-    for words, said in (
-        (["c999", "--clusters", clustered[0]], "no component 'c999'"),
-        (["c1"], "'c1' names a component"),
-        (["c1", "--clusters", pair[1]], "is of kind 'decomposition', but 'components' is needed"),
+    for scale, words, said in (
+        ("c999", ["--clusters", clustered[0]], "no component 'c999'"),
+        ("c1", [], "'c1' names a component"),
+        ("c1", ["--clusters", pair[1]], "is of kind 'decomposition', but 'components' is needed"),
     ):
-        outcome = rankone(*tune, *words)
+        outcome = rankone(*tuning(pair, *words, scale=scale))
         assert (outcome.code, said in outcome.err) == (2, True)
     monkeypatch.setitem(RECIPE, "seed", 1)
     model, decomposition = write_pair(tmp_path, tokenizer, len(tokenizer))
-    words = ["--scale", "c1", "--clusters", clustered[0]]
-    outcome = rankone(
-        "tune", "--forget", "de", "--retain", "en", model, "--decomposition", decomposition, *words
-    )
+    outcome = rankone(*tuning((model, decomposition), "--clusters", clustered[0], scale="c1"))
     assert outcome.code == 2
     assert "was made from another decomposition" in outcome.err
     assert rankone("cluster", decomposition, "--model", model, "--out", tmp_path / "c", *TEXT).code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.cli.commands import COMPONENTS, cells, shown
+from tests.cli.commands import COMPONENTS, cells, shown, tuning
 from tests.tiny import rankone
 
 from rankone.core.artifact import open_artifact
@@ -14,21 +14,8 @@ from rankone.models.loading import load_model
 
 
 def test_rank_lists_the_most_specific(pair):
-    words = [
-        "--of",
-        "de",
-        "--domains",
-        "de",
-        "--domains",
-        "en",
-        "--domains",
-        "fr",
-        "--tokens",
-        200,
-        "--top",
-        3,
-    ]
-    said = shown(rankone("rank", "--of", "de", pair[0], "--decomposition", pair[1], *words))
+    words = ["--of", "de", "--domains", "de,en,fr", "--tokens", 200, "--top", 3]
+    said = shown(rankone("rank", pair[0], "--decomposition", pair[1], *words))
     assert "Most specific to de" in said
     rows = [re.findall(r"h\.0\.\S+:\d+|-?\d\.\d{3}", line) for line in said.splitlines() if "h.0." in line]
     assert len(rows) == 3
@@ -62,38 +49,8 @@ def test_tune_fits_and_saves_the_edit(pair, tuned):
 
 
 def test_the_seed_decides_the_forget_text(pair, tuned):
-    words = [
-        "--scale",
-        COMPONENTS,
-        "--forget",
-        "de",
-        "--retain",
-        "en,fr",
-        "--budget",
-        6,
-        "--steps",
-        4,
-        "--learning-rate",
-        0.5,
-    ]
-    again, other = (
-        shown(
-            rankone(
-                "tune",
-                "--forget",
-                "de",
-                "--retain",
-                "en",
-                pair[0],
-                "--decomposition",
-                pair[1],
-                *words,
-                "--seed",
-                seed,
-            )
-        )
-        for seed in (0, 1)
-    )
+    fit = ["--retain", "en,fr", "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
+    again, other = (shown(rankone(*tuning(pair, *fit, "--seed", seed))) for seed in (0, 1))
     first = shown(tuned[1])
     assert cells(again, "h.0.mlp.c_fc:3") == cells(first, "h.0.mlp.c_fc:3")
     assert cells(other, "h.0.mlp.c_fc:3") != cells(first, "h.0.mlp.c_fc:3")

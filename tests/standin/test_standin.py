@@ -1,4 +1,4 @@
-"""Decompositions, evidence, harvests and clusters on a stand-in GPU: all tensors of an operation are on one device."""
+"""Training, fits and every verb that computes, on a stand-in GPU: all tensors of an operation are on one device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from tests.standin.jobs import JOBS
+from tests.standin.verbs import VERBS
 
 HERE = Path(__file__).resolve().parent
+NAMES = [*JOBS, *VERBS]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="the stand-in's guard needs a C++ compiler"),
@@ -47,9 +49,9 @@ def outcomes(tmp_path_factory):
         check=False,
     )
     lines = [line.partition(": ") for line in done.stdout.splitlines() if ": " in line]
-    return {name: said for name, _, said in lines if name in JOBS} | {"all": done.stderr[-4000:]}
+    return {name: said for name, _, said in lines if name in NAMES} | {"all": done.stderr[-4000:]}
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", NAMES)
 def test_a_job_stays_on_its_device(outcomes, job):
     assert outcomes.get(job) == "ok", outcomes["all"]

@@ -14,6 +14,7 @@ from tests.helpers import tokenizer as small_tokenizer
 from tests.tiny import RECIPE, write_pair
 
 import rankone
+from perf import tiny
 from rankone.decomposition import run
 from rankone.edits.adapter_files import write_adapter
 from rankone.edits.methods.registry import kinds
@@ -33,22 +34,6 @@ JOB = {
     "retain_tokens": 60,
     "test_tokens": 40,
     "prompts": {"de": ["Der"], "en": ["The"]},
-}
-PRETRAIN = {
-    "vocab_size": 320,
-    "context": 16,
-    "mixture": {"en": {"weight": 2}, "de": {"weight": 1}},
-    "presets": {
-        "mini": {
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 24,
-            "tokens": 1600,
-            "batch_rows": 16,
-            "learning_rate": 0.01,
-        }
-    },
 }
 TOY = {
     "target": {"kind": "tms", "features": 5, "hidden": 2, "steps": 5, "batch": 16},
@@ -80,8 +65,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-        model = simple_mlp(vocab_size=VOCAB, max_position_embeddings=256, **sizes)
+        model = simple_mlp(vocab_size=VOCAB, max_position_embeddings=256, **tiny.SIZES)
         model.bfloat16().float()  # the same weights in both
         self.model, self.decomposition = write_pair(folder / "pair", small_tokenizer(), VOCAB, model)
         # Its harvest names no German part: any will do.
@@ -149,7 +133,9 @@ class World:
 
 
 def _pretrain(world: World) -> None:
-    reply = world.opened().pretrain(world.recipe("pretrain", PRETRAIN), out=world.folder / "pretrained")
+    reply = world.opened().pretrain(
+        world.recipe("pretrain", tiny.pretrain(1600)), out=world.folder / "pretrained", preset="tiny"
+    )
     assert all(math.isfinite(domain.model) for domain in reply.domains)
 
 
@@ -197,7 +183,6 @@ def _rank(world: World) -> None:
 def _show(world: World) -> None:
     opened = world.opened(harvest=world.harvest, labels=world.labels)
     opened.show(PART, response=True, tokens=40, html=world.folder / "shown.html")
-    world.opened().show(PART)
 
 
 def _find(world: World) -> None:

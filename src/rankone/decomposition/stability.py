@@ -116,6 +116,7 @@ def initial_pairs(target: nn.Module, recipe: JsonValue) -> dict[str, Pair] | Non
     if not isinstance(recipe, dict) or recipe.get("continue_from") is not None:
         return None
     fresh = new_decomposition(target, DecomposeConfig.checked(recipe, "the recipe in the manifest"))
+    fresh.to(next(target.parameters()).device)
     return {s: (fresh.factors(s)[0].detach(), fresh.factors(s)[1].detach()) for s in fresh.sites}
 
 

@@ -20,22 +20,17 @@ from rankone.core.artifact import atomic_file
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.edits.fitting.aim import ROLES, Aim
+from rankone.edits.fitting.run import Described
 from rankone.experiments.response import AlphaRise, Rise
 
 Row = Mapping[str, object]
 """A row of any table, by column."""
 
 
-class RunRow(Rise):
+class RunRow(Rise, Described):
     """A row of `runs.parquet`."""
 
     method: str
-    budget: int
-    seed: int
-    retain_weight: float
-    learning_rate: float
-    margin: float
-    steps: int
     alpha: float | None
     role: str
 

@@ -182,7 +182,7 @@ class Methods(Asking):
         per_row: int = 32,
         threshold: float = 0.1,
         least_firings: int = 1,
-        alpha: float = 10.0,
+        rank_penalty: float = 10.0,
         gamma: float | None = 0.2,
         domains: str | Sequence[str] = (),
         greedy: bool = False,
