@@ -119,6 +119,13 @@ class World:
         return out
 
     @cached_property
+    def graph(self) -> Path:
+        """A graph of a prompt."""
+        out = self.folder / "graph"
+        self.opened().graph("the cat", nodes="strongest", per_site=2, removed=4, random_graphs=2, out=out)
+        return out
+
+    @cached_property
     def bench(self) -> Path:
         """A benchmark that has run, of every method that is there."""
         retain = {"english": ["en"]}
@@ -273,6 +280,21 @@ def _lm_eval(world: World) -> None:
     assert world.opened().lm_eval(world.edit, tasks=["letters"], include=tasks).figures
 
 
+def _survive(world: World) -> None:
+    asked = {"forget": "de", "benign": "en", "measured": ["de", "en"], "budgets": [4], "seeds": 1}
+    assert world.opened().survive(world.edit, **asked, steps=2, tokens=40, out=world.folder / "survived.json")
+
+
+def _graph(world: World) -> None:
+    asked = {"per_site": 2, "removed": 4, "random_graphs": 2}
+    for nodes in ("ci", "optimised"):
+        assert world.opened().graph("the dog sat", nodes=nodes, steps=2, **asked).nodes
+
+
+def _graph_intervene(world: World) -> None:
+    assert world.opened().graph_intervene(world.graph, keep=["all"]).kept
+
+
 VERBS: dict[str, Callable[[World], object]] = {
     "pretrain": _pretrain,
     "decompose": _decompose,
@@ -292,6 +314,12 @@ VERBS: dict[str, Callable[[World], object]] = {
     "generate": _generate,
     "project": _project,
     "rewrite": _rewrite,
+    "survive": _survive,
+    "graph": _graph,
+    "graph-verify": lambda world: world.opened().graph_verify(world.graph, removed=4),
+    "graph-intervene": _graph_intervene,
+    "qk": lambda world: world.opened().qk(0, tokens=60, domains=["de", "en"]),
+    "attributions": lambda world: world.opened().attributions([PART], tokens=60, domains=["de", "en"]),
     "measure": lambda world: world.opened().measure(tokens=60),
     "picks": _picks,
     "investigate": _investigate,

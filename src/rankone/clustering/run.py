@@ -30,7 +30,7 @@ def cluster(workspace: Workspace, config: ClusterConfig, out: Path) -> Component
 def clustered(workspace: Workspace, config: ClusterConfig) -> list[Component]:
     """The components alone, for the length of a task: nothing is written."""
     sample, merges = _merged(workspace, config)
-    return describe(sample, merges.groups(), config.alpha)
+    return describe(sample, merges.groups(), config.rank_penalty)
 
 
 def _merged(workspace: Workspace, config: ClusterConfig) -> tuple[Sample, Merges]:

@@ -217,6 +217,7 @@ VERBS = (
         graph_export,
         ("harvest", "labels"),
         writes=("viewer", "neuronpedia", "page"),
+        without=dict.fromkeys(("device", "dtype"), "files are written, no model runs"),
         cost="seconds",
     ),
 )
