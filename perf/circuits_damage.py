@@ -89,8 +89,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", type=int, default=24)
-    parser.add_argument("--tokens", type=int, default=250, help="of test text per domain")
-    parser.add_argument("--alphas", type=float, nargs="+", default=[0.0, -1.0, -8.0])
+    parser.add_argument("--tokens", type=int, default=120, help="of test text per domain")
+    parser.add_argument("--alphas", type=float, nargs="+", default=[-1.0, -8.0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.golden.mutations import mutated
 
+from rankone.circuits.storage import load_graph
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
@@ -74,6 +75,7 @@ READERS = {
     "parts": load_parts,
     "labels": lambda path, _: open_labels(path, None).best(NAME),
     "components": lambda path, _: Components.open(path).rows,
+    "graph": lambda path, _: load_graph(path),
     "run": read_run,
 }
 

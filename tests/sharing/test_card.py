@@ -11,7 +11,7 @@ from tests.test_docs import _app, parse_error
 from rankone.core.artifact import open_artifact
 from rankone.sharing.card import _OPEN, _cell, card
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-2"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-3"
 
 
 @pytest.mark.parametrize("kind", _OPEN)

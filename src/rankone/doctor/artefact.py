@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel
 
+from rankone.circuits.storage import load_graph
 from rankone.clustering.components import Components
 from rankone.core.artifact import Artifact, open_artifact
 from rankone.core.errors import RankOneError
@@ -28,6 +29,7 @@ from rankone.labels.store import open_labels
 from rankone.models.loading import load_model
 from rankone.models.sources.names import BUILTIN_MODELS
 from rankone.parts.storage import load_parts
+from rankone.parts.target import require_target
 
 # Reads an artefact and says what is in it; refuses what its kind must not hold.
 Reader = Callable[[Artifact], str]
@@ -129,6 +131,14 @@ def _chunk(artifact: Artifact) -> str:
     return "a piece of an unfinished harvest: the same command goes on from it"
 
 
+def _graph(artifact: Artifact) -> str:
+    graph, account, _ = load_graph(artifact.path)
+    checked = (
+        "not verified" if account is None else "verified" if account.exact else "NOT exact where it should be"
+    )
+    return f"a graph of “{graph.record.prompt}” with {len(graph.nodes):,} nodes, {checked}"
+
+
 _READERS: dict[str, Reader] = {
     "decomposition": _decomposition,
     "edit": _edit,
@@ -138,6 +148,7 @@ _READERS: dict[str, Reader] = {
     "components": _components,
     "evidence": _evidence,
     "harvest-chunk": _chunk,
+    "graph": _graph,
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",
     "tokens": lambda _: "training rows of a run",
 }
@@ -151,6 +162,11 @@ def _fits_adapter(path: Path, model: PreTrainedModel) -> None:
     fitting_sites(model, read_adapter(path))
 
 
+def _fits_graph(path: Path, model: PreTrainedModel) -> None:
+    record = load_graph(path)[0].record
+    require_target(model, record.model, record.weights, path)
+
+
 # Kinds that belong to a model.
 _BELONGS: dict[str, Belongs] = {
     "decomposition": load_decomposition,
@@ -159,6 +175,7 @@ _BELONGS: dict[str, Belongs] = {
     "adapter": _fits_adapter,
     "harvest": lambda path, model: HarvestStore.open(path, target=model),
     "components": lambda path, model: Components.open(path, target=model),
+    "graph": _fits_graph,
 }
 
 
@@ -190,6 +207,8 @@ def _named(artifact: Artifact) -> str | None:
         return str(base) if base else None
     if artifact.manifest.kind == "edit":
         return None
+    if artifact.manifest.kind == "graph":
+        return str(artifact.json("graph.json").get("model") or "") or None
     document = artifact.json()
     entry = document.get("target") or document.get("model")
     name = entry.get("name") if isinstance(entry, dict) else None

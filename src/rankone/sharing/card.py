@@ -18,6 +18,7 @@ _ABOUT = {
     "labels": "Labels of the parts of a harvest.",
     "components": "Clusters of subcomponents that fire together.",
     "evidence": "How good a decomposition is, measured on held-out text.",
+    "graph": "Which parts of a language model's weights lead from a prompt to the next token.",
     "adapter": "A LoRA adapter in PEFT's format.",
     "model": "A language model as a plain checkpoint.",
 }
@@ -27,6 +28,7 @@ _OPEN = {
     "edit": "rankone generate PROMPT --edit {repo} --model MODEL",
     "harvest": "rankone show PART --harvest {repo}",
     "labels": "rankone search WORD --harvest HARVEST --labels {repo}",
+    "graph": "rankone graph-export {repo} --page FILE",
     "components": "rankone rank MODEL --of DOMAIN --clusters {repo}",
 }
 Rows = Sequence[Sequence[object]]
