@@ -1,4 +1,4 @@
-"""The README's table of the demo is what `rankone demo` gives, within the ranges that stand under it, on any processor."""
+"""The README's table of the demo is what `rankone demo` gives, within the ranges that stand under it."""
 
 from __future__ import annotations
 

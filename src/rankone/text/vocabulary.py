@@ -25,11 +25,14 @@ def spelled(tokenizer: PreTrainedTokenizerBase, size: int = 0) -> list[str]:
 
     Bytes of an entry that are no whole character are written as in PIECE: ` <0xC3>`.
     """
-    texts = [str(tokenizer.decode([i])) for i in range(len(tokenizer))]
-    for i, text in enumerate(texts):
-        if _UNKNOWN in text:
-            texts[i] = _pieces(str(tokenizer.convert_ids_to_tokens(i)), text)
+    texts = [spelling(tokenizer, i) for i in range(len(tokenizer))]
     return texts + [""] * (size - len(texts))
+
+
+def spelling(tokenizer: PreTrainedTokenizerBase, entry: int) -> str:
+    """The text of one entry, as `spelled` has it."""
+    text = str(tokenizer.decode([entry]))
+    return _pieces(str(tokenizer.convert_ids_to_tokens(entry)), text) if _UNKNOWN in text else text
 
 
 def _pieces(raw: str, decoded: str) -> str:

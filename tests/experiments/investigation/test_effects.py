@@ -90,3 +90,18 @@ def test_worst_contexts(tokenizer):
     assert (first.before, first.active) == (words[1:3], [False, True])
     assert (first.token, first.ce_base, first.ce) == (words[3], 1.0, 5.0)
     assert (second.before, second.token) == ([], words[1])
+
+
+def test_pieces_of_characters_are_readable(tokenizer):
+    """A character of several tokens stands whole before a token, and by its bytes alone."""
+    pieces = tokenizer("\u0416", add_special_tokens=False).input_ids
+    assert len(pieces) > 1
+    ids = torch.tensor([[tokenizer.bos_token_id, *pieces, pieces[0]]])
+    valid = torch.ones_like(ids, dtype=torch.bool)
+    base, edited = torch.zeros(ids.shape), torch.zeros(ids.shape)
+    edited[0, -1] = 2.0
+    (found,) = worst_contexts(base, edited, valid, Blocks(ids, valid), tokenizer, top=1)
+    assert found.before == ["\u0416", *[""] * (len(pieces) - 1)]
+    assert found.token == "<0xD0>"
+    (lost,) = lost_tokens(edited - base, Blocks(ids, valid), tokenizer, 1)
+    assert lost.token == "<0xD0>"

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rankone.models.anatomy import acts_on_scores, is_value, module_of, value_heads, writes_residual
 from rankone.models.sites import Site, find_sites, weight_of
 from rankone.models.unembedding import unembedding_of
+from rankone.text.vocabulary import spelling
 from rankone.workspace import Workspace
 
 
@@ -113,6 +114,6 @@ def direct_effect(workspace: Workspace, activations: Mapping[str, float], top: i
 
     def named(chosen: torch.return_types.topk, factor: float) -> list[tuple[str, float]]:
         pairs = zip(chosen.indices.tolist(), chosen.values.tolist(), strict=True)
-        return [(str(tokenizer.decode([i])), factor * value) for i, value in pairs if value > 0]
+        return [(spelling(tokenizer, i), factor * value) for i, value in pairs if value > 0]
 
     return DirectEffect(way, named(best, 1.0), named(worst, -1.0))

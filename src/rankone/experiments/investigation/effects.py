@@ -15,6 +15,7 @@ from rankone.edits.adapters import adapted
 from rankone.edits.scales import Scales
 from rankone.metrics.cross_entropy import LOGITS_AT_ONCE, next_token_losses
 from rankone.text.blocks import Blocks
+from rankone.text.vocabulary import spelling, with_neighbours
 from rankone.workspace import Workspace
 
 # Predictions made so many positions after a strong activation are counted as near it.
@@ -111,7 +112,7 @@ def lost_tokens(
     best = sums.topk(min(top, len(sums))).indices.tolist()
     return [
         Lost(
-            str(tokenizer.decode([int(tokens[i])])),
+            spelling(tokenizer, int(tokens[i])),
             int(counts[i]),
             float(sums[i]) / whole,
             float(sums[i] / counts[i]),
@@ -152,12 +153,12 @@ def worst_contexts(
         if rise[row, t] <= 0:
             break
         start = max(1, t - length)
-        before = [str(tokenizer.decode([i])) for i in blocks.ids[row, start:t].tolist()]
+        before = with_neighbours([spelling(tokenizer, i) for i in blocks.ids[row, start:t].tolist()])
         contexts.append(
             Context(
                 before,
                 strong[row, start:t].tolist(),
-                str(tokenizer.decode([int(blocks.ids[row, t])])),
+                spelling(tokenizer, int(blocks.ids[row, t])),
                 float(base[row, t]),
                 float(edited[row, t]),
             )

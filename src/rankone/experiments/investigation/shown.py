@@ -106,7 +106,7 @@ def contexts(f: Finding, strongest: float) -> Table | None:
 
 def _before(context: Context) -> str:
     pairs = zip(context.before, context.active, strict=True)
-    return visible("".join(f"⟨{token}⟩" if active else token for token, active in pairs))
+    return visible("".join(f"⟨{token}⟩" if active and token else token for token, active in pairs))
 
 
 def alpha(value: float) -> str:
