@@ -61,6 +61,18 @@ class OnGPU(Tensor):
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(_as_tensors(key), value)
 
+    @property
+    def data(self) -> Tensor:
+        return Tensor.data.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @data.setter
+    def data(self, given: Tensor) -> None:
+        Tensor.data.__set__(self, given)  # pyright: ignore[reportAttributeAccessIssue]
+        self.values = given.values if isinstance(given, OnGPU) else given
+
+    def new_tensor(self, data: Any, **named: Any) -> Tensor:
+        return torch.tensor(data, **{"dtype": self.dtype, "device": GPU, **named})
+
     def untyped_storage(self) -> Any:
         return self.values.untyped_storage()
 
