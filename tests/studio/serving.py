@@ -33,7 +33,7 @@ class Served:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         if data is not None:
             given = {"content-type": "application/json", **given}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         connection.putrequest(method or ("GET" if data is None else "POST"), path, skip_host="host" in given)
         for name, value in given.items():
             if value is not None:
@@ -81,7 +81,7 @@ def studio(folder: Path, *options: str) -> Iterator[Served]:
         process.wait(20)
 
 
-def _wait(served: Served, seconds: float = 60) -> None:
+def _wait(served: Served, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while True:
         try:

@@ -11,10 +11,13 @@ import time
 
 import pytest
 from tests.studio.serving import Served, studio
+from typer.testing import CliRunner
 
 from rankone import open as open_session
+from rankone.cli import app
 from rankone.edits.lowrank import LowRankEdit
-from rankone.studio.offered import offered
+from rankone.studio.offered import offered, why_not
+from rankone.verbs.table import VERBS
 
 PART = "h.3.mlp.down_proj:270"
 
@@ -104,7 +107,7 @@ def test_a_text_is_looked_into(served: Served):
 
 
 @pytest.mark.parametrize("name", sorted(offered()))
-def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
+def test_every_offered_verb_answers_as_the_session_and_the_command_line_do(served: Served, name):
     asked = {
         "edit": {"scales": {PART: -8}, "tokens": 100},
         "generate": {"prompt": "Der Ausschuss hat", "tokens": 8},
@@ -118,6 +121,13 @@ def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
         assert status == 400
         assert "harvest" in json.loads(said)["error"]
         return
+    words = {
+        "edit": [f"{PART}=-8"],
+        "generate": ["Der Ausschuss hat"],
+        "rank": ["--of", "de", "--top", "3"],
+        "sites": ["mini"],
+        "measure": ["mini"],
+    }.get(name, [])
     session = open_session("mini")
     method = getattr(session, name)
     first = {"edit": "scales", "generate": "prompt"}.get(name)
@@ -130,6 +140,19 @@ def test_every_offered_verb_answers_as_the_session_does(served: Served, name):
             {key: reply[key] for key in ("ce", "error", "chance", "tokens")} for reply in (there, ours)
         )
     assert same(there, ours)
+    given = [*words, *(["--tokens", str(asked["tokens"])] if "tokens" in asked else []), "--json"]
+    printed = CliRunner().invoke(app, [name, *given])
+    assert printed.exit_code == 0, printed.output
+    typed = json.loads(printed.stdout)
+    assert same({key: typed[key] for key in ours}, ours)
+
+
+def test_a_verb_that_is_not_offered_takes_minutes_or_cannot_do_without_a_place():
+    refused = {name: why_not(verb) for name, verb in VERBS.items() if name not in offered()}
+    assert set(refused.values()) == {"takes minutes", "works on a place on disk"}
+    assert refused["decompose"] == "takes minutes"
+    assert refused["graph-intervene"] == "works on a place on disk"
+    assert {verb.cost for verb in VERBS.values()} == {"seconds", "minutes"}  # every verb has a cost class
 
 
 def same(one: object, other: object) -> bool:

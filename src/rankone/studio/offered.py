@@ -1,4 +1,7 @@
-"""Verbs that the server offers: those that answer in seconds; of their requests all but what names a place on disk."""
+"""Verbs that the server offers: those that answer in seconds; of their requests all but what names a place on disk.
+
+A verb that cannot do without such a place is not offered: a page names nothing on disk.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,15 @@ from rankone.verbs.verb import Verb
 
 def offered() -> dict[str, Verb[Request, Reply]]:
     """By name."""
-    return {name: verb for name, verb in VERBS.items() if verb.cost != "minutes"}
+    return {name: verb for name, verb in VERBS.items() if not why_not(verb)}
+
+
+def why_not(verb: Verb[Request, Reply]) -> str:
+    """Why a verb is not offered; '' for one that is."""
+    if verb.cost == "minutes":
+        return "takes minutes"
+    needed = {name for name, field in verb.request.model_fields.items() if field.is_required()}
+    return "works on a place on disk" if needed & _places(verb) else ""
 
 
 def schema(verb: Verb[Request, Reply]) -> dict[str, JsonValue]:
@@ -34,7 +45,7 @@ def schema(verb: Verb[Request, Reply]) -> dict[str, JsonValue]:
 def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Request:
     """The checked request; RankOneError for a verb that is not offered, and for a place on disk."""
     if verb.name not in offered():
-        raise RankOneError(f"'{verb.name}' takes minutes: run `rankone {verb.name}` in a terminal.")
+        raise RankOneError(f"'{verb.name}' {why_not(verb)}: run `rankone {verb.name}` in a terminal.")
     named = sorted(_places(verb) & set(given))
     if named:
         raise RankOneError(
