@@ -98,7 +98,7 @@ def _on_prompt(opening: Opening, request: QkRequest, first: Cut, maps: Attended)
             key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
             head_number=head,
             where=position,
-            token=str(opening.tokenizer.decode([tokens[position]])),
+            token=str(opening.tokenizer.decode([tokens[position]])),  # pyright: ignore[reportUnknownMemberType]
             value=float(pairs[head, position, q, k]),
         )
         for head, position, q, k in strongest_pairs(pairs, request.top)
@@ -121,11 +121,12 @@ def attributions(opening: Opening, request: AttributionsRequest) -> Attributions
     text = {d: opening.bare.blocks(d, "validation", request.tokens, request.length) for d in domains}
     with meter("attributions", sum(len(blocks.ids) for blocks in text.values())) as bar:
         sums = sums_over(opening.model, parts, request.parts, text, bar)
-    names, rows = parts.names(), []
+    names, rows = parts.names(), list[AttributionRow]()
     for k, part in enumerate(request.parts):
         values = {domain: one.scaled(request.rule)[k] for domain, one in sums.items()}
         size = torch.stack(list(values.values())).abs().sum(0)
-        for i in size.argsort(descending=True)[: request.top].tolist():
+        order: list[int] = size.argsort(descending=True)[: request.top].tolist()  # pyright: ignore
+        for i in order:
             row = {domain: float(v[i]) for domain, v in values.items()}
             rows.append(AttributionRow(part=part, source=names[i], values=row))
     reply = AttributionsReply(

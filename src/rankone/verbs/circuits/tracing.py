@@ -127,7 +127,7 @@ def _changed(
     texts: list[str | None] = [None, None]
     if request.continue_:
         going = (continued(opening.model, parts, ids, c, request.continue_) for c in ((), changes))
-        texts = [str(opening.tokenizer.decode(row)) for row in going]
+        texts = [str(opening.tokenizer.decode(row)) for row in going]  # pyright: ignore[reportUnknownMemberType]
     return GraphInterveneReply(
         graph=request.graph,
         places=tuple(f"{place}={factor:g}" for place, factor in factors.items()),
