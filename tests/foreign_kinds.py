@@ -149,7 +149,7 @@ KINDS = {
     no_tensors: "safetensors",
     no_parquet: "pyarrow",
     no_query: "^duckdb refused what it was given .CatalogException|: duckdb refused",
-    no_zstd: "zstandard refused",
+    no_zstd: "zstd refused|zstandard refused",
     no_tokenizer: "a library gave up on what it was given: ",
     too_deep: "nests too deep",
     refused_connection: "a connection failed: .*Connection refused.*network",

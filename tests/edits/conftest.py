@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankone.edits import consumer, consumption
+from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 
 
 @pytest.fixture
@@ -20,6 +22,9 @@ def here(monkeypatch):
             return f"{type(error).__name__}: {error}"
         finally:
             sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
+            # Older transformers register what a folder's own code defines, in place of ours.
+            AutoConfig.register("rankone_simple_mlp", SimpleMLPConfig, exist_ok=True)
+            AutoModelForCausalLM.register(SimpleMLPConfig, SimpleMLPForCausalLM, exist_ok=True)
         return None
 
     monkeypatch.setattr(consumption, "run_consumer", run)

@@ -279,6 +279,11 @@ def mamba():
 @pytest.mark.usefixtures("here")
 def test_weights_that_are_read_past_their_module_are_no_adapter(tmp_path):
     model = mamba()
+    called = []
+    with model.backbone.layers[0].mixer.dt_proj.register_forward_hook(lambda *_: called.append(1)):
+        model(probe())
+    if called:
+        pytest.skip("this transformers calls the module: an adapter works there")
     edit = random_edit(model, {"*.dt_proj": 2}, size=1.0).bind(model)
     with pytest.raises(RankOneError, match=r"dt_proj' is read past its module by Mamba.*Export a checkpoint"):
         export_adapter(model, edit, tmp_path / "out", "someone/base", probe())

@@ -68,7 +68,9 @@ def _about_places(error: BaseException) -> str | None:
     said = _first_line(error)
     if "No space left" in said or f"os error {errno.ENOSPC}" in said:
         return f"{said}. Make room, or choose another place."
-    if "(os error " in said:  # of Rust: safetensors, tokenizers
+    if (
+        "(os error " in said or "IoError(Os {" in said
+    ):  # of Rust: tokenizers, safetensors and its older versions
         return f"a file could not be read or written: {said}. {_MEND}"
     if isinstance(error, ConnectionError | TimeoutError):
         return f"a connection failed: {said}. Check the address and the network."
