@@ -27,7 +27,7 @@ def world(tmp_path_factory, tokenizer):
     model, decomposition = write_pair(folder, tokenizer, len(tokenizer))
     pair = [decomposition, "--model", model]
     made = [
-        ["cluster", *pair, *DOMAINS, "--tokens", 300, "--alpha", 2, "--out", folder / "clusters"],
+        ["cluster", *pair, *DOMAINS, "--tokens", 300, "--rank-penalty", 2, "--out", folder / "clusters"],
         ["harvest", *pair, *DOMAINS, "--tokens", 60, "--out", folder / "plain"],
         ["harvest", *pair, *DOMAINS, "--tokens", 60, "--clusters", folder / "clusters", "--out", folder / "harvest"],
         ["label", folder / "harvest", "--out", folder / "labels"],

@@ -78,9 +78,10 @@ WRITERS = {
 def test_a_full_disk_is_one_line(name, pair, tmp_path):
     """Files may have 300 bytes at most: what a full disk looks like to a writer."""
     import yaml
-    from tests.test_kill import PRETRAIN
 
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(PRETRAIN), "utf8")
+    from perf import tiny
+
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny.pretrain(8000)), "utf8")
     places = {"MODEL": pair[0], "DEC": pair[1], "RECIPE": tmp_path / "recipe.yaml", "OUT": tmp_path / "out"}
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))

@@ -20,7 +20,12 @@ from rankone.verbs.verb import Verb
 # What a required option is given, by its type, where the type alone does not say.
 PART = "h.0.mlp.c_fc:0=2"
 # Of these one of several options is needed, or two that differ.
-MORE = {"rank": ["--of", "de"], "survive": ["--benign", "en"]}
+MORE = {
+    "rank": ["--of", "de"],
+    "survive": ["--benign", "en"],
+    "graph-intervene": ["--keep", "all"],
+    "graph-export": ["--page", "page.html"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,10 @@ def words(verb: Verb[Any, Any], folder: Path) -> list[str]:
             continue
         said += [value] if placed else ["--" + name.rstrip("_").replace("_", "-"), value]
     for name in verb.needs:
-        said += [str(folder)] if name == verb.first else [f"--{name}", str(folder)]
+        if name == verb.first:
+            said.insert(1, str(folder))
+        else:
+            said += [f"--{name}", str(folder)]
     return said
 
 

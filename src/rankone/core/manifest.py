@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
@@ -92,10 +92,10 @@ def is_no_model(path: Path) -> bool:
 def _value(file: Path, key: str) -> str:
     """A string at the top of a JSON file; '' where there is none."""
     try:
-        values = json.loads(file.read_text("utf8"))
-    except (OSError, ValueError):
+        values: object = json.loads(file.read_text("utf8"))
+    except (OSError, ValueError, RecursionError):  # broken: its reader says how
         return ""
-    value = values.get(key) if isinstance(values, dict) else None
+    value = cast("dict[str, object]", values).get(key) if isinstance(values, dict) else None
     return value if isinstance(value, str) else ""
 
 

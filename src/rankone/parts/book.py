@@ -22,6 +22,10 @@ from rankone.parts.sources import SOURCES, make_parts
 class Named(Protocol):
     """Anything that finds parts by their names: a set of parts, a decomposition, a book."""
 
+    def names(self) -> list[str]:
+        """Names of the parts it lists."""
+        ...
+
     def locate(self, name: str) -> tuple[str, int]:
         """(site, column) of a part in the set that holds it."""
         ...

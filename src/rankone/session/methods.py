@@ -614,7 +614,7 @@ class Methods(Asking):
         benign: str,
         measured: str | Sequence[str] = (),
         attacks: str | Sequence[str] = (),
-        budgets: Sequence[Annotated] = (1, 16, 256, 4096),
+        budgets: Sequence[int] = (1, 16, 256, 4096),
         seeds: int = 3,
         steps: int = 100,
         lora_rate: float = 0.003,

@@ -11,6 +11,7 @@ from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.objective import Objective
 from rankone.models.sites import Site
+from rankone.parts.book import Named
 from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
 
@@ -28,7 +29,7 @@ class Target:
     """
 
     model: PreTrainedModel
-    parts: Parts
+    parts: Named
     single: str
     several: Sequence[str] = ()
     sharpened: Callable[[], Parts] | None = None

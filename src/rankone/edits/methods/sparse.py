@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rankone.edits.adapters import Method
 from rankone.edits.methods.kind import Kind, Target
 from rankone.edits.scales import FIRST_STEP, Scales
-from rankone.parts.parts import Parts
+from rankone.parts.book import Named
 
 PRICE = 0.01
 """Nats per unit of |α − 1|: a part that removes less by a unit of its scale is not turned."""
@@ -54,7 +54,7 @@ def _starts(target: Target) -> list[Method]:
 class _Inverted(Sparse):
     """Sparse scales of which one starts below 1, where the single scalar's first fit does."""
 
-    def __init__(self, parts: Parts, name: str, single: str) -> None:
+    def __init__(self, parts: Named, name: str, single: str) -> None:
         names = parts.names()
         super().__init__(parts, names, name)
         self._single = names.index(single)

@@ -55,8 +55,8 @@ class SurviveRequest(Request):
         default=(), description="domains to measure on; default all of the text"
     )
     attacks: Names = Field(default=(), description=f"of {', '.join(ALL)}; default all")
-    budgets: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)] = Field(
-        default=(1, 16, 256, 4096), description="tokens that attacks which train are given"
+    budgets: tuple[int, ...] = Field(
+        default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
     seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
     steps: int = Field(
@@ -77,6 +77,13 @@ class SurviveRequest(Request):
                     f"unknown attack '{name}'; there are {', '.join(ALL)}.{nearest(name, list(ALL))}"
                 )
         return names
+
+    @field_validator("budgets")
+    @classmethod
+    def _some(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if min(budgets) < 1:
+            raise ValueError("an attack that trains needs 1 token at least")
+        return budgets
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
