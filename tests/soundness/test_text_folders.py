@@ -83,7 +83,7 @@ REFUSED = {
     ),
     "no frame": (("a.txt.zst", b"not packed at all"), "cannot read text"),
     "a frame with rubbish behind": (("a.txt.zst", PACKED + b"rubbish, and more of it"), "cannot read text"),
-    "an empty packed file": (("a.txt.zst", b""), "holds no text: every file of it is empty"),
+    "an empty packed file": (("a.txt.zst", b""), "holds no text: .*every other file of it is empty"),
     "a row cut": (("a.jsonl", lines({"text": "a"}) + b'\n{"text": "b'), "line 2: no JSON"),
     "a row of null": (("a.jsonl", b"null"), "line 1: no JSON object"),
     "a row of a number": (("a.jsonl", b"3"), "line 1: no JSON object"),

@@ -35,7 +35,9 @@ class DirectoryCorpus:
             require_file(path)
             require_text_inside(path)
         if not any(path.stat().st_size for path in files):
-            raise RankOneError(f"'{root}' holds no text: every file of it is empty.")
+            raise RankOneError(
+                f"'{root}' holds no text: '{files[0].name}' and every other file of it is empty."
+            )
 
     def domains(self) -> list[str]:
         """Folder names that hold text."""
