@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import clustered
 from rankone.decomposition.evidence.records import Outline
@@ -18,10 +16,11 @@ from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
-from rankone.edits.gradients import scale_gradients
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
+from rankone.edits.ranking.asked import Asked, Sources
+from rankone.edits.ranking.gradient import by_gradient
 from rankone.edits.ranking.measured import Tried, measured
 from rankone.edits.requests import SharpenRequest
 from rankone.edits.scales import scale_edit
@@ -171,13 +170,10 @@ class Job:
     @cached_property
     def _steepest(self) -> list[str]:
         """By |∂CE/∂α| on the domain to forget less its mean on the other trained domains, on training text."""
-        forget = self.config.forget
-        others = [d for d in self.config.trained if d != forget]
-        text = self.workspace.text([forget, *others], "train", self.config.selection_tokens)
-        slopes = {d: scale_gradients(self.workspace, blocks).abs() for d, blocks in text.items()}
-        score = slopes[forget] - torch.stack([slopes[d] for d in others]).mean(0)
-        names = self.workspace.require_parts().names()
-        return [names[i] for i in score.topk(min(RANKED, len(names))).indices.tolist()]
+        forget, trained = self.config.forget, self.config.trained
+        asked = Asked(of=(forget,), against=tuple(d for d in trained if d != forget))
+        ranking = by_gradient(asked, Sources(lambda: self.workspace, trained, self.config.selection_tokens))
+        return [ranking.names[i] for i in ranking.order(RANKED)]
 
     def _moments(self, sites: Sequence[Site]) -> tuple[Moments, Moments]:
         """Moments of some sites on training text to forget, and the mean of those on the other trained domains."""
