@@ -6,7 +6,7 @@ result depend on all bits of what goes in. For one number in Python, and for ten
 
 from __future__ import annotations
 
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15
@@ -17,12 +17,22 @@ _WORD = (1 << 64) - 1
 
 def mixed(*numbers: int) -> int:
     """A 63-bit seed from small integers, all bits of which depend on all of them: hashed one after the other."""
+    return _state(*numbers) >> 1
+
+
+def _state(*numbers: int) -> int:
     state = 0
     for number in numbers:
         state = (state + number + GOLDEN) & _WORD
         for shift, factor in _STEPS:
             state = ((state ^ (state >> shift)) * factor) & _WORD
-    return state >> 1
+    return state
+
+
+def mixed_each(*numbers: int, last: Int[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """`mixed(*numbers, n)` of every n ≥ 0 in `last`, on its device."""
+    state = signed(_state(*numbers) + GOLDEN)
+    return shifted(finalised(last + state), 1)
 
 
 def finalised(numbers: Int[Tensor, " n"]) -> Int[Tensor, " n"]:

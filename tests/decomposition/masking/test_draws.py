@@ -14,41 +14,48 @@ from rankone.runtime.hashing import mixed
 
 CPU = torch.device("cpu")
 SHAPE = (5, 30, 4)
+either = pytest.mark.parametrize("hashed", [False, True])
 
 
-def drawn(rows, step=3, seed=0, index=0, routing="subset", sources="corners"):
-    draws = RowDraws(seed, CPU, step)
+def drawn(rows, step=3, seed=0, index=0, routing="subset", sources="corners", hashed=False):
+    draws = RowDraws(seed, CPU, step, hashed)
     return draw_pass(draws, rows, index, SHAPE, routing, sources)
 
 
 @pytest.mark.parametrize("routing", sorted(ROUTINGS))
 @pytest.mark.parametrize("sources", sorted(LEVELS))
-def test_rows_draw_the_same_in_any_grouping(routing, sources):
-    whole = drawn(range(6), routing=routing, sources=sources)
+@either
+def test_rows_draw_the_same_in_any_grouping(routing, sources, hashed):
+    whole = drawn(range(6), routing=routing, sources=sources, hashed=hashed)
     for first, stop in ((0, 2), (2, 3), (3, 6)):
-        part = drawn(range(first, stop), routing=routing, sources=sources)
+        part = drawn(range(first, stop), routing=routing, sources=sources, hashed=hashed)
         for ours, theirs in zip(part, whole, strict=True):
             assert (ours is None) == (theirs is None)
             assert ours is None or torch.equal(ours, theirs[first:stop])
 
 
-def test_no_two_rows_steps_seeds_or_passes_draw_the_same():
-    noises = [drawn(range(8)).noise.unbind(0)]
-    noises += [drawn(range(8), **{name: 7}).noise.unbind(0) for name in ("step", "seed", "index")]
+@either
+def test_no_two_rows_steps_seeds_or_passes_draw_the_same(hashed):
+    noises = [drawn(range(8), hashed=hashed).noise.unbind(0)]
+    noises += [
+        drawn(range(8), **{name: 7}, hashed=hashed).noise.unbind(0) for name in ("step", "seed", "index")
+    ]
     flat = [n.flatten().float() for group in noises for n in group]
     similar = torch.corrcoef(torch.stack(flat)) - torch.eye(len(flat))
     # 150 bytes each: chance correlations have a standard deviation of .08.
     assert similar.abs().max() < 0.5
 
 
-def test_purposes_are_apart():
-    draws = RowDraws(0, CPU)
+@either
+def test_purposes_are_apart(hashed):
+    draws = RowDraws(0, CPU, hashed=hashed)
     values = [draws.uniform(range(3), purpose, (1, 50)) for purpose in PURPOSES]
     assert len(torch.cat(values).unique()) > 0.99 * 3 * 50 * len(PURPOSES)
 
 
-def test_they_are_uniform():
-    found = drawn(range(400))
+@either
+def test_they_are_uniform(hashed):
+    found = drawn(range(400), hashed=hashed)
     assert found.noise.float().mean().item() == pytest.approx(127.5, abs=1.5)
     assert found.delta.mean().item() == pytest.approx(0.5, abs=0.02)
     # The first number of every row, where a weak seeding would show.

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from rankone.decomposition.masking.levels import LEVELS
+from rankone.decomposition.masking.numbers import Generated
 
 ROWS = 6000
 
 
 def drawn(name):
-    return LEVELS[name](ROWS, torch.Generator().manual_seed(0))
+    return LEVELS[name](Generated(torch.Generator().manual_seed(0), ROWS))
 
 
 def test_uniform_sources_have_no_level():
-    assert drawn("uniform") is None
+    assert LEVELS["uniform"] is None
 
 
 def test_binary_sources_are_one_half_the_time():

@@ -7,14 +7,19 @@ import itertools
 import pytest
 import torch
 
+from rankone.decomposition.masking.numbers import Generated
 from rankone.decomposition.masking.routing import ROUTINGS, uniform_k_subset
 
 SITES = 5
 
 
+def numbers(rows):
+    return Generated(torch.Generator().manual_seed(0), rows)
+
+
 @pytest.fixture(scope="module")
 def drawn():
-    return uniform_k_subset(100, 200, SITES, torch.Generator().manual_seed(0)).flatten(0, 1)
+    return uniform_k_subset(numbers(100), 200, SITES).flatten(0, 1)
 
 
 def close_to_uniform(counts):
@@ -24,7 +29,7 @@ def close_to_uniform(counts):
 
 
 def test_shape_and_type():
-    chosen = uniform_k_subset(3, 4, SITES, torch.Generator().manual_seed(0))
+    chosen = uniform_k_subset(numbers(3), 4, SITES)
     assert chosen.shape == (3, 4, SITES)
     assert chosen.dtype == torch.bool
 
@@ -59,27 +64,27 @@ def test_positions_are_drawn_one_by_one(drawn):
 
 
 def test_one_site_is_always_masked():
-    assert uniform_k_subset(4, 5, 1, torch.Generator().manual_seed(0)).all()
+    assert uniform_k_subset(numbers(4), 5, 1).all()
 
 
 def test_the_generator_decides():
-    first, again = (uniform_k_subset(4, 5, 6, torch.Generator().manual_seed(7)) for _ in range(2))
+    first, again = (uniform_k_subset(numbers(4), 5, 6) for _ in range(2))
     assert torch.equal(first, again)
 
 
 def test_all_masks_every_site():
-    assert ROUTINGS["all"](3, 4, SITES, torch.Generator().manual_seed(0)).all()
+    assert ROUTINGS["all"](numbers(3), 4, SITES).all()
 
 
 def test_mixed_is_all_or_a_subset_by_row():
-    chosen = ROUTINGS["mixed"](400, 6, SITES, torch.Generator().manual_seed(0))
+    chosen = ROUTINGS["mixed"](numbers(400), 6, SITES)
     whole = chosen.flatten(1).all(1)
     assert 150 <= whole.sum() <= 250
     assert close_to_uniform(torch.bincount(chosen[~whole].flatten(0, 1).sum(1))[1:].tolist())
 
 
 def test_layerwise_is_one_uniform_site_per_row():
-    chosen = ROUTINGS["layerwise"](2000, 3, SITES, torch.Generator().manual_seed(0))
+    chosen = ROUTINGS["layerwise"](numbers(2000), 3, SITES)
     assert (chosen.sum(-1) == 1).all()
     assert (chosen == chosen[:, :1]).all()
     assert close_to_uniform(chosen[:, 0].sum(0).tolist())

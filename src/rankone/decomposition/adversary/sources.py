@@ -123,11 +123,8 @@ class Adversary(ABC):
         """A new training step with these draws: with pools, every slot draws one of its K sources."""
         self.draws, self._ascents = draws, 0
         if self.pool > 1:
-            device = self.draws.device
-            drawn = self.draws.each(
-                self._slots, "pool", lambda g: torch.randint(self.pool, (1,), generator=g, device=device)
-            )
-            self.slots = self._owner * self.pool + drawn
+            drawn = self.draws.each(self._slots, "pool", lambda numbers: numbers.integers(0, self.pool, 1))
+            self.slots = self._owner * self.pool + drawn.flatten()
 
     @abstractmethod
     def ascend(

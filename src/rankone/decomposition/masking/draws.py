@@ -6,7 +6,7 @@ cut off before; two processes, which take different rows, never draw the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,44 +14,40 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from rankone.decomposition.masking.levels import LEVELS
-from rankone.decomposition.masking.masks import draw_noise
+from rankone.decomposition.masking.numbers import Generated, Hashed, Numbers
 from rankone.decomposition.masking.routing import ROUTINGS
-from rankone.runtime.hashing import mixed
+from rankone.runtime.hashing import mixed, mixed_each
 
 PURPOSES = ("start", "coin", "noise", "level", "delta", "route", "pool", "fresh", "chance", "renewal")
 
 
 class RowDraws:
-    """The draws of one step, from a generator that is seeded anew for every row; those before the first are of step −1."""
+    """The draws of one step, each row's from a seed of its own; those before the first step are of step −1.
 
-    def __init__(self, seed: int, device: torch.device, step: int = -1) -> None:
+    hashed: by numbers.Hashed, all rows at once; unless given, on every device but the CPU.
+    """
+
+    def __init__(self, seed: int, device: torch.device, step: int = -1, hashed: bool | None = None) -> None:
         self.seed, self.device, self.step = seed, device, step
+        self.hashed = device.type != "cpu" if hashed is None else hashed
         self._generator = torch.Generator(device=device)
 
     def at(self, step: int) -> RowDraws:
         """The draws of that step."""
-        return RowDraws(self.seed, self.device, step)
+        return RowDraws(self.seed, self.device, step, self.hashed)
 
-    def generators(self, rows: Iterable[int], purpose: str, index: int = 0) -> Iterator[torch.Generator]:
-        """A generator for each row, to be used before the next is asked for. `index` counts draws of one purpose."""
-        for row in rows:
-            seed = mixed(self.seed, self.step + 1, PURPOSES.index(purpose), index, row)
-            yield self._generator.manual_seed(seed)
+    def each(self, rows: range, purpose: str, draw: Callable[[Numbers], Tensor], index: int = 0) -> Tensor:
+        """What `draw` makes of the numbers of every row, rows first. `index` counts draws of one purpose."""
+        about = self.seed, self.step + 1, PURPOSES.index(purpose), index
+        if not self.hashed:
+            drawn = [draw(Generated(self._generator.manual_seed(mixed(*about, row)))) for row in rows]
+            return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+        numbers = torch.arange(rows.start, rows.stop, rows.step, device=self.device)
+        return draw(Hashed(mixed_each(*about, last=numbers)))
 
-    def each(
-        self,
-        rows: Iterable[int],
-        purpose: str,
-        draw: Callable[[torch.Generator], Tensor],
-        index: int = 0,
-    ) -> Tensor:
-        """What `draw` gives for every row, joined along the first axis."""
-        drawn = [draw(generator) for generator in self.generators(rows, purpose, index)]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
-
-    def uniform(self, rows: Iterable[int], purpose: str, shape: tuple[int, ...], index: int = 0) -> Tensor:
-        """Uniform numbers in [0, 1), `shape` for every row, joined along the first axis."""
-        return self.each(rows, purpose, lambda g: torch.rand(shape, generator=g, device=self.device), index)
+    def uniform(self, rows: range, purpose: str, shape: tuple[int, ...], index: int = 0) -> Tensor:
+        """Uniform numbers in [0, 1), `shape` for every row, joined along its first axis."""
+        return self.each(rows, purpose, lambda numbers: numbers.uniform(*shape), index).flatten(0, 1)
 
 
 class PassDraws(NamedTuple):
@@ -73,11 +69,10 @@ def draw_pass(
 ) -> PassDraws:
     """The draws of a step's pass number `index` for `rows` of the global batch; `shape` is (T, ΣC, sites)."""
     length, total, sites = shape
-    levels = [LEVELS[sources](1, g) for g in draws.generators(rows, "level", index)]
-    known = [level for level in levels if level is not None]
+    level = LEVELS[sources]
     return PassDraws(
-        draws.each(rows, "noise", lambda g: draw_noise((1, length, total), g), index),
-        torch.cat(known) if known else None,
+        draws.each(rows, "noise", lambda numbers: numbers.bytes(length, total), index),
+        None if level is None else draws.each(rows, "level", level, index),
         draws.uniform(rows, "delta", (1, length, sites), index),
-        draws.each(rows, "route", lambda g: ROUTINGS[routing](1, length, sites, g), index),
+        draws.each(rows, "route", lambda numbers: ROUTINGS[routing](numbers, length, sites), index),
     )

@@ -13,22 +13,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-def _uniform(batch: int, generator: torch.Generator) -> None:
-    del batch, generator
+from rankone.decomposition.masking.numbers import Numbers
 
 
-def _binary(batch: int, generator: torch.Generator) -> Tensor:
-    return torch.full((batch, 1, 1), 0.5, device=generator.device)
+def _binary(numbers: Numbers) -> Tensor:
+    return torch.full((numbers.rows, 1, 1), 0.5, device=numbers.device)
 
 
-def _corners(batch: int, generator: torch.Generator) -> Tensor:
-    return (torch.rand(batch, 1, 1, generator=generator, device=generator.device) * 1.5 - 0.25).clamp(0, 1)
+def _corners(numbers: Numbers) -> Tensor:
+    return (numbers.uniform(1, 1) * 1.5 - 0.25).clamp(0, 1)
 
 
-# By name: the level [B, 1, 1] of every row, or None where sources are uniform.
-LEVELS: dict[str, Callable[[int, torch.Generator], Float[Tensor, "b 1 1"] | None]] = {
-    "uniform": _uniform,
+# By name: what draws the level of every row; None where sources are uniform.
+LEVELS: dict[str, Callable[[Numbers], Float[Tensor, "b 1 1"]] | None] = {
+    "uniform": None,
     "binary": _binary,
     "corners": _corners,
 }

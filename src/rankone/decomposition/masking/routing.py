@@ -14,39 +14,34 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from rankone.decomposition.masking.numbers import Numbers
 
-def uniform_k_subset(
-    batch: int, length: int, sites: int, generator: torch.Generator
-) -> Bool[Tensor, "b t sites"]:
+
+def uniform_k_subset(numbers: Numbers, length: int, sites: int) -> Bool[Tensor, "b t sites"]:
     """Per position k ~ Uniform{1..sites}, then a uniformly random k-subset."""
-    device = generator.device
-    k = torch.randint(1, sites + 1, (batch, length, 1), generator=generator, device=device)
-    ranks = torch.rand(batch, length, sites, generator=generator, device=device).argsort(-1).argsort(-1)
+    k = numbers.integers(1, sites + 1, length, 1)
+    ranks = numbers.uniform(length, sites).argsort(-1).argsort(-1)
     return ranks < k
 
 
-def all_sites(batch: int, length: int, sites: int, generator: torch.Generator) -> Bool[Tensor, "b t sites"]:
+def all_sites(numbers: Numbers, length: int, sites: int) -> Bool[Tensor, "b t sites"]:
     """Every site at every position."""
-    return torch.ones(batch, length, sites, dtype=torch.bool, device=generator.device)
+    return torch.ones(numbers.rows, length, sites, dtype=torch.bool, device=numbers.device)
 
 
-def all_or_subset(
-    batch: int, length: int, sites: int, generator: torch.Generator
-) -> Bool[Tensor, "b t sites"]:
+def all_or_subset(numbers: Numbers, length: int, sites: int) -> Bool[Tensor, "b t sites"]:
     """Per row, by a fair coin, every site or a random subset at each position."""
-    chosen = uniform_k_subset(batch, length, sites, generator)
-    coin = torch.rand(batch, 1, 1, generator=generator, device=generator.device)
-    return (coin < 0.5) | chosen
+    chosen = uniform_k_subset(numbers, length, sites)
+    return (numbers.uniform(1, 1) < 0.5) | chosen
 
 
-def one_site(batch: int, length: int, sites: int, generator: torch.Generator) -> Bool[Tensor, "b t sites"]:
+def one_site(numbers: Numbers, length: int, sites: int) -> Bool[Tensor, "b t sites"]:
     """Per row one uniformly random site, at every position."""
-    device = generator.device
-    chosen = torch.randint(sites, (batch, 1, 1), generator=generator, device=device)
-    return (torch.arange(sites, device=device) == chosen).expand(batch, length, sites)
+    chosen = numbers.integers(0, sites, 1, 1)
+    return (torch.arange(sites, device=numbers.device) == chosen).expand(-1, length, -1)
 
 
-ROUTINGS: dict[str, Callable[[int, int, int, torch.Generator], Bool[Tensor, "b t sites"]]] = {
+ROUTINGS: dict[str, Callable[[Numbers, int, int], Bool[Tensor, "b t sites"]]] = {
     "subset": uniform_k_subset,
     "all": all_sites,
     "mixed": all_or_subset,
