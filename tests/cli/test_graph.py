@@ -44,7 +44,9 @@ def test_two_words_are_one_command(graph, pair):
     said = shown(rankone("graph", "verify", graph[0], *opened, "--removed", 4))
     assert "edges backwards in time or depth" in said
     done = rankone("graph-intervene", graph[0], *opened, "--keep", "all", "--json")
-    assert {row["masks"] for row in json.loads(done.out)["kept"]} >= {"binary", "adversarial"}
+    kept = json.loads(done.out)
+    assert {row["masks"] for row in kept["kept"]} >= {"binary", "adversarial"}
+    assert kept["target"] == json.loads((graph[0] / "graph.json").read_text("utf8"))["outputs"][0]["text"]
 
 
 def test_a_change_beside_what_was_foretold(graph, pair):

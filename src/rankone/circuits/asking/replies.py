@@ -138,13 +138,14 @@ class Likely(Reply):
 
 
 class GraphInterveneReply(Reply):
-    """What a graph foretold of a change, beside what happened; or what the model says with some nodes alone."""
+    """What a graph foretold of a change, beside what happened; or what the model says with some nodes alone: p of `target`."""
 
     graph: Path
     places: tuple[str, ...]
     outcomes: tuple[Outcome, ...] = ()
     likely: tuple[Likely, ...] = ()
     kept: tuple[MaskedRow, ...] = ()
+    target: str | None = None
     before: str | None = None
     after: str | None = None
     edit: str | None = None
@@ -153,7 +154,7 @@ class GraphInterveneReply(Reply):
     def tables(self) -> Sequence[Table]:
         """Foretold beside happened and the likeliest tokens; or the rows under masks."""
         if self.kept:
-            return (masked_table(self.kept, self.places[0]),)
+            return (masked_table(self.kept, self.target or ""),)
         columns = [
             Column("output", key=True),
             Column("was", "+.3f", priority=2),

@@ -101,7 +101,10 @@ def _kept(
     if "all" not in request.keep:
         nodes = sorted({i for name in request.keep for i in nodes_at(saved, Place.of(name))})
     rows = kept_rows(saved, opening.model, parts, nodes, request.seed)
-    return GraphInterveneReply(graph=request.graph, places=request.keep, kept=tuple(rows), trust=said)
+    target = saved.record.outputs[0].text
+    return GraphInterveneReply(
+        graph=request.graph, places=request.keep, kept=tuple(rows), target=target, trust=said
+    )
 
 
 def _changed(
