@@ -53,6 +53,13 @@ def test_the_graph_foretells_what_one_small_change_does(case):
     assert sum(r.after for r in likely(before, after, case.words)) <= 1.0
 
 
+def test_likely_tokens_are_spelled_by_their_bytes(case):
+    (byte, _) = case.words("é", add_special_tokens=False)["input_ids"]
+    logits = torch.zeros(2, 300)
+    logits[0, byte] = 30.0
+    assert likely(logits[0], logits[1], case.words)[0].token == "<0xC3>"
+
+
 def test_a_part_everywhere_is_the_weight_and_goes_on_in_what_is_generated(case):
     graph, ids = case.made.graph, torch.tensor(case.made.graph.record.ids)
     name = graph.part(graph.chosen[-1])

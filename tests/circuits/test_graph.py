@@ -98,6 +98,20 @@ def test_targets_are_tokens_and_contrasts():
     assert [a.token for a in likeliest(logits, words)] == [7, 9]
 
 
+def test_a_byte_that_is_no_character_is_spelled_as_one(case):
+    """Half of an é: neither a graph's tokens nor its aims, nor what a refusal offers, show a replacement character."""
+    words = case.words
+    first, second = words("é", add_special_tokens=False)["input_ids"]
+    logits = torch.zeros(300)
+    logits[first] = 30.0
+    assert [a.text for a in likeliest(logits, words)] == ['"<0xC3>"']
+    with pytest.raises(RankOneError, match=r"it is 2 tokens here \(<0xC3> \| <0xA9>\)"):
+        parsed("é", words)
+    made = make_graph(case.model, words, case.parts, "é", GraphConfig(nodes="strongest", per_site=1))
+    assert made.graph.record.tokens[-2:] == ("<0xC3>", "<0xA9>")
+    assert made.graph.record.ids[-2:] == (first, second)
+
+
 def test_a_site_without_a_chosen_part_is_no_target(case):
     model, parts = case.model, case.parts
     config = GraphConfig(nodes="named", names=("h.1.mlp.down_proj:0", "h.0.mlp.c_fc:1"), random_graphs=0)

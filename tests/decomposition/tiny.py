@@ -106,3 +106,9 @@ def numbered(model, indices):
     widths = [v.shape[0] for v, _ in factors.values()]
     importance = SharedTransformer(config, widths, [v.shape[1] for v, _ in factors.values()])
     return Decomposition(factors, importance, numbers).eval().requires_grad_(False)
+
+
+def run_steps(built, steps):
+    """Metrics of the first steps."""
+    with built.model:
+        return [built.step(i) for i in range(steps)]

@@ -102,6 +102,8 @@ def test_a_text_is_looked_into(served: Served):
         assert all(0.01 < part["importance"] <= 1 for part in token["top"])
     named = [part["part"] for token in view["tokens"] for part in token["top"]]
     assert "h.0.attn.o_proj:55" not in named  # importance 1 here, and at almost every token of any text
+    spelled = [token["text"] for token in served.json("/api/prompt", {"text": "ж", "top": 1})["tokens"]]
+    assert spelled[-2:] == ["<0xD0>", "<0xB6>"]
     status, _, said = served.ask("/api/prompt", {"text": "das Haus " * 1800})
     assert (status, "tokens" in json.loads(said)["error"]) == (400, True)
 

@@ -27,6 +27,7 @@ from rankone.models.context import context_length
 from rankone.parts.parts import Parts
 from rankone.parts.target import target_entry
 from rankone.runtime.progress import log, meter
+from rankone.text.vocabulary import spelling
 
 # How far sums may be off, of what flows in, where a saved graph is drawn again on another machine.
 SAME = 1e-3
@@ -89,7 +90,7 @@ def make_graph(
     record = GraphRecord(
         prompt=prompt,
         ids=tuple(ids.tolist()),
-        tokens=tuple(str(tokenizer.decode([i])) for i in ids.tolist()),
+        tokens=tuple(spelling(tokenizer, i) for i in ids.tolist()),
         model=str(model.name_or_path).rstrip("/").rpartition("/")[2],
         weights=_weights(model, parts),
         origin=parts.origin,

@@ -19,6 +19,7 @@ from rankone.circuits.records import RULES, MaskedRow, Rule
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
 from rankone.parts.book import Named
+from rankone.text.vocabulary import spelling
 
 LIKELY = 6
 
@@ -115,7 +116,7 @@ def likely(
     chances = torch.stack([before.softmax(-1), after.softmax(-1)])
     best = chances.amax(0).topk(min(LIKELY, chances.shape[1])).indices.tolist()
     return [
-        Likely(token=str(tokenizer.decode([i])), before=float(chances[0, i]), after=float(chances[1, i]))
+        Likely(token=spelling(tokenizer, i), before=float(chances[0, i]), after=float(chances[1, i]))
         for i in best
     ]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.text.vocabulary import spelled, spelling
 
 COVERED, AT_MOST = 0.95, 10
 _TERM = re.compile(r'\s*([+-]?)\s*"([^"]*)"')
@@ -64,8 +65,8 @@ def token_id(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
     ids: list[int] = list(tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore
     if len(ids) == 1:
         return ids[0]
-    pieces = [str(tokenizer.decode([i])) for i in ids]
-    known = [str(tokenizer.decode([i])) for i in range(len(tokenizer))]
+    pieces = [spelling(tokenizer, i) for i in ids]
+    known = spelled(tokenizer)
     spaced = f" {text.lstrip()}"
     offered = nearest(spaced, known) or nearest(text, known)
     said = f"it is {len(ids)} tokens here ({' | '.join(pieces)})" if ids else "it is empty"
@@ -84,7 +85,7 @@ def likeliest(logits: Float[Tensor, " vocab"], tokenizer: PreTrainedTokenizerBas
 
 def token_aim(token: int, tokenizer: PreTrainedTokenizerBase) -> Aim:
     """The logit of one token."""
-    return Aim(((token, 1.0),), f'"{tokenizer.decode([token])}"')
+    return Aim(((token, 1.0),), f'"{spelling(tokenizer, token)}"')
 
 
 def aims_of(

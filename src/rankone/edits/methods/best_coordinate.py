@@ -12,8 +12,6 @@ from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.methods.kind import Kind, Target
 from rankone.edits.scales import both_signs
-from rankone.models.anatomy import in_attention, is_output
-from rankone.models.sites import find_sites
 from rankone.parts.parts import Parts
 from rankone.parts.sources import make_parts
 
@@ -27,11 +25,7 @@ def answering(target: Target, origin: str, share_floor: float = 0.01) -> Parts:
     origin: neuron or channel. A coordinate that hardly ever moves has a large ratio by chance: `share_floor` of its site's
     mean square over other text is added below.
     """
-    sites = [
-        site
-        for site in find_sites(target.model, ["*"])
-        if is_output(site.name) and in_attention(site.name) == (origin == "channel")
-    ]
+    sites = target.outputs(attention=origin == "channel")
     wanted, others = target.require_moments(sites, f"best_{origin}")
     ratios = []
     for site in sites:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from rankone.edits.adapters import Method
 from rankone.edits.methods.kind import Kind, Target
 from rankone.edits.scales import Scales, both_signs
-from rankone.models.anatomy import is_output
-from rankone.models.sites import find_sites, site_named
+from rankone.models.sites import site_named
 from rankone.parts.parts import Parts
 from rankone.parts.sources import make_parts, source_named
 
@@ -35,7 +34,7 @@ def _kind(source: str, title: str, slot: int) -> Kind:
 
 def _ablated(target: Target) -> list[Method]:
     """The difference of mean outputs taken out of everything that writes to the residual stream."""
-    sites = [site for site in find_sites(target.model, ["*"]) if is_output(site.name)]
+    sites = target.outputs()
     wanted, others = target.require_moments(sites, "means_ablated")
     parts = make_parts("means", sites, "forget", wanted, others)
     return [Scales(parts, parts.names(), "means_ablated", 0.0)]

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.objective import Objective
-from rankone.models.sites import Site
+from rankone.models.anatomy import in_attention, is_output
+from rankone.models.sites import Site, find_sites
 from rankone.parts.book import Named
 from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
@@ -39,6 +40,11 @@ class Target:
     steepest: Callable[[], Sequence[str]] = tuple
     component: Callable[[], Sequence[str]] = tuple
     best_of: Callable[[Parts], str] | None = None
+
+    def outputs(self, attention: bool | None = None) -> list[Site]:
+        """The sites that write to the residual stream: of attention alone, of MLPs alone, or (None) both."""
+        sites = [site for site in find_sites(self.model, ["*"]) if is_output(site.name)]
+        return [site for site in sites if attention is None or in_attention(site.name) == attention]
 
     def require_moments(self, sites: Sequence[Site], method: str) -> tuple[Moments, Moments]:
         """The moments of some sites; RankOneError, naming the method, where there is no text."""

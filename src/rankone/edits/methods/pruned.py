@@ -11,8 +11,6 @@ import torch
 from rankone.edits.adapters import Method
 from rankone.edits.methods.kind import Kind, Target
 from rankone.edits.scales import Scales
-from rankone.models.anatomy import in_attention, is_output
-from rankone.models.sites import find_sites
 from rankone.parts.book import Book
 
 SHARE = 0.02
@@ -21,7 +19,7 @@ SHARE = 0.02
 
 def selective(target: Target, share: float = SHARE) -> list[str]:
     """Names of the neurons with the largest ratio of activation, in all MLPs, the largest first."""
-    sites = [s for s in find_sites(target.model, ["*"]) if is_output(s.name) and not in_attention(s.name)]
+    sites = target.outputs(attention=False)
     wanted, others = target.require_moments(sites, "pruned")
     ratios = torch.cat(
         [

@@ -23,7 +23,7 @@ from rankone.studio.columns import SHIPPED, read_columns
 from rankone.studio.requests import PromptRequest
 from rankone.text.blocks import encode
 from rankone.text.openers import opener_id
-from rankone.text.vocabulary import with_neighbours
+from rankone.text.vocabulary import spelling, with_neighbours
 
 # Longest text that is looked into, in tokens; examples, tokens and characters of foreign text on a part's page.
 MAX_TOKENS, EXAMPLES, TOKENS, CHARACTERS, NEIGHBOURS = 2048, 20, 15, 2000, 8
@@ -82,7 +82,7 @@ def look_into(
             if value > request.threshold
         ]
         views.append(
-            TokenView(text=visible(tokenizer.decode([token])), sums=tuple(site_sums), top=tuple(top))
+            TokenView(text=visible(spelling(tokenizer, token)), sums=tuple(site_sums), top=tuple(top))
         )
     return PromptView(sites=tuple(decomposition.sites), tokens=tuple(views))
 

@@ -41,7 +41,7 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     rows, explained = (
         (_over_text(opening, request, maps), None)
         if request.prompt is None
-        else _on_prompt(opening, request, first, maps)
+        else _on_prompt(opening, request, row, first, maps)
     )
     reply = QkReply(
         layer=request.layer,
@@ -85,20 +85,22 @@ def _over_text(opening: Opening, request: QkRequest, maps: Attended) -> list[QkR
     ]
 
 
-def _on_prompt(opening: Opening, request: QkRequest, first: Cut, maps: Attended) -> tuple[list[QkRow], float]:
+def _on_prompt(
+    opening: Opening, request: QkRequest, ids: Tensor, first: Cut, maps: Attended
+) -> tuple[list[QkRow], float]:
     from rankone.circuits.qk import contrasted, scored, strongest_pairs
+    from rankone.text.vocabulary import spelling
 
     parts = opening.decomposition
     said = scored(first, maps, parts)
     pairs = contrasted(said.pairs)
-    tokens = opening.tokenizer(request.prompt)["input_ids"]
     rows = [
         QkRow(
             query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
             key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
             head_number=head,
             where=position,
-            token=str(opening.tokenizer.decode([tokens[position]])),  # pyright: ignore[reportUnknownMemberType]
+            token=spelling(opening.tokenizer, int(ids[position])),
             value=float(pairs[head, position, q, k]),
         )
         for head, position, q, k in strongest_pairs(pairs, request.top)
