@@ -16,7 +16,7 @@ import pytest
 import yaml
 from tests.decomposition import published
 from tests.helpers import simple_mlp
-from tests.integrations.test_lm_eval import TASK
+from tests.integrations.letters import TASK
 from tests.labels.server import ok, serving
 from tests.sharing.fake_hub import TOKEN, FakeHub, Repository
 from tests.test_docs import ROOT

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from tests.integrations.letters import TASK
 from tests.tiny import rankone, write_pair
 
 from rankone.edits.scales import scale_edit
@@ -13,22 +14,6 @@ from rankone.models.loading import load_model
 from rankone.parts.book import Book
 
 pytest.importorskip("lm_eval")
-
-TASK = """
-task: letters
-dataset_path: json
-dataset_kwargs:
-  data_files:
-    test: {data}
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{{{question}}}}"
-doc_to_target: answer
-doc_to_choice: "{{{{choices}}}}"
-metric_list:
-  - metric: acc
-  - metric: brier_score
-"""
 
 
 @pytest.fixture
