@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.answers.test_sideeffects import FINE, LOOP, effect
 
-from rankone.answers.openers import OpenerReply, OpenerTrial
 from rankone.answers.page import side_effects_page
 from rankone.answers.sideeffects import SideEffects
-from rankone.answers.tables import answers_table, openers_table, shares_table
+from rankone.answers.tables import answers_table, shares_table
 from rankone.render.tables import Table
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e " + FINE
@@ -59,15 +58,3 @@ def test_a_page_is_inert_and_shows_what_went_wrong(found):
     assert "None." in sound
     assert "domains-table" not in sound
     assert 'id="asked"' not in sound
-
-
-def test_openers():
-    trials = tuple(
-        OpenerTrial(opener=o, cross_entropy={"en": v, "de": v + 1}) for o, v in (("<s>", 3.0), ("", 4.0))
-    )
-    table = openers_table(
-        OpenerReply(trials=trials, used="<s>", why="the tokenizer's BOS", best="<s>", advice="")
-    )
-    assert table.rows == (("<s>", 3.0, 4.0, 3.5), ("none", 4.0, 5.0, 4.5))
-    assert table.strong == {0}
-    assert table.caption == "In use: <s> (the tokenizer's BOS)."

@@ -9,7 +9,7 @@ from tests.helpers import simple_mlp
 from tests.models.families import FAMILIES
 
 from rankone.circuits.attribution.cut import cut
-from rankone.circuits.qk import attended, contrasted, head_loadings, scored, static_table, strongest_pairs
+from rankone.circuits.qk import attended, contrasted, scored, static_table, strongest_pairs
 from rankone.core.errors import RankOneError
 from rankone.models.simple_mlp import rotary_tables, rotate
 from rankone.models.sites import find_sites
@@ -81,7 +81,5 @@ def test_a_layer_that_is_not_there():
         attended(cut(simple_mlp(), token_rows(1, 4)[0], "frozen"), 2)
 
 
-def test_loadings_are_shares_and_pairs_come_largest_first():
-    maps = torch.eye(4).view(2, 2, 4)
-    assert head_loadings(torch.tensor([[3.0, 0, 0, 4]]), maps)[0].tolist() == pytest.approx([9 / 25, 16 / 25])
+def test_pairs_come_largest_first():
     assert strongest_pairs(torch.tensor([[1.0, -5], [2, 0]]), 2) == [(0, 1), (1, 0)]

@@ -39,6 +39,12 @@ class Tower(nn.Module):
         return self.h[0](x)
 
 
+def test_an_edit_is_itself_alone_and_can_be_a_key():
+    edit = one_edit()
+    assert {edit: 1}[edit] == 1
+    assert edit != edit.scale(1.0)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 4), st.integers(0, 2**32))
 def test_edited_map_is_the_sum_of_both_maps(d_in, d_out, rank, seed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -45,6 +46,12 @@ def test_only_valid_tokens_are_scored_and_the_first_never():
     valid = torch.tensor([[True, False, True]])
     assert next_token_losses(LOGITS, IDS, valid).tolist() == [pytest.approx([0.0, 0.0, math.log(2)])]
     assert valid.tolist() == [[True, False, True]], "what was given is as it was"
+
+
+def test_losses_are_not_changed_once_measured():
+    measured = PassageLosses(torch.tensor([1.0]), torch.tensor([2]))
+    with pytest.raises(FrozenInstanceError):
+        measured.sums = torch.tensor([0.0])
 
 
 def test_gradients_reach_the_logits_that_predict():

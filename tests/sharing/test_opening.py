@@ -42,6 +42,7 @@ def test_a_verb_reads_what_is_on_the_hub(hub):
 def test_an_edit_goes_and_comes_by_its_class(hub):
     edit = LowRankEdit.from_pretrained(GOLDEN / "edit")
     sent = edit.push_to_hub("me/edit")
+    assert hub.repositories["me/edit"].private
     back = LowRankEdit.from_pretrained(f"me/edit@{sent.commit}")
     assert {s: [tensor_hash(t) for t in f] for s, f in back.factors.items()} == {
         s: [tensor_hash(t) for t in f] for s, f in edit.factors.items()

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from tests.decomposition.tiny import decomposed, recipe, target, token_rows
@@ -68,12 +69,11 @@ def steps(model, **changes):
 
 def whole_run(folder):
     """Decompose, killed once; then the dead folded, the evidence and the artefact."""
-    run.evidence_text = partial(run.evidence_text, tokens=40)
-    run.account_on = partial(run.account_on, ladder=(1, 2))
     subject = Subject(target(vocab_size=VOCAB).to("cuda"), small_tokenizer(), BuiltinCorpus())
     given = recipe(steps=4, context=16), subject, folder / "run", folder / "out"
-    assert run.decompose(*given, stop_after=2) is None
-    assert run.decompose(*given) == folder / "out"
+    with patch.object(run, "evidence_text", partial(run.evidence_text, tokens=40)):
+        assert run.decompose(*given, ladder=(1, 2), stop_after=2) is None
+        assert run.decompose(*given, ladder=(1, 2)) == folder / "out"
 
 
 def rows(model, count=3, length=12):

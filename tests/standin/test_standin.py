@@ -54,4 +54,4 @@ def outcomes(tmp_path_factory):
 
 @pytest.mark.parametrize("job", NAMES)
 def test_a_job_stays_on_its_device(outcomes, job):
-    assert outcomes.get(job) == "ok", outcomes["all"]
+    assert outcomes.get(job) == "ok", (outcomes.get(job), outcomes["all"])

@@ -28,7 +28,7 @@ JOB = {
     "evaluated": ["de", "en", "code"],
     "seeds": 1,
     "fit": {"steps": 2},
-    "selection_tokens": 200,
+    "selection_tokens": 800,
     "candidates": 2,
     "pick_tokens": 30,
     "retain_tokens": 60,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.text.about import about_domain, about_passages, languages_with_about
+from rankone.text.about import about_domain, about_passages
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,8 +24,7 @@ def test_every_split_has_passages_about_the_country(language, words):
     assert sum(any(word in p for word in words) for p in together) >= 8
 
 
-def test_languages_and_names():
-    assert languages_with_about() == ["de", "fr"]
+def test_names_and_what_there_is_not():
     assert about_domain("fr") == "about-fr"
     assert about_passages("es", "train") == []
     with pytest.raises(RankOneError, match="unknown split"):

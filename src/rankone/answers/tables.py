@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rankone.answers.openers import OpenerReply
 from rankone.answers.sideeffects import SideEffects
 from rankone.core.escaping import clipped
 from rankone.render.columns import Column
@@ -56,17 +55,3 @@ def answers_table(reply: SideEffects, only_new: bool = True) -> Table:
         for e in effects
     ]
     return Table.of("Answers that the edit made degenerate" if only_new else "Answers", columns, rows)
-
-
-def openers_table(reply: OpenerReply) -> Table:
-    """Cross-entropy by domain after each opener, nats per token; the one to use stands out."""
-    domains = list(reply.trials[0].cross_entropy)
-    rows = [(t.opener or "none", *t.cross_entropy.values(), t.mean) for t in reply.trials]
-    columns = [
-        Column("opener", key=True),
-        *(Column(d, ".3f") for d in domains),
-        Column("mean", ".3f", priority=2),
-    ]
-    strong = [i for i, t in enumerate(reply.trials) if t.opener == reply.best]
-    caption = f"In use: {reply.used or 'none'} ({reply.why}). {reply.advice}".strip()
-    return Table.of("Openers of plain text", columns, rows, caption, strong=strong)

@@ -157,12 +157,6 @@ def contrasted(pairs: Float[Tensor, "heads t cq ck"]) -> Float[Tensor, "heads t 
     return pairs - pairs.mean(1, keepdim=True)
 
 
-def head_loadings(u: Float[Tensor, "c out"], maps: Float[Tensor, "heads d out"]) -> Float[Tensor, "c heads"]:
-    """Share of a part's write that goes to each head, by its square."""
-    size = torch.einsum("hdo,co->chd", maps, u).square().sum(-1)
-    return size / size.sum(1, keepdim=True).clamp_min(1e-30)
-
-
 def strongest_pairs(values: Tensor, count: int) -> list[tuple[int, ...]]:
     """Indices of the largest absolute values, largest first."""
     best: Int[Tensor, " n"] = values.abs().flatten().topk(min(count, values.numel())).indices

@@ -176,11 +176,12 @@ class DecomposedModel:
 
         outputs: where the output [B, T, d_out] of every site is left, by site.
         """
-        masks = mask.split(self.decomposition.counts, dim=-1) if isinstance(mask, Tensor) else mask
+        masks: Sequence[Tensor | MaskParts] = (
+            _split(mask, self.decomposition.counts) if isinstance(mask, Tensor) else mask
+        )
         nothing = [None] * len(masks)
-        # `split`, not slices: the backward of each slice would fill a gradient of the whole.
-        deltas = nothing if delta is None else delta.split(1, dim=-1)
-        routes = nothing if route is None else route.split(1, dim=-1)
+        deltas = nothing if delta is None else _split(delta, 1)
+        routes = nothing if route is None else _split(route, 1)
         by_site = {
             site: SiteMask(*of_site)
             for site, of_site in zip(
@@ -189,6 +190,11 @@ class DecomposedModel:
         }
         with self.in_force.put(Masking(tuple(ids.shape[:2]), by_site, outputs=outputs)):
             return self._prefix.late(ids, lambda: output_of(self.target, ids))
+
+
+def _split(whole: Tensor, sizes: int | list[int]) -> tuple[Tensor, ...]:
+    """Parts along the last dimension; not slices, since the backward of each would fill a gradient of the whole."""
+    return whole.split(sizes, dim=-1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def save_decomposition(

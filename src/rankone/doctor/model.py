@@ -11,15 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.doctor.finding import Finding, note, ok, refused
-from rankone.metrics.cross_entropy import text_losses
+from rankone.doctor.openers import opener_losses
 from rankone.models.anatomy import bends_logits, fused_note
-from rankone.models.context import context_length, usual_context
+from rankone.models.context import context_length
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sites import find_sites, left_out, shares_memory
 from rankone.models.soundness import require_fitting
 from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener, candidates, opener
-from rankone.text.passages import domain_blocks
 
 TOKENS = 240
 # Nats per token from which another opener is worth a word; plain text of a few hundred tokens tells no less.
@@ -116,7 +115,7 @@ def _opener(
     """The opener that is used, beside the others, by cross-entropy on a little text."""
     try:
         used, tried = opener(tokenizer), candidates(tokenizer)
-        measured = {one.token: _mean(model, tokenizer, corpus, one, tokens) for one in tried}
+        measured = opener_losses(model, tokenizer, corpus, tried, tokens)
     except RankOneError as error:
         yield refused("opener", error)
         return
@@ -133,16 +132,3 @@ def judged(used: Opener, measured: Mapping[str, float]) -> Finding:
     return note(
         "opener", said, f"Text is better read after {best or 'nothing'}: choose it as the opener in Python."
     )
-
-
-def _mean(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, one: Opener, tokens: int
-) -> float:
-    """Mean over domains of the cross-entropy, nats per token."""
-    length = usual_context(model)
-    text = {
-        domain: domain_blocks(tokenizer, corpus, domain, "validation", tokens, length, one.token or "none")
-        for domain in corpus.domains()
-    }
-    losses = text_losses(model, text).values()
-    return sum(loss.mean for loss in losses) / len(losses)

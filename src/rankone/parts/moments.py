@@ -34,10 +34,6 @@ class SiteMoments:
     mean_square: Float[Tensor, " d_in"]
     weight: Float[Tensor, "d_out d_in"]
 
-    def output_second(self) -> Float[Tensor, "d_out d_out"]:
-        """E[y yᵀ]."""
-        return self.second if self.of_output else self.weight @ self.second @ self.weight.T
-
     def input_second(self) -> Float[Tensor, "d_in d_in"]:
         """E[x xᵀ]; RankOneError where only the output's was kept."""
         if self.of_output:

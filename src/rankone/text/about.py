@@ -20,11 +20,6 @@ def about_domain(language: str) -> str:
     return PREFIX + language
 
 
-def languages_with_about() -> list[str]:
-    """Language tags that there is such text for."""
-    return sorted({row["about"] for row in _rows()})
-
-
 def about_passages(language: str, split: str) -> list[str]:
     """Passages of a split in a fixed order; an empty list for a language without any."""
     require_split(split)

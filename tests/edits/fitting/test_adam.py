@@ -32,6 +32,12 @@ def test_every_run_equals_adam_at_its_own_rate():
     torch.testing.assert_close(parameter.detach(), torch.stack([p.detach() for p in single]))
 
 
+def test_a_gradient_of_the_size_of_epsilon_moves_half_a_rate():
+    optimiser, parameter = stacked(1, rates=[0.1])
+    optimiser.step(1e-8 * parameter.sum(-1), 0)
+    assert parameter.tolist()[0] == pytest.approx([1.0 - 0.05, -2.0 - 0.05])
+
+
 @pytest.mark.parametrize(
     ("first", "second", "goes_on"),
     [

@@ -100,6 +100,14 @@ def test_runs_fitted_together_equal_each_alone(model, methods, runs, retain, kin
         assert max(moved.values()) > 5 * run.learning_rate
 
 
+@pytest.mark.parametrize("forget_rows", [1, 2])
+def test_npo_starts_from_what_the_base_model_says(model, methods, runs, retain, forget_rows):
+    """A LoRA changes nothing at its start: s = s₀, whatever the text, and the loss is 2/β ln 2."""
+    config = exact(steps=1, cap="mean", objective="npo", forget_rows=forget_rows)
+    fits = fit_many(model, methods["lora"], runs, retain, config)
+    assert [fit.loss for fit in fits] == pytest.approx([20 * math.log(2)] * len(runs), rel=1e-4)
+
+
 def plain_fit(model, weights, parameters, changes, run, retain, config):
     """The docstring's objective, one run, plain torch.optim.Adam; `changes()` gives ΔW by weight name."""
     optimizer = torch.optim.Adam(parameters, lr=run.learning_rate)

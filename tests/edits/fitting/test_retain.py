@@ -22,6 +22,16 @@ def test_domains_take_turns_row_by_row():
     assert text.rows(1, 4).tolist() == [4, 5, 0, 1]
 
 
+def test_the_kept_text_of_the_last_two_kinds_of_edit_stays():
+    ids = torch.tensor([[0, 1, 2]])
+    text = RetainText(simple_mlp(), Blocks(ids, ids > 0))
+    kinds = [[f"h.{i}.mlp.down_proj"] for i in (0, 1)] + [["h.0.attn.o_proj"]]
+    first, second, third = (text.prepared(sites) for sites in kinds)
+    assert text.prepared(kinds[2]) is third
+    assert text.prepared(kinds[1]) is second
+    assert text.prepared(kinds[0]) is not first
+
+
 def test_an_empty_text_is_named():
     nothing = Blocks(torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool))
     with pytest.raises(RankOneError, match="the retain text of 'fr' is empty"):

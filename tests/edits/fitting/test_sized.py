@@ -87,6 +87,18 @@ def test_several_scales_are_fitted_first(model, parts, retain):
         torch.testing.assert_close(own, other)
 
 
+def test_each_fit_of_several_scales_has_a_limit_of_its_own(model, parts, retain):
+    starts = both_signs(parts, [PART, "h.0.attn.v_proj:3"])[:1]
+    runs = [Run(blocks(1, 6, seed), seed, 1.0, rate) for seed, rate in ((5, 0.01), (6, 1.0))]
+    config = FitConfig(steps=3, autocast=False)
+    together = fit_sized(model, starts, runs, retain, AIM, config)
+    for run, fit in zip(runs, together, strict=True):
+        (alone,) = fit_sized(model, starts, [run], retain, AIM, config)
+        assert fit.sized is not None
+        assert alone.sized is not None
+        assert fit.sized.size == pytest.approx(alone.sized.size, rel=1e-3)
+
+
 def test_the_margin_of_a_run_is_its_cap(model, parts, retain):
     """A cap below what the model is at already is reached at once, by the smallest size tried."""
     text = blocks(4, 12, 3)

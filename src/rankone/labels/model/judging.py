@@ -27,7 +27,6 @@ from rankone.labels.statistics.background import Background, drawn
 from rankone.labels.statistics.tokens import marks_starts
 
 INTRUDER, DETECTION, FUZZING = "intruder", "detection", "fuzzing"
-CHANCE = {INTRUDER: 0.2, DETECTION: 0.5, FUZZING: 0.5}
 # Trials per part and score.
 TRIALS = {INTRUDER: 10, DETECTION: 5, FUZZING: 5}
 JUDGEMENT_TOKENS = 30

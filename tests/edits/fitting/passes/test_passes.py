@@ -15,6 +15,7 @@ from rankone.edits.fitting.passes.late import LateForward
 from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
+from rankone.metrics.top_tokens import top_tokens
 
 LAST, MIDDLE = ["h.1.mlp.down_proj"], ["h.0.mlp.c_fc", "h.1.attn.o_proj"]
 PARTS = {
@@ -75,6 +76,7 @@ def made(kind, model, sites, ids):
     return WholeForward(model) if kind is WholeForward else kind(model, sites, "lm_head", ids[:2, :4])
 
 
+@pytest.mark.filterwarnings("error:An output with one or more elements was resized")
 @pytest.mark.parametrize("following", [False, True])
 @pytest.mark.parametrize("kind", ["scales", "lora"])
 @pytest.mark.parametrize(("forward", "sites"), FORWARDS)
@@ -118,6 +120,45 @@ def test_weighted_sums_and_their_gradients_are_those_of_whole_logits(model, ids,
             torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["scales", "lora"])
+def test_cross_entropies_at_positions_have_gradients(model, ids, kind):
+    method, parameters = method_of(model, kind, LAST)
+    gradients = []
+    for forward in (WholeForward, LateForward, LastWriteForward):
+        passes = made(forward, model, LAST, ids)
+        leaves = {k: p.clone().requires_grad_(True) for k, p in parameters.items()}
+        losses = passes.each(passes.prepare(ids), torch.tensor([[2, 0]]), method, leaves)
+        gradients.append(torch.autograd.grad(losses.relu().sum(), list(leaves.values())))
+    for others in gradients[1:]:
+        for one, other in zip(gradients[0], others, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_an_unembedding_with_a_bias(ids, following):
+    model = simple_mlp()
+    model.lm_head = torch.nn.Linear(24, 300)
+    torch.nn.init.normal_(model.lm_head.bias)
+    method, parameters = method_of(model, "lora", LAST)
+    index = torch.tensor([[2, 0]])
+    late, whole = made(LateForward, model, LAST, ids), WholeForward(model)
+    with torch.no_grad():
+        found, plain = (f.each(f.prepare(ids, following), index, method, parameters) for f in (late, whole))
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_of_many_positions_the_top_tokens_are_kept_and_the_others_as_one(model, ids, monkeypatch):
+    monkeypatch.setattr("rankone.edits.fitting.passes.whole.PROBABILITIES", 0)
+    monkeypatch.setattr("rankone.edits.fitting.passes.whole.top_tokens", lambda logits: top_tokens(logits, 5))
+    with torch.no_grad():
+        odds = model(ids).logits.softmax(-1)
+    top = odds.topk(5, dim=-1).values
+    coarse = torch.cat([top, 1 - top.sum(-1, keepdim=True)], dim=-1)
+    torch.testing.assert_close(
+        WholeForward(model).prepare(ids).entropy, -(coarse * coarse.log()).sum(-1), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_the_entropy_is_that_of_the_base(model, ids):
     with torch.no_grad():
         log_probs = model(ids).logits.log_softmax(-1)
@@ -126,15 +167,17 @@ def test_the_entropy_is_that_of_the_base(model, ids):
         torch.testing.assert_close(passes.prepare(ids).entropy, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_pieces_and_logits_that_are_not_kept_change_nothing(model, ids, monkeypatch):
-    method, parameters = method_of(model, "lora", LAST)
+@pytest.mark.parametrize("kind", ["scales", "lora"])
+@pytest.mark.parametrize("index", [[[2, 0]], [[2, 0], [1, 2]]])
+def test_pieces_and_logits_that_are_not_kept_change_nothing(model, ids, monkeypatch, kind, index):
+    method, parameters = method_of(model, kind, LAST)
     passes = made(LastWriteForward, model, LAST, ids)
-    index, weights = torch.tensor([[2, 0]]), torch.ones(1, 2, ids.shape[1])
-    whole = passes.weighted(passes.prepare(ids), index, weights, method, parameters)
+    own, weights = torch.tensor(index), torch.ones(len(index), 2, ids.shape[1])
+    whole = passes.weighted(passes.prepare(ids), own, weights, method, parameters)
     for name, value in (("KEPT", 0), ("positions_at_once", lambda *_: 3)):
         monkeypatch.setattr(f"rankone.edits.fitting.passes.last_write.{name}", value)
         text = passes.prepare(ids)
-        torch.testing.assert_close(passes.weighted(text, index, weights, method, parameters), whole)
+        torch.testing.assert_close(passes.weighted(text, own, weights, method, parameters), whole)
         assert text.raw is None
 
 
