@@ -138,7 +138,7 @@ class Likely(Reply):
 
 
 class GraphInterveneReply(Reply):
-    """What a graph foretold of a change, beside what happened; or what the model says with some nodes alone: p of `target`."""
+    """What a graph foretold of a change, beside what happened; or what it says with some nodes alone: p of `target`."""
 
     graph: Path
     places: tuple[str, ...]
