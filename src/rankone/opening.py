@@ -171,7 +171,7 @@ class Opening:
     def book(self) -> Book:
         """Every part that can be named: the decomposition's, those of saved parts, and what follows from the weights."""
         from rankone.parts.book import Book
-        from rankone.parts.storage import load_parts
+        from rankone.parts.parts import load_parts
 
         sets = [self.decomposition] if self.decomposition_name is not None else []
         saved = load_parts(self.options.parts, self.model) if self.options.parts is not None else []

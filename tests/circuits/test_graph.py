@@ -29,7 +29,8 @@ def test_a_graph_is_exact_where_it_should_be_and_comes_back_from_disk(case):
     # In float64 nothing is left but its own rounding.
     assert max(account.identity_worst, account.linearity) < 1e-8
     assert 0 <= account.scores_fewer.replacement <= account.scores.replacement <= 1
-    back, again, _ = load_graph(case.path)
+    saved = load_graph(case.path)
+    back, again = saved.graph, saved.verification
     assert (back.record, back.nodes, again) == (graph.record, graph.nodes, account)
     for rule, edges in graph.edges.items():
         assert torch.equal(back.edges[rule].weight, edges.weight.float())
@@ -41,7 +42,7 @@ def test_a_graph_is_exact_where_it_should_be_and_comes_back_from_disk(case):
 
 
 def test_a_saved_graph_is_drawn_again_and_one_that_does_not_come_out_is_refused(case):
-    back, _, _ = load_graph(case.path)
+    back = load_graph(case.path).graph
     again = remade(back, case.model, case.parts)
     assert torch.allclose(again.graph.edges["frozen"].total, case.made.graph.edges["frozen"].total)
     assert [n.importance for n in again.graph.nodes] == [n.importance for n in back.nodes]

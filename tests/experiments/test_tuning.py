@@ -42,6 +42,8 @@ def test_the_reply_and_the_saved_edit(workspace, tmp_path):
     assert reply.aim.removed(forgotten) == (not any("not at chance" in w for w in reply.warnings))
     assert reply.met == (reply.aim.removed(forgotten) and not any("bar" in w for w in reply.warnings))
     edit = LowRankEdit.from_pretrained(tmp_path / "edit")
+    assert edit.provenance is not None
+    assert edit.provenance["measured"] == [row.model_dump(mode="json") for row in reply.domains]
     assert edit.description == f"h.0.mlp.c_fc:3 × {reply.scales['h.0.mlp.c_fc:3']:.3g}"
     assert reply == type(reply).model_validate_json(reply.model_dump_json())
 

@@ -20,7 +20,7 @@ from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer, model_hash
-from rankone.parts.storage import load_parts
+from rankone.parts.parts import load_parts
 from rankone.runtime.checkpoint import load_checkpoint
 
 NAME = "h.0.mlp.c_fc:3"
@@ -68,8 +68,9 @@ def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
 
 
 def _graph(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
-    graph, account, artifact = load_graph(folder / "graph")
-    require_origin(graph, model, pair, artifact.path)
+    saved = load_graph(folder / "graph")
+    graph, account = saved.graph, saved.verification
+    require_origin(graph, model, pair, saved.artifact.path)
     assert account is not None
     return {
         "graph": {

@@ -19,7 +19,7 @@ from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.parts.storage import load_parts
+from rankone.parts.parts import load_parts
 from rankone.runtime.checkpoint import load_checkpoint
 
 SOURCES = sorted(path.parent for path in Path(__file__).parent.glob("*/expected.json"))

@@ -12,8 +12,9 @@ from rankone.edits.scales import Scales, scale_edit
 from rankone.models.sites import find_sites
 from rankone.parts.book import Book
 from rankone.parts.moments import collect_moments
+from rankone.parts.parts import load_parts
 from rankone.parts.sources import make_parts
-from rankone.parts.storage import load_parts, save_parts
+from rankone.parts.storage import save_parts
 
 SITE = "h.1.mlp.down_proj"
 

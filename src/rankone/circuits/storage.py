@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
@@ -21,6 +22,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.parts.parts import Parts
 from rankone.parts.target import require_target
+from rankone.sharing.fetching import local
+from rankone.sharing.stored import Stored
 
 KIND = "graph"
 _NODES = ("node", "kind", "place", "position", "number", "value", "importance", "probability", "influence")
@@ -46,7 +49,21 @@ def save_graph(
     return Path(path)
 
 
-def load_graph(path: Path | str) -> tuple[Graph, Verification | None, Artifact]:
+@dataclass(frozen=True)
+class SavedGraph(Stored):
+    """A graph as it lies on disk; verification: None where it was not verified."""
+
+    artifact: Artifact
+    graph: Graph
+    verification: Verification | None
+
+    @classmethod
+    def from_pretrained(cls, name: Path | str) -> SavedGraph:
+        """Read a folder, Hub id (OWNER/NAME, or with @REVISION) or address; errors as `load_graph`, and the Hub's."""
+        return load_graph(local(name, KIND))
+
+
+def load_graph(path: Path | str) -> SavedGraph:
     """Read a graph; RankOneError for one that was altered, or whose tables do not fit each other."""
     artifact = open_artifact(path, KIND)
     with reading(artifact.path):
@@ -57,7 +74,7 @@ def load_graph(path: Path | str) -> tuple[Graph, Verification | None, Artifact]:
         if "verification.json" in artifact:
             where = str(artifact.path / "verification.json")
             verified = Verification.checked(artifact.json("verification.json"), where)
-        return Graph(record, nodes, edges, flow, pattern), verified, artifact
+        return SavedGraph(artifact, Graph(record, nodes, edges, flow, pattern), verified)
 
 
 def require_origin(graph: Graph, model: PreTrainedModel, parts: Parts, path: Path | str) -> None:

@@ -21,6 +21,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.files import (
     atomic_file,
     file_hash,
+    json_text,
     read_json,
     require_folder,
     write_json,
@@ -43,6 +44,7 @@ __all__ = [
     "Provenance",
     "atomic_file",
     "claimed",
+    "copy_artifact",
     "environment",
     "file_hash",
     "git_revision",
@@ -109,6 +111,11 @@ class Artifact:
     def fingerprint(self) -> str:
         """A hash over the hashes of all its files: equal exactly when the contents are."""
         return self.manifest.fingerprint
+
+    def manifest_bytes(self) -> bytes:
+        """Its `manifest.json` as it lies there; of one that has none on disk, as it would be written."""
+        path = self.path / MANIFEST
+        return path.read_bytes() if path.is_file() else json_text(self.manifest.model_dump()).encode()
 
 
 def refuse_existing(path: Path) -> None:
@@ -212,3 +219,21 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     manifest = read_manifest(path, kind)
     check_files(path, manifest)
     return Artifact(path, manifest)
+
+
+def copy_artifact(artifact: Artifact, path: Path | str) -> Path:
+    """The artefact once more at `path`, its manifest too; RankOneError for one that was altered since it was opened."""
+    check_files(artifact.path, artifact.manifest)
+    with claimed(path) as out:
+        staging = staging_folder(out)
+        try:
+            for name in artifact.manifest.files:
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(artifact.path / name, staging / name)
+            (staging / MANIFEST).write_bytes(artifact.manifest_bytes())
+            staging.chmod(0o755)
+            require_claim(out)
+            _move_in(staging, out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return out

@@ -67,10 +67,14 @@ class DecompositionName:
 
 @dataclass(frozen=True)
 class Folder:
-    """Marks a field of a request that names a folder, or several, that are there: `what`, known by a file it `holds`."""
+    """Marks a field of a request that names a folder, or several, that are there: `what`, known by a file it `holds`.
+
+    kind: of artefact that it may be on the Hub.
+    """
 
     what: str
     holds: str = ""
+    kind: str | None = None
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,12 @@ def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically (temporary file in the same folder, then rename)."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """JSON as it is written here."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, Provenance, new_artifact, open_artifact, write_json
 from rankone.core.config import Config
+from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.core.schemas.evidence import FILE as EVIDENCE
 from rankone.core.tensors import save_tensors
@@ -35,9 +36,12 @@ from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.models.output import output_of
 from rankone.models.sites import find_sites
-from rankone.parts.parts import FactorPair, Parts, site_key
+from rankone.parts.parts import FactorPair, Parts
+from rankone.parts.storage import site_key
 from rankone.parts.target import require_target, target_entry
 from rankone.runtime.seeding import seeded
+from rankone.sharing.fetching import local
+from rankone.sharing.requests import PushReply
 
 KIND = "decomposition"
 
@@ -88,6 +92,54 @@ class Decomposition(Parts):
         elif self.importance.taps == "blocks":
             read = inputs.blocks
         return self.importance(read, present)
+
+    def save_pretrained(
+        self,
+        path: Path | str,
+        target: PreTrainedModel,
+        evidence: Evidence | None = None,
+        storage: Storage = "bfloat16",
+    ) -> Path:
+        """Write it as an artefact of kind 'decomposition', tied to the target's weights; RankOneError where something
+        stands at `path`. evidence: what was measured of it as it will be stored."""
+        save_decomposition(self, target, Path(path), {}, evidence, storage)
+        return Path(path)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        target: PreTrainedModel,
+        public: bool = False,
+        message: str | None = None,
+        folder: str | None = None,
+        evidence: Evidence | None = None,
+        storage: Storage = "bfloat16",
+    ) -> PushReply:
+        """Save it and send it to a repository of the Hub, with a card; errors as `save_pretrained`, and the Hub's.
+
+        What lies on disk goes whole, evidence and provenance too, by `rankone push`.
+        """
+        from rankone.sharing.pushing import push_made
+
+        def write(path: Path) -> None:
+            self.save_pretrained(path, target, evidence, storage)
+
+        return push_made(write, repo, public, message, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: Path | str, target: PreTrainedModel, origin: str | None = None
+    ) -> Decomposition:
+        """A saved decomposition of `target`: a folder, Hub id (OWNER/NAME, or with @REVISION) or address.
+
+        RankOneError for another model's, for one that was altered, and where `origin` is another than its own.
+        """
+        read, _ = load_decomposition(local(name, KIND), target)
+        if origin is not None and origin != read.origin:
+            raise RankOneError(
+                f"'{name}' is of origin '{read.origin}', not '{origin}'. Leave the origin out."
+            )
+        return read
 
 
 class DecomposedModel:

@@ -28,7 +28,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model
 from rankone.models.sources.names import BUILTIN_MODELS
-from rankone.parts.storage import load_parts
+from rankone.parts.parts import load_parts
 from rankone.parts.target import require_target
 
 # Reads an artefact and says what is in it; refuses what its kind must not hold.
@@ -132,7 +132,8 @@ def _chunk(artifact: Artifact) -> str:
 
 
 def _graph(artifact: Artifact) -> str:
-    graph, account, _ = load_graph(artifact.path)
+    saved = load_graph(artifact.path)
+    graph, account = saved.graph, saved.verification
     checked = (
         "not verified" if account is None else "verified" if account.exact else "NOT exact where it should be"
     )
@@ -151,6 +152,7 @@ _READERS: dict[str, Reader] = {
     "graph": _graph,
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",
     "tokens": lambda _: "training rows of a run",
+    "results": lambda artifact: f"results of {'a benchmark' if 'bench.json' in artifact else 'a job'}",
 }
 
 
@@ -163,7 +165,7 @@ def _fits_adapter(path: Path, model: PreTrainedModel) -> None:
 
 
 def _fits_graph(path: Path, model: PreTrainedModel) -> None:
-    record = load_graph(path)[0].record
+    record = load_graph(path).graph.record
     require_target(model, record.model, record.weights, path)
 
 

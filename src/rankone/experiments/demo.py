@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.edits.fitting.run import Fit, Run, describe
+from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.registry import kind_named
 from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
-from rankone.experiments.measure import edited_cross_entropies
+from rankone.experiments.measure import edit_damage, edited_cross_entropies
 from rankone.experiments.report.page import write_report
 from rankone.experiments.report.results import JobSummary, Shown
 from rankone.experiments.response import rises, scale_response
@@ -27,6 +28,7 @@ from rankone.experiments.tables import (
     write_table,
 )
 from rankone.metrics.cross_entropy import cross_entropies
+from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.models.loading import load_model
 from rankone.runtime.memory import peak_bytes
 from rankone.runtime.places import holds
@@ -59,7 +61,7 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
         write_json(out / "evidence.json", job.evidence.plain())
     method, fit = _shown(fits)
     write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(fit.edit)])
-    fit.edit.bind(job.workspace.model).save_pretrained(out / EDIT, replace=replace)
+    _save_edit(job, fit.edit, test, out / EDIT, replace)
     shown = Shown(
         method=method,
         budget=fit.run.forget.tokens,
@@ -71,6 +73,12 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
     write_json(out / "summary.json", summary.model_dump(mode="json", exclude_none=True))
     write_report(out)
     return summary
+
+
+def _save_edit(job: Job, edit: LowRankEdit, test: dict[str, Blocks], path: Path, replace: bool) -> None:
+    changes = edit_damage(job.workspace.model, edit, test)
+    rows = [DomainDamage.of(d, damage, job.judged.role(d)) for d, damage in changes.items()]
+    edit.bind(job.workspace.model).save_pretrained(path, measured(rows), replace)
 
 
 def _rank(job: Job, out: Path) -> None:

@@ -20,7 +20,7 @@ from rankone.edits.scales import both_signs, sign_of
 from rankone.edits.sharpen import sharpen
 from rankone.experiments.measure import edit_damage
 from rankone.experiments.requests import TuneReply, TuneRequest
-from rankone.metrics.damage_record import Damage, DomainDamage
+from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Named
 from rankone.parts.parts import Parts
 from rankone.runtime.progress import Meter
@@ -110,7 +110,9 @@ def tune(
         "test_tokens": request.tokens,
     }
     settled = {"retain": list(reply.aim.retain), "steps": fitted.steps, "met": reply.met}
-    fitted.edit.bind(workspace.model).save_pretrained(request.save, {**asked, **about, **settled})
+    fitted.edit.bind(workspace.model).save_pretrained(
+        request.save, {**asked, **about, **settled, **measured(reply.domains)}
+    )
     return reply.model_copy(update={"saved": request.save})
 
 

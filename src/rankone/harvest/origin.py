@@ -17,6 +17,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.decomposition.model import Decomposition
 from rankone.models.loading import model_hash
+from rankone.sharing.fetching import local
+from rankone.sharing.stored import Stored
 from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
@@ -64,7 +66,7 @@ def origin(workspace: Workspace) -> Origin:
     )
 
 
-class Derived(ABC):
+class Derived(Stored, ABC):
     """An artefact made from a decomposition of a model, opened from disk; beside others of either it is refused."""
 
     kind: ClassVar[str]
@@ -76,6 +78,16 @@ class Derived(ABC):
     @abstractmethod
     def origin(self) -> Origin:
         """What its config says it was made from."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: Path | str,
+        decomposition: Decomposition | None = None,
+        target: PreTrainedModel | None = None,
+    ) -> Self:
+        """Open a folder, Hub id (OWNER/NAME, or with @REVISION) or address; errors as `open`, and the Hub's."""
+        return cls.open(local(name, cls.kind), decomposition, target)
 
     @classmethod
     def open(

@@ -14,6 +14,8 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reading
 from rankone.labels.label import STATISTICAL, Label
+from rankone.sharing.fetching import local
+from rankone.sharing.stored import Stored
 
 KIND, TABLE, CONFIG = "labels", "labels", "config.json"
 _SCHEMA = pa.schema(
@@ -42,11 +44,16 @@ def save_labels(
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Stored):
     """Opened labels, by part; the statistical label comes first, then those of models."""
 
     artifact: Artifact
     by_part: dict[str, list[Label]]
+
+    @classmethod
+    def from_pretrained(cls, name: Path | str, harvest: str | None = None) -> Labels:
+        """Open a folder, Hub id (OWNER/NAME, or with @REVISION) or address; errors as `open_labels`, and the Hub's."""
+        return open_labels(local(name, KIND), harvest)
 
     def names(self) -> list[str]:
         """The labelled parts, in the harvest's order."""

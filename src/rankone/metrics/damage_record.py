@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
@@ -45,3 +46,8 @@ class DomainDamage(Damage):
     def of(cls, domain: str, damage: Damage, role: str | None = None) -> Self:
         """A damage with the domain that it was measured on."""
         return cls(domain=domain, role=role, **vars(damage))
+
+
+def measured(domains: Iterable[DomainDamage]) -> dict[str, object]:
+    """What an edit's provenance keeps of the damage that was measured, and its card on the Hub shows."""
+    return {"measured": [damage.model_dump(mode="json") for damage in domains]}

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Self, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.reading import reading
+from rankone.parts.storage import KIND, read_parts, save_parts, site_key
+from rankone.sharing.fetching import local
+from rankone.sharing.requests import PushReply
 
 FactorPair = tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]]
 
@@ -27,11 +33,6 @@ class PartVectors(NamedTuple):
 
     v: Float[Tensor, " d_in"]
     u: Float[Tensor, " d_out"]
-
-
-def site_key(site: str) -> str:
-    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
-    return site.replace(".", "-")
 
 
 class Parts(nn.Module):
@@ -134,9 +135,55 @@ class Parts(nn.Module):
         """Itself, in eval mode and without gradients."""
         return self.eval().requires_grad_(False)
 
+    def save_pretrained(self, path: Path | str, target: PreTrainedModel) -> Path:
+        """Write the set as an artefact of kind 'parts', tied to the target's weights; RankOneError where something stands
+        at `path`."""
+        return save_parts([self], target, path)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        target: PreTrainedModel,
+        public: bool = False,
+        message: str | None = None,
+        folder: str | None = None,
+    ) -> PushReply:
+        """Save the set and send it to a repository of the Hub, with a card; errors as `save_pretrained`, and the Hub's.
+
+        folder: of a repository that holds several artefacts.
+        """
+        from rankone.sharing.pushing import push_made
+
+        return push_made(lambda path: self.save_pretrained(path, target), repo, public, message, folder)
+
+    @classmethod
+    def from_pretrained(cls, name: Path | str, target: PreTrainedModel, origin: str | None = None) -> Parts:
+        """A saved set: a folder, Hub id (OWNER/NAME, or with @REVISION) or address.
+
+        origin: which set, of an artefact that holds several. RankOneError where that is not said, where there is none of it,
+        and for another model's parts.
+        """
+        sets = {one.origin: one for one in load_parts(local(name, KIND), target)}
+        there = ", ".join(sets)
+        if origin is None and len(sets) > 1:
+            raise RankOneError(
+                f"'{name}' holds parts of several origins ({there}). Name one: origin='{next(iter(sets))}'."
+            )
+        if origin is not None and origin not in sets:
+            raise RankOneError(
+                f"'{name}' holds no parts of origin '{origin}'; it has {there}.{nearest(origin, list(sets))}"
+            )
+        return sets[origin] if origin is not None else next(iter(sets.values()))
+
 
 def _near_numbers(known: list[int], number: str) -> list[int]:
     if not number.isdecimal():
         return known[:3]
     at = bisect.bisect_left(known, int(number))
     return known[max(0, at - 1) : at + 2] or known[-3:]
+
+
+def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
+    """All sets of a saved artefact on the target's device; RankOneError where it was altered or is another model's."""
+    with reading(Path(path)):
+        return [Parts(*one).frozen() for one in read_parts(path, target)]

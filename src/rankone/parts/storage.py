@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -14,15 +16,41 @@ from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.core.tensors import read_tensors, save_tensors
 from rankone.parts.origins import SavedParts, SavedSet
-from rankone.parts.parts import Parts, site_key
 from rankone.parts.target import require_target, target_entry
 
 KIND = "parts"
 TENSORS = "tensors.safetensors"
 
 
+class PartSet(Protocol):
+    """What is written: read [d_in, C] and write [C, d_out] factors per site, and the numbers of the columns."""
+
+    sites: list[str]
+    origin: str
+    made: dict[str, object]
+    indices: dict[str, Tensor]
+
+    def factors(self, site: str) -> tuple[Tensor, Tensor]:
+        """(V [d_in, C], U [C, d_out]) of a site."""
+        ...
+
+
+class ReadSet(NamedTuple):
+    """One set as it was read."""
+
+    factors: dict[str, tuple[Tensor, Tensor]]
+    origin: str
+    indices: dict[str, Tensor]
+    made: dict[str, JsonValue]
+
+
+def site_key(site: str) -> str:
+    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
+    return site.replace(".", "-")
+
+
 def save_parts(
-    sets: Sequence[Parts],
+    sets: Sequence[PartSet],
     target: PreTrainedModel,
     path: Path | str,
     provenance: Mapping[str, object] | None = None,
@@ -41,7 +69,7 @@ def save_parts(
     return Path(path)
 
 
-def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
+def read_parts(path: Path | str, target: PreTrainedModel) -> list[ReadSet]:
     """The sets of a saved artefact on the target's device; RankOneError where it was altered or is another model's."""
     artifact = open_artifact(path, KIND)
     config = SavedParts.checked(artifact.json(), str(artifact.path / "config.json"))
@@ -55,7 +83,7 @@ def _key(what: str, origin: str, site: str) -> str:
     return f"{what}.{origin}.{site_key(site)}"
 
 
-def _tensors(parts: Parts) -> dict[str, Tensor]:
+def _tensors(parts: PartSet) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for site in parts.sites:
         read, write = parts.factors(site)
@@ -64,9 +92,9 @@ def _tensors(parts: Parts) -> dict[str, Tensor]:
     return tensors
 
 
-def _read(entry: SavedSet, tensors: Mapping[str, Tensor], device: torch.device) -> Parts:
+def _read(entry: SavedSet, tensors: Mapping[str, Tensor], device: torch.device) -> ReadSet:
     def of(what: str, site: str) -> Tensor:
         return tensors[_key(what, entry.origin, site)]
 
     factors = {s: (of("V", s).to(device), of("U", s).to(device)) for s in entry.sites}
-    return Parts(factors, entry.origin, {s: of("indices", s) for s in entry.sites}, entry.made).frozen()
+    return ReadSet(factors, entry.origin, {s: of("indices", s) for s in entry.sites}, entry.made)

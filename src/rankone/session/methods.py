@@ -511,6 +511,7 @@ class Methods(Asking):
         artefact: Path | str,
         repo: str,
         *,
+        folder: str | None = None,
         public: bool = False,
         message: str | None = None,
         dry_run: bool = False,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from pydantic import JsonValue
+from collections.abc import Mapping, Sequence
 
 from rankone.core.artifact import Artifact
-from rankone.core.errors import RankOneError
 from rankone.core.escaping import html_text
+from rankone.sharing.sections import sections
 
 _ABOUT = {
     "decomposition": "The weight matrices of a language model as sums of rank-one parts u vᵀ, with causal importances.",
@@ -19,49 +17,70 @@ _ABOUT = {
     "components": "Clusters of subcomponents that fire together.",
     "evidence": "How good a decomposition is, measured on held-out text.",
     "graph": "Which parts of a language model's weights lead from a prompt to the next token.",
+    "results": "What a job or a benchmark measured: tables, figures, a report (`index.html`), saved edits.",
     "adapter": "A LoRA adapter in PEFT's format.",
     "model": "A language model as a plain checkpoint.",
 }
 _OPEN = {
-    "decomposition": "rankone evidence {repo} --model MODEL",
-    "parts": "rankone edit PART=ALPHA --parts {repo} --model MODEL",
-    "edit": "rankone generate PROMPT --edit {repo} --model MODEL",
-    "harvest": "rankone show PART --harvest {repo}",
-    "labels": "rankone search WORD --harvest HARVEST --labels {repo}",
-    "graph": "rankone graph-export {repo} --page FILE",
-    "components": "rankone rank MODEL --of DOMAIN --clusters {repo}",
+    "decomposition": "rankone evidence {name} --model MODEL",
+    "parts": "rankone edit PART=ALPHA --parts {name} --model MODEL",
+    "edit": "rankone generate PROMPT --edit {name} --model MODEL",
+    "harvest": "rankone show PART --harvest {name}",
+    "labels": "rankone search WORD --harvest HARVEST --labels {name}",
+    "graph": "rankone graph-export {name} --page FILE",
+    "components": "rankone rank MODEL --of DOMAIN --clusters {name}",
 }
-Rows = Sequence[Sequence[object]]
 
 
-def card(artifact: Artifact, repo: str) -> str:
-    """Markdown with the Hub's front matter; everything foreign in it is escaped."""
+def card(artifact: Artifact, name: str) -> str:
+    """Markdown with the Hub's front matter; everything foreign in it is escaped. name: what opens the artefact."""
     kind = artifact.manifest.kind
-    front = ["---", "library_name: rankone", f"tags: [rankone, {kind}]", "---"]
     lines = [
-        *front,
-        "",
-        f"# {html_text(repo.rpartition('/')[2])}",
+        *_front(kind),
+        f"# {html_text(name.rpartition('/')[2])}",
         "",
         _ABOUT.get(kind, f"A RankOne artefact of kind {kind}."),
     ]
-    if kind in _OPEN:
-        lines += [
-            "",
-            "```bash",
-            "pip install rankone",
-            f"rankone doctor {repo}",
-            _OPEN[kind].format(repo=repo),
-            "```",
-        ]
-    for title, heading, rows in _sections(artifact):
+    commands = [f"rankone doctor {name}", *([_OPEN[kind].format(name=name)] if kind in _OPEN else [])]
+    lines += ["", "```bash", "pip install rankone", *commands, "```"]
+    for title, heading, rows in sections(artifact):
         lines += ["", f"## {title}", "", *_table(heading, rows)]
     return "\n".join([*lines, "", *_made(artifact), ""])
 
 
-def _table(heading: Sequence[str], rows: Rows) -> list[str]:
+def shelf_card(address: str, kinds: Mapping[str, str | None]) -> str:
+    """The card at the top of a repository that holds several artefacts. kinds: folder → kind."""
+    lines = [
+        *_front(*sorted({kind for kind in kinds.values() if kind})),
+        f"# {html_text(address.rpartition('/')[2])}",
+        "",
+        "Several artefacts, one a folder; each has a card of its own. Where an option asks for one of a kind, the name of "
+        "the repository opens the folder that is called like the kind:",
+        "",
+        "```bash",
+        "pip install rankone",
+        *(f"rankone doctor {address}/tree/main/{folder}" for folder in sorted(kinds)),
+        "```",
+        "",
+    ]
+    rows = [
+        [f"[{html_text(f)}]({f}/README.md)", kind, _ABOUT.get(kind or "", "")]
+        for f, kind in sorted(kinds.items())
+    ]
+    return "\n".join([*lines, *_rows(("folder", "kind", "what it is"), rows), ""])
+
+
+def _front(*kinds: str) -> list[str]:
+    return ["---", "library_name: rankone", f"tags: [{', '.join(('rankone', *kinds))}]", "---", ""]
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return _rows(heading, [[_cell(value) for value in row] for row in rows])
+
+
+def _rows(heading: Sequence[str], rows: Sequence[Sequence[str | None]]) -> list[str]:
     made = [f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
-    return [*made, *(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows)]
+    return [*made, *(f"| {' | '.join(cell or '' for cell in row)} |" for row in rows)]
 
 
 def _cell(value: object) -> str:
@@ -70,87 +89,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return html_text(value).replace("|", "\\|")
-
-
-def _sections(artifact: Artifact) -> list[tuple[str, Sequence[str], Rows]]:
-    """Title, heading and rows of whatever the artefact's files say."""
-    makers = (_verdict, _maskings, _sites, _measured, _text, _labels, _verified)
-    return [section for make in makers if (section := make(artifact)) is not None]
-
-
-def _document(artifact: Artifact, name: str) -> dict[str, JsonValue]:
-    try:
-        return artifact.json(name) if name in artifact else {}
-    except RankOneError:
-        return {}
-
-
-def _rows(value: JsonValue) -> list[dict[str, JsonValue]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _verdict(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    verdict = _document(artifact, "evidence.json").get("verdict")
-    if not isinstance(verdict, dict):
-        return None
-    rows = [
-        [row.get("name"), "yes" if row.get("met") else "no", row.get("said")]
-        for row in _rows(verdict.get("properties"))
-    ]
-    return ("Verdict", ("property", "met", "measured"), rows) if rows else None
-
-
-def _maskings(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    rows = _rows(_document(artifact, "evidence.json").get("rows"))
-    shown = [[r.get("masking"), r.get("delta"), r.get("ce"), r.get("kl")] for r in rows]
-    heading = ("masking", "delta on", "CE, nats per token", "KL from the target")
-    return ("Maskings, on held-out text", heading, shown) if shown else None
-
-
-def _sites(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    if artifact.manifest.kind != "edit":
-        return None
-    sites = artifact.json().get("sites")
-    pairs = sites.items() if isinstance(sites, dict) else ()
-    rows = [
-        [name, f"{s.get('d_out')} × {s.get('d_in')}", s.get("rank")]
-        for name, s in pairs
-        if isinstance(s, dict)
-    ]
-    return "Sites", ("site", "weight", "rank of the change"), rows
-
-
-def _measured(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    rows = _rows(artifact.provenance.get("measured"))
-    keys = ("domain", "base", "edited", "rise", "low", "high")
-    shown = [[row.get(key) for key in keys] for row in rows]
-    heading = ("domain", "CE before", "CE after", "rise", "95 % from", "to")
-    return ("Damage, on held-out text, nats per token", heading, shown) if shown else None
-
-
-def _text(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    if artifact.manifest.kind != "harvest":
-        return None
-    config = artifact.json()
-    tokens = config.get("tokens")
-    rows: list[Sequence[object]] = [[d, n] for d, n in tokens.items()] if isinstance(tokens, dict) else []
-    return f"Text ({config.get('parts')} parts counted)", ("domain", "tokens"), rows
-
-
-def _labels(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    """The most confident labels."""
-    if artifact.manifest.kind != "labels":
-        return None
-    rows = artifact.table("labels").read().select(["part", "label", "confidence", "source"]).to_pylist()
-    rows.sort(key=lambda row: -(row["confidence"] if isinstance(row["confidence"], float) else 0.0))
-    title = f"The most confident of {len(rows)} labels"
-    return title, ("part", "label", "confidence", "by"), [list(row.values()) for row in rows[:20]]
-
-
-def _verified(artifact: Artifact) -> tuple[str, Sequence[str], Rows] | None:
-    report = _document(artifact, "verification.json")
-    rows = [[k, v] for k, v in report.items() if isinstance(v, int | float | str) and not isinstance(v, bool)]
-    return ("Verified after reload", ("figure", "value"), rows) if rows else None
 
 
 def _made(artifact: Artifact) -> list[str]:

@@ -12,17 +12,29 @@ from rankone.core.errors import RankOneError
 
 _PART = r"[A-Za-z0-9][\w.-]*"
 _ID = re.compile(rf"(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?")
-_ADDRESS = re.compile(rf"/(?P<repo>{_PART}/{_PART})(/(tree|blob|resolve)/(?P<revision>[^/]+))?/?")
+_ADDRESS = re.compile(
+    rf"/(?P<repo>{_PART}/{_PART})(/(tree|blob|resolve)/(?P<revision>[^/]+)(/(?P<folder>{_PART}))?)?/?"
+)
 
 
 class Remote(NamedTuple):
-    """A repository of the Hub and what of it is meant: a commit, branch or tag; None is its main branch."""
+    """A repository of the Hub and what of it is meant.
+
+    revision: a commit, branch or tag; None is its main branch. folder: the one that holds the artefact; '' is the top.
+    """
 
     repo: str
     revision: str | None = None
+    folder: str = ""
 
     def __str__(self) -> str:
+        if self.folder:
+            return f"{self.repo}/tree/{self.revision or 'main'}/{self.folder}"
         return self.repo + (f"@{self.revision}" if self.revision else "")
+
+    def inside(self, name: str) -> str:
+        """The path in the repository of one of the artefact's files."""
+        return f"{self.folder}/{name}" if self.folder else name
 
 
 def remote(name: str | Path) -> Remote | None:
@@ -55,6 +67,6 @@ def _of_address(text: str) -> Remote:
     match = _ADDRESS.fullmatch(unquote(address.path))
     if match is None:
         raise RankOneError(
-            f"'{text}' is no address of a repository: write https://HOST/OWNER/NAME[/tree/REVISION]."
+            f"'{text}' is no address of a repository: write https://HOST/OWNER/NAME[/tree/REVISION[/FOLDER]]."
         )
-    return Remote(match["repo"], match["revision"])
+    return Remote(match["repo"], match["revision"], match["folder"] or "")

@@ -20,12 +20,23 @@ def _repository(name: str) -> str:
     return name
 
 
+def _top_folder(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise ValueError(f"'{name}' is no folder at the top of a repository: write one word, as harvest")
+    return name
+
+
 class PushRequest(Request):
     """An artefact and the repository it is to stand in."""
 
-    artefact: Annotated[Path, Positional()] = Field(description="folder of an artefact of any kind")
+    artefact: Annotated[Path, Positional()] = Field(
+        description="folder of an artefact of any kind, or of results"
+    )
     repo: Annotated[str, Positional(), AfterValidator(_repository)] = Field(
         description="repository, OWNER/NAME; made where it is missing"
+    )
+    folder: Annotated[str | None, AfterValidator(_top_folder)] = Field(
+        None, description="folder of the repository, for several artefacts in one; default its top"
     )
     public: bool = Field(False, description="a new repository can be seen by all; default private")
     message: str | None = Field(None, description="message of the commit")
@@ -35,9 +46,10 @@ class PushRequest(Request):
 
 
 class PushReply(Reply):
-    """What was sent: one commit. size: bytes; commit: None with --dry-run."""
+    """What was sent: one commit. folder: '' is the top; size: bytes; commit: None with --dry-run."""
 
     repo: str
+    folder: str = ""
     kind: str
     files: dict[str, int]
     size: int
@@ -55,4 +67,5 @@ class PushReply(Reply):
         """Where it is now, and how to open this very commit."""
         if self.commit is None:
             return ["Nothing was sent. The card:", "", *self.card.splitlines()]
-        return [f"sent to {self.address}", f"this commit: {self.repo}@{self.commit}"]
+        at = self.address.replace("/tree/main/", f"/tree/{self.commit}/") if self.folder else None
+        return [f"sent to {self.address}", f"this commit: {at or f'{self.repo}@{self.commit}'}"]

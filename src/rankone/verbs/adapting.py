@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankone.core.errors import RankOneError
 from rankone.edits.projection.requests import ProjectReply, ProjectRequest
 from rankone.edits.rewriting.requests import RewriteReply, RewriteRequest
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
 
@@ -86,7 +86,7 @@ def _save(
     opening: Opening,
     request: ProjectRequest,
     made: Projection,
-    measured: Mapping[str, tuple[DomainDamage, ...]],
+    damages: Mapping[str, tuple[DomainDamage, ...]],
 ) -> dict[str, Path]:
     wanted = {
         "projection": (request.save, made.edit),
@@ -96,14 +96,9 @@ def _save(
     saved: dict[str, Path] = {}
     for what, (path, edit) in wanted.items():
         if path is not None:
-            about = {"adapter": str(request.adapter), "measured": _plain(measured.get(what, ()))}
+            about = {"adapter": str(request.adapter), **measured(damages.get(what, ()))}
             saved[what] = edit().bind(opening.model).save_pretrained(path, about)
     return saved
-
-
-def _plain(domains: Sequence[DomainDamage]) -> list[dict[str, object]]:
-    """What an edit's provenance keeps of its damage, and its card shows."""
-    return [damage.model_dump(mode="json") for damage in domains]
 
 
 def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
@@ -113,7 +108,7 @@ def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
     made = rewrite_part(opening.bare, opening.book, request)
     domains = _damage(opening, made.edit, request.tokens)
     if request.save is not None:
-        about = {"rewrite": request.model_dump(mode="json"), "measured": _plain(domains)}
+        about = {"rewrite": request.model_dump(mode="json"), **measured(domains)}
         made.edit.bind(opening.model).save_pretrained(request.save, about)
     direction = made.direction
     return RewriteReply(

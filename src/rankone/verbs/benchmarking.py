@@ -78,9 +78,9 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
 class ReproduceRequest(Request):
     """A saved benchmark, and how many of its runs are run again."""
 
-    result: Annotated[Path, Positional(), Folder("what `rankone bench --out` made", "bench.json")] = Field(
-        description="folder of a benchmark"
-    )
+    result: Annotated[
+        Path, Positional(), Folder("what `rankone bench --out` made", "bench.json", "results")
+    ] = Field(description="folder of a benchmark")
     runs: int = Field(8, gt=0, description="runs to repeat, spread over the grid")
     tolerance: float = Field(0.02, gt=0, description="most difference of a cross-entropy, nats per token")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -63,7 +63,7 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     damages = edit_damage(workspace.model, made, text)
     domains = tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items())
     if request.save is not None:
-        about = {"scales": dict(names), "measured": [d.model_dump(mode="json") for d in domains]}
+        about = {"scales": dict(names), **measured(domains)}
         made.bind(workspace.model).save_pretrained(request.save, about)
     return EditReply(
         scales=dict(names),

@@ -97,7 +97,7 @@ def brought(request: R) -> R:
         for name, field in type(request).model_fields.items()
         if isinstance(value := getattr(request, name, None), Path)
         for mark in field.metadata
-        if isinstance(mark, Reads)
+        if isinstance(mark, Reads | Folder) and mark.kind is not None
     }
     return request.model_copy(update=folders) if folders else request
 

@@ -18,7 +18,7 @@ from rankone.edits.scales import scale_edit
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.parts.book import Book
-from rankone.parts.storage import load_parts
+from rankone.parts.parts import load_parts
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 

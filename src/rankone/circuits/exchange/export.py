@@ -24,7 +24,8 @@ def exported(
     request: GraphExportRequest, harvest: HarvestStore | None, labels: Labels | None
 ) -> GraphExportReply:
     """Write every format that the request names."""
-    graph, verification, _ = load_graph(request.graph)
+    saved = load_graph(request.graph)
+    graph, verification = saved.graph, saved.verification
     if labels is not None:
         graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
     seen = shown(graph, request.rule, request.nodes, request.edges)

@@ -21,9 +21,8 @@ from rankone.edits.lowrank.factors import Factors, checked_factors, concatenated
 from rankone.edits.lowrank.merging import Merged, merge_factors
 from rankone.edits.lowrank.saved import KIND, EditFile, SiteEntry, read_edit, write_edit
 from rankone.models.sites import Site
-from rankone.runtime.scratch import scratch
 from rankone.sharing.fetching import local
-from rankone.sharing.requests import PushReply, PushRequest
+from rankone.sharing.requests import PushReply
 
 if TYPE_CHECKING:
     from rankone.edits.verification import Verification
@@ -34,7 +33,8 @@ class LowRankEdit:
     """An immutable low-rank change of some sites; `base` holds the hash of each weight it was made for.
 
     `factors` maps a site's module path to (write [d_out, r], read [r, d_in]); they are copied and kept in
-    fp32 or fp64. model: the one in memory that it is bound to; the edit does not keep it alive. Raises RankOneError for
+    fp32 or fp64. model: the one in memory that it is bound to; the edit does not keep it alive. provenance: of one that was
+    read, how it was made and what was measured of it. Raises RankOneError for
     wrong shapes, integer factors, NaN and infinity.
     """
 
@@ -42,6 +42,7 @@ class LowRankEdit:
     description: str
     method: str
     base: Mapping[str, str]
+    provenance: Provenance | None = field(repr=False)
     _model: weakref.ref[nn.Module] | None = field(repr=False)
 
     def __init__(
@@ -51,6 +52,7 @@ class LowRankEdit:
         method: str = "",
         base: Mapping[str, str] | None = None,
         model: nn.Module | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         checked = {name: checked_factors(name, *pair) for name, pair in sorted(factors.items())}
         unknown = sorted(set(base or ()) - set(checked))
@@ -61,6 +63,7 @@ class LowRankEdit:
             "description": description,
             "method": method,
             "base": dict(base or {}),
+            "provenance": provenance,
         }
         values["_model"] = None if model is None else weakref.ref(model)
         for name, value in values.items():
@@ -125,7 +128,8 @@ class LowRankEdit:
         """The same edit for this model, with the hashes of its weights: what saving, `check_base` and `to_peft` need."""
         sites = fitting_sites(model, self.factors)
         hashes = {name: _base_hash(model, site) for name, site in sites.items()}
-        return LowRankEdit(self.factors, self.description, self.method, hashes, model)
+        said = self.provenance if hashes == self.base else None
+        return LowRankEdit(self.factors, self.description, self.method, hashes, model, said)
 
     def check_base(self, model: nn.Module) -> None:
         """Raise RankOneError unless this model's weights (without applied edits) are those it was made for.
@@ -189,7 +193,8 @@ class LowRankEdit:
     ) -> Path:
         """Write the edit as an artefact of kind 'edit'; RankOneError when it is not bound to a model.
 
-        With `replace` another edit may lie there.
+        provenance: how it was made, and as `measured` what it does (`metrics/damage_record.py`: `measured`); of an edit that
+        was read from disk, what stood there unless given. With `replace` another edit may lie there.
         """
         unbound = [name for name in self.sites if name not in self.base]
         if unbound:
@@ -201,16 +206,26 @@ class LowRankEdit:
             (d_out, rank), d_in = f.write.shape, f.read.shape[1]
             entries[name] = SiteEntry(d_out=d_out, d_in=d_in, rank=rank, base_hash=self.base[name])
         config = EditFile(description=self.description, method=self.method, sites=entries)
-        write_edit(Path(path), config, self.factors, provenance, replace)
+        write_edit(
+            Path(path), config, self.factors, self.provenance if provenance is None else provenance, replace
+        )
         return Path(path)
 
-    def push_to_hub(self, repo: str, public: bool = False, message: str | None = None) -> PushReply:
-        """Save the edit and send it to a repository of the Hub, with a card; errors as `save_pretrained`, and the Hub's."""
-        from rankone.sharing.pushing import push
+    def push_to_hub(
+        self,
+        repo: str,
+        public: bool = False,
+        message: str | None = None,
+        folder: str | None = None,
+        provenance: Provenance | None = None,
+    ) -> PushReply:
+        """Save the edit and send it to a repository of the Hub, with a card; errors as `save_pretrained`, and the Hub's.
 
-        with scratch("push") as folder:
-            path = self.save_pretrained(folder / "edit")
-            return push(PushRequest(artefact=path, repo=repo, public=public, message=message, dry_run=False))
+        provenance: as of `save_pretrained`; its damage is shown in the card. folder: of a repository of several artefacts.
+        """
+        from rankone.sharing.pushing import push_made
+
+        return push_made(lambda path: self.save_pretrained(path, provenance), repo, public, message, folder)
 
     def to_peft(self, path: Path | str, base_name: str | None = None) -> Verification:
         """Write the edit as a LoRA adapter that plain PEFT loads, and verify it by PEFT in a process of its own.
@@ -234,9 +249,9 @@ class LowRankEdit:
 
         RankOneError when a file was altered or its parts do not fit together.
         """
-        config, factors = read_edit(local(path, KIND))
+        config, factors, provenance = read_edit(local(path, KIND))
         base = {name: entry.base_hash for name, entry in config.sites.items()}
-        return cls(factors, config.description, config.method, base)
+        return cls(factors, config.description, config.method, base, provenance=provenance)
 
 
 def _joined(*parts: str) -> str:

@@ -34,10 +34,11 @@ class EditFile(Config):
 
 
 class SavedEdit(NamedTuple):
-    """A saved edit: its record and the factors of each site."""
+    """A saved edit: its record, the factors of each site, and how it was made."""
 
     config: EditFile
     factors: dict[str, Factors]
+    provenance: Provenance
 
 
 def write_edit(
@@ -70,4 +71,4 @@ def read_edit(path: Path | str) -> SavedEdit:
         expect_shape(name, factors[name], entry.d_out, entry.d_in)
         if factors[name].read.shape[0] != entry.rank:
             raise RankOneError(f"{where} gives rank {entry.rank} for '{name}', but {TENSORS} another.")
-    return SavedEdit(config, factors)
+    return SavedEdit(config, factors, artifact.provenance)

@@ -32,7 +32,8 @@ from rankone.experiments.real_model.results import Fitted, HeldOut, HeldOutOfAll
 from rankone.experiments.real_model.stages import Result, Stages
 from rankone.metrics.damage_record import Damage
 from rankone.parts.moments import Moments
-from rankone.parts.storage import load_parts, save_parts
+from rankone.parts.parts import load_parts
+from rankone.parts.storage import save_parts
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus

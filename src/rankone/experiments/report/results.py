@@ -23,6 +23,8 @@ from rankone.experiments.tables import (
     smallest_budget,
     summarise_runs,
 )
+from rankone.sharing.fetching import local
+from rankone.sharing.results import KIND as RESULTS
 
 
 class Shown(Config):
@@ -85,8 +87,8 @@ class Results:
 
 
 def read_results(directory: Path | str) -> Results:
-    """Read and check a results directory; RankOneError names a missing file, column or key."""
-    directory = Path(directory)
+    """Read and check results: a folder, Hub id or address; RankOneError names a missing file, column or key."""
+    directory = local(directory, RESULTS)
     path, texts = directory / "summary.json", directory / "rollouts.json"
     summary = JobSummary.checked(read_json(path), str(path))
     runs = cast("list[RunRow]", read_table(directory / "runs.parquet"))

@@ -162,17 +162,17 @@ def _opened(opening: Opening, path: Path) -> tuple[Graph, Verification | None, P
     """A saved graph, its verification, and its parts, checked to be this model's."""
     from rankone.circuits.storage import load_graph, require_origin
 
-    saved, account, _ = load_graph(path)
-    parts = _parts(opening, saved.record.origin)
-    require_origin(saved, opening.model, parts, path)
-    return saved, account, parts
+    saved = load_graph(path)
+    parts = _parts(opening, saved.graph.record.origin)
+    require_origin(saved.graph, opening.model, parts, path)
+    return saved.graph, saved.verification, parts
 
 
 def _parts(opening: Opening, origin: str) -> Parts:
     """The parts of an origin: the decomposition, neurons or channels of all sites that have them, or saved parts."""
     from rankone.models.sites import find_sites
+    from rankone.parts.parts import load_parts
     from rankone.parts.sources import SOURCES, make_parts
-    from rankone.parts.storage import load_parts
 
     if not origin:
         return opening.decomposition
