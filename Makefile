@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.rankone-runtime
 DEV := $(VENV)/.rankone-dev
 
 # Extras whose tests are run.
-EXTRAS := hub,label,peft,gguf,eval,studio
+EXTRAS := hub,label,peft,gguf,eval,studio,wandb,tensorboard
 
 # Folders with Python in them that this checkout has.
 CODE := $(wildcard src tests perf)

@@ -31,6 +31,10 @@ NEEDING = {
         "wandb",
         "from rankone.decomposition.importers.source import open_source\nopen_source('wandb:someone/spd/runs/s-87654321')",
     ),
+    "tensorboard": (
+        "tensorboard",
+        "from rankone.runtime.tracking.registry import require_trackers\nrequire_trackers(['tensorboard'])",
+    ),
 }
 TELL = """
 from rankone.core.errors import RankOneError
@@ -57,7 +61,17 @@ def test_everything_imports_without_any_optional_package(tmp_path):
         for path in (ROOT / "src/rankone").rglob("*.py")
         if not {"assets", "studio"} & set(path.parts) and path.stem != "__main__"
     )
-    packages = ("datasets", "openai", "peft", "wandb", "gguf", "lm_eval", "starlette", "uvicorn")
+    packages = (
+        "datasets",
+        "openai",
+        "peft",
+        "wandb",
+        "gguf",
+        "lm_eval",
+        "starlette",
+        "uvicorn",
+        "tensorboard",
+    )
     code = f"import importlib\nfor name in {modules!r}:\n    importlib.import_module(name)\nprint('all')"
     done = run(code, packages, tmp_path)
     assert done.stdout == "all\n", done.stderr

@@ -106,6 +106,11 @@ class Published:
     """Marks a field of a request that names a published run: a folder, a W&B run or a Hub repository."""
 
 
+@dataclass(frozen=True)
+class Trackers:
+    """Marks a field of a request that names trackers of a run."""
+
+
 def _scales(given: object) -> object:
     """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
     if not isinstance(given, list | tuple):

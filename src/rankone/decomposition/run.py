@@ -36,6 +36,7 @@ from rankone.models.sites import find_sites
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
+from rankone.runtime.tracking.recording import Tracking, recording
 from rankone.subject import Subject
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus, described
@@ -62,6 +63,7 @@ def decompose(
     fold: bool = True,
     storage: Storage = "bfloat16",
     ladder: tuple[int, ...] = LADDER,
+    tracking: Tracking | None = None,
 ) -> Path | None:
     """Decompose a model and write the artefact to `out`; a run cut off goes on from its last checkpoint in `run`.
 
@@ -70,6 +72,7 @@ def decompose(
 
     With `fold`, subcomponents whose mean importance is at most 1e-6 are folded into delta. The evidence is measured
     on the values as `storage` rounds them, its adversary's steps by `ladder`; an empty one leaves the evidence out.
+    tracking: who is told of the numbers beside the run's metrics.jsonl.
     """
     ranks, target = current(), subject.model
     ranks.on_first(lambda: refuse_existing(out))
@@ -82,19 +85,22 @@ def decompose(
     key = [recipe, model_hash(target), subject.corpus.fingerprint()]
     config_hash = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     rows = training_rows(config, subject, run, config_hash)
-    with memory_advice(config):
+    recorded = recording(run, tracking, config.model_dump(mode="json"))
+    with recorded as recorder, memory_advice(config):
         decomposition = new_decomposition(target, config, rows)
         original = dict(zip(decomposition.sites, decomposition.counts, strict=True))
         trainer = Trainer(target, decomposition, rows, config)
-        if not train(trainer, run, config_hash, stop_after):
+        if not train(trainer, run, config_hash, stop_after, recorder=recorder):
             return None
         del trainer
         whole = consolidated(decomposition)
 
-    def finish() -> None:
-        _finish(config, subject, whole, rows, original, out, fold, storage, ladder)
+        def finish() -> None:
+            evidence = _finish(config, subject, whole, rows, original, out, fold, storage, ladder)
+            if evidence is not None:
+                recorder.summary(_headline(evidence))
 
-    ranks.on_first(finish)
+        ranks.on_first(finish)
     return out
 
 
@@ -108,8 +114,8 @@ def _finish(
     fold: bool,
     storage: Storage,
     ladder: tuple[int, ...],
-) -> None:
-    """From trained factors to the artefact: folding, rounding, evidence."""
+) -> Evidence | None:
+    """From trained factors to the artefact: folding, rounding, evidence, if it was wanted."""
     decomposition.eval().requires_grad_(False).to(subject.device)
     if fold:
         decomposition = fold_dead(decomposition, mean_importance(subject.model, decomposition, rows))
@@ -128,6 +134,18 @@ def _finish(
         "original_subcomponents": original,
     }
     save_decomposition(decomposition, subject.model, out, provenance, evidence, storage)
+    return evidence
+
+
+def _headline(evidence: Evidence) -> dict[str, float]:
+    """What trackers are told at the end: sparsity, and KL by masking with delta off, nats per token."""
+    kl = {f"KL {row.title}": row.kl for row in evidence.rows if row.delta is False}
+    return {
+        "L0": evidence.l0_total,
+        "alive": evidence.alive_total,
+        "subcomponents": evidence.subcomponents,
+        **kl,
+    }
 
 
 def training_rows(config: DecomposeConfig, subject: Subject, run: Path, config_hash: str) -> np.ndarray:

@@ -23,6 +23,7 @@ from rankone.render.theme import svg
 from rankone.runtime.distributed import current
 from rankone.runtime.places import holds
 from rankone.runtime.progress import log
+from rankone.runtime.tracking.recording import Tracking
 from rankone.subject import Subject
 
 KIND = "sweep"
@@ -39,10 +40,13 @@ def scaled(config: DecomposeConfig, factor: float) -> DecomposeConfig:
 
 
 @holds("out")
-def sweep(config: DecomposeConfig, subject: Subject, run: Path, out: Path) -> list[Point]:
+def sweep(
+    config: DecomposeConfig, subject: Subject, run: Path, out: Path, trackers: tuple[str, ...] = ()
+) -> list[Point]:
     """A point per coefficient (factor, activity, frequency, L0, alive, KL …), written to `out` with the figure of them.
 
-    The decompositions stay in `run`, in a folder per factor; a sweep cut off goes on there.
+    The decompositions stay in `run`, in a folder per factor; a sweep cut off goes on there. trackers: told of every run, all
+    in one group.
     """
     current().on_first(lambda: refuse_existing(out))
     if config.minimality.activity == 0 and config.minimality.frequency == 0:
@@ -58,7 +62,8 @@ def sweep(config: DecomposeConfig, subject: Subject, run: Path, out: Path) -> li
         if finished.exists():
             _refuse_other(finished, changed, subject)
         else:
-            decompose(changed, subject, folder / "run", finished)
+            told = Tracking(trackers=trackers, name=f"{out.name} x {factor:g}", group=out.name)
+            decompose(changed, subject, folder / "run", finished, tracking=told)
         points.append(point(factor, changed, evidence_of(open_artifact(finished, DECOMPOSITION))))
 
     def write() -> None:

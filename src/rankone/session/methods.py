@@ -89,6 +89,7 @@ class Methods(Asking):
         evidence: Literal["none", "small", "full"] = "full",
         estimate: bool = False,
         sweep: bool = False,
+        track: str | Sequence[str] = (),
     ) -> DecomposeReply:
         """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Names, Positional, Published, Recipe, Request
+from rankone.core.fields import Names, Positional, Published, Recipe, Request, Trackers
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -181,6 +181,9 @@ class DecomposeRequest(Request):
     sweep: bool = Field(
         False, description="five short runs over the importance coefficient; OUT is their frontier"
     )
+    track: Annotated[Names, Trackers()] = Field(
+        (), description="tell these too, beside the run's metrics.jsonl: tensorboard, wandb"
+    )
 
 
 class DecomposeReply(Reply):
@@ -244,12 +247,13 @@ def _decompose(
     from rankone.decomposition.run import decompose as run_decompose
     from rankone.decomposition.sweep import sweep
     from rankone.render.terminal import announce
+    from rankone.runtime.tracking.recording import Tracking
 
     with memory_advice(config):
         target = opening.model
     announce(_estimate(target, config))
     if request.sweep:
-        points = sweep(config, opening.bare, folder, request.out)
+        points = sweep(config, opening.bare, folder, request.out, request.track)
         reply = DecomposeReply(out=request.out, state="swept", run=folder)
         return reply.showing(sweep_table(points, request.out))
     made = run_decompose(
@@ -261,6 +265,7 @@ def _decompose(
         not request.keep_dead,
         request.storage,
         LADDERS[request.evidence],
+        Tracking(trackers=request.track, name=request.out.name),
     )
     if made is None:
         return DecomposeReply(out=request.out, state="stopped", run=folder)

@@ -24,12 +24,14 @@ from rankone.core.fields import (
     ReadsOpen,
     Recipe,
     TextName,
+    Trackers,
 )
 from rankone.decomposition.importers.source import require_source
 from rankone.harvest.reading.names import COMPONENT, of_clustering
 from rankone.models.sources.names import decomposition_folder, findable
 from rankone.opening import Opening, require_decomposition, require_text
 from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
+from rankone.runtime.tracking.registry import require_trackers
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.opening import open_corpus
@@ -83,6 +85,8 @@ def check(
         require_text(open_corpus(text))
     for source, _ in _marked(request, Published):
         require_source(source)
+    for trackers, _ in _marked(request, Trackers):
+        require_trackers(trackers)
     opening.preflight(opens)
     for names, _ in _marked(request, PartNames):
         _require_parts(opening, [names] if isinstance(names, str) else list(names))

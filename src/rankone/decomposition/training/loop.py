@@ -7,15 +7,25 @@ from pathlib import Path
 
 from rankone.decomposition.training.state import put_state, state_of
 from rankone.decomposition.training.trainer import Trainer
-from rankone.runtime.checkpoint import append_metrics, load_checkpoint, save_checkpoint, trim_metrics
+from rankone.runtime.checkpoint import load_checkpoint, save_checkpoint, trim_metrics
 from rankone.runtime.progress import format_values, log, meter
+from rankone.runtime.tracking.recording import Recorder
 
 
 def train(
-    trainer: Trainer, run: Path, config_hash: str, stop_after: int | None = None, log_every: int = 10
+    trainer: Trainer,
+    run: Path,
+    config_hash: str,
+    stop_after: int | None = None,
+    log_every: int = 10,
+    recorder: Recorder | None = None,
 ) -> bool:
-    """Train to the end of the recipe (True) or to `stop_after` steps (False), from the run's last checkpoint."""
+    """Train to the end of the recipe (True) or to `stop_after` steps (False), from the run's last checkpoint.
+
+    recorder: told every `log_every` steps; else the run's metrics.jsonl alone is.
+    """
     config, first = trainer.config, trainer.ranks.first
+    recorder = recorder or Recorder(run)
     run.mkdir(parents=True, exist_ok=True)
     last = config.steps if stop_after is None else min(config.steps, stop_after)
     with trainer.installed():
@@ -27,7 +37,7 @@ def train(
                 metrics = trainer.step(step)
                 metrics["it/s"] = (step + 1 - start) / (time.monotonic() - clock)
                 if first and (step % log_every == 0 or step + 1 == last):
-                    append_metrics(run, {"step": step, **metrics})
+                    recorder.log(step, metrics)
                 bar.advance(1, format_values(metrics))
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
                     save_checkpoint(run, state_of(trainer, step + 1), config_hash)
