@@ -62,8 +62,8 @@ def sweep(
         if finished.exists():
             _refuse_other(finished, changed, subject)
         else:
-            told = Tracking(trackers=trackers, name=f"{out.name} x {factor:g}", group=out.name)
-            decompose(changed, subject, folder / "run", finished, tracking=told)
+            tracking = Tracking(trackers=trackers, name=f"{out.name} x {factor:g}", group=out.name)
+            decompose(changed, subject, folder / "run", finished, tracking=tracking)
         points.append(point(factor, changed, evidence_of(open_artifact(finished, DECOMPOSITION))))
 
     def write() -> None:

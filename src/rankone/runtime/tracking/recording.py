@@ -39,18 +39,18 @@ class Recorder:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of a step; RankOneError, at the first, for a tracker that cannot be opened."""
         append_metrics(self._run, {"step": step, **values})
-        self._tell(step, lambda tracker: tracker.log(step, values))
+        self._each(step, lambda tracker: tracker.log(step, values))
 
     def summary(self, values: Mapping[str, float]) -> None:
         """Numbers about the whole run; to trackers alone."""
-        self._tell(None, lambda tracker: tracker.summary(values))
+        self._each(None, lambda tracker: tracker.summary(values))
 
     def close(self, failed: bool) -> None:
         """End the trackers."""
         if self._open:
-            self._tell(None, lambda tracker: tracker.close(failed))
+            self._each(None, lambda tracker: tracker.close(failed))
 
-    def _tell(self, step: int | None, what: Callable[[Tracker], None]) -> None:
+    def _each(self, step: int | None, what: Callable[[Tracker], None]) -> None:
         if self._open is None:
             self._open = {name: self._opened(name, step) for name in self._tracking.trackers}
         for name, tracker in list(self._open.items()):
