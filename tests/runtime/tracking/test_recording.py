@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 import pytest
 
@@ -69,8 +70,13 @@ def test_wandb_keeps_an_offline_run(tmp_path, monkeypatch):
         recorder.summary({"KL": 0.25})
     identity = (tmp_path / "wandb-id.txt").read_text("utf8").strip()
     (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{identity}/*.wandb")
-    said = records_of(file)
-    rows = [logged(record) for record in said if record.HasField("history")]
+    said, rows = [], []
+    for _ in range(100):  # a process of W&B's own writes the file
+        said = records_of(file)
+        rows = [logged(record) for record in said if record.HasField("history")]
+        if len(rows) == 2:
+            break
+        time.sleep(0.1)
     assert [(row["step"], row["loss"]) for row in rows] == [(0, 2.0), (10, 1.0)]
     run = next(record.run for record in said if record.HasField("run"))
     assert (run.display_name, run.run_group, run.project) == ("mine", "sweep", "rankone")
