@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -16,7 +17,7 @@ from rankone.harvest.counting.combine import combine
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
 from rankone.labels.label import STATISTICAL, Label
-from rankone.labels.store import save_labels
+from rankone.labels.store import open_labels, save_labels
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.workspace import Workspace
 
@@ -191,3 +192,19 @@ def test_a_damaged_harvest_is_refused(world, tmp_path):
     shutil.copytree(world / "harvest", tmp_path / "harvest")
     (tmp_path / "harvest" / "rows.parquet").write_bytes(b"x")
     refused(rankone("show", NAME, "--harvest", tmp_path / "harvest"), "altered or truncated")
+
+
+def test_a_scale_for_every_part_with_a_label(world, tmp_path):
+    """`edit` and `tune` take label:WORDS as they take a component: for each of its parts."""
+    names = [n for i, n in enumerate(open_labels(world / "labels").names()) if i % 2]
+    words = ["--model", world / "model", "--decomposition", world / "decomposition", "--tokens", 20]
+    out = shown(labelled(world, "edit", "label:german=0", *words, "--save", tmp_path / "edit", "--json"))
+    assert json.loads(out)["parts"] == {"label:german": len(names)}
+    by_hand = shown(rankone("edit", *(f"{n}=0" for n in names), *words, "--json"))
+    assert json.loads(by_hand)["domains"] == json.loads(out)["domains"]
+    assert f"{len(names)}" in shown(labelled(world, "edit", "label:german=0", *words))
+    fit = ["--forget", "de", "--retain", "en", "--budget", 4, "--steps", 2, "--tokens", 20]
+    out = shown(labelled(world, "tune", world / "model", "--scale", "label:german", *words[2:4], *fit))
+    assert "label:german" in out
+    refused(labelled(world, "edit", "label:dutch=0", *words), "no label holds 'dutch'")
+    refused(labelled(world, "edit", "label:german=0", f"{names[0]}=2", *words), "is given twice")

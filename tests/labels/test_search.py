@@ -7,7 +7,7 @@ from tests.harvest.counted import Counted
 from tests.labels.written import written
 
 from rankone.core.errors import RankOneError
-from rankone.labels.search import label_match, search
+from rankone.labels.search import label_match, labelled, search
 
 VOCABULARY = [("der", 40, 30.0), (" der", 60, 50.0), (" the", 100, 90.0), ("[/red]", 5, 5.0)]
 
@@ -121,3 +121,13 @@ def test_label_match():
     assert label_match("ger words", "German words: der") == 0.5
     assert label_match("man", "German words: der") == 0.0
     assert label_match("", "German") == 0.0
+
+
+def test_what_has_all_the_words_whole_in_its_label(labels):
+    best = {name: labels.best(name).label for name in labels.names()}
+    for query in {word for label in best.values() for word in label.casefold().split() if word.isalpha()}:
+        wanted = [name for name, label in best.items() if label_match(query, label) == 1]
+        if wanted:
+            assert labelled(labels, query) == wanted
+    with pytest.raises(RankOneError, match="no label holds 'nowhereinthem'"):
+        labelled(labels, "nowhereinthem")

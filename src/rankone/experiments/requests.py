@@ -23,7 +23,8 @@ class TuneRequest(FitRequest):
     """What to scale, what to forget and what to hold."""
 
     scale: Annotated[Names, PartNames()] = Field(
-        min_length=1, description="what to scale: parts, or cNUMBER of --clusters"
+        min_length=1,
+        description="what to scale: parts, cNUMBER (--clusters), label:WORDS (--harvest, --labels)",
     )
     tokens: int = Field(default=2000, gt=0, description="test tokens per domain to measure on")
     save: Path | None = Field(default=None, description="save the edit here; must not exist")

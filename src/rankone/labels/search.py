@@ -70,6 +70,22 @@ def label_match(query: str, label: str) -> float:
     return min(matches, default=0.0)
 
 
+def labelled(labels: Labels, query: str) -> list[str]:
+    """What has all words of the query, whole, in its label, in the labels' order; RankOneError where nothing has."""
+    names = [name for name in labels.names() if label_match(query, labels.best(name).label) == 1]
+    if not names:
+        raise RankOneError(none_labelled(labels, query))
+    return names
+
+
+def none_labelled(labels: Labels, query: str) -> str:
+    """What to say where no label has the words of a query."""
+    return (
+        f"no label holds '{query}' ({len(labels.names()):,} labels searched). `rankone search` also looks at tokens and "
+        "reasons."
+    )
+
+
 def _in_text(word: str, text: str) -> float:
     if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
         return 1.0

@@ -53,10 +53,15 @@ class Session(Methods):
         return f"Session({', '.join([repr(self.options.model), *(f'{k}={v!r}' for k, v in named.items())])})"
 
     def scale(self, scales: Mapping[str, float], description: str = "") -> LowRankEdit:
-        """The edit that multiplies each named part by its α (1 leaves it, 0 deletes it, below 0 inverts it)."""
-        from rankone.edits.scales import scale_edit
+        """The edit that multiplies each named part by its α (1 leaves it, 0 deletes it, below 0 inverts it).
 
-        return scale_edit(self.book, dict(scales), description).bind(self.model)
+        A component (c12) and `label:WORDS` stand for their parts, where clusters, or a harvest and labels, are open.
+        """
+        from rankone.edits.scales import scale_edit
+        from rankone.verbs.editing import members_of, scales_of_parts
+
+        each = scales_of_parts(members_of(self, list(scales)), scales)
+        return scale_edit(self.book, each, description).bind(self.model)
 
     def damage(self, edit: LowRankEdit, *, split: HeldOut = "test", tokens: int = 800) -> dict[str, Damage]:
         """What an edit does to every domain of the text: rise of cross-entropy with its 95 % interval, nats per token."""

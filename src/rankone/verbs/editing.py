@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +13,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.opening import Opening
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import HeldOut
@@ -23,7 +24,8 @@ class EditRequest(Request):
     """Scales set by hand."""
 
     scales: Annotated[ScalesByName, Positional(), PartNames()] = Field(
-        description="PART=ALPHA, as h.3.mlp.down_proj:270=-16; several at once; 1 leaves a part, 0 deletes it"
+        description="NAME=ALPHA, as h.3.mlp.down_proj:270=-16; cNUMBER (--clusters) and label:WORDS (--harvest, --labels) "
+        "stand for parts; several at once; 1 leaves a part, 0 deletes it"
     )
     split: HeldOut = Field("test", description="text to measure on")
     tokens: int = Field(800, gt=0, description="tokens per domain to measure on")
@@ -34,14 +36,19 @@ class EditReply(Reply):
     """An edit by its scales, and what it changed."""
 
     scales: dict[str, float]
+    parts: dict[str, int] = Field(description="how many parts each name stands for")
     chance: float
     domains: tuple[DomainDamage, ...]
     saved: Path | None = None
 
     def tables(self) -> Sequence[Table]:
         """The scales, then the change per domain."""
+        several = any(count > 1 for count in self.parts.values())
+        columns = ["part", Column("α", "+.3f"), *["parts"] * several]
         scales = Table.of(
-            "Scales", ["part", "α"], [[name, f"{alpha:+.3f}"] for name, alpha in self.scales.items()]
+            "Scales",
+            columns,
+            [[name, alpha, *[self.parts[name]] * several] for name, alpha in self.scales.items()],
         )
         rows = [[d.domain, d.base, d.edited, d.shown] for d in self.domains]
         caption = f"chance {self.chance:.3f}; nats per token on held-out text; rise with its 95 % interval"
@@ -58,7 +65,8 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     from rankone.experiments.measure import edit_damage
 
     workspace, names = opening.workspace, request.scales
-    made = scale_edit(opening.book, _expanded(opening, names))
+    members = members_of(opening, list(names))
+    made = scale_edit(opening.book, scales_of_parts(members, names))
     text = workspace.text(workspace.corpus.domains(), request.split, request.tokens)
     damages = edit_damage(workspace.model, made, text)
     domains = tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items())
@@ -67,17 +75,18 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
         made.bind(workspace.model).save_pretrained(request.save, about)
     return EditReply(
         scales=dict(names),
+        parts={name: len(each) for name, each in members.items()},
         chance=workspace.chance,
         domains=domains,
         saved=request.save,
     )
 
 
-def _expanded(opening: Opening, scales: dict[str, float]) -> dict[str, float]:
-    """Scales of parts, where a component stands for its members; RankOneError for a part given twice."""
+def scales_of_parts(members: Mapping[str, Sequence[str]], scales: Mapping[str, float]) -> dict[str, float]:
+    """The scale of every part that the names stand for; RankOneError for a part given twice."""
     made: dict[str, float] = {}
-    for name, members in members_of(opening, list(scales)).items():
-        for part in members:
+    for name, parts in members.items():
+        for part in parts:
             if part in made:
                 raise RankOneError(f"'{part}' is given twice: one scale each.")
             made[part] = scales[name]
@@ -85,10 +94,19 @@ def _expanded(opening: Opening, scales: dict[str, float]) -> dict[str, float]:
 
 
 def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
-    """Name → the parts it stands for: a part for itself, a component for its members."""
+    """Name → the parts it stands for: a part itself, a component its members, label:WORDS what is so labelled."""
     from rankone.harvest.reading.names import expand
 
-    return expand(list(names), opening.checked_clusters, opening.book.locate)
+    labels = opening.options.labels is not None
+    query = (lambda words: _labelled(opening, words)) if labels else None
+    return expand(list(names), opening.checked_clusters, opening.book.locate, query)
+
+
+def _labelled(opening: Opening, words: str) -> list[str]:
+    from rankone.labels.search import labelled
+
+    opening.require_harvest("a query of labels").require_origin(opening.decomposition, opening.model)
+    return labelled(opening.require_labels("a query of labels"), words)
 
 
 class ExportRequest(Request):
@@ -163,7 +181,7 @@ def generate(opening: Opening, request: GenerateRequest) -> Answer:
         return answer(opening.bare, request)
 
 
-_PARTS = ("model", "decomposition", "parts", "clusters", "text", "device", "dtype")
+_PARTS = ("model", "decomposition", "parts", "clusters", "harvest", "labels", "text", "device", "dtype")
 
 VERBS = (
     Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",), cost="seconds"),

@@ -115,7 +115,15 @@ VERBS = (
     ),
     Verb("find", FindRequest, Found, find, _PARTS, first="model", writes=("out",)),
     Verb("sharpen", SharpenAndSave, SharpenReply, sharpen, _PARTS, writes=("out",)),
-    Verb("tune", TuneRequest, TuneReply, tune, (*_PARTS, "clusters"), first="model", writes=("save",)),
+    Verb(
+        "tune",
+        TuneRequest,
+        TuneReply,
+        tune,
+        (*_PARTS, "clusters", "harvest", "labels"),
+        first="model",
+        writes=("save",),
+    ),
     Verb(
         "side-effects",
         SideEffectsRequest,

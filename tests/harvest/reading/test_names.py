@@ -49,3 +49,17 @@ def test_names_with_a_plus_share_one_scale():
     seen = []
     assert expand(["a:1+b:2", "c:3"], None, seen.append) == {"a:1+b:2": ["a:1", "b:2"], "c:3": ["c:3"]}
     assert seen == ["a:1", "b:2", "c:3"]
+
+
+def test_a_query_of_labels_stands_for_what_has_the_words():
+    found = {"german": ["a:3", "c0"], "none": ["b:9"]}.__getitem__
+    assert expand(["label:german", "a:4"], Two(), known, found) == {
+        "label:german": ["a:3", "a:0", "a:1"],
+        "a:4": ["a:4"],
+    }
+    with pytest.raises(RankOneError, match="unknown subcomponent 'b:9'"):
+        expand(["label:none"], Two(), known, found)
+    with pytest.raises(
+        RankOneError, match=r"'label:german' stands for parts by their labels: .* --labels DIR"
+    ):
+        expand(["label:german"], Two(), known)

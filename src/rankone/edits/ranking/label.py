@@ -6,7 +6,7 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
-from rankone.labels.search import label_match
+from rankone.labels.search import label_match, none_labelled
 
 
 def by_label(asked: Asked, sources: Sources) -> Ranking:
@@ -19,10 +19,7 @@ def by_label(asked: Asked, sources: Sources) -> Ranking:
     confidence = torch.tensor([label.confidence for label in best])
     values = torch.where(match > 0, match * confidence, -torch.inf)
     if not (match > 0).any():
-        raise RankOneError(
-            f"no label holds '{asked.label}' ({len(names):,} labels searched). `rankone search` also looks at tokens and "
-            "reasons."
-        )
+        raise RankOneError(none_labelled(labels, asked.label))
     return Ranking(
         f"Labelled “{asked.label}”",
         "score",
