@@ -8,6 +8,7 @@ parses all of it. Training is run from the recipes as they are but for the numbe
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -18,9 +19,11 @@ from tests.decomposition import published
 from tests.helpers import simple_mlp
 from tests.integrations.letters import TASK
 from tests.labels.server import ok, serving
+from tests.prepared import Prepared
+from tests.render import kept
 from tests.sharing.fake_hub import TOKEN, FakeHub, Repository
 from tests.test_docs import ROOT
-from tests.tiny import RECIPE
+from tests.tiny import RECIPE, write_pair
 from tests.walking import DOCUMENTS, LABELLER, Walk, labeller, typed
 
 from rankone.edits.adapter_files import write_adapter
@@ -50,6 +53,9 @@ CHANGED = {
     "decompose runs/mini/model --recipe recipes/decompose-mini-3.yaml": [("1200", "2")],
     "decompose runs/": [("", "--evidence none")],
     "select-rates": [("6", "1"), ("", "--recipe recipes/job.yaml")],
+    # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's
+    "evidence mini-decomposition": [("mini-decomposition", "tiny/decomposition"), ("", "--model tiny/model")],
+    "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
     # a name that only its reader knows
     "tune smollm2": [("PART", "PART")],
     # the published tokenizer is on the Hub
@@ -60,12 +66,17 @@ CHANGED = {
 CUT = {
     "mini.yaml": {"tokens: 14000000": "tokens: 8192", "tokenizer_chars: 24000000": "tokenizer_chars: 400000"},
     "decompose-*.yaml": {r"^steps: \d+": "steps: 4"},
-    "german.yaml": {  # the whole grid and all methods; `--preset quick` has its own numbers, and runs as it ships
+    "german.yaml": {  # the whole grid, all methods, and `--preset quick`
         r"^budgets: .*": "budgets: [2, 8]",
         "^seeds: 9": "seeds: 1",
         "^weights: .*": "weights: [1.0]",
         "^tuning_seeds: 2": "tuning_seeds: 1",
         "steps: 3000, patience: 300": "steps: 6, patience: 3",
+        "^cap: 1.0": "cap: 1.0\\nselection_tokens: 400\\ncandidates: 2\\npick_tokens: 60\\nretain_tokens: 400\\n"
+        "validation_tokens: 100\\ntest_tokens: 100",
+        "^    seeds: 3": "    seeds: 1",
+        "steps: 60, patience: 30": "steps: 6, patience: 3",
+        "^    test_tokens: 500": "    test_tokens: 100",
     },
     "job.yaml": {r"steps: 150": "steps: 6", r"^seeds: 9": "seeds: 1", r": \[32\]": ": [8]"},
     "demo-mini.yaml": {
@@ -122,6 +133,8 @@ def own_things(folder: Path, tokenizer) -> None:
     tokenizer.save_pretrained(folder / "MODEL")
     tokenizer.save_pretrained(folder / "tokenizer")
     (folder / "RECIPE").write_text(yaml.safe_dump(RECIPE), "utf8")
+    (folder / "tiny").mkdir()
+    write_pair(folder / "tiny", tokenizer, len(tokenizer))
     text_folder(folder / "DIR")
     (folder / "TEXT").symlink_to(folder / "DIR")
     for name in ("fr", "de", "mine"):
@@ -165,15 +178,21 @@ def walk(tmp_path_factory, tokenizer):
             "HF_DATASETS_CACHE": str(root / "datasets"),
             "HF_HUB_CACHE": str(root / "cache"),
         }
-        yield Walk(
+        prepared = Prepared({**os.environ, **environment})
+        made = Walk(
             root,
             changes,
             NOT_RUN,
             lambda folder: own_things(folder, tokenizer),
             environment,
+            prepared,
             {"hub": {**online, "HF_HUB_OFFLINE": "0"}},
         )
+        yield made
+        prepared.close()
     hub.close()
+    if "RANKONE_PRINTED" in os.environ:
+        kept.write(made.tables, Path(os.environ["RANKONE_PRINTED"]))
 
 
 @pytest.mark.slow

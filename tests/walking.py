@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
+from tests.prepared import Prepared
 from tests.test_docs import ROOT, program_arguments, shell_lines
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,17 +40,20 @@ def made_by(words: list[str]) -> list[str]:
 @dataclass
 class Walk:
     """`changes`: beginning of a command → words exchanged in it, '' for words put at its end. `skip`: beginning of a command
-    that is not run → why. `prepare` fills a document's folder; `environments` are those of single documents."""
+    that is not run → why. `prepare` fills a document's folder; `environments` are those of single documents, whose commands
+    start PyTorch anew, as the libraries read some of it while they are imported; all others are typed to `prepared`."""
 
     root: Path
     changes: dict[str, list[tuple[str, str]]]
     skip: dict[str, str]
     prepare: Callable[[Path], None]
     environment: dict[str, str]
+    prepared: Prepared
     environments: dict[str, dict[str, str]] = field(default_factory=dict)
     ran: dict[str, Path] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, list[dict]] = field(default_factory=dict)
 
     def folder(self, document: Path) -> Path:
         """A document's folder, with what its reader has."""
@@ -127,10 +131,18 @@ class Walk:
         }
 
     def _run(self, words: list[str], folder: Path) -> str:
-        command = [sys.executable, "-m", "rankone", *words]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder, env=self._environment(folder), check=False
-        )
+        environment = self._environment(folder)
+        if folder.name in self.environments:
+            command = [sys.executable, "-m", "rankone", *words]
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd=folder, env=environment, check=False
+            )
+        else:
+            place = folder / "tmp" / "tables.json"
+            done = self.prepared.run(words, folder, environment, place)
+            if place.exists():
+                self.tables[" ".join(words)] = json.loads(place.read_text("utf8"))
+                place.unlink()
         self.said[" ".join(words)] = done.stdout
         rules = [line for line in done.stdout.splitlines() if line.startswith("──")]
         if done.returncode != 0 or not done.stdout.strip() or "Traceback" in done.stderr:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-import pty
-import re
-import struct
 import subprocess
 import sys
-import termios
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,13 +12,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from tests.render.printed import demo
+from tests.render.terminals import WIDTHS, environment, in_terminal
 
 from rankone.render.columns import BAR, LEVEL, Column
 from rankone.render.tables import Table
 from rankone.render.terminal import layout, plain
-
-WIDTHS = (60, 80, 150)
-ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def unwrapped(shown: str) -> str:
@@ -98,6 +89,7 @@ def test_whatever_the_cells_no_number_is_cut_and_no_line_is_longer(rows, width):
 
 SCRIPT = """
 from tests.render.printed import demo
+from tests.render.terminals import WIDTHS, environment, in_terminal
 from rankone.runtime.progress import console, meter, report
 report()
 with meter("fit", 2) as bar:
@@ -106,34 +98,9 @@ console.print(demo())
 """
 
 
-def environment(**more):
-    root = Path(__file__).resolve().parents[2]
-    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
-    return kept | {"PYTHONPATH": f"{root / 'src'}:{root}", "TERM": "xterm-256color"} | more
-
-
-def in_terminal(width: int) -> str:
-    """What a real terminal of that width is sent."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    made = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdin=theirs, stdout=theirs, stderr=theirs, env=environment()
-    )
-    os.close(theirs)
-    said = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            said += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert made.wait() == 0, said.decode()
-    return ESCAPES.sub("", said.decode())
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 def test_in_a_real_terminal(width):
-    shown = in_terminal(width).replace("\r\n", "\n")
+    shown = in_terminal(width, SCRIPT).replace("\r\n", "\n")
     assert plain(demo(), width) in shown
     assert "2/2" in shown
 
