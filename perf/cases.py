@@ -14,7 +14,8 @@ from perf.plain import PlainImportance, PlainTrainer
 from torch import nn
 
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.config import SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.training.trainer import Trainer

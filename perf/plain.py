@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from rankone.decomposition.adversary.persistent import PersistentConfig
+from rankone.decomposition.adversary.config import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 
 Masks = dict[str, Tensor]

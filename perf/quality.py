@@ -40,7 +40,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.artifact import read_json, write_json, write_text
-from rankone.decomposition.adversary.persistent import PersistentConfig
+from rankone.decomposition.adversary.config import PersistentConfig
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.evidence.attack import adversarial_rows
 from rankone.decomposition.evidence.maskings import masking_rows

@@ -49,6 +49,10 @@ LIGHT = (
     "rankone.experiments.requests",
     "rankone.labels.model.budget",
     "rankone.labels.model.server",
+    "rankone.models.pretraining.config",
+    "rankone.decomposition.ground_truth.recipe",
+    "rankone.experiments.bench.config",
+    "rankone.experiments.real_model.config",
     "rankone.cli",
 )
 

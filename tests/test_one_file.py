@@ -13,7 +13,7 @@ import rankone.edits.methods
 from rankone.core.artifact import new_artifact, open_artifact
 from rankone.core.config import Config
 from rankone.core.schemas.kinds import schemas
-from rankone.edits.methods.registry import kinds
+from rankone.edits.methods.registry import kinds, method_names
 from rankone.experiments.config import MethodName
 from rankone.models import anatomy
 
@@ -38,11 +38,13 @@ def added(tmp_path, monkeypatch):
         (tmp_path / name).write_text(source, "utf8")
         monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
         kinds.cache_clear()
+        method_names.cache_clear()
         schemas.cache_clear()
 
     yield add
     monkeypatch.undo()
     kinds.cache_clear()
+    method_names.cache_clear()
     schemas.cache_clear()
 
 

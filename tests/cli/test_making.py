@@ -88,7 +88,7 @@ def test_pretrain_names_what_is_wrong(pair, refused, tmp_path):
     refused(mismatch, *words, "--preset", "tiny", "--tokenizer-from", pair[0])
     refused("no model directory at", *words, "--preset", "tiny", "--tokenizer-from", tmp_path / "none")
     path.write_text(yaml.safe_dump({**values, "contxt": 32}), "utf8")
-    refused("recipe.yaml: contxt: Extra inputs are not permitted", *words, "--preset", "tiny")
+    refused("recipe.yaml: unknown key contxt", *words, "--preset", "tiny")
 
 
 def test_a_context_longer_than_the_models_is_said(pair, refused, recipe, tmp_path):

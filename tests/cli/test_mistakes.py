@@ -13,9 +13,11 @@ import sys
 
 import pytest
 from tests.fresh import run
+from tests.test_docs import ROOT
 from tests.test_light import HEAVY
 from tests.tiny import rankone
 
+from rankone.models.sources.names import ASSETS
 from rankone.verbs.verb import Verb
 
 PART = "h.3.mlp.down_proj:270"
@@ -176,6 +178,23 @@ AT_ONCE = {
     "rank --of de --text brokentext": "cannot read text from 'brokentext/de/a.train.txt': line 1: .* must be UTF-8",
     "decompose mini --recipe broken.yaml --text builtin --out new": "cannot read the recipe 'broken.yaml' .* in UTF-8",
     "decompose mini --recipe here --text builtin --out new": "cannot read the recipe 'here' .*Is a directory",
+    "decompose mini --recipe key.yaml --text builtin --out new": "unknown key stepps .got 4.. Nearest: steps",
+    "sites mini --recipe key.yaml": "key.yaml: steps is missing; unknown key stepps .got 4.. Nearest: steps",
+    "decompose mini --recipe type.yaml --text builtin --out new": "type.yaml: steps: .* valid integer.* .got 'many'",
+    "decompose mini --recipe bench.yaml --text builtin --out new": "bench.yaml: .* more: is this the file that was meant",
+    "pretrain size.yaml --text builtin --out new": "size.yaml: unknown key vocab_sise .got 300.. Nearest: vocab_size",
+    "pretrain pretrain.yaml --text builtin --preset middle --out new": "unknown preset 'middle'; the recipe has mini, midi",
+    "toys kind.yaml --out new": "kind.yaml: unknown target.kind 'tsm'; choose 'tms', 'resid_mlp'",
+    "bench method.yaml --out new": "methods.0: unknown method 'scaler'. Nearest: scalar",
+    "bench bench.yaml --preset quik --out new": "has no preset 'quik'; it has quick, methods. Nearest: quick",
+    "bench bench.yaml --methods lora --out new": "unknown method 'lora'. Nearest: lora_r",
+    "bench bench.yaml --text nowhere --out new": "'nowhere' is no directory, and the Hub",
+    "demo --recipe seeds.yaml --out new": "seeds.yaml: unknown key sedes .got 9.. Nearest: seeds",
+    "demo --recipe model.yaml --out new": "'mni' is neither a directory nor a built-in model .* Nearest: mini",
+    "demo --recipe language.yaml --out new": "language.yaml: trained lacks german",
+    "demo --recipe rates.yaml --out new": "no file 'norates.json': make it with `rankone select-rates",
+    "demo --model smollm2 --recipe demo.yaml --out new": "demo.yaml: unknown key decomposition",
+    "select-rates --recipe method.yaml --out new": "method.yaml: .*unknown key",
     "toys twice.yaml --out new": "recipe 'twice.yaml' is no valid YAML: the key 'steps' stands there twice",
     "toys tab.yaml --out new": "recipe 'tab.yaml' is no valid YAML: .* cannot start any token",
     "toys list.yaml --out new": "recipe 'list.yaml' holds no `key: value` pairs",
@@ -195,6 +214,61 @@ AT_ONCE = {
     "find --of de --tolerance -1": "tolerance: other: .* greater than 0",
     f"investigate {PART} --harvest here --alphas nan": r"alphas.0: Input should be a finite number \(got 'nan'\)\n",
     "rank --of de,xx": "no text for 'xx' in corpus 'builtin'",
+    # verbs mixed up, words left out
+    "graph mini Der Ausschuss": "unexpected extra argument.*A value with spaces goes in quotes. See `rankone graph -h`",
+    "graph 'Der Ausschuss hat'": "Missing argument 'prompt'. See `rankone graph -h`",
+    "graph mini ''": r"prompt: .*at least 1 character \(got ''\)",
+    "graph intervne here --keep all": "No such option: --keep .*See `rankone graph -h`",
+    f"graph-intervene here --scale {PART}=abc": "valid number.* .got 'abc'",
+    "graph-intervene here --continue -2 --keep all": r"continue: .* greater than or equal to 0 \(got -2\)",
+    "graph-export here --viewer here": "output 'here' already exists",
+    "qk mini": "Missing argument 'layer'",
+    "qk 1 --prompt Der": "Missing argument 'layer'",
+    "qk mini one --prompt Der": "'layer': .* valid integer",
+    "qk mini 1 --domains german": "'german' is de",
+    "qk mini 1 --prompt Der --domains de": "--prompt shows one case, --domains what holds over text: give one",
+    "attributions 270": "'270' has no number",
+    f"attributions {PART}=2": "sets a scale, and none is set here: leave out '=2'",
+    "attributions c3 --domains de": "'c3' names a component: say of which clustering",
+    f"attributions {PART} --domains de --tokens 0": r"tokens: .*greater than 0 \(got 0\)",
+    "survive edit": "Missing option '--forget'",
+    "survive edit --forget german --benign en": "no text for 'german' .*'german' is de",
+    "survive edit --forget en --benign en": "'en' is what the edit removed: benign text is of another domain",
+    "survive edit --forget de --benign en --attacks promt": "unknown attack 'promt'; .* Nearest: prompt",
+    "survive edit --forget de --benign en --budgets 1,x": "budgets.1: .* valid integer",
+    "survive edit --forget de --benign en --budgets 0": "an attack that trains needs 1 token at least",
+    "survive mini-decomposition --forget de --benign en": "of kind 'decomposition', but 'edit' is needed here",
+    "project mini": "no folder at 'mini': a LoRA that PEFT saved, or a saved edit",
+    "project adapter --sources singlar": "unknown source 'singlar'; there are neuron, .* Nearest: singular",
+    "project adapter --sources contrast": "unknown source 'contrast'; there are neuron, channel, singular, random",
+    "project adapter --sources ''": "sources is given and empty",
+    "project edit --keep 20 --whole": "Option '--whole' requires an argument. See `rankone project -h`",
+    f"rewrite {PART}": "Missing option '--token'",
+    f"rewrite {PART} --token ''": r"token: .*at least 1 character \(got ''\)",
+    f"rewrite {PART} --token und --sizes 1,a": "sizes.1: .* valid number",
+    f"rewrite {PART} --token und --save here": "output 'here' already exists",
+    "rewrite c3 --token und": "'c3' names a component",
+    "push edit": "Missing argument 'repo'",
+    "push here me/x --dry-run": "'here' has no manifest.json: it is no RankOne artefact",
+    "push adapter me/x --dry-run": "'adapter' is a LoRA adapter .* but an artefact is needed here",
+    "push edit me/x/y --dry-run": "'me/x/y' names no repository: write OWNER/NAME",
+    "push edit https://huggingface.co/me/x --dry-run": "names no repository: write OWNER/NAME, as me/german-edit",
+    "studio here --prot 80": "No such option: --prot .*--port",
+    "studio --allow-remote": "requires an argument. See `rankone studio -h`",
+    "studio --device gpu": "unknown device 'gpu'",
+    "studio here --parts edit": "'edit' is of kind 'edit', but 'parts' is needed here",
+    "rank --of de --by": "Option '--by' requires an argument. See `rankone rank -h`",
+    f"edit {PART}:-16": "sets no scale: write PART=ALPHA",
+    "edit label:german=0": "'label:german' stands for parts by their labels: say which, with --harvest DIR and --labels DIR",
+    "tune --scale label:german --forget de": "'label:german' stands for parts by their labels",
+    "doctor nowhere": "'nowhere' is neither a directory nor a built-in model",
+    "doctor mini-decompositon": "nothing at 'mini-decompositon'. Check the path. Nearest: mini-decomposition",
+    "merge-harvest here --out new": "'here' has no shard-.*: it is not a run directory that holds shards",
+    "cluster-distance here edit": "'here' has no manifest.json",
+    "compare mini-decomposition": "Missing argument 'other'",
+    "lm-eval adapter --tasks mine": "'adapter' is a LoRA adapter .* kind 'edit' is needed here",
+    "export edit --as adapter": "Missing option '--out'",
+    f"show {PART} --harvest edit": "'edit' is of kind 'edit', but 'harvest' is needed here",
     # the studio
     "studio nowhere": "no workspace at 'nowhere'. Make the folder",
     "studio note.txt": "no workspace at 'note.txt'",
@@ -210,6 +284,22 @@ WITH_A_MODEL = {
     "generate Hallo --chat": "this model's tokenizer has no chat template",
     "generate Hallo --device cuda:7": "no device 'cuda:7': this machine has [0-9] GPUs",
     "sites mini --pattern nope": "no site matches 'nope'",
+}
+# Recipes as they ship, and with one slip: the file, and what stands in place of what.
+RECIPES = ROOT / "recipes"
+SLIPS = {
+    "bench.yaml": (RECIPES / "german.yaml", "", ""),
+    "pretrain.yaml": (RECIPES / "mini.yaml", "", ""),
+    "demo.yaml": (ASSETS / "demo.yaml", "", ""),
+    "key.yaml": (RECIPES / "decompose-mini.yaml", r"^steps: .*", "stepps: 4"),
+    "type.yaml": (RECIPES / "decompose-mini.yaml", r"^steps: .*", "steps: many"),
+    "size.yaml": (RECIPES / "mini.yaml", r"^vocab_size: .*", "vocab_sise: 300"),
+    "kind.yaml": (RECIPES / "toys" / "tms-5-2.yaml", r"kind: tms", "kind: tsm"),
+    "method.yaml": (RECIPES / "german.yaml", r"\bscalar,", "scaler,"),
+    "seeds.yaml": (ASSETS / "demo.yaml", r"^seeds:", "sedes:"),
+    "model.yaml": (ASSETS / "demo.yaml", r"^model: mini", "model: mni"),
+    "language.yaml": (ASSETS / "demo.yaml", r"^forget: de", "forget: german"),
+    "rates.yaml": (ASSETS / "demo.yaml", r"^rates_from: .*", "rates_from: norates.json"),
 }
 CHILD = """
 import contextlib, io, json, os, shlex
@@ -232,6 +322,13 @@ print(json.dumps(answers))
 """
 
 
+def slipped(recipe, old, new):
+    """The text of a recipe with its slip."""
+    text, times = re.subn(old, new, recipe.read_text("utf8"), count=1, flags=re.MULTILINE)
+    assert times or not old
+    return text
+
+
 def write_wrong(folder):
     """Things of other kinds, damaged artefacts, text and recipes that cannot be read."""
     manifest = {"kind": "edit", "schema_version": 1, "files": {"config.json": "0" * 64}}
@@ -247,9 +344,12 @@ def write_wrong(folder):
         "tab.yaml": "steps:\t5\n\trows: 3\n",
         "list.yaml": "- a\n- b\n",
     }
+    files |= {name: slipped(*slip) for name, slip in SLIPS.items()}
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf8")
+    for name in ("rates.json", "reference.json"):
+        (folder / name).write_bytes((ASSETS / name).read_bytes())
     (folder / "broken.yaml").write_bytes(b"model: mini\nforget: d\xff\xfee\n")
     (folder / "brokentext" / "de").mkdir(parents=True)
     (folder / "brokentext" / "de" / "a.train.txt").write_bytes(b"\xff\xfe Das ist")

@@ -89,7 +89,7 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
     ("change", "complaint"),
     [
         ({"budgets": {}}, "budgets: Dictionary should have at least 1 item"),
-        ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'; there are scalar, sharpened, neuron, top16"),
+        ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'. Nearest: scalar"),
         ({"budgets": {"scalar": []}}, "budgets.scalar: List should have at least 1 item"),
         ({"budgets": {"scalar": [4, 0]}}, "budgets.scalar.1: Input should be greater than 0"),
         ({"budgets": {"scalar": [4, 4]}}, "budgets of scalar name one twice"),

@@ -14,7 +14,8 @@ from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy
 from rankone.models import pretraining
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.pretraining import VALIDATION_TOKENS, Preset, PretrainConfig, prepare_tokens, pretrain
+from rankone.models.pretraining.config import Preset, PretrainConfig
+from rankone.models.pretraining.run import VALIDATION_TOKENS, prepare_tokens, pretrain
 from rankone.models.tokenizer import train_tokenizer
 from rankone.text.blocks import chunk_documents, passage_blocks
 from rankone.text.mixture import CHUNK_CHARS

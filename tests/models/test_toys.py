@@ -7,7 +7,8 @@ import torch
 from pydantic import ValidationError
 
 from rankone.models.sites import find_sites
-from rankone.models.toys import TMS, ResidMLP, ResidMLPConfig, TMSConfig, sparse_features, train_toy
+from rankone.models.toys.config import ResidMLPConfig, TMSConfig
+from rankone.models.toys.targets import TMS, ResidMLP, sparse_features, train_toy
 
 SMALL_TMS = TMSConfig(kind="tms", features=5, hidden=2, steps=800, batch=512, learning_rate=1e-2)
 SMALL_RESID = ResidMLPConfig(

@@ -23,9 +23,9 @@ from tests.soundness.hostile import faulty_recipe, faulty_text
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
-from rankone.decomposition.ground_truth.run import ToyRecipe
+from rankone.decomposition.ground_truth.recipe import ToyRecipe
 from rankone.models.loading import load_model
-from rankone.models.pretraining import PretrainConfig
+from rankone.models.pretraining.config import PretrainConfig
 from rankone.text.opening import open_corpus
 
 SECONDS, MIB = 20, 2048

@@ -22,9 +22,10 @@ from rankone.decomposition import run
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.trainer import Trainer
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import FitConfig, Run
+from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import size_edit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, DomainMix, mixture_pieces, mixture_rows
+from rankone.text.mix import DomainMix
+from rankone.text.mixture import CHARS_PER_TOKEN, CHUNK_CHARS, mixture_pieces, mixture_rows
 from rankone.text.sources.directory import DirectoryCorpus
 
 WORDS = {"en": "alpha", "de": "beta", "fr": "gamma"}

@@ -31,6 +31,7 @@ def test_a_verb_is_whole(verb):
     assert set(verb.needs) <= set(verb.opens)
     assert verb.first is None or verb.first in verb.opens
     assert set(verb.writes) <= verb.request.model_fields.keys()
+    assert ("recipe" in verb.request.model_fields) == (verb.recipe is not None)
     undescribed = [name for name, field in verb.request.model_fields.items() if not field.description]
     assert undescribed == []
     verb.request.model_json_schema()

@@ -70,7 +70,8 @@ def _words(error: Exception) -> str:
     """What is wrong with the words of a command, and where to look."""
     said = getattr(error, "format_message", lambda: str(error))().strip()
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "rankone"
+    typed = sys.argv[1:2] if set(sys.argv[1:2]) & {*VERBS, "studio"} else []
+    path = context.command_path if context is not None else " ".join(["rankone", *typed])
     said = " ".join(said.split()).rstrip(".")
     if "unexpected extra argument" in said:
         said += ". A value with spaces goes in quotes"

@@ -13,6 +13,8 @@ from rankone.core.errors import RankOneError, nearest
 
 # Of a value in a message; whole recipes may stand where a number should.
 _SHOWN = 120
+# Problems of one recipe in a message; another verb's recipe has dozens.
+_MOST = 4
 
 
 class _OnceLoader(yaml.SafeLoader):
@@ -72,7 +74,12 @@ class Config(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             said = [_said(e, list(cls.model_fields)) for e in _first_causes(error.errors())]
-            raise RankOneError(f"{where}: " + "; ".join(said)) from error
+            more = len(said) - _MOST
+            rest = [f"and {more} more: is this the file that was meant?"] * (more > 0)
+            *before, last = said[:_MOST] + rest
+            raise RankOneError(
+                f"{where}: " + "; ".join([*(one.removesuffix(".") for one in before), last])
+            ) from error
 
 
 class Record(Config):
@@ -101,15 +108,19 @@ def _said(error: ErrorDetails, fields: list[str]) -> str:
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
     if not place:
         return said
-    name = ".".join(map(str, place)).rstrip("_")
+    name = ".".join(str(p) for p in place if p != "[key]").rstrip("_")
     if error["type"] == "literal_error":
         return f"unknown {name} {_repr(error['input'])}; choose {error.get('ctx', {}).get('expected')}"
     if error["type"] == "missing":
         return f"{name} is missing"
+    if error["type"] == "union_tag_invalid":
+        context = error.get("ctx", {})
+        return f"unknown {name}.kind '{context['tag']}'; choose {context['expected_tags']}"
     given = _repr(error["input"])
-    unknown = error["type"] == "extra_forbidden" and len(place) == 1
-    hint = nearest(str(place[0]), fields) if unknown else ""
-    return f"{name}: {said} (got {given}){'.' if hint else ''}{hint}"
+    if error["type"] == "extra_forbidden":
+        hint = nearest(str(place[0]), fields) if len(place) == 1 else ""
+        return f"unknown key {name} (got {given}){'.' if hint else ''}{hint}"
+    return f"{name}: {said} (got {given})"
 
 
 def _repr(value: object) -> str:

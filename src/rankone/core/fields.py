@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from rankone.core.config import Config
+from rankone.core.errors import RankOneError, nearest
 
 C = TypeVar("C", bound=Config)
 
@@ -38,6 +39,19 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """Names in Python as a list or one string, on the command line with commas between them."""
 
 
+def each_of(what: str, known: Sequence[str]) -> AfterValidator:
+    """Marks names that must be among the known ones; RankOneError that offers the nearest."""
+
+    def check(names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in known:
+                near = nearest(name, list(known))
+                raise RankOneError(f"unknown {what} '{name}'; there are {', '.join(known)}.{near}")
+        return names
+
+    return AfterValidator(check)
+
+
 @dataclass(frozen=True)
 class Positional:
     """Marks a field of a request that is given by its place on the command line, not by an option."""
@@ -56,18 +70,14 @@ class Domains:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Marks a field of a request that names a recipe: a file that can be read."""
-
-
-@dataclass(frozen=True)
 class DecompositionName:
     """Marks a field of a request that names a decomposition, beside the one that is opened."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Marks a field of a request that names a folder, or several, that are there: `what`, known by a file it `holds`.
+    """Marks a field of a request that names a folder, or several, that are there: `what`, known by what it `holds`, a name
+    or a pattern.
 
     kind: of artefact that it may be on the Hub.
     """

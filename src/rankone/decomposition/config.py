@@ -8,42 +8,12 @@ from pydantic import Field, model_validator
 
 from rankone.core.config import Config
 from rankone.core.schedule import Schedule
-from rankone.decomposition.adversary.persistent import PersistentConfig
-from rankone.decomposition.adversary.registry import AdversaryConfig
-from rankone.decomposition.importance.registry import ImportanceConfig
-from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
-from rankone.decomposition.objective.minimality import Minimality
+from rankone.decomposition.adversary.config import AdversaryConfig, PersistentConfig
+from rankone.decomposition.importance.config import ImportanceConfig, SharedTransformerConfig
+from rankone.decomposition.objective.config import Minimality, Reconstruction
 from rankone.decomposition.parallel.machine import Machine
 from rankone.decomposition.targeted.config import Targeted
-from rankone.text.mixture import Mixture
-
-
-class Reconstruction(Config):
-    """How the output is held under ablation."""
-
-    form: Literal["merged", "separate"] = Field(
-        default="merged",
-        description="merged: a coin per row, one pass; separate: one stochastic and one adversarial pass",
-    )
-    stochastic: float = Field(
-        default=0.5, ge=0, description="coefficient (separate), or share of the sum (merged)"
-    )
-    adversarial: float = Field(default=0.5, ge=0)
-    routing: Literal["subset", "all", "mixed", "layerwise"] = Field(
-        default="subset",
-        description="sites masked in stochastic rows: a random subset per position, all, either by a coin per row, "
-        "or one site per row",
-    )
-    sources: Literal["uniform", "binary", "corners"] = Field(
-        default="uniform",
-        description="stochastic sources: uniform in [0, 1]; 0 or 1; or 0 and 1 with a probability drawn per row",
-    )
-    divergence: Literal["kl", "mse"] = Field(
-        default="kl", description="kl of softmaxed outputs, or mse for a target without logits"
-    )
-    hidden: float = Field(
-        default=0.0, ge=0, description="coefficient of the MSE of site outputs in stochastic rows"
-    )
+from rankone.text.mix import Mixture
 
 
 class TrainingConfig(Config):

@@ -21,12 +21,9 @@ from rankone.core.reading import reading
 from rankone.core.schemas.evidence import FILE as EVIDENCE
 from rankone.core.tensors import save_tensors
 from rankone.decomposition.evidence.records import Evidence
+from rankone.decomposition.importance.config import read_importance_config
 from rankone.decomposition.importance.function import ImportanceFunction
-from rankone.decomposition.importance.registry import (
-    build_importance,
-    importance_class,
-    read_importance_config,
-)
+from rankone.decomposition.importance.registry import build_importance, importance_class
 from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.masking.masks import MaskParts
 from rankone.decomposition.parallel.gathered import gathered

@@ -26,7 +26,7 @@ from rankone.decomposition.parallel.sharding import consolidated
 from rankone.decomposition.parallel.share import check_layout
 from rankone.decomposition.planning.memory import memory_advice
 from rankone.decomposition.storage import Storage, restored, stored
-from rankone.decomposition.targeted.config import in_batches
+from rankone.decomposition.targeted.batches import in_batches
 from rankone.decomposition.targeted.evidence import DeltaOn, broad_evidence
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
@@ -40,7 +40,8 @@ from rankone.runtime.tracking.recording import Tracking, recording
 from rankone.subject import Subject
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import Corpus, described
-from rankone.text.mixture import DomainMix, Mixture, mixture_pieces, mixture_rows
+from rankone.text.mix import DomainMix, Mixture
+from rankone.text.mixture import mixture_pieces, mixture_rows
 
 LADDER = (10, 20, 40, 80)
 # Steps of the adversary by how much evidence is wanted; none: nothing is measured.

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.importance.magnitude import Magnitude, MagnitudeConfig
+from rankone.decomposition.importance.config import MagnitudeConfig
+from rankone.decomposition.importance.magnitude import Magnitude
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.parts.parts import Parts
 from rankone.text.blocks import Blocks

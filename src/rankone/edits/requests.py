@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rankone.core.config import Config
-from rankone.core.errors import RankOneError, nearest
-from rankone.core.fields import Domains, Names, PartNames, Positional, Request, apart
+from rankone.core.errors import RankOneError
+from rankone.core.fields import Domains, Names, PartNames, Positional, Request, apart, each_of
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.openings import openings_of
@@ -29,7 +29,9 @@ class FindRequest(Request):
         default=(), description="domains to spare; default all others"
     )
     sites: Names = Field(default=(), description="patterns of module paths; default the late half")
-    sources: Names = Field(default=(), description="sources of parts, as neuron,contrast; default all")
+    sources: Annotated[Names, each_of("source", FINDABLE)] = Field(
+        default=(), description="sources of parts, as neuron,contrast; default all"
+    )
     also: Annotated[Names, PartNames()] = Field(
         default=(), description="parts to measure whatever the shortlist says"
     )
@@ -49,16 +51,6 @@ class FindRequest(Request):
     def _apart(self) -> Self:
         apart(self.of, self.against)
         return self
-
-    @field_validator("sources")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in FINDABLE:
-                raise RankOneError(
-                    f"unknown source '{name}'; there are {', '.join(FINDABLE)}.{nearest(name, list(FINDABLE))}"
-                )
-        return names
 
 
 class FitRequest(Request):

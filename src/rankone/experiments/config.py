@@ -12,16 +12,18 @@ from rankone.core.artifact import read_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.run import FitConfig
-from rankone.edits.methods.registry import kind_named, kinds
+from rankone.edits.fitting.config import FitConfig
+from rankone.edits.methods.registry import kind_named, unknown
 from rankone.experiments.requests import Measured, Rate
-from rankone.experiments.response import ALPHAS
-from rankone.models.sources.names import BUILTIN_DECOMPOSITION
+from rankone.models.sources.names import ASSETS, BUILTIN_DECOMPOSITION
+
+# Close about 1, and as far as fits of a clean subcomponent go.
+ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
 
 
 def _known_method(name: str) -> str:
-    if name not in kinds():
-        raise ValueError(f"unknown method '{name}'; there are {', '.join(kinds())}")
+    if why := unknown(name):
+        raise ValueError(why)
     return name
 
 
@@ -125,6 +127,24 @@ class JobConfig(Config):
             for key in ("trained", "evaluated")
         }
         return self.model_copy(update=kept)
+
+
+def read_job(
+    recipe: Path | None,
+    text: str | None = None,
+    rates: bool = True,
+    harvest: Path | None = None,
+    labels: Path | None = None,
+) -> JobConfig:
+    """A job's configuration from its recipe (the demo's where none is named), on other text and with a harvest if these are
+    named; `rates`: whether with those that the recipe names.
+
+    Paths that are given are from here, those in a recipe from the recipe.
+    """
+    path = recipe or ASSETS / "demo.yaml"
+    selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
+    config = JobConfig.from_yaml(path, text=text, **selection)
+    return resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
 
 
 def resolved(config: JobConfig, folder: Path) -> JobConfig:

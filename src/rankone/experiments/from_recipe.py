@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rankone.core.schemas.evidence import FILE
 from rankone.decomposition.evidence.records import read_outline
-from rankone.experiments.config import JobConfig, resolved
+from rankone.experiments.config import read_job
 from rankone.experiments.job import Job
-from rankone.models.sources.names import ASSETS
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.progress import log
 
@@ -26,10 +25,7 @@ def job_from_recipe(
     computed: on which device and in which numbers. Paths that are given are from here, those in a recipe from the
     recipe. Domains that the other text lacks are left out.
     """
-    path = recipe or ASSETS / "demo.yaml"
-    selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
-    config = JobConfig.from_yaml(path, text=text, **selection)
-    config = resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
+    config = read_job(recipe, text, rates, harvest, labels)
     named = {
         "model": config.model,
         "decomposition": config.decomposition,

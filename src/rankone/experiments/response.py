@@ -12,9 +12,6 @@ from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
-# Close about 1, and as far as fits of a clean subcomponent go.
-ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
-
 
 class Rise(TypedDict):
     """A row of a table: cross-entropy of a domain before and after an edit, and the difference, nats per token."""

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from rankone.core.artifact import refuse_existing
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain_text import default_retain, retain_text
-from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.requests import FitRequest, SharpenRequest
 from rankone.edits.scales import both_signs, sign_of

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.runtime.progress import log
 from rankone.text.blocks import chunk_documents, packed_stream
 from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, require_domain
+from rankone.text.mix import DomainMix, Mixture
 from rankone.text.sources.directory import DirectoryCorpus
 
 CHUNK_CHARS = 1500
-
-
-class DomainMix(Config):
-    """One domain of the training text."""
-
-    weight: float = Field(gt=0, description="share of the tokens, before normalisation")
-    sources: list[str] | None = Field(
-        default=None, description="source names to take equally; None takes all"
-    )
-
-
-Mixture = dict[str, DomainMix]
 
 
 def mixture_pieces(

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rankone.core.fields import Folder, Names, Positional, Recipe, Request, TextName
+from rankone.core.fields import Folder, Names, Positional, Request, TextName
 from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from rankone.experiments.bench.config import BenchConfig
 
 
 class BenchRequest(Request):
     """The benchmark of a recipe: which preset of it, on which text."""
 
-    recipe: Annotated[Path, Positional(), Recipe()] = Field(description="benchmark recipe (YAML)")
+    recipe: Annotated[Path, Positional()] = Field(description="benchmark recipe (YAML)")
     out: Path = Field(description="folder of the benchmark; what has run there is not run again")
     preset: str | None = Field(None, description="a preset of the recipe, as quick")
     text: Annotated[str | None, TextName()] = Field(None, description="other text than the recipe's")
@@ -50,17 +54,25 @@ class BenchReply(Reply):
         return (f"report: {self.page}",)
 
 
+def _recipe(request: BenchRequest) -> BenchConfig:
+    from rankone.experiments.bench.config import read_recipe
+
+    changes = {"text": request.text, "methods": request.methods or None, "seeds": request.seeds}
+    config = read_recipe(request.recipe, request.preset, **changes)
+    named = config.model_dump(include={"model", "decomposition", "text"})
+    require_job(named, (config.forget, config.judged))
+    return config
+
+
 def bench(opening: Opening, request: BenchRequest) -> BenchReply:
     """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
-    from rankone.experiments.bench.config import read_recipe
     from rankone.experiments.bench.page import write_results
     from rankone.experiments.bench.rollouts import rollouts
     from rankone.experiments.bench.run import run_bench
     from rankone.experiments.bench.shown import successes_table, verdict_table
     from rankone.experiments.bench.tables import bench_rows, fit_rows, gathered
 
-    changes = {"text": request.text, "methods": request.methods or None, "seeds": request.seeds}
-    config = read_recipe(request.recipe, request.preset, **changes)
+    config = _recipe(request)
     record, outcomes, workspace = run_bench(config, request.out, opening.options)
     texts = rollouts(workspace, request.out, record.config)
     verdicts = write_results(request.out, record, outcomes, texts)
@@ -131,7 +143,7 @@ def survive(opening: Opening, request: SurviveRequest) -> SurviveReply:
 
 
 VERBS = (
-    Verb("bench", BenchRequest, BenchReply, bench, ("device", "dtype"), writes=("out",)),
+    Verb("bench", BenchRequest, BenchReply, bench, ("device", "dtype"), writes=("out",), recipe=_recipe),
     Verb("reproduce", ReproduceRequest, ReproduceReply, reproduce, ("device", "dtype")),
     Verb(
         "survive",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, nearest
 from rankone.doctor.requests import DoctorReply, DoctorRequest
 from rankone.integrations.requests import LmEvalReply, LmEvalRequest
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION, BUILTIN_MODELS, findable
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
 
@@ -15,10 +16,22 @@ def doctor(opening: Opening, request: DoctorRequest) -> DoctorReply:
     """Check an installation, a model or an artefact and say what to do; with --clean remove what killed runs left."""
     if request.clean:
         return _clean(Path(request.target or "."), request.dry_run)
+    if request.target is not None:
+        _require_there(request.target)
     from rankone.doctor.checkup import check
 
     findings = check(request.target, request.model, opening.corpus, request.tokens, opening.device)
     return DoctorReply(subject=request.target or "the installation", findings=tuple(findings))
+
+
+def _require_there(target: str) -> None:
+    """RankOneError for a name without a folder or an owner that is no built-in one."""
+    if "/" in target or target == BUILTIN_DECOMPOSITION or Path(target).expanduser().exists():
+        return
+    near = nearest(target, [BUILTIN_DECOMPOSITION]) if target not in BUILTIN_MODELS else ""
+    if near:
+        raise RankOneError(f"nothing at '{target}'. Check the path.{near}")
+    findable(target)
 
 
 def _clean(place: Path, dry_run: bool) -> DoctorReply:

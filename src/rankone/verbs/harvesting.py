@@ -114,9 +114,9 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
 class MergeRequest(Request):
     """The shards of a harvest."""
 
-    runs: Annotated[tuple[Path, ...], Positional(), Folder("a run directory that holds shards")] = Field(
-        description="run directories that hold the shards"
-    )
+    runs: Annotated[
+        tuple[Path, ...], Positional(), Folder("a run directory that holds shards", "shard-*-of-*")
+    ] = Field(description="run directories that hold the shards")
     out: Path = Field(description="where to write; must not exist")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Names, Positional, Published, Recipe, Request, Trackers
+from rankone.core.fields import Names, Positional, Published, Request, Trackers
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from rankone.decomposition.config import DecomposeConfig
+    from rankone.decomposition.ground_truth.recipe import ToyRecipe
+    from rankone.models.pretraining.config import PretrainConfig
 
 Storage = Literal["float32", "bfloat16", "int8"]
 
@@ -27,7 +29,7 @@ Storage = Literal["float32", "bfloat16", "int8"]
 class PretrainRequest(Request):
     """A model of the built-in architecture, by its recipe."""
 
-    recipe: Annotated[Path, Positional(), Recipe()] = Field(description="pretraining recipe (YAML)")
+    recipe: Annotated[Path, Positional()] = Field(description="pretraining recipe (YAML)")
     out: Path = Field(description="where to write; must not exist")
     preset: str = Field("mini", description="model size in the recipe")
     without: Names = Field((), description="leave a domain out (reference model)")
@@ -58,16 +60,23 @@ class PretrainReply(Reply):
         return (Table.of(f"{self.out}: test cross-entropy, nats per token", columns, rows),)
 
 
-def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
-    """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
-    from rankone.core.artifact import read_json
-    from rankone.models.pretraining import PretrainConfig
-    from rankone.models.pretraining import pretrain as train
+def _pretraining(request: PretrainRequest) -> PretrainConfig:
+    from rankone.models.pretraining.config import PretrainConfig
 
-    out = request.out
     config = PretrainConfig.from_yaml(
         request.recipe, without=list(request.without) or None, tokenizer_from=request.tokenizer_from
     )
+    config.require_preset(request.preset)
+    return config
+
+
+def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
+    """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+    from rankone.core.artifact import read_json
+    from rankone.models.pretraining.run import pretrain as train
+
+    out = request.out
+    config = _pretraining(request)
     run = request.run or run_directory(out)
     train(config, request.preset, opening.corpus, run, out, device=opening.device)
     measured: dict[str, Any] = read_json(out / "pretraining.json")
@@ -89,9 +98,7 @@ class SitesRequest(Request):
 
     pattern: Names = Field((), description="fnmatch patterns of module paths; default all")
     estimate: bool = Field(False, description="memory and time of decomposing them")
-    recipe: Annotated[Path | None, Recipe()] = Field(
-        None, description="recipe of the estimate; default 16 × 128 tokens"
-    )
+    recipe: Path | None = Field(None, description="recipe of the estimate; default 16 × 128 tokens")
 
 
 class SiteRow(Reply):
@@ -116,6 +123,12 @@ class SitesReply(Reply):
     left_out: dict[str, str]
 
 
+def _estimated(request: SitesRequest) -> DecomposeConfig | None:
+    from rankone.decomposition.config import DecomposeConfig
+
+    return request.recipe and DecomposeConfig.from_yaml(request.recipe, sites=list(request.pattern) or None)
+
+
 def sites(opening: Opening, request: SitesRequest) -> SitesReply:
     """List the weight matrices that can be decomposed or edited, with shapes and a suggested C; reads no weights."""
     from rankone.decomposition.config import DecomposeConfig
@@ -128,10 +141,8 @@ def sites(opening: Opening, request: SitesRequest) -> SitesReply:
     name, pattern = opening.options.model, list(request.pattern)
     skeleton = load_skeleton(name)
     matched = find_sites(skeleton, pattern or None)
-    config = None
-    if request.recipe is not None:
-        config = DecomposeConfig.from_yaml(request.recipe, sites=pattern or None)
-    elif request.estimate:
+    config = _estimated(request)
+    if config is None and request.estimate:
         context = usual_context(skeleton, 128)
         config = DecomposeConfig(mixture={}, steps=1000, context=context, sites=pattern or ["*"])
     tables = [] if config is None else _estimate(skeleton, config)
@@ -167,7 +178,7 @@ def _estimate(model: PreTrainedModel, config: DecomposeConfig) -> list[Table]:
 class DecomposeRequest(Request):
     """A decomposition, by its recipe."""
 
-    recipe: Annotated[Path, Recipe()] = Field(description="decomposition recipe (YAML)")
+    recipe: Path = Field(description="decomposition recipe (YAML)")
     out: Path = Field(description="where to write; must not exist")
     run: Path | None = Field(None, description="run directory; default OUT.run")
     steps: int | None = Field(None, gt=0, description="override the recipe's steps")
@@ -206,19 +217,24 @@ class DecomposeReply(Reply):
         return ()
 
 
+def _decomposing(request: DecomposeRequest) -> DecomposeConfig:
+    from rankone.decomposition.config import DecomposeConfig
+
+    return DecomposeConfig.from_yaml(request.recipe, steps=request.steps)
+
+
 def decompose(opening: Opening, request: DecomposeRequest) -> DecomposeReply:
     """Decompose a model into rank-one subcomponents with causal importances; resumes after a kill.
 
     Under torchrun the processes share the work.
     """
     from rankone.core.artifact import refuse_existing
-    from rankone.decomposition.config import DecomposeConfig
     from rankone.decomposition.sweep import SHORTER
     from rankone.models.loading import load_skeleton
     from rankone.runtime.distributed import current, joined
 
     with joined():
-        config = DecomposeConfig.from_yaml(request.recipe, steps=request.steps)
+        config = _decomposing(request)
         if request.sweep and request.steps is None:
             config = config.model_copy(update={"steps": max(1, config.steps // SHORTER)})
         folder = request.run or run_directory(request.out)
@@ -350,7 +366,7 @@ def import_(opening: Opening, request: ImportRequest) -> ImportReply:  # noqa: A
 class ToysRequest(Request):
     """A toy whose mechanisms are known."""
 
-    recipe: Annotated[Path, Positional(), Recipe()] = Field(
+    recipe: Annotated[Path, Positional()] = Field(
         description="toy recipe (YAML), as recipes/toys/tms-5-2.yaml"
     )
     out: Path = Field(description="where to write; must not exist")
@@ -396,11 +412,17 @@ class ToysReply(Reply):
         return (Table.of(f"{self.name} against its truth", titles, rows, caption),)
 
 
+def _toy(request: ToysRequest) -> ToyRecipe:
+    from rankone.decomposition.ground_truth.recipe import ToyRecipe
+
+    return ToyRecipe.from_yaml(request.recipe)
+
+
 def toys(opening: Opening, request: ToysRequest) -> ToysReply:
     """Decompose a toy whose mechanisms are known and measure how near the decomposition comes to them."""
-    from rankone.decomposition.ground_truth.run import ToyRecipe, run_toys
+    from rankone.decomposition.ground_truth.run import run_toys
 
-    config = ToyRecipe.from_yaml(request.recipe)
+    config = _toy(request)
     if request.steps is not None:
         shortened = config.decomposition.model_copy(update={"steps": request.steps})
         config = config.model_copy(update={"decomposition": shortened})
@@ -428,6 +450,7 @@ VERBS = (
         ("text", "device"),
         needs=("text",),
         without={"dtype": "weights are trained in float32, under bfloat16 autocast"},
+        recipe=_pretraining,
     ),
     Verb(
         "sites",
@@ -438,6 +461,7 @@ VERBS = (
         first="model",
         needs=("model",),
         without=dict.fromkeys(("device", "dtype"), "no weights are read"),
+        recipe=_estimated,
         cost="seconds",
     ),
     Verb(
@@ -449,6 +473,7 @@ VERBS = (
         first="model",
         needs=("model", "text"),
         without={"dtype": _TRAINED},
+        recipe=_decomposing,
     ),
     Verb(
         "import",
@@ -458,5 +483,5 @@ VERBS = (
         writes=("out",),
         without={"device": "weights are copied, no model runs", "dtype": "--storage is that of the files"},
     ),
-    Verb("toys", ToysRequest, ToysReply, toys, ("device",), without={"dtype": _TRAINED}),
+    Verb("toys", ToysRequest, ToysReply, toys, ("device",), without={"dtype": _TRAINED}, recipe=_toy),
 )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rankone.core.fields import ModelName, Positional, Reads, Recipe, Request, TextName
+from rankone.core.fields import ModelName, Positional, Reads, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
 from rankone.models.sources.fetchable import FETCHABLE
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from rankone.experiments.config import JobConfig
+    from rankone.experiments.real_model.config import RealModelConfig
 
 
 def measure(opening: Opening, request: MeasureRequest) -> Measured:
@@ -132,7 +137,7 @@ class SelectRatesRequest(Request):
     """Rates to choose, by a job's recipe."""
 
     out: Path = Field(description="where to write; must not exist")
-    recipe: Annotated[Path | None, Recipe()] = Field(None, description="job recipe (YAML)")
+    recipe: Path | None = Field(None, description="job recipe (YAML)")
     text: str | None = Field(None, description="other text than the recipe's")
     seeds: int = Field(2, gt=0, description="seeds per setting")
 
@@ -155,6 +160,12 @@ class SelectRatesReply(Reply):
         columns = ["method", "budget", "learning rate", "λ", "cap / ln V"]
         rows = [[r.method, r.budget, r.learning_rate, r.retain_weight, r.margin] for r in self.rates]
         return (Table.of("Selected on validation text", columns, rows),)
+
+
+def _rates_recipe(request: SelectRatesRequest) -> None:
+    from rankone.experiments.config import read_job
+
+    _require_job(read_job(request.recipe, request.text, rates=False))
 
 
 def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:
@@ -187,7 +198,7 @@ class DemoRequest(Request):
         None,
         description="other text than the recipe's; with a model: more held-out text, to measure on alone",
     )
-    recipe: Annotated[Path | None, Recipe()] = Field(None, description="another job recipe (YAML)")
+    recipe: Path | None = Field(None, description="another job recipe (YAML)")
     replace: bool = Field(False, description="write into an existing report directory")
     harvest: Annotated[Path | None, Reads("harvest")] = Field(
         None, description="pick by this harvest, not by a small one made now"
@@ -215,6 +226,27 @@ class DemoReply(Reply):
     def lines(self) -> Sequence[str]:
         """Where the report is."""
         return (f"report: {self.report}",)
+
+
+def _demo_recipe(request: DemoRequest) -> None:
+    from rankone.experiments.config import read_job
+
+    if request.model is not None:
+        _real_config(request, request.model)
+    else:
+        _require_job(read_job(request.recipe, request.text, harvest=request.harvest, labels=request.labels))
+
+
+def _require_job(config: JobConfig) -> None:
+    named = config.model_dump(include={"model", "decomposition", "text", "harvest", "labels"})
+    require_job(named, (config.forget, config.retain))
+
+
+def _real_config(request: DemoRequest, model: str) -> RealModelConfig:
+    from rankone.experiments.real_model.config import RealModelConfig
+    from rankone.models.sources.names import ASSETS
+
+    return RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
 
 
 def demo(opening: Opening, request: DemoRequest) -> DemoReply:
@@ -246,12 +278,10 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
 def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply:
     """The same job on a real model; a run that was broken off goes on in its folder."""
     from rankone.core.errors import RankOneError
-    from rankone.experiments.real_model.config import RealModelConfig
     from rankone.experiments.real_model.results import bars
     from rankone.experiments.real_model.run import run_real_model
     from rankone.experiments.real_model.stages import Stages
     from rankone.experiments.real_model.tables import all_tables
-    from rankone.models.sources.names import ASSETS
 
     if request.harvest is not None or request.labels is not None or request.replace:
         raise RankOneError(
@@ -259,7 +289,7 @@ def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply
         )
     if opening.options.dtype != "float32":
         raise RankOneError("demo with a model computes in float32: leave --dtype out.")
-    config = RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
+    config = _real_config(request, model)
     results, page = run_real_model(config, request.out, request.text, opening.options.device)
     reply = DemoReply(
         report=page,
@@ -311,6 +341,7 @@ VERBS = (
         select_rates,
         ("device", "dtype"),
         writes=("out",),
+        recipe=_rates_recipe,
     ),
-    Verb("demo", DemoRequest, DemoReply, demo, ("device", "dtype"), writes=("out",)),
+    Verb("demo", DemoRequest, DemoReply, demo, ("device", "dtype"), writes=("out",), recipe=_demo_recipe),
 )

@@ -1,12 +1,12 @@
 """What can be seen to be wrong before a model is opened: names, paths and domains, within a fraction of a second.
 
-Nothing here needs PyTorch. What is marked on the fields of a request (`Reads`, `Domains`, `Recipe`) is looked up, and so is
-what the verb opens; the verb itself checks again what it uses.
+Nothing here needs PyTorch. What is marked on the fields of a request (`Reads`, `Domains`, `Folder`) is looked up, and so is
+what the verb opens; the verb itself checks again what it uses. Recipes are read by the verb (Verb.recipe).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,14 +22,13 @@ from rankone.core.fields import (
     Published,
     Reads,
     ReadsOpen,
-    Recipe,
     TextName,
     Trackers,
 )
 from rankone.decomposition.importers.source import require_source
-from rankone.harvest.reading.names import COMPONENT, of_clustering
+from rankone.harvest.reading.names import COMPONENT, QUERY, by_label, of_clustering
 from rankone.models.sources.names import decomposition_folder, findable
-from rankone.opening import Opening, require_decomposition, require_text
+from rankone.opening import Opening, OpenOptions, require_decomposition, require_text
 from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
 from rankone.runtime.tracking.registry import require_trackers
 from rankone.sharing.fetching import local
@@ -44,13 +43,14 @@ _MAKERS = {"harvest": "rankone harvest", "labels": "rankone label"}
 
 def check(
     opening: Opening,
-    request: Config,
+    request: R,
     verb: str,
     opens: Sequence[str],
     needs: Sequence[str],
     writes: Sequence[str],
+    recipe: Callable[[R], object] | None = None,
 ) -> None:
-    """RankOneError, with the mend, for the first thing that cannot be right; the lists are those of verb.Verb.
+    """RankOneError, with the mend, for the first thing that cannot be right; the lists and `recipe` are verb.Verb's.
 
     A request that `goes_on` may write where something lies: it replaces it, or is a run to be resumed.
     """
@@ -71,8 +71,8 @@ def check(
     for given, mark in _marked(request, Folder):
         for folder in (given,) if isinstance(given, Path) else given:
             _require_folder(folder, mark)
-    for recipe, _ in _marked(request, Recipe):
-        Config.yaml_values(recipe)
+    if recipe is not None:
+        recipe(request)
     for given, mark in _marked(request, Reads):
         here = given if Path(given).exists() else decomposition_folder(given)
         read_manifest(Path(here), mark.kind)
@@ -94,6 +94,15 @@ def check(
         _require_domains(opening.corpus, request)
 
 
+def require_job(named: Mapping[str, str | None], domains: Sequence[str]) -> None:
+    """RankOneError for what a job's recipe names to be opened, fields of OpenOptions, and that cannot be."""
+    opening = Opening(OpenOptions.checked(dict(named), "recipe"))
+    opening.preflight(tuple(named))
+    if opening.text_is_here:
+        for domain in domains:
+            require_domain(opening.corpus, domain)
+
+
 def brought(request: R) -> R:
     """The request with artefacts that it names by a Hub id or address as the folders in the cache that hold them."""
     folders = {
@@ -111,7 +120,7 @@ def _require_folder(path: Path, mark: Folder) -> None:
         raise RankOneError(f"'{path}' is a file, but a folder is needed here: {mark.what}.")
     if not path.is_dir():
         raise RankOneError(f"no folder at '{path}': {mark.what}. Check the path.")
-    if mark.holds and not (path / mark.holds).is_file():
+    if mark.holds and not any(path.glob(mark.holds)):
         raise RankOneError(f"'{path}' has no {mark.holds}: it is not {mark.what}. Check the path.")
 
 
@@ -145,6 +154,10 @@ def _require_parts(opening: Opening, names: Sequence[str]) -> None:
     for name in names:
         if not grouped and COMPONENT.fullmatch(name):
             raise RankOneError(of_clustering(name))
+        if name.startswith(QUERY):
+            if None in (opening.options.harvest, opening.options.labels):
+                raise RankOneError(by_label(name))
+            continue
         if grouped and ":" not in name:
             continue
         origin = origin_in(name)

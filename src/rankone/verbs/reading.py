@@ -247,7 +247,7 @@ def _portrait_with_directions(
 ) -> Portrait:
     from dataclasses import replace
 
-    from rankone.experiments.response import ALPHAS
+    from rankone.experiments.config import ALPHAS
     from rankone.show.portrait import portrait, respond
 
     width = int(opening.model.config.get_text_config().hidden_size)

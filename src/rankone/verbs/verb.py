@@ -50,8 +50,8 @@ class Verb(Generic[RequestT, ReplyT]):
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
     must be given, having no default. without: why it takes no device, or no dtype; said in its help. cost: how long it takes
     on the built-in model; what takes minutes is for a terminal. writes: fields of the request that name what it makes; these
-    places are claimed until it is made. What is there already, or not there to be read, is refused before anything is opened
-    (preflight.py).
+    places are claimed until it is made. recipe: reads and checks the recipe that the request names, without PyTorch. What is
+    there already, or not there to be read, is refused before anything is opened (preflight.py).
     """
 
     name: str
@@ -62,6 +62,7 @@ class Verb(Generic[RequestT, ReplyT]):
     first: Opens | None = None
     needs: tuple[Opens, ...] = ()
     writes: tuple[str, ...] = field(default=())
+    recipe: Callable[[RequestT], object] | None = None
     without: Mapping[Literal["device", "dtype"], str] = field(
         default_factory=dict[Literal["device", "dtype"], str]
     )
@@ -84,7 +85,7 @@ class Verb(Generic[RequestT, ReplyT]):
         """
         with one_error_type(self.name):
             request = brought(request)
-            check(opening, request, self.name, self.opens, self.needs, self.writes)
+            check(opening, request, self.name, self.opens, self.needs, self.writes, self.recipe)
             with ExitStack() as held:
                 for place in self._places(request):
                     held.enter_context(claim(place))

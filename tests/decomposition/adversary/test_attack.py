@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rankone.decomposition.adversary.attack import Attack
-from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
+from rankone.decomposition.adversary.config import PersistentConfig
+from rankone.decomposition.adversary.persistent import PersistentAdversary
 from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, COUNTS, SITES = 4, 6, [2, 3], 2

@@ -7,7 +7,8 @@ import itertools
 import torch
 from tests.decomposition.tiny import recipe, trainer
 
-from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
+from rankone.decomposition.adversary.config import FreshConfig
+from rankone.decomposition.adversary.fresh import FreshAdversary
 from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
+from rankone.decomposition.adversary.config import PersistentConfig
+from rankone.decomposition.adversary.persistent import PersistentAdversary
 from rankone.decomposition.masking.draws import RowDraws
 
 ROWS, LENGTH, CHANNELS = 3, 4, 2

@@ -13,7 +13,8 @@ from rankone.decomposition.ground_truth.recovery import (
     site_score,
     truth_of,
 )
-from rankone.models.toys import TMS, ResidMLP, ResidMLPConfig
+from rankone.models.toys.config import ResidMLPConfig
+from rankone.models.toys.targets import TMS, ResidMLP
 
 PERMUTED = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.95], [1.0, 0.05, 0.0, 0.0]])
 

@@ -10,7 +10,8 @@ from tests.tiny import rankone
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.decomposition.ground_truth.run import ToyRecipe, run_toy
+from rankone.decomposition.ground_truth.recipe import ToyRecipe
+from rankone.decomposition.ground_truth.run import run_toy
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes" / "toys"
 SHORT = """

@@ -8,7 +8,8 @@ from tests.decomposition.tiny import SIZES, decomposed, recipe, trainer
 from tests.helpers import gpt2, llama, probe, simple_mlp
 
 from rankone.core.errors import RankOneError
-from rankone.decomposition.importance.registry import IMPORTANCE, build_importance, read_importance_config
+from rankone.decomposition.importance.config import read_importance_config
+from rankone.decomposition.importance.registry import IMPORTANCE, build_importance
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 
 WIDTHS, COUNTS = [4, 6], [3, 5]

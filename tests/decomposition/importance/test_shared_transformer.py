@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.config import SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 
 WIDTHS = [4, 6]
 CONFIG = SharedTransformerConfig(width=8, blocks=2, heads=2, hidden=12)

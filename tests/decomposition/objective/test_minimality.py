@@ -8,9 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from rankone.decomposition.objective.config import Minimality
 from rankone.decomposition.objective.minimality import (
     PENALTIES,
-    Minimality,
     RunningMean,
     at_one,
     lp,

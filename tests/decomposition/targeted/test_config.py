@@ -23,7 +23,8 @@ from rankone.decomposition.planning.estimate import step_memory
 from rankone.decomposition.planning.size import run_size
 from rankone.decomposition.run import decompose, evidence_text, training_rows
 from rankone.decomposition.site import site_weight
-from rankone.decomposition.targeted.config import Targeted, in_batches, streams
+from rankone.decomposition.targeted.batches import in_batches, streams
+from rankone.decomposition.targeted.config import Targeted
 from rankone.decomposition.targeted.decay import MEMORY, ImportanceDecay
 from rankone.decomposition.targeted.evidence import DeltaOn
 from rankone.decomposition.training.loop import train

@@ -17,9 +17,10 @@ from torch.func import functional_call
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import FitConfig, Run, describe
+from rankone.edits.fitting.run import Run, describe
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.objective import removal_loss
-from rankone.edits.fitting.run import FitConfig
 
 
 @pytest.mark.parametrize(

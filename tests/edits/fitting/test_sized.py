@@ -10,8 +10,9 @@ from tests.decomposition.tiny import decomposed
 from tests.helpers import probe, simple_mlp
 
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import FitConfig, Run
+from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import damages, find_limit, removals
 from rankone.edits.fitting.sized import fit_sized, width_groups
 from rankone.edits.scales import both_signs, scale_edit

@@ -14,7 +14,7 @@ from rankone.edits.methods.best_coordinate import answering
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.pruned import selective
-from rankone.edits.methods.registry import kind_named, kinds
+from rankone.edits.methods.registry import kind_named, kinds, method_names
 from rankone.edits.scales import scale_edit
 from rankone.models.anatomy import leaf_of
 from rankone.models.sites import site_named, weight_of
@@ -67,8 +67,12 @@ def test_the_methods_are_those_of_the_folder():
     assert {kind.slot for kind in kinds().values()} <= set(range(8))
 
 
+def test_the_names_are_read_without_importing_a_method():
+    assert sorted(method_names()) == sorted(ORDER)
+
+
 def test_an_unknown_method_offers_the_nearest():
-    with pytest.raises(RankOneError, match=r"unknown method 'lora'; there are scalar, .*Nearest: .*lora_r1"):
+    with pytest.raises(RankOneError, match=r"unknown method 'lora'. Nearest: lora_r.* There are "):
         kind_named("lora")
 
 

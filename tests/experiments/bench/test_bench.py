@@ -243,7 +243,7 @@ def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
         ({"retain": {"odd": ["nl"]}}, "names 'nl', which `trained` lacks"),
         ({"evaluated": ["fr", "nl"]}, "evaluated lacks de, en"),
         ({"budgets": [4, 4]}, "budgets names one twice: 4, 4"),
-        ({"methods": ["scaler"]}, "unknown method 'scaler'"),
+        ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
     ],
 )
 def test_a_benchmark_that_makes_no_sense_is_refused(values, change, complaint):

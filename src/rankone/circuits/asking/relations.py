@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rankone.circuits.records import Rule
 from rankone.core.fields import Domains, Names, PartNames, Positional, Request
@@ -25,6 +25,12 @@ class QkRequest(Request):
     distances: int = Field(8, gt=0, description="over text: distances 0 … this less one")
     top: int = Field(12, gt=0, description="pairs to show")
     out: Path | None = Field(None, description="also write the pairs as JSON; must not exist")
+
+    @model_validator(mode="after")
+    def _prompt_or_text(self) -> Self:
+        if self.prompt is not None and self.domains:
+            raise ValueError("--prompt shows one case, --domains what holds over text: give one of them")
+        return self
 
 
 class QkRow(Reply):

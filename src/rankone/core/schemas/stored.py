@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class StoredTable:
 
     def names(self) -> list[str]:
         """The columns' names of today, in the file's order."""
+        import pyarrow.parquet as pq
+
         return [self.columns.get(name, name) for name in pq.read_schema(self.path).names]
 
     def read(self) -> pa.Table:
         """All rows."""
+        import pyarrow.parquet as pq
+
         return self.named(pq.read_table(self.path))

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
-from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+from rankone.decomposition.adversary.config import FreshConfig
+from rankone.decomposition.adversary.sources import Adversary
 from rankone.decomposition.masking.draws import RowDraws
-
-
-class FreshConfig(SourceConfig):
-    """Sources that are found anew at every step; each of the `steps` costs a forward and a backward of the batch."""
-
-    kind: Literal["fresh"]
-    steps: int = Field(default=2, ge=0, description="ascents before each step")
-    step_size: float = Field(default=0.5, gt=0, description="length of an ascent in every channel")
-
-    def searches(self, merged: bool) -> int:
-        """All of its steps, in either form."""
-        del merged
-        return self.steps
 
 
 class FreshAdversary(Adversary):

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
-from rankone.core.schedule import Schedule
-from rankone.decomposition.adversary.sources import Adversary, SourceConfig
+from rankone.decomposition.adversary.config import PersistentConfig
+from rankone.decomposition.adversary.sources import Adversary
 from rankone.decomposition.masking.draws import RowDraws
 from rankone.decomposition.masking.kernels import kernel
 
 ADAM_EPSILON = 1e-8
-
-
-class PersistentConfig(SourceConfig):
-    """Persistent sources that ascend the reconstruction loss."""
-
-    kind: Literal["persistent"] = "persistent"
-    pool: int = Field(
-        default=1, ge=1, description="sources per slot (or shared by all), one drawn at each step"
-    )
-    learning_rate: Schedule = Schedule(start=0.05, warmup=0.025)
-    beta1: float = Field(default=0.5, ge=0, lt=1)
-    beta2: float = Field(default=0.99, ge=0, lt=1)
-    extra_ascents: int = Field(default=2, ge=0, description="ascents before each step (separate form only)")
-    lifetime: float | None = Field(
-        default=None, ge=1, description="mean ascents after which a source is drawn anew; None is never"
-    )
-
-    def searches(self, merged: bool) -> int:
-        """The merged form has its one pass alone."""
-        return 0 if merged else self.extra_ascents
 
 
 def _climb(

@@ -1,28 +1,13 @@
-"""All adversaries by `kind`. A new one is a file in this folder and a line in both tables below."""
+"""The adversary of each kind: a new one is a file here, a class in config.py and a line in the table below."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Discriminator, Tag
-
 from rankone.core.config import Config
-from rankone.decomposition.adversary.fresh import FreshAdversary, FreshConfig
-from rankone.decomposition.adversary.persistent import PersistentAdversary, PersistentConfig
+from rankone.decomposition.adversary.config import FreshConfig, PersistentConfig
+from rankone.decomposition.adversary.fresh import FreshAdversary
+from rankone.decomposition.adversary.persistent import PersistentAdversary
 from rankone.decomposition.adversary.sources import Adversary
 from rankone.decomposition.masking.draws import RowDraws
-
-DEFAULT = "persistent"  # of recipes that do not say
-
-
-def _kind(value: object) -> str | None:
-    return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
-
-
-AdversaryConfig = Annotated[
-    Annotated[PersistentConfig, Tag("persistent")] | Annotated[FreshConfig, Tag("fresh")],
-    Discriminator(_kind),
-]
 
 ADVERSARIES: dict[type[Config], type[Adversary]] = {
     PersistentConfig: PersistentAdversary,

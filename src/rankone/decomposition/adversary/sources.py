@@ -7,51 +7,14 @@ changes, the source stays. The last `sites` channels are the sources of the delt
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from rankone.core.config import Config
+from rankone.decomposition.adversary.config import SourceConfig
 from rankone.decomposition.masking.draws import RowDraws
 from rankone.runtime.distributed import Ranks, current
-
-
-class SourceConfig(Config, ABC):
-    """What all adversaries have in common."""
-
-    scope: Literal["bsc", "sc", "bc", "c"] = Field(
-        default="bc", description="which of batch slot (b) and position (s) have sources of their own"
-    )
-    sources: int | None = Field(
-        default=None,
-        ge=1,
-        description="scopes with b: number of sources along the batch, slots take turns; None is one a slot",
-    )
-    segments: int = Field(
-        default=1, ge=1, description="scope bc: parts of a row, of equal length, each with a slot of its own"
-    )
-    fraction: float = Field(
-        default=0.5, ge=0, le=1, description="share of adversarial rows (merged form only)"
-    )
-
-    @abstractmethod
-    def searches(self, merged: bool) -> int:
-        """Number of ascents, a forward and a backward each, before the pass of a step."""
-
-    def owners(self, rows: int) -> int:
-        """Number of sources along the batch."""
-        return min(self.sources or rows, rows) if "b" in self.scope else 1
-
-    @model_validator(mode="after")
-    def _shares_slots(self) -> SourceConfig:
-        if self.sources is not None and "b" not in self.scope:
-            raise ValueError(f"scope '{self.scope}' has one source for the whole batch: leave `sources` out")
-        if self.segments > 1 and self.scope != "bc":
-            raise ValueError(f"scope '{self.scope}' does not split rows: `segments` goes with scope bc alone")
-        return self
 
 
 class Adversary(ABC):

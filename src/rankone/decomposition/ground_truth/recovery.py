@@ -19,7 +19,7 @@ from rankone.core.config import Record
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.site import delta_of, site_weight
 from rankone.models.sites import find_sites
-from rankone.models.toys import TMS, ResidMLP
+from rankone.models.toys.targets import TMS, ResidMLP
 
 MAGNITUDE = 0.75  # of the one active feature
 TOLERANCE = 0.1  # by which an importance may miss 0 or 1

@@ -8,19 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 
 from rankone.core.artifact import new_artifact, refuse_existing, write_json
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.paths import run_directory
-from rankone.decomposition.config import TrainingConfig
+from rankone.decomposition.ground_truth.recipe import ToyRecipe
 from rankone.decomposition.ground_truth.recovery import SiteScore, score, truth_of
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
-from rankone.models.toys import TMS, ResidMLP, ToyConfig, sparse_features, train_toy
+from rankone.models.toys.targets import TMS, ResidMLP, sparse_features, train_toy
 from rankone.runtime.places import holds
 
 KIND = "toy"
@@ -30,21 +28,6 @@ class SeedScore(SiteScore):
     """The score of a site in the run of one seed."""
 
     seed: int
-
-
-class ToyRecipe(Config):
-    """A target and how it is decomposed; `decomposition.seed` is replaced by the seed of each run."""
-
-    target: ToyConfig
-    decomposition: TrainingConfig
-
-    @model_validator(mode="after")
-    def _starts_without_text(self) -> ToyRecipe:
-        if self.decomposition.initialisation == "principal":
-            raise ValueError(
-                "decomposition.initialisation principal starts from narrow text, which a toy has not"
-            )
-        return self
 
 
 def run_toy(recipe: ToyRecipe, seed: int, run: Path, device: torch.device | None = None) -> list[SiteScore]:

@@ -6,19 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import GlobalSharedMLPConfig
 from rankone.decomposition.importance.function import ImportanceFunction, concatenated
 from rankone.decomposition.importance.layers import Perceptron
-
-
-class GlobalSharedMLPConfig(Config):
-    """Sizes of the MLP."""
-
-    kind: Literal["global_shared_mlp"]
-    hidden: tuple[PositiveInt, ...] = Field(default=(256,), description="widths of the hidden layers")
 
 
 class GlobalSharedMLP(ImportanceFunction):

@@ -7,20 +7,14 @@ a part is active, not where the output needs it, which is enough to harvest, lab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import MagnitudeConfig
 from rankone.decomposition.importance.function import ImportanceFunction, Taps
-
-
-class MagnitudeConfig(Config):
-    """It has nothing to choose."""
-
-    kind: Literal["magnitude"] = "magnitude"
 
 
 class Magnitude(ImportanceFunction):

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import MLPConfig
 from rankone.decomposition.importance.function import ImportanceFunction, Taps
 from rankone.decomposition.importance.layers import StackedPerceptron
-
-
-class MLPConfig(Config):
-    """Sizes of the MLP of a subcomponent."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden: tuple[PositiveInt, ...] = Field(default=(16,), description="widths of the hidden layers")
 
 
 class SubcomponentMLP(ImportanceFunction):

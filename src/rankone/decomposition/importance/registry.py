@@ -1,42 +1,27 @@
-"""All importance functions by `kind`. A new one is a file in this folder and a line in both tables below."""
+"""The importance function of each kind: a new one is a file here, a class in config.py and a line in the table below."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated
-
-from pydantic import Discriminator, Tag, TypeAdapter
+from collections.abc import Sequence
 
 from rankone.core.config import Config
-from rankone.decomposition.importance.function import ImportanceFunction
-from rankone.decomposition.importance.global_shared_mlp import GlobalSharedMLP, GlobalSharedMLPConfig
-from rankone.decomposition.importance.magnitude import Magnitude, MagnitudeConfig
-from rankone.decomposition.importance.mlp import MLPConfig, SubcomponentMLP
-from rankone.decomposition.importance.residual_transformer import (
-    ResidualTransformer,
+from rankone.decomposition.importance.config import (
+    GlobalSharedMLPConfig,
+    MagnitudeConfig,
+    MLPConfig,
     ResidualTransformerConfig,
+    SharedMLPConfig,
+    SharedTransformerConfig,
+    VectorMLPConfig,
 )
-from rankone.decomposition.importance.shared_mlp import SharedMLP, SharedMLPConfig
-from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
-from rankone.decomposition.importance.vector_mlp import VectorMLP, VectorMLPConfig
-
-DEFAULT = "shared_transformer"  # of recipes and artefacts that do not say
-
-
-def _kind(value: object) -> str | None:
-    return value.get("kind", DEFAULT) if isinstance(value, dict) else getattr(value, "kind", None)
-
-
-ImportanceConfig = Annotated[
-    Annotated[MLPConfig, Tag("mlp")]
-    | Annotated[VectorMLPConfig, Tag("vector_mlp")]
-    | Annotated[SharedMLPConfig, Tag("shared_mlp")]
-    | Annotated[GlobalSharedMLPConfig, Tag("global_shared_mlp")]
-    | Annotated[SharedTransformerConfig, Tag("shared_transformer")]
-    | Annotated[ResidualTransformerConfig, Tag("residual_transformer")]
-    | Annotated[MagnitudeConfig, Tag("magnitude")],
-    Discriminator(_kind),
-]
+from rankone.decomposition.importance.function import ImportanceFunction
+from rankone.decomposition.importance.global_shared_mlp import GlobalSharedMLP
+from rankone.decomposition.importance.magnitude import Magnitude
+from rankone.decomposition.importance.mlp import SubcomponentMLP
+from rankone.decomposition.importance.residual_transformer import ResidualTransformer
+from rankone.decomposition.importance.shared_mlp import SharedMLP
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
+from rankone.decomposition.importance.vector_mlp import VectorMLP
 
 IMPORTANCE: dict[type[Config], type[ImportanceFunction]] = {
     MLPConfig: SubcomponentMLP,
@@ -47,11 +32,6 @@ IMPORTANCE: dict[type[Config], type[ImportanceFunction]] = {
     ResidualTransformerConfig: ResidualTransformer,
     MagnitudeConfig: Magnitude,
 }
-
-
-def read_importance_config(values: Mapping[str, object]) -> Config:
-    """The configuration of an importance function from an artefact's JSON."""
-    return TypeAdapter(ImportanceConfig).validate_python(values)
 
 
 def importance_class(config: Config) -> type[ImportanceFunction]:

@@ -7,16 +7,10 @@ Source: the residual taps of the paper's later public code.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from rankone.decomposition.importance.function import Taps
-from rankone.decomposition.importance.shared_transformer import SharedTransformer, TransformerSizes
-
-
-class ResidualTransformerConfig(TransformerSizes):
-    """Sizes of the importance transformer over block inputs."""
-
-    kind: Literal["residual_transformer"]
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 
 
 class ResidualTransformer(SharedTransformer):

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import SharedMLPConfig
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.layers import Perceptron
-
-
-class SharedMLPConfig(Config):
-    """Sizes of the MLP of a site."""
-
-    kind: Literal["shared_mlp"]
-    hidden: tuple[PositiveInt, ...] = Field(default=(256,), description="widths of the hidden layers")
 
 
 class SharedMLP(ImportanceFunction):

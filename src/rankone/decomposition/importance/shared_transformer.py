@@ -14,36 +14,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import TransformerSizes
 from rankone.decomposition.importance.function import ImportanceFunction, concatenated
 from rankone.decomposition.importance.layers import scaled_linear
 from rankone.models.simple_mlp import rotary_tables, rotate
-
-
-class TransformerSizes(Config):
-    """Sizes of an importance transformer."""
-
-    width: int = Field(default=256, gt=0)
-    blocks: int = Field(default=2, ge=0)
-    heads: int = Field(default=4, gt=0)
-    hidden: int = Field(default=1024, gt=0)
-
-    @model_validator(mode="after")
-    def _splits_into_heads(self) -> TransformerSizes:
-        if self.width % (2 * self.heads):
-            raise ValueError(
-                f"width {self.width} does not split into {self.heads} heads of even size (RoPE turns pairs)"
-            )
-        return self
-
-
-class SharedTransformerConfig(TransformerSizes):
-    """Sizes of the importance transformer over all sites."""
-
-    kind: Literal["shared_transformer"] = "shared_transformer"
 
 
 class _Block(nn.Module):

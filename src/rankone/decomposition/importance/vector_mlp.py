@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from rankone.core.config import Config
+from rankone.decomposition.importance.config import VectorMLPConfig
 from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.layers import StackedPerceptron
-
-
-class VectorMLPConfig(Config):
-    """Sizes of the MLP of a subcomponent."""
-
-    kind: Literal["vector_mlp"]
-    hidden: tuple[PositiveInt, ...] = Field(default=(16,), description="widths of the hidden layers")
 
 
 class VectorMLP(ImportanceFunction):

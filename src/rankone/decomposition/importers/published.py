@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from rankone.core.artifact import Provenance, file_hash, new_artifact, refuse_existing
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError, nearest
-from rankone.decomposition.importance.shared_transformer import SharedTransformerConfig
+from rankone.decomposition.importance.config import SharedTransformerConfig
 from rankone.decomposition.importers.files import RunFiles, read_yaml
 from rankone.decomposition.importers.foreign import read_foreign
 from rankone.decomposition.importers.keys import Shape, check_tensors, renamed

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.decomposition.importance.shared_transformer import SharedTransformer, SharedTransformerConfig
+from rankone.decomposition.importance.config import SharedTransformerConfig
+from rankone.decomposition.importance.shared_transformer import SharedTransformer
 from rankone.decomposition.importers.keys import Shape
 
 PREFIX = "ci_fn._global_ci_fn."

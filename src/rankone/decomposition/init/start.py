@@ -18,7 +18,8 @@ from rankone.decomposition.model import KIND, Decomposition
 from rankone.decomposition.site import site_weight
 from rankone.decomposition.storage import restored
 from rankone.decomposition.taps import tap_widths
-from rankone.decomposition.targeted.config import Targeted, streams
+from rankone.decomposition.targeted.batches import streams
+from rankone.decomposition.targeted.config import Targeted
 from rankone.models.listing import suggested_count
 from rankone.models.sites import Site, find_sites
 from rankone.models.sources.names import decomposition_folder

@@ -10,42 +10,14 @@ rare subcomponent fires: with a half-life the loss is Φ(f̂) and its gradient �
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from rankone.core.config import Config
-from rankone.core.schedule import Schedule
+from rankone.decomposition.objective.config import Minimality
 
 EPSILON = 1e-12
-
-
-class Minimality(Config):
-    """Which ψ, how sharp over the run, and how dear."""
-
-    kind: Literal["smooth_l0", "lp"] = "smooth_l0"
-    sharpness: Schedule = Schedule(start=1.0, end=0.02, until=0.9)
-    activity: float = Field(default=2e-4, ge=0, description="coefficient of Σ f_c")
-    frequency: float = Field(default=1e-4, ge=0, description="coefficient of Σ f_c log2(1 + a′ f_c)")
-    reference_count: float = Field(default=32768.0, gt=0, description="a′, in positions")
-    normalised: bool = Field(default=False, description="divide ψ by its value at g = 1 (smooth_l0 only)")
-    half_life: float | None = Field(
-        default=None, gt=0, description="steps over which f_c is averaged; None is this batch alone"
-    )
-
-    @model_validator(mode="after")
-    def _stays_smooth(self) -> Minimality:
-        # g² / (g² + 0) is 0 / 0 at g = 0: the run would die the moment the schedule got there.
-        sharpness = self.sharpness
-        reached = [sharpness.start, *([] if sharpness.end is None else [sharpness.end])]
-        if self.kind == "smooth_l0" and (min(reached) <= 0 or sharpness.warmup > 0):
-            raise ValueError("the sharpness of smooth_l0 must stay above 0 (and so cannot have a warm-up)")
-        if self.kind == "lp" and self.normalised:
-            raise ValueError("`normalised` is for smooth_l0: the value of |g|^p at g = 1 is 1 already")
-        return self
 
 
 def smooth_l0(importance: Tensor, gamma: Tensor) -> Tensor:

@@ -8,12 +8,10 @@ variant (tPD) in VPD's public code.
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Int
 from pydantic import Field
 
 from rankone.core.config import Config
-from rankone.text.mixture import Mixture
+from rankone.text.mix import Mixture
 
 
 class Targeted(Config):
@@ -33,25 +31,3 @@ class Targeted(Config):
     def narrow_rows(self, rows: int) -> int:
         """Number of narrow rows in a batch of `rows`; at least one is narrow and one broad (`rows` of 2 or more)."""
         return min(max(1, round(rows * self.fraction)), rows - 1)
-
-
-def in_batches(
-    narrow: Int[np.ndarray, "n t"], broad: Int[np.ndarray, "m t"], steps: int, rows: int, count: int
-) -> Int[np.ndarray, "all t"]:
-    """`steps` batches of `rows` rows one after the other, the first `count` of each narrow.
-
-    A stream with too few rows for all steps is read again from its start.
-    """
-    first = np.arange(steps * count) % len(narrow)
-    second = np.arange(steps * (rows - count)) % len(broad)
-    parts = [narrow[first].reshape(steps, count, -1), broad[second].reshape(steps, rows - count, -1)]
-    return np.concatenate(parts, axis=1).reshape(steps * rows, -1)
-
-
-def streams(
-    batches: Int[np.ndarray, "all t"], rows: int, count: int
-) -> tuple[Int[np.ndarray, "n t"], Int[np.ndarray, "m t"]]:
-    """The narrow and the broad rows of what `in_batches` made."""
-    length = batches.shape[1]
-    by_step = batches.reshape(-1, rows, length)
-    return by_step[:, :count].reshape(-1, length), by_step[:, count:].reshape(-1, length)

@@ -23,10 +23,11 @@ from transformers import PreTrainedModel
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method, Priced
 from rankone.edits.fitting.adam import StackedAdam
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget import ForgetText, refuse_empty
 from rankone.edits.fitting.objective import removal_loss
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.run import Fit, Run
 from rankone.metrics.cross_entropy import prediction_losses
 from rankone.models.output import vocabulary_size
 from rankone.runtime.progress import Meter

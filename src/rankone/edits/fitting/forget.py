@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +10,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.config import Target
 from rankone.text.blocks import Blocks
-
-Target = Literal["expected", "sampled"]
 
 
 class ForgetText:

@@ -10,13 +10,12 @@ With s the mean −ln p of the forget tokens, s₀ that of the base model, n tok
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn"]
+from rankone.edits.fitting.config import Objective
+
 NPO_BETA, SIMNPO_BETA = 0.1, 2.5
 
 

@@ -3,44 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TypedDict
 
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from rankone.core.config import Config
-from rankone.edits.fitting.forget import Target
-from rankone.edits.fitting.objective import Objective
 from rankone.edits.fitting.size import Sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.text.blocks import Blocks
-
-
-class FitConfig(Config):
-    """How runs are fitted; shared by every method that is compared."""
-
-    steps: int = Field(
-        default=3000, gt=0, description="ceiling; a run stops at its own plateau, long before in most cases"
-    )
-    patience: int = Field(
-        default=60, gt=0, description="steps without improvement of the smoothed loss before a run stops"
-    )
-    target: Target = "expected"
-    objective: Objective = Field(default="uniform", description="forget term; all but uniform want `sampled`")
-    cap: Literal["token", "mean"] = "mean"
-    retain_rows: int = Field(default=1, gt=0, description="rows of retain text per run and step")
-    forget_rows: int = Field(
-        default=1, gt=0, description="rows of forget text per run and step, taken in turn"
-    )
-    autocast: bool = Field(default=False, description="forwards in bfloat16: faster on a GPU, less exact")
-
-    @model_validator(mode="after")
-    def _objective_of_tokens(self) -> FitConfig:
-        if self.objective != "uniform" and (self.target, self.cap) != ("sampled", "mean"):
-            raise ValueError(
-                f"the objective '{self.objective}' is of the tokens that follow: set target to sampled"
-            )
-        return self
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from transformers import PreTrainedModel
 
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.size import Held, Limit, find_limit, size_edit
 from rankone.runtime.progress import Meter
 

@@ -38,21 +38,18 @@ def answering(target: Target, origin: str, share_floor: float = 0.01) -> Parts:
     return make_parts(origin, [site for site in sites if site.name in numbers], numbers=numbers)
 
 
-def _starts(origin: str, target: Target) -> list[Method]:
-    name = f"best_{origin}"
+def _starts(name: str, origin: str, target: Target) -> list[Method]:
     if target.best_of is None:
         raise RankOneError(f"the method '{name}' measures candidates: run it as a job.")
     parts = answering(target, origin)
     return both_signs(parts, [target.best_of(parts)], name)
 
 
-def _kind(origin: str, title: str, slot: int) -> Kind:
-    return Kind(
-        f"best_{origin}", title, 14, slot, lambda t: _starts(origin, t), (0.5,), (1.0,), one_scale=True
-    )
+def _kind(name: str, origin: str, title: str, slot: int) -> Kind:
+    return Kind(name, title, 14, slot, lambda t: _starts(name, origin, t), (0.5,), (1.0,), one_scale=True)
 
 
 KINDS = (
-    _kind("neuron", "the best raw neuron", 3),
-    _kind("channel", "the best raw head channel", 1),
+    _kind("best_neuron", "neuron", "the best raw neuron", 3),
+    _kind("best_channel", "channel", "the best raw head channel", 1),
 )

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
-from rankone.edits.fitting.objective import Objective
+from rankone.edits.fitting.config import Objective
 from rankone.models.anatomy import in_attention, is_output
 from rankone.models.sites import Site, find_sites
 from rankone.parts.book import Named

@@ -1,33 +1,74 @@
-"""All fitting methods, found from one place: every file of this folder that lists KINDS."""
+"""All fitting methods, found from one place: every file of this folder that lists KINDS.
+
+Their names are read from the files' text, so that a recipe with a typo is refused before PyTorch is imported.
+"""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
 import rankone.edits.methods as folder
 from rankone.core.errors import RankOneError, nearest
-from rankone.edits.methods.kind import Kind
+
+if TYPE_CHECKING:
+    from rankone.edits.methods.kind import Kind
 
 
 @cache
 def kinds() -> dict[str, Kind]:
     """Methods by name, in their order."""
     listed: list[Kind] = []
-    for module in iter_modules(folder.__path__):
-        if module.name != __name__.rpartition(".")[2]:
-            listed += getattr(import_module(f"{folder.__name__}.{module.name}"), "KINDS", ())
+    for name, _ in _modules():
+        listed += getattr(import_module(f"{folder.__name__}.{name}"), "KINDS", ())
     ordered = sorted(listed, key=lambda kind: (kind.order, kind.name))
     if len({kind.name for kind in ordered}) < len(ordered):
         raise RankOneError(f"two methods have one name: {', '.join(kind.name for kind in ordered)}.")
     return {kind.name: kind for kind in ordered}
 
 
+@cache
+def method_names() -> tuple[str, ...]:
+    """The names of all methods, file by file, without importing them: the first word of each entry of their KINDS."""
+    return tuple(
+        entry.args[0].value
+        for name, place in _modules()
+        for entry in _entries(Path(place) / f"{name}.py")
+        if isinstance(entry.args[0], ast.Constant) and isinstance(entry.args[0].value, str)
+    )
+
+
 def kind_named(name: str) -> Kind:
     """A method by name; RankOneError for an unknown one."""
-    if name not in kinds():
-        raise RankOneError(
-            f"unknown method '{name}'; there are {', '.join(kinds())}.{nearest(name, list(kinds()))}"
-        )
+    if why := unknown(name):
+        raise RankOneError(f"{why}.")
     return kinds()[name]
+
+
+def unknown(name: str) -> str:
+    """What is wrong with a name that no method has; '' for a method's."""
+    names = method_names()
+    if name in names:
+        return ""
+    return f"unknown method '{name}'.{nearest(name, list(names))} There are {', '.join(names)}"
+
+
+def _modules() -> Iterator[tuple[str, str]]:
+    """Name and folder of every file beside this one."""
+    for place in folder.__path__:
+        names = (module.name for module in iter_modules([place]))
+        yield from ((name, place) for name in names if name != __name__.rpartition(".")[2])
+
+
+def _entries(file: Path) -> Iterator[ast.Call]:
+    """The calls that make up a file's KINDS."""
+    for statement in ast.parse(file.read_text("utf8")).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple):
+            (target,) = statement.targets
+            if isinstance(target, ast.Name) and target.id == "KINDS":
+                yield from (entry for entry in statement.value.elts if isinstance(entry, ast.Call))

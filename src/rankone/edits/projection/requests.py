@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rankone.core.config import Record
-from rankone.core.fields import Folder, Names, Positional, Request
+from rankone.core.fields import Folder, Names, Positional, Request, each_of
 from rankone.metrics.damage_record import DomainDamage
+from rankone.parts.origins import FROM_WEIGHTS
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -21,7 +22,7 @@ class ProjectRequest(Request):
     adapter: Annotated[Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit")] = Field(
         description="PEFT LoRA folder, or a saved edit"
     )
-    sources: Names = Field(
+    sources: Annotated[Names, each_of("source", tuple(FROM_WEIGHTS))] = Field(
         (), description="parts that follow from the weights to add: neuron, channel, singular, random"
     )
     count: int = Field(16, gt=0, description="parts per site of sources that make as many as asked")

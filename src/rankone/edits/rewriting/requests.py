@@ -20,7 +20,8 @@ class RewriteRequest(Request):
 
     part: Annotated[str, Positional(), PartNames()] = Field(description="part whose write vector is replaced")
     token: str = Field(
-        description="token to write where the part fires; with its space before to mean that entry alone"
+        min_length=1,
+        description="token to write where the part fires; with its space before to mean that entry alone",
     )
     sizes: tuple[float, ...] = Field(
         (0.5, 1, 2, 4, 8), min_length=1, description="sizes to try, in units of the old write vector's length"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
-from rankone.edits.fitting.run import FitConfig
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.config import Budget, JobConfig, MethodName
 

@@ -20,9 +20,10 @@ from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.text import about_blocks, spread_blocks
 from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain_text import retain_text
-from rankone.edits.fitting.run import Fit, FitConfig, Run
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora

@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
-from rankone.core.errors import RankOneError, nearest
-from rankone.core.fields import Domains, Names, Positional, Reads, Request
+from rankone.core.fields import Domains, Names, Positional, Reads, Request, each_of
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -54,7 +53,9 @@ class SurviveRequest(Request):
     measured: Annotated[Names, Domains()] = Field(
         default=(), description="domains to measure on; default all of the text"
     )
-    attacks: Names = Field(default=(), description=f"of {', '.join(ALL)}; default all")
+    attacks: Annotated[Names, each_of("attack", ALL)] = Field(
+        default=(), description=f"of {', '.join(ALL)}; default all"
+    )
     budgets: tuple[int, ...] = Field(
         default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
@@ -67,16 +68,6 @@ class SurviveRequest(Request):
     knob_rate: float = Field(default=0.1, gt=0, description="learning rate of the edit's own size")
     tokens: int = Field(default=1000, gt=0, description="test tokens per domain")
     out: Path | None = Field(default=None, description="also write every run as JSON")
-
-    @field_validator("attacks")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in ALL:
-                raise RankOneError(
-                    f"unknown attack '{name}'; there are {', '.join(ALL)}.{nearest(name, list(ALL))}"
-                )
-        return names
 
     @field_validator("budgets")
     @classmethod

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rankone.core.artifact import new_artifact, open_artifact, refuse_existing, write_json
-from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy, next_token_losses
 from rankone.models.loading import load_tokenizer
+from rankone.models.pretraining.config import Preset, PretrainConfig
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
 from rankone.runtime.checkpoint import (
@@ -39,45 +38,11 @@ from rankone.runtime.progress import format_values, log, meter
 from rankone.runtime.seeding import seeded
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, described, enough_chars
-from rankone.text.mixture import CHUNK_CHARS, Mixture, mixture_pieces, mixture_rows
+from rankone.text.mixture import CHUNK_CHARS, mixture_pieces, mixture_rows
 
 KIND = "model"
 VALIDATION_TOKENS = 8000
 LOG_EVERY = 20
-
-
-class Preset(Config):
-    """A model size with the training it gets."""
-
-    hidden_size: int = Field(gt=0)
-    num_hidden_layers: int = Field(gt=0)
-    num_attention_heads: int = Field(gt=0)
-    intermediate_size: int = Field(gt=0)
-    tokens: int = Field(gt=0, description="training tokens")
-    batch_rows: int = Field(gt=0, description="rows per step")
-    learning_rate: float = Field(gt=0)
-
-
-class PretrainConfig(Config):
-    """A pretraining recipe."""
-
-    vocab_size: int = Field(default=4096, ge=300)
-    context: int = Field(default=128, ge=8)
-    mixture: Mixture
-    presets: dict[str, Preset]
-    tokenizer_chars: int = Field(
-        default=24_000_000, gt=0, description="characters of training text the tokenizer sees"
-    )
-    warmup_steps: int = Field(default=100, ge=0)
-    final_lr_fraction: float = Field(default=0.1, ge=0, le=1)
-    weight_decay: float = Field(default=0.1, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    seed: int = 0
-    checkpoint_every: int = Field(default=200, gt=0)
-    tokenizer_from: str | None = Field(
-        default=None, description="reuse the tokenizer of this model directory"
-    )
-    without: list[str] = Field(default_factory=list, description="domains to leave out (reference models)")
 
 
 @holds("out", "run")
@@ -95,11 +60,9 @@ def pretrain(
     `stop_after` ends the run early at that step, with a checkpoint (None is returned then). device: None takes a GPU where
     there is one.
     """
-    if preset not in config.presets:
-        raise RankOneError(f"unknown preset '{preset}'; the recipe has {', '.join(config.presets)}.")
+    size = config.require_preset(preset)
     refuse_existing(out)
     _require_test_text(config, corpus)
-    size = config.presets[preset]
     config_hash = hashlib.sha256(
         json.dumps([config.model_dump(exclude_defaults=True), preset, corpus.fingerprint()]).encode()
     ).hexdigest()
