@@ -240,7 +240,7 @@ AT_ONCE = {
     "survive mini-decomposition --forget de --benign en": "of kind 'decomposition', but 'edit' is needed here",
     "project mini": "no folder at 'mini': a LoRA that PEFT saved, or a saved edit",
     "project adapter --sources singlar": "unknown source 'singlar'; there are neuron, .* Nearest: singular",
-    "project adapter --sources contrast": "unknown source 'contrast'; there are neuron, channel, singular, random",
+    "project adapter --sources contrast": "'contrast' parts are made from text: make them with `rankone find`",
     "project adapter --sources ''": "sources is given and empty",
     "project edit --keep 20 --whole": "Option '--whole' requires an argument. See `rankone project -h`",
     f"rewrite {PART}": "Missing option '--token'",

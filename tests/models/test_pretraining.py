@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy
-from rankone.models import pretraining
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.models.pretraining import run as pretraining
 from rankone.models.pretraining.config import Preset, PretrainConfig
 from rankone.models.pretraining.run import VALIDATION_TOKENS, prepare_tokens, pretrain
 from rankone.models.tokenizer import train_tokenizer

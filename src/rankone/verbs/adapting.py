@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rankone.core.errors import RankOneError
 from rankone.edits.projection.requests import ProjectReply, ProjectRequest
 from rankone.edits.rewriting.requests import RewriteReply, RewriteRequest
 from rankone.metrics.damage_record import DomainDamage, measured
@@ -48,15 +47,11 @@ def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
 def _book(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> Book:
     """The opened parts, and those that follow from the weights at the sites of the change."""
     from rankone.models.sites import sites_named
-    from rankone.parts.sources import make_parts, source_named
+    from rankone.parts.sources import make_parts
 
     sites = list(sites_named(opening.model, change.sites).values())
     sets: list[Parts] = []
     for source in request.sources:
-        if source_named(source).reads_text:
-            raise RankOneError(
-                f"'{source}' parts are made from text: make them with `rankone find`, and give --parts."
-            )
         sets.append(make_parts(source, sites, count=request.count))
     return opening.book.joined(sets)
 

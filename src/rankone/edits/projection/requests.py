@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rankone.core.config import Record
+from rankone.core.errors import RankOneError
 from rankone.core.fields import Folder, Names, Positional, Request, each_of
 from rankone.metrics.damage_record import DomainDamage
-from rankone.parts.origins import FROM_WEIGHTS
+from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -22,7 +23,7 @@ class ProjectRequest(Request):
     adapter: Annotated[Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit")] = Field(
         description="PEFT LoRA folder, or a saved edit"
     )
-    sources: Annotated[Names, each_of("source", tuple(FROM_WEIGHTS))] = Field(
+    sources: Annotated[Names, each_of("source", (*FROM_WEIGHTS, *FROM_TEXT))] = Field(
         (), description="parts that follow from the weights to add: neuron, channel, singular, random"
     )
     count: int = Field(16, gt=0, description="parts per site of sources that make as many as asked")
@@ -35,6 +36,16 @@ class ProjectRequest(Request):
     save: Path | None = Field(None, description="save the projection as an edit; must not exist")
     left_over: Path | None = Field(None, description="save what is left over as an edit; must not exist")
     whole: Path | None = Field(None, description="save the adapter itself as an edit; must not exist")
+
+    @field_validator("sources")
+    @classmethod
+    def _of_weights(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name in FROM_TEXT:
+                raise RankOneError(
+                    f"'{name}' parts are made from text: make them with `rankone find`, and give --parts."
+                )
+        return names
 
 
 class SiteShare(Record):
