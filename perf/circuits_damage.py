@@ -1,4 +1,4 @@
-"""Does a graph foretell which text is damaged when a part is turned? Beside the predictor that `investigate` uses.
+"""Does a graph predict which text is damaged when a part is turned? Beside the predictor that `investigate` uses.
 
     python -m perf.circuits_damage --out perf/results/circuits-damage.json
 
@@ -42,7 +42,7 @@ BESIDE = (Predictor.DAMPED, Predictor.FIRST_ORDER, Predictor.PUSH, Predictor.IMP
 def graph_rises(
     workspace: Workspace, names: list[str], alphas: list[float], blocks: Blocks
 ) -> tuple[Tensor, Tensor]:
-    """[alphas, parts] rise of cross-entropy that the graph foretells, nats per token; [parts] mean |move| of the true
+    """[alphas, parts] rise of cross-entropy that the graph predicts, nats per token; [parts] mean |move| of the true
     token's centred logit per unit of α."""
     rises, sizes = torch.zeros(len(alphas), len(names)), torch.zeros(len(names))
     model, parts = workspace.model, workspace.require_parts()

@@ -134,12 +134,14 @@ def mutants(path: Path) -> Iterator[Mutant]:
 
 
 def mirroring(path: Path) -> list[list[Path]]:
-    """The tests that mirror a file, then all of its room: the second are run only for what the first let live."""
+    """The tests that mirror a file and the room's own, then all of its room: run only for what the first let live."""
     place = path.relative_to(SOURCE)
     room, folder = TESTS / place.parts[0], TESTS / place.parent
     stem = f"test_{place.stem}.py"
     near = [folder / stem, folder.parent / stem, folder.parent / f"test_{place.parent.name}.py"]
     mirrored = [p for p in near if p.is_file()] or sorted(folder.glob("test_*.py"))
+    whole = room / f"test_{place.parts[0]}.py"
+    mirrored += [whole] if whole.is_file() and whole not in mirrored else []
     return [mirrored, [room]] if mirrored else [[room]]
 
 

@@ -1,4 +1,4 @@
-"""A change foretold beside what happens; nodes kept alone; places and what they must not be."""
+"""A change predicted beside what happens; nodes kept alone; places and what they must not be."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_asked_of_an_intervention():
             asked(**given)
 
 
-def test_the_graph_foretells_what_one_small_change_does(case):
+def test_the_graph_predicts_what_one_small_change_does(case):
     graph, ids = case.made.graph, torch.tensor(case.made.graph.record.ids)
     last = max(graph.chosen, key=lambda i: (graph.nodes[i].position, i))
     name = f"{graph.part(last)}@{graph.nodes[last].position}"

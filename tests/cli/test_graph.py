@@ -49,7 +49,7 @@ def test_two_words_are_one_command(graph, pair):
     assert kept["target"] == json.loads((graph[0] / "graph.json").read_text("utf8"))["outputs"][0]["text"]
 
 
-def test_a_change_beside_what_was_foretold(graph, pair):
+def test_a_change_beside_what_was_predicted(graph, pair):
     model, decomposition = pair
     reply = json.loads(
         rankone("graph", "export", graph[0], "--page", graph[0].parent / "look.html", "--json").out
@@ -64,7 +64,7 @@ def test_a_change_beside_what_was_foretold(graph, pair):
     strongest = refused.err.rpartition("Its strongest are ")[2].split(",")[0].rstrip(".\n")
     part = strongest.partition("@")[0]
     said = shown(rankone("graph", "intervene", graph[0], "--scale", f"{part}@all=-3", *opened))
-    assert "Foretold beside happened" in said
+    assert "Predicted beside happened" in said
     assert f"as an edit: rankone edit {part}=-3 --save DIR" in said
 
 

@@ -19,7 +19,7 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting import collect
-from rankone.harvest.counting.chunks import Shard
+from rankone.harvest.counting.chunks import OpenChunk, Shard
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
@@ -300,6 +300,18 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
     combine([tmp_path / "run"], tmp_path / "out")
     assert files(tmp_path / "out") == files(store.artifact.path)
     assert world.run(tmp_path / "run"), "a finished shard is left alone"
+    assert "is finished" in caplog.text
+
+
+def test_windows_are_not_held_until_the_end_of_a_chunk(world, tmp_path, small_buffers, monkeypatch):
+    written = []
+    write = OpenChunk.write
+    monkeypatch.setattr(
+        OpenChunk, "write", lambda self, name, rows: (written.append(name), write(self, name, rows))
+    )
+    assert world.run(tmp_path / "run")
+    assert len(list((tmp_path / "run").glob("*/chunk-*"))) == 1
+    assert written.count("examples") > 1
 
 
 def test_nothing_fires_at_all(world, tmp_path):

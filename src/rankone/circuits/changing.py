@@ -1,4 +1,4 @@
-"""A change of nodes: what the graph foretells of it beside what happens, and what the model says with some nodes alone."""
+"""A change of nodes: what the graph predicts of it beside what happens, and what the model says with some nodes alone."""
 
 from __future__ import annotations
 

@@ -392,7 +392,7 @@ class Methods(Asking):
         continue_: int = 0,
         seed: int = 0,
     ) -> GraphInterveneReply:
-        """Take nodes of a saved graph out, scale them, or keep them alone: what it foretells beside what happens."""
+        """Take nodes of a saved graph out, scale them, or keep them alone: what it predicts beside what happens."""
         return self._ask(GraphInterveneReply, "graph-intervene", locals())
 
     def graph_export(

@@ -27,7 +27,7 @@ def test_scales_are_read_off_and_the_rest_is_left_over():
 
 
 def test_the_norm_of_text_weighs_what_is_read():
-    # One part reads e1 and writes e1; the change reads e1 + e2. Under S, e2 foretells e1 by 1/2.
+    # One part reads e1 and writes e1; the change reads e1 + e2. Under S, e2 predicts e1 by 1/2.
     second = torch.tensor([[1.0, 0.5, 0], [0.5, 1, 0], [0, 0, 1]])
     one = SiteProblem.of(["a"], READS[:, :1], WRITES[:1], change([[1.0, 1, 0], [0, 0, 0]]), second)
     solve_all({"s": one})

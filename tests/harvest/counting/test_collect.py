@@ -37,3 +37,10 @@ def test_likely_tokens_are_the_best_of_at_least_the_probability(spread, least):
         assert told.keys() == wanted.keys()
         for token, weight in told.items():
             assert weight == pytest.approx(units(torch.tensor(wanted[token])).item(), rel=1e-5, abs=1)
+
+
+def test_nothing_fires_where_importance_is_zero():
+    importance = torch.tensor([[[0.0, 0.5], [0.0, 0.0], [1.5, -1.0]]])
+    fired = firings(importance, torch.tensor([[True, True, True]]))
+    assert (fired.position.tolist(), fired.part.tolist()) == ([0, 2], [1, 0])
+    assert fired.importance.tolist() == [0.5, 1.0]

@@ -49,7 +49,7 @@ class GraphReply(Reply):
     out: Path | None = None
 
     def tables(self) -> Sequence[Table]:
-        """Strongest nodes, what is in the graph, its nodes alone under masks, foretold beside measured."""
+        """Strongest nodes, what is in the graph, its nodes alone under masks, predicted beside measured."""
         tables = [self._nodes(), self._kinds()]
         if self.masked:
             tables.append(masked_table(self.masked, self.outputs[0].text))
@@ -108,7 +108,7 @@ class GraphVerifyReply(Reply):
     trust: str
 
     def tables(self) -> Sequence[Table]:
-        """Every check, then foretold beside measured."""
+        """Every check, then predicted beside measured."""
         return (checks_table(self.verification), agreement_table(self.verification.agreement))
 
     def lines(self) -> Sequence[str]:
@@ -138,7 +138,7 @@ class Likely(Reply):
 
 
 class GraphInterveneReply(Reply):
-    """What a graph foretold of a change, beside what happened; or what it says with some nodes alone: p of `target`."""
+    """What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`."""
 
     graph: Path
     places: tuple[str, ...]
@@ -152,7 +152,7 @@ class GraphInterveneReply(Reply):
     trust: str
 
     def tables(self) -> Sequence[Table]:
-        """Foretold beside happened and the likeliest tokens; or the rows under masks."""
+        """Predicted beside happened and the likeliest tokens; or the rows under masks."""
         if self.kept:
             return (masked_table(self.kept, self.target or ""),)
         columns = [
@@ -180,7 +180,7 @@ class GraphInterveneReply(Reply):
         likely = [[r.token, r.before, r.after] for r in self.likely]
         names = [Column("token", TOKEN, key=True), Column("before", ".3f"), Column("after", ".3f")]
         return (
-            Table.of("Foretold beside happened", columns, rows, caption),
+            Table.of("Predicted beside happened", columns, rows, caption),
             Table.of("Likeliest next tokens", names, likely),
         )
 
@@ -248,8 +248,8 @@ def agreement_table(rows: Sequence[Agreement]) -> Table:
         Column("signs", ".0%"),
     ]
     values = [[r.rule, r.effect, r.nodes, r.pearson, r.slope, r.signs] for r in rows]
-    caption = "nodes removed one at a time; slope of measured on foretold; direct: all other matrices write what they wrote"
-    return Table.of("Foretold beside measured", columns, values, caption)
+    caption = "nodes removed one at a time; slope of measured on predicted; direct: all other matrices write what they wrote"
+    return Table.of("Predicted beside measured", columns, values, caption)
 
 
 def checks_table(v: Verification) -> Table:

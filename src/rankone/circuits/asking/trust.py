@@ -1,4 +1,4 @@
-"""How far to trust a graph, in a sentence or two: what is exact, what it leaves out, whether what it foretells happens."""
+"""How far to trust a graph, in a sentence or two: what is exact, what it leaves out, whether what it predicts happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
     )
     best = max((a for a in verification.agreement if a.rule == rule), key=lambda a: a.effect == "full")
     said.append(
-        f"of {best.nodes} nodes taken out one at a time, foretold and measured go together with r = {best.pearson:.2f} "
+        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = {best.pearson:.2f} "
         f"({rule}, the model running on)"
     )
     masks = {row.masks: row for row in record.masked if not row.random}

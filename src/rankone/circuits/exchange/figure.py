@@ -14,8 +14,8 @@ from rankone.render.theme import figure, themed
 
 @themed
 def _scatter(removals: Sequence[Removal], agreement: Sequence[Agreement]) -> Figure:
-    note = "each point a node taken out alone; on the line what was foretold is what happened"
-    fig = figure(7.6, 3.4, "Foretold against measured", note)
+    note = "each point a node taken out alone; on the line what was predicted is what happened"
+    fig = figure(7.6, 3.4, "Predicted against measured", note)
     for i, effect in enumerate(("direct", "full")):
         axes = fig.add_subplot(1, 2, i + 1)
         done = [getattr(r, effect) for r in removals]
@@ -33,7 +33,7 @@ def _scatter(removals: Sequence[Removal], agreement: Sequence[Agreement]) -> Fig
                 linewidth=0,
             )
         axes.axline((0, 0), slope=1, color=FAINT, linewidth=1, zorder=0)
-        axes.set_xlabel("foretold (logits)")
+        axes.set_xlabel("predicted (logits)")
         axes.set_ylabel("measured" if i == 0 else "")
         axes.set_title("other matrices held" if effect == "direct" else "the model running on", fontsize=9)
         axes.legend(frameon=False, fontsize=8)
@@ -43,7 +43,7 @@ def _scatter(removals: Sequence[Removal], agreement: Sequence[Agreement]) -> Fig
 def agreement_drawing(removals: Sequence[Removal], agreement: Sequence[Agreement]) -> Drawing:
     """The figure, and in words what it shows."""
     said = "; ".join(f"{a.rule}, {a.effect}: r = {a.pearson:.2f}, slope {a.slope:.2f}" for a in agreement)
-    alt = f"Change of the output foretold by the graph against the measured change, {len(removals)} nodes. {said}."
+    alt = f"Change of the output predicted by the graph against the measured change, {len(removals)} nodes. {said}."
     return drawing(
         _scatter(removals, agreement),
         "agreement",

@@ -1,4 +1,4 @@
-"""What a page tells of one node: what it reads and feeds, what taking it out is foretold to do, and examples of its part."""
+"""What a page says of a node: what it reads and feeds, what taking it out is predicted to do, and examples of its part."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Sections:
         return tuple(facts)
 
     def _removed(self, node: int) -> Table:
-        """What turning its dial to 0 is foretold to do to the first output; what it did, where that was measured."""
+        """What turning its dial to 0 is predicted to do to the first output; what it did, where that was measured."""
         removal, rows = self._removals.get(node), []
         for effect, what in (("direct", "other matrices held"), ("full", "the model running on")):
             said = [-self._effects[effect, rule][node] for rule in RULES]

@@ -76,7 +76,7 @@ def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyRe
 
 
 def graph_intervene(opening: Opening, request: GraphInterveneRequest) -> GraphInterveneReply:
-    """Take nodes of a saved graph out, scale them, or keep them alone: what it foretells beside what happens."""
+    """Take nodes of a saved graph out, scale them, or keep them alone: what it predicts beside what happens."""
     from rankone.circuits.asking.trust import trust
 
     saved, account, parts = _opened(opening, request.graph)
