@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tests.decomposition.tiny import elsewhere
@@ -303,6 +304,19 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
     assert "is finished" in caplog.text
 
 
+def test_what_is_exactly_at_the_threshold_does_not_fire(world, dense, tmp_path):
+    importance = dense.g[dense.domain == 0]
+    exact = float(importance[(importance > 0.2) & (importance < 0.8)].median())
+    config = CONFIG.model_copy(update={"thresholds": (0.0, exact), "firing": exact, "domains": ("de",)})
+    assert world.run(tmp_path / "run", config=config)
+    combine([tmp_path / "run"], tmp_path / "out")
+    store = HarvestStore.open(tmp_path / "out")
+    inputs = store.table("SELECT part, sum(weight)::BIGINT AS n FROM inputs GROUP BY part ORDER BY part")
+    expected = (importance > exact).sum(0)
+    assert store.firings().tolist() == expected.tolist()
+    assert inputs["n"].to_pylist() == expected[expected > 0].tolist()
+
+
 def test_windows_are_not_held_until_the_end_of_a_chunk(world, tmp_path, small_buffers, monkeypatch):
     written = []
     write = OpenChunk.write
@@ -328,6 +342,8 @@ def test_nothing_fires_at_all(world, tmp_path):
     assert store.firings().sum() == 0
     assert len(store.cofiring().joint) == 0
     assert store.page(store.names()[0]).examples == []
+    empty = pq.read_schema(tmp_path / "out" / "examples.parquet")
+    assert empty.field("importances").type.byte_width == 2 * config.window + 1
 
 
 def test_the_store_is_sparse(store, dense):
