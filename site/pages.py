@@ -1,14 +1,21 @@
 """The pages of the site that lie outside docs/, and links that a site can follow: a hook of MkDocs.
 
-README, SECURITY and the others become pages; a link to a file that is no page (code, a recipe) becomes its name in code font.
+README, SECURITY and the others become pages, every family of errors has one; a link to a file that is no page (code, a recipe) becomes its name in code font.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path, PurePosixPath
 
 from mkdocs.structure.files import File
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from rankone.doctor.families import families
+from rankone.doctor.pages import by_family
+from rankone.doctor.pages import page as error_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -22,15 +29,23 @@ _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files, config):
-    """Add the pages from the root of the repository."""
+    """Add the pages from the root of the repository, and one for every family of errors."""
     for source, page in PAGES.items():
         text = (ROOT / source).read_text("utf8")
         files.append(File.generated(config, page, content=relinked(text, PurePosixPath("."))))
+    listed = by_family()
+    for family in families():
+        content = error_page(family, listed[family.code])
+        files.append(File.generated(config, f"errors/{family.code}.md", content=content))
     return files
 
 
 def on_page_markdown(markdown, page, **_):
-    """Links of the pages in docs/."""
+    """Links of the pages in docs/; the codes of errors lead to their pages."""
+    if page.file.src_path.startswith("errors/"):
+        return markdown
+    if page.file.src_path == "errors.md":
+        markdown = re.sub(r"^\| `([a-z-]+)` \|", r"| [\1](errors/\1.md) |", markdown, flags=re.MULTILINE)
     return markdown if page.file.src_path in PAGES.values() else relinked(markdown, PurePosixPath("docs"))
 
 

@@ -80,6 +80,13 @@ def _words(error: Exception) -> str:
     return f"{said}{'' if said.endswith('?') else '.'} See `{path} -h`."
 
 
+def _code(said: str) -> str:
+    """On a terminal the code of the error's family, which `rankone doctor` explains; scripts get the words alone."""
+    from rankone.doctor.families import family_of
+
+    return f" [{family_of(said).code}]" if sys.stderr.isatty() else ""
+
+
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
@@ -91,7 +98,7 @@ def main() -> None:
     except PeerError:  # another process prints it
         sys.exit(2)
     except RankOneError as error:
-        sys.stderr.write(f"rankone: {visible(str(error))}\n")
+        sys.stderr.write(f"rankone: {visible(str(error))}{_code(str(error))}\n")
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)

@@ -19,7 +19,8 @@ class DoctorRequest(Request):
     """What to check; without a target the installation."""
 
     target: Annotated[str | None, Positional()] = Field(
-        None, description="a model (name, folder, Hub id) or an artefact; default the installation"
+        None,
+        description="a model (name, folder, Hub id), an artefact or the code of an error; default the installation",
     )
     model: str | None = Field(
         None, description="the model that an artefact is checked beside; default the one it names"
