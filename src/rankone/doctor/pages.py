@@ -87,9 +87,9 @@ def page(family: Family, of_family: list[Message]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown leaves as it is."""
-    for mark in "\\`*_{}[]<>#|":
+    for mark in "\\`*_{}[]#":
         text = text.replace(mark, f"\\{mark}")
-    return text
+    return text.replace("<", "&lt;")
 
 
 def table() -> str:
