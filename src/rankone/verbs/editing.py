@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,8 +98,7 @@ def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
     """Name → the parts it stands for: a part itself, a component its members, label:WORDS what is so labelled."""
     from rankone.harvest.reading.names import expand
 
-    labels = opening.options.labels is not None
-    query = (lambda words: _labelled(opening, words)) if labels else None
+    query = partial(_labelled, opening) if opening.options.labels is not None else None
     return expand(list(names), opening.checked_clusters, opening.book.locate, query)
 
 
