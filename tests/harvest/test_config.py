@@ -15,6 +15,7 @@ from rankone.harvest.counting.sparse import units
     [
         {"context": 1},
         {"domains": ("de", "de")},
+        {"domains": ()},
         {"thresholds": (0.0, 1.0)},
         {"thresholds": (0.1, 0.1)},
         {"firing": 0.3},
