@@ -20,8 +20,9 @@ from rankone.runtime.progress import aside
 
 _GAP = 2
 _BAR = 20
-# A column of words may be narrowed to this before another is left out; the key further, before it is folded.
-_WORDS, _KEY, _LONGEST, _LEAST = 14, 18, 24, 12
+# A column of words may be narrowed to this before another is left out; the key further, before it is folded. Names of parts
+# (contrast-de/h.3.mlp.down_proj:270) are the longest words that are held whole.
+_WORDS, _KEY, _LONGEST, _LEAST = 14, 18, 34, 12
 _WIDE = 150
 
 
@@ -86,11 +87,12 @@ def layout(table: Tabular, width: int) -> Layout:
 
 
 def _least(column: Column, cells: list[str]) -> int:
-    """How far a column of words may be narrowed: the names in a key stay whole where they are not too long."""
+    """How far a column of words may be narrowed: words that are not too long, names among them, stay whole."""
     heading = cell_len(_longest(column.name))
+    word = max((cell_len(_longest(cell)) for cell in cells), default=0)
     if not column.key:
-        return max(_WORDS, heading)
-    return max(_KEY, heading, min(_LONGEST, max((cell_len(_longest(cell)) for cell in cells), default=0)))
+        return max(_WORDS, heading, word if word <= _LONGEST else 0)
+    return max(_KEY, heading, min(_LONGEST, word))
 
 
 def _grown(table: Tabular, least: list[int], natural: list[int], shown: list[int], width: int) -> list[int]:

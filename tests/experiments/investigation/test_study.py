@@ -172,3 +172,12 @@ def test_bad_input(world, name):
     for alphas in ((1.0,), (), (float("nan"),)):
         with pytest.raises(RankOneError, match="alphas"):
             StudyRequest.checked({"alphas": alphas}, "investigate")
+
+
+def test_what_follows_comes_by_what_it_carries(found):
+    """Most tokens that only follow where it fires have one and the same PMI: alone it would put the rarest first."""
+    rows = found.follows(8)
+    carried = [row.weight * row.pmi for row in rows]
+    assert carried == sorted(carried, reverse=True)
+    others = [row for row in found.page.output_tokens if row.weight >= 1 and row not in rows]
+    assert all(row.weight * row.pmi <= carried[-1] for row in others) or not carried

@@ -89,7 +89,7 @@ def follows(study: Investigation, count: int = 12) -> Table | None:
         Column("there", ".1%"),
         Column("recall", ".1%"),
     ]
-    caption = "PMI (nats), mean probability there, share of all the probability it gets; from the harvest"
+    caption = "by weight × PMI (nats); mean probability there, share of all the probability it gets; from the harvest"
     return Table.of("Likelier where it fires", columns, rows, caption) if rows else None
 
 

@@ -26,7 +26,7 @@ from rankone.experiments.investigation.prediction import PREDICTORS, Predictor, 
 from rankone.experiments.investigation.reads import Read, reads
 from rankone.experiments.investigation.traces import Traces, traces
 from rankone.experiments.requests import StudyRequest
-from rankone.harvest.reading.page import PartPage, TokenRow
+from rankone.harvest.reading.page import PartPage, TokenRow, most_informative
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.metrics.rank_statistics import spearman
@@ -89,8 +89,9 @@ class Investigation:
         return [f for f in self.findings if f.rises[self.strongest] >= SUFFERS]
 
     def follows(self, top: int) -> list[TokenRow]:
-        """Next tokens that the model finds likelier where the subcomponent fires, by PMI, from the harvest."""
-        return [r for r in self.page.output_tokens if r.weight >= LEAST_MASS and r.pmi > 0][:top]
+        """Next tokens that the model finds likelier where the subcomponent fires, by weight × PMI, from the harvest."""
+        rows = (r for r in self.page.output_tokens if r.weight >= LEAST_MASS and r.pmi > 0)
+        return most_informative(rows, top)
 
     @cached_property
     def correlations(self) -> dict[float, float | None]:
