@@ -68,6 +68,7 @@ CUT = {
     "decompose-*.yaml": {r"^steps: \d+": "steps: 4"},
     "german.yaml": {  # the whole grid, all methods, and `--preset quick`
         r"^budgets: .*": "budgets: [2, 8]",
+        r"^  others: .*\n": "",
         "^seeds: 9": "seeds: 1",
         "^weights: .*": "weights: [1.0]",
         "^tuning_seeds: 2": "tuning_seeds: 1",

@@ -11,6 +11,7 @@ from scipy.stats import t as student
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses
 from rankone.metrics.damage import damage, damages
+from rankone.metrics.damage_record import scored
 
 
 def losses(sums, tokens):
@@ -75,3 +76,9 @@ def test_by_domain():
     found = damages(base, {"de": losses([2.0, 4.0], [1, 1])})
     assert list(found) == ["de"]
     assert found["de"].rise == 2.0
+
+
+def test_how_much_text_is_said():
+    made = [damage(losses([4.0, 4.0], [n, n]), losses([4.0, 5.0], [n, n])) for n in (400, 300)]
+    assert scored(made[:1], "test") == "800 test tokens of each domain"
+    assert scored(made, "validation") == "600 to 800 validation tokens of a domain"

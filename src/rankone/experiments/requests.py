@@ -13,7 +13,7 @@ from rankone.core.config import Config
 from rankone.core.fields import Names, PartNames, Request
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, scored
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import Split
@@ -137,8 +137,8 @@ class TuneReply(Reply):
         )
         rows = [[r.domain, r.role, r.base, r.edited, r.shown] for r in self.domains]
         caption = (
-            f"chance {self.aim.chance:.3f}; nats per token on held-out test text, 95% interval over passages; most KL on a "
-            f"retained domain {max(self.kl.values()):.4f} of {self.aim.tolerance:g} allowed"
+            f"chance {self.aim.chance:.3f}; nats per token on {scored(self.domains, 'test')}, 95% interval over passages; "
+            f"most KL on a retained domain {max(self.kl.values()):.4f} of {self.aim.tolerance:g} allowed"
         )
         columns = ["domain", "role", "CE before", "CE after", "rise"]
         return scales, Table.of("What changed", columns, rows, caption)

@@ -12,7 +12,7 @@ from pydantic import Field
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
-from rankone.metrics.damage_record import DomainDamage, measured
+from rankone.metrics.damage_record import DomainDamage, measured, scored
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -38,6 +38,7 @@ class EditReply(Reply):
 
     scales: dict[str, float]
     parts: dict[str, int] = Field(description="how many parts each name stands for")
+    split: HeldOut
     chance: float
     domains: tuple[DomainDamage, ...]
     saved: Path | None = None
@@ -52,7 +53,8 @@ class EditReply(Reply):
             [[name, alpha, *[self.parts[name]] * several] for name, alpha in self.scales.items()],
         )
         rows = [[d.domain, d.base, d.edited, d.shown] for d in self.domains]
-        caption = f"chance {self.chance:.3f}; nats per token on held-out text; rise with its 95 % interval"
+        measured_on = scored(self.domains, self.split)
+        caption = f"chance {self.chance:.3f}; nats per token on {measured_on}; rise with its 95 % interval"
         return scales, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], rows, caption)
 
     def lines(self) -> Sequence[str]:
@@ -77,6 +79,7 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     return EditReply(
         scales=dict(names),
         parts={name: len(each) for name, each in members.items()},
+        split=request.split,
         chance=workspace.chance,
         domains=domains,
         saved=request.save,
