@@ -1,13 +1,11 @@
-"""Settings of a harvest that make no sense are refused, and the units of a store are what they were."""
+"""Settings of a harvest that make no sense are refused."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from rankone.core.errors import RankOneError
 from rankone.harvest.config import HarvestConfig
-from rankone.harvest.counting.sparse import units
 
 
 @pytest.mark.parametrize(
@@ -28,8 +26,3 @@ def test_senseless_settings_are_refused(given):
     HarvestConfig(domains=("de",), context=2, window=0)
     with pytest.raises(RankOneError):
         HarvestConfig.checked({"domains": ("de",), **given}, "harvest")
-
-
-def test_shards_of_other_versions_add_up():
-    """What is stored counts in 2⁻²⁴: another unit would add apples to pears."""
-    assert units(torch.tensor([1.0, 2.0**-24])).tolist() == [1 << 24, 1]

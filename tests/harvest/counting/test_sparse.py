@@ -65,3 +65,8 @@ def test_cuts_cover_everything_once(lengths, terms):
 
 def test_units_round_to_the_nearest():
     assert units(torch.tensor([0.0, 1.0, 0.6 / UNITS, -2.4 / UNITS])).tolist() == [0, UNITS, 1, -2]
+
+
+def test_shards_of_other_versions_add_up():
+    """What is stored counts in 2⁻²⁴: another unit would add apples to pears."""
+    assert units(torch.tensor([1.0, 2.0**-24])).tolist() == [1 << 24, 1]
