@@ -120,12 +120,18 @@ class Artifact:
 
 def refuse_existing(path: Path) -> None:
     """Raise if `path` exists (nothing is overwritten silently) or could not be made: said before the work, not after."""
-    if path.exists():
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        require_folder(path.parent)
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise RankOneError(f"output '{path}' cannot be made: {said}. Choose another name.") from error
+    else:
         raise RankOneError(
             f"output '{path}' already exists. Choose another name, or remove it first: "
             "nothing is overwritten."
         )
-    require_folder(path.parent)
 
 
 @contextmanager

@@ -35,6 +35,11 @@ def sealed(path: Path) -> Artifact:
     if record is None:
         raise RankOneError(f"'{path}' holds no results: it lacks {' and '.join(RECORDS)}. Check the path.")
     said = read_json(path / record).get("provenance")
+    for link in (entry for entry in sorted(path.rglob("*")) if entry.is_symlink()):
+        raise RankOneError(
+            f"'{link.relative_to(path).as_posix()}' in '{path}' is a link: what it leads to would be sent too. Put the file "
+            "itself there, or remove it."
+        )
     files = {
         name: digest
         for name, digest in hashed_files(path).items()
