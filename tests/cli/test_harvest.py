@@ -39,6 +39,17 @@ def test_a_harvest_is_written_and_summed_up(harvested):
         assert float(cells[2]) == pytest.approx(count / 120, abs=0.001)
 
 
+def test_parts_of_another_origin_are_counted_labelled_and_shown(words, tmp_path):
+    neurons = [f"neuron/h.0.mlp.down_proj:{i}" for i in (1, 4)]
+    done = rankone(*words, "--count", ",".join(neurons), "--out", tmp_path / "counted")
+    assert (done.code, done.err) == (0, "")
+    assert "2 parts, " in done.out
+    assert HarvestStore.open(tmp_path / "counted").names() == neurons
+    assert rankone("label", tmp_path / "counted", "--out", tmp_path / "labels").code == 0
+    opened = ["--model", words[3], "--harvest", tmp_path / "counted", "--labels", tmp_path / "labels"]
+    assert "Fires on" in rankone("show", neurons[1], *opened).out
+
+
 def test_shards_are_merged(words, harvested, tmp_path):
     for shard in ("0/2", "1/2"):
         outcome = rankone(*words, "--out", tmp_path / "out", "--shard", shard)

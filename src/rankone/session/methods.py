@@ -152,6 +152,7 @@ class Methods(Asking):
         seed: int = 0,
         batch_tokens: int = 2048,
         examples: int = 1000,
+        count: str | Sequence[str] = (),
         domains: str | Sequence[str] = (),
         chunk_tokens: int = 20000,
         shard: str = "0/1",
@@ -159,7 +160,8 @@ class Methods(Asking):
     ) -> HarvestReply:
         """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
 
-        With --clusters, what every component does: it fires where any of its members does.
+        With --clusters, what every component does: it fires where any of its members does. With --count, what parts of any
+        other origin do.
         """
         return self._ask(HarvestReply, "harvest", locals())
 

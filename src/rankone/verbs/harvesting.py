@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Folder, Names, Positional, Reads, Request
+from rankone.core.fields import Domains, Folder, Names, PartNames, Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.harvest.config import HarvestConfig, HarvestDials
 from rankone.opening import Opening
@@ -22,13 +22,23 @@ from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
+    from rankone.workspace import Workspace
 
 _PARTS = ("decomposition", "model", "text", "device", "dtype")
+
+
+# Training tokens of each domain that the sizes of activations are taken from, with --count.
+SIZE_TOKENS = 2000
 
 
 class HarvestRequest(HarvestDials, Request):
     """What is counted, over which text."""
 
+    count: Annotated[Names, PartNames()] = Field(
+        (),
+        description="parts of one origin to count in place of the decomposition's, as neuron/SITE:5; each fires with the "
+        "size of its activation",
+    )
     out: Path = Field(description="where to write; must not exist")
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     chunk_tokens: int = Field(20_000, gt=0, description="tokens between two saves of the progress")
@@ -89,7 +99,8 @@ class HarvestReply(Reply):
 def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
 
-    With --clusters, what every component does: it fires where any of its members does.
+    With --clusters, what every component does: it fires where any of its members does. With --count, what parts of any
+    other origin do.
     """
     from rankone.clustering.components import Components
     from rankone.harvest.counting.chunks import Shard, clear
@@ -101,14 +112,31 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     context = usual_context(opening.model)
     config = request.as_config(HarvestConfig, "harvest", domains=domains, context=context)
     folder, clusters = request.run or run_directory(request.out), opening.options.clusters
-    loaded = opening.decomposition
-    grouping = None if clusters is None else Components.open(clusters, loaded, opening.model).grouping(loaded)
-    run_harvest(opening.workspace, config, folder, shard, request.chunk_tokens, grouping=grouping)
+    if clusters is not None and request.count:
+        raise RankOneError(
+            "--count takes parts one by one, --clusters what they make together. Give one of the two."
+        )
+    counted = _counted(opening, request.count, domains) if request.count else opening.workspace
+    grouping = None
+    if clusters is not None:
+        loaded = opening.decomposition
+        grouping = Components.open(clusters, loaded, opening.model).grouping(loaded)
+    run_harvest(counted, config, folder, shard, request.chunk_tokens, grouping=grouping)
     if shard.count > 1:
         return HarvestReply(out=request.out, shard=request.shard, run=folder)
     combine([folder], request.out)
     clear(folder, shard)
     return _harvested(request.out)
+
+
+def _counted(opening: Opening, names: Sequence[str], domains: Sequence[str]) -> Workspace:
+    """The workspace with the parts of these names in place of the decomposition's."""
+    from rankone.decomposition.untrained import as_decomposition
+    from rankone.workspace import Workspace
+
+    text = opening.bare.text(domains, "train", SIZE_TOKENS)
+    parts = as_decomposition(opening.model, opening.book.gathered(names), list(text.values()))
+    return Workspace(opening.model, opening.tokenizer, opening.corpus, parts)
 
 
 class MergeRequest(Request):
@@ -130,8 +158,11 @@ def merge_harvest(opening: Opening, request: MergeRequest) -> HarvestReply:  # n
 
 def _harvested(out: Path) -> HarvestReply:
     from rankone.harvest.reading.store import HarvestStore
+    from rankone.parts.origins import origin_in
 
     store = HarvestStore.open(out)
+    names = store.names()
+    counted = "parts" if any(map(origin_in, names)) else "subcomponents"
     domains = store.table(
         f"SELECT domain, sum({store.record.config.firing_column})::BIGINT AS firings, "
         "count(*) FILTER (WHERE mean_importance > 1e-6) AS alive, sum(mean_importance) AS mass "
@@ -149,8 +180,8 @@ def _harvested(out: Path) -> HarvestReply:
     ]
     return HarvestReply(
         out=out,
-        counted="components" if store.clusters else "subcomponents",
-        parts=len(store.names()),
+        counted="components" if store.clusters else counted,
+        parts=len(names),
         bytes=sum(p.stat().st_size for p in out.rglob("*") if p.is_file()),
         firing=store.record.config.firing,
         domains=tuple(domains),
@@ -365,7 +396,7 @@ VERBS = (
         HarvestRequest,
         HarvestReply,
         harvest,
-        (*_PARTS, "clusters"),
+        (*_PARTS, "parts", "clusters"),
         first="decomposition",
         writes=("out",),
     ),
