@@ -19,12 +19,15 @@ DEV := $(VENV)/.rankone-dev
 # Extras whose tests are run.
 EXTRAS := hub,label,peft,gguf,eval,studio,wandb,tensorboard
 
+# What checks the page's JavaScript: the compiler, and the types of what is vendored (tests/studio/test_vendor.py).
+TYPESCRIPT := typescript@7.0.2 lit-html@3.3.3 @preact/signals-core@1.14.5
+
 # Folders with Python in them that this checkout has.
 CODE := $(wildcard src tests perf)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check api shapes lowest slow corpora mutants clean docs
+.PHONY: help setup demo test check api types shapes lowest slow corpora mutants clean docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,9 +68,14 @@ check: $(DEV) ## lint, format check and types alone
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-api: $(DEV) ## renew what is made from the table of verbs: docs/api.md and the session's methods
+api: $(DEV) ## renew what is made from tables: docs/api.md, the session's methods, the page's types
 	$(BIN)/python -m rankone.verbs.writing.reference > $(VENV)/api.md && mv $(VENV)/api.md docs/api.md
 	$(BIN)/python -m rankone.verbs.writing.methods > $(VENV)/methods.py && mv $(VENV)/methods.py src/rankone/session/methods.py
+	$(BIN)/python -m rankone.studio.views.typescript > $(VENV)/api.d.ts && mv $(VENV)/api.d.ts src/rankone/studio/types/api.d.ts
+
+# Where it is missing the tests that need it are skipped. Where npm gets it from is npm's business.
+types: | $(BIN)/python ## TypeScript, which checks the studio's page (needs node and npm)
+	npm install --prefix $(VENV)/types --no-save --no-package-lock --no-audit --no-fund --ignore-scripts $(TYPESCRIPT)
 
 # Where shapes are most of what can go wrong. The one test left out gives wrong shapes on purpose.
 shapes: $(DEV) ## run the shapes of jaxtyping's annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.studio.serving import Served, studio
+from tests.tiny import rankone, write_pair
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +12,20 @@ def served(tmp_path_factory) -> Served:
     """A running studio with an empty workspace."""
     with studio(tmp_path_factory.mktemp("workspace")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory, tokenizer):
+    """A tiny model and an untrained decomposition of all its sites."""
+    return write_pair(tmp_path_factory.mktemp("pair"), tokenizer, len(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def harvest(pair, tmp_path_factory):
+    """A harvest of the tiny decomposition on a little text."""
+    path = tmp_path_factory.mktemp("harvest") / "h"
+    done = rankone(
+        "harvest", pair[1], "--model", pair[0], "--domains", "de,en", "--tokens", 60, "--out", path
+    )
+    assert done.code == 0, done.err
+    return path

@@ -11,12 +11,10 @@ import time
 
 import pytest
 from tests.studio.serving import Served, studio
-from typer.testing import CliRunner
 
 from rankone import open as open_session
-from rankone.cli import app
 from rankone.edits.lowrank import LowRankEdit
-from rankone.studio.offered import offered, why_not
+from rankone.studio.offered import offered
 from rankone.verbs.table import VERBS
 
 PART = "h.3.mlp.down_proj:270"
@@ -108,66 +106,10 @@ def test_a_text_is_looked_into(served: Served):
     assert (status, "tokens" in json.loads(said)["error"]) == (400, True)
 
 
-@pytest.mark.parametrize("name", sorted(offered()))
-def test_every_offered_verb_answers_as_the_session_and_the_command_line_do(served: Served, name):
-    asked = {
-        "edit": {"scales": {PART: -8}, "tokens": 100},
-        "generate": {"prompt": "Der Ausschuss hat", "tokens": 8},
-        "measure": {"tokens": 100},
-        "rank": {"of": ["de"], "tokens": 100, "top": 3},
-        "search": {"query": "german"},
-        "sites": {},
-    }[name]
-    status, _, said = served.ask(f"/api/verbs/{name}", asked)
-    if name == "search":  # no harvest is open here
-        assert status == 400
-        assert "harvest" in json.loads(said)["error"]
-        return
-    words = {
-        "edit": [f"{PART}=-8"],
-        "generate": ["Der Ausschuss hat"],
-        "rank": ["--of", "de", "--top", "3"],
-        "sites": ["mini"],
-        "measure": ["mini"],
-    }.get(name, [])
-    session = open_session("mini")
-    method = getattr(session, name)
-    first = {"edit": "scales", "generate": "prompt"}.get(name)
-    here = method(asked.pop(first), **asked) if first else method(**asked)
-    assert status == 200, said
-    assert set(json.loads(said)) == {"reply"}
-    there, ours = json.loads(said)["reply"], json.loads(here.model_dump_json())
-    if name == "measure":  # what the two processes are differs, and is part of the reply
-        there, ours = (
-            {key: reply[key] for key in ("ce", "error", "chance", "tokens")} for reply in (there, ours)
-        )
-    assert same(there, ours)
-    given = [*words, *(["--tokens", str(asked["tokens"])] if "tokens" in asked else []), "--json"]
-    printed = CliRunner().invoke(app, [name, *given])
-    assert printed.exit_code == 0, printed.output
-    typed = json.loads(printed.stdout)
-    assert same({key: typed[key] for key in ours}, ours)
-
-
-def test_a_verb_that_is_not_offered_takes_minutes_or_cannot_do_without_a_place():
-    refused = {name: why_not(verb) for name, verb in VERBS.items() if name not in offered()}
-    assert set(refused.values()) == {"takes minutes", "works on a place on disk"}
-    assert refused["decompose"] == "takes minutes"
-    assert refused["graph-intervene"] == "works on a place on disk"
-    assert {verb.cost for verb in VERBS.values()} == {"seconds", "minutes"}  # every verb has a cost class
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two JSON values are the same, numbers up to rounding."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == pytest.approx(other, abs=1e-5) if isinstance(one, float) else one == other
-
-
 def test_verbs_that_take_minutes_or_name_places_are_refused(served: Served):
-    listed = {verb["name"]: verb for verb in served.json("/api/verbs")["verbs"]}
+    said = served.json("/api/verbs")
+    listed = {verb["name"]: verb for verb in said["verbs"]}
+    assert {*listed, *said["not_offered"]} == set(VERBS)
     assert set(listed) == set(offered())
     assert "save" not in listed["edit"]["request"]["properties"]
     for name, body in (

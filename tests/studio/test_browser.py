@@ -28,6 +28,7 @@ VIEWS = (
     f"dials?d={PART}=-8",
     "prompt",
     "edits",
+    "graphs",
     "runs",
     "workspace",
     "parts?on=fr&sort=name",

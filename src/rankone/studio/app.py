@@ -16,7 +16,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -24,18 +24,20 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.opening import OpenOptions
 from rankone.render import colours
-from rankone.studio import requests as asked
 from rankone.studio.jobs import Exports
 from rankone.studio.keeping import Keeping
+from rankone.studio.kept import graphs
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.kept.looks import Looks
 from rankone.studio.kept.runs import Runs
 from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
-from rankone.studio.replies import answered, body_of, json_of, refusal
+from rankone.studio.replies import answered, body_of, json_of, record_reply, refusal
 from rankone.studio.security import Door, Gate
 from rankone.studio.shelf import Shelf
+from rankone.studio.views import requests as asked
+from rankone.studio.views.server import Limits, RunsView, VerbsView, WorkerState, WorkspaceView
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
@@ -94,6 +96,7 @@ class Routes:
             Route("/", self._file("index.html")),
             *(Route(f"/static/{name}", self._file(name)) for name in self._static if name != "index.html"),
             Route("/pages/{id}", self._result_page),
+            Route("/graphs/{id}", self._graph_page),
         ]
 
     def reads(self) -> list[Route]:
@@ -101,6 +104,7 @@ class Routes:
         return [
             Route("/api/workspace", self._workspace),
             Route("/api/columns", self._columns),
+            Route("/api/graphs", self._graphs),
             Route("/api/runs", self._runs),
             Route("/api/runs/{id}", self._metrics),
             Route("/api/verbs", self._verbs),
@@ -110,6 +114,8 @@ class Routes:
         """What the worker answers."""
         return [
             Route("/api/warm", self._warm),
+            Route("/api/graph", self._on_graph("graph", asked.GraphAsked), methods=["POST"]),
+            Route("/api/intervene", self._on_graph("intervene", asked.InterveneAsked), methods=["POST"]),
             Route("/api/part", self._once("part", asked.PartRequest), methods=["POST"]),
             Route("/api/prompt", self._once("prompt", asked.PromptRequest), methods=["POST"]),
             Route("/api/preview", self._stream("preview", asked.PreviewRequest), methods=["POST"]),
@@ -131,24 +137,34 @@ class Routes:
             page = await asyncio.to_thread(self._studio.shelf.page, request.path_params["id"])
         except RankOneError:
             return PlainTextResponse("no such page", 404)
-        headers = {"content-security-policy": _PAGE_POLICY, "x-frame-options": "SAMEORIGIN"}
-        return Response(page, media_type="text/html", headers=headers)
+        return _framed(page)
+
+    async def _graph_page(self, request: Request) -> Response:
+        studio = self._studio
+        try:
+            place = await asyncio.to_thread(graphs.place_of, studio.shelf, request.path_params["id"])
+        except RankOneError:
+            return PlainTextResponse("no such page", 404)
+        event, data = await studio.worker.answer("graph page", {"place": str(place)})
+        if event == "failed" or not isinstance(data, dict):
+            return PlainTextResponse(str(data), 400)
+        return _framed(str(data["page"]).encode())
+
+    async def _graphs(self, _: Request) -> Response:
+        return record_reply(await asyncio.to_thread(graphs.listed, self._studio.shelf))
 
     async def _workspace(self, _: Request) -> Response:
         studio = self._studio
         shelved = await asyncio.to_thread(studio.shelf.list)
-        return JSONResponse(
-            {
-                "version": version("rankone"),
-                "options": studio.options.model_dump(mode="json", exclude_none=True),
-                "artefacts": [entry.plain() for entry in shelved],
-                "looks": studio.looks.plain(),
-                "worker": {
-                    "alive": studio.worker.alive,
-                    "restarts": max(studio.worker.restarts, 0),
-                },
-                "limits": {"scale": asked.MAX_SCALE},
-            }
+        return record_reply(
+            WorkspaceView(
+                version=version("rankone"),
+                options=studio.options,
+                artefacts=tuple(shelved),
+                looks=studio.looks.state(),
+                worker=WorkerState(alive=studio.worker.alive, restarts=max(studio.worker.restarts, 0)),
+                limits=Limits(),
+            )
         )
 
     async def _columns(self, request: Request) -> Response:
@@ -164,19 +180,21 @@ class Routes:
 
     async def _runs(self, _: Request) -> Response:
         listed = await asyncio.to_thread(self._studio.runs.list)
-        return JSONResponse({"runs": [run.plain() for run in listed]})
+        return record_reply(RunsView(runs=tuple(listed)))
 
     async def _metrics(self, request: Request) -> Response:
         try:
             metrics = await asyncio.to_thread(self._studio.runs.metrics, request.path_params["id"])
         except RankOneError as error:
             return refusal(error, 404)
-        return JSONResponse(metrics.plain())
+        return record_reply(metrics)
 
     async def _verbs(self, _: Request) -> Response:
-        from rankone.studio.offered import offered, schema
+        from rankone.studio.offered import offered, refused, schema
 
-        return JSONResponse({"verbs": [schema(verb) for verb in offered().values()]})
+        return record_reply(
+            VerbsView(verbs=tuple(schema(verb) for verb in offered().values()), not_offered=refused())
+        )
 
     async def _warm(self, _: Request) -> Response:
         return answered(*await self._studio.worker.answer("warm", {}))
@@ -199,6 +217,20 @@ class Routes:
             except RankOneError as error:
                 return refusal(error)
             return answered(*await self._studio.worker.answer(kind, body.model_dump(mode="json")))
+
+        return once
+
+    def _on_graph(
+        self, kind: str, model: type[asked.GraphAsked | asked.InterveneAsked]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def once(request: Request) -> Response:
+            try:
+                body = await body_of(request, model)
+                place = await asyncio.to_thread(graphs.place_of, self._studio.shelf, body.id)
+            except RankOneError as error:
+                return refusal(error)
+            given: JsonValue = body.model_dump(mode="json")
+            return answered(*await self._studio.worker.answer(kind, {"place": str(place), "asked": given}))
 
         return once
 
@@ -234,6 +266,12 @@ def theme() -> str:
         f".line.c{i}{{stroke:var(--c{i})}}.curves text.t{i}{{fill:var(--t{i})}}" for i in range(8)
     )
     return f":root{{{sides[0]}}}@media (prefers-color-scheme: dark){{:root{{{sides[1]}}}}}{kinds}"
+
+
+def _framed(page: bytes) -> Response:
+    """A page of a result, for a frame of ours: it runs nothing and loads nothing."""
+    headers = {"content-security-policy": _PAGE_POLICY, "x-frame-options": "SAMEORIGIN"}
+    return Response(page, media_type="text/html", headers=headers)
 
 
 def _event(name: str, data: JsonValue) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -13,7 +14,7 @@ from rankone.core.config import Record
 from rankone.core.files import require_folder
 from rankone.studio.kept.journal import Journal
 from rankone.studio.pool import Worker
-from rankone.studio.requests import ExportRequest
+from rankone.studio.views.requests import ExportRequest
 
 _VERIFIED = "written and verified after reload"
 _DONE = {"edit": "written and read again", "adapter": _VERIFIED, "checkpoint": _VERIFIED}
@@ -24,9 +25,9 @@ class Export(Record):
 
     id: int
     entry: int
-    form: str
+    form: Literal["edit", "adapter", "checkpoint"]
     out: str
-    state: str = "running"
+    state: Literal["running", "done", "failed"] = "running"
     said: str = ""
     figures: dict[str, str | int | float] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -41,9 +42,9 @@ class Exports:
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def list(self) -> list[dict[str, JsonValue]]:
+    def list(self) -> list[Export]:
         """All of them, the last first."""
-        return [job.plain() for job in reversed(self._jobs.values())]
+        return list(reversed(self._jobs.values()))
 
     def start(self, wanted: ExportRequest) -> int:
         """Begin an export; its number. RankOneError for an unknown edit and for one that was written before."""

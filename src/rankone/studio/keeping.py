@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pydantic import JsonValue
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from rankone.core.errors import RankOneError
-from rankone.studio import requests as asked
 from rankone.studio.jobs import Exports
-from rankone.studio.kept.corrections import Corrections
-from rankone.studio.kept.journal import Journal
+from rankone.studio.kept.corrections import Corrections, CorrectionsView
+from rankone.studio.kept.journal import Journal, JournalView
 from rankone.studio.kept.lines import Conflict
-from rankone.studio.replies import body_of, refusal
+from rankone.studio.replies import body_of, record_reply, refusal
+from rankone.studio.views import requests as asked
+from rankone.studio.views.server import ExportsView, Started
 
 
 class Keeping:
@@ -39,7 +39,7 @@ class Keeping:
         ]
 
     async def _edits(self, _: Request) -> Response:
-        return JSONResponse(self._journal.state())
+        return record_reply(self._journal.state())
 
     async def _keep(self, request: Request) -> Response:
         async def write() -> None:
@@ -59,7 +59,7 @@ class Keeping:
         return step
 
     async def _labels(self, _: Request) -> Response:
-        return JSONResponse(self._corrections.state())
+        return record_reply(self._corrections.state())
 
     async def _correct(self, request: Request) -> Response:
         async def write() -> None:
@@ -71,20 +71,20 @@ class Keeping:
     async def _export(self, request: Request) -> Response:
         try:
             wanted = await body_of(request, asked.ExportRequest)
-            return JSONResponse({"job": self._exports.start(wanted)})
+            return record_reply(Started(job=self._exports.start(wanted)))
         except RankOneError as error:
             return refusal(error)
 
     async def _exported(self, _: Request) -> Response:
-        return JSONResponse({"jobs": self._exports.list()})
+        return record_reply(ExportsView(jobs=tuple(self._exports.list())))
 
 
 async def _written(
-    write: Callable[[], Awaitable[None]], state: Callable[[], dict[str, JsonValue]]
+    write: Callable[[], Awaitable[None]], state: Callable[[], JournalView | CorrectionsView]
 ) -> Response:
     """What is kept after a line was added, or why none was."""
     try:
         await write()
     except RankOneError as error:
         return refusal(error, 409 if isinstance(error, Conflict) else 400)
-    return JSONResponse(state())
+    return record_reply(state())

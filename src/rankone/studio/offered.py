@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Request
 from rankone.render.reply import Reply
+from rankone.studio.views.server import VerbSchema
 from rankone.verbs.table import VERBS
 from rankone.verbs.verb import Verb
 
@@ -22,6 +23,11 @@ from rankone.verbs.verb import Verb
 def offered() -> dict[str, Verb[Request, Reply]]:
     """By name."""
     return {name: verb for name, verb in VERBS.items() if not why_not(verb)}
+
+
+def refused() -> dict[str, str]:
+    """Every other verb with the reason."""
+    return {name: why for name, verb in VERBS.items() if (why := why_not(verb))}
 
 
 def why_not(verb: Verb[Request, Reply]) -> str:
@@ -32,14 +38,14 @@ def why_not(verb: Verb[Request, Reply]) -> str:
     return "works on a place on disk" if needed & _places(verb) else ""
 
 
-def schema(verb: Verb[Request, Reply]) -> dict[str, JsonValue]:
+def schema(verb: Verb[Request, Reply]) -> VerbSchema:
     """JSON schemas of the request, without its places, and of the reply."""
     request = verb.request.model_json_schema()
     places = _places(verb)
     request["properties"] = {k: v for k, v in request.get("properties", {}).items() if k not in places}
     said = (verb.run.__doc__ or "").strip().split("\n")[0]
     reply: dict[str, JsonValue] = verb.reply.model_json_schema(mode="serialization")
-    return {"name": verb.name, "help": said, "cost": verb.cost, "request": request, "reply": reply}
+    return VerbSchema(name=verb.name, help=said, cost=verb.cost, request=request, reply=reply)
 
 
 def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Request:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from rankone.core.config import Config
+from rankone.core.config import Config, Record
 from rankone.core.errors import RankOneError
 
 BodyT = TypeVar("BodyT", bound=Config)
@@ -37,6 +37,11 @@ def answered(event: str, data: JsonValue) -> Response:
     if event == "failed":
         return refusal(RankOneError(str(data)))
     return JSONResponse(data)
+
+
+def record_reply(record: Record) -> Response:
+    """A record as the page reads it."""
+    return Response(json.dumps(record.plain()), media_type="application/json")
 
 
 def refusal(error: RankOneError, status: int = 400) -> Response:

@@ -17,16 +17,16 @@ def test_undo_and_redo_walk_through_what_was_kept(tmp_path):
     journal = Journal(tmp_path / "studio")
     journal.add(A, "first", 0)
     journal.add(B, "", 1)
-    assert journal.state()["current"] == 2
+    assert journal.state().current == 2
     journal.undo(2)
-    assert journal.state()["current"] == 1
+    assert journal.state().current == 1
     journal.undo(3)
     state = journal.state()
-    assert (state["current"], state["can_undo"], state["can_redo"]) == (None, False, True)
+    assert (state.current, state.can_undo, state.can_redo) == (None, False, True)
     journal.redo(4)
-    assert journal.state()["current"] == 1
+    assert journal.state().current == 1
     journal.add(B, "again", 5)
-    assert (journal.state()["current"], journal.state()["can_redo"]) == (6, False)
+    assert (journal.state().current, journal.state().can_redo) == (6, False)
     lines = [json.loads(line) for line in (tmp_path / "studio" / FILE).read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["set", "set", "undo", "undo", "redo", "set"]
 

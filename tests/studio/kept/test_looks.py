@@ -13,7 +13,7 @@ def test_it_counts_by_what_was_asked_and_goes_on_after_a_restart(tmp_path):
     assert [looks.count("preview"), looks.count("edit"), looks.count("preview")] == [1, 2, 3]
     looks.write()
     again = Looks(tmp_path / "studio")
-    assert again.plain() == {"total": 3, "by": {"preview": 2, "edit": 1}}
+    assert again.state().plain() == {"total": 3, "by": {"preview": 2, "edit": 1}}
     assert again.count("rank") == 4
 
 

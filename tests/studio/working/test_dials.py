@@ -76,7 +76,7 @@ def test_an_unknown_part_is_named(session):
 def test_domains_for_which_there_was_no_time_are_named(session, monkeypatch):
     monkeypatch.setattr(module, "LIMIT", 0.0)
     (cut,) = Dials(session).measure({PART: -8.0}, (FIRST,))
-    assert cut == Cut(tokens=FIRST, domains=tuple(session.corpus.domains()))
+    assert cut == Cut(tokens=FIRST, domains=tuple(session.corpus.domains()), seconds=module.LIMIT)
     monkeypatch.setattr(module, "AT_ONCE", 1)  # every row alone: the time is up after the first
     monkeypatch.setattr(module.time, "monotonic", iter([0.0, -1.0, 1.0]).__next__)
     (cut,) = Dials(session).measure({PART: -8.0}, (FIRST,))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
-from pydantic import JsonValue
-
+from rankone.core.config import Record
 from rankone.core.escaping import clipped
 from rankone.studio.kept.lines import Line, Lines
 
@@ -20,6 +19,13 @@ class Correction(Line):
     label: str
     instead: str
     author: str
+
+
+class CorrectionsView(Record):
+    """The last line's number, and by part the correction that counts."""
+
+    last: int
+    parts: dict[str, Correction]
 
 
 class Corrections:
@@ -44,13 +50,12 @@ class Corrections:
             ),
         )
 
-    def state(self) -> dict[str, JsonValue]:
-        """For a page: the last line's number, and by part the correction that counts."""
+    def state(self) -> CorrectionsView:
+        """For a page."""
         last = {line.part: line for line in self._lines.all}
-        parts: dict[str, JsonValue] = {
-            part: line.model_dump(mode="json") for part, line in last.items() if line.label
-        }
-        return {"last": self._lines.last, "parts": parts}
+        return CorrectionsView(
+            last=self._lines.last, parts={part: line for part, line in last.items() if line.label}
+        )
 
 
 def _author() -> str:

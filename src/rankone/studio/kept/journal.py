@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
+from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.studio.kept.lines import Line, Lines
 
@@ -20,6 +21,16 @@ class Entry(Line):
     kind: Kind
     name: str = ""
     scales: dict[str, float] = Field(default_factory=dict)
+
+
+class JournalView(Record):
+    """All kept edits, which one stands now, and whether a step back or forth is there. last: number of the last line."""
+
+    entries: tuple[Entry, ...]
+    last: int
+    current: int | None
+    can_undo: bool
+    can_redo: bool
 
 
 class Journal:
@@ -61,16 +72,16 @@ class Journal:
             raise RankOneError("there is nothing to redo.")
         return self._write("redo", after)
 
-    def state(self) -> dict[str, JsonValue]:
-        """For a page: all kept edits, which one stands now, and whether a step back or forth is there."""
+    def state(self) -> JournalView:
+        """For a page."""
         done, undone = self._stacks()
-        return {
-            "entries": [e.model_dump(mode="json") for e in self._lines.all if e.kind == "set"],
-            "last": self.last,
-            "current": done[-1] if done else None,
-            "can_undo": bool(done),
-            "can_redo": bool(undone),
-        }
+        return JournalView(
+            entries=tuple(e for e in self._lines.all if e.kind == "set"),
+            last=self.last,
+            current=done[-1] if done else None,
+            can_undo=bool(done),
+            can_redo=bool(undone),
+        )
 
     def _stacks(self) -> tuple[list[int], list[int]]:
         """Numbers of the edits that stand, the last on top, and of those that were undone."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from rankone.core.config import Config
+from rankone.core.config import Config, Record
 from rankone.core.files import read_json, write_json
 
 # Seconds between two writes of the file: a dial moves twenty times in one.
@@ -18,6 +18,13 @@ class Counts(Config):
     """By what was asked (dials, a part's response, a verb): how often it showed figures of validation text."""
 
     by: dict[str, int] = Field(default_factory=dict)
+
+
+class Looked(Record):
+    """How often in all, and by what was asked."""
+
+    total: int
+    by: dict[str, int]
 
 
 class Looks:
@@ -48,6 +55,6 @@ class Looks:
             write_json(self._path, Counts(by=self._by).model_dump())
             self._written, self._dirty = time.monotonic(), False
 
-    def plain(self) -> JsonValue:
-        """For a page: the sum, and by what was asked."""
-        return {"total": self.total, "by": dict(self._by)}
+    def state(self) -> Looked:
+        """For a page."""
+        return Looked(total=self.total, by=dict(self._by))

@@ -1,24 +1,31 @@
-// Questions to the server: JSON, and server-sent events read from the reply of a POST.
+// Questions to the server: JSON, and server-sent events read from the reply of a POST. What each route takes and answers: Api.
 import { batch } from "/static/vendor/signals-core.js";
 
-/** @param {string} path @param {object} [body] @returns {Promise<any>} */
-export async function ask(path, body) {
-  const reply = await fetch(path, body === undefined ? {} : posted(body));
-  const data = await reply.json().catch(() => ({ error: `the server answered ${reply.status}` }));
-  if (!reply.ok) throw new Error(data.error ?? `the server answered ${reply.status}`);
-  return data;
-}
+/**
+ * What a route answers.
+ * @template {keyof Api.Gets} P
+ * @param {P} path
+ * @returns {Promise<Api.Gets[P]>}
+ */
+export const ask = async (path) => (await answered(await fetch(path))).json();
+
+/**
+ * What a route answers to a body.
+ * @template {keyof Api.Posts} P
+ * @param {P} path @param {Api.Posts[P]["body"]} body
+ * @returns {Promise<Api.Posts[P]["answer"]>}
+ */
+export const send = async (path, body) => (await answered(await fetch(path, posted(body)))).json();
 
 /**
  * Hands every event on; ends with the last one (done, superseded, failed).
- * @param {string} path @param {object} body @param {(event: string, data: any) => void} each
+ * @template {keyof Api.Streams} P
+ * @param {P} path @param {Api.Streams[P]["body"]} body
+ * @param {(...told: ["partial", Api.Streams[P]["partial"]] | ["failed", string] | ["looks", number] | ["started" | "done" | "superseded", null]) => void} each
  */
 export async function follow(path, body, each) {
-  const reply = await fetch(path, posted(body));
-  if (!reply.ok || !reply.body) {
-    const data = await reply.json().catch(() => ({}));
-    throw new Error(data.error ?? `the server answered ${reply.status}`);
-  }
+  const reply = await answered(await fetch(path, posted(body)));
+  if (!reply.body) return;
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -31,13 +38,23 @@ export async function follow(path, body, each) {
   }
 }
 
-/** @param {string} block @param {(event: string, data: any) => void} each */
+/** @param {string} block @param {(event: any, data: any) => void} each what the server sends is as Api says; a test holds it to that */
 function tell(block, each) {
   const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
   each(lines.event, JSON.parse(lines.data));
+}
+
+/** The reply, or why it was refused as an error. @param {Response} reply */
+async function answered(reply) {
+  if (reply.ok) return reply;
+  const refused = /** @type {Partial<Api.Refused>} */ (await reply.json().catch(() => ({})));
+  throw new Error(refused.error ?? `the server answered ${reply.status}`);
 }
 
 /** @param {object} body @returns {RequestInit} */
 function posted(body) {
   return { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
 }
+
+/** Why something failed, in words. @param {unknown} error */
+export const why = (error) => (error instanceof Error ? error.message : String(error));

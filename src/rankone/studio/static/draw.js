@@ -3,18 +3,21 @@ import { html, svg } from "/static/vendor/lit-html.js";
 import { domainName } from "/static/store.js";
 import { percent, signed } from "/static/words.js";
 
-/** A rise with its interval on an axis from `low` to `high`. */
+/** @typedef {{ low: number, high: number }} Axis */
+
+/** A rise with its interval on an axis. @param {Api.DomainDamage} damage @param {Axis} axis @param {boolean} aimed */
 export function riseBar({ rise, low, high }, axis, aimed) {
+  /** @param {number} value */
   const x = (value) => (200 * (Math.min(Math.max(value, axis.low), axis.high) - axis.low)) / (axis.high - axis.low);
   const zero = x(0);
   return html`<svg class="rise" viewBox="0 0 200 16" preserveAspectRatio="none" role="img" aria-label=${`rise ${signed(rise)}`}>
     <line x1=${zero} x2=${zero} y1="0" y2="16" class="axis"></line>
     <rect x=${Math.min(zero, x(rise))} width=${Math.max(1, Math.abs(x(rise) - zero))} y="4" height="8" class=${aimed ? "aimed" : "other"}></rect>
-    ${low === null ? "" : svg`<line x1=${x(low)} x2=${x(high)} y1="8" y2="8" class="whisker"></line>`}
+    ${low === null || high === null ? "" : svg`<line x1=${x(low)} x2=${x(high)} y1="8" y2="8" class="whisker"></line>`}
   </svg>`;
 }
 
-/** The axis that all rises of a table share. */
+/** The axis that all rises of a table share. @param {Api.DomainDamage[]} rows */
 export function axisOf(rows) {
   const values = rows.flatMap((row) => [row.rise, row.low ?? row.rise, row.high ?? row.rise, 0]);
   return { low: Math.min(-0.05, ...values), high: Math.max(0.05, ...values) };
@@ -28,14 +31,17 @@ export function strip(shares, domains) {
   return html`<svg class="strip" viewBox=${`0 0 ${domains.length * 12} 14`} preserveAspectRatio="none" role="img" aria-label=${said}><path d=${bars}></path><path class="floor" d=${`M0 14H${domains.length * 12}`}></path></svg>`;
 }
 
-/** Rises by domain as α moves. @param {{alpha: number, rises: Record<string, number>}[]} points */
+/** Rises by domain as α moves. @param {Api.ResponsePoint[]} points */
 export function curves(points) {
   const domains = Object.keys(points[0].rises).filter((domain) => points.every((point) => domain in point.rises));
+  /** @param {number} alpha */
   const place = (alpha) => Math.sign(alpha - 1) * Math.log2(1 + Math.abs(alpha - 1));
   const xs = points.map((point) => place(point.alpha));
   const ys = points.flatMap((point) => Object.values(point.rises));
   const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(0, ...ys), Math.max(0.1, ...ys)];
+  /** @param {number} value */
   const x = (value) => 110 + (480 * (value - left)) / (right - left || 1);
+  /** @param {number} value */
   const y = (value) => 210 - (190 * (value - low)) / (high - low);
   const last = points[0];
   return html`<figure class="curves">
@@ -58,9 +64,9 @@ export function curves(points) {
   </figure>`;
 }
 
-/** Names beside the left-most values, moved apart. */
+/** Names beside the left-most values, moved apart. @param {string[]} domains @param {Api.ResponsePoint} point @param {(value: number) => number} y */
 function endLabels(domains, point, y) {
-  const wanted = domains.map((domain, i) => [domain, y(point.rises[domain]) + 4, i]).sort((a, b) => a[1] - b[1]);
+  const wanted = domains.map((domain, i) => /** @type {[string, number, number]} */ ([domain, y(point.rises[domain]) + 4, i])).sort((a, b) => a[1] - b[1]);
   for (let i = 1; i < wanted.length; i++) wanted[i][1] = Math.max(wanted[i][1], wanted[i - 1][1] + 13);
   const over = Math.max(0, (wanted.at(-1)?.[1] ?? 0) - 216);
   for (let i = wanted.length - 1, most = 216; over && i >= 0; i--, most -= 13) wanted[i][1] = Math.min(wanted[i][1], most);
@@ -69,9 +75,9 @@ function endLabels(domains, point, y) {
 
 /** A metric over the steps, small; least and largest stand beside it. @param {number[]} steps @param {(number | null)[]} values @param {string} name */
 export function trace(steps, values, name) {
-  const told = values.map((value, i) => [steps[i], value]).filter(([, value]) => value !== null);
+  const told = values.flatMap((value, i) => (value === null ? [] : [/** @type {[number, number]} */ ([steps[i], value])]));
   if (told.length < 2) return "";
-  const ys = told.map(([, y]) => y), low = Math.min(...ys), high = Math.max(...ys), first = told[0][0];
-  const points = told.map(([x, y]) => `${((298 * (x - first)) / (told.at(-1)[0] - first || 1) + 1).toFixed(1)},${(39 - (38 * (y - low)) / (high - low || 1)).toFixed(1)}`);
+  const ys = told.map(([, y]) => y), low = Math.min(...ys), high = Math.max(...ys), first = told[0][0], last = told[told.length - 1][0];
+  const points = told.map(([x, y]) => `${((298 * (x - first)) / (last - first || 1) + 1).toFixed(1)},${(39 - (38 * (y - low)) / (high - low || 1)).toFixed(1)}`);
   return html`<svg class="trace" viewBox="0 0 300 40" role="img" aria-label=${`${name} over ${told.length} steps`}><polyline class="line c1" points=${points.join(" ")}></polyline></svg>`;
 }

@@ -23,18 +23,18 @@ const texts = computed(() => {
     if (said === undefined) affirmed.set(label, (said = label.replace(DENIED, " ").toLowerCase()));
     return said;
   });
-  return { names: held.number.map((_, i) => nameOf(i).toLowerCase()), labels };
+  return { names: held.number.map((_, i) => nameOf(held, i).toLowerCase()), labels };
 });
 
 /** Per part, the domain it fires on most, and how much more than on the next. */
 const tops = computed(() => {
   const held = columns.value;
-  const count = held?.number.length ?? 0;
+  const count = held?.number.length ?? 0, shares = held?.by_domain ?? [];
   const domain = new Int16Array(count).fill(-1), margin = new Float64Array(count);
   for (let i = 0; i < count; i++) {
     let most = 0, next = 0;
-    for (let d = 0; d < held.by_domain.length; d++) {
-      const share = held.by_domain[d][i];
+    for (let d = 0; d < shares.length; d++) {
+      const share = shares[d][i];
       if (share > most) [most, next, domain[i]] = [share, most, d];
       else if (share > next) next = share;
     }
@@ -43,9 +43,9 @@ const tops = computed(() => {
   return { domain, margin };
 });
 
-/** Rows from the largest value to the smallest, equals in their own order; sorted as numbers, without a comparison in JavaScript. */
+/** Rows from the largest value to the smallest, equals in their own order; sorted as numbers, without a comparison in JavaScript. @param {ArrayLike<number>} values */
 function descending(values) {
-  const order = new Uint32Array(values.length).map((_, i) => i);
+  const order = new Uint32Array(values.length);
   const bits = new Uint32Array(Float32Array.from(values, (v) => Math.max(0, v)).buffer);
   const keys = new Float64Array(values.length);
   for (let i = 0; i < keys.length; i++) keys[i] = (0x7f800000 - bits[i]) * 0x200000 + i;
@@ -56,13 +56,13 @@ function descending(values) {
 
 /** All rows in each order, made when it is first asked for. */
 const sorted = {
-  density: computed(() => descending(columns.value.density)),
-  importance: computed(() => descending(columns.value.importance)),
+  density: computed(() => descending(columns.value?.density ?? [])),
+  importance: computed(() => descending(columns.value?.importance ?? [])),
   margin: computed(() => descending(tops.value.margin)),
-  name: computed(() => new Uint32Array(columns.value.number.length).map((_, i) => i)),
+  name: computed(() => new Uint32Array(columns.value?.number.length ?? 0).map((_, i) => i)),
 };
 
-/** Of every row how much more it fires on a domain than on any other. */
+/** Of every row how much more it fires on a domain than on any other. @param {Api.PartColumns} held @param {number} d */
 function excess(held, d) {
   return held.by_domain[d].map((share, i) => {
     let other = 0;
@@ -70,10 +70,12 @@ function excess(held, d) {
     return Math.max(0, share - other);
   });
 }
-const excesses = computed(() => (columns.value, new Map()));
+const excesses = computed(() => (columns.value, /** @type {Map<number, number[]>} */ (new Map())));
+/** @param {Api.PartColumns} held @param {number} d */
 function excessOn(held, d) {
-  if (!excesses.value.has(d)) excesses.value.set(d, excess(held, d));
-  return excesses.value.get(d);
+  const known = excesses.value.get(d) ?? excess(held, d);
+  excesses.value.set(d, known);
+  return known;
 }
 
 /** @param {string} text @param {number} at */
@@ -83,7 +85,7 @@ const startsWord = (text, at) => {
   return before < 128 ? !((before > 47 && before < 58) || (before > 96 && before < 123)) : !/[\p{L}\d]/u.test(text[at - 1]);
 };
 
-/** How well each row fits each word, 0 where one is not in it: a word of the label, a part of the name, a part of the label. */
+/** How well each row fits each word, 0 where one is not in it: a word of the label, a part of the name, a part of the label. @param {Api.PartColumns} held @param {string[]} words */
 function scores(held, words) {
   const { names, labels } = texts.value;
   const score = new Float64Array(names.length).fill(1);
@@ -111,7 +113,8 @@ export const rows = computed(() => {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
   const score = words.length ? scores(held, words) : null;
   const at = held.sites.indexOf(site), domain = held.domains.indexOf(on), { domain: top } = tops.value;
-  const kept = (sorted[sort] ?? sorted.density).value.filter(
+  const order = sort in sorted ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density;
+  const kept = order.value.filter(
     (i) => (score ? score[i] : dead || held.density[i]) && (!site || held.site[i] === at) && (!on || top[i] === domain),
   );
   if (!score || sort in sorted) return kept;

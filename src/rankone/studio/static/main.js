@@ -8,14 +8,17 @@ import { partView } from "/static/views/part.js";
 import { dialsView } from "/static/views/dials.js";
 import { promptView } from "/static/views/prompt.js";
 import { editsView } from "/static/views/edits.js";
+import { graphsView } from "/static/views/graphs.js";
 import { runsView } from "/static/views/runs.js";
 import { workspaceView } from "/static/views/workspace.js";
 
+/** @type {Record<string, [string, () => unknown]>} */
 const VIEWS = {
   parts: ["Parts", partsView],
   dials: ["Dials", dialsView],
   prompt: ["Text", promptView],
   edits: ["Edits", editsView],
+  graphs: ["Graphs", graphsView],
   runs: ["Runs", runsView],
   workspace: ["Workspace", workspaceView],
 };
@@ -54,6 +57,7 @@ effect(() => {
   );
 });
 
+/** @param {Event} event */
 function skip(event) {
   event.preventDefault();
   document.getElementById("main")?.focus();

@@ -1,4 +1,5 @@
 // A view as one file that opens without a server: what it shows, with its styles, without a script or a link out of it.
+import { why } from "/static/api.js";
 import { notice, place, subject, workspace } from "/static/store.js";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -18,7 +19,7 @@ export async function savePage() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   } catch (error) {
-    notice.value = `The page could not be saved: ${error.message}`;
+    notice.value = `The page could not be saved: ${why(error)}`;
   }
 }
 

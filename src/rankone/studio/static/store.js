@@ -1,14 +1,16 @@
 // What the page holds: the list of parts, the dials, the journal, the address. Views read these signals.
 import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
-import { ask } from "/static/api.js";
+import { ask, send, why } from "/static/api.js";
 
-export const columns = signal(/** @type {any} */ (null));
-export const workspace = signal(/** @type {any} */ (null));
-export const subject = signal(/** @type {any} */ (null));
-export const journal = signal(/** @type {any} */ ({ entries: [], last: 0, current: null }));
+export const columns = signal(/** @type {Api.PartColumns | null} */ (null));
+export const workspace = signal(/** @type {Api.WorkspaceView | null} */ (null));
+export const subject = signal(/** @type {Api.Subject | null} */ (null));
+export const journal = signal(/** @type {Api.JournalView} */ ({ entries: [], last: 0, current: null, can_undo: false, can_redo: false }));
 export const notice = signal("");
 /** Labels corrected by hand: by part the correction that counts. */
-export const corrections = signal(/** @type {any} */ ({ last: 0, parts: {} }));
+export const corrections = signal(/** @type {Api.CorrectionsView} */ ({ last: 0, parts: {} }));
+
+/** @typedef {{ view: string, of: string, set: Record<string, string> }} Place */
 
 /** The address after the #: view, what it is of, its settings. */
 export const place = signal(read());
@@ -18,20 +20,19 @@ export const dials = signal(/** @type {Record<string, number>} */ (dialsOf(place
 /** Part → its row in the columns. */
 export const rowOf = computed(() => {
   const held = columns.value;
-  if (!held) return new Map();
+  if (!held) return /** @type {Map<string, number>} */ (new Map());
   return new Map(held.number.map((n, i) => [`${held.sites[held.site[i]]}:${n}`, i]));
 });
 
-/** @param {number} row */
-export const nameOf = (row) => {
-  const held = columns.value;
+/** @param {Api.PartColumns} held @param {number} row */
+export const nameOf = (held, row) => {
   return `${held.sites[held.site[row]]}:${held.number[row]}`;
 };
 
 /** @param {string} name */
 export const labelOf = (name) => {
   const row = rowOf.value.get(name);
-  return corrections.value.parts[name]?.label ?? (row === undefined ? "" : columns.value.label[row]);
+  return corrections.value.parts[name]?.label ?? (row === undefined ? "" : (columns.value?.label[row] ?? ""));
 };
 
 /** The label of every row, corrected ones as they are called now. */
@@ -48,6 +49,7 @@ export const labels = computed(() => {
 /** @param {string} domain */
 export const domainName = (domain) => columns.value?.names?.[domain] ?? domain;
 
+/** @returns {Place} */
 function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, ...rest] = path.split("/");
@@ -63,11 +65,13 @@ function decoded(said) {
   }
 }
 
+/** @param {Place} place */
 function dialsOf({ set }) {
   const pairs = (set.d ?? "").split(",").map((one) => one.split("="));
   return Object.fromEntries(pairs.filter(([n, a]) => n && Number.isFinite(Number(a))).map(([n, a]) => [n, Number(a)]));
 }
 
+/** @param {Place} place */
 function address({ view, of, set }) {
   const d = Object.entries(dials.value).map(([name, alpha]) => `${name}=${alpha}`).join(",");
   const kept = Object.entries({ ...set, d }).filter(([, value]) => value !== "" && value !== undefined);
@@ -96,12 +100,14 @@ export const turn = (name, alpha) => {
   dials.value = { ...dials.value, [name]: alpha };
 };
 
+/** @param {Record<string, number>} scales */
 const turnedOf = (scales) => Object.fromEntries(Object.entries(scales).filter(([, alpha]) => alpha !== 1));
+/** @param {Record<string, number>} one @param {Record<string, number>} other */
 const same = (one, other) => {
   const [a, b] = [turnedOf(one), turnedOf(other)];
   return Object.keys(a).length === Object.keys(b).length && Object.entries(a).every(([name, alpha]) => b[name] === alpha);
 };
-const stands = computed(() => journal.value.entries.find((entry) => entry.seq === journal.value.current)?.scales ?? {});
+const stands = computed(() => journal.value.entries.find((entry) => entry.seq === journal.value.current)?.scales ?? /** @type {Record<string, number>} */ ({}));
 /** Whether the dials have been turned away from what the journal says stands. */
 const unsaved = computed(() => Object.keys(dials.value).length > 0 && !same(dials.value, stands.value));
 /** Dials that were set aside unsaved by an undo; the next redo brings them back, unless something else is done before. */
@@ -121,7 +127,7 @@ export async function undo() {
     aside.value = dials.value;
     toStanding();
     notice.value = "The dials stand again at what was kept last; redo brings the unsaved ones back.";
-  } else if (await write("/api/undo", {})) {
+  } else if (await stepped("/api/undo")) {
     aside.value = null;
     toStanding();
   }
@@ -133,18 +139,23 @@ export async function redo() {
     [dials.value, aside.value, notice.value] = [aside.value, null, ""];
   } else if (unsaved.value) {
     notice.value = "The dials were turned since: keep them, or undo that first.";
-  } else if (await write("/api/redo", {})) toStanding();
+  } else if (await stepped("/api/redo")) toStanding();
 }
 
-/** Add a line to the journal. @param {string} path @param {object} body */
-export async function write(path, body) {
+/** Keep the dials. @param {string} name */
+export const keep = (name) => written((after) => send("/api/edits", { scales: dials.value, name, after }));
+/** @param {"/api/undo" | "/api/redo"} path */
+const stepped = (path) => written((after) => send(path, { after }));
+
+/** Add a line to the journal, after the last one that was seen. @param {(after: number) => Promise<Api.JournalView>} add */
+async function written(add) {
   notice.value = "";
   try {
-    journal.value = await ask(path, { ...body, after: journal.value.last });
+    journal.value = await add(journal.value.last);
     return true;
   } catch (error) {
     journal.value = await ask("/api/edits");
-    notice.value = error.message;
+    notice.value = why(error);
     return false;
   }
 }
@@ -154,16 +165,17 @@ export async function correct(name, label) {
   notice.value = "";
   try {
     const row = rowOf.value.get(name);
-    const instead = row === undefined ? "" : columns.value.label[row];
-    corrections.value = await ask("/api/labels", { name, label, instead, after: corrections.value.last });
+    const instead = row === undefined ? "" : (columns.value?.label[row] ?? "");
+    corrections.value = await send("/api/labels", { name, label, instead, after: corrections.value.last });
   } catch (error) {
     corrections.value = await ask("/api/labels");
-    notice.value = error.message;
+    notice.value = why(error);
   }
 }
 
 export async function load() {
-  const quietly = (promise, into) => promise.then((data) => (into.value = data)).catch((e) => (notice.value = e.message));
+  /** @template T @param {Promise<T>} promise @param {import("/static/vendor/signals-core.js").Signal<T | null> | import("/static/vendor/signals-core.js").Signal<T>} into */
+  const quietly = (promise, into) => promise.then((data) => (into.value = data)).catch((error) => (notice.value = why(error)));
   await Promise.all([
     quietly(ask("/api/columns"), columns),
     quietly(ask("/api/workspace"), workspace),

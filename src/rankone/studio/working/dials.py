@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankone.core.config import Record
 from rankone.core.escaping import visible
 from rankone.decomposition.prefix import Prefix, late_start
 from rankone.edits.lowrank import LowRankEdit
@@ -31,6 +30,7 @@ from rankone.metrics.kl import kl_per_position
 from rankone.models.blocks import blocks_of
 from rankone.models.output import output_of, vocabulary_size
 from rankone.opening import Opening
+from rankone.studio.views.worker import Cut, Divergence, Hit, Measured
 from rankone.studio.working.portions import Portion, portions
 from rankone.text.blocks import Blocks
 
@@ -43,39 +43,6 @@ LIMIT = 30.0
 AT_ONCE = 1 << 22
 # Tokens shown per domain as those that are hit worst, and those before each that are shown with it.
 WORST, CONTEXT = 3, 12
-
-
-class Divergence(Record):
-    """KL(base ‖ edited) over the tokens of the first look, nats: mean, 99th percentile, largest."""
-
-    mean: float
-    p99: float
-    largest: float
-
-
-class Hit(Record):
-    """A token whose cross-entropy rises: by how many nats, and the text before it."""
-
-    before: str
-    token: str
-    rise: float
-
-
-class Measured(Record):
-    """One domain at the dials' scales. tokens: how many were asked for; worst: the tokens hit worst."""
-
-    damage: DomainDamage
-    tokens: int
-    kl: Divergence | None = None
-    worst: tuple[Hit, ...] = ()
-
-
-class Cut(Record):
-    """Domains that were not measured on so many tokens, since the time was up."""
-
-    tokens: int
-    domains: tuple[str, ...]
-    seconds: float = LIMIT
 
 
 @dataclass(frozen=True)
@@ -125,7 +92,7 @@ class Dials:
         self._start_at(edit, sum(map(len, text.values())))
         for tokens in stages:
             if time.monotonic() > start + LIMIT:
-                yield Cut(tokens=tokens, domains=tuple(self.domains))
+                yield Cut(tokens=tokens, domains=tuple(self.domains), seconds=LIMIT)
                 return
             base = {portion: self._scored(portion, tokens == FIRST) for portion in text[tokens]}
             with edit.applied(self._opening.model):
@@ -171,7 +138,7 @@ class Dials:
                 yield self._measured(domain, gathered.pop(domain), tokens)
                 del rows[domain]
             if rows and time.monotonic() > until:
-                yield Cut(tokens=tokens, domains=tuple(rows))
+                yield Cut(tokens=tokens, domains=tuple(rows), seconds=LIMIT)
                 return
 
     @torch.no_grad()

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import clipped, visible
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
@@ -20,35 +19,24 @@ from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
 from rankone.studio.columns import SHIPPED, read_columns
-from rankone.studio.requests import PromptRequest
+from rankone.studio.views.requests import PromptRequest
+from rankone.studio.views.worker import (
+    ExampleView,
+    HarvestView,
+    Important,
+    LabelView,
+    Near,
+    PartView,
+    PromptView,
+    TokenShare,
+    TokenView,
+)
 from rankone.text.blocks import encode
 from rankone.text.openers import opener_id
 from rankone.text.vocabulary import spelling, with_neighbours
 
 # Longest text that is looked into, in tokens; examples, tokens and characters of foreign text on a part's page.
 MAX_TOKENS, EXAMPLES, TOKENS, CHARACTERS, NEIGHBOURS = 2048, 20, 15, 2000, 8
-
-
-class Important(Record):
-    """A part that matters at a token, and its causal importance there."""
-
-    part: str
-    importance: float
-
-
-class TokenView(Record):
-    """A token of a text. sums: Σ of importances by site. top: the parts that matter more here than they usually do."""
-
-    text: str
-    sums: tuple[float, ...]
-    top: tuple[Important, ...]
-
-
-class PromptView(Record):
-    """Which parts matter where in a text; sites in the order of `sums`."""
-
-    sites: tuple[str, ...]
-    tokens: tuple[TokenView, ...]
 
 
 def look_into(
@@ -95,62 +83,6 @@ def usual_importances(opening: Opening) -> Float[Tensor, " parts"] | None:
     if opening.decomposition_name == BUILTIN_DECOMPOSITION:
         return torch.tensor(read_columns(SHIPPED).importance)
     return None
-
-
-class Near(Record):
-    """A part that another one is near to: by the cosine of their directions, or by how often both fire (jaccard)."""
-
-    part: str
-    value: float
-    label: str = ""
-
-
-class LabelView(Record):
-    """A label with who says it, how sure, why."""
-
-    label: str
-    source: str
-    confidence: float
-    reasoning: str
-    scores: dict[str, float]
-
-
-class TokenShare(Record):
-    """A token with its PMI (nats), and the share of the firings that are on it."""
-
-    token: str
-    pmi: float
-    share: float
-
-
-class ExampleView(Record):
-    """A window of text around a firing; importances of its tokens."""
-
-    domain: str
-    centre: int
-    tokens: tuple[str, ...]
-    importances: tuple[float, ...]
-
-
-class HarvestView(Record):
-    """What a harvest stored about a part."""
-
-    source: str
-    tokens: int
-    firings: int
-    labels: tuple[LabelView, ...]
-    inputs: tuple[TokenShare, ...]
-    outputs: tuple[TokenShare, ...]
-    cofiring: tuple[Near, ...]
-    examples: tuple[ExampleView, ...]
-
-
-class PartView(Record):
-    """One part as the page shows it; harvest: None where none is open. directions: near parts by the kind of nearness."""
-
-    name: str
-    harvest: HarvestView | None
-    directions: dict[str, tuple[Near, ...]]
 
 
 def part_page(opening: Opening, name: str) -> PartView:

@@ -6,19 +6,31 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening
-from rankone.studio.requests import (
+from rankone.studio.views.requests import (
     GenerateRequest,
+    GraphAsked,
+    InterveneAsked,
     PartRequest,
     PreviewRequest,
     PromptRequest,
     ResponseRequest,
     VerbRequest,
+)
+from rankone.studio.views.worker import (
+    Cut,
+    CutShort,
+    Measured,
+    MeasuredRow,
+    ResponsePoint,
+    Side,
+    Sized,
+    Subject,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +60,9 @@ class Work:
             "prompt": self._prompt,
             "part": self._part,
             "verb": self._verb,
+            "graph": self._graph,
+            "graph page": self._graph_page,
+            "intervene": self._intervene,
             "export": self._export,
             "columns": self._columns,
             "warm": self._warm,
@@ -61,22 +76,20 @@ class Work:
         model = self.opening.model
         self._dials.warm()
         parts = len(self.opening.decomposition.names()) if self.opening.decomposition_name else 0
-        yield {
-            "model": self.opening.options.model,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "parts": parts,
-            "chance": self.opening.bare.chance,
-            "domains": list(self.opening.corpus.domains()),
-            "device": str(self.opening.device),
-        }
+        yield Subject(
+            model=self.opening.options.model,
+            parameters=sum(p.numel() for p in model.parameters()),
+            parts=parts,
+            chance=self.opening.bare.chance,
+            domains=tuple(self.opening.corpus.domains()),
+            device=str(self.opening.device),
+        ).plain()
 
     def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        from rankone.studio.working.dials import Cut
-
         request = PreviewRequest.checked(body, "preview")
-        yield {"chance": self.opening.bare.chance, "size": self._size(request.scales)}
+        yield Sized(chance=self.opening.bare.chance, size=self._size(request.scales)).plain()
         for row in self._dials.measure(request.scales):
-            yield {"cut" if isinstance(row, Cut) else "row": row.plain()}
+            yield (CutShort(cut=row) if isinstance(row, Cut) else MeasuredRow(row=row)).plain()
 
     def _size(self, scales: Mapping[str, float]) -> float:
         """Σ |α − 1| ‖u‖ ‖v‖, the norms of the changes added up."""
@@ -84,14 +97,14 @@ class Work:
         return sum(abs(alpha - 1) * float(v.norm() * u.norm()) for alpha, v, u in pairs)
 
     def _response(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        from rankone.studio.working.dials import FIRST, Cut, Measured
+        from rankone.studio.working.dials import FIRST
 
         name = ResponseRequest.checked(body, "response").name
         for alpha in ALPHAS:
             rows = list(self._dials.measure({name: alpha}, (FIRST,)))
             rises = {row.damage.domain: row.damage.rise for row in rows if isinstance(row, Measured)}
             cut = [domain for row in rows if isinstance(row, Cut) for domain in row.domains]
-            yield {"alpha": alpha, "rises": {**rises}, "tokens": FIRST, "cut": [*cut]}
+            yield ResponsePoint(alpha=alpha, rises=rises, tokens=FIRST, cut=tuple(cut)).plain()
 
     def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.answers.answer import AnswerRequest, answer
@@ -99,10 +112,11 @@ class Work:
         asked = GenerateRequest.checked(body, "generate")
         request = AnswerRequest(prompt=asked.prompt, tokens=asked.tokens, chat=asked.chat)
         edit = self._edit(asked.scales)
-        for side, context in (("before", nullcontext()), ("after", edit.applied(self.opening.model))):
-            with context:
+        sides: tuple[Literal["before", "after"], ...] = ("before", "after")
+        for side in sides:
+            with nullcontext() if side == "before" else edit.applied(self.opening.model):
                 said = answer(self.opening.bare, request)
-            yield {"side": side, **said.model_dump(mode="json")}
+            yield Side(side=side, **vars(said)).model_dump(mode="json")
 
     def _edit(self, scales: Mapping[str, float]) -> LowRankEdit:
         from rankone.edits.scales import scale_edit
@@ -133,6 +147,23 @@ class Work:
         verb = verb_named(asked.verb)
         reply = verb.ask(self.opening, request_of(verb, asked.request))
         yield {"reply": reply.model_dump(mode="json")}
+
+    def _graph(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.graphing import graph_view
+
+        asked = GraphAsked.checked(body["asked"], "graph")
+        yield graph_view(self.opening, Path(str(body["place"])), asked).plain()
+
+    def _graph_page(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.graphing import drawn
+
+        yield {"page": drawn(self.opening, Path(str(body["place"])))}
+
+    def _intervene(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.graphing import intervene
+
+        asked = InterveneAsked.checked(body["asked"], "intervention")
+        yield intervene(self.opening, Path(str(body["place"])), asked).model_dump(mode="json")
 
     def _export(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         """An edit as an artefact, an adapter or a checkpoint, by the exporter that the command line has."""

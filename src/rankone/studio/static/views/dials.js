@@ -1,15 +1,18 @@
 // The dials: scales of the pinned parts, and at once what they change everywhere, on one axis.
 import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
-import { follow } from "/static/api.js";
-import { canRedo, canUndo, dials, domainName, journal, labelOf, link, notice, pin, place, redo, settle, turn, undo, unpin, workspace, write } from "/static/store.js";
+import { follow, why } from "/static/api.js";
+import { by, field, filled } from "/static/fields.js";
+import { canRedo, canUndo, dials, domainName, journal, keep, labelOf, link, notice, pin, place, redo, settle, turn, undo, unpin, workspace } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
 import { scale, scaled, short, signed } from "/static/words.js";
 
 const client = crypto.randomUUID();
 let seq = 0;
-const measured = signal(/** @type {any} */ ({ of: "", rows: [], state: "", error: "", looks: 0, cut: null }));
-const said = signal(/** @type {any} */ ({ before: null, after: null, of: "", state: "", error: "" }));
+/** @typedef {{ of: string, rows: Api.Measured[], state: string, error: string, looks: number, cut: Api.Cut | null, size: number, chance: number }} Figures */
+const measured = signal(/** @type {Figures} */ ({ of: "", rows: [], state: "", error: "", looks: 0, cut: null, size: 0, chance: 0 }));
+/** @typedef {{ before: Api.Side | null, after: Api.Side | null, of: string, state: string, error: string }} Spoken */
+const said = signal(/** @type {Spoken} */ ({ before: null, after: null, of: "", state: "", error: "" }));
 let text = "Der Ausschuss hat";
 let chat = false;
 
@@ -21,24 +24,25 @@ async function preview() {
   if (measured.value.of === of) return;
   const mine = ++seq;
   measured.value = { ...measured.value, of, state: "measuring…", error: "", cut: null };
+  /** @type {Api.Measured[]} */
   let rows = [];
   try {
     await follow("/api/preview", { scales, client, seq: mine }, (event, data) => {
       if (mine !== seq) return;
-      if (event === "partial" && data.row) rows = merged(rows, data.row);
-      if (event === "partial" && data.size !== undefined) measured.value = { ...measured.value, size: data.size, chance: data.chance };
+      if (event === "partial" && "row" in data) rows = merged(rows, data.row);
+      if (event === "partial" && "size" in data) measured.value = { ...measured.value, size: data.size, chance: data.chance };
       if (event === "failed") measured.value = { ...measured.value, of: "", rows: [], error: data, state: "" };
       if (event === "partial" && rows.length) measured.value = { ...measured.value, rows };
-      if (event === "partial" && data.cut) measured.value = { ...measured.value, cut: data.cut };
+      if (event === "partial" && "cut" in data) measured.value = { ...measured.value, cut: data.cut };
       if (event === "looks") measured.value = { ...measured.value, looks: data };
       if (event === "done") measured.value = { ...measured.value, rows, state: "" };
     });
   } catch (error) {
-    if (mine === seq) measured.value = { ...measured.value, rows: [], error: error.message, state: "", of: "" };
+    if (mine === seq) measured.value = { ...measured.value, rows: [], error: why(error), state: "", of: "" };
   }
 }
 
-/** A later stage takes the place of the domain's earlier row, but for what only the first has. */
+/** A later stage takes the place of the domain's earlier row, but for what only the first has. @param {Api.Measured[]} rows @param {Api.Measured} row */
 function merged(rows, row) {
   const before = rows.find((one) => one.damage.domain === row.damage.domain);
   if (!before) return [...rows, row];
@@ -47,7 +51,9 @@ function merged(rows, row) {
 
 // The first move is asked about at once, those that follow within REST ms together.
 const REST = 40;
-let waiting = 0, asked = 0;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let waiting;
+let asked = 0;
 effect(() => {
   dials.value;
   if (place.value.view !== "dials") return;
@@ -59,46 +65,52 @@ effect(() => {
 });
 
 // The slider is logarithmic on both sides of 0: its position p stands for α = ±(2^|p| − 1).
+/** @param {number} alpha */
 const position = (alpha) => Math.sign(alpha) * Math.log2(1 + Math.abs(alpha));
+/** @param {number} p */
 const alphaAt = (p) => Math.sign(p) * (2 ** Math.abs(p) - 1);
+/** @param {number} alpha */
 const rounded = (alpha) => Number(alpha.toPrecision(Math.abs(alpha) < 1 ? 2 : 3));
 
 export function dialsView() {
   const { aim = "de" } = place.value.set;
   return html`<h1>Dials</h1>
     ${Object.entries(dials.value).map(([name, alpha]) => dial(name, alpha))}
-    <form class="filters" @submit=${add}>
+    <form class="filters" @submit=${filled(add)}>
       <label>pin a part by name <input name="part" placeholder="h.3.mlp.down_proj:270 or neuron/h.3.mlp.down_proj:270" size="44"></label>
       <button>pin</button>
     </form>
     ${effects(aim)} ${kept()} ${spoken()}`;
 }
 
-function add(event) {
-  event.preventDefault();
-  const field = event.target.elements.part;
-  if (field.value.trim()) pin(field.value.trim());
-  field.value = "";
+/** @param {HTMLFormElement} form */
+function add(form) {
+  const named = field(form, "part");
+  if (named.value.trim()) pin(named.value.trim());
+  named.value = "";
 }
 
+/** @param {string} name @param {number} alpha */
 function dial(name, alpha) {
   const most = workspace.value?.limits.scale ?? 1000;
-  const type = (field) => {
-    const value = field.valueAsNumber;
+  /** @param {HTMLInputElement} typed */
+  const type = (typed) => {
+    const value = typed.valueAsNumber;
     if (Number.isFinite(value) && Math.abs(value) <= most) return turn(name, value);
     notice.value = `α of ${name} is a number from −${most} to ${most}; it stays at ${scale(alpha)}.`;
-    field.value = String(alpha);
+    typed.value = String(alpha);
   };
   return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
     <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
-      aria-valuetext=${`α ${scale(alpha)}`} @input=${(e) => turn(name, rounded(alphaAt(Number(e.target.value))))}>
-    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${(e) => type(e.target)}></label>
+      aria-valuetext=${`α ${scale(alpha)}`} @input=${by((slider) => turn(name, rounded(alphaAt(Number(slider.value)))))}>
+    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
     <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
     <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
     <button @click=${() => unpin(name)} aria-label=${`unpin ${name}`}>unpin</button>
   </fieldset>`;
 }
 
+/** @param {string} aim */
 function effects(aim) {
   const { rows, state, error, size, chance, looks, cut } = measured.value;
   if (!Object.keys(dials.value).length)
@@ -128,11 +140,10 @@ function effects(aim) {
 }
 
 function kept() {
-  return html`<form class="filters" @submit=${async (e) => {
-      e.preventDefault();
-      const field = e.target.elements.title;
-      if (await write("/api/edits", { scales: dials.value, name: field.value })) field.value = "";
-    }}>
+  return html`<form class="filters" @submit=${filled(async (form) => {
+      const title = field(form, "title");
+      if (await keep(title.value)) title.value = "";
+    })}>
     <label>name <input name="title" maxlength="300" placeholder="less German"></label>
     <button ?disabled=${!Object.keys(turned()).length}>keep as an edit</button>
     <button type="button" ?disabled=${!canUndo.value} @click=${undo}>undo</button>
@@ -141,10 +152,10 @@ function kept() {
   </form>`;
 }
 
-async function speak(event) {
-  event.preventDefault();
-  text = event.target.elements.prompt.value;
-  chat = event.target.elements.chat.checked;
+/** @param {HTMLFormElement} form */
+async function speak(form) {
+  text = field(form, "prompt").value;
+  chat = field(form, "chat").checked;
   const scales = turned();
   said.value = { before: null, after: null, of: scaled(scales), state: "generating…", error: "" };
   try {
@@ -154,16 +165,17 @@ async function speak(event) {
       if (kind === "done") said.value = { ...said.value, state: "" };
     });
   } catch (error) {
-    said.value = { ...said.value, error: error.message };
+    said.value = { ...said.value, error: why(error) };
   }
   if (said.value.error) said.value = { ...said.value, state: "" };
 }
 
 function spoken() {
   const { before, after, of, state, error } = said.value;
+  /** @param {string} title @param {Api.Side | null} one */
   const pane = (title, one) => html`<div class="pane"><h3>${title}</h3><p class="continuation">${one ? html`<span class="evidence">${one.prompt}</span>${one.text}` : "–"}</p>${one?.note ? html`<p class="evidence">${one.note}</p>` : nothing}</div>`;
   return html`<section><h2>What it says</h2>
-    <form class="filters" @submit=${speak}><label>prompt <input name="prompt" .value=${text} size="50"></label>
+    <form class="filters" @submit=${filled(speak)}><label>prompt <input name="prompt" .value=${text} size="50"></label>
       <label class="check"><input type="checkbox" name="chat" .checked=${chat}> in the chat template</label><button>continue, greedy</button></form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
     <div class="pair">${pane("before", before)}${pane(of ? `with ${of}` : "with the dials", after)}</div></section>`;

@@ -1,14 +1,18 @@
 // The journal: every edit that was kept, back into the dials, two beside each other, out as an adapter or a checkpoint.
 import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
-import { ask, follow } from "/static/api.js";
+import { ask, follow, send, why } from "/static/api.js";
 import { canRedo, canUndo, dials, domainName, journal, link, notice, place, redo, undo } from "/static/store.js";
 import { scaled, signed } from "/static/words.js";
 
-const exports = signal(/** @type {any[]} */ ([]));
-const compared = signal(/** @type {any} */ ({ of: [], rows: {}, state: "" }));
+const exports = signal(/** @type {Api.Export[]} */ ([]));
+/** @typedef {{ of: Api.Entry[], rows: Record<string, Record<string, Api.Measured>>, state: string }} Compared */
+const compared = signal(/** @type {Compared} */ ({ of: [], rows: {}, state: "" }));
+/** @type {Record<Api.Export["form"], string>} */
 const FORMS = { edit: "edit", adapter: "LoRA adapter", checkpoint: "checkpoint" };
-let polling = 0;
+const forms = /** @type {[Api.Export["form"], string][]} */ (Object.entries(FORMS));
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let polling;
 
 async function poll() {
   clearTimeout(polling);
@@ -16,24 +20,26 @@ async function poll() {
   if (exports.value.some((job) => job.state === "running")) polling = setTimeout(poll, 700);
 }
 
+/** @param {number} entry @param {Api.Export["form"]} as */
 async function start(entry, as) {
   try {
-    await ask("/api/exports", { entry, as });
+    await send("/api/exports", { entry, as });
     await poll();
   } catch (error) {
-    notice.value = error.message;
+    notice.value = why(error);
   }
 }
 
+/** @param {Api.Entry[]} chosen */
 async function compare(chosen) {
   compared.value = { of: chosen, rows: {}, state: "measuring…" };
   for (const entry of chosen) {
+    /** @type {Record<string, Api.Measured>} */
     const rises = {};
-    const refused = (error) => (notice.value = error.message);
     await follow("/api/preview", { scales: entry.scales, client: `compare ${entry.seq}` }, (event, data) => {
-      if (event === "partial" && data.row) rises[data.row.damage.domain] = data.row;
+      if (event === "partial" && "row" in data) rises[data.row.damage.domain] = data.row;
       if (event === "failed") notice.value = data;
-    }).catch(refused);
+    }).catch((error) => (notice.value = why(error)));
     compared.value = { ...compared.value, rows: { ...compared.value.rows, [entry.seq]: rises } };
   }
   compared.value = { ...compared.value, state: "" };
@@ -50,6 +56,7 @@ export function editsView() {
     ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
 }
 
+/** @param {Api.Entry} entry @param {number | null} current @param {Api.Entry[]} chosen */
 function line(entry, current, chosen) {
   const choose = () => {
     const others = chosen.filter((one) => one.seq !== entry.seq).map((one) => one.seq);
@@ -60,7 +67,7 @@ function line(entry, current, chosen) {
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
     <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td>${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
-    <td>${Object.entries(FORMS).map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
+    <td>${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }
 
 function comparison() {
@@ -71,6 +78,7 @@ function comparison() {
       <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></section>`;
 }
 
+/** @param {Api.Measured | undefined} row */
 const said = (row) => (row ? `${signed(row.damage.rise)}${row.damage.high === null ? "" : ` ± ${(row.damage.high - row.damage.rise).toFixed(3)}`}` : "–");
 
 function exported() {

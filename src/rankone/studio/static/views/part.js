@@ -1,24 +1,29 @@
 // One part: label, domains, tokens, examples, neighbours, and its response as the scale moves.
 import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
-import { ask, follow } from "/static/api.js";
+import { follow, send, why } from "/static/api.js";
+import { field, filled } from "/static/fields.js";
 import { columns, correct, corrections, dials, domainName, labelOf, link, pin, place, rowOf, unpin } from "/static/store.js";
 import { curves } from "/static/draw.js";
 import { percent, short, signed } from "/static/words.js";
 
-const shown = signal(/** @type {any} */ ({ name: "", data: null, error: "" }));
-const response = signal(/** @type {any} */ ({ name: "", points: [], busy: false, error: "" }));
+/** @typedef {{ name: string, data: Api.PartView | null, error: string }} Shown */
+const shown = signal(/** @type {Shown} */ ({ name: "", data: null, error: "" }));
+/** @typedef {{ name: string, points: Api.ResponsePoint[], busy: boolean, error: string }} Response */
+const response = signal(/** @type {Response} */ ({ name: "", points: [], busy: false, error: "" }));
 
+/** @param {string} name */
 async function open(name) {
   shown.value = { name, data: null, error: "" };
   try {
-    const data = await ask("/api/part", { name });
+    const data = await send("/api/part", { name });
     if (shown.value.name === name) shown.value = { name, data, error: "" };
   } catch (error) {
-    if (shown.value.name === name) shown.value = { name, data: null, error: error.message };
+    if (shown.value.name === name) shown.value = { name, data: null, error: why(error) };
   }
 }
 
+/** @param {string} name */
 async function measure(name) {
   response.value = { name, points: [], busy: true, error: "" };
   const alive = () => response.value.name === name;
@@ -29,7 +34,7 @@ async function measure(name) {
       if (event === "failed") response.value = { ...response.value, error: data };
     });
   } catch (error) {
-    if (alive()) response.value = { ...response.value, error: error.message };
+    if (alive()) response.value = { ...response.value, error: why(error) };
   }
   if (alive()) response.value = { ...response.value, busy: false };
 }
@@ -54,29 +59,28 @@ export function partView() {
     ${data ? neighbours(data.directions) : html`<p role="status">reading…</p>`}`;
 }
 
-/** A label said by hand stands beside what it replaces, with who said it and when. */
+/** A label said by hand stands beside what it replaces, with who said it and when. @param {string} name */
 function corrected(name) {
   const by = corrections.value.parts[name];
-  const save = (event) => {
-    event.preventDefault();
-    correct(name, event.target.elements.label.value.trim());
-  };
+  const save = filled((form) => correct(name, field(form, "label").value.trim()));
   return html`${by ? html`<p class="evidence">corrected by hand (${by.author}, ${by.time.slice(0, 10)}); before: ${by.instead || "no label"}
       <button @click=${() => correct(name, "")}>take the correction back</button></p>` : nothing}
     <details><summary>correct the label</summary><form class="filters" @submit=${save}>
       <label>label <input name="label" maxlength="200" size="50" required .value=${labelOf(name)}></label><button>save</button></form></details>`;
 }
 
+/** @param {string} name */
 function counted(name) {
   const held = columns.value;
   const row = rowOf.value.get(name);
-  if (row === undefined) return nothing;
+  if (!held || row === undefined) return nothing;
   return html`<section><h2>Where it fires</h2>
     <div class="wide"><table class="numbers"><caption>share of tokens with importance over ${held.source.firing}, ${held.source.text}, ${held.source.split} split; mean importance ${short(held.importance[row])}, all text ${percent(held.density[row])}</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
       <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div></section>`;
 }
 
+/** @param {string} name */
 function responded(name) {
   const { points, busy, error, name: of } = response.value;
   const mine = of === name;
@@ -88,6 +92,7 @@ function responded(name) {
     ${mine && busy ? html`<p role="status">measuring… ${points.length} of 10</p>` : html`<button @click=${() => measure(name)}>measure from −24 to 4</button>`}</section>`;
 }
 
+/** @param {Api.HarvestView} h */
 function harvested(h) {
   return html`<section><h2>Labels</h2>
       ${h.labels.map((l) => html`<p><strong>${l.label}</strong> <span class="evidence">${l.source}, confidence ${l.confidence.toFixed(2)}${Object.entries(l.scores).map(([k, v]) => `, ${k} ${v.toFixed(2)}`)}</span><br>${l.reasoning}</p>`)}</section>
@@ -97,17 +102,20 @@ function harvested(h) {
     <section><h2>Fires with</h2>${linked(h.cofiring.map((r) => [r.part, `jaccard ${r.value.toFixed(2)}`, r.label]))}</section>`;
 }
 
+/** @param {string} title @param {Api.TokenShare[]} rows */
 function tokens(title, rows) {
   return html`<table class="numbers"><caption>${title}</caption><thead><tr><th scope="col">token</th><th scope="col">PMI</th><th scope="col">share</th></tr></thead>
     <tbody>${rows.map((r) => html`<tr><th scope="row"><code>${r.token}</code></th><td>${signed(r.pmi, 1)}</td><td>${percent(r.share)}</td></tr>`)}</tbody></table>`;
 }
 
+/** @param {Record<string, Api.Near[]>} lists */
 function neighbours(lists) {
   const titles = Object.entries(lists);
   if (!titles.length) return nothing;
   return html`<section><h2>Neighbours by direction</h2><div class="pair">${titles.map(([title, rows]) => html`<div><h3>${title}</h3>${linked(rows.map((r) => [r.part, `cosine ${signed(r.value, 2)}`, labelOf(r.part)]))}</div>`)}</div></section>`;
 }
 
+/** @param {[part: string, figure: string, label: string][]} rows */
 function linked(rows) {
   return html`<ul class="linked">${rows.map(([name, figure, label]) => html`<li><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${figure}</span> ${label}</li>`)}</ul>`;
 }

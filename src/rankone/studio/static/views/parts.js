@@ -4,6 +4,7 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, corrections, dials, domainName, labels, link, nameOf, pin, place, settle, unpin } from "/static/store.js";
 import { strip } from "/static/draw.js";
 import { ORDERS, rows } from "/static/finding.js";
+import { by, filled } from "/static/fields.js";
 import { percent, short } from "/static/words.js";
 
 const HEIGHT = 32;
@@ -19,30 +20,33 @@ export function partsView() {
   const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "" } = place.value.set;
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<h1>Parts</h1>
-    <form class="filters" @submit=${(e) => e.preventDefault()}>
-      <label>search <input type="search" name="q" .value=${q} placeholder="german, h.3, suffixes" @input=${(e) => find({ q: e.target.value })}></label>
+    <form class="filters" @submit=${filled(() => {})}>
+      <label>search <input type="search" name="q" .value=${q} placeholder="german, h.3, suffixes" @input=${by((search) => find({ q: search.value }))}></label>
       <label>site ${choice("site", site, ["", ...held.sites], (s) => s || "all")}</label>
       <label>fires most on ${choice("on", on, ["", ...held.domains], (d) => (d ? domainName(d) : "any"))}</label>
-      <label>order ${choice("sort", sort, Object.keys(ORDERS), (key) => ORDERS[key])}</label>
-      <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${(e) => find({ dead: e.target.checked ? "1" : "" })}> also those that never fire</label>
+      <label>order ${choice("sort", sort, Object.keys(ORDERS), (key) => ORDERS[/** @type {keyof typeof ORDERS} */ (key)])}</label>
+      <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
     <p class="evidence" role="status">${rows.value.length.toLocaleString("en")} of ${held.number.length.toLocaleString("en")} parts; seen on ${seen.toLocaleString("en")}
       tokens of ${held.source.text}, ${held.source.split} split; firing: importance over ${held.source.firing}; labels by counts unless said</p>
     ${list(held)}`;
 }
 
+/** @param {Record<string, string>} set */
 function find(set) {
   top.value = 0;
   document.querySelector(".window")?.scrollTo(0, 0);
   settle(set);
 }
 
+/** @param {string} name @param {string} value @param {string[]} all @param {(one: string) => string} said */
 function choice(name, value, all, said) {
-  return html`<select name=${name} @change=${(e) => find({ [name]: e.target.value })}>
+  return html`<select name=${name} @change=${by((chosen) => find({ [name]: chosen.value }))}>
     ${all.map((one) => html`<option value=${one} .selected=${one === value}>${said(one)}</option>`)}
   </select>`;
 }
 
+/** @param {Api.PartColumns} held */
 function list(held) {
   const first = Math.max(0, Math.floor(top.value / HEIGHT) - 6);
   const shown = [...rows.value.subarray(first, first + Math.ceil(height.value / HEIGHT) + 12)];
@@ -50,7 +54,7 @@ function list(held) {
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
       ${["", "part", "label", "fires on", "importance", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
-    <div class="window" role="rowgroup" tabindex="0" aria-label="rows" @scroll=${scrolled}>
+    <div class="window" role="rowgroup" tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
       <div class="whole" .style=${`height:${rows.value.length * HEIGHT}px`}>
         ${shown.map((row, i) => line(held, row, first + i))}
       </div>
@@ -58,13 +62,15 @@ function list(held) {
   </div>`;
 }
 
-function scrolled(event) {
-  height.value = event.target.clientHeight;
-  top.value = event.target.scrollTop;
+/** @param {HTMLElement} rows */
+function scrolled(rows) {
+  height.value = rows.clientHeight;
+  top.value = rows.scrollTop;
 }
 
+/** @param {Api.PartColumns} held @param {number} row @param {number} at */
 function line(held, row, at) {
-  const name = nameOf(row);
+  const name = nameOf(held, row);
   const pinned = name in dials.value;
   return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * HEIGHT}px)`}>
     <span role="cell"><button class="pin" aria-pressed=${pinned} aria-label=${`${pinned ? "unpin" : "pin"} ${name}`}
@@ -77,7 +83,7 @@ function line(held, row, at) {
   </div>`;
 }
 
-/** Who says so, where it is not counts. */
+/** Who says so, where it is not counts. @param {Api.PartColumns} held @param {number} row @param {string} name */
 function sourceOf(held, row, name) {
   const source = corrections.value.parts[name] ? "corrected by hand" : held.label_sources[held.label_source[row]];
   return source === "statistical" ? nothing : html` <em>(${source})</em>`;

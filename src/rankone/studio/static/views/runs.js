@@ -1,15 +1,16 @@
 // Runs of the workspace, finished or going on, and what they wrote at each step; one that goes on is read again and again.
 import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
-import { ask } from "/static/api.js";
+import { ask, why } from "/static/api.js";
 import { notice, place, settle } from "/static/store.js";
 import { trace } from "/static/draw.js";
 import { short } from "/static/words.js";
 
 const EVERY = 3000;
-const runs = signal(/** @type {any[] | null} */ (null));
-const metrics = signal(/** @type {any} */ (null));
-let waiting = 0;
+const runs = signal(/** @type {Api.Run[] | null} */ (null));
+const metrics = signal(/** @type {Api.Metrics | null} */ (null));
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let waiting;
 
 async function read() {
   clearTimeout(waiting);
@@ -20,7 +21,7 @@ async function read() {
     metrics.value = set.run ? await ask(`/api/runs/${encodeURIComponent(set.run)}`) : null;
     waiting = setTimeout(read, EVERY);
   } catch (error) {
-    notice.value = error.message;
+    notice.value = why(error);
   }
 }
 
@@ -40,6 +41,7 @@ export function runsView() {
     ${shown && metrics.value?.id === chosen ? curvesOf(shown, metrics.value) : nothing}`;
 }
 
+/** @param {Api.Run} run @param {Api.Metrics} metrics */
 function curvesOf(run, { steps, values }) {
   const names = Object.keys(values).sort();
   return html`<section><h2>${run.name}</h2><p class="evidence" role="status">step ${steps.at(-1) ?? "none"}${run.going ? ", going on" : ""}</p>
@@ -47,11 +49,13 @@ function curvesOf(run, { steps, values }) {
     <tbody>${names.map((name) => line(name, steps, values[name]))}</tbody></table></div></section>`;
 }
 
+/** @param {string} name @param {number[]} steps @param {(number | null)[]} values */
 function line(name, steps, values) {
   const told = values.filter((value) => value !== null);
   const last = told.at(-1), least = Math.min(...told), most = Math.max(...told);
-  return html`<tr><th scope="row">${name}</th>${[last, least, most].map((value) => html`<td>${Number.isFinite(value) ? short(value) : "–"}</td>`)}<td>${trace(steps, values, name)}</td></tr>`;
+  return html`<tr><th scope="row">${name}</th>${[last, least, most].map((value) => html`<td>${value !== undefined && Number.isFinite(value) ? short(value) : "–"}</td>`)}<td>${trace(steps, values, name)}</td></tr>`;
 }
 
+/** @param {number} seconds */
 const ago = (seconds) =>
   seconds < 120 ? `${Math.round(seconds)} s` : seconds < 7200 ? `${Math.round(seconds / 60)} min` : seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;

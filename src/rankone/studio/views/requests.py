@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from rankone.circuits.records import Rule
 from rankone.core.config import Config
 
 # Largest |α| of a dial: far beyond what any fit has reached, and short of weights that are no numbers.
@@ -63,6 +64,22 @@ class VerbRequest(Config):
 
     verb: Name
     request: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class GraphAsked(Config):
+    """A graph of the workspace, and the rule of the edges that are shown."""
+
+    id: Name
+    rule: Rule = "frozen"
+
+
+class InterveneAsked(Config):
+    """What is done with a graph's nodes: factors of places (0 drops one), or `keep` alone; tokens: to go on with."""
+
+    id: Name
+    changes: Scales = Field(default_factory=dict)
+    keep: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    tokens: int = Field(0, ge=0, le=40)
 
 
 class ExportRequest(Config):

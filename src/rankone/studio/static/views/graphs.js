@@ -1,0 +1,139 @@
+// Attribution graphs of the workspace: each with its verification, drawn, and what a change of its nodes does beside what was foretold.
+import { effect, signal } from "/static/vendor/signals-core.js";
+import { html, nothing } from "/static/vendor/lit-html.js";
+import { ask, send, why } from "/static/api.js";
+import { by, field, filled } from "/static/fields.js";
+import { labelOf, link, notice, place, settle } from "/static/store.js";
+import { percent, scale, short, signed } from "/static/words.js";
+
+const graphs = signal(/** @type {Api.ListedGraph[] | null} */ (null));
+/** @typedef {{ of: string, view: Api.GraphView | null, error: string }} Shown */
+const shown = signal(/** @type {Shown} */ ({ of: "", view: null, error: "" }));
+/** @typedef {{ of: string, reply: Api.GraphInterveneReply | null, state: string, error: string }} Changed */
+const changed = signal(/** @type {Changed} */ ({ of: "", reply: null, state: "", error: "" }));
+
+/** What the address asks to be changed: places with their factors. @returns {Record<string, number>} */
+const changes = () => {
+  const pairs = (place.value.set.x ?? "").split(",").map((one) => one.split("="));
+  return Object.fromEntries(pairs.filter(([where, factor]) => where && Number.isFinite(Number(factor ?? NaN))).map(([where, factor]) => [where, Number(factor)]));
+};
+/** @param {Record<string, number>} wanted */
+const change = (wanted) => settle({ x: Object.entries(wanted).map(([where, factor]) => `${where}=${factor}`).join(",") });
+
+async function list() {
+  try {
+    graphs.value = (await ask("/api/graphs")).graphs;
+  } catch (error) {
+    notice.value = why(error);
+  }
+}
+
+/** @param {string} id @param {"frozen" | "grad"} rule */
+async function open(id, rule) {
+  const of = `${id} ${rule}`;
+  shown.value = { of, view: null, error: "" };
+  try {
+    const view = await send("/api/graph", { id, rule });
+    if (shown.value.of === of) shown.value = { of, view, error: "" };
+  } catch (error) {
+    if (shown.value.of === of) shown.value = { of, view: null, error: why(error) };
+  }
+}
+
+effect(() => {
+  const { view, set } = place.value;
+  if (view !== "graphs") return;
+  if (!graphs.peek()) list();
+  const rule = set.rule === "grad" ? "grad" : "frozen";
+  if (set.graph && shown.peek().of !== `${set.graph} ${rule}`) open(set.graph, rule);
+});
+
+/** @param {string} id @param {HTMLFormElement} form */
+async function intervene(id, form) {
+  const wanted = changes(), of = place.value.set.x ?? "";
+  changed.value = { of, reply: null, state: "measuring…", error: "" };
+  try {
+    const reply = await send("/api/intervene", { id, changes: wanted, tokens: Number(field(form, "tokens").value) });
+    changed.value = { of, reply, state: "", error: "" };
+  } catch (error) {
+    changed.value = { of, reply: null, state: "", error: why(error) };
+  }
+}
+
+export function graphsView() {
+  const held = graphs.value, { graph = "" } = place.value.set;
+  if (!held) return html`<h1>Graphs</h1><p role="status">reading…</p>`;
+  return html`<h1>Graphs</h1>
+    <p class="does"><button @click=${list}>read again</button></p>
+    ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col">${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
+      <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
+        <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
+        <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
+    : html`<p>No graph lies in this workspace. <code>rankone graph "A text" --out runs/graph</code> makes one, checks it and keeps it.</p>`}
+    ${graph ? opened(graph) : nothing}`;
+}
+
+/** @param {string} id */
+function opened(id) {
+  const { view, error } = shown.value;
+  if (error) return html`<p class="error">${error}</p>`;
+  if (!view) return html`<p role="status">reading…</p>`;
+  const { graph, exact } = view;
+  return html`<section><h2>What leads from “${graph.prompt}” to ${graph.outputs.map((o) => o.text).join(", ")}</h2>
+    <p><span class="badge">${exact === null ? "not verified" : exact ? "verified: exact where it should be" : "verified: NOT exact"}</span> ${graph.trust}</p>
+    ${nodes(view)} ${intervention(id)}
+    <details><summary>drawn</summary><iframe title="the graph" sandbox="" src=${`/graphs/${id}`}></iframe></details></section>`;
+}
+
+/** @param {Api.GraphView} view */
+function nodes({ graph }) {
+  const asked = changes();
+  const rule = by((chosen) => settle({ rule: chosen.value }));
+  return html`<form class="filters" @submit=${filled(() => {})}><label>edges by the rule <select name="rule" @change=${rule}>
+      <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label></form>
+    <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${graph.outputs[0]?.text ?? ""}, nats</caption>
+      <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+      <tbody>${graph.nodes.map((node) => html`<tr class=${placeOf(node) in asked ? "aim" : ""}><th scope="row">${partLink(placeOf(node))}</th><td class="label"><code>${node.token}</code></td><td class="label">${node.label ?? labelOf(partOf(placeOf(node)))}</td>
+        <td>${node.importance === null ? "–" : node.importance.toFixed(2)}</td><td>${percent(node.influence)}</td><td>${signed(node.effect)}</td>
+        <td><button aria-pressed=${asked[placeOf(node)] === 0} @click=${() => change({ ...asked, [placeOf(node)]: 0 })}>drop<span class="unseen"> ${placeOf(node)}</span></button></td></tr>`)}</tbody></table></div>`;
+}
+
+/** Where a node is, as a change names it. @param {Api.NodeRow} node */
+const placeOf = (node) => node.name.replace(" at ", "@");
+/** @param {string} where */
+const partOf = (where) => where.split("@")[0];
+/** @param {string} where */
+const partLink = (where) => html`<a href=${link("part", partOf(where))}><code>${where}</code></a>`;
+
+/** @param {string} id */
+function intervention(id) {
+  const asked = changes(), { reply, state, error, of } = changed.value;
+  const mine = of === (place.value.set.x ?? "");
+  const add = filled((form) => {
+    const where = field(form, "place"), factor = field(form, "factor").valueAsNumber;
+    if (where.value.trim() && Number.isFinite(factor)) change({ ...asked, [where.value.trim()]: factor });
+    where.value = "";
+  });
+  return html`<section><h3>Change nodes</h3>
+    <p class="evidence">PART@POSITION at one token, PART wherever the graph has it, PART@all the weight itself; 0 drops it</p>
+    <form class="filters" @submit=${add}><label>place <input name="place" size="34" placeholder="h.3.mlp.down_proj:270@all"></label>
+      <label>factor <input name="factor" type="number" step="any" value="0"></label><button>add</button></form>
+    ${Object.keys(asked).length ? html`<ul class="linked">${Object.entries(asked).map(([where, factor]) => html`<li>${partLink(where)} × ${scale(factor)}
+        <button @click=${() => change(Object.fromEntries(Object.entries(asked).filter(([one]) => one !== where)))}>leave<span class="unseen"> ${where}</span></button></li>`)}</ul>
+      <form class="filters" @submit=${filled((form) => intervene(id, form))}><label>tokens to go on with <input name="tokens" type="number" min="0" max="40" value="0"></label><button>measure what happens</button></form>` : nothing}
+    <p role="status">${mine && error ? html`<span class="error">${error}</span>` : mine ? state : ""}</p>
+    ${mine && reply ? outcomes(reply) : nothing}</section>`;
+}
+
+/** @param {Api.GraphInterveneReply} reply */
+function outcomes({ outcomes: rows, likely, before, after, edit }) {
+  /** @param {number | null} p */
+  const share = (p) => (p === null ? "–" : p.toFixed(3));
+  return html`<div class="wide"><table class="numbers"><caption>foretold beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
+      <thead><tr>${["output", "was", "frozen says", "grad says", "happened", "p", "p after"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+      <tbody>${rows.map((o) => html`<tr><th scope="row"><code>${o.text}</code></th><td>${signed(o.before)}</td><td>${signed(o.predicted.frozen)}</td><td>${signed(o.predicted.grad)}</td><td class="happened"><strong>${signed(o.happened)}</strong></td><td>${share(o.probability)}</td><td>${share(o.probability_after)}</td></tr>`)}</tbody></table>
+    <table class="numbers"><caption>likeliest next tokens</caption><thead><tr><th scope="col">token</th><th scope="col">before</th><th scope="col">after</th></tr></thead>
+      <tbody>${likely.map((one) => html`<tr><th scope="row"><code>${one.token}</code></th><td>${short(one.before)}</td><td>${short(one.after)}</td></tr>`)}</tbody></table></div>
+    ${before === null ? nothing : html`<div class="pair"><div class="pane"><h3>before</h3><p class="continuation">${before}</p></div><div class="pane"><h3>after</h3><p class="continuation">${after}</p></div></div>`}
+    ${edit ? html`<p class="evidence">as an edit: <code>${edit}</code></p>` : nothing}`;
+}

@@ -1,0 +1,55 @@
+"""What the worker answers on a saved graph: its strongest nodes and checks, its page, what a change of its nodes does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rankone.circuits.asking.replies import GraphInterveneReply
+from rankone.circuits.asking.requests import GraphInterveneRequest
+from rankone.circuits.asking.summary import graph_reply
+from rankone.circuits.exchange.page import graph_page
+from rankone.circuits.exchange.shown import shown
+from rankone.circuits.graph import Graph, relabelled
+from rankone.circuits.records import Verification
+from rankone.circuits.storage import load_graph
+from rankone.opening import Opening
+from rankone.studio.views.requests import GraphAsked, InterveneAsked
+from rankone.studio.views.worker import GraphView
+from rankone.verbs.table import verb_named
+
+# Nodes that are listed, and those that are drawn on the page with the strongest edges among them.
+TOP, DRAWN, EDGES = 40, 120, 3000
+
+
+def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
+    """A graph in figures; RankOneError for one that was altered."""
+    graph, verification = _labelled(opening, place)
+    reply = graph_reply(graph, verification, asked.rule, TOP)
+    return GraphView(graph=reply, exact=None if verification is None else verification.exact)
+
+
+def drawn(opening: Opening, place: Path) -> str:
+    """The script-free page of a graph, the one that `rankone graph-export --page` writes."""
+    graph, verification = _labelled(opening, place)
+    return graph_page(shown(graph, "frozen", DRAWN, EDGES), verification, opening.harvest_store)
+
+
+def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInterveneReply:
+    """What the verb graph-intervene answers; places with factor 0 are dropped."""
+    drop = tuple(name for name, factor in asked.changes.items() if factor == 0)
+    scale = {name: factor for name, factor in asked.changes.items() if factor != 0}
+    request = GraphInterveneRequest.checked(
+        {"graph": place, "keep": asked.keep, "drop": drop, "scale": scale, "continue_": asked.tokens},
+        "intervention",
+    )
+    reply = verb_named("graph-intervene").ask(opening, request)
+    assert isinstance(reply, GraphInterveneReply)
+    return reply.model_copy(update={"graph": Path(place.name)})  # a page sees no places on disk
+
+
+def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None]:
+    graph, verification, _ = load_graph(place)
+    labels = opening.labels
+    if labels is not None:
+        graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
+    return graph, verification

@@ -1,0 +1,142 @@
+"""Graphs of a workspace: listed with their verification, shown, and changed beside what the command line says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from tests.browser import CHROMIUM, needed
+from tests.studio.serving import Served, studio
+from tests.tiny import rankone
+
+from rankone.circuits.asking.replies import GraphInterveneReply
+from rankone.studio.kept.graphs import listed
+from rankone.studio.shelf import Shelf
+from rankone.studio.views.worker import GraphView
+
+
+@pytest.fixture(scope="module")
+def own(pair, tmp_path_factory):
+    """A studio on the tiny model; its workspace has a verified graph, one that was not checked, and a broken one."""
+    folder, (model, decomposition) = tmp_path_factory.mktemp("workspace"), pair
+    asked = [
+        "graph",
+        model,
+        "the cat",
+        "--decomposition",
+        decomposition,
+        "--nodes",
+        "strongest",
+        "--per-site",
+        2,
+    ]
+    rankone(*asked, "--removed", 4, "--random-graphs", 2, "--out", folder / "checked")
+    shutil.copytree(folder / "checked", folder / "broken")
+    (folder / "broken" / "graph.json").write_text("{}")
+    rankone(*asked, "--unverified", "--random-graphs", 0, "--out", folder / "unchecked")
+    with studio(folder, "--model", str(model), "--decomposition", str(decomposition)) as running:
+        yield running
+
+
+def _id(served: Served, name: str) -> str:
+    return {one["name"]: one["id"] for one in served.json("/api/graphs")["graphs"]}[name]
+
+
+def test_they_are_listed_with_what_was_checked(own: Served):
+    graphs = {one.name: one for one in listed(Shelf(own.folder)).graphs}
+    assert {name: one.state for name, one in graphs.items()} == {
+        "broken": "broken",
+        "checked": "exact",
+        "unchecked": "not verified",
+    }
+    assert graphs["checked"].prompt == "the cat"
+    assert graphs["broken"].broken.startswith("graph.json: prompt is missing")
+    assert [one["name"] for one in own.json("/api/graphs")["graphs"]] == sorted(graphs)
+
+
+def test_one_is_shown_with_its_strongest_nodes(own: Served):
+    view = GraphView.model_validate(own.json("/api/graph", {"id": _id(own, "checked"), "rule": "grad"}))
+    assert view.exact
+    assert (view.graph.prompt, view.graph.rule) == ("the cat", "grad")
+    influences = [node.influence for node in view.graph.nodes]
+    assert influences == sorted(influences, reverse=True)
+    assert own.json("/api/graph", {"id": _id(own, "unchecked")})["exact"] is None
+    status, headers, page = own.ask(f"/graphs/{_id(own, 'checked')}")
+    assert (status, "sandbox" in headers["content-security-policy"]) == (200, True)
+    assert b"the cat" in page
+
+
+def test_a_change_is_what_the_command_says(own: Served, pair):
+    first = own.json("/api/graph", {"id": _id(own, "checked")})["graph"]["nodes"][0]["name"].replace(
+        " at ", "@"
+    )
+    part = first.split("@")[0]
+    for changes, words in (
+        ({first: 0}, ["--drop", first]),
+        ({f"{part}@all": -2}, ["--scale", f"{part}@all=-2"]),
+    ):
+        body = {"id": _id(own, "checked"), "changes": changes, "tokens": 2}
+        there = GraphInterveneReply.model_validate(own.json("/api/intervene", body))
+        opened = ["--model", pair[0], "--decomposition", pair[1]]
+        done = rankone("graph-intervene", own.folder / "checked", *opened, *words, "--continue", 2, "--json")
+        here = GraphInterveneReply.model_validate(json.loads(done.out))
+        assert [o.happened for o in there.outcomes] == pytest.approx(
+            [o.happened for o in here.outcomes], abs=1e-6
+        )
+        assert [o.predicted["grad"] for o in there.outcomes] == pytest.approx(
+            [o.predicted["grad"] for o in here.outcomes], abs=1e-6
+        )
+        assert (there.after, there.edit, there.graph) == (here.after, here.edit, Path("checked"))
+
+
+def test_what_is_no_graph_is_refused_and_no_place_is_taken(own: Served):
+    for id_ in ("0" * 16, "../checked", "checked"):
+        assert own.ask("/api/graph", {"id": id_})[0] == 400
+        assert own.ask(f"/graphs/{id_}")[0] == 404
+    good = _id(own, "checked")
+    for body in (
+        {"changes": {"nowhere@1": 0}},
+        {"changes": {}},
+        {"changes": {"a:1": 1e9}},
+        {"graph": "/tmp"},
+    ):
+        assert own.ask("/api/intervene", {"id": good, **body})[0] == 400
+    assert own.ask("/api/graph", {"id": _id(own, "broken")})[0] == 400
+
+
+@needed
+def test_nodes_are_dropped_in_a_browser(own: Served, tmp_path):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, said = browser.new_page(), []
+        page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: said.append(str(e)))
+        page.goto(own.address)
+        page.get_by_role("link", name="Graphs").click()
+        expect(page.get_by_role("row", name="unchecked")).to_contain_text("not verified", timeout=60_000)
+        page.get_by_role("button", name="show checked", exact=True).click()
+        expect(page.get_by_text("verified: exact where it should be")).to_be_visible(timeout=60_000)
+        page.get_by_role("button", name="drop").first.click()
+        assert "x=" in page.url
+        page.get_by_role("button", name="measure what happens").click()
+        expect(page.locator("td.happened").first).to_be_visible(timeout=60_000)
+        place = page.locator("ul.linked code").inner_text()
+        there = own.json("/api/intervene", {"id": _id(own, "checked"), "changes": {place: 0}})
+        shown = page.locator("td.happened").all_inner_texts()
+        assert shown == [f"{o['happened']:+.3f}".replace("-", "−") for o in there["outcomes"]]
+        page.get_by_text("drawn").click()
+        expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_contain_text("the cat")
+        _looked_at(page, tmp_path)
+        browser.close()
+    assert not [line for line in said if "status of 4" not in line]
+
+
+def _looked_at(page: Page, folder: Path) -> None:
+    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=folder / f"graphs-{width}-{scheme}.png", full_page=True)
