@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rankone.cli.output import say
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening, OpenOptions
 
@@ -33,6 +34,16 @@ def studio(
     public_host: Annotated[
         str | None, typer.Option(help="with --allow-remote: the name by which the server is reached")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="serve nothing: write the workspace as pages to this folder, for any static host",
+            metavar="DIR",
+        ),
+    ] = None,
+    pages: Annotated[
+        int, typer.Option(help="with --export: parts of every domain that get a page", min=0)
+    ] = 10,
     model: Annotated[str, _option("model")] = "mini",
     decomposition: Annotated[str | None, _option("decomposition")] = None,
     text: Annotated[str, _option("text")] = "builtin",
@@ -57,11 +68,25 @@ def studio(
     }
     options = OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "studio")
     Opening(options).preflight(tuple(named))
+    folder = _folder(workspace)
+    if export is not None:
+        return _exported(options, folder, export, pages)
+    from rankone.studio.serve import serve
+
+    serve(options, folder, port, not no_browser, allow_remote or "127.0.0.1", public_host)
+
+
+def _exported(options: OpenOptions, workspace: Path, out: Path, pages: int) -> None:
+    from rankone.studio.standing.folder import write_folder
+
+    say(write_folder(Opening(options), workspace, out, pages))
+
+
+def _folder(workspace: Path | None) -> Path:
+    """The workspace, `runs` where none is named; RankOneError where there is no such folder."""
     if workspace is None:
         workspace = Path("runs")
         workspace.mkdir(exist_ok=True)
     if not workspace.is_dir():
         raise RankOneError(f"no workspace at '{workspace}'. Make the folder, or name another.")
-    from rankone.studio.serve import serve
-
-    serve(options, workspace, port, not no_browser, allow_remote or "127.0.0.1", public_host)
+    return workspace

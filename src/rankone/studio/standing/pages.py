@@ -1,0 +1,172 @@
+"""The pages of the folder: Jinja2 like all others; no script but one that filters a list, which its hash alone allows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from rankone.experiments.part_figures import scale_response
+from rankone.experiments.report.words import seen_in_response
+from rankone.experiments.tables import ResponseRow
+from rankone.metrics.damage_record import DomainDamage
+from rankone.render.columns import Column
+from rankone.render.figures import Drawing, drawing
+from rankone.render.pages import POLICY, rendered
+from rankone.render.tables import Table
+from rankone.show.portrait import Response
+from rankone.studio.kept.journal import Entry
+from rankone.studio.shelf import Shelved
+from rankone.studio.standing.rows import Listed, Row, most_selective
+from rankone.studio.views.worker import PartView
+from rankone.text.domains import domain_name
+
+# Hides the rows that lack what was typed; without scripts the field is not shown and the list is whole.
+FILTER = """const field = document.querySelector("input"), rows = [...document.querySelectorAll("tbody tr")];
+const texts = rows.map((row) => row.textContent.toLowerCase());
+document.querySelector("label").hidden = false;
+field.addEventListener("input", () => {
+  const words = field.value.toLowerCase().split(/\\s+/).filter(Boolean);
+  let shown = 0;
+  rows.forEach((row, i) => { row.hidden = !words.every((word) => texts[i].includes(word)); shown += row.hidden ? 0 : 1; });
+  document.querySelector("output").textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`;
+});"""
+_HASH = base64.b64encode(hashlib.sha256(FILTER.encode()).digest()).decode()
+FILTER_POLICY = f"{POLICY}; script-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
+TOP = 100
+
+
+def list_page(title: str, rows: Sequence[Row], listed: Listed, up: str) -> str:
+    """Parts in a table, with a field that filters it. up: the way to the root of the folder."""
+    source = listed.columns.source
+    seen = sum(source.tokens.values())
+    return rendered(
+        "studio_list.html",
+        title=title,
+        policy=FILTER_POLICY,
+        script=FILTER,
+        up=up,
+        rows=rows,
+        domains=[domain_name(domain) for domain in listed.columns.domains],
+        said=f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}",
+    )
+
+
+def domain_page(listed: Listed, domain: int) -> str:
+    """The parts that fire on a domain most beyond all others."""
+    rows = [listed.row(i) for i in most_selective(listed.columns, domain, TOP)]
+    name = domain_name(listed.columns.domains[domain])
+    return list_page(f"Parts that fire most on {name}", rows, listed, "../")
+
+
+def index_page(
+    facts: Mapping[str, str],
+    sites: Sequence[tuple[str, str, int]],
+    domains: Sequence[tuple[str, str]],
+    edits: int,
+    shelved: Sequence[Shelved],
+) -> str:
+    """Where all begins. sites: (name, file, parts that fire); domains: (name, file)."""
+    return rendered(
+        "studio_index.html",
+        title="RankOne: a workspace",
+        facts=list(facts.items()),
+        sites=sites,
+        domains=domains,
+        edits=edits,
+        shelved=shelved,
+    )
+
+
+def edits_page(
+    entries: Sequence[Entry],
+    current: int | None,
+    rises: Mapping[int, Sequence[DomainDamage]],
+    files: Mapping[str, str],
+) -> str:
+    """Every kept edit with its scales and what it does. files: pages of parts by name."""
+    shown = [
+        (entry, [(n, a, files.get(n, "")) for n, a in entry.scales.items()], _moved(rises[entry.seq]))
+        for entry in reversed(entries)
+    ]
+    return rendered("studio_edits.html", title="Edits that were kept", shown=shown, current=current)
+
+
+def _moved(damages: Sequence[DomainDamage]) -> Table:
+    columns = [
+        Column("domain", key=True),
+        Column("CE before", ".3f"),
+        Column("CE after", ".3f"),
+        Column("rise", "+.3f", priority=3),
+        Column("± 95%", ".3f"),
+    ]
+    rows = [
+        [domain_name(d.domain), d.base, d.edited, d.rise, None if d.high is None else d.high - d.rise]
+        for d in damages
+    ]
+    tokens = max((d.tokens for d in damages), default=0)
+    return Table.of(
+        "", columns, rows, f"validation text, up to {tokens:,} tokens per domain scored, nats per token"
+    )
+
+
+def part_page(
+    row: Row | None,
+    name: str,
+    domains: Sequence[str],
+    view: PartView,
+    response: Response | None,
+    instead: str | None,
+) -> str:
+    """A part of which no harvest is open: what the list says, its neighbours, its response if an edit turns it."""
+    near = [
+        Table.of(
+            title, [Column("part", key=True), Column("cosine", "+.2f")], [[n.part, n.value] for n in rows]
+        )
+        for title, rows in view.directions.items()
+    ]
+    fires = None
+    if row is not None:
+        columns = [Column("domain", key=True), Column("share of tokens it fires on", ".2%", shade=True)]
+        fires = Table.of("", columns, [[domain_name(d), s] for d, s in zip(domains, row.shares, strict=True)])
+    return rendered(
+        "studio_part.html",
+        title=name,
+        row=row,
+        instead=instead,
+        fires=fires,
+        near=near,
+        response=None if response is None else curves(name, response),
+        rises=None if response is None else _responded(response),
+    )
+
+
+def curves(name: str, response: Response) -> Drawing:
+    """The figure of a scale response."""
+    rows: list[ResponseRow] = [
+        {"part": name, "alpha": r.alpha, "domain": r.domain, "ce_base": r.ce_base, "ce": r.ce, "rise": r.rise}
+        for r in response.rows
+    ]
+    domains = list(dict.fromkeys(r.domain for r in response.rows))
+    domains.sort(key=lambda d: -max(r.rise for r in response.rows if r.domain == d))
+    caption = f"{response.tokens:,} tokens of validation text per domain, nats per token."
+    figure = scale_response(rows, name, response.chance, domains)
+    return drawing(figure, "response", seen_in_response(rows, domains[0]), caption)
+
+
+def _responded(response: Response) -> Table:
+    domains = list(dict.fromkeys(r.domain for r in response.rows))
+    alphas = list(dict.fromkeys(r.alpha for r in response.rows))
+    rise = {(r.alpha, r.domain): r.rise for r in response.rows}
+    columns = [Column("α", "g", key=True), *(Column(domain_name(d), "+.2f", shade=True) for d in domains)]
+    return Table.of(
+        "Rise, nats per token", columns, [[a, *(rise.get((a, d)) for d in domains)] for a in alphas]
+    )
+
+
+def contained(page: bytes) -> bytes:
+    """A page of a result with our policy before anything of its own: on a static host no header says it."""
+    meta = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}; img-src data:">'.encode()
+    start, kind = page.lstrip(b"\xef\xbb\xbf \t\r\n"), b"<!doctype html>"
+    rest = start[len(kind) :] if start[: len(kind)].lower() == kind else start
+    return kind + meta + rest
