@@ -116,13 +116,14 @@ declare namespace Api {
     rule?: "frozen" | "grad";
   }
 
-  /** What a graph foretold of a change, beside what happened; or what the model says with some nodes alone. */
+  /** What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`. */
   interface GraphInterveneReply {
     graph: string;
     places: string[];
     outcomes: Outcome[];
     likely: Likely[];
     kept: MaskedRow[];
+    target: string | null;
     before: string | null;
     after: string | null;
     edit: string | null;

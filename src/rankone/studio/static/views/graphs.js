@@ -1,4 +1,4 @@
-// Attribution graphs of the workspace: each with its verification, drawn, and what a change of its nodes does beside what was foretold.
+// Attribution graphs of the workspace: each with its verification, drawn, and what a change of its nodes does beside what was predicted.
 import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, send, why } from "/static/api.js";
@@ -129,7 +129,7 @@ function intervention(id) {
 function outcomes({ outcomes: rows, likely, before, after, edit }) {
   /** @param {number | null} p */
   const share = (p) => (p === null ? "–" : p.toFixed(3));
-  return html`<div class="wide"><table class="numbers"><caption>foretold beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
+  return html`<div class="wide"><table class="numbers"><caption>predicted beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
       <thead><tr>${["output", "was", "frozen says", "grad says", "happened", "p", "p after"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
       <tbody>${rows.map((o) => html`<tr><th scope="row"><code>${o.text}</code></th><td>${signed(o.before)}</td><td>${signed(o.predicted.frozen)}</td><td>${signed(o.predicted.grad)}</td><td class="happened"><strong>${signed(o.happened)}</strong></td><td>${share(o.probability)}</td><td>${share(o.probability_after)}</td></tr>`)}</tbody></table>
     <table class="numbers"><caption>likeliest next tokens</caption><thead><tr><th scope="col">token</th><th scope="col">before</th><th scope="col">after</th></tr></thead>
