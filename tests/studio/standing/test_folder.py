@@ -16,6 +16,7 @@ from tests.tiny import rankone
 from rankone import open as open_session
 from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
+from rankone.render.values import formatted
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.standing.folder import Written, write_folder
@@ -140,7 +141,7 @@ def test_its_figures_are_those_of_the_command(written: Written):
         re.sub(r'<a href="[a-z./0-9_-]*">', "<a>", source)
     )  # pages that stand alone have no such links
     first = read.tables["edit-1"][1:]
-    assert [row[3] for row in first] == [f"{d.rise:+.3f}".replace("-", "−") for d in said]
+    assert [row[3] for row in first] == [formatted(d.rise, "+.3f") for d in said]
 
 
 @needed

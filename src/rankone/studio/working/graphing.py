@@ -48,8 +48,7 @@ def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInte
 
 
 def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None]:
-    graph, verification, _ = load_graph(place)
-    labels = opening.labels
-    if labels is not None:
-        graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
-    return graph, verification
+    saved, labels = load_graph(place), opening.labels
+    if labels is None:
+        return saved.graph, saved.verification
+    return relabelled(saved.graph, {name: labels.words(name) for name in labels.names()}), saved.verification
