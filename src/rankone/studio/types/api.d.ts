@@ -526,7 +526,7 @@ declare namespace Api {
   interface VerbSchema {
     name: string;
     help: string;
-    cost: "seconds" | "minutes";
+    cost: "instant" | "seconds" | "minutes";
     request: Record<string, JsonValue>;
     reply: Record<string, JsonValue>;
   }

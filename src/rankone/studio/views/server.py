@@ -62,7 +62,7 @@ class VerbSchema(Record):
 
     name: str
     help: str
-    cost: Literal["seconds", "minutes"]
+    cost: Literal["instant", "seconds", "minutes"]
     request: dict[str, JsonValue]
     reply: dict[str, JsonValue]
 
