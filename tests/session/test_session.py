@@ -34,6 +34,15 @@ def test_the_promised_lines_run_as_they_stand(tmp_path, monkeypatch):
     assert ro.LowRankEdit.from_pretrained("runs/german").sites == ("h.3.mlp.down_proj",)
 
 
+def test_a_fit_is_saved_and_told_in_a_line(tmp_path):
+    fit = ro.open("mini").fit(
+        "h.3.mlp.down_proj:270", forget="de", retain=["en"], budget=4, steps=1, retain_tokens=100
+    )
+    fit.edit.save_pretrained(tmp_path / "fitted")
+    assert ro.LowRankEdit.from_pretrained(tmp_path / "fitted").sites == ("h.3.mlp.down_proj",)
+    assert "tensor(" not in repr(fit)
+
+
 def test_a_fit_of_both_sides_or_of_nothing_is_refused():
     s = ro.open("mini")
     with pytest.raises(RankOneError, match="'de' is on both sides"):

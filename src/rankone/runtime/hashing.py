@@ -35,14 +35,14 @@ def mixed_each(*numbers: int, last: Int[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return shifted(finalised(last + state), 1)
 
 
-def finalised(numbers: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+def finalised(numbers: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
     """The finaliser of each number, as 64 bits with a sign."""
     for shift, factor in _STEPS:
         numbers = (numbers ^ shifted(numbers, shift)) * signed(factor)
     return numbers
 
 
-def shifted(numbers: Int[Tensor, " n"], bits: int) -> Int[Tensor, " n"]:
+def shifted(numbers: Int[Tensor, "*n"], bits: int) -> Int[Tensor, "*n"]:
     """Logical shift to the right; int64's own keeps the sign."""
     return (numbers >> bits) & ((1 << (64 - bits)) - 1)
 

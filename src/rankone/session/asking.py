@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
@@ -37,4 +38,5 @@ class Asking(Opening):
         names = ListedNames.validate_python(given["parts"])
         asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
         request = FitRequest.checked(asked, "fit")
-        return fit(self.workspace, request, members_of(self, names), self.book)
+        fitted = fit(self.workspace, request, members_of(self, names), self.book)
+        return replace(fitted, edit=fitted.edit.bind(self.model))

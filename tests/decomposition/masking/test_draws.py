@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankone.decomposition.masking.draws import PURPOSES, RowDraws, draw_pass
+from rankone.decomposition.masking.draws import PURPOSES, RowDraws, by_hash, draw_pass
 from rankone.decomposition.masking.levels import LEVELS
 from rankone.decomposition.masking.routing import ROUTINGS
 from rankone.runtime.hashing import mixed
@@ -69,3 +69,15 @@ def test_a_seed_depends_on_every_number(numbers, at, change):
     other[at % len(numbers)] += change
     assert mixed(*numbers) != mixed(*other)
     assert 0 <= mixed(*numbers) < 1 << 63
+
+
+def test_the_start_is_not_the_first_step():
+    start, first = (RowDraws(0, CPU, step).uniform(range(2), "start", (1, 40)) for step in (-1, 0))
+    assert not torch.equal(start, first)
+
+
+def test_they_are_hashed_wherever_a_draw_is_a_launch():
+    assert not RowDraws(0, CPU).hashed
+    assert RowDraws(0, CPU, hashed=True).at(3).hashed
+    assert by_hash(torch.device("cuda"))
+    assert by_hash(torch.device("mps"))

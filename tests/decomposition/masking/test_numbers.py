@@ -67,6 +67,12 @@ def test_a_row_draws_the_same_whatever_is_drawn_with_it():
         assert torch.equal(draw(whole)[10:20], draw(part))
 
 
+def test_no_number_is_used_twice():
+    """Two calls are one: the second starts where the first ended, not before and not at it."""
+    once, pieces = hashed(), hashed()
+    assert torch.equal(once.uniform(5), torch.cat([pieces.uniform(2), pieces.uniform(3)], 1))
+
+
 def test_the_seeds_are_those_of_single_rows():
     seeds = mixed_each(5, 7, last=torch.arange(40))
     assert seeds.tolist() == [mixed(5, 7, row) for row in range(40)]

@@ -70,4 +70,6 @@ def test_bounds_admit_what_belongs_to_the_sample():
 
 
 def test_no_examples_admit_nothing():
+    one = Bounds(2, 1)
+    assert one.admits(torch.tensor([0, 1]), torch.tensor([0, 5])).all()
     assert not Bounds(2, 0).admits(torch.tensor([0, 1]), torch.tensor([0, 5])).any()

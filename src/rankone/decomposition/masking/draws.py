@@ -21,6 +21,11 @@ from rankone.runtime.hashing import mixed, mixed_each
 PURPOSES = ("start", "coin", "noise", "level", "delta", "route", "pool", "fresh", "chance", "renewal")
 
 
+def by_hash(device: torch.device) -> bool:
+    """Whether the numbers of all rows are hashed at once there, in place of a generator for every row."""
+    return device.type != "cpu"
+
+
 class RowDraws:
     """The draws of one step, each row's from a seed of its own; those before the first step are of step −1.
 
@@ -29,7 +34,7 @@ class RowDraws:
 
     def __init__(self, seed: int, device: torch.device, step: int = -1, hashed: bool | None = None) -> None:
         self.seed, self.device, self.step = seed, device, step
-        self.hashed = device.type != "cpu" if hashed is None else hashed
+        self.hashed = by_hash(device) if hashed is None else hashed
         self._generator = torch.Generator(device=device)
 
     def at(self, step: int) -> RowDraws:

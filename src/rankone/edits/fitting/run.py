@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from torch import Tensor
@@ -29,9 +29,9 @@ class Fit:
     diverged: its loss became NaN or infinite, and it stands where it was before.
     """
 
-    run: Run
+    run: Run = field(repr=False)
     edit: LowRankEdit
-    parameters: dict[str, Tensor]
+    parameters: dict[str, Tensor] = field(repr=False)
     steps: int
     loss: float
     sized: Sized | None = None

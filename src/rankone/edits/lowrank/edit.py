@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rankone.edits.verification import Verification
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class LowRankEdit:
     """An immutable low-rank change of some sites; `base` holds the hash of each weight it was made for.
 
@@ -42,8 +42,8 @@ class LowRankEdit:
     description: str
     method: str
     base: Mapping[str, str]
-    provenance: Provenance | None = field(repr=False)
-    _model: weakref.ref[nn.Module] | None = field(repr=False)
+    provenance: Provenance | None
+    _model: weakref.ref[nn.Module] | None
 
     def __init__(
         self,
@@ -68,6 +68,10 @@ class LowRankEdit:
         values["_model"] = None if model is None else weakref.ref(model)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        sites = ", ".join(f"{name} rank {self.rank(name)}" for name in self.sites)
+        return f"LowRankEdit({self.description or self.method or 'an edit'}: {sites})"
 
     @property
     def sites(self) -> tuple[str, ...]:
