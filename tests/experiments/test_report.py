@@ -69,6 +69,15 @@ def test_the_sentence_states_the_counted_numbers(source):
     assert "LoRA rank 1: 128 tokens" in source
 
 
+def test_the_text_after_says_of_which_fit_it_is(tmp_path):
+    directory = factory.results(tmp_path)
+    summary = json.loads((directory / "summary.json").read_text("utf8"))
+    summary["shown"] = {"method": "scalar", "budget": 4, "seed": 3, "alpha": -16.51, "edit": "edit"}
+    (directory / "summary.json").write_text(json.dumps(summary), "utf8")
+    story = write_report(directory).read_text("utf8").split("<nav>")[0]
+    assert "fitted to 4 German tokens, seed 3, α −16.5; saved as edit." in story
+
+
 def test_the_story_comes_first_and_the_rest_is_folded(source):
     """The claim, the text before and after, one figure, the damage bars; nothing else is open."""
     story, folded = source.split("<nav>")

@@ -145,4 +145,6 @@ def apart(of: str | Sequence[str], against: Sequence[str]) -> None:
     """ValueError for a domain that stands on both sides."""
     both = [domain for domain in ((of,) if isinstance(of, str) else of) if domain in against]
     if both:
-        raise ValueError(f"'{both[0]}' is on both sides: a contrast needs two groups apart")
+        raise ValueError(
+            f"'{both[0]}' is on both sides: the target and what it is held against must be apart"
+        )

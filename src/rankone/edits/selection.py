@@ -25,7 +25,9 @@ def contrast(
     """Mean importance over one group of domains minus that over another (the published ranking, there one domain each)."""
     shared = [domain for domain in forget if domain in retain]
     if shared:
-        raise RankOneError(f"'{shared[0]}' is on both sides: a contrast needs two groups apart.")
+        raise RankOneError(
+            f"'{shared[0]}' is on both sides: the target and what it is held against must be apart."
+        )
     return _mean(importances, forget) - _mean(importances, retain)
 
 

@@ -253,11 +253,14 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     if request.model is not None:
         return _real_model(opening, request, request.model)
+    from rankone.core.errors import RankOneError
     from rankone.experiments.demo import run_demo
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.report.results import read_results
     from rankone.experiments.report.shown import printed
 
+    if request.recipe is None and (request.harvest is None) != (request.labels is None):
+        raise RankOneError("--harvest and --labels belong together: give both, or neither.")
     job = job_from_recipe(
         request.recipe,
         request.text,

@@ -32,7 +32,9 @@ def checked_factors(name: str, write: Tensor, read: Tensor) -> Factors:
     if not (write.is_floating_point() and read.is_floating_point()):
         raise RankOneError(f"factors of '{name}' must be real numbers, not {write.dtype} and {read.dtype}.")
     if not (write.isfinite().all() and read.isfinite().all()):
-        raise RankOneError(f"factors of '{name}' hold NaN or infinity. The fit that made them has diverged.")
+        raise RankOneError(
+            f"factors of '{name}' hold NaN or infinity: a scale that float32 cannot hold, or a fit that has diverged."
+        )
     wide = torch.promote_types(torch.promote_types(write.dtype, read.dtype), torch.float32)
     return Factors(write.detach().to(wide, copy=True), read.detach().to(wide, copy=True))
 

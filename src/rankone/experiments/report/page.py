@@ -37,6 +37,7 @@ def write_report(directory: Path | str) -> Path:
         first=first,
         texts=[row for row in texts if row is not first],
         sides=(("before", "before"), ("after", "after")),
+        fit=shown.fit_shown(results),
         figures=drawn,
         curved=any(len(tallies) > 1 for tallies in results.counted.values()),
         damage=shown.damage(results),

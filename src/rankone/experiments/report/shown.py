@@ -38,10 +38,10 @@ def texts(results: Results) -> Table:
     rows = sorted(results.rollouts, key=lambda row: row.domain != results.aim.domain)
     shown = [[domain_name(r.domain), clipped(r.before, 160), clipped(r.after, 160)] for r in rows]
     columns = ["domain", Column("before", key=True), Column("after", key=True)]
-    return Table.of("What it writes", columns, shown, _fit_shown(results))
+    return Table.of("What it writes", columns, shown, fit_shown(results))
 
 
-def _fit_shown(results: Results) -> str:
+def fit_shown(results: Results) -> str:
     """Which fit the texts are of: method, budget, seed, scale, and where it is saved."""
     fit = results.summary.shown
     if fit is None:
