@@ -31,12 +31,16 @@ from rankone.edits.scales import scale_edit
 from rankone.models.loading import load_model
 from rankone.models.sources.names import ASSETS
 from rankone.parts.book import Book
+from rankone.parts.storage import save_parts
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.verbs.table import VERBS
 
 # The beginning of a command → why it is not run at all.
 NOT_RUN = {
     "import wandb:": "W&B's servers; tests/decomposition/importers",
+    "push runs/fr.harvest": "a harvest of French and its labels, sent and searched by name; tests/sharing/test_folders.py",
+    "push runs/fr.labels": "the same",
+    "search French --harvest me/french": "the same",
     "lm-eval edit --model my-model --tasks hellaswag": "its questions come over the network; the next line is run",
 }
 # Verbs that no document prints as a command → where they are run.
@@ -56,6 +60,8 @@ CHANGED = {
     # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's
     "evidence mini-decomposition": [("mini-decomposition", "tiny/decomposition"), ("", "--model tiny/model")],
     "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
+    # the same of mini
+    "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],
     # a name that only its reader knows
     "tune smollm2": [("PART", "PART")],
     # the published tokenizer is on the Hub
@@ -90,7 +96,7 @@ CUT = {
     },
 }
 # torchrun on several GPUs or machines: tests/cli/test_torchrun.py, with two processes
-REVISION = "3f1c2a9" + "0" * 33
+REVISION = "v1"
 
 
 def recipes(folder: Path) -> None:
@@ -129,7 +135,10 @@ def changed_mini(part: str, alpha: float):
 
 def own_things(folder: Path, tokenizer) -> None:
     """What a reader has: models, text, recipes, artefacts, a LoRA, a task of lm-eval, downloads."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes = {
+        **{"hidden_size": 16, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 24},
+        "max_position_embeddings": 128,
+    }
     simple_mlp(vocab_size=len(tokenizer), **sizes).save_pretrained(folder / "MODEL")
     tokenizer.save_pretrained(folder / "MODEL")
     tokenizer.save_pretrained(folder / "tokenizer")
@@ -144,6 +153,8 @@ def own_things(folder: Path, tokenizer) -> None:
     model, edit = changed_mini("neuron/h.3.mlp.down_proj:270", -4.0)
     (folder / "my-lora").mkdir()
     write_adapter(model, edit.factors, folder / "my-lora", "my-model")
+    neurons = Book([], model).gathered(["neuron/h.3.mlp.down_proj:270"])
+    save_parts([neurons], model, folder / "my-parts")
     task(folder / "my-tasks")
     config = {**published.MODEL_CONFIG, "vocab_size": len(tokenizer), "n_ctx": 64, "block_size": 64}
     published.write_run(folder / "downloads" / "s-55ea3f9b", config=config)

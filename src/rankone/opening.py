@@ -171,11 +171,19 @@ class Opening:
     def book(self) -> Book:
         """Every part that can be named: the decomposition's, those of saved parts, and what follows from the weights."""
         from rankone.parts.book import Book
-        from rankone.parts.parts import load_parts
+        from rankone.parts.parts import load_parts, same_parts
 
-        sets = [self.decomposition] if self.decomposition_name is not None else []
         saved = load_parts(self.options.parts, self.model) if self.options.parts is not None else []
-        return Book([*sets, *saved], self.model)
+        if self.decomposition_name is None:
+            return Book(saved, self.model)
+        held = self.decomposition
+        for parts in saved:
+            if not parts.origin and not same_parts(parts, held):
+                raise RankOneError(
+                    f"'{self.options.parts}' holds subcomponents of another decomposition than {self.decomposition_name}. "
+                    "Give the one that they were found in (--decomposition)."
+                )
+        return Book([held, *(parts for parts in saved if parts.origin)], self.model)
 
     @cached_property
     def bare(self) -> Workspace:

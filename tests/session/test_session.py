@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import rankone as ro
 from rankone.core.errors import RankOneError
+from rankone.parts.parts import Parts
+from rankone.parts.storage import save_parts
 
 
 @pytest.mark.slow
@@ -53,3 +56,19 @@ def test_a_fit_of_both_sides_or_of_nothing_is_refused():
 
 def test_a_session_says_what_it_is_of():
     assert repr(ro.open("mini", device="cpu")) == "Session('mini', device='cpu')"
+
+
+def test_saved_subcomponents_are_those_of_the_decomposition_that_is_open(tmp_path):
+    """What `find` saves may hold some of the decomposition's own parts: they are there once, and must be the same."""
+    s = ro.open("mini")
+    name = "h.3.mlp.down_proj:270"
+    own, neuron = (s.book.gathered([one]) for one in (name, f"neuron/{name}"))
+    save_parts([own, neuron], s.model, tmp_path / "found")
+    book = ro.open("mini", parts=tmp_path / "found").book
+    assert torch.equal(book.vectors(name)[0], s.book.vectors(name)[0])
+    site = "h.3.mlp.down_proj"
+    read, write = own.factors(site)
+    other = Parts({site: (-read, write)}, "", own.indices, own.made)
+    save_parts([other], s.model, tmp_path / "other")
+    with pytest.raises(RankOneError, match="another decomposition than mini-decomposition"):
+        _ = ro.open("mini", parts=tmp_path / "other").book

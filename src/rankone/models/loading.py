@@ -106,8 +106,9 @@ def _refuse_quantised(name: str | Path, config: PreTrainedConfig) -> None:
 
 
 def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer saved beside a model; RankOneError where there is none."""
-    source = resolve(path_or_name)
+    """Load the tokenizer saved beside a model, or in a folder of its own; RankOneError where there is none."""
+    alone = Path(path_or_name)
+    source = alone if (alone / "tokenizer_config.json").is_file() else resolve(path_or_name)
     _verify_manifest(source)
     with _foreign("tokenizer", path_or_name, source):
         return AutoTokenizer.from_pretrained(
