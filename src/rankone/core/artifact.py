@@ -163,15 +163,22 @@ def new_artifact(
             replaced = open_artifact(path, kind).manifest
         else:
             refuse_existing(path)
-        staging = staging_folder(path)
-        try:
+        with _staged(path, replaced) as staging:
             yield staging
             _write_manifest(staging, kind, provenance or {})
-            staging.chmod(0o755)
-            require_claim(path)
-            _swap_in(staging, path, replaced)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _staged(path: Path, replaced: Manifest | None = None) -> Generator[Path]:
+    """A folder that becomes the claimed `path`, in place of `replaced`, when the block ends well; else it goes."""
+    staging = staging_folder(path)
+    try:
+        yield staging
+        staging.chmod(0o755)
+        require_claim(path)
+        _swap_in(staging, path, replaced)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_manifest(directory: Path, kind: str, provenance: Provenance) -> None:
@@ -230,16 +237,9 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
 def copy_artifact(artifact: Artifact, path: Path | str) -> Path:
     """The artefact once more at `path`, its manifest too; RankOneError for one that was altered since it was opened."""
     check_files(artifact.path, artifact.manifest)
-    with claimed(path) as out:
-        staging = staging_folder(out)
-        try:
-            for name in artifact.manifest.files:
-                (staging / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(artifact.path / name, staging / name)
-            (staging / MANIFEST).write_bytes(artifact.manifest_bytes())
-            staging.chmod(0o755)
-            require_claim(out)
-            _move_in(staging, out)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    with claimed(path) as out, _staged(out) as staging:
+        for name in artifact.manifest.files:
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.path / name, staging / name)
+        (staging / MANIFEST).write_bytes(artifact.manifest_bytes())
     return out

@@ -56,22 +56,22 @@ def push(request: PushRequest) -> PushReply:
     )
 
 
+def push_saved(artefact: Path, repo: str, public: bool, message: str | None, folder: str | None) -> PushReply:
+    """Send what lies at `artefact`."""
+    return push(
+        PushRequest(
+            artefact=artefact, repo=repo, public=public, message=message, folder=folder, dry_run=False
+        )
+    )
+
+
 def push_made(
     write: Callable[[Path], object], repo: str, public: bool, message: str | None, folder: str | None
 ) -> PushReply:
     """Send what `write` makes at a path it is given."""
     with scratch("push") as place:
         write(place / "artefact")
-        return push(
-            PushRequest(
-                artefact=place / "artefact",
-                repo=repo,
-                public=public,
-                message=message,
-                folder=folder,
-                dry_run=False,
-            )
-        )
+        return push_saved(place / "artefact", repo, public, message, folder)
 
 
 def _repository(name: str) -> Remote:

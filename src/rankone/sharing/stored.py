@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import Artifact, copy_artifact
-from rankone.sharing.requests import PushReply, PushRequest
+from rankone.sharing.requests import PushReply
 
 
 class Stored:
@@ -25,14 +25,6 @@ class Stored:
 
         folder: of a repository that holds several artefacts.
         """
-        from rankone.sharing.pushing import push
+        from rankone.sharing.pushing import push_saved
 
-        asked = PushRequest(
-            artefact=self.artifact.path,
-            repo=repo,
-            public=public,
-            message=message,
-            folder=folder,
-            dry_run=False,
-        )
-        return push(asked)
+        return push_saved(self.artifact.path, repo, public, message, folder)
