@@ -171,14 +171,14 @@ class Opening:
     def book(self) -> Book:
         """Every part that can be named: the decomposition's, those of saved parts, and what follows from the weights."""
         from rankone.parts.book import Book
-        from rankone.parts.parts import load_parts, same_parts
+        from rankone.parts.parts import holds_all, load_parts
 
         saved = load_parts(self.options.parts, self.model) if self.options.parts is not None else []
         if self.decomposition_name is None:
             return Book(saved, self.model)
         held = self.decomposition
         for parts in saved:
-            if not parts.origin and not same_parts(parts, held):
+            if not parts.origin and not holds_all(held, parts):
                 raise RankOneError(
                     f"'{self.options.parts}' holds subcomponents of another decomposition than {self.decomposition_name}. "
                     "Give the one that they were found in (--decomposition)."

@@ -189,9 +189,9 @@ def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
         return [Parts(*one).frozen() for one in read_parts(path, target)]
 
 
-def same_parts(some: Parts, of: Parts) -> bool:
-    """Whether `of` holds every part of `some` under its name, with the same vectors as storage rounds them."""
-    if not set(some.names()) <= set(of.names()):
+def holds_all(whole: Parts, some: Parts) -> bool:
+    """Whether `whole` holds every part of `some` under its name, with the same vectors as storage rounds them."""
+    if not set(some.names()) <= set(whole.names()):
         return False
-    pairs = (zip(some.vectors(name), of.vectors(name), strict=True) for name in some.names())
+    pairs = (zip(some.vectors(name), whole.vectors(name), strict=True) for name in some.names())
     return all(torch.allclose(a.float(), b.float(), rtol=1e-2, atol=1e-6) for pair in pairs for a, b in pair)
