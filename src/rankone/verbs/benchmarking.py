@@ -70,7 +70,8 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
     from rankone.experiments.bench.rollouts import rollouts
     from rankone.experiments.bench.run import run_bench
     from rankone.experiments.bench.shown import successes_table, verdict_table
-    from rankone.experiments.bench.tables import bench_rows, fit_rows, gathered
+    from rankone.experiments.bench.summary import gathered
+    from rankone.experiments.bench.tables import bench_rows, fit_rows
 
     config = _recipe(request)
     record, outcomes, workspace = run_bench(config, request.out, opening.options)

@@ -17,7 +17,8 @@ from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts
 from rankone.experiments.bench.run import read_record, run_bench
-from rankone.experiments.bench.tables import BENCH, FITS, SUMMARY
+from rankone.experiments.bench.summary import SUMMARY
+from rankone.experiments.bench.tables import BENCH, FITS
 from rankone.experiments.tables import read_table
 
 
@@ -272,7 +273,7 @@ def test_presets_change_a_recipe(values, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "forget"), [("german", "de"), ("french", "fr"), ("italian", "it"), ("code", "code")]
+    ("name", "forget"), [("german", "de"), ("french", "fr"), ("italian", "it"), ("spanish", "es"), ("code", "code")]
 )
 def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
     path = Path("recipes") / f"{name}.yaml"

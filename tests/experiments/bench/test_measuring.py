@@ -56,6 +56,10 @@ def test_each_of_many_equals_its_own_measurement(space, text, kind, at_once, mon
             assert result.ce == pytest.approx(expected[domain].edited, rel=1e-5)
             assert result.rise == pytest.approx(expected[domain].rise, abs=1e-5)
             assert result.error == pytest.approx(expected[domain].error, rel=1e-3)
+            tokens, before, rises = map(sum, zip(*result.passages, strict=True))
+            assert tokens == text[domain].tokens
+            assert before / tokens == pytest.approx(result.ce_base, rel=1e-9)
+            assert rises / tokens == pytest.approx(result.rise, rel=1e-6)
 
 
 def test_bits_per_byte_and_the_largest_rises(space, text):

@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.figures import PANELS, panel_rows
 from rankone.experiments.bench.ledger import DomainResult
-from rankone.experiments.bench.tables import chosen_weights, gathered, interval, score, summary_rows
+from rankone.experiments.bench.summary import chosen_weights, gathered, interval, summary_rows
+from rankone.experiments.bench.tables import score
 from rankone.experiments.bench.verdicts import Cells, judge
 from rankone.experiments.measure import Rollout
 
@@ -19,8 +21,22 @@ BASE = {"de": 4.0, "en": 3.6, "fr": 3.3, "it": 3.5, "code": 2.0}
 ROLES = {"de": "forget", "en": "retain"}
 
 
-def rows(method, budget, seeds=9, good=9, off=0.01, weight=1.0, score=1.0, alpha=None, retain_set="english"):
-    """`good` of the seeds reach chance; every other domain rises by `off`, a little more with the seed."""
+def rows(
+    method,
+    budget,
+    seeds=9,
+    good=9,
+    off=0.01,
+    weight=1.0,
+    score=1.0,
+    alpha=None,
+    retain_set="english",
+    uneven=0.0,
+):
+    """`good` of the seeds reach chance; every other domain rises by `off`, a little more with the seed.
+
+    uneven: how far the rise of one passage lies above, and of the other below, the mean.
+    """
     made = []
     for seed in range(seeds):
         for domain, base in BASE.items():
@@ -54,6 +70,9 @@ def rows(method, budget, seeds=9, good=9, off=0.01, weight=1.0, score=1.0, alpha
                     "error": 0.02,
                     "rise_p99": 0.5,
                     "bits_per_byte": 1.0,
+                    "passage_tokens": [50, 50],
+                    "passage_base": [50 * base, 50 * base],
+                    "passage_rise": [50 * (ce - base + uneven), 50 * (ce - base - uneven)],
                 }
             )
     return made
@@ -128,7 +147,7 @@ def test_the_weight_is_chosen_on_validation_text_alone():
 
 def test_the_score_by_hand():
     def result(base, ce):
-        return DomainResult(ce_base=base, ce=ce, error=None, rise_p99=0.0, bits=0.0)
+        return DomainResult(ce_base=base, ce=ce, error=None, rise_p99=0.0, bits=0.0, passages=())
 
     found = score({"de": result(4.0, 9.9), "en": result(3.6, 3.8)}, AIM)
     assert found == pytest.approx(CHANCE - 4.0 - 0.2 - 10 * 0.1)
@@ -147,8 +166,42 @@ def test_the_summary_by_hand():
     (row,) = found
     assert (row["seeds"], row["successes"]) == (9, 8)
     assert row["rise"] == pytest.approx(0.01 * 1.04)
-    assert row["passage_error"] == pytest.approx(0.02)
     assert row["success_low"] < 8 / 9 < row["success_high"]
+    # No passage differs from another: the interval is that over seeds.
+    assert (row["passages_low"], row["passages_high"]) == pytest.approx((row["rise"], row["rise"]))
+    assert (row["low"], row["high"]) == pytest.approx((row["seeds_low"], row["seeds_high"]))
+
+
+def test_intervals_over_passages_by_hand():
+    """Of two passages both are drawn half of the time, one of them twice a quarter each: the interval spans both."""
+    found = [r for r in summary_rows(rows("scalar", 4, uneven=0.3), AIM) if r["domain"] == "fr"]
+    (row,) = found
+    rise, seeds = 0.01 * 1.04, row["seeds_high"] - 0.01 * 1.04
+    assert (row["passages_low"], row["passages_high"]) == pytest.approx((rise - 0.3, rise + 0.3))
+    assert row["high"] == pytest.approx(rise + math.hypot(0.3, seeds))
+
+
+def test_a_share_that_hangs_on_few_passages_has_a_wide_interval():
+    """German on one passage is .3 below the bar, on the other above: a quarter of the draws say that no seed succeeds."""
+    (even,) = gathered(rows("scalar", 4), "fitted")
+    (uneven,) = gathered(rows("scalar", 4, uneven=0.3), "fitted")
+    assert even.share(AIM)[0] == pytest.approx(0.70, abs=0.01)
+    assert uneven.share(AIM)[0] == 0.0
+    assert uneven.successes(AIM) == 9
+
+
+def test_no_order_is_said_where_the_text_does_not_decide():
+    decided = verdicts(rows("scalar", 4, off=0.02))
+    claim = "One scalar leaves the other languages and code nearly untouched."
+    assert decided[claim].verdict == "holds"
+    assert verdicts(rows("scalar", 4, off=0.02, uneven=0.3))[claim].verdict == "open"
+
+
+def test_runs_of_other_passages_are_not_put_together():
+    table = rows("scalar", 4)
+    table[-1]["passage_tokens"] = [50, 49]
+    with pytest.raises(RankOneError, match="runs of 'scalar' were measured on other passages of code"):
+        gathered(table, "fitted")
 
 
 def test_figures_draw_every_weight_of_a_trade_off_and_the_chosen_one_of_damage():

@@ -13,7 +13,7 @@ from rankone.core.config import Config
 from rankone.experiments.bench.config import BenchConfig
 
 # Raised when a change of the code makes results other than they were.
-VERSION = 1
+VERSION = 2
 Purpose = Literal["tuning", "grid"]
 # Tuning seeds lie apart from those of the grid.
 FIRST_TUNING_SEED = 1000

@@ -8,7 +8,8 @@ from typing import NamedTuple, cast
 from matplotlib.figure import Figure
 
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.tables import BenchRow, chosen_weights
+from rankone.experiments.bench.summary import chosen_weights
+from rankone.experiments.bench.tables import BenchRow
 from rankone.experiments.figures import off_target, trade_off
 from rankone.experiments.tables import RUNS, RunRow
 

@@ -15,7 +15,8 @@ class DomainResult(Record):
     """One domain of one run, on test (or, in tuning, validation) text, nats per token.
 
     error: standard error of the rise over passages. rise_p99: 99th percentile of the rise of single tokens.
-    bits: bits per byte of the edited model.
+    bits: bits per byte of the edited model. passages: of each its scored tokens, the unchanged model's nats in sum, and how
+    far those rose.
     """
 
     ce_base: float
@@ -23,6 +24,7 @@ class DomainResult(Record):
     error: float | None
     rise_p99: float
     bits: float
+    passages: tuple[tuple[int, float, float], ...]
 
     @property
     def rise(self) -> float:

@@ -109,4 +109,12 @@ def _result(base: Base, each: Float[Tensor, "rows t"]) -> DomainResult:
         error=change.error,
         rise_p99=float(torch.quantile(rises, QUANTILE)),
         bits=change.edited / math.log(2) / base.bytes_per_token,
+        passages=tuple(
+            zip(
+                edited.tokens.tolist(),
+                base.passages.sums.tolist(),
+                (edited.sums - base.passages.sums).tolist(),
+                strict=True,
+            )
+        ),
     )

@@ -19,16 +19,14 @@ from rankone.experiments.bench.shown import (
     successes_table,
     verdict_table,
 )
+from rankone.experiments.bench.summary import SUMMARY, gathered, summary_rows
 from rankone.experiments.bench.tables import (
     BENCH,
     FITS,
-    SUMMARY,
     BenchRow,
     FitRow,
     bench_rows,
     fit_rows,
-    gathered,
-    summary_rows,
 )
 from rankone.experiments.bench.verdicts import Cells, Verdict, judge
 from rankone.experiments.figures import trade_off

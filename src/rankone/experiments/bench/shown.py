@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.run import BenchRecord
-from rankone.experiments.bench.tables import Cellwise, FitRow, interval
+from rankone.experiments.bench.summary import Cellwise
+from rankone.experiments.bench.tables import FitRow
 from rankone.experiments.bench.verdicts import Verdict
 from rankone.experiments.names import domain_names, method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
-from rankone.metrics.wilson import wilson_interval
 from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.text.domains import domain_name
@@ -19,7 +19,7 @@ from rankone.text.domains import domain_name
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """The published claims and what became of each."""
     rows = [[v.claim, v.verdict, v.figures] for v in verdicts]
-    caption = "Decided only where 95% intervals part: of shares of seeds (Wilson), of rises over seeds (Student's t)."
+    caption = "Decided only where 95% intervals part; they are over seeds and over passages of the test text."
     return Table.of("What the published experiment claims", ["claim", "here", "figures"], rows, caption)
 
 
@@ -38,7 +38,7 @@ def successes_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
         f"Seeds that succeed, by {domain_name(aim.domain)} tokens",
         ["method", *(f"{budget:,}" for budget in budgets)],
         rows,
-        f"Success: {rule}. In brackets the 95% interval of the share. λ chosen on validation text.",
+        f"Success: {rule}. In brackets the 95% interval of the share over seeds and passages. λ chosen on validation text.",
     )
 
 
@@ -46,7 +46,7 @@ def _count(cell: Cellwise | None, aim: Aim) -> str | None:
     if cell is None:
         return None
     good, count = cell.successes(aim), len(cell.seeds)
-    low, high = wilson_interval(good / count, count)
+    low, high = cell.share(aim)
     return f"{good}/{count} ({low:.2f}–{high:.2f})" + (f", {cell.failed} failed" if cell.failed else "")
 
 
@@ -61,7 +61,7 @@ def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
         shown = [_rise(cell, domain) for domain in domains]
         rows.append([method_name(cell.method), cell.budget, f"{cell.retain_weight:g}", scale, *shown])
     columns = ["method", Column("tokens", ","), "λ", "α", *(f"{domain_name(d)}" for d in domains)]
-    caption = "Rise of cross-entropy on test text, nats per token: mean over seeds ± half its 95% interval."
+    caption = "Rise of cross-entropy on test text, nats per token: mean over seeds, 95% interval over seeds and passages."
     return Table.of("What each changes", columns, rows, caption)
 
 
@@ -69,8 +69,8 @@ def _rise(cell: Cellwise, domain: str) -> str | None:
     values = cell.values(domain, "rise")
     if not values:
         return None
-    mean, (_, high) = sum(values) / len(values), interval(values)
-    said = f"{mean:+.3f}" + ("" if high is None else f" ± {high - mean:.3f}")
+    mean, (low, high) = sum(values) / len(values), cell.interval(domain)
+    said = f"{mean:+.3f}" + ("" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})")
     return said.replace("-", "−")
 
 

@@ -11,11 +11,10 @@ from typing import Literal
 from rankone.answers.language import language_of
 from rankone.core.config import Record
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.tables import Cellwise, interval
+from rankone.experiments.bench.summary import Cellwise, Span, interval
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import DAMAGE_BAR, needed_successes
-from rankone.metrics.wilson import wilson_interval
 from rankone.text.domains import domain_name
 
 Word = Literal["holds", "does not hold", "open", "not asked"]
@@ -56,15 +55,13 @@ class Cells:
         budget = self.smallest(method)
         best = max(self.budgets(method), key=lambda b: (self.at[method, b].successes(self.aim), -b))
         cell = self.at[method, budget or best]
-        count = f"{cell.successes(self.aim)}/{len(cell.seeds)}"
-        low, high = wilson_interval(cell.successes(self.aim) / len(cell.seeds), len(cell.seeds))
+        count, (low, high) = f"{cell.successes(self.aim)}/{len(cell.seeds)}", cell.share(self.aim)
         where = f"from {budget:,} tokens" if budget else f"nowhere; most at {best:,}"
         return f"{method_name(method)} {where} ({count}, {low:.2f} to {high:.2f})"
 
     def share(self, method: str, budget: int) -> tuple[float, float]:
-        """Wilson interval of the share of seeds that succeed."""
-        cell = self.at[method, budget]
-        return wilson_interval(cell.successes(self.aim) / len(cell.seeds), len(cell.seeds))
+        """Interval of the share of seeds that succeed, over seeds and text."""
+        return self.at[method, budget].share(self.aim)
 
 
 def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdict]:
@@ -129,11 +126,10 @@ def _others(cells: Cells) -> tuple[str, ...]:
     return tuple(d for d in seed_rows if d != cells.aim.domain and d not in cells.aim.retain)
 
 
-def _rise(
-    cells: Cells, method: str, budget: int, domain: str
-) -> tuple[float, tuple[float | None, float | None]]:
-    values = cells.at[method, budget].values(domain, "rise")
-    return sum(values) / len(values), interval(values)
+def _rise(cells: Cells, method: str, budget: int, domain: str) -> tuple[float, Span]:
+    cell = cells.at[method, budget]
+    values = cell.values(domain, "rise")
+    return sum(values) / len(values), cell.interval(domain)
 
 
 def _wrecks(cells: Cells) -> tuple[Word, str]:
