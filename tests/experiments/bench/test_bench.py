@@ -273,7 +273,8 @@ def test_presets_change_a_recipe(values, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "forget"), [("german", "de"), ("french", "fr"), ("italian", "it"), ("spanish", "es"), ("code", "code")]
+    ("name", "forget"),
+    [("german", "de"), ("french", "fr"), ("italian", "it"), ("spanish", "es"), ("code", "code")],
 )
 def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
     path = Path("recipes") / f"{name}.yaml"
