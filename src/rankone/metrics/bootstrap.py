@@ -38,9 +38,7 @@ def resampled(
 
 def percentile_interval(values: Float[Tensor, " draws"], level: float = LEVEL) -> tuple[float, float]:
     """The middle `level` of the draws."""
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)
-    low, high = torch.quantile(values, tails).tolist()
-    return low, high
+    return float(values.quantile((1 - level) / 2)), float(values.quantile((1 + level) / 2))
 
 
 def joined(mean: float, *intervals: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
