@@ -149,6 +149,7 @@ class Job:
             steepest=lambda: self._steepest,
             component=lambda: self._component,
             best_of=lambda parts: self._measured(parts, parts.names())[0].name,
+            texts=lambda: self._texts,
         )
 
     @cached_property
@@ -178,12 +179,16 @@ class Job:
     def _moments(self, sites: Sequence[Site]) -> tuple[Moments, Moments]:
         """Moments of some sites on training text to forget, and the mean of those on the other trained domains."""
 
-        def collected(domain: str) -> Moments:
-            text = self.workspace.blocks(domain, "train", self.config.selection_tokens)
-            return collect_moments(self.workspace.model, sites, text.ids, text.present)
+        model = self.workspace.model
+        wanted, *others = (collect_moments(model, sites, t.ids, t.present) for t in self._texts.values())
+        return wanted, combined(others, [1.0] * len(others))
 
-        others = [collected(d) for d in self.config.trained if d != self.config.forget]
-        return collected(self.config.forget), combined(others, [1.0] * len(others))
+    @cached_property
+    def _texts(self) -> dict[str, Blocks]:
+        """Training text of every trained domain, as much as is harvested, that to forget first."""
+        forget = self.config.forget
+        domains = [forget, *(d for d in self.config.trained if d != forget)]
+        return self.workspace.text(domains, "train", self.config.selection_tokens)
 
     @cached_property
     def sharpened(self) -> Parts:

@@ -13,12 +13,13 @@ from rankone.edits.fitting.passes.forward import LowRankChange
 from rankone.edits.methods.best_coordinate import answering
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
-from rankone.edits.methods.pruned import selective
 from rankone.edits.methods.registry import kind_named, kinds, method_names
+from rankone.edits.methods.rivals.pruned import selective
 from rankone.edits.scales import scale_edit
 from rankone.models.anatomy import leaf_of
 from rankone.models.sites import site_named, weight_of
 from rankone.parts.moments import collect_moments
+from rankone.text.blocks import Blocks
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +47,25 @@ def target():
         steepest=lambda: parts.names()[7:30],
         component=lambda: [chosen[0], parts.names()[8], parts.names()[2]],
         best_of=lambda candidates: candidates.names()[-1],
+        texts=lambda: {
+            domain: Blocks(ids, torch.ones_like(ids, dtype=torch.bool))
+            for domain, ids in (("de", probe(2, 9)), ("en", probe(3, 8, seed=1)))
+        },
     )
 
 
 ORDER = (
     *("scalar", "sharpened", "neuron", "top16", "lora_r1", "lora_r1_local", "lora_r4", "lora_r16"),
     *("read", "spanned", "write", "write_read", "ia3", "full", "full_local"),
-    *("ascent", "grad_diff", "npo", "simnpo", "task_vector", "means_ablated", "pruned"),
-    *("scalar_inverted", "scalar_positive", "scalar_zero"),
+    *("ascent", "grad_diff", "npo", "rmu", "simnpo", "task_vector", "lape", "means_ablated", "pruned"),
+    *("scalar_inverted", "scalar_positive", "scalar_zero", "steering", "steering_conditional"),
     *("component", "l1", "labelled16", "specific16", "steepest16", "top4", "top64"),
     *("best_channel", "best_neuron", "contrast", "discriminant", "random", "random_part", "singular"),
 )
+# Changes of weights; steering adds to activations (rivals/test_steering.py).
+WEIGHTS = [name for name in ORDER if kinds()[name].weights]
 # Linear in what is trained; of `write_read` one side is scaled, and no scale of `scalar_positive` falls below 0.
-LINEAR = [name for name in ORDER if name not in ("write_read", "scalar_positive")]
+LINEAR = [name for name in WEIGHTS if name not in ("write_read", "scalar_positive")]
 TRAINED = [name for name in ORDER if kinds()[name].trained]
 
 
@@ -99,13 +106,13 @@ def test_a_size_scales_the_change(name, target):
 
 
 def test_only_one_scale_is_a_direction_without_a_fit(target):
-    fixed = {name for name in TRAINED if kinds()[name].starts(target)[0].fixed}
+    fixed = {name for name in WEIGHTS if kinds()[name].trained and kinds()[name].starts(target)[0].fixed}
     one = {name for name in TRAINED if kinds()[name].one_scale}
     assert fixed == one
     assert {"scalar", "neuron", "random", "discriminant"} <= one
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_the_edit_changes_the_model_as_the_stack_does(name, target):
     """Two runs in one forward equal two models whose weights hold the edits."""
     method = kinds()[name].starts(target)[0]
@@ -263,6 +270,9 @@ def test_a_method_that_reads_text_says_so_where_there_is_none(target):
     bare = Target(target.model, target.parts, target.single)
     for name in ("contrast", "pruned", "means_ablated"):
         with pytest.raises(RankOneError, match="needs text to read: run it as a job"):
+            kind_named(name).starts(bare)
+    for name in ("lape", "steering"):
+        with pytest.raises(RankOneError, match=f"'{name}' needs text to read"):
             kind_named(name).starts(bare)
     for name in ("top4", "labelled16", "steepest16"):
         with pytest.raises(RankOneError, match=f"'{name}' needs parts that are ranked"):

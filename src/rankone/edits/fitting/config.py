@@ -11,7 +11,7 @@ from rankone.core.config import Config
 Target = Literal["expected", "sampled"]
 
 
-Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn"]
+Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn", "rmu"]
 
 
 class FitConfig(Config):

@@ -2,7 +2,7 @@
 
 Objective of a run (the published experiment, whose cap and weighting are not stated in full), λ its weight:
     L = max(0, margin · ln V − CE_forget) + λ · KL(base ‖ edited) on retain text.
-Other forget terms: objective.py.
+Other forget terms: objective.py; a loss of activations instead: misdirection.py.
 CE_forget is `sampled` (of the tokens that follow) or `expected` (of the base model's own next-token distribution at the
 forget tokens): the expectation of the same quantity without the luck of which token came next, which at a budget of
 four tokens decides over the sign of the fit. The cap acts on the mean CE of a run (`mean`) or on each term (`token`).
@@ -25,6 +25,7 @@ from rankone.edits.adapters import Method, Priced
 from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget import ForgetText, refuse_empty
+from rankone.edits.fitting.misdirection import Misdirection
 from rankone.edits.fitting.objective import removal_loss
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, Run
@@ -61,7 +62,8 @@ def fit_many(
         for name, p in method.start(len(runs), [run.seed for run in runs]).items()
     }
     adam = StackedAdam(parameters, [run.learning_rate for run in runs], config.patience, keep_diverged)
-    loss, fits = _Loss(model, method, runs, retain, config), dict[int, Fit]()
+    losses_of = Misdirection if config.objective == "rmu" else _Loss
+    loss, fits = losses_of(model, method, runs, retain, config), dict[int, Fit]()
     for step in range(config.steps):
         with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
             losses = loss.at(step, adam)
@@ -182,7 +184,7 @@ def _results(method: Method, runs: Sequence[Run], adam: StackedAdam, places: Seq
     return {
         int(adam.runs[i]): Fit(
             runs[int(adam.runs[i])],
-            method.edit(final, i),
+            method,
             {k: v[i] for k, v in final.items()},
             int(adam.steps[i]),
             float(adam.smoothed[i]),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypedDict
 
 from torch import Tensor
 
+from rankone.edits.adapters import Method
 from rankone.edits.fitting.size import Sized
 from rankone.edits.lowrank import LowRankEdit
 from rankone.text.blocks import Blocks
@@ -30,12 +32,17 @@ class Fit:
     """
 
     run: Run = field(repr=False)
-    edit: LowRankEdit
+    method: Method = field(repr=False)
     parameters: dict[str, Tensor] = field(repr=False)
     steps: int
     loss: float
     sized: Sized | None = None
     diverged: bool = False
+
+    @cached_property
+    def edit(self) -> LowRankEdit:
+        """What was fitted; RankOneError of a method that changes no weights."""
+        return self.method.edit({name: value.unsqueeze(0) for name, value in self.parameters.items()}, 0)
 
 
 class Described(TypedDict):

@@ -24,6 +24,7 @@ from scipy.stats import t as student
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rankone.edits.adapters import Change, Method
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text
@@ -105,6 +106,29 @@ class _Multiples:
         return self.factors[site].write.T.unsqueeze(0)
 
 
+@dataclass(frozen=True)
+class Resizable:
+    """A fitted change that is no edit of weights: its method says what it is at a size."""
+
+    method: Method
+    parameters: Mapping[str, Tensor]
+
+    @property
+    def sites(self) -> list[str]:
+        """The sites whose outputs it changes."""
+        return self.method.sites()
+
+
+def _multiples(
+    edit: LowRankEdit | Resizable, sizes: Sequence[float], device: torch.device
+) -> tuple[Change, dict[str, Tensor]]:
+    """A change at several sizes at once, one run each, with its parameters."""
+    if isinstance(edit, LowRankEdit):
+        return _Multiples(edit, device), {"size": torch.tensor(sizes, device=device)}
+    each = [edit.method.resized(edit.parameters, size) for size in sizes]
+    return edit.method, {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
 class Held:
     """Retained text by domain, as the forward for edits of some sites keeps it: made once for many edits of them."""
 
@@ -117,7 +141,10 @@ class Held:
 
 
 def damages(
-    model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float], retain: Mapping[str, Blocks] | Held
+    model: PreTrainedModel,
+    edit: LowRankEdit | Resizable,
+    sizes: Sequence[float],
+    retain: Mapping[str, Blocks] | Held,
 ) -> Float[Tensor, "domains sizes"]:
     """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64)."""
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
@@ -134,7 +161,7 @@ def damages(
 
 def removals(
     model: PreTrainedModel,
-    edit: LowRankEdit,
+    edit: LowRankEdit | Resizable,
     sizes: Sequence[float],
     forget: Blocks,
     forward: Forward | None = None,
@@ -159,11 +186,15 @@ def _removal(values: Float[Tensor, " tokens"]) -> Removal:
 
 
 def _stacked(
-    forward: Forward, text: Text, model: PreTrainedModel, edit: LowRankEdit, sizes: Sequence[float]
+    forward: Forward,
+    text: Text,
+    model: PreTrainedModel,
+    edit: LowRankEdit | Resizable,
+    sizes: Sequence[float],
 ) -> Iterator[tuple[Float[Tensor, "sizes rows t"], Int[Tensor, " rows"]]]:
     """(cross-entropy against the base at every position, indices of the rows) of some rows at a time, all sizes at once."""
     device = text.ids.device
-    method, parameters = _Multiples(edit, device), {"size": torch.tensor(sizes, device=device)}
+    method, parameters = _multiples(edit, sizes, device)
     positions = POSITIONS_AT_ONCE
     if isinstance(forward, WholeForward):
         positions = LOGITS_AT_ONCE // vocabulary_size(model)
@@ -174,7 +205,7 @@ def _stacked(
 
 
 def find_limit(
-    model: PreTrainedModel, edit: LowRankEdit, retain: Mapping[str, Blocks] | Held, aim: Aim
+    model: PreTrainedModel, edit: LowRankEdit | Resizable, retain: Mapping[str, Blocks] | Held, aim: Aim
 ) -> Limit:
     """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
 
@@ -246,7 +277,7 @@ def _around_crossing(low: _Point, high: _Point, bar: float) -> list[float]:
 
 def size_edit(
     model: PreTrainedModel,
-    edit: LowRankEdit,
+    edit: LowRankEdit | Resizable,
     forget: Blocks,
     retain: Mapping[str, Blocks] | Held,
     aim: Aim,
@@ -274,7 +305,7 @@ def size_edit(
 
 def _at(
     model: PreTrainedModel,
-    edit: LowRankEdit,
+    edit: LowRankEdit | Resizable,
     size: float,
     forget: Blocks,
     held: Held,

@@ -62,7 +62,7 @@ def _directions(
             k: p.detach().to(model.device) for k, p in method.start(len(runs), [r.seed for r in runs]).items()
         }
         return [
-            (i, Fit(run, method.edit(start, i), {k: v[i] for k, v in start.items()}, 0, float("nan")))
+            (i, Fit(run, method, {k: v[i] for k, v in start.items()}, 0, float("nan")))
             for i, run in enumerate(runs)
         ]
     return [
@@ -79,9 +79,7 @@ def _brought_to_size(
 ) -> Fit:
     capped = aim.model_copy(update={"cap": fit.run.margin})
     sized = size_edit(model, fit.edit, fit.run.forget, held, capped, limit)
-    parameters = method.resized(fit.parameters, sized.size)
-    edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
-    return replace(fit, edit=edit, parameters=parameters, sized=sized)
+    return replace(fit, parameters=method.resized(fit.parameters, sized.size), sized=sized)
 
 
 def _merit(fit: Fit, aim: Aim) -> tuple[float, float]:

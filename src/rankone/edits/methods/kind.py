@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel
@@ -15,6 +15,7 @@ from rankone.models.sites import Site, find_sites
 from rankone.parts.book import Named
 from rankone.parts.moments import Moments
 from rankone.parts.parts import Parts
+from rankone.text.blocks import Blocks
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Target:
     among them. best_of: of some parts the one that removes most at the size that retained text allows it, measured as the
     single part was among its candidates. sharpened: gives the single part with its read direction refitted, where there is
     text to refit it on. moments: gives those of some sites on the text to forget, and the mean of those on the other
-    trained domains, likewise.
+    trained domains, likewise. texts: training text of every trained domain, that to forget first.
     """
 
     model: PreTrainedModel
@@ -40,6 +41,7 @@ class Target:
     steepest: Callable[[], Sequence[str]] = tuple
     component: Callable[[], Sequence[str]] = tuple
     best_of: Callable[[Parts], str] | None = None
+    texts: Callable[[], Mapping[str, Blocks]] | None = None
 
     def outputs(self, attention: bool | None = None) -> list[Site]:
         """The sites that write to the residual stream: of attention alone, of MLPs alone, or (None) both."""
@@ -51,6 +53,18 @@ class Target:
         if self.moments is None:
             raise RankOneError(f"the method '{method}' needs text to read: run it as a job.")
         return self.moments(sites)
+
+    def require_texts(self, method: str) -> Mapping[str, Blocks]:
+        """Training text by domain, that to forget first; RankOneError, naming the method, where there is none."""
+        if self.texts is None:
+            raise RankOneError(f"the method '{method}' needs text to read: run it as a job.")
+        return self.texts()
+
+    @property
+    def middle(self) -> Site:
+        """Where an MLP in the middle of the model writes to the residual stream."""
+        sites = self.outputs(attention=False)
+        return sites[len(sites) // 2]
 
     @property
     def site(self) -> str:
@@ -67,7 +81,8 @@ class Kind:
     start, two for each method (size and sign of the best of them decide). learning_rates, retain_weights: what
     `select-rates` tries; the first rate is the default. one_scale: whether a single α says all of the edit. objective:
     what is fitted (fitting/objective.py). trained: False where the first start is the edit itself. negated: the fitted
-    change is taken away instead of added.
+    change is taken away instead of added. weights: False of what changes activations as the model runs, which no edit of
+    weights says: it is measured and cannot be saved.
     """
 
     name: str
@@ -81,3 +96,4 @@ class Kind:
     objective: Objective = "uniform"
     trained: bool = True
     negated: bool = False
+    weights: bool = True

@@ -1,4 +1,4 @@
-"""All fitting methods, found from one place: every file of this folder that lists KINDS.
+"""All fitting methods, found from one place: every file of this folder, or of a folder in it, that lists KINDS.
 
 Their names are read from the files' text, so that a recipe with a typo is refused before PyTorch is imported.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import ModuleInfo, iter_modules
 from typing import TYPE_CHECKING
 
 import rankone.edits.methods as folder
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def kinds() -> dict[str, Kind]:
     """Methods by name, in their order."""
     listed: list[Kind] = []
-    for name, _ in _modules():
-        listed += getattr(import_module(f"{folder.__name__}.{name}"), "KINDS", ())
+    for name, _ in _files():
+        listed += getattr(import_module(name), "KINDS", ())
     ordered = sorted(listed, key=lambda kind: (kind.order, kind.name))
     if len({kind.name for kind in ordered}) < len(ordered):
         raise RankOneError(f"two methods have one name: {', '.join(kind.name for kind in ordered)}.")
@@ -37,8 +37,8 @@ def method_names() -> tuple[str, ...]:
     """The names of all methods, file by file, without importing them: the first word of each entry of their KINDS."""
     return tuple(
         entry.args[0].value
-        for name, place in _modules()
-        for entry in _entries(Path(place) / f"{name}.py")
+        for _, file in _files()
+        for entry in _entries(file)
         if isinstance(entry.args[0], ast.Constant) and isinstance(entry.args[0].value, str)
     )
 
@@ -58,11 +58,19 @@ def unknown(name: str) -> str:
     return f"unknown method '{name}'.{nearest(name, list(names))} There are {', '.join(names)}"
 
 
-def _modules() -> Iterator[tuple[str, str]]:
-    """Name and folder of every file beside this one."""
-    for place in folder.__path__:
-        names = (module.name for module in iter_modules([place]))
-        yield from ((name, place) for name in names if name != __name__.rpartition(".")[2])
+def _files() -> Iterator[tuple[str, Path]]:
+    """Dotted name and path of every file beside this one and one folder below."""
+    places = [(folder.__name__, Path(place)) for place in folder.__path__]
+    rooms = [
+        (f"{above}.{m.name}", place / m.name) for above, place in places for m in _listed(place) if m.ispkg
+    ]
+    for above, place in [*places, *rooms]:
+        names = (f"{above}.{module.name}" for module in _listed(place) if not module.ispkg)
+        yield from ((name, place / f"{name.rpartition('.')[2]}.py") for name in names if name != __name__)
+
+
+def _listed(place: Path) -> list[ModuleInfo]:
+    return list(iter_modules([str(place)]))
 
 
 def _entries(file: Path) -> Iterator[ast.Call]:

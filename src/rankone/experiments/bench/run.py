@@ -154,8 +154,8 @@ class Benchmark:
     def _save(self, bench: Bench, cells: Sequence[Cell]) -> None:
         """Keep the edit that is shown, if it is among these."""
         for cell in cells:
-            if cell in bench.edits and shown_cell(self.config, cell):
-                edit = bench.edits[cell].bind(self.workspace.model)
+            if bench.kind.weights and cell in bench.fits and shown_cell(self.config, cell):
+                edit = bench.fits[cell].edit.bind(self.workspace.model)
                 edit.save_pretrained(self.out / EDITS / cell.method, replace=True)
 
     def rates(self, method: str, retain: str) -> dict[int, Rate]:

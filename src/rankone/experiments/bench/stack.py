@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
+from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, size_edit
+from rankone.edits.fitting.size import Held, Limit, Resizable, find_limit, size_edit
 from rankone.edits.fitting.sized import width_groups
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Kind
@@ -26,7 +28,7 @@ from rankone.experiments.job import Job
 class Bench:
     """A method under a retain set: its starts, and its measures on validation and test text.
 
-    edits: those of the last stack, as fitted.
+    fits: those of the last stack, before sizing.
     """
 
     def __init__(self, job: Job, method: str, cap: float, texts: Mapping[str, Mapping[str, Base]]) -> None:
@@ -36,7 +38,8 @@ class Bench:
         model = job.workspace.model
         self.measures = {split: Measure(model, sites, bases) for split, bases in texts.items()}
         self._held: Held | None = None
-        self.edits: dict[Cell, LowRankEdit] = {}
+        self._limits: dict[tuple[int, bool], tuple[float, Limit]] = {}
+        self.fits: dict[Cell, Fit] = {}
 
     @property
     def held(self) -> Held:
@@ -62,7 +65,7 @@ class Bench:
     def _run(self, cells: Sequence[Cell], sized: bool) -> list[Outcome]:
         runs = [self._asked(cell) for cell in cells]
         best = self._best(runs)
-        self.edits = {cell: fit.edit for cell, (_, fit) in zip(cells, best, strict=True)}
+        self.fits = {cell: fit for cell, (_, fit) in zip(cells, best, strict=True)}
         fitted = self._measured(best, [dict(fit.parameters) for _, fit in best], [1.0] * len(best))
         stages: list[Stage | None] = [None] * len(cells)
         if sized:
@@ -118,12 +121,25 @@ class Bench:
         model = self.job.workspace.model
         aim = self.job.aim.model_copy(update={"cap": self.cap})
         for start, fit in best:
-            sized = size_edit(model, fit.edit, fit.run.forget, self.held, aim)
+            change = fit.edit if self.kind.weights else Resizable(fit.method, fit.parameters)
+            limit = self._limit(start, fit, change, aim)
+            sized = size_edit(model, change, fit.run.forget, self.held, aim, limit)
             sizes.append(sized.size)
             reached.append(sized.reached)
             parameters.append(self.starts[start].resized(fit.parameters, sized.size))
         stages = self._measured(best, parameters, sizes)
         return [stage.model_copy(update={"reached": r}) for stage, r in zip(stages, reached, strict=True)]
+
+    def _limit(self, start: int, fit: Fit, change: LowRankEdit | Resizable, aim: Aim) -> Limit | None:
+        """How far retained text lets a fit go: of one scale found once for each side, as all its fits have one direction."""
+        amount = _amount(fit.method, fit.parameters) if fit.method.fixed else None
+        if not amount:
+            return None
+        key = (start, amount > 0)
+        if key not in self._limits:
+            self._limits[key] = amount, find_limit(self.job.workspace.model, change, self.held, aim)
+        first, limit = self._limits[key]
+        return replace(limit, size=limit.size * first / amount)
 
     def _measured(
         self,
@@ -168,13 +184,21 @@ def _objective(kind: Kind) -> dict[str, object]:
 def _as_it_starts(method: Method, run: Run) -> Fit:
     device = run.forget.ids.device
     start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
-    return Fit(run, method.edit(start, 0), {k: v[0] for k, v in start.items()}, 0, float("nan"))
+    return Fit(run, method, {k: v[0] for k, v in start.items()}, 0, float("nan"))
 
 
 def _negated(method: Method, fit: Fit) -> Fit:
     parameters = method.resized(fit.parameters, -1.0)
-    edit = method.edit({k: v.unsqueeze(0) for k, v in parameters.items()}, 0)
-    return Fit(fit.run, edit, parameters, fit.steps, fit.loss, fit.sized, fit.diverged)
+    return replace(fit, parameters=parameters)
+
+
+def _amount(method: Method, parameters: Mapping[str, Tensor]) -> float:
+    """How far a method of one number goes: α − 1, or that number."""
+    scales = getattr(method, "alphas", None)
+    if scales is None:
+        (value,) = parameters.values()
+        return float(value)
+    return float(scales({k: v.unsqueeze(0) for k, v in parameters.items()})[0, 0]) - 1
 
 
 def _alpha(kind: Kind, method: Method, parameters: Mapping[str, Tensor]) -> float | None:
