@@ -62,8 +62,9 @@ CHANGED = {
     "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
     # the same of mini
     "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],
-    # a name that only its reader knows
+    # names that only their reader knows
     "tune smollm2": [("PART", "PART")],
+    "tune --scale PAIR": [("PAIR", "PAIR")],
     # the published tokenizer is on the Hub
     "import downloads/": [("EleutherAI/gpt-neox-20b", "tokenizer")],
     "label runs/harvest --out runs/labels-llm": [(LABELLER, "")],

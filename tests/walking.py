@@ -22,6 +22,8 @@ from tests.test_docs import ROOT, program_arguments, shell_lines
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LABELLER = "http://localhost:8000/v1"
+# What stands in a command for a name that its reader learns from the `find` before it → where that one says it.
+_NAMED = {"PART": r"\S+/\S+:\d+", "PAIR": r"--scale (\S+\+\S+)"}
 
 
 def typed(document: Path) -> list[list[str]]:
@@ -91,16 +93,16 @@ class Walk:
         for start, exchanges in self.changes.items():
             if line.startswith(start):
                 for old, new in exchanges:
-                    if old == "PART":
-                        new = self._first_part(document)
+                    if old in _NAMED:
+                        new = self._named(_NAMED[old], document)
                     at = words.index(old) if old else len(words)
                     words = [*words[:at], *new.split(), *words[at + 1 :]]
         return words
 
-    def _first_part(self, document: Path) -> str:
-        """The first part in the table that the document's `find` printed."""
+    def _named(self, pattern: str, document: Path) -> str:
+        """The first name of this form in what the document's `find` printed."""
         (line,) = (" ".join(w) for w in typed(document) if w[0] == "find")
-        return re.findall(r"\S+/\S+:\d+", self.said[line])[0]
+        return re.findall(pattern, self.said[line])[0]
 
     def _bring(self, words: list[str], document: Path) -> None:
         """What a command reads and a command of another document makes."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from rankone.workspace import Workspace
 
 # What is named by a folder, and the kind of artefact it must be.
+# Training tokens of each domain that the sizes of activations are taken from.
+SIZE_TOKENS = 2000
 _KINDS = {"harvest": "harvest", "labels": "labels", "clusters": "components", "parts": "parts"}
 
 
@@ -199,6 +201,18 @@ class Opening:
 
         corpus, parts = self.corpus, self.decomposition_name and self.decomposition
         return Workspace(self.model, self.tokenizer, corpus, parts or None)
+
+    def with_only(self, names: Sequence[str], domains: Sequence[str]) -> Workspace:
+        """Parts of one origin, by name or pattern, in place of the decomposition's; each fires with its activation's size.
+
+        domains: whose training text says how large activations are. RankOneError as `Book.gathered`.
+        """
+        from rankone.decomposition.untrained import as_decomposition
+        from rankone.workspace import Workspace
+
+        text = self.bare.text(domains, "train", SIZE_TOKENS)
+        parts = as_decomposition(self.model, self.book.gathered(names), list(text.values()))
+        return Workspace(self.model, self.tokenizer, self.corpus, parts)
 
     @cached_property
     def harvest_store(self) -> HarvestStore | None:

@@ -41,7 +41,7 @@ def test_a_harvest_is_written_and_summed_up(harvested):
 
 def test_parts_of_another_origin_are_counted_labelled_and_shown(words, tmp_path):
     neurons = [f"neuron/h.0.mlp.down_proj:{i}" for i in (1, 4)]
-    done = rankone(*words, "--count", ",".join(neurons), "--out", tmp_path / "counted")
+    done = rankone(*words, "--only", ",".join(neurons), "--out", tmp_path / "counted")
     assert (done.code, done.err) == (0, "")
     assert "2 parts, " in done.out
     assert HarvestStore.open(tmp_path / "counted").names() == neurons

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -93,6 +94,21 @@ def test_rank_by_gradient_and_unembedding(world):
     assert len(components(said)) == 3
     said = shown(rankone("rank", *pair(world), "--token", "der", "--top", 3))
     assert all(n.startswith(("h.0.attn.o_proj", "h.0.mlp.down_proj")) for n in components(said))
+
+
+def test_rank_of_parts_of_another_origin(world):
+    only = ["--only", "neuron/h.0.mlp.down_proj:*"]
+    for by in (["--of", "de"], ["--of", "de", "--by", "gradient"], ["--token", "der"]):
+        said = shown(rankone("rank", *pair(world), *by, *only, "--tokens", 40, "--top", 3))
+        assert len(re.findall(r"neuron/h\.0\.mlp\.down_proj:\d+", said)) == 3
+        assert not components(said)
+    harvest = ["--harvest", world / "harvest"]
+    refused(rankone("rank", *pair(world), *harvest, "--of", "de", *only), "--only names the parts to rank")
+    refused(
+        rankone("rank", *pair(world), "--label", "x", *only), "a ranking by label is of what was harvested"
+    )
+    refused(rankone("rank", "--of", "de", "--only", "nueron/h.0.mlp.down_proj:*"), "Nearest: neuron")
+    refused(rankone("edit", "neuron/h.0.mlp.down_proj:*=0"), "stands for many parts")
 
 
 def test_rank_by_label(world):

@@ -84,6 +84,35 @@ def test_a_neuron_that_a_set_lacks_is_made_from_the_weights(opened):
         opened[2].gathered([f"neuron/{SITE}:9", f"contrast-fr/{SITE}:0"])
 
 
+def test_a_pattern_gathers_every_part_that_it_fits(opened):
+    model, decomposition, book = opened
+    whole = make_parts("neuron", find_sites(model, ["*.mlp.*"]))
+    assert book.gathered(["neuron/h.*.mlp.*:*"]).names() == whole.names()
+    assert book.gathered(["neuron/*"]).names() == whole.names()
+    only = book.gathered([f"neuron/{SITE}:5", f"neuron/{SITE}:*"])
+    assert only.names() == [n for n in whole.names() if SITE in n]
+    assert torch.equal(only.vectors(f"neuron/{SITE}:5").u, model.get_parameter(f"{SITE}.weight")[:, 5])
+    assert book.gathered(["contrast-fr/*"]).names() == directions(model).names()
+    assert book.gathered([f"{SITE}:*"]).names() == [n for n in decomposition.names() if SITE in n]
+    site = find_sites(model, [SITE])[0]
+    assert book.gathered([f"singular/{SITE}:*"]).total == min(site.d_in, site.d_out)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("neuron/h.9.*:*", "no site matches 'h.9"),
+        ("neuron/h.1.attn.*:*", "has neuron parts"),
+        (f"neuron/{SITE}:1*", "picks numbers: write neuron/h.1.mlp.down_proj:\\* for all of them"),
+        ("contrast-fr/h.9.*", "no part fits 'contrast-fr/h.9"),
+        ("contrast-de/*", "no parts of origin 'contrast-de' are open"),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_named(opened, pattern, said):
+    with pytest.raises(RankOneError, match=said):
+        opened[2].gathered([pattern])
+
+
 def test_without_a_model_nothing_is_made(opened):
     with pytest.raises(RankOneError, match="no parts of origin 'neuron' are open"):
         Book([opened[1]]).locate(f"neuron/{SITE}:5")

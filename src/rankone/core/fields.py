@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
@@ -89,7 +89,12 @@ class Folder:
 
 @dataclass(frozen=True)
 class PartNames:
-    """Marks a field of a request that names parts, or groups of them where a clustering is open."""
+    """Marks a field of a request that names parts, or groups of them where a clustering is open.
+
+    patterns: a name may stand for all parts that it fits (`neuron/SITE:*`).
+    """
+
+    patterns: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,17 @@ def _scales(given: object) -> object:
 
 ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]
 """Part → α; on the command line words of the form PART=ALPHA."""
+
+
+OnlyParts = Annotated[
+    Names,
+    PartNames(patterns=True),
+    Field(
+        description="parts of one origin in place of the decomposition's, as neuron/SITE:5 or neuron/SITE:*; each fires "
+        "with the size of its activation"
+    ),
+]
+"""Parts to work on in place of the decomposition's, by name or by patterns with `*`."""
 
 
 def apart(of: str | Sequence[str], against: Sequence[str]) -> None:

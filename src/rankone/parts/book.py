@@ -6,15 +6,16 @@ What follows from the weights alone (neurons, channels, singular and random dire
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-from rankone.core.errors import RankOneError
-from rankone.models.sites import site_named
-from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in
-from rankone.parts.parts import FactorPair, Parts, PartVectors
+from rankone.core.errors import RankOneError, nearest
+from rankone.models.sites import find_sites, site_named
+from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in
+from rankone.parts.parts import FactorPair, Parts, PartVectors, united
 from rankone.parts.sources import SOURCES, make_parts
 
 
@@ -112,17 +113,35 @@ class Book:
         return torch.stack([v for v, _ in pairs], dim=1), torch.stack([u for _, u in pairs])
 
     def gathered(self, names: Sequence[str]) -> Parts:
-        """Parts of one origin in a set of their own, under the same names; RankOneError for several origins."""
-        held = [self.holding(name) for name in names]
-        if len({parts.origin for parts in held}) != 1:
+        """Parts of one origin in a set of their own, under the same names, each once.
+
+        A name with `*` stands for all parts that it fits: `neuron/h.3.mlp.down_proj:*`, `neuron/h.*.mlp.*:*`,
+        `contrast-fr/*`. RankOneError for several origins, and for a pattern that fits nothing.
+        """
+        if len({origin_in(name) for name in names}) != 1:
             raise RankOneError(f"parts to gather must be of one origin: {', '.join(names[:3])}.")
-        by_site: dict[str, dict[int, str]] = {}
-        for name in names:
-            by_site.setdefault(self.locate(name)[0], {})[int(name.rpartition(":")[2])] = name
-        numbers = {site: sorted(named) for site, named in by_site.items()}
-        factors = {site: self.stacked([named[i] for i in numbers[site]]) for site, named in by_site.items()}
-        indices = {site: torch.tensor(columns) for site, columns in numbers.items()}
-        return Parts(factors, held[0].origin, indices, held[0].made).frozen()
+        sets = [
+            self._matching(name) if is_pattern(name) else self.holding(name).chosen([name]) for name in names
+        ]
+        return united(sets).frozen()
+
+    def _matching(self, pattern: str) -> Parts:
+        """The parts that a pattern fits: all that follow from the weights, or those of the set that is open."""
+        origin = origin_in(pattern)
+        if self._model is not None and origin in FROM_WEIGHTS:
+            place, colon, number = pattern.removeprefix(f"{origin}/").rpartition(":")
+            site, number = (place, number) if colon else (number, "*")
+            if number != "*":
+                raise RankOneError(f"'{pattern}' picks numbers: write {origin}/{site}:* for all of them.")
+            sites = find_sites(self._model, [site])
+            return make_parts(origin, sites, count=max(min(s.d_in, s.d_out) for s in sites))
+        held = self._sets.get(origin)
+        if held is None:
+            raise RankOneError(not_open(pattern, self.origins, () if self._model is None else FROM_WEIGHTS))
+        fits = [name for name in held.names() if fnmatchcase(name, pattern)]
+        if not fits:
+            raise RankOneError(f"no part fits '{pattern}'.{nearest(pattern, held.names())}")
+        return held.chosen(fits)
 
     def _from_weights(self, origin: str, name: str, model: nn.Module) -> Parts:
         site, _, number = name.removeprefix(f"{origin}/").rpartition(":")

@@ -45,6 +45,11 @@ def origin_in(name: str) -> str:
     return before if slash else ""
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for all parts that it fits, as `neuron/h.3.mlp.down_proj:*`."""
+    return "*" in name
+
+
 def saved_origins(path: Path) -> list[str]:
     """Origins of the sets in an artefact of parts, read from its configuration alone."""
     said = path / "config.json"

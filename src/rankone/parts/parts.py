@@ -189,6 +189,24 @@ def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:
         return [Parts(*one).frozen() for one in read_parts(path, target)]
 
 
+def united(sets: Sequence[Parts]) -> Parts:
+    """Sets of one origin as one, each part once (as the first that holds it has it), numbers of a site in order."""
+    sites = list(dict.fromkeys(site for one in sets for site in one.sites))
+    factors: dict[str, FactorPair] = {}
+    indices: dict[str, Int[Tensor, " c"]] = {}
+    for site in sites:
+        holding = [one for one in sets if site in one.sites]
+        numbers = torch.cat([one.indices[site] for one in holding])
+        pairs = [one.factors(site) for one in holding]
+        listed = cast("list[int]", numbers.tolist())
+        first = {number: i for i, number in reversed(list(enumerate(listed)))}
+        chosen = torch.tensor([first[number] for number in sorted(first)], device=pairs[0][0].device)
+        read = torch.cat([v.detach() for v, _ in pairs], dim=1)[:, chosen]
+        write = torch.cat([u.detach() for _, u in pairs])[chosen]
+        factors[site], indices[site] = (read, write), numbers[chosen.to(numbers.device)]
+    return Parts(factors, sets[0].origin, indices, sets[0].made)
+
+
 def holds_all(whole: Parts, some: Parts) -> bool:
     """Whether `whole` holds every part of `some` under its name, with the same vectors as storage rounds them."""
     if not set(some.names()) <= set(whole.names()):

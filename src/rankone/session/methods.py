@@ -152,7 +152,7 @@ class Methods(Asking):
         seed: int = 0,
         batch_tokens: int = 2048,
         examples: int = 1000,
-        count: str | Sequence[str] = (),
+        only: str | Sequence[str] = (),
         domains: str | Sequence[str] = (),
         chunk_tokens: int = 20000,
         shard: str = "0/1",
@@ -160,7 +160,7 @@ class Methods(Asking):
     ) -> HarvestReply:
         """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
 
-        With --clusters, what every component does: it fires where any of its members does. With --count, what parts of any
+        With --clusters, what every component does: it fires where any of its members does. With --only, what parts of any
         other origin do.
         """
         return self._ask(HarvestReply, "harvest", locals())
@@ -237,13 +237,14 @@ class Methods(Asking):
         label: str | None = None,
         by: str | None = None,
         penalty: float | None = None,
+        only: str | Sequence[str] = (),
         domains: str | Sequence[str] = (),
         tokens: int = 3000,
         top: int = 20,
     ) -> RankReply:
         """Rank parts: by domains, gradient, output token or label; in no time where a harvest holds the counts.
 
-        With --clusters, or a harvest of components, it ranks those.
+        With --clusters, or a harvest of components, it ranks those; with --only, the parts of any origin that it names.
         """
         return self._ask(RankReply, "rank", locals())
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Folder, Names, PartNames, Positional, Reads, Request
+from rankone.core.fields import Domains, Folder, Names, OnlyParts, Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.harvest.config import HarvestConfig, HarvestDials
 from rankone.opening import Opening
@@ -22,23 +22,14 @@ from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component, Components
-    from rankone.workspace import Workspace
 
 _PARTS = ("decomposition", "model", "text", "device", "dtype")
-
-
-# Training tokens of each domain that the sizes of activations are taken from, with --count.
-SIZE_TOKENS = 2000
 
 
 class HarvestRequest(HarvestDials, Request):
     """What is counted, over which text."""
 
-    count: Annotated[Names, PartNames()] = Field(
-        (),
-        description="parts of one origin to count in place of the decomposition's, as neuron/SITE:5; each fires with the "
-        "size of its activation",
-    )
+    only: OnlyParts = ()
     out: Path = Field(description="where to write; must not exist")
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     chunk_tokens: int = Field(20_000, gt=0, description="tokens between two saves of the progress")
@@ -99,7 +90,7 @@ class HarvestReply(Reply):
 def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
 
-    With --clusters, what every component does: it fires where any of its members does. With --count, what parts of any
+    With --clusters, what every component does: it fires where any of its members does. With --only, what parts of any
     other origin do.
     """
     from rankone.clustering.components import Components
@@ -112,11 +103,11 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     context = usual_context(opening.model)
     config = request.as_config(HarvestConfig, "harvest", domains=domains, context=context)
     folder, clusters = request.run or run_directory(request.out), opening.options.clusters
-    if clusters is not None and request.count:
+    if clusters is not None and request.only:
         raise RankOneError(
-            "--count takes parts one by one, --clusters what they make together. Give one of the two."
+            "--only takes parts one by one, --clusters what they make together. Give one of the two."
         )
-    counted = _counted(opening, request.count, domains) if request.count else opening.workspace
+    counted = opening.with_only(request.only, domains) if request.only else opening.workspace
     grouping = None
     if clusters is not None:
         loaded = opening.decomposition
@@ -127,16 +118,6 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     combine([folder], request.out)
     clear(folder, shard)
     return _harvested(request.out)
-
-
-def _counted(opening: Opening, names: Sequence[str], domains: Sequence[str]) -> Workspace:
-    """The workspace with the parts of these names in place of the decomposition's."""
-    from rankone.decomposition.untrained import as_decomposition
-    from rankone.workspace import Workspace
-
-    text = opening.bare.text(domains, "train", SIZE_TOKENS)
-    parts = as_decomposition(opening.model, opening.book.gathered(names), list(text.values()))
-    return Workspace(opening.model, opening.tokenizer, opening.corpus, parts)
 
 
 class MergeRequest(Request):

@@ -29,7 +29,7 @@ from rankone.decomposition.importers.source import require_source
 from rankone.harvest.reading.names import COMPONENT, QUERY, by_label, of_clustering
 from rankone.models.sources.names import decomposition_folder, findable
 from rankone.opening import Opening, OpenOptions, require_decomposition, require_text
-from rankone.parts.origins import FROM_WEIGHTS, not_open, origin_in, saved_origins
+from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in, saved_origins
 from rankone.runtime.tracking.registry import require_trackers
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
@@ -88,8 +88,8 @@ def check(
     for trackers, _ in _marked(request, Trackers):
         require_trackers(trackers)
     opening.preflight(opens)
-    for names, _ in _marked(request, PartNames):
-        _require_parts(opening, [names] if isinstance(names, str) else list(names))
+    for names, mark in _marked(request, PartNames):
+        _require_parts(opening, [names] if isinstance(names, str) else list(names), mark.patterns)
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
 
@@ -146,7 +146,7 @@ def _require_domains(corpus: Corpus, request: Config) -> None:
                 require_domain(corpus, domain)
 
 
-def _require_parts(opening: Opening, names: Sequence[str]) -> None:
+def _require_parts(opening: Opening, names: Sequence[str], patterns: bool) -> None:
     """Every name is written as a part's, of an origin that is open; or, where a clustering is open, as a component's."""
     saved, grouped = opening.options.parts, opening.options.clusters is not None
     held = [""] if opening.decomposition_name is not None else []
@@ -166,6 +166,12 @@ def _require_parts(opening: Opening, names: Sequence[str]) -> None:
         whole, sets, alpha = name.rpartition("=")
         if sets and ":" in whole:
             raise RankOneError(f"'{name}' sets a scale, and none is set here: leave out '={alpha}'.")
+        if is_pattern(name):
+            if not patterns:
+                raise RankOneError(
+                    f"'{name}' stands for many parts, and each is named here: write SITE:NUMBER."
+                )
+            continue
         if not name.rpartition(":")[2].isdecimal() or ":" not in name:
             example = f"{origin}/" * bool(origin) + "h.3.mlp.down_proj:270"
             raise RankOneError(f"'{name}' has no number: a part is SITE:NUMBER, as {example}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, Positional, ReadsOpen, Request, apart
+from rankone.core.fields import Domains, Names, OnlyParts, Positional, ReadsOpen, Request, apart
 from rankone.edits.criteria import criterion_for, require_criterion
 from rankone.opening import Opening
 from rankone.render.columns import Column
@@ -39,6 +39,7 @@ class RankRequest(Request):
         None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
     )
     penalty: float | None = Field(None, description="weight of --against in a gradient; default 1")
+    only: OnlyParts = ()
     domains: Annotated[Names, Domains()] = Field(
         (), description="domains to compare; default all of the text"
     )
@@ -56,7 +57,12 @@ class RankRequest(Request):
             for name in ("of", "against", "token", "label", "penalty")
             if getattr(self, name) not in (None, ())
         ]
-        require_criterion(self.by or criterion_for(given, harvest=False), given)
+        by = self.by or criterion_for(given, harvest=False)
+        require_criterion(by, given)
+        if self.only and by in ("label", "token"):
+            raise ValueError(
+                f"a ranking by {by} is of what was harvested: leave out --only, or harvest --only PARTS"
+            )
         return self
 
 
@@ -95,18 +101,23 @@ class RankReply(Reply):
 def rank(opening: Opening, request: RankRequest) -> RankReply:
     """Rank parts: by domains, gradient, output token or label; in no time where a harvest holds the counts.
 
-    With --clusters, or a harvest of components, it ranks those.
+    With --clusters, or a harvest of components, it ranks those; with --only, the parts of any origin that it names.
     """
     from rankone.edits.ranking import Asked, Sources
     from rankone.edits.ranking import rank as make
 
+    if request.only and (opening.options.harvest is not None or opening.options.clusters is not None):
+        raise RankOneError(
+            "--only names the parts to rank, and a harvest or clusters hold others. Give one of the two."
+        )
     asked = Asked(request.of, request.against, request.token, request.label, request.penalty)
     store, labels, clusters = opening.harvest_store, opening.labels, opening.clusters
     named = [*request.of, *request.against]
     domains = request.domains or (opening.corpus.domains() if store is None else store.domains())
+    compared = list(dict.fromkeys([*named, *domains]))
     sources = Sources(
-        lambda: _checked(opening),
-        list(dict.fromkeys([*named, *domains])),
+        lambda: opening.with_only(request.only, compared) if request.only else _checked(opening),
+        compared,
         request.tokens,
         store,
         labels,
@@ -298,7 +309,7 @@ VERBS = (
         RankRequest,
         RankReply,
         rank,
-        ("model", "decomposition", "harvest", "labels", "clusters", "text", "device", "dtype"),
+        ("model", "decomposition", "parts", "harvest", "labels", "clusters", "text", "device", "dtype"),
         first="model",
         cost="seconds",
     ),

@@ -28,12 +28,12 @@ def by_gradient(asked: Asked, sources: Sources) -> Ranking:
         gradients = {d: sources.grouping.summed(gradient) for d, gradient in gradients.items()}
     penalty = PENALTY if asked.penalty is None else asked.penalty
     score = _size(gradients, asked.of)
-    note = "nats per unit of α at α = 1, on training text; + : a larger α raises the cross-entropy"
+    note = "nats per unit of α at α = 1, on training text; above 0 a larger α raises the cross-entropy"
     if asked.against:
         score = score - penalty * _size(gradients, asked.against)
         note += f"; score: mean size on {', '.join(asked.of)} less {penalty:g} times that on {', '.join(asked.against)}"
     columns: dict[str, Sequence[object]] = {
-        d: [f"{v:+.2e}" for v in gradient.tolist()] for d, gradient in gradients.items()
+        d: [float(f"{v:.3g}") for v in gradient.tolist()] for d, gradient in gradients.items()
     }
     title = f"Steepest in the cross-entropy of {', '.join(asked.of)}"
     return Ranking(title, "score", note, sources.names, score, columns)

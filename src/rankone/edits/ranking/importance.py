@@ -35,5 +35,5 @@ def by_contrast(asked: Asked, sources: Sources) -> Ranking:
     )
 
 
-def _columns(importances: Importances) -> dict[str, list[str]]:
-    return {domain: [f"{v:.3f}" for v in importances.of(domain).tolist()] for domain in importances.domains}
+def _columns(importances: Importances) -> dict[str, list[float]]:
+    return {domain: [round(v, 3) for v in importances.of(domain).tolist()] for domain in importances.domains}
