@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.rankone-runtime
 DEV := $(VENV)/.rankone-dev
 
 # Extras whose tests are run.
-EXTRAS := hub,label,peft,gguf,eval,studio,wandb,tensorboard
+EXTRAS := hub,label,peft,gguf,eval,studio,wandb,tensorboard,sae
 
 # What checks the page's JavaScript: the compiler, and the types of what is vendored (tests/studio/test_vendor.py).
 TYPESCRIPT := typescript@7.0.2 lit-html@3.3.3 @preact/signals-core@1.14.5

@@ -76,6 +76,7 @@ class JobConfig(Config):
         description="harvest to pick by, in place of a small one made on training text; needs `labels`",
     )
     labels: str | None = Field(default=None, description="labels of `harvest`, in place of statistical ones")
+    sae: str | None = Field(default=None, description="folder of a sparse coder, for the methods sae_*")
     prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
 
     @model_validator(mode="after")

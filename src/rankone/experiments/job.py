@@ -150,6 +150,7 @@ class Job:
             component=lambda: self._component,
             best_of=lambda parts: self._measured(parts, parts.names())[0].name,
             texts=lambda: self._texts,
+            sae=self.config.sae,
         )
 
     @cached_property

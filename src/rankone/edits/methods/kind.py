@@ -27,7 +27,8 @@ class Target:
     among them. best_of: of some parts the one that removes most at the size that retained text allows it, measured as the
     single part was among its candidates. sharpened: gives the single part with its read direction refitted, where there is
     text to refit it on. moments: gives those of some sites on the text to forget, and the mean of those on the other
-    trained domains, likewise. texts: training text of every trained domain, that to forget first.
+    trained domains, likewise. texts: training text of every trained domain, that to forget first. sae: the folder of a
+    sparse coder (rivals/sparse_coder.py).
     """
 
     model: PreTrainedModel
@@ -42,6 +43,7 @@ class Target:
     component: Callable[[], Sequence[str]] = tuple
     best_of: Callable[[Parts], str] | None = None
     texts: Callable[[], Mapping[str, Blocks]] | None = None
+    sae: str | None = None
 
     def outputs(self, attention: bool | None = None) -> list[Site]:
         """The sites that write to the residual stream: of attention alone, of MLPs alone, or (None) both."""

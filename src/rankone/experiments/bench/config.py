@@ -61,6 +61,7 @@ class BenchConfig(Config):
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
     validation_tokens: int = Field(default=700, gt=0, description="per domain, for choosing rates and λ")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
+    sae: str | None = Field(default=None, description="folder of a sparse coder, for the methods sae_*")
     stack: int = Field(default=36, gt=0, description="fits in one forward; results do not depend on it")
     prompts: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="rollout prompts by domain")
 
@@ -112,6 +113,7 @@ class BenchConfig(Config):
             retain_tokens=self.retain_tokens,
             retain_length=self.retain_length,
             test_tokens=self.test_tokens,
+            sae=self.sae,
         )
 
     def rates(self, method: str) -> tuple[float, ...]:

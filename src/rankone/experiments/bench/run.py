@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue
 from rankone.core.artifact import environment, open_artifact, read_json, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.core.manifest import hashed_files
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.cells import Cell, Purpose, facts_of, grid_cells, tuning_cells
 from rankone.experiments.bench.config import BenchConfig
@@ -105,6 +106,7 @@ class Benchmark:
             "model": _model_identity(self.opening),
             "numbers": self.opening.options.dtype,
             "part": self.pick.pick,
+            **({} if self.config.sae is None else {"sae": dict(hashed_files(Path(self.config.sae)))}),
         }
 
     @cached_property

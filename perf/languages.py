@@ -1,0 +1,118 @@
+"""One scalar beside its equal-parameter controls for several targets: docs/bench.md's table, from saved result tables.
+
+    python -m perf.languages --keep runs/german-controls runs/french-controls …   # what `bench` made → results/languages/
+    python -m perf.languages                                                      # the table, into docs/bench.md
+
+Kept of each benchmark: its `summary.parquet` (means over seeds with their intervals) and which part was picked. The table
+has the target's rise at matched removal (every edit brought to the size that retained text allows), at the largest budget,
+and of which controls the 95% interval over seeds and passages lies above or below the scalar's. Where they overlap no order
+is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from rankone.core.files import write_json, write_text
+from rankone.text.domains import domain_name
+
+KEPT = Path(__file__).parent / "results" / "languages"
+PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
+BEGIN, END = "<!-- perf.languages -->", "<!-- /perf.languages -->"
+METHODS = {
+    "scalar": "the pick",
+    "neuron": "its raw neuron or channel",
+    "best_neuron": "best neuron",
+    "best_channel": "best channel",
+    "contrast": "contrast",
+    "discriminant": "discriminant",
+    "random": "random",
+}
+Row = dict[str, Any]
+
+
+def keep(folders: Sequence[Path]) -> None:
+    """Copy the summaries of some benchmarks here."""
+    for folder in folders:
+        record = json.loads((folder / "bench.json").read_text("utf8"))
+        config = record["config"]
+        out = KEPT / config["forget"]
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "summary.parquet", out / "summary.parquet")
+        kept = ("budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
+        said = {"forget": config["forget"], "part": record["part"], "label": record["label"]}
+        said["aim"] = record["aim"]
+        said["config"] = {key: config[key] for key in kept}
+        said["versions"] = record["provenance"].get("versions")
+        write_json(out / "about.json", said)
+
+
+def rows_of(folder: Path) -> dict[str, Row]:
+    """The target's row of every method at matched removal, and under `worst` the largest rise of another trained domain."""
+    about = json.loads((folder / "about.json").read_text("utf8"))
+    budget = max(about["config"]["budgets"])
+    (retain,) = about["config"]["retain"].values()
+    found: dict[str, Row] = {}
+    rows = [r for r in pq.ParquetFile(folder / "summary.parquet").read().to_pylist() if r["budget"] == budget]
+    for row in (r for r in rows if r["stage"] == "sized" and r["role"] == "forget"):
+        others = [
+            r
+            for r in rows
+            if r["method"] == row["method"] and r["stage"] == "sized" and r["domain"] in retain
+        ]
+        found[row["method"]] = {**row, "worst": max(others, key=lambda r: r["rise"])}
+    return found
+
+
+def order(rows: dict[str, Row]) -> str:
+    """Which controls lie above and below the scalar, where the intervals part."""
+    own = rows["scalar"]
+    controls = [m for m in METHODS if m != "scalar" and m in rows]
+    above = [METHODS[m] for m in controls if rows[m]["low"] > own["high"]]
+    below = [METHODS[m] for m in controls if rows[m]["high"] < own["low"]]
+    level = [METHODS[m] for m in controls if METHODS[m] not in (*above, *below)]
+    named = (("above it", above), ("below it", below), ("not parted", level))
+    return "; ".join(f"{where}: {', '.join(names)}" for where, names in named if names)
+
+
+def table() -> str:
+    """The table in Markdown, a row a target."""
+    head = ["removed (part)", "base to chance", *METHODS.values(), "where 95% intervals part"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
+        about = json.loads((folder / "about.json").read_text("utf8"))
+        rows = rows_of(folder)
+        own = rows["scalar"]
+        room = about["aim"]["chance"] - (own["ce"] - own["rise"])
+        cells = [_cell(rows.get(method)) for method in METHODS]
+        name = f"{domain_name(about['forget'])} (`{about['part']}`)"
+        lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, order(rows)]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    said = f"{row['rise']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}), {row['successes']}/{row['seeds']}"
+    return f"{said}; {row['worst']['domain']} {row['worst']['rise']:+.3f}".replace("-", "−")
+
+
+def main() -> None:
+    """Keep benchmarks that are named; then write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep", type=Path, nargs="*", default=[])
+    keep(parser.parse_args().keep)
+    before, _, rest = PAGE.read_text("utf8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_text(PAGE, f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

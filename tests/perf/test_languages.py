@@ -1,0 +1,58 @@
+"""The table over targets: an order is said only where intervals part; the page's table is the one the kept results give."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from perf import languages
+
+ABOUT = {
+    "forget": "de",
+    "part": "h.1.a:3",
+    "aim": {"chance": 8.0},
+    "config": {"budgets": [4, 32], "retain": {"others": ["en", "fr"]}},
+}
+
+
+def row(method, domain, rise, low, high, budget=32, stage="sized"):
+    role = {"de": "forget", "en": "retain"}.get(domain, "off-target")
+    about = {"method": method, "domain": domain, "role": role, "stage": stage, "budget": budget}
+    return {**about, "rise": rise, "low": low, "high": high, "ce": 4.0 + rise, "successes": 2, "seeds": 9}
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    folder = tmp_path / "de"
+    folder.mkdir()
+    (folder / "about.json").write_text(json.dumps(ABOUT))
+    rows = [
+        row("scalar", "de", 3.0, 2.8, 3.2),
+        row("scalar", "de", 9.9, 9.8, 9.9, budget=4),
+        row("scalar", "de", 9.9, 9.8, 9.9, stage="fitted"),
+        row("scalar", "en", 0.01, 0.0, 0.02),
+        row("scalar", "fr", 0.03, 0.0, 0.05),
+        row("neuron", "de", 3.3, 3.1, 3.5),
+        row("random", "de", 0.1, 0.0, 0.2),
+        row("discriminant", "de", 4.0, 3.3, 4.4),
+    ]
+    rows += [row(m, d, 0.0, 0.0, 0.0) for m in ("neuron", "random", "discriminant") for d in ("en", "fr")]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "summary.parquet")
+    monkeypatch.setattr(languages, "KEPT", tmp_path)
+    return folder
+
+
+def test_an_order_is_said_only_where_intervals_part(kept):
+    said = languages.order(languages.rows_of(kept))
+    assert said == "above it: discriminant; below it: random; not parted: its raw neuron or channel"
+
+
+def test_a_row_has_the_largest_budget_at_matched_removal(kept):
+    assert "| German (`h.1.a:3`) | +4.00 | +3.00 (+2.80 to +3.20), 2/9; fr +0.030 |" in languages.table()
+
+
+def test_the_page_has_the_table_of_the_kept_results():
+    assert languages.table() in languages.PAGE.read_text("utf8")
