@@ -84,7 +84,7 @@ def order(rows: dict[str, Row]) -> str:
 
 def table() -> str:
     """The table in Markdown, a row a target."""
-    head = ["removed (part)", "base to chance", *METHODS.values(), "where 95% intervals part"]
+    head = ["removed (part)", "to chance", *METHODS.values(), "most elsewhere", "where 95% intervals part"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
         about = json.loads((folder / "about.json").read_text("utf8"))
@@ -92,16 +92,17 @@ def table() -> str:
         own = rows["scalar"]
         room = about["aim"]["chance"] - (own["ce"] - own["rise"])
         cells = [_cell(rows.get(method)) for method in METHODS]
+        worst = max((rows[method]["worst"] for method in METHODS if method in rows), key=lambda r: r["rise"])
+        most = f"{domain_name(worst['domain'])} {worst['rise']:+.3f}, {METHODS[worst['method']]}"
         name = f"{domain_name(about['forget'])} (`{about['part']}`)"
-        lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, order(rows)]) + " |")
+        lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, most, order(rows)]) + " |")
     return "\n".join(lines)
 
 
 def _cell(row: Row | None) -> str:
     if row is None:
         return ""
-    said = f"{row['rise']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}), {row['successes']}/{row['seeds']}"
-    return f"{said}; {row['worst']['domain']} {row['worst']['rise']:+.3f}".replace("-", "−")
+    return f"{row['rise']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})".replace("-", "−")
 
 
 def main() -> None:
