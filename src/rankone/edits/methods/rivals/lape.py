@@ -66,8 +66,8 @@ def language_neurons(
     entropy = torch.special.entr(normalised).sum(0)
     entropy[(p < threshold).all(0)] = torch.inf
     lowest = entropy.argsort()[: max(1, round(share * p.shape[1]))]
-    own = p[list(shares).index(forget)]
-    return [int(i) for i in lowest if entropy[i].isfinite() and own[i] >= threshold]
+    forgotten = p[list(shares).index(forget)]
+    return [int(i) for i in lowest if entropy[i].isfinite() and forgotten[i] >= threshold]
 
 
 def _starts(target: Target) -> list[Method]:

@@ -50,16 +50,16 @@ class Coder(NamedTuple):
 def read_coder(folder: Path, model: PreTrainedModel) -> Coder:
     """The coder of a folder; RankOneError where it has none, several, or one of no site of the model."""
     sparsify = optional("sparsify", "sae", "edits by a sparse autoencoder")
-    found = sorted(file.parent for file in folder.rglob("cfg.json"))
-    if len(found) != 1:
+    folders = sorted(file.parent for file in folder.rglob("cfg.json"))
+    if len(folders) != 1:
         raise RankOneError(
-            f"'{folder}' holds {len(found)} sparse coders (SITE/cfg.json): one is wanted, as perf.sparse_coder makes."
+            f"'{folder}' holds {len(folders)} sparse coders (SITE/cfg.json): one is wanted, as perf.sparse_coder makes."
         )
-    name = str(found[0].relative_to(folder))
+    name = str(folders[0].relative_to(folder))
     known = [site.name for site in find_sites(model, ["*"])]
     if name not in known:
         raise RankOneError(f"the sparse coder of '{folder}' is of '{name}', which is no site of this model.")
-    coder = sparsify.SparseCoder.load_from_disk(found[0], device=model.device)
+    coder = sparsify.SparseCoder.load_from_disk(folders[0], device=model.device)
     return Coder(site_named(model, name), coder.requires_grad_(False))
 
 
