@@ -85,11 +85,11 @@ class Opening:
     def preflight(self, opens: Sequence[str]) -> None:
         """RankOneError for a name among `opens` that cannot be opened, as far as can be seen without PyTorch."""
         from rankone.core.manifest import read_manifest
-        from rankone.runtime.device import require_device_name
+        from rankone.runtime.device import require_device
 
         options = self.options
         if "device" in opens and options.device is not None:
-            require_device_name(options.device)
+            require_device(options.device)
         if "model" in opens:
             findable(options.model)
         if "decomposition" in opens and options.decomposition is not None:
@@ -134,8 +134,9 @@ class Opening:
 
         from rankone.models.loading import load_model
 
+        device = self.device  # one that is not there is refused before anything is loaded
         loaded = load_model(self.options.model, getattr(torch, self.options.dtype))
-        loaded.to(self.device)  # pyright: ignore[reportArgumentType]
+        loaded.to(device)  # pyright: ignore[reportArgumentType]
         return loaded
 
     @cached_property

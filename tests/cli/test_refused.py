@@ -19,7 +19,7 @@ def test_unknown_components_offer_the_nearest(pair, refused, tmp_path):
 
 def test_unknown_sites_offer_the_nearest(pair, refused):
     refused(
-        r"no site matches 'h\.0\.mlp\.cfc' .*Nearest: h\.0\.mlp\.c_fc",
+        r"no site matches 'h\.0\.mlp\.cfc'.*Nearest: h\.0\.mlp\.c_fc",
         "sites",
         pair[0],
         "--pattern",

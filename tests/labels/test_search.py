@@ -7,7 +7,8 @@ from tests.harvest.counted import Counted
 from tests.labels.written import written
 
 from rankone.core.errors import RankOneError
-from rankone.labels.search import label_match, labelled, search
+from rankone.labels.query import Query
+from rankone.labels.search import labelled, search
 
 VOCABULARY = [("der", 40, 30.0), (" der", 60, 50.0), (" the", 100, 90.0), ("[/red]", 5, 5.0)]
 
@@ -76,6 +77,27 @@ def test_a_label_that_denies_a_word_is_not_found_by_it(store):
         search(store, labels, "English")
 
 
+def test_a_query_that_denies(store):
+    """a:1 fires on `der`, a:3 on German alone, a:5 has the word in its label."""
+    labels = written(
+        a_0=("words in all text but German: notre", 0.9),
+        a_1=("French words", 0.9),
+        a_2=("notre, French words", 0.8, "No German."),
+        a_3=("French suffixes", 0.8),
+        a_4=("not German, but French", 0.1),
+        a_5=("French and German words", 0.9),
+    )
+    assert found(store, labels, "not German") == [
+        ("a:0", "denied in the label"),
+        ("a:4", "denied in the label"),
+    ]
+    assert [c for c, *_ in found(store, labels, "French not German")] == ["a:1", "a:2", "a:4"]
+    assert [c for c, *_ in found(store, labels, "French without der")] == ["a:5", "a:3", "a:4"]
+    with pytest.raises(RankOneError, match="nothing matches 'not code'"):
+        search(store, labels, "not code")
+    assert labelled(labels, "French not German") == ["a:1", "a:2", "a:3", "a:4"]
+
+
 def test_the_more_specific_to_a_named_domain_comes_first(store):
     """a:3 fires on 10 % of German alone, a:0 on 4 %; both labels are alike."""
     labels = written(a_0=("German words", 0.8), a_3=("German suffixes", 0.8))
@@ -116,17 +138,10 @@ def test_an_empty_query_is_refused(store, labels):
         search(store, labels, "  ")
 
 
-def test_label_match():
-    assert label_match("german words", "German words: der") == 1.0
-    assert label_match("ger words", "German words: der") == 0.5
-    assert label_match("man", "German words: der") == 0.0
-    assert label_match("", "German") == 0.0
-
-
 def test_what_has_all_the_words_whole_in_its_label(labels):
     best = {name: labels.best(name).label for name in labels.names()}
     for query in {word for label in best.values() for word in label.casefold().split() if word.isalpha()}:
-        wanted = [name for name, label in best.items() if label_match(query, label) == 1]
+        wanted = [name for name, label in best.items() if Query.read(query).match(label) == 1]
         if wanted:
             assert labelled(labels, query) == wanted
     with pytest.raises(RankOneError, match="no label holds 'nowhereinthem'"):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rankone.core.errors import RankOneError
+from rankone.parts.naming import site_key
 from rankone.parts.parts import Parts
-from rankone.parts.storage import site_key
 
 
 def made(origin: str = "neuron") -> Parts:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from rankone.answers.prompts import KINDS, require_kinds
 from rankone.core.config import Config
-from rankone.core.fields import Names, Positional, Request
+from rankone.core.fields import Names, Positional, Request, Template
 from rankone.render.reply import Reply
 
 
@@ -22,7 +22,7 @@ class AnswerRequest(Request):
 
     prompt: Annotated[str, Positional()] = Field(description="text to continue")
     tokens: int = Field(default=40, gt=0, description="tokens to generate at most")
-    chat: bool = Field(default=False, description="ask in the model's chat template")
+    chat: Annotated[bool, Template()] = Field(default=False, description="ask in the model's chat template")
     system: str | None = Field(default=None, description="system message, with --chat")
 
 

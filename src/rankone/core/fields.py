@@ -98,6 +98,21 @@ class PartNames:
 
 
 @dataclass(frozen=True)
+class SitePatterns:
+    """Marks a field of a request that names sites of the opened model by fnmatch patterns of module paths."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Marks a field of a request that numbers a block of the opened model, from 0."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Marks a field of a request that, where it is set, needs the chat template of the opened model."""
+
+
+@dataclass(frozen=True)
 class ModelName:
     """Marks a field of a request that names a model, beside the one that is opened; `also` are names of other kinds."""
 

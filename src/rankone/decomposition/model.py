@@ -33,8 +33,8 @@ from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.models.output import output_of
 from rankone.models.sites import find_sites
+from rankone.parts.naming import numbers_key, site_key
 from rankone.parts.parts import FactorPair, Parts
-from rankone.parts.storage import site_key
 from rankone.parts.target import require_target, target_entry
 from rankone.runtime.seeding import seeded
 from rankone.sharing.fetching import local
@@ -256,7 +256,7 @@ def save_decomposition(
 ) -> None:
     """Write the decomposition of `target` as an artefact; factors and importance function in `storage`."""
     tensors = stored({k: p.detach() for k, p in decomposition.named_parameters()}, storage)
-    tensors |= {f"indices.{site_key(s)}": i for s, i in decomposition.indices.items()}
+    tensors |= {numbers_key(s): i for s, i in decomposition.indices.items()}
     config = {
         "sites": decomposition.sites,
         "importance": decomposition.importance.config.model_dump(),
@@ -291,7 +291,7 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
     widths = tap_widths(importance_class(importance_config).taps, target, find_sites(target, sites), counts)
     with seeded():  # weights that are replaced at once
         importance = build_importance(importance_config, widths, counts)
-    numbers = {s: indices[f"indices.{site_key(s)}"] for s in sites}
+    numbers = {s: indices[numbers_key(s)] for s in sites}
     decomposition = Decomposition(factors, importance, numbers, config.origin, config.made)
     decomposition.load_state_dict(tensors)
     return decomposition

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, PartNames, Positional, Request, apart, each_of
+from rankone.core.fields import Domains, Names, PartNames, Positional, Request, SitePatterns, apart, each_of
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.openings import openings_of
@@ -28,7 +28,9 @@ class FindRequest(Request):
     against: Annotated[Names, Domains()] = Field(
         default=(), description="domains to spare; default all others"
     )
-    sites: Names = Field(default=(), description="patterns of module paths; default the late half")
+    sites: Annotated[Names, SitePatterns()] = Field(
+        default=(), description="patterns of module paths; default the late half"
+    )
     sources: Annotated[Names, each_of("source", FINDABLE)] = Field(
         default=(), description="sources of parts, as neuron,contrast; default all"
     )

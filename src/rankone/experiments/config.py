@@ -144,7 +144,11 @@ def read_job(
     """
     path = recipe or ASSETS / "demo.yaml"
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
-    config = JobConfig.from_yaml(path, text=text, **selection)
+    values = {
+        **JobConfig.yaml_values(path),
+        **{k: v for k, v in {"text": text, **selection}.items() if v is not None},
+    }
+    config = JobConfig.checked(values, "demo" if recipe is None else str(path))
     return resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from rankone.core.errors import RankOneError
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.tokens import token_shares
 from rankone.labels.label import Label
+from rankone.labels.query import Query, affirmed, denies, in_text
 from rankone.labels.statistics.where import NAMED_FROM
 from rankone.labels.store import Labels
 from rankone.text.domains import domain_name
@@ -21,12 +21,15 @@ from rankone.text.vocabulary import SPACES
 # What a word counts by the place where it is found; of several places the best one counts.
 WEIGHTS = {
     "label": 4.0,
+    "denied in the label": 4.0,
     "beginning of a word of the label": 2.0,
     "fires on it": 2.0,
     "leads to it": 1.5,
     "domain": 1.5,
     "reason": 1.0,
 }
+# Where a word that the query denies keeps a part from being found; a reason may name it to tell it apart.
+_PRESENT = ("label", "fires on it", "leads to it", "domain")
 # A token is informative when it holds this share of the firings (or of the probability there), and this PMI.
 _INFORMATIVE_SHARE, _INFORMATIVE_PMI = 0.05, 1.0
 
@@ -46,33 +49,10 @@ class Hit:
     densities: dict[str, float]
 
 
-def words_of(query: str) -> list[str]:
-    """The words that are searched for: lower case, parted by spaces."""
-    return list(dict.fromkeys(query.casefold().split()))
-
-
-# "text in all text but German and code": what follows these words is what the label is not about.
-_DENIED = re.compile(
-    r"\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -]"
-    r"\w+(?:(?:, | and | or | nor |, and |, or )\w+)*",
-    re.IGNORECASE,
-)
-
-
-def affirmed(text: str) -> str:
-    """A label or reason without what it denies."""
-    return _DENIED.sub(" ", text)
-
-
-def label_match(query: str, label: str) -> float:
-    """1 where a label has all words of the query, ½ where it has some only as beginnings of words, else 0."""
-    matches = (_in_text(word, affirmed(label).casefold()) for word in words_of(query))
-    return min(matches, default=0.0)
-
-
 def labelled(labels: Labels, query: str) -> list[str]:
     """What has all words of the query, whole, in its label, in the labels' order; RankOneError where nothing has."""
-    names = [name for name in labels.names() if label_match(query, labels.best(name).label) == 1]
+    asked = Query.read(query)
+    names = [name for name in labels.names() if asked.match(labels.best(name).label) == 1]
     if not names:
         raise RankOneError(none_labelled(labels, query))
     return names
@@ -86,34 +66,28 @@ def none_labelled(labels: Labels, query: str) -> str:
     )
 
 
-def _in_text(word: str, text: str) -> float:
-    if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
-        return 1.0
-    return 0.5 if re.search(rf"(?<!\w){re.escape(word)}", text) else 0.0
-
-
 def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> list[Hit]:
     """The parts that match all words of `query`, best first; ties go to confidence, then to firings.
 
     A word's weight is WEIGHTS by where it stands (label before tokens before reasons), times 1 + the specificity where the
     word names a domain (mean importance there less the largest elsewhere, if above 0); a score is the sum over the words
-    times (1 + confidence) / 2. A label that denies a word ("all text but German") does not match it.
+    times (1 + confidence) / 2. A label that denies a word ("all text but German") does not match it. Words that the query
+    itself denies ("words not German") must not stand in the label nor be what the part fires on; a query that only denies
+    finds the labels that deny the same.
 
     Raises RankOneError, saying what was searched, where nothing matches.
     """
-    words = words_of(query)
-    if not words:
-        raise RankOneError("the query is empty: name a word of a label, a token or a domain.")
+    asked = Query.read(query)
     names = store.names()
     best = {name: labels.best(name) for name in labels.names()}
     densities = _densities(store)
-    places = {word: _Places(store, densities, word) for word in words}
+    places = {word: _Places(store, densities, word) for word in (*asked.wanted, *asked.denied)}
     scored = []
     for number, name in enumerate(names):
         if name not in best:
             continue
-        hits = {word: places[word].best(number, best[name]) for word in words}
-        if all(weight > 0 for weight, _ in hits.values()):
+        hits = _hits(asked, places, number, best[name])
+        if hits and all(weight > 0 for weight, _ in hits.values()):
             score = sum(weight for weight, _ in hits.values()) * (1 + best[name].confidence) / 2
             scored.append((score, number, {word: place for word, (_, place) in hits.items()}))
     if not scored:
@@ -133,6 +107,18 @@ def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> li
         )
         for score, i, where in scored[:top]
     ]
+
+
+def _hits(
+    asked: Query, places: dict[str, _Places], number: int, label: Label
+) -> dict[str, tuple[float, str]]:
+    """(weight, place) of every word that makes a part a hit; empty where one that the query denies is there."""
+    if any(places[word].best(number, label)[1] in _PRESENT for word in asked.denied):
+        return {}
+    if asked.wanted:
+        return {word: places[word].best(number, label) for word in asked.wanted}
+    denied = "denied in the label"
+    return {word: (WEIGHTS[denied] * denies(word, label.label), denied) for word in asked.denied}
 
 
 def _densities(store: HarvestStore) -> np.ndarray:
@@ -162,8 +148,8 @@ class _Places:
 
     def best(self, number: int, label: Label) -> tuple[float, str]:
         """(weight, place) of the best place; (0, "") where the word is nowhere."""
-        within = _in_text(self.word, affirmed(label.label).casefold())
-        if not within and _in_text(self.word, label.label.casefold()):
+        within = in_text(self.word, affirmed(label.label).casefold())
+        if denies(self.word, label.label):
             return 0.0, ""
         stands = {
             "label": within == 1,
@@ -171,9 +157,9 @@ class _Places:
             "fires on it": number in self.inputs,
             "leads to it": number in self.outputs,
             "domain": number in self.domains,
-            "reason": _in_text(self.word, affirmed(label.reasoning).casefold()) > 0,
+            "reason": in_text(self.word, affirmed(label.reasoning).casefold()) > 0,
         }
-        place = next((place for place in WEIGHTS if stands[place]), "")
+        place = next((place for place in WEIGHTS if stands.get(place)), "")
         return WEIGHTS.get(place, 0.0) * (1 + self.specificity[number]), place
 
 

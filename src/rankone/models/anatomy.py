@@ -6,8 +6,11 @@ counts as unknown, so that nothing is claimed about it. A configuration is asked
 
 from __future__ import annotations
 
-from torch import nn
-from transformers import PretrainedConfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig
 
 # What adds to the residual stream: attention outputs (Llama, GPT-2, OPT and GPT-J, NeoX and Falcon and BLOOM, MPT) and MLP
 # outputs; some names stand for both.
@@ -32,6 +35,11 @@ _FUSED = {
 _PLAIN_LINEAR = {"FalconLinear"}
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+# Kinds whose weights are stored under the paths of their modules, some without the name of the base model, given here,
+# before them; a checkpoint of others may be renamed as it is read.
+_BASES = {"rankone_simple_mlp": "", "gpt2": "transformer", "gpt_neox": "gpt_neox"} | dict.fromkeys(
+    ("arcee", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3"), "model"
+)
 # Settings that change what comes out of the unembedding.
 _AFTER_UNEMBEDDING = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
@@ -49,6 +57,16 @@ def module_of(site: str) -> str:
 def layer_number(site: str) -> int:
     """Number of the block a site lies in: the first number in the path above it; −1 where there is none."""
     return next((int(part) for part in module_of(site).split(".") if part.isdecimal()), -1)
+
+
+def in_order(path: str) -> list[tuple[int, int, str]]:
+    """A key that sorts module paths with numbers compared as numbers (`h.2` before `h.10`)."""
+    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in path.split(".")]
+
+
+def base_of(model_type: str) -> str | None:
+    """Module that the blocks of a kind of model lie in, where its weights are stored under the paths of their modules."""
+    return _BASES.get(model_type)
 
 
 def in_attention(site: str) -> bool:

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.tensors import is_plain
-from rankone.models.anatomy import holds_experts, is_plain_linear
+from rankone.models.anatomy import holds_experts, in_order, is_plain_linear
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -108,7 +108,7 @@ def _all_sites(model: nn.Module) -> list[Site]:
             f"{type(model).__name__} has no nn.Linear or Conv1D inside a list of blocks (nn.ModuleList): "
             f"RankOne cannot tell what to decompose or edit in it.{because}"
         )
-    return sorted(sites, key=lambda site: _natural(site.name))
+    return sorted(sites, key=lambda site: in_order(site.name))
 
 
 def _linear_maps(model: nn.Module) -> tuple[list[Site], dict[str, str]]:
@@ -222,10 +222,6 @@ def _inside(name: str, lists: set[str]) -> bool:
     """Whether one of the paths above `name` is a ModuleList, so that `name` lies in a block."""
     parts = name.split(".")
     return any(".".join(parts[:i]) in lists for i in range(1, len(parts)))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.split(".")]
 
 
 def _no_match(model: nn.Module, wanted: str, sites: list[Site]) -> RankOneError:

@@ -14,6 +14,7 @@ from torch import nn
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.models.sites import find_sites, site_named
+from rankone.parts.naming import require_written
 from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in
 from rankone.parts.parts import FactorPair, Parts, PartVectors, united
 from rankone.parts.sources import SOURCES, make_parts
@@ -144,10 +145,8 @@ class Book:
         return held.chosen(fits)
 
     def _from_weights(self, origin: str, name: str, model: nn.Module) -> Parts:
-        site, _, number = name.removeprefix(f"{origin}/").rpartition(":")
-        if not number.isdecimal():
-            raise RankOneError(f"'{name}' has no number: write {origin}/SITE:NUMBER.")
+        site, number = require_written(name)
         only = site_named(model, site)
         if SOURCES[origin].counted:
-            return make_parts(origin, [only], count=int(number) + 1)
-        return make_parts(origin, [only], numbers={site: [int(number)]})
+            return make_parts(origin, [only], count=number + 1)
+        return make_parts(origin, [only], numbers={site: [number]})

@@ -9,7 +9,6 @@ changes its site's weight W [d_out, d_in] to W + (α − 1) u vᵀ.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, cast
@@ -21,7 +20,8 @@ from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reading
-from rankone.parts.storage import KIND, read_parts, save_parts, site_key
+from rankone.parts.naming import located, site_key
+from rankone.parts.storage import KIND, read_parts, save_parts
 from rankone.sharing.fetching import local
 from rankone.sharing.requests import PushReply
 
@@ -89,20 +89,7 @@ class Parts(nn.Module):
     def locate(self, name: str) -> tuple[str, int]:
         """(site, column) of a part named `site:number` (with its origin before it); an unknown name is an error that
         offers others."""
-        place, _, number = name.removeprefix(self.prefix).rpartition(":")
-        if place not in self.sites:
-            hint = nearest(place or name, self.sites)
-            example = f"{self.prefix}h.3.attn.v_proj:513"
-            raise RankOneError(f"unknown site in '{name}': write SITE:NUMBER, as {example}.{hint}")
-        known = cast("list[int]", self.indices[place].tolist())
-        if not number.isdecimal() or int(number) not in known:
-            near = ", ".join(f"{self.prefix}{place}:{n}" for n in _near_numbers(known, number))
-            what = "part" if self.origin else "subcomponent"
-            raise RankOneError(
-                f"unknown {what} '{name}': '{place}' keeps {len(known)} {what}s."
-                + (f" Nearest: {near}." if near else "")
-            )
-        return place, known.index(int(number))
+        return located(name, self.origin, self.sites, lambda s: cast("list[int]", self.indices[s].tolist()))
 
     def vectors(self, name: str) -> PartVectors:
         """(v, u) of one part."""
@@ -174,13 +161,6 @@ class Parts(nn.Module):
                 f"'{name}' holds no parts of origin '{origin}'; it has {there}.{nearest(origin, list(sets))}"
             )
         return sets[origin] if origin is not None else next(iter(sets.values()))
-
-
-def _near_numbers(known: list[int], number: str) -> list[int]:
-    if not number.isdecimal():
-        return known[:3]
-    at = bisect.bisect_left(known, int(number))
-    return known[max(0, at - 1) : at + 2] or known[-3:]
 
 
 def load_parts(path: Path | str, target: PreTrainedModel) -> list[Parts]:

@@ -15,6 +15,7 @@ from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.core.tensors import read_tensors, save_tensors
+from rankone.parts.naming import numbers_key, site_key
 from rankone.parts.origins import SavedParts, SavedSet
 from rankone.parts.target import require_target, target_entry
 
@@ -42,11 +43,6 @@ class ReadSet(NamedTuple):
     origin: str
     indices: dict[str, Tensor]
     made: dict[str, JsonValue]
-
-
-def site_key(site: str) -> str:
-    """Site name as a parameter key: dots become dashes, as in the published checkpoints."""
-    return site.replace(".", "-")
 
 
 def save_parts(
@@ -87,8 +83,9 @@ def _tensors(parts: PartSet) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for site in parts.sites:
         read, write = parts.factors(site)
-        values = (("V", read.float()), ("U", write.float()), ("indices", parts.indices[site]))
+        values = (("V", read.float()), ("U", write.float()))
         tensors |= {_key(what, parts.origin, site): value for what, value in values}
+        tensors[numbers_key(site, parts.origin)] = parts.indices[site]
     return tensors
 
 
@@ -97,4 +94,5 @@ def _read(entry: SavedSet, tensors: Mapping[str, Tensor], device: torch.device) 
         return tensors[_key(what, entry.origin, site)]
 
     factors = {s: (of("V", s).to(device), of("U", s).to(device)) for s in entry.sites}
-    return ReadSet(factors, entry.origin, {s: of("indices", s) for s in entry.sites}, entry.made)
+    numbers = {s: tensors[numbers_key(s, entry.origin)].to(device) for s in entry.sites}
+    return ReadSet(factors, entry.origin, numbers, entry.made)

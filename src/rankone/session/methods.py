@@ -31,13 +31,11 @@ from rankone.verbs.examining import CompareReply, EvidenceReply
 from rankone.verbs.finding import SideEffectsReply
 from rankone.verbs.harvesting import ClusterReply, DistanceReply, HarvestReply
 from rankone.verbs.labelling import LabelReply
-from rankone.verbs.making import (
-    DecomposeReply,
-    ImportReply,
-    PretrainReply,
-    SitesReply,
-    ToysReply,
-)
+from rankone.verbs.making.decomposing import DecomposeReply
+from rankone.verbs.making.importing import ImportReply
+from rankone.verbs.making.pretraining import PretrainReply
+from rankone.verbs.making.sites import SitesReply
+from rankone.verbs.making.toys import ToysReply
 from rankone.verbs.measuring import (
     DemoReply,
     InvestigateReply,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jinja2 import TemplateError
 
 from rankone.core.errors import RankOneError
+from rankone.text.template import NO_TEMPLATE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -100,10 +101,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], answerin
 def require_template(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise RankOneError where a tokenizer has no chat template."""
     if not tokenizer.chat_template:
-        raise RankOneError(
-            "this model's tokenizer has no chat template: it is no chat model, or its template was not saved with it. "
-            "Give plain text, or a tokenizer with its template."
-        )
+        raise RankOneError(NO_TEMPLATE)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

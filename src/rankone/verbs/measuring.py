@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from rankone.core.errors import RankOneError
 from rankone.core.fields import ModelName, Positional, Reads, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
 from rankone.models.sources.fetchable import FETCHABLE
@@ -232,6 +233,10 @@ def _demo_recipe(request: DemoRequest) -> None:
     from rankone.experiments.config import read_job
 
     if request.model is not None:
+        if request.harvest is not None or request.labels is not None or request.replace:
+            raise RankOneError(
+                "demo with a model takes no harvest, labels or replace: parts are found by measuring."
+            )
         _real_config(request, request.model)
     else:
         _require_job(read_job(request.recipe, request.text, harvest=request.harvest, labels=request.labels))
@@ -253,14 +258,11 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     if request.model is not None:
         return _real_model(opening, request, request.model)
-    from rankone.core.errors import RankOneError
     from rankone.experiments.demo import run_demo
     from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.report.results import read_results
     from rankone.experiments.report.shown import printed
 
-    if request.recipe is None and (request.harvest is None) != (request.labels is None):
-        raise RankOneError("--harvest and --labels belong together: give both, or neither.")
     job = job_from_recipe(
         request.recipe,
         request.text,
@@ -280,16 +282,11 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
 
 def _real_model(opening: Opening, request: DemoRequest, model: str) -> DemoReply:
     """The same job on a real model; a run that was broken off goes on in its folder."""
-    from rankone.core.errors import RankOneError
     from rankone.experiments.real_model.results import bars
     from rankone.experiments.real_model.run import run_real_model
     from rankone.experiments.real_model.stages import Stages
     from rankone.experiments.real_model.tables import all_tables
 
-    if request.harvest is not None or request.labels is not None or request.replace:
-        raise RankOneError(
-            "demo with a model takes no harvest, labels or replace: parts are found by measuring."
-        )
     if opening.options.dtype != "float32":
         raise RankOneError("demo with a model computes in float32: leave --dtype out.")
     config = _real_config(request, model)

@@ -17,23 +17,27 @@ from rankone.core.fields import (
     DecompositionName,
     Domains,
     Folder,
+    Layer,
     ModelName,
     PartNames,
     Published,
     Reads,
     ReadsOpen,
+    SitePatterns,
+    Template,
     TextName,
     Trackers,
 )
 from rankone.decomposition.importers.source import require_source
-from rankone.harvest.reading.names import COMPONENT, QUERY, by_label, of_clustering
-from rankone.models.sources.names import decomposition_folder, findable
+from rankone.models.sources.matrices import require_layer
+from rankone.models.sources.names import decomposition_folder, findable, resolve
 from rankone.opening import Opening, OpenOptions, require_decomposition, require_text
-from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in, saved_origins
 from rankone.runtime.tracking.registry import require_trackers
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.opening import open_corpus
+from rankone.text.template import NO_TEMPLATE, lacks_template
+from rankone.verbs.part_names import require_parts, require_patterns, shapes_of
 
 M = TypeVar("M")
 R = TypeVar("R", bound=Config)
@@ -89,9 +93,23 @@ def check(
         require_trackers(trackers)
     opening.preflight(opens)
     for names, mark in _marked(request, PartNames):
-        _require_parts(opening, [names] if isinstance(names, str) else list(names), mark.patterns)
+        require_parts(opening, [names] if isinstance(names, str) else list(names), mark.patterns)
+    _require_in_model(opening, request)
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
+
+
+def _require_in_model(opening: Opening, request: Config) -> None:
+    """What is asked of the opened model and its folder tells without being loaded: layers, a chat template."""
+    for patterns, _ in _marked(request, SitePatterns):
+        require_patterns(opening, patterns)
+    for layer, _ in _marked(request, Layer):
+        if shapes := shapes_of(opening):
+            require_layer(layer, shapes)
+    for wanted, _ in _marked(request, Template):
+        folder = resolve(opening.options.model) if wanted else None
+        if isinstance(folder, Path) and lacks_template(folder):
+            raise RankOneError(NO_TEMPLATE)
 
 
 def require_job(named: Mapping[str, str | None], domains: Sequence[str]) -> None:
@@ -144,34 +162,3 @@ def _require_domains(corpus: Corpus, request: Config) -> None:
         for domain in (value,) if isinstance(value, str) else value:
             if not domain.startswith("self:"):
                 require_domain(corpus, domain)
-
-
-def _require_parts(opening: Opening, names: Sequence[str], patterns: bool) -> None:
-    """Every name is written as a part's, of an origin that is open; or, where a clustering is open, as a component's."""
-    saved, grouped = opening.options.parts, opening.options.clusters is not None
-    held = [""] if opening.decomposition_name is not None else []
-    held += saved_origins(saved) if saved is not None else []
-    for name in names:
-        if not grouped and COMPONENT.fullmatch(name):
-            raise RankOneError(of_clustering(name))
-        if name.startswith(QUERY):
-            if None in (opening.options.harvest, opening.options.labels):
-                raise RankOneError(by_label(name))
-            continue
-        if grouped and ":" not in name:
-            continue
-        origin = origin_in(name)
-        if origin not in (*held, *FROM_WEIGHTS):
-            raise RankOneError(not_open(name, held))
-        whole, sets, alpha = name.rpartition("=")
-        if sets and ":" in whole:
-            raise RankOneError(f"'{name}' sets a scale, and none is set here: leave out '={alpha}'.")
-        if is_pattern(name):
-            if not patterns:
-                raise RankOneError(
-                    f"'{name}' stands for many parts, and each is named here: write SITE:NUMBER."
-                )
-            continue
-        if not name.rpartition(":")[2].isdecimal() or ":" not in name:
-            example = f"{origin}/" * bool(origin) + "h.3.mlp.down_proj:270"
-            raise RankOneError(f"'{name}' has no number: a part is SITE:NUMBER, as {example}.")

@@ -16,16 +16,20 @@ from rankone.verbs import (
     finding,
     harvesting,
     labelling,
-    making,
     measuring,
     reading,
     sharing,
 )
 from rankone.verbs.circuits import relating, tracing
+from rankone.verbs.making import decomposing, importing, pretraining, sites, toys
 from rankone.verbs.verb import Verb
 
 THEMES = (
-    making,
+    pretraining,
+    sites,
+    decomposing,
+    importing,
+    toys,
     examining,
     harvesting,
     labelling,

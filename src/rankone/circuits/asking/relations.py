@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.circuits.records import Rule
-from rankone.core.fields import Domains, Names, PartNames, Positional, Request
+from rankone.core.fields import Domains, Layer, Names, PartNames, Positional, Request
 from rankone.render.columns import TOKEN, Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -18,7 +18,9 @@ from rankone.render.tables import Table
 class QkRequest(Request):
     """A layer, and a prompt or text."""
 
-    layer: Annotated[int, Positional()] = Field(ge=0, description="layer whose attention is looked into")
+    layer: Annotated[int, Positional(), Layer()] = Field(
+        ge=0, description="layer whose attention is looked into"
+    )
     prompt: str | None = Field(None, description="text whose last position looks back; default over text")
     domains: Annotated[Names, Domains()] = Field((), description="over text: its domains; default all")
     tokens: int = Field(2000, gt=0, description="over text: validation tokens per domain, for the signs")

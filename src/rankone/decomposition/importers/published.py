@@ -43,7 +43,7 @@ from rankone.decomposition.site import delta_of, site_weight
 from rankone.decomposition.storage import Storage
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import Site, find_sites
-from rankone.parts.storage import site_key
+from rankone.parts.naming import site_key
 from rankone.runtime.progress import Meter, meter
 
 TARGET_PREFIX = "target_model."

@@ -20,7 +20,7 @@ from rankone.decomposition.importance.function import ImportanceFunction
 from rankone.decomposition.importance.registry import build_importance
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.decomposition.parallel.gathered import gathered
-from rankone.parts.storage import site_key
+from rankone.parts.naming import site_key
 from rankone.runtime.checkpoint import Split
 
 

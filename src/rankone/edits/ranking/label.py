@@ -6,7 +6,8 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.ranking.asked import Asked, Ranking, Sources
-from rankone.labels.search import label_match, none_labelled
+from rankone.labels.query import Query
+from rankone.labels.search import none_labelled
 
 
 def by_label(asked: Asked, sources: Sources) -> Ranking:
@@ -15,7 +16,8 @@ def by_label(asked: Asked, sources: Sources) -> Ranking:
     labels = sources.require_labels("a ranking by label text")
     names = labels.names()
     best = [labels.best(name) for name in names]
-    match = torch.tensor([label_match(asked.label, label.label) for label in best])
+    query = Query.read(asked.label)
+    match = torch.tensor([query.match(label.label) for label in best])
     confidence = torch.tensor([label.confidence for label in best])
     values = torch.where(match > 0, match * confidence, -torch.inf)
     if not (match > 0).any():

@@ -1,0 +1,102 @@
+"""Training a model of the built-in architecture: pretrain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from rankone.core.fields import Names, Positional, Request
+from rankone.core.paths import run_directory
+from rankone.opening import Opening
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
+from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from rankone.models.pretraining.config import PretrainConfig
+
+Storage = Literal["float32", "bfloat16", "int8"]
+
+
+class PretrainRequest(Request):
+    """A model of the built-in architecture, by its recipe."""
+
+    recipe: Annotated[Path, Positional()] = Field(description="pretraining recipe (YAML)")
+    out: Path = Field(description="where to write; must not exist")
+    preset: str = Field("mini", description="model size in the recipe")
+    without: Names = Field((), description="leave a domain out (reference model)")
+    tokenizer_from: str | None = Field(None, description="reuse the tokenizer of this model")
+    run: Path | None = Field(None, description="run directory (checkpoints, metrics); default OUT.run")
+
+
+class PretrainedDomain(Reply):
+    """Test cross-entropy of one domain in nats per token: the model's, a unigram's, chance."""
+
+    domain: str
+    model: float
+    unigram: float
+    chance: float
+    tokens: int
+
+
+class PretrainReply(Reply):
+    """A trained model and its test figures."""
+
+    out: Path
+    domains: tuple[PretrainedDomain, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per domain."""
+        rows = [[d.domain, d.model, d.unigram, d.chance, d.tokens] for d in self.domains]
+        columns = ["domain", "model", "unigram", "chance", "tokens"]
+        return (Table.of(f"{self.out}: test cross-entropy, nats per token", columns, rows),)
+
+
+def _pretraining(request: PretrainRequest) -> PretrainConfig:
+    from rankone.models.pretraining.config import PretrainConfig
+
+    config = PretrainConfig.from_yaml(
+        request.recipe, without=list(request.without) or None, tokenizer_from=request.tokenizer_from
+    )
+    config.require_preset(request.preset)
+    return config
+
+
+def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
+    """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+    from rankone.core.artifact import read_json
+    from rankone.models.pretraining.run import pretrain as train
+
+    out = request.out
+    config = _pretraining(request)
+    run = request.run or run_directory(out)
+    train(config, request.preset, opening.corpus, run, out, device=opening.device)
+    measured: dict[str, Any] = read_json(out / "pretraining.json")
+    domains = [
+        PretrainedDomain(
+            domain=domain,
+            model=row["ce"],
+            unigram=row["unigram"],
+            chance=row["chance"],
+            tokens=int(row["tokens"]),
+        )
+        for domain, row in measured.items()
+    ]
+    return PretrainReply(out=out, domains=tuple(domains))
+
+
+VERBS = (
+    Verb(
+        "pretrain",
+        PretrainRequest,
+        PretrainReply,
+        pretrain,
+        ("text", "device"),
+        needs=("text",),
+        without={"dtype": "weights are trained in float32, under bfloat16 autocast"},
+        recipe=_pretraining,
+    ),
+)
