@@ -47,8 +47,10 @@ def require_parts(opening: Opening, names: Sequence[str], patterns: bool = False
 def require_patterns(opening: Opening, patterns: Sequence[str]) -> None:
     """RankOneError for a pattern of module paths that no matrix of the model has, as far as its headers tell."""
     shapes = shapes_of(opening) if patterns else None
-    for pattern in patterns if shapes is not None else ():
-        paths = inside_blocks(shapes)
+    if shapes is None:
+        return
+    paths = inside_blocks(shapes)
+    for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in (*paths, *shapes)):
             raise RankOneError(f"no site matches '{pattern}'.{nearest(pattern, paths)}")
 
