@@ -125,8 +125,8 @@ CASES = {
     # a place that turns out to be unusable on the way
     "harvest DEC --model MODEL --out OUT --run file --tokens 50": "'.*file' is a file: nothing can be written below it",
     # numbers out of range
-    "measure MODEL --tokens -5": r"measure: tokens: Input should be greater than 0 \(got -5\)",
-    f"rank {PAIR} --of de --tokens 0": r"rank: tokens: Input should be greater than 0 \(got 0\)",
+    "measure MODEL --tokens -5": r"measure: tokens: must be greater than 0 \(got -5\)",
+    f"rank {PAIR} --of de --tokens 0": r"rank: tokens: must be greater than 0 \(got 0\)",
     f"{TUNE} --learning-rate nan": r"learning_rate: .*\(got nan\)",
     f"{TUNE} --learning-rate -1": r"learning_rate: .*\(got -1.0\)",
     f"{TUNE} --retain-weight inf": r"retain_weight: .*\(got inf\)",
@@ -137,7 +137,7 @@ CASES = {
     f"investigate {NAME} --harvest HARVEST --model {PAIR} --alphas nan": r"alpha.*\(got 'nan'\)",
     f"picks --harvest HARVEST --labels LABELS {PAIR} --targets de --alphas nan": r"alphas.*\(got 'nan'\)",
     "cluster DEC --model MODEL --out OUT --rank-penalty inf": r"rank.penalty: .*\(got inf\)",
-    "generate Hi --model MODEL --tokens 0": r"generate: tokens: Input should be greater than 0 \(got 0\)",
+    "generate Hi --model MODEL --tokens 0": r"generate: tokens: must be greater than 0 \(got 0\)",
     "generate Hi --model MODEL --tokens 100": "are longer than the 64 positions the model reads",
     # options without effect
     "label HARVEST --out OUT --limit 5": "--limit is about a server",
@@ -191,7 +191,7 @@ def test_one_line_and_nothing_left(words, world, tmp_path, monkeypatch):
 def test_numbers_that_the_parser_refuses(words):
     outcome = rankone(*words.split())
     assert outcome.code == 2
-    assert "Input should be greater than" in outcome.err
+    assert "must be greater than" in outcome.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

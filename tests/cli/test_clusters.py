@@ -82,8 +82,8 @@ def test_tune_scales_a_component(pair, clustered, tmp_path):
     [
         (["--threshold", 0.999, "--least-firings", 9999], "0 subcomponents are above the threshold 0.999"),
         (["--tokens", 20], "only 40 positions"),
-        (["--threshold", 1.5], "threshold: Input should be less than 1 (got 1.5)"),
-        (["--gamma", 0], "gamma: Input should be greater than or equal to 0.001"),
+        (["--threshold", 1.5], "threshold: must be less than 1 (got 1.5)"),
+        (["--gamma", 0], "gamma: must be greater than or equal to 0.001"),
         (["--domains", "dee"], "no text for 'dee'"),
     ],
 )

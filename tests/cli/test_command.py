@@ -82,7 +82,7 @@ def test_options_reach_the_request():
         "--names",
         "a,b",
         "--names",
-        "c,a",
+        "c",
         "--sizes",
         "-1,.5",
         "--kind",
@@ -114,7 +114,7 @@ def test_a_reply_is_tables_and_lines_and_no_control_codes():
     ("words", "said"),
     [
         (("w", "--kind", "c"), "answer: unknown kind 'c'; choose 'a' or 'b'"),
-        (("w", "--sizes", "1,x"), "answer: sizes.1: Input should be a valid number"),
+        (("w", "--sizes", "1,x"), "answer: sizes.1: must be a valid number"),
         (("w", "--out", "."), "exists"),
     ],
 )

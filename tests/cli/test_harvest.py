@@ -67,7 +67,7 @@ def test_shards_are_merged(words, harvested, tmp_path):
     [
         (["--domains", "dee"], "no text for 'dee'"),
         (["--shard", "2/2"], "no shard 2/2"),
-        (["--tokens", "0"], "tokens: Input should be greater than 0"),
+        (["--tokens", "0"], "tokens: must be greater than 0"),
         (["--split", "tests"], "unknown split 'tests'"),
     ],
 )

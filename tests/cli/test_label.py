@@ -95,7 +95,7 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         (["--base-url", "localhost", "--model", "m"], "no address of a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--timeout", "0"], "timeout"),
         (["--limit", "1"], "--limit is about a server"),
-        (["--base-url", "http://localhost:1/v1", "--model", "m", "--limit", "0"], "limit: Input should be"),
+        (["--base-url", "http://localhost:1/v1", "--model", "m", "--limit", "0"], "limit: must be"),
         (["--held-out", "other"], "give --score too"),
         (["--score", "--held-out", "harvest"], "is the one that is labelled"),
         (["--score", "--held-out", "other"], "another decomposition"),

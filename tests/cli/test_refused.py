@@ -71,7 +71,7 @@ def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
     words = tuning(pair, "--save", tmp_path / "e")
     message = r"the training text of 'de' has \d+ tokens.*, but 10000000 are needed"
     refused(message, *words, "--budget", 10_000_000)
-    refused("tune: budget: Input should be greater than 0", *words, "--budget", 0)
+    refused("tune: budget: must be greater than 0", *words, "--budget", 0)
 
 
 def test_a_vocabulary_mismatch_is_named(mismatched, refused, tmp_path):

@@ -9,7 +9,10 @@ from tests.pages import Page
 from rankone.core.errors import RankOneError
 from rankone.experiments import tables
 from rankone.experiments.names import method_name
+from rankone.experiments.report import shown
 from rankone.experiments.report.page import write_report
+from rankone.experiments.report.results import read_results
+from rankone.render.terminal import plain
 
 
 def _value(cell):
@@ -169,3 +172,16 @@ def test_a_missing_needed_file_is_named(tmp_path, name):
     (directory / name).unlink()
     with pytest.raises(RankOneError, match=re.escape(name)):
         write_report(directory)
+
+
+def test_every_domain_stands_at_eighty_columns_in_what_a_terminal_prints(tmp_path):
+    results = read_results(factory.results(tmp_path))
+    for table in (shown.budgets(results), shown.damages(results), shown.untrained(results)):
+        assert "no room" not in plain(table, 80), table.title
+    assert {c.name for c in shown.damages(results).columns} >= set(results.aim.retain)
+
+
+def test_regions_of_the_page_are_named_and_no_two_alike(source):
+    names = re.findall(r'role="group" tabindex="0" aria-label="([^"]*)"', source)
+    assert not {"table", "figure"} & set(names)
+    assert len(names) == len(set(names))

@@ -15,21 +15,11 @@ from rankone.render.terminal import layout, plain
 from rankone.verbs.table import VERBS
 
 PRINTED = printed()
-# Verbs whose tables are not kept: they print none, or take longer than a look at a table is worth.
+# Verbs whose tables are not kept: they print none, draw them beside text (investigate, show), take longer than a look at a
+# table is worth, or need what no test has (published runs, tasks of another harness).
 NOT_KEPT = {
-    *(
-        "bench",
-        "cluster",
-        "decompose",
-        "demo",
-        "generate",
-        "harvest",
-        "import",
-        "investigate",
-        "label",
-        "lm-eval",
-    ),
-    *("merge-harvest", "pretrain", "reproduce", "select-rates", "show", "toys"),
+    *("bench", "generate", "import", "investigate", "lm-eval", "merge-harvest"),
+    *("pretrain", "reproduce", "select-rates", "show", "toys"),
 }
 SCRIPT = """
 from tests.render.kept import printed
@@ -81,3 +71,9 @@ def test_in_a_pipe():
             check=True,
         )
         assert all(plain(table, width) in ran.stdout for _, table in PRINTED)
+
+
+def test_a_search_says_at_eighty_columns_where_every_part_fires():
+    (table,) = (table for command, table in PRINTED if command.startswith("search"))
+    shown = {table.columns[i].name for i in layout(table, 80).shown}
+    assert shown >= {"label", "name", "conf.", "de", "en", "fr", "es", "it", "nl", "sv", "code"}

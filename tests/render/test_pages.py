@@ -64,14 +64,14 @@ def test_cells_by_hand():
     html = table_html(
         Table.of("T", columns, [["p", 0.5, 1.0, 2.0, 0.2], ["q", -0.4, 4.0, 0.0, 0.4]], "cap", [1]), "id"
     )
-    assert '<table id="id">' in html
+    assert '<table role="table" class="stacks" id="id">' in html
     assert "<caption>T</caption>" in html
-    assert '<td class="over">+0.5</td>' in html
-    assert "<td>−0.4</td>" in html
+    assert '<td role="cell" data-label="b" class="over">+0.5</td>' in html
+    assert '<td role="cell" data-label="b">−0.4</td>' in html
     assert '<span class="bar" style="--w:0.250"></span>' in html
     assert '<span class="level" style="--w:1.000"></span>' in html
-    assert '<td class="shaded" style="--g:0.50">0.2</td>' in html
-    assert html.count('<tr class="strong">') == 1
+    assert '<td role="cell" data-label="e" class="shaded" style="--g:0.50">0.2</td>' in html
+    assert html.count('<tr role="row" class="strong">') == 1
     assert '<p class="note">cap</p>' in html
 
 
@@ -89,3 +89,14 @@ def test_a_lacking_value_is_an_error():
 def test_tokens_and_passages():
     assert token(" a ") == "<code>␣a␣</code>"
     assert passage("a\n<b>\x1b") == "a↵\n&lt;b&gt;\\x1b"
+
+
+def test_a_region_is_named_by_title_or_caption_and_a_wide_row_says_what_its_cells_are():
+    wide = Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, 3]], "What a, b and c are.")
+    source = table_html(wide)
+    assert 'role="group" tabindex="0" aria-label="What a, b and c are."' in source
+    assert '<table role="table" class="stacks">' in source
+    assert '<td role="cell" class="words">x</td><td role="cell" data-label="a">1</td>' in source
+    narrow = table_html(Table.of("Two", ["name", "a"], [["x", 1]], "Said."))
+    assert 'aria-label="Two"' in narrow
+    assert "stacks" not in narrow

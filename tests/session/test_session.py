@@ -50,7 +50,7 @@ def test_a_fit_of_both_sides_or_of_nothing_is_refused():
     s = ro.open("mini")
     with pytest.raises(RankOneError, match="'de' is on both sides"):
         s.fit("h.3.mlp.down_proj:270", forget="de", retain=["de"])
-    with pytest.raises(RankOneError, match="budget: Input should be greater than 0"):
+    with pytest.raises(RankOneError, match="budget: must be greater than 0"):
         s.fit("h.3.mlp.down_proj:270", forget="de", budget=0)
 
 

@@ -17,8 +17,11 @@ class Asked(Request):
 
 
 def test_names_come_as_a_list_or_with_commas_between_them():
-    assert Asked.checked({"domains": "de, en,de"}, "x").domains == ("de", "en")
-    assert Asked.checked({"domains": ["fr", "fr", "it"]}, "x").domains == ("fr", "it")
+    assert Asked.checked({"domains": "de, en"}, "x").domains == ("de", "en")
+    assert Asked.checked({"domains": ["fr", "it"]}, "x").domains == ("fr", "it")
+    for twins in ("de, en,de", ["de", "de"]):
+        with pytest.raises(RankOneError, match="domains: 'de' is given twice: leave one out"):
+            Asked.checked({"domains": twins}, "x")
 
 
 def test_scales_come_as_a_mapping_or_as_words():
@@ -34,8 +37,8 @@ def test_scales_come_as_a_mapping_or_as_words():
     [
         (("h.0.a:1",), "'h.0.a:1' sets no scale: write PART=ALPHA"),
         (("a=1", "a=2"), "'a' is given twice"),
-        (("a=big",), "scales.a: Input should be a valid number"),
-        (("a=nan",), "scales.a: Input should be a finite number"),
+        (("a=big",), "scales: 'a=big': 'big' is no number"),
+        (("a=nan",), "scales.a: must be a finite number"),
     ],
 )
 def test_what_is_no_scale_is_refused(words, said):

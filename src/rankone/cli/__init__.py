@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from rankone.cli.command import command_of
 from rankone.cli.studio import studio
+from rankone.core.config import plainer
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
@@ -68,7 +69,7 @@ def _refuse_processes(command: list[str]) -> None:
 
 def _words(error: Exception) -> str:
     """What is wrong with the words of a command, and where to look."""
-    said = getattr(error, "format_message", lambda: str(error))().strip()
+    said = plainer(getattr(error, "format_message", lambda: str(error))().strip())
     context = getattr(error, "ctx", None)
     typed = sys.argv[1:2] if set(sys.argv[1:2]) & {*VERBS, "studio"} else []
     path = context.command_path if context is not None else " ".join(["rankone", *typed])

@@ -129,7 +129,7 @@ def _metavar(annotation: Any) -> str | None:
 
 
 def _value(name: str, given: Any) -> Any:
-    """What the request is given: of a list its parts, without repeats; None where nothing was said."""
+    """What the request is given: of a list its parts; None where nothing was said."""
     if not isinstance(given, list):
         return given
     words = [w.strip() for word in given for w in word.split(",")]
@@ -137,4 +137,4 @@ def _value(name: str, given: Any) -> Any:
         raise RankOneError(
             f"{name.rstrip('_').replace('_', '-')} is given and empty: name one, or leave it out."
         )
-    return tuple(dict.fromkeys(w for w in words if w)) or None
+    return tuple(w for w in words if w) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -103,9 +104,15 @@ def _first_causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
+def plainer(said: str) -> str:
+    """What a parser says of a value, without what it tried."""
+    return re.sub(r", unable to parse [\w ]+", "", said).replace("Input should be", "must be")
+
+
 def _said(error: ErrorDetails, fields: list[str]) -> str:
     """One problem: the field and its value; what is wrong between fields names them itself."""
     said, place = error["msg"].removeprefix("Value error, "), error["loc"]
+    said = plainer(said)
     if not place:
         return said
     name = ".".join(str(p) for p in place if p != "[key]").rstrip("_")

@@ -27,12 +27,16 @@ class Request(Config):
 
 
 def _listed(given: object) -> object:
-    """The parts of `a,b`, without repeats; a list of names as it is."""
+    """The parts of `a,b`; a list of names as it is. ValueError for one that is given twice."""
     words = given.split(",") if isinstance(given, str) else given
     if not isinstance(words, list | tuple):
         return given
     words = cast("Sequence[object]", words)
-    return tuple(dict.fromkeys(w.strip() if isinstance(w, str) else w for w in words))
+    names = tuple(w.strip() if isinstance(w, str) else w for w in words)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' is given twice: leave one out")
+    return names
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -150,11 +154,21 @@ def _scales(given: object) -> object:
     wrong = next((word for word, pair in zip(words, pairs, strict=True) if not pair[0]), None)
     if wrong is not None:
         raise ValueError(f"'{wrong}' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
+    for word, (_, _, alpha) in zip(words, pairs, strict=True):
+        _require_number(word, alpha)
     names = [name for name, _, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"'{twice}' is given twice: one scale each")
     return {name: alpha for name, _, alpha in pairs}
+
+
+def _require_number(word: str, alpha: str) -> None:
+    try:
+        float(alpha)
+    except ValueError:
+        said = f"'{alpha}' is no number" if alpha else "no number follows the ="
+        raise ValueError(f"'{word}': {said}. Write PART=ALPHA, as h.3.mlp.down_proj:270=-16") from None
 
 
 ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]

@@ -35,6 +35,7 @@ from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import described
+from rankone.text.domains import domain_name
 
 EDIT = "edit"
 
@@ -132,7 +133,8 @@ def _zero_token(
         ]
     if reference:
         rows += [
-            EditRow(edit=f"pretrained without {job.config.forget}", **row) for row in rises(base, reference)
+            EditRow(edit=f"pretrained without {domain_name(job.config.forget)}", **row)
+            for row in rises(base, reference)
         ]
     write_table(out / "zero_token.parquet", rows, ZERO_TOKEN)
 

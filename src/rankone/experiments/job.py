@@ -44,9 +44,11 @@ from rankone.labels.store import open_labels
 from rankone.models.sites import Site
 from rankone.parts.moments import Moments, collect_moments, combined
 from rankone.parts.parts import Parts
+from rankone.render.values import formatted
 from rankone.runtime.progress import Meter, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import require_domain
+from rankone.text.domains import domain_name
 from rankone.workspace import Workspace
 
 # Parts that are ranked for methods with several scales.
@@ -257,13 +259,11 @@ class Job:
         for ratio in (100.0, 10.0):
             names = specific_names(self.importances, self.config.forget, ratio)
             if names:
-                label = (
-                    f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {self.config.forget}"
-                )
+                label = f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {domain_name(self.config.forget)}"
                 edits[label] = scale_edit(parts, dict.fromkeys(names, 0.0))
         single, probe = self.pick, self.config.probe_scale
         edits[f"α = 0 on {single}"] = scale_edit(parts, {single: 0.0})
-        edits[f"α = {probe:g} on {single}"] = scale_edit(parts, {single: probe})
+        edits[f"α = {formatted(probe, 'g')} on {single}"] = scale_edit(parts, {single: probe})
         return edits
 
     def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[Rollout]:

@@ -75,7 +75,9 @@ def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
         names.append("shaded")
         style = f' style="--g:{_depth(table, value):.2f}"'
     kind = f' class="{" ".join(names)}"' if names else ""
-    return Markup(f"<td{kind}{style}>{_body(table, place, row)}</td>")
+    # On a phone a row is a card, and each cell of it says what it is.
+    says = f' data-label="{html_text(column.name)}"' if place and column.name.strip() else ""
+    return Markup(f'<td role="cell"{says}{kind}{style}>{_body(table, place, row)}</td>')
 
 
 def _body(table: Tabular, place: int, row: tuple[Value, ...]) -> str:

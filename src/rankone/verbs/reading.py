@@ -181,8 +181,12 @@ class SearchReply(Reply):
             bars = [level(value, largest) for value in hit.densities.values()]
             shown = [hit.label, hit.name, hit.confidence, f"{hit.density:.2%}", *bars]
             rows.append([*shown, ", ".join(hit.places)])
-        columns = ["label", Column("name", key=True), "confidence", "density", *domains, "found in"]
-        caption = "bars: firing density by domain, against the largest of the row"
+        # Where it fires matters more than how often, and than where the words stood.
+        rest = (Column("density", priority=0), *domains, Column("found in", priority=0))
+        columns = ["label", Column("name", key=True), "conf.", *rest]
+        caption = (
+            "conf.: confidence of the label; bars: firing density by domain, against the largest of the row"
+        )
         return (Table.of(f"“{self.query}”", columns, rows, caption),)
 
 

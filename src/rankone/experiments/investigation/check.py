@@ -24,6 +24,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import Importances
 from rankone.metrics.rank_statistics import spearman
 from rankone.render.tables import Table
+from rankone.render.values import formatted
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
@@ -200,8 +201,11 @@ def _mean(scores: Mapping[float, Score]) -> float:
 def check_table(report: CheckReport) -> Table:
     """The scores as a table, test text, the predictor that was best on validation text marked."""
     alphas = report.config.alphas
-    columns = ["predictor", *(f"{split} α = {a:g}" for split in ("validation", "test") for a in alphas)]
-    columns += [f"test, all pairs α = {a:g}" for a in alphas]
+    columns = [
+        "predictor",
+        *(f"{split} α = {formatted(a, 'g')}" for split in ("validation", "test") for a in alphas),
+    ]
+    columns += [f"test, all pairs α = {formatted(a, 'g')}" for a in alphas]
     rows: list[list[object]] = []
     for predictor, test in report.scores["test"].items():
         validation = report.scores["validation"][predictor]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rankone.core.artifact import file_hash
@@ -13,9 +14,18 @@ from rankone.experiments import figures
 from rankone.experiments.names import method_name
 from rankone.experiments.report.results import Results
 from rankone.experiments.report.words import base, success_rule
-from rankone.experiments.tables import DAMAGE_BAR, IMPORTANCE, Row, compared_budgets, domains_of, ordered
+from rankone.experiments.tables import (
+    DAMAGE_BAR,
+    IMPORTANCE,
+    Row,
+    Tally,
+    compared_budgets,
+    domains_of,
+    ordered,
+)
 from rankone.render.columns import BAR, Column, Value
 from rankone.render.tables import Table
+from rankone.render.values import number
 from rankone.text.domains import domain_name
 
 _TOP, _TOKENS = 10, 4
@@ -24,12 +34,16 @@ _ABSENT = {True: "absent", False: "present", None: "not measured"}
 
 
 def printed(results: Results) -> list[Table]:
-    """What a terminal shows of a job: the texts first, then the candidates, the untrained edits and every budget."""
+    """What a terminal shows of a job: the texts first, then the candidates, the untrained edits and every budget.
+
+    Domains are headed by their tags, so that those that the model was trained on stand at 80 columns.
+    """
     return [
         texts(results),
-        candidates(results),
+        candidates(results, str),
         *([untrained(results)] if results.zero_token else []),
         budgets(results),
+        damages(results),
     ]
 
 
@@ -57,36 +71,57 @@ def untrained(results: Results) -> Table:
     domains = domains_of(rows, results.aim)
     rises = {(row["edit"], row["domain"]): row["rise"] for row in rows}
     edits = dict.fromkeys(row["edit"] for row in rows)
-    columns = ["edit", *(Column(domain_name(d), "+.2f") for d in domains)]
+    columns = ["edit", *(_of_domain(results, d, "+.2f") for d in domains)]
     title = f"No {domain_name(results.aim.domain)} token used: rise of cross-entropy (nats per token)"
     return Table.of(title, columns, [[e, *(rises.get((e, d)) for d in domains)] for e in edits])
 
 
 def budgets(results: Results) -> Table:
-    """One row per method and budget: successes, CE of the removed domain, damage to the others."""
-    others = [d for d in domains_of(results.runs, results.aim) if d != results.aim.domain]
-    rows = [
-        [
-            *(method_name(method), budget, tally.said, tally.alpha, tally.forget_ce),
-            *(tally.damage.get(d) for d in others),
-        ]
-        for method in results.methods
-        for budget, tally in results.counted[method].items()
-    ]
+    """One row per method and budget: successes, scale, CE of the removed domain, the worst of the others."""
+    rows = []
+    for method, budget, tally in _tallies(results):
+        worst = max(tally.damage, key=lambda d: tally.damage[d], default="")
+        rows.append(
+            [
+                *(method_name(method), budget, tally.said, tally.alpha, tally.forget_ce),
+                *(tally.damage.get(worst), worst or None),
+            ]
+        )
     columns = [
-        *("method", Column("budget", key=True), Column("success", priority=3)),
-        Column("α", priority=2),
+        *("method", Column("budget", key=True), Column("success", priority=3), Column("α", priority=2)),
         Column(f"{domain_name(results.aim.domain)} CE", ".2f", priority=3),
-        *(
-            Column(domain_name(d), "+.2f", priority=2 if d in results.aim.retain else 1, limit=DAMAGE_BAR)
-            for d in others
-        ),
+        *(Column("worst rise", "+.2f", limit=DAMAGE_BAR), "of"),
     ]
     about = results.summary
     title = f"Forgetting {domain_name(results.aim.domain)} by {about.part} ({about.label})"
-    said = " ".join(f"{domain_name(d)} {base(results, d):.2f}" for d in (results.aim.domain, *others))
-    caption = f"success: {success_rule(results)}; damage: mean rise of CE on test text; base CE {said}"
+    caption = (
+        f"success: {success_rule(results)}; budget in tokens; means over seeds on test text, nats per token"
+    )
     return Table.of(title, columns, rows, caption)
+
+
+def damages(results: Results) -> Table:
+    """One row per method and budget: the rise of every other domain."""
+    others = [d for d in domains_of(results.runs, results.aim) if d != results.aim.domain]
+    rows = [
+        [method_name(method), budget, *(tally.damage.get(d) for d in others)]
+        for method, budget, tally in _tallies(results)
+    ]
+    limited = (replace(_of_domain(results, d, "+.2f"), limit=DAMAGE_BAR) for d in others)
+    said = " ".join(f"{d} {base(results, d):.2f}" for d in (results.aim.domain, *others))
+    caption = f"mean rise of CE over seeds on test text, nats per token; base CE {said}"
+    return Table.of("What else changes", ["method", Column("budget", key=True), *limited], rows, caption)
+
+
+def _tallies(results: Results) -> Iterator[tuple[str, int, Tally]]:
+    for method in results.methods:
+        for budget, tally in results.counted[method].items():
+            yield method, budget, tally
+
+
+def _of_domain(results: Results, domain: str, form: str) -> Column:
+    """A column of one domain under its tag; one that the model was not trained on goes first where there is no room."""
+    return Column(domain, form, priority=2 if domain in (results.aim.domain, *results.aim.retain) else 1)
 
 
 def damage(results: Results) -> Table:
@@ -138,9 +173,9 @@ def glance(results: Results) -> Table:
             ]
         )
     caption = (
-        f"Budgets are {forget} tokens; sufficient: at least 8 of 9 seeds succeed. All other columns: at "
-        f"{figures.budgets_named(largest)} tokens, means over seeds, nats per token. Success: {success_rule(results)}. "
-        "Coloured: at or above that."
+        f"Smallest sufficient budget: {forget} tokens from which at least 8 of 9 seeds succeed. The columns after it show "
+        f"the fits to {figures.budgets_named(largest)} tokens: means over seeds, nats per token. A seed succeeds where "
+        f"{success_rule(results)}. Coloured: a rise of {number(DAMAGE_BAR, 1)} or more."
     )
     return Table.of("", columns, rows, caption)
 
@@ -155,8 +190,8 @@ def successes(results: Results) -> Table:
     return Table.of("", ["seeds that succeed, by budget", *(f"{b:,}" for b in ran)], rows)
 
 
-def candidates(results: Results) -> Table:
-    """The best-ranked parts, each domain shaded by mean causal importance."""
+def candidates(results: Results, name: Callable[[str], str] = domain_name) -> Table:
+    """The best-ranked parts, each domain shaded by mean causal importance, under its `name`."""
     ranked = sorted(results.parts, key=lambda row: row["rank"])[:_TOP]
     columns: list[Row] = [*ranked]
     named = [key.removeprefix(IMPORTANCE) for key in columns[0] if key.startswith(IMPORTANCE)]
@@ -172,13 +207,13 @@ def candidates(results: Results) -> Table:
         for r, column in zip(ranked, columns, strict=True)
     ]
     titles = [
-        *("part", Column("label")),
-        *(Column(domain_name(d), ".2f", shade=True) for d in domains),
-        *("fires on", "leads to"),
+        *("part", Column("label", priority=3)),
+        *(replace(_of_domain(results, d, ".2f"), name=name(d), shade=True) for d in domains),
+        *(Column("fires on", priority=0), Column("leads to", priority=0)),
     ]
     caption = (
-        "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from a harvest of training "
-        "text. ▸ the picked one."
+        "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from this job's small harvest of "
+        "training text; labels of a longer one (`rankone harvest`, `label`) may say it in other words. ▸ the picked one."
     )
     return Table.of("", titles, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
 
