@@ -64,7 +64,7 @@ def test_cells_by_hand():
     html = table_html(
         Table.of("T", columns, [["p", 0.5, 1.0, 2.0, 0.2], ["q", -0.4, 4.0, 0.0, 0.4]], "cap", [1]), "id"
     )
-    assert '<table role="table" class="stacks" id="id">' in html
+    assert '<table role="table" id="id">' in html
     assert "<caption>T</caption>" in html
     assert '<td role="cell" data-label="b" class="over">+0.5</td>' in html
     assert '<td role="cell" data-label="b">−0.4</td>' in html
@@ -92,7 +92,7 @@ def test_tokens_and_passages():
 
 
 def test_a_region_is_named_by_title_or_caption_and_a_wide_row_says_what_its_cells_are():
-    wide = Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, 3]], "What a, b and c are.")
+    wide = Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, "y"]], "What a, b and c are.")
     source = table_html(wide)
     assert 'role="group" tabindex="0" aria-label="What a, b and c are."' in source
     assert '<table role="table" class="stacks">' in source
@@ -100,3 +100,5 @@ def test_a_region_is_named_by_title_or_caption_and_a_wide_row_says_what_its_cell
     narrow = table_html(Table.of("Two", ["name", "a"], [["x", 1]], "Said."))
     assert 'aria-label="Two"' in narrow
     assert "stacks" not in narrow
+    assert "stacks" not in table_html(Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, 3]]))
+    assert "stacks" in table_html(Table.of("", ["n", *"abcde"], [["x", 1, 2, 3, 4, 5]]))

@@ -177,7 +177,7 @@ def budgets_named(budgets: Mapping[str, int]) -> str:
     shared = set(budgets.values())
     if len(shared) == 1:
         return f"{shared.pop():,}"
-    return ", ".join(f"{method_name(m)} {budgets[m]:,}" for m in method_order(list(budgets)))
+    return "; ".join(f"{method_name(m)} {budgets[m]:,}" for m in method_order(list(budgets)))
 
 
 def _key(method: str, style: tuple[str, str], face: str | None = None, name: str = "") -> Line2D:

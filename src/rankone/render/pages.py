@@ -42,6 +42,7 @@ def _engine() -> jinja2.Environment:
         "dark": colours.DARK | colours.variables(colours.DARK["card"]),
         "cell": cell,
         "is_words": is_words,
+        "stacks": stacks,
     }
     return made
 
@@ -63,6 +64,12 @@ def token(value: object) -> Markup:
 def passage(value: object) -> Markup:
     """Running text as inert HTML: line breaks are kept and shown as ↵, other controls made visible."""
     return Markup("↵\n".join(html_text(line) for line in str(value).split("\n")))
+
+
+def stacks(table: Tabular) -> bool:
+    """Whether a phone has no room for the rows of a table: many columns, or text beside the first."""
+    count = len(table.columns)
+    return count > 5 or (count > 3 and any(is_words(table, place) for place in range(1, count)))
 
 
 def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:

@@ -173,9 +173,9 @@ def glance(results: Results) -> Table:
             ]
         )
     caption = (
-        f"Smallest sufficient budget: {forget} tokens from which at least 8 of 9 seeds succeed. The columns after it show "
-        f"the fits to {figures.budgets_named(largest)} tokens: means over seeds, nats per token. A seed succeeds where "
-        f"{success_rule(results)}. Coloured: a rise of {number(DAMAGE_BAR, 1)} or more."
+        f"Smallest sufficient budget: {forget} tokens from which at least 8 of 9 seeds succeed. The columns after it are "
+        f"of fits to this many tokens: {figures.budgets_named(largest)}. Means over seeds, nats per token. A seed succeeds "
+        f"where {success_rule(results)}. Coloured: a rise of {number(DAMAGE_BAR, 1)} or more."
     )
     return Table.of("", columns, rows, caption)
 
@@ -213,7 +213,7 @@ def candidates(results: Results, name: Callable[[str], str] = domain_name) -> Ta
     ]
     caption = (
         "By rank. Under each domain: mean causal importance, 0 to 1. Label: statistical, from this job's small harvest of "
-        "training text; labels of a longer one (`rankone harvest`, `label`) may say it in other words. ▸ the picked one."
+        "training text; labels of a longer one (rankone harvest, rankone label) may say it in other words. ▸ the picked one."
     )
     return Table.of("", titles, rows, caption, [i for i, r in enumerate(ranked) if r["picked"]])
 
