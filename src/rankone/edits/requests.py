@@ -46,6 +46,9 @@ class FindRequest(Request):
     together: bool = Field(
         default=False, description="look for a second part that the best one moves with, by one number"
     )
+    several: int = Field(
+        default=0, ge=0, description="at most so many parts moved by one number, their proportions fitted"
+    )
     seed: int = Field(default=0, description="of random directions and the order of passages")
     out: Path | None = Field(default=None, description="save the measured parts here; must not exist")
 

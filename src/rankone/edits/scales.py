@@ -45,7 +45,7 @@ FIRST_STEP = 3.0
 
 
 class Scales:
-    """One learned scale per chosen component (the fitting `Method`), all starting at `start`.
+    """One learned scale per chosen component (the fitting `Method`), starting at `start` (one number, or one each).
 
     A component is a part, or a label with the parts that share its scale. `parts` may hold several origins.
     """
@@ -55,10 +55,10 @@ class Scales:
         parts: Named,
         components: Sequence[str] | Mapping[str, Sequence[str]],
         name: str = "scalar",
-        start: float = 1.0,
+        start: float | Sequence[float] = 1.0,
     ) -> None:
         self.name, self.parts, self.components = name, parts, list(components)
-        self._start = start
+        self._start = torch.as_tensor(start, dtype=torch.float32).expand(len(self.components))
         members = components.values() if isinstance(components, Mapping) else [[c] for c in components]
         self._members = [list(group) for group in members]
         self._refuse_twice()
@@ -90,7 +90,7 @@ class Scales:
 
     def start(self, runs: int, seeds: list[int]) -> dict[str, nn.Parameter]:  # noqa: ARG002
         """α at its start everywhere: [runs, components]."""
-        return {"alpha": nn.Parameter(torch.full((runs, len(self.components)), self._start))}
+        return {"alpha": nn.Parameter(self._start.repeat(runs, 1))}
 
     def alphas(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "runs components"]:
         """α of every component."""

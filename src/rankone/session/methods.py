@@ -290,6 +290,7 @@ class Methods(Asking):
         rank_tokens: int = 120,
         tolerance: float | str | Sequence[str] = (),
         together: bool = False,
+        several: int = 0,
         seed: int = 0,
         out: Path | str | None = None,
     ) -> Found:

@@ -11,6 +11,7 @@ from rankone.edits.finding.find import find, find_parts
 from rankone.edits.finding.found import Found
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.request import FindConfig
+from rankone.edits.finding.several import fitted_steps
 from rankone.edits.finding.text import read_text, spread_blocks
 from rankone.edits.finding.together import ORIGIN, pair_parts
 from rankone.edits.finding.tolerances import Tolerances
@@ -169,3 +170,65 @@ def test_a_pair_does_more_than_its_first_part_and_moves_by_one_number(workspace,
             rises[kind] = cross_entropies(workspace.model, text)["fr"] - search.base["fr"]
     assert rises["apart"] == pytest.approx(pair.rise, abs=1e-3)
     assert rises["together"] == pytest.approx(pair.rise, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def several(workspace):
+    asked = FindConfig(
+        of="de",
+        against=("en", "fr", "code"),
+        sites=("h.[23].mlp.down_proj", "h.3.attn.v_proj"),
+        sources=("discriminant", "neuron", "random"),
+        shortlist=1,
+        tokens=1200,
+        rank_tokens=120,
+        tolerance=Tolerances(domains={}, other=0.05),
+        refine=1,
+        several=2,
+    )
+    return asked, *find_parts(workspace, asked)
+
+
+def test_parts_found_together_do_more_than_the_best_alone(several):
+    _, found, _ = several
+    assert found.pair is not None
+    assert len(found.pair.steps) == len(found.pair.names) == 2
+    assert found.chosen_pair == found.pair
+    assert found.pair.rise > found.pick.rise + 0.1
+    assert found.pair.worst <= 0.05
+    assert found.turned == " + ".join(found.pair.steps)
+    assert "2 parts by one number" in "\n".join(found.lines())
+
+
+def test_what_is_said_of_parts_together_is_what_their_one_number_does(several, workspace):
+    asked, found, book = several
+    text = read_text(workspace, asked).validation
+    before = cross_entropies(workspace.model, text)
+    one_number = dict.fromkeys(found.pair.names, 0.0)
+    with scale_edit(pair_parts(found.pair, "de", book), one_number).applied(workspace.model):
+        after = cross_entropies(workspace.model, text)
+    assert after["de"] - before["de"] == pytest.approx(found.pair.rise, abs=1e-3)
+    for domain, rise in found.pair.others.items():
+        assert after[domain] - before[domain] == pytest.approx(rise, abs=1e-3)
+
+
+def test_steps_fitted_together_move_from_where_they_start(several, workspace):
+    asked, _, book = several
+    text = read_text(workspace, asked)
+    start = {name: -2.0 for name in book.names() if name.startswith("discriminant-de/")}
+    assert len(start) == 3
+    still = fitted_steps(workspace, book, start, text, 1)
+    assert all(abs(step + 2) == pytest.approx(0.25, rel=0.01) for step in still.values())
+
+
+def test_closed_forms_of_several_sites_are_screened(workspace):
+    asked = REQUEST.model_copy(
+        update={"sites": ("h.[0-3].mlp.down_proj",), "also": (), "sources": ("discriminant",), "screen": 4}
+    )
+    screened, _ = find_parts(workspace, asked)
+    unscreened, _ = find_parts(workspace, asked.model_copy(update={"screen": 1}))
+    assert len(screened.parts) == len(unscreened.parts) == 1
+    assert "screen" in screened.seconds
+    every, _ = find_parts(workspace, asked.model_copy(update={"shortlist": 4}))
+    assert len(every.parts) == 4
+    assert screened.pick.rise >= unscreened.pick.rise

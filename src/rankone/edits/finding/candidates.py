@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.names import DECOMPOSITION, FINDABLE, SHARPENED
+from rankone.edits.finding.names import CLOSED_FORM, DECOMPOSITION, FINDABLE, SHARPENED
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.shortlist import (
     Candidate,
@@ -79,7 +79,10 @@ def candidates(
     text: FindText,
     moments: Mapping[str, Moments],
 ) -> Candidates:
-    """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name."""
+    """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name.
+
+    Of closed-form ones `request.screen` times as many: they are screened first (find.py).
+    """
     target, others = moments[text.target], {d: moments[d] for d in text.others}
     shares = [request.about_weight if d == text.about else 1.0 for d in text.others]
     mean, weights = combined(list(others.values()), shares), _strictness(request, text)
@@ -94,9 +97,11 @@ def candidates(
         )
         if parts is None:
             continue
-        best = shortlist(parts, source, target, others, request.shortlist, weights)
+        count = request.shortlist * (request.screen if source == CLOSED_FORM else 1)
+        best = shortlist(parts, source, target, others, count, weights)
         kept = parts.chosen([c.name for c in best])
-        book.add(parts if source == DECOMPOSITION else kept)
+        whole = source == DECOMPOSITION or (source == CLOSED_FORM and request.several > 1)
+        book.add(parts if whole else kept)
         chosen += best
         if SHARPENED in wanted and source in (*COORDINATES, DECOMPOSITION):
             refitted = sharpened(kept, request, target, mean)

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites, require_asked
-from rankone.edits.finding.found import Found, FoundPart
+from rankone.edits.finding.found import Found, FoundPair, FoundPart
 from rankone.edits.finding.measuring import Steps, measuring
+from rankone.edits.finding.names import CLOSED_FORM
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.scanner import scanning
+from rankone.edits.finding.several import best_several
 from rankone.edits.finding.shortlist import Candidate
 from rankone.edits.finding.text import FindText, read_text
 from rankone.edits.finding.together import best_pair, pair_parts
@@ -29,6 +31,9 @@ from rankone.parts.parts import Parts
 from rankone.parts.storage import save_parts
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
+
+# Validation tokens of each text that closed-form parts are screened on.
+SCREENED_ON = 100
 
 
 def find(workspace: Workspace, request: FindConfig) -> Found:
@@ -61,6 +66,8 @@ def find_parts(
         moments = _moments(workspace, sites, text, {} if known is None else known)
     with clock.of("parts"):
         worth = candidates(workspace, request, sites, text, moments)
+    with clock.of("screen"):
+        worth = _screened(workspace, request, worth, text)
     with clock.of("gradients"):
         slopes = _slopes(workspace, worth, text)
     with clock.of("scan"):
@@ -76,15 +83,25 @@ def find_parts(
         seconds=clock.seconds,
         cpu_seconds=time.process_time() - clock.cpu,
     )
+    pair = _together(workspace, request, search, worth.book, text, clock)
+    if pair is not None:
+        worth.book.add(pair_parts(pair, request.of, worth.book))
+    update = {"pair": pair, "seconds": clock.seconds, "cpu_seconds": time.process_time() - clock.cpu}
+    return search.model_copy(update=update), worth.book
+
+
+def _together(
+    workspace: Workspace, request: FindConfig, search: Found, book: Book, text: FindText, clock: _Clock
+) -> FoundPair | None:
+    """The best parts that move by one number of what is asked for; None where there are none."""
+    rule, made = _rule(request, workspace.chance, search.base[text.target]), []
     if request.together:
         with clock.of("pairs"):
-            rule = _rule(request, workspace.chance, base[text.target])
-            pair = best_pair(workspace, search, worth.book, text, rule)
-        if pair is not None:
-            worth.book.add(pair_parts(pair, request.of, worth.book))
-        update = {"pair": pair, "seconds": clock.seconds, "cpu_seconds": time.process_time() - clock.cpu}
-        search = search.model_copy(update=update)
-    return search, worth.book
+            made.append(best_pair(workspace, search, book, text, rule))
+    if request.several > 1:
+        with clock.of("several"):
+            made.append(best_several(workspace, search, book, text, rule, request.several))
+    return max((found for found in made if found is not None), key=lambda found: found.rise, default=None)
 
 
 class _Clock:
@@ -123,6 +140,18 @@ def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str
     return dict(zip((n for names in by_site.values() for n in names), gradients, strict=True))
 
 
+def _screened(workspace: Workspace, request: FindConfig, worth: Candidates, text: FindText) -> Candidates:
+    """Of closed-form parts the `shortlist` that do most on little text: which site to write at no moment tells."""
+    many = [c for c in worth.chosen if c.source == CLOSED_FORM and c.name not in request.also]
+    if len(many) <= request.shortlist:
+        return worth
+    little = {d: blocks.take(min(SCREENED_ON, blocks.tokens)) for d, blocks in text.validation.items()}
+    quick = request.model_copy(update={"refine": 0})
+    rows, _ = _scan(workspace, quick, replace(worth, chosen=many), replace(text, validation=little), {})
+    kept = {row.part for row in rows[: request.shortlist]}
+    return replace(worth, chosen=[c for c in worth.chosen if c not in many or c.name in kept])
+
+
 def _scan(
     workspace: Workspace, request: FindConfig, worth: Candidates, text: FindText, slopes: Mapping[str, float]
 ) -> tuple[list[FoundPart], dict[str, float]]:
@@ -141,7 +170,9 @@ def _scan(
                 for candidate in together:
                     best = _best(candidate.name, measure, rule, text)
                     removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
-                    ranked.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
+                    ranked.append(
+                        (rule.score(best), _row(candidate, best, removed, slopes.get(candidate.name)))
+                    )
                     bar.advance(1, f"{candidate.name} {best.rise:+.2f}")
     ranked.sort(key=lambda pair: pair[0], reverse=True)
     return [row for _, row in ranked], base
@@ -158,7 +189,7 @@ def _best(name: str, measure: Callable[[Steps, float], Measured], rule: Rule, te
     return replace(best, others={d: best.others.get(d, 0.0) for d in text.spared})
 
 
-def _row(candidate: Candidate, best: Measured, removed: bool, slope: float) -> FoundPart:
+def _row(candidate: Candidate, best: Measured, removed: bool, slope: float | None) -> FoundPart:
     return FoundPart(
         part=candidate.name,
         source=candidate.source,

@@ -37,7 +37,7 @@ class FoundPart(Config):
 
 
 class FoundPair(Config):
-    """Two parts that move by one number, at the size the rule gives them. steps: α − 1 of each, that of the best part first.
+    """Two or more parts that move by one number, at the size the rule gives them. steps: α − 1 of each.
 
     names: of the saved parts that share the number. All else as in `FoundPart`.
     """
@@ -115,7 +115,7 @@ class Found(Reply):
         )
 
     def _of_pair(self, pair: FoundPair, saved: str) -> Sequence[str]:
-        steps = f"two parts by one number: {pair}"
+        steps = f"{len(pair.steps)} parts by one number: {pair}"
         if not saved:
             return (steps, "to size them, save them: --out DIR")
         return (steps, f"to size them: rankone tune --scale {pair.scale}{saved} --forget {self.of}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
 
 DECOMPOSITION = "decomposition"
+# Of every site one direction, for parts that are found together (several.py).
+CLOSED_FORM = "discriminant"
 # The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
 SHARPENED = "sharpened"
 FINDABLE = (*FROM_WEIGHTS, *FROM_TEXT, DECOMPOSITION, SHARPENED)

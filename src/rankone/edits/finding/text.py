@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -20,17 +20,23 @@ DRAWN_FROM = 10
 ROW = 128
 # Of each passage only so many characters are read: many passages say more than one long one.
 PASSAGE_CHARS = 400
+# Tokens of further training text.
+FURTHER = 1000
 
 
 @dataclass(frozen=True)
 class FindText:
-    """Rows per domain: the target, those to spare, and English about the target's country under its own name."""
+    """Rows per domain: the target, those to spare, and English about the target's country under its own name.
+
+    further: training text behind that of `training`, where it is asked for: what closed forms were made from reads too well.
+    """
 
     target: str
     spared: tuple[str, ...]
     about: str | None
     training: Mapping[str, Blocks]
     validation: Mapping[str, Blocks]
+    further: Mapping[str, Blocks] = field(default_factory=dict)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -54,7 +60,28 @@ def read_text(workspace: Workspace, request: FindConfig) -> FindText:
         if known:
             rows[split][about_domain(request.of)] = about_blocks(workspace, request.of, split, tokens)
     about = about_domain(request.of) if known else None
-    return FindText(request.of, tuple(spared), about, rows["train"], rows["validation"])
+    further = _further(workspace, request, wanted, about) if request.several > 1 else {}
+    return FindText(request.of, tuple(spared), about, rows["train"], rows["validation"], further)
+
+
+def _further(
+    workspace: Workspace, request: FindConfig, domains: Sequence[str], about: str | None
+) -> dict[str, Blocks]:
+    """FURTHER tokens of training text that moments were not taken of; of text that has no more, the last of what it has."""
+    made = {}
+    for domain in domains:
+        whole = spread_blocks(workspace, domain, "train", request.tokens + FURTHER, request.seed)
+        made[domain] = _last_rows(whole)
+    if about is not None:
+        made[about] = _last_rows(about_blocks(workspace, request.of, "train", request.tokens))
+    return made
+
+
+def _last_rows(blocks: Blocks) -> Blocks:
+    """The last rows of some text, of FURTHER tokens or a little more."""
+    behind = blocks.valid.sum(1).flip(0).cumsum(0).flip(0)
+    first = max(int((behind >= FURTHER).sum()) - 1, 0)
+    return blocks.rows(first, len(blocks.ids))
 
 
 def spread_blocks(workspace: Workspace, domain: str, split: str, tokens: int, seed: int = 0) -> Blocks:

@@ -56,10 +56,11 @@ def best_pair(
     measured, steps = max(sized, key=lambda pair: rule.score(pair[0]))
     if measured.alpha == 1:
         return None
-    return _pair(measured, steps, search)
+    return moved_together(measured, steps, search)
 
 
-def _pair(measured: Measured, steps: Steps, search: Found) -> FoundPair:
+def moved_together(measured: Measured, steps: Steps, search: Found) -> FoundPair:
+    """The record of parts that were measured at a size of their steps."""
     size = measured.alpha - 1
     return FoundPair(
         steps={name: size * step for name, step in steps.items()},

@@ -7,7 +7,7 @@ more than a tolerance, or the target's is where it is wanted; the step over that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rankone.edits.finding.tolerances import Tolerances
@@ -74,9 +74,14 @@ class Rule:
         return (min(measured.rise, self.enough), -self.strain(measured))
 
 
-def best_scale(measure: Measure, rule: Rule) -> tuple[Measured, list[Measured]]:
-    """The best α of all that were measured, and these; α = 1, which does nothing, where every other breaks the rule."""
-    seen = [m for sign in (-1.0, 1.0) for m in _one_way(measure, rule, sign)]
+def best_scale(
+    measure: Measure, rule: Rule, signs: Sequence[float] = (-1.0, 1.0)
+) -> tuple[Measured, list[Measured]]:
+    """The best α of all that were measured, and these; α = 1, which does nothing, where every other breaks the rule.
+
+    signs: the sides of α = 1 that are looked at.
+    """
+    seen = [m for sign in signs for m in _one_way(measure, rule, sign)]
     nothing = Measured(1.0, 0.0, dict.fromkeys(seen[0].others, 0.0))
     return max([nothing, *seen], key=rule.score), seen
 

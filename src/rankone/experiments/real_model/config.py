@@ -26,6 +26,9 @@ class RealModelConfig(Config):
     together: bool = Field(
         default=False, description="two parts by one number, where that does more than one"
     )
+    several: int = Field(
+        default=0, ge=0, description="so many parts by one number, where they do more than one"
+    )
     about_weight: float = Field(
         default=1.0, ge=0, description="of English about the country in other text's moments"
     )

@@ -128,6 +128,7 @@ class Job:
             tolerance=c.tolerance,
             enough=c.cap,
             together=c.together,
+            several=c.several,
             about_weight=c.about_weight,
             seed=c.seed,
         )

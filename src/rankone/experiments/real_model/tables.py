@@ -67,7 +67,17 @@ def sources_table(result: Language) -> Table:
     if (pair := search.pair) is not None:
         steps = ", ".join(f"{name} {1 + step:+.3g}" for name, step in pair.steps.items())
         turned = len(rows) if search.chosen_pair else 0
-        rows.append(("two by one number", steps, None, pair.rise, pair.worst, pair.worst_domain, pair.about))
+        rows.append(
+            (
+                f"{len(pair.steps)} by one number",
+                steps,
+                None,
+                pair.rise,
+                pair.worst,
+                pair.worst_domain,
+                pair.about,
+            )
+        )
     columns = [
         Column("source", key=True),
         Column("best part", priority=2),
