@@ -221,14 +221,13 @@ def test_steps_fitted_together_move_from_where_they_start(several, workspace):
     assert all(abs(step + 2) == pytest.approx(0.25, rel=0.01) for step in still.values())
 
 
-def test_closed_forms_of_several_sites_are_screened(workspace):
+def test_closed_forms_of_several_sites_are_measured(workspace):
     asked = REQUEST.model_copy(
-        update={"sites": ("h.[0-3].mlp.down_proj",), "also": (), "sources": ("discriminant",), "screen": 4}
+        update={"sites": ("h.[0-3].mlp.down_proj",), "also": (), "sources": ("discriminant", "random")}
     )
-    screened, _ = find_parts(workspace, asked)
-    unscreened, _ = find_parts(workspace, asked.model_copy(update={"screen": 1}))
-    assert len(screened.parts) == len(unscreened.parts) == 1
-    assert "screen" in screened.seconds
-    every, _ = find_parts(workspace, asked.model_copy(update={"shortlist": 4}))
-    assert len(every.parts) == 4
-    assert screened.pick.rise >= unscreened.pick.rise
+    one, _ = find_parts(workspace, asked)
+    every, _ = find_parts(workspace, asked.model_copy(update={"sites_measured": 4}))
+    assert [row.source for row in one.parts].count("discriminant") == 1
+    assert {row.site for row in every.parts if row.source == "discriminant"} == set(every.sites)
+    assert [row.source for row in every.parts].count("random") == 1
+    assert every.pick.rise >= one.pick.rise

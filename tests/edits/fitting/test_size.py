@@ -16,6 +16,7 @@ from rankone.edits.fitting import size as module
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.size import (
     LARGEST,
+    Held,
     Removal,
     damages,
     find_limit,
@@ -83,6 +84,28 @@ def test_damage_by_hand():
     # Of 'en', three of the five present positions hold a 0; the padding of the first row does not count.
     expected = torch.tensor([[3 * KL_1 / 5, 3 * KL_2 / 5], [0.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_rise_by_hand():
+    retain = {"en": hand([[0, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 1, 1]]), "fr": hand([[1, 2]], [[0, 1]])}
+    rises = damages(Bigram(), PUSH, [1.0, 2.0], Held(Bigram(), PUSH.sites, retain, "rise"))
+    # Scored: a 1 after a 0 twice (odds .25, then 1/6 and .1), a 0 after a 0 once (.5, then 2/3 and .8).
+    once = (2 * math.log(1.5) - math.log(4 / 3)) / 3
+    twice = (2 * math.log(2.5) - math.log(1.6)) / 3
+    expected = torch.tensor([[once, twice], [0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(rises, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_aim_of_rises_sets_the_size_by_rises():
+    retain, base = (
+        {"en": hand([[0, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 1, 1]])},
+        {"forget": "fr", "retain": ("en",)},
+    )
+    aim = Aim(**base, chance=math.log(3), tolerance=(2 * math.log(1.5) - math.log(4 / 3)) / 3, measure="rise")
+    limit = find_limit(Bigram(), PUSH, retain, aim)
+    assert limit.size == pytest.approx(1.0, rel=0.02)
+    assert limit.bounded
+    assert limit.damage["en"] <= aim.tolerance
 
 
 def test_removal_by_hand():

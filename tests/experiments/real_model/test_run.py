@@ -28,6 +28,8 @@ SMALL = RealModelConfig(
     tokens=200,
     rank_tokens=20,
     together=True,
+    size_by="rise",
+    size_tokens=20,
     tolerance=Tolerances(domains={}, other=0.2, about=5),
     budget=8,
     retain_tokens=60,
@@ -57,7 +59,7 @@ def test_every_stage_is_kept(ran):
     assert pair is not None
     better = pair.rise > own.search.pick.rise
     assert own.pick == (" + ".join(pair.steps) if better else own.search.pick.part)
-    assert set(own.scale.kl) == {"en", "es", "about-fr"}
+    assert set(own.scale.damage) == {"en", "es", "about-fr"}
     assert (own.scale.alpha > 1) == (not better and own.search.pick.alpha > 1)
     assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
     assert own.held_out["scale"].unseen == ()

@@ -81,7 +81,8 @@ def candidates(
 ) -> Candidates:
     """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name.
 
-    Of closed-form ones `request.screen` times as many: they are screened first (find.py).
+    Of closed-form ones, one per site, `request.sites_measured` times as many: which site to write at no moment of what it
+    reads can tell.
     """
     target, others = moments[text.target], {d: moments[d] for d in text.others}
     shares = [request.about_weight if d == text.about else 1.0 for d in text.others]
@@ -97,7 +98,7 @@ def candidates(
         )
         if parts is None:
             continue
-        count = request.shortlist * (request.screen if source == CLOSED_FORM else 1)
+        count = request.shortlist * (request.sites_measured if source == CLOSED_FORM else 1)
         best = shortlist(parts, source, target, others, count, weights)
         kept = parts.chosen([c.name for c in best])
         whole = source == DECOMPOSITION or (source == CLOSED_FORM and request.several > 1)

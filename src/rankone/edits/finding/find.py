@@ -14,7 +14,6 @@ from dataclasses import replace
 from rankone.edits.finding.candidates import Candidates, block_number, candidates, late_sites, require_asked
 from rankone.edits.finding.found import Found, FoundPair, FoundPart
 from rankone.edits.finding.measuring import Steps, measuring
-from rankone.edits.finding.names import CLOSED_FORM
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.several import best_several
@@ -31,9 +30,6 @@ from rankone.parts.parts import Parts
 from rankone.parts.storage import save_parts
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
-
-# Validation tokens of each text that closed-form parts are screened on.
-SCREENED_ON = 100
 
 
 def find(workspace: Workspace, request: FindConfig) -> Found:
@@ -66,8 +62,6 @@ def find_parts(
         moments = _moments(workspace, sites, text, {} if known is None else known)
     with clock.of("parts"):
         worth = candidates(workspace, request, sites, text, moments)
-    with clock.of("screen"):
-        worth = _screened(workspace, request, worth, text)
     with clock.of("gradients"):
         slopes = _slopes(workspace, worth, text)
     with clock.of("scan"):
@@ -101,7 +95,7 @@ def _together(
     if request.several > 1:
         with clock.of("several"):
             made.append(best_several(workspace, search, book, text, rule, request.several))
-    return max((found for found in made if found is not None), key=lambda found: found.rise, default=None)
+    return max((pair for pair in made if pair is not None), key=lambda pair: pair.rise, default=None)
 
 
 class _Clock:
@@ -138,18 +132,6 @@ def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str
     together = Parts(factors).frozen()
     gradients = scale_gradients(replace(workspace, parts=together), text.validation[text.target]).tolist()
     return dict(zip((n for names in by_site.values() for n in names), gradients, strict=True))
-
-
-def _screened(workspace: Workspace, request: FindConfig, worth: Candidates, text: FindText) -> Candidates:
-    """Of closed-form parts the `shortlist` that do most on little text: which site to write at no moment tells."""
-    many = [c for c in worth.chosen if c.source == CLOSED_FORM and c.name not in request.also]
-    if len(many) <= request.shortlist:
-        return worth
-    little = {d: blocks.take(min(SCREENED_ON, blocks.tokens)) for d, blocks in text.validation.items()}
-    quick = request.model_copy(update={"refine": 0})
-    rows, _ = _scan(workspace, quick, replace(worth, chosen=many), replace(text, validation=little), {})
-    kept = {row.part for row in rows[: request.shortlist]}
-    return replace(worth, chosen=[c for c in worth.chosen if c not in many or c.name in kept])
 
 
 def _scan(
@@ -189,7 +171,7 @@ def _best(name: str, measure: Callable[[Steps, float], Measured], rule: Rule, te
     return replace(best, others={d: best.others.get(d, 0.0) for d in text.spared})
 
 
-def _row(candidate: Candidate, best: Measured, removed: bool, slope: float | None) -> FoundPart:
+def _row(candidate: Candidate, best: Measured, removed: bool, slope: float) -> FoundPart:
     return FoundPart(
         part=candidate.name,
         source=candidate.source,

@@ -19,8 +19,8 @@ class FindConfig(FindRequest):
         description="spare English about the country of the language too, where there is such text",
     )
     enough: float = Field(default=1.1, gt=0, description="cross-entropy of the target that is enough, × ln V")
-    screen: int = Field(
-        default=6, gt=0, description="closed-form parts looked at on little text for one that is measured"
+    sites_measured: int = Field(
+        default=1, gt=0, description="closed-form directions measured for one part of every other source"
     )
     refine: int = Field(default=2, ge=0, description="halvings of the last step of α, in ratio")
     contrast: float = Field(default=CONTRAST, ge=0, description="κ of contrast directions")

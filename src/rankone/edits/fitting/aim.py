@@ -12,6 +12,7 @@ from rankone.core.config import Config
 
 Role = Literal["forget", "retain", "off-target"]
 ROLES: tuple[Role, ...] = get_args(Role)
+Measure = Literal["kl", "rise"]
 CHANCE_SHARE = 0.98
 """A forget cross-entropy of at least this share of chance counts as removed."""
 
@@ -32,6 +33,11 @@ class Aim(Config):
     )
     tolerance: float = Field(
         default=0.015, gt=0, description="most KL(base ‖ edited) on any retained domain, nats per token"
+    )
+    measure: Measure = Field(
+        default="kl",
+        description="what is tolerated: KL(base ‖ edited), or the rise of cross-entropy, which says less of text "
+        "that the model hardly knows and wants more of it",
     )
     tolerances: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="of retained domains that have one of their own"

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from scipy.stats import t as student
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.edits.adapters import Change, Method
-from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.aim import Aim, Measure
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text
 from rankone.edits.fitting.passes.whole import WholeForward
@@ -132,12 +133,24 @@ def _multiples(
 class Held:
     """Retained text by domain, as the forward for edits of some sites keeps it: made once for many edits of them."""
 
-    def __init__(self, model: PreTrainedModel, sites: Sequence[str], retain: Mapping[str, Blocks]) -> None:
-        self.model, self.blocks = model, dict(retain)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sites: Sequence[str],
+        retain: Mapping[str, Blocks],
+        measure: Measure = "kl",
+    ) -> None:
+        self.model, self.blocks, self.measure = model, dict(retain), measure
         device = next(model.parameters()).device
         few = next(iter(self.blocks.values())).ids.to(device)
         self.forward = forward_of(model, sites, few)
-        self.texts = {d: self.forward.prepare(b.ids.to(device)) for d, b in self.blocks.items()}
+        following = measure == "rise"
+        self.texts = {d: self.forward.prepare(b.ids.to(device), following) for d, b in self.blocks.items()}
+
+    def counted(self, domain: str) -> Bool[Tensor, "rows t"]:
+        """The positions of a domain that damage is a mean over: all, or those whose next token is scored."""
+        blocks = self.blocks[domain]
+        return blocks.present if self.measure == "kl" else F.pad(blocks.valid[:, 1:], (0, 1))
 
 
 def damages(
@@ -146,17 +159,21 @@ def damages(
     sizes: Sequence[float],
     retain: Mapping[str, Blocks] | Held,
 ) -> Float[Tensor, "domains sizes"]:
-    """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64)."""
+    """KL(base ‖ edited) of each retained domain at each size, mean over its positions, nats per token (float64).
+
+    Of text held for its `rise` that of the cross-entropy, mean over its scored tokens.
+    """
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
-    kl = torch.zeros(len(held.blocks), len(sizes), dtype=torch.float64)
-    for row, (domain, blocks) in enumerate(held.blocks.items()):
-        text = held.texts[domain]
-        for values, index in _stacked(held.forward, text, model, edit, sizes):
-            present = blocks.present[index.to(blocks.ids.device)].to(values.device)
-            each = (values - text.entropy[index])[:, present]
-            kl[row] += each.sum(1, dtype=torch.float64).cpu()
-        kl[row] /= int(blocks.present.sum())
-    return kl
+    asked = [*sizes, 0.0] if held.measure == "rise" else list(sizes)
+    total = torch.zeros(len(held.blocks), len(asked), dtype=torch.float64)
+    for row, domain in enumerate(held.blocks):
+        text, counted = held.texts[domain], held.counted(domain)
+        for values, index in _stacked(held.forward, text, model, edit, asked):
+            some = counted[index.to(counted.device)].to(values.device)
+            each = (values - text.entropy[index])[:, some]
+            total[row] += each.sum(1, dtype=torch.float64).cpu()
+        total[row] /= int(counted.sum())
+    return (total - total[:, -1:])[:, :-1] if held.measure == "rise" else total
 
 
 def removals(
@@ -212,7 +229,7 @@ def find_limit(
     The first crossing counts: what comes back below the tolerance further out is not trusted.
     """
 
-    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
+    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
 
     def worst(sizes: Sequence[float]) -> list[float]:
         each = damages(model, edit, sizes, held).T.tolist()
@@ -284,7 +301,7 @@ def size_edit(
     limit: Limit | None = None,
 ) -> Sized:
     """The size of an edit by the rule above. limit: of this edit, where it is known already (it costs most)."""
-    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
+    held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
     limit = limit or find_limit(model, edit, held, aim)
     low, high = 0.0, limit.size
     sizes = [high / 2**k for k in range(AT_ONCE, -1, -1)]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from rankone.core.config import Config
 from rankone.edits.finding.tolerances import Tolerances
+from rankone.edits.fitting.aim import Measure
 
 MET_DEGENERATE = 0.05
 """Of side-effect answers, the share that may become degenerate."""
@@ -20,6 +21,9 @@ class RealModelConfig(Config):
     sites: tuple[str, ...] = Field(default=(), description="patterns; none: the late half of the model")
     sources: tuple[str, ...] = Field(default=(), description="sources of parts; none named: all")
     shortlist: int = Field(default=2, gt=0, description="parts measured per source")
+    sites_measured: int = Field(
+        default=1, gt=0, description="closed-form directions measured for one part of every other source"
+    )
     tokens: int = Field(default=1500, gt=0, description="training tokens per domain for the moments")
     rank_tokens: int = Field(default=80, gt=0, description="validation tokens per domain for the scan")
     tolerance: Tolerances = Field(default_factory=Tolerances)
@@ -35,6 +39,13 @@ class RealModelConfig(Config):
     cap: float = Field(default=1.1, gt=0, description="cross-entropy of the target that is enough, × ln V")
     budget: int = Field(default=32, gt=0, description="forget tokens of every fit")
     retain_tokens: int = Field(default=600, gt=0, description="training tokens of all spared domains")
+    size_by: Measure = Field(
+        default="kl",
+        description="what sets the size: `retain_kl` on training text, or rises within `tolerance` on validation text",
+    )
+    size_tokens: int = Field(
+        default=800, gt=0, description="validation tokens per domain that rises set the size on"
+    )
     retain_kl: float = Field(
         default=0.05, gt=0, description="most KL on a spared domain in a fit, nats per token"
     )

@@ -123,6 +123,7 @@ class Job:
             sites=c.sites,
             sources=c.sources,
             shortlist=c.shortlist,
+            sites_measured=c.sites_measured,
             tokens=c.tokens,
             rank_tokens=c.rank_tokens,
             tolerance=c.tolerance,
@@ -146,10 +147,10 @@ class Job:
         """Fit one edit on the forget text and bring it to its size by the one rule (edits/fitting/size.py)."""
         c, model = self.config, self.workspace.model
         about = self._about("validation", c.retain_tokens)
-        aim = self._aim(about)
+        aim, given = self._aim(about), about | self._validation()
         text = forget_text(self.workspace, aim, c.budget, c.seed)
         run = Run(text, c.seed, 1.0, c.lora_rate, c.cap)
-        retain = retain_text(self.workspace, aim, c.retain_tokens, given=about)
+        retain = retain_text(self.workspace, aim, c.retain_tokens, given=given)
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
         fit.edit.bind(model).save_pretrained(
@@ -157,12 +158,22 @@ class Job:
         )
         return _fitted(name, fit)
 
+    def _validation(self) -> dict[str, Blocks]:
+        """Where rises set the size, validation text, more of it than the scan read; else nothing."""
+        c = self.config
+        if c.size_by == "kl":
+            return {}
+        return {d: spread_blocks(self.workspace, d, "validation", c.size_tokens, c.seed) for d in self.spared}
+
     def _aim(self, beside: Mapping[str, Blocks]) -> Aim:
-        """What must stay, the corpus's domains and those beside them, each with the KL it may cost."""
+        """What must stay, the corpus's domains and those beside them, each with what it may cost."""
         c, retained = self.config, (*self.spared, *beside)
         values = {"forget": self.language, "retain": retained, "chance": self.workspace.chance, "cap": c.cap}
         by_domain = {d: c.tolerance.about for d in beside}
-        return Aim.checked({**values, "tolerance": c.retain_kl, "tolerances": by_domain}, "aim")
+        if c.size_by == "rise":
+            by_domain |= {d: c.tolerance.of(d) for d in self.spared}
+        values |= {"tolerance": c.retain_kl, "tolerances": by_domain, "measure": c.size_by}
+        return Aim.checked(values, "aim")
 
     def _about(self, split: str, tokens: int) -> dict[str, Blocks]:
         """English about the country of the language, under its name; nothing where there is none."""
@@ -218,5 +229,5 @@ def _fitted(name: str, fit: Fit) -> Fitted:
         forget_tokens=fit.run.forget.tokens,
         steps=fit.steps,
         reached=fit.sized.reached,
-        kl=dict(fit.sized.damage),
+        damage=dict(fit.sized.damage),
     )

@@ -12,15 +12,18 @@ from rankone.metrics.damage_record import Damage
 
 
 class Fitted(Config):
-    """One edit brought to its size. alpha: of a scale, None of a LoRA. kl: of each spared domain on the fit's own text, nats
-    per token. reached: whether the forget text told the size; if not, spared text did."""
+    """One edit brought to its size.
+
+    alpha: of a scale, None of a LoRA. damage: of each spared domain on the fit's own text, KL or rise, as the size was
+    set by, nats per token. reached: whether the forget text told the size; if not, spared text did.
+    """
 
     method: str
     alpha: float | None
     forget_tokens: int
     steps: int
     reached: bool
-    kl: dict[str, float]
+    damage: dict[str, float]
 
 
 class HeldOut(Config):
