@@ -107,16 +107,18 @@ class PrefixBlock(StandIn):
 
 
 @contextmanager
-def late_start(model: nn.Module, sites: Sequence[str], kept: int = 1) -> Iterator[Prefix]:
+def late_start(
+    model: nn.Module, sites: Sequence[str], kept: int = 1, again: Prefix | None = None
+) -> Iterator[Prefix]:
     """Put stand-ins before the first block with one of the `sites` (module paths) while the block runs.
 
     With a site in the first block, or sites in several lists of blocks, nothing is replaced. The original modules
-    are put back whatever happens.
+    are put back whatever happens. again: what an earlier start at the same block of the same model kept; it is used on.
     """
     blocks = blocks_of(model, sites)
     first = 0 if blocks is None else blocks.first
-    prefix = Prefix(first, kept)
-    names = [f"{blocks.path}.{i}" for i in range(first)] if blocks is not None else []
+    prefix = again or Prefix(first, kept)
+    names = [f"{blocks.path}.{i}" for i in range(prefix.blocks)] if blocks is not None else []
     placed = {name: PrefixBlock(model.get_submodule(name), prefix, name == names[-1]) for name in names}
     with replaced(model, placed):
         yield prefix

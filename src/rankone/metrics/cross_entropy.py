@@ -59,6 +59,11 @@ def prediction_losses(
     return flat.view(logits.shape[:-1])
 
 
+def losses_of_logs(log_p: Float[Tensor, "n vocab"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """−ln p(target) from log-probabilities: what `prediction_losses` makes of the logits, for who needs both."""
+    return F.nll_loss(log_p, targets, reduction="none")
+
+
 def next_token_losses(
     logits: Float[Tensor, "rows length vocab"],
     ids: Int[Tensor, "rows length"],

@@ -18,6 +18,13 @@ def kl_per_position(
 ) -> Float[Tensor, "*positions"]:
     """KL(softmax p ‖ softmax q) from logits at every position, in fp32, or in float64 where both are. Differentiable."""
     log_p, log_q = (F.log_softmax(side, dim=-1, dtype=_precision(p, q)) for side in (p, q))
+    return kl_of_logs(log_p, log_q)
+
+
+def kl_of_logs(
+    log_p: Float[Tensor, "*positions vocab"], log_q: Float[Tensor, "*positions vocab"]
+) -> Float[Tensor, "*positions"]:
+    """KL(p ‖ q) from log-probabilities at every position. Differentiable."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 

@@ -7,7 +7,9 @@ import torch
 
 from rankone import open as open_session
 from rankone.core.errors import RankOneError
+from rankone.models.output import output_of
 from rankone.studio.working import dials as module
+from rankone.studio.working import passes
 from rankone.studio.working.dials import FIRST, Cut, Dials
 
 PART, EARLY = "h.3.mlp.down_proj:270", "h.0.attn.v_proj:101"
@@ -81,3 +83,15 @@ def test_domains_for_which_there_was_no_time_are_named(session, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", iter([0.0, -1.0, 1.0]).__next__)
     (cut,) = Dials(session).measure({PART: -8.0}, (FIRST,))
     assert cut.domains == tuple(session.corpus.domains())
+
+
+def test_another_job_in_between_changes_nothing_and_costs_no_forward_of_the_base(session, monkeypatch):
+    dials = Dials(session)
+    first = list(dials.measure({PART: -8.0}, (FIRST,)))
+    dials.close()  # as before a job that takes the model as it was loaded
+    forwards = []
+    monkeypatch.setattr(passes, "output_of", lambda *given: forwards.append(1) or output_of(*given))
+    again = list(dials.measure({PART: -8.0}, (FIRST,)))
+    assert [row.damage.rise for row in again] == [row.damage.rise for row in first]
+    assert len(forwards) == len(dials._portions(FIRST))  # those of the edit alone
+    dials.close()

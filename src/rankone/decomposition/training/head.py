@@ -62,6 +62,10 @@ class Head:
     def __init__(self, layer: nn.Linear) -> None:
         self._layer = layer
 
+    def logits(self, hidden: Float[Tensor, "*positions d"]) -> Float[Tensor, "*positions out"]:
+        """What the layer makes of the model's last hidden states."""
+        return self._layer(hidden)
+
     def divergence(
         self,
         divergence: Divergence,

@@ -1,5 +1,5 @@
 // The search over all parts: what is counted once, and the rows that settings leave, in their order.
-import { computed } from "/static/vendor/signals-core.js";
+import { computed, effect } from "/static/vendor/signals-core.js";
 import { columns, domainName, labels as called, nameOf, place } from "/static/store.js";
 
 export const ORDERS = {
@@ -13,17 +13,25 @@ export const ORDERS = {
 // "text in all text but German": what follows is what a label is not about.
 const DENIED = /\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -][\p{L}\d]+(?:(?:, | and | or | nor |, and |, or )[\p{L}\d]+)*/giu;
 
-/** Per part, once: its name and what its label affirms, in lower case. Many parts share a label. */
+/** Once: each label as it affirms, in lower case, and which of them a part has, for many share one; names and sites in lower case. */
 const texts = computed(() => {
   const held = columns.value;
-  if (!held) return { names: [], labels: [] };
-  const affirmed = new Map();
-  const labels = called.value.map((label) => {
-    let said = affirmed.get(label);
-    if (said === undefined) affirmed.set(label, (said = label.replace(DENIED, " ").toLowerCase()));
-    return said;
-  });
-  return { names: held.number.map((_, i) => nameOf(held, i).toLowerCase()), labels };
+  /** @type {Map<string, number>} */
+  const known = new Map();
+  /** @type {string[]} */
+  const affirmed = [];
+  const labels = called.value;
+  const label = new Uint32Array(labels.length);
+  for (let i = 0; i < labels.length; i++) {
+    let at = known.get(labels[i]);
+    if (at === undefined) {
+      known.set(labels[i], (at = affirmed.length));
+      affirmed.push(labels[i].replace(DENIED, " ").toLowerCase());
+    }
+    label[i] = at;
+  }
+  const names = held ? held.number.map((_, i) => nameOf(held, i).toLowerCase()) : [];
+  return { names, sites: held ? held.sites.map((site) => site.toLowerCase()) : [], label, affirmed };
 });
 
 /** Per part, the domain it fires on most, and how much more than on the next. */
@@ -85,24 +93,48 @@ const startsWord = (text, at) => {
   return before < 128 ? !((before > 47 && before < 58) || (before > 96 && before < 123)) : !/[\p{L}\d]/u.test(text[at - 1]);
 };
 
-/** How well each row fits each word, 0 where one is not in it: a word of the label, a part of the name, a part of the label. @param {Api.PartColumns} held @param {string[]} words */
-function scores(held, words) {
-  const { names, labels } = texts.value;
-  const score = new Float64Array(names.length).fill(1);
+/** How well each label fits a word: at the start of one of its words, inside one, not at all. @param {string[]} affirmed @param {string} word */
+function fitsOf(affirmed, word) {
+  const fits = new Uint8Array(affirmed.length);
+  for (let k = 0; k < fits.length; k++) {
+    const at = affirmed[k].indexOf(word);
+    if (at >= 0) fits[k] = startsWord(affirmed[k], at) ? 4 : 2;
+  }
+  return fits;
+}
+
+/** How well each row fits each word, 0 where one is not in it: a word of the label, a part of the name, a part of the label.
+ * within: rows outside of it are known not to fit. @param {Api.PartColumns} held @param {string[]} words @param {Float64Array | null} within */
+function scores(held, words, within) {
+  const { names, sites, label, affirmed } = texts.value;
+  const score = within ? Float64Array.from(within, Boolean) : new Float64Array(names.length).fill(1);
   const sums = new Float64Array(names.length);
   for (const word of words) {
     const d = held.domains.findIndex((one) => one === word || domainName(one).toLowerCase() === word);
     const special = d < 0 ? null : excessOn(held, d);
-    for (let i = 0; i < names.length; i++) {
+    const fits = fitsOf(affirmed, word), named = sites.map((site) => site.includes(word));
+    const numbered = /[\d:]/.test(word); // else it stands in a name only where it stands in the site
+    for (let i = 0; i < score.length; i++) {
       if (!score[i]) continue;
-      const at = labels[i].indexOf(word);
-      const fit = at >= 0 ? (startsWord(labels[i], at) ? 4 : 2) : names[i].includes(word) ? 3 : 0;
+      const fit = fits[label[i]] || (named[held.site[i]] || (numbered && names[i].includes(word)) ? 3 : 0);
       if (fit) sums[i] += special ? fit * (1 + special[i]) : fit;
       else score[i] = 0;
     }
   }
-  for (let i = 0; i < names.length; i++) if (score[i]) score[i] = (sums[i] * (1 + held.confidence[i])) / 2;
+  for (let i = 0; i < score.length; i++) if (score[i]) score[i] = (sums[i] * (1 + held.confidence[i])) / 2;
   return score;
+}
+
+/** What was searched last: whoever types on narrows it. @type {{ of: object | null, q: string, score: Float64Array }} */
+let before = { of: null, q: "", score: new Float64Array(0) };
+/** @param {Api.PartColumns} held @param {string} said */
+function searched(held, said) {
+  const q = said.toLowerCase().trim();
+  const words = q.split(/\s+/).filter(Boolean);
+  if (!words.length) return null;
+  const narrower = before.of === texts.value && q.startsWith(before.q);
+  if (!narrower || q !== before.q) before = { of: texts.value, q, score: scores(held, words, narrower ? before.score : null) };
+  return before.score;
 }
 
 /** Rows that the settings leave, in their order. */
@@ -110,15 +142,23 @@ export const rows = computed(() => {
   const held = columns.value;
   if (!held) return new Uint32Array(0);
   const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "" } = place.value.set;
-  const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-  const score = words.length ? scores(held, words) : null;
+  const score = searched(held, q);
   const at = held.sites.indexOf(site), domain = held.domains.indexOf(on), { domain: top } = tops.value;
-  const order = sort in sorted ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density;
-  const kept = order.value.filter(
-    (i) => (score ? score[i] : dead || held.density[i]) && (!site || held.site[i] === at) && (!on || top[i] === domain),
-  );
-  if (!score || sort in sorted) return kept;
-  // kept is in order of density, which decides between equals
-  const best = descending(Float64Array.from(kept, (i) => score[i]));
-  return best.map((place) => kept[place]);
+  const order = (sort in sorted ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density).value;
+  const kept = new Uint32Array(order.length);
+  let count = 0;
+  for (let k = 0; k < order.length; k++) {
+    const i = order[k];
+    if (!(score ? score[i] : dead || held.density[i])) continue;
+    if ((!site || held.site[i] === at) && (!on || top[i] === domain)) kept[count++] = i;
+  }
+  const left = kept.subarray(0, count);
+  if (!score || sort in sorted) return left;
+  // they are in order of density, which decides between equals
+  return descending(Float64Array.from(left, (i) => score[i])).map((place) => left[place]);
+});
+
+/** What a first search or order would wait for, made while nothing is asked. */
+effect(() => {
+  if (columns.value) setTimeout(() => [texts.value, tops.value, ...Object.values(sorted).map((one) => one.value)]);
 });

@@ -196,9 +196,20 @@ addEventListener("hashchange", () => {
     place.value = asked;
   });
 });
-effect(() => {
+// Browsers take some two hundred such writes in half a minute, and a slider asks for more: what stands for a while is written.
+const SETTLED = 150;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let writing;
+function write() {
+  clearTimeout(writing);
   const wanted = address(place.value);
   if (location.hash !== held || wanted === held) return;
   held = wanted;
   history.replaceState(null, "", wanted);
+}
+effect(() => {
+  address(place.value);
+  clearTimeout(writing);
+  writing = setTimeout(write, SETTLED);
 });
+for (const event of ["pagehide", "blur"]) addEventListener(event, write); // whoever leaves takes it along

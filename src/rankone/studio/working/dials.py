@@ -11,8 +11,8 @@ import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -20,19 +20,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rankone.core.escaping import visible
-from rankone.decomposition.prefix import Prefix, late_start
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.scales import scale_edit
-from rankone.metrics.cross_entropy import PassageLosses, next_token_losses
+from rankone.metrics.cross_entropy import PassageLosses
 from rankone.metrics.damage import damage
 from rankone.metrics.damage_record import DomainDamage
-from rankone.metrics.kl import kl_per_position
-from rankone.models.blocks import blocks_of
-from rankone.models.output import output_of, vocabulary_size
+from rankone.models.output import vocabulary_size
 from rankone.opening import Opening
 from rankone.studio.views.worker import Cut, Divergence, Hit, Measured
+from rankone.studio.working.passes import Passes
 from rankone.studio.working.portions import Portion, portions
-from rankone.text.blocks import Blocks
+from rankone.studio.working.scoring import Scored
 
 SPLIT: Literal["validation"] = "validation"
 # Tokens per domain of the first look, and of the whole.
@@ -43,14 +41,6 @@ LIMIT = 30.0
 AT_ONCE = 1 << 22
 # Tokens shown per domain as those that are hit worst, and those before each that are shown with it.
 WORST, CONTEXT = 3, 12
-
-
-@dataclass(frozen=True)
-class _Base:
-    """A portion under the base model: cross-entropies of its tokens, and where KL is wanted the logits of what is scored."""
-
-    losses: Float[Tensor, "rows length"]
-    logits: Float[Tensor, "scored vocab"] | None
 
 
 @dataclass
@@ -70,17 +60,14 @@ class Dials:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._text: dict[int, list[Portion]] = {}
-        self._base: dict[Portion, _Base] = {}
-        self._stack = ExitStack()
-        self._prefix: Prefix | None = None
-        self._first = 0
-        self._kept: set[Portion] = set()
+
+    @cached_property
+    def _passes(self) -> Passes:
+        return Passes(self._opening.model)
 
     def close(self) -> None:
         """Put the model's own modules back, so that others may work with it."""
-        self._stack.close()
-        self._prefix = None
-        self._kept.clear()
+        self._passes.close()
 
     def measure(
         self, scales: Mapping[str, float], stages: Sequence[int] = (FIRST, WHOLE)
@@ -89,20 +76,21 @@ class Dials:
         start = time.monotonic()
         edit = scale_edit(self._opening.book, {name: a for name, a in scales.items() if a != 1})
         text = {tokens: self._portions(tokens) for tokens in stages}
-        self._start_at(edit, sum(map(len, text.values())))
+        self._start(edit.sites)
         for tokens in stages:
             if time.monotonic() > start + LIMIT:
                 yield Cut(tokens=tokens, domains=tuple(self.domains), seconds=LIMIT)
                 return
-            base = {portion: self._scored(portion, tokens == FIRST) for portion in text[tokens]}
+            base = {portion: self._passes.base(portion, tokens == FIRST) for portion in text[tokens]}
             with edit.applied(self._opening.model):
                 yield from self._stage(edit, base, tokens, start + LIMIT)
 
     def warm(self) -> None:
         """Read the text and score it by the base model, so that the first dial waits for less."""
+        self._start(())
         for tokens in (FIRST, WHOLE):
             for portion in self._portions(tokens):
-                self._scored(portion, tokens == FIRST)
+                self._passes.base(portion, tokens == FIRST)
 
     @property
     def domains(self) -> list[str]:
@@ -115,19 +103,12 @@ class Dials:
             self._text[tokens] = portions(text, AT_ONCE // vocabulary_size(self._opening.model))
         return self._text[tokens]
 
-    def _start_at(self, edit: LowRankEdit, kept: int) -> None:
-        """Late start before the first edited block; kept while the next edits begin at the same one."""
-        if not edit.sites:
-            return
-        blocks = blocks_of(self._opening.model, edit.sites)
-        first = 0 if blocks is None else blocks.first
-        if self._prefix is None or first != self._first:
-            self.close()
-            self._prefix = self._stack.enter_context(late_start(self._opening.model, edit.sites, kept))
-            self._first = first
+    def _start(self, sites: Sequence[str]) -> None:
+        texts = [self._portions(tokens) for tokens in (FIRST, WHOLE)]
+        self._passes.start(sites, sum(map(len, texts)), texts[0][0].blocks)
 
     def _stage(
-        self, edit: LowRankEdit, base: Mapping[Portion, _Base], tokens: int, until: float
+        self, edit: LowRankEdit, base: Mapping[Portion, Scored], tokens: int, until: float
     ) -> Generator[Measured | Cut]:
         """Every domain as soon as its last row is there; those that are left when the time is up."""
         gathered: dict[str, _Gathered] = defaultdict(_Gathered)
@@ -141,27 +122,20 @@ class Dials:
                 yield Cut(tokens=tokens, domains=tuple(rows), seconds=LIMIT)
                 return
 
-    @torch.no_grad()
     def _gather(
-        self, gathered: Mapping[str, _Gathered], edit: LowRankEdit, portion: Portion, before: _Base
+        self, gathered: Mapping[str, _Gathered], edit: LowRankEdit, portion: Portion, before: Scored
     ) -> None:
         """One portion while the edit is in the weights; without an edit nothing is computed anew."""
-        blocks, losses, kl = portion.blocks, before.losses, None
-        if edit.sites:
-            logits = self._logits(blocks)
-            losses = next_token_losses(logits, blocks.ids, blocks.valid)
-            if before.logits is not None:
-                kl = torch.zeros_like(losses)
-                scored = blocks.valid[:, 1:]
-                kl[:, 1:][scored] = kl_per_position(before.logits, logits[:, :-1][scored])
+        after = self._passes.edited(portion, before) if edit.sites else before
+        counts = portion.blocks.valid[:, 1:].sum(1).tolist()
+        kl = [None] * len(counts) if after.kl is None else after.kl.split(counts)
         for row, domain in enumerate(portion.domains):
-            one, here = gathered[domain], blocks.valid[row]
-            one.ids.append(blocks.ids[row])
-            one.valid.append(here)
+            one = gathered[domain]
+            one.ids.append(portion.blocks.ids[row])
+            one.valid.append(portion.blocks.valid[row])
             one.base.append(before.losses[row])
-            one.edited.append(losses[row])
-            if kl is not None:
-                one.kl.append(kl[row][here])
+            one.edited.append(after.losses[row])
+            one.kl += [] if kl[row] is None else [kl[row]]
 
     def _measured(self, domain: str, rows: _Gathered, tokens: int) -> Measured:
         base, edited = (_passages(side, rows.valid) for side in (rows.base, rows.edited))
@@ -171,29 +145,6 @@ class Dials:
             kl=_divergence(torch.cat(rows.kl)) if rows.kl else None,
             worst=self._worst(rows),
         )
-
-    def _logits(self, blocks: Blocks) -> Tensor:
-        assert self._prefix is not None
-        return self._prefix.late(blocks.ids, lambda: output_of(self._opening.model, blocks.ids))
-
-    @torch.no_grad()
-    def _scored(self, portion: Portion, with_logits: bool) -> _Base:
-        """The base model on a portion; run again where a late start has to see it first."""
-        prefix, blocks = self._prefix, portion.blocks
-        if portion in self._base and (prefix is None or portion in self._kept):
-            return self._base[portion]
-
-        def forward() -> Tensor:
-            return output_of(self._opening.model, blocks.ids)
-
-        logits = forward() if prefix is None else prefix.full(blocks.ids, forward)
-        if prefix is not None:
-            self._kept.add(portion)
-        if portion not in self._base:
-            losses = next_token_losses(logits, blocks.ids, blocks.valid)
-            kept = logits[:, :-1][blocks.valid[:, 1:]] if with_logits else None
-            self._base[portion] = _Base(losses, kept)
-        return self._base[portion]
 
     def _worst(self, rows: _Gathered) -> tuple[Hit, ...]:
         rises = torch.cat([after - before for before, after in zip(rows.base, rows.edited, strict=True)])

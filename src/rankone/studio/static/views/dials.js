@@ -3,14 +3,14 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow, why } from "/static/api.js";
 import { by, field, filled } from "/static/fields.js";
-import { canRedo, canUndo, dials, domainName, journal, keep, labelOf, link, notice, pin, place, redo, settle, turn, undo, unpin, workspace } from "/static/store.js";
+import { canRedo, canUndo, dials, domainName, journal, keep, labelOf, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
 import { scale, scaled, short, signed } from "/static/words.js";
 
 const client = crypto.randomUUID();
 let seq = 0;
-/** @typedef {{ of: string, rows: Api.Measured[], state: string, error: string, looks: number, cut: Api.Cut | null, size: number, chance: number }} Figures */
-const measured = signal(/** @type {Figures} */ ({ of: "", rows: [], state: "", error: "", looks: 0, cut: null, size: 0, chance: 0 }));
+/** @typedef {{ of: string, rows: Api.Measured[], state: string, error: string, looks: number, cut: Api.Cut | null, size: number, chance: number, stale: boolean }} Figures */
+const measured = signal(/** @type {Figures} */ ({ of: "", rows: [], state: "", error: "", looks: 0, cut: null, size: 0, chance: 0, stale: false }));
 /** @typedef {{ before: Api.Side | null, after: Api.Side | null, of: string, state: string, error: string }} Spoken */
 const said = signal(/** @type {Spoken} */ ({ before: null, after: null, of: "", state: "", error: "" }));
 let text = "Der Ausschuss hat";
@@ -23,7 +23,7 @@ async function preview() {
   const of = JSON.stringify(scales);
   if (measured.value.of === of) return;
   const mine = ++seq;
-  measured.value = { ...measured.value, of, state: "measuring…", error: "", cut: null };
+  measured.value = { ...measured.value, of, state: "measuring…", error: "", cut: null, stale: true };
   /** @type {Api.Measured[]} */
   let rows = [];
   try {
@@ -32,10 +32,10 @@ async function preview() {
       if (event === "partial" && "row" in data) rows = merged(rows, data.row);
       if (event === "partial" && "size" in data) measured.value = { ...measured.value, size: data.size, chance: data.chance };
       if (event === "failed") measured.value = { ...measured.value, of: "", rows: [], error: data, state: "" };
-      if (event === "partial" && rows.length) measured.value = { ...measured.value, rows };
+      if (event === "partial" && rows.length) measured.value = { ...measured.value, rows, stale: false };
       if (event === "partial" && "cut" in data) measured.value = { ...measured.value, cut: data.cut };
       if (event === "looks") measured.value = { ...measured.value, looks: data };
-      if (event === "done") measured.value = { ...measured.value, rows, state: "" };
+      if (event === "done") measured.value = { ...measured.value, rows, state: "", stale: false };
     });
   } catch (error) {
     if (mine === seq) measured.value = { ...measured.value, rows: [], error: why(error), state: "", of: "" };
@@ -113,30 +113,46 @@ function dial(name, alpha) {
 /** @param {string} aim */
 function effects(aim) {
   const { rows, state, error, size, chance, looks, cut } = measured.value;
+  const stale = measured.value.stale || measured.value.of !== JSON.stringify(turned());
   if (!Object.keys(dials.value).length)
     return html`<p>Nothing is pinned. Choose parts in the <a href=${link("parts")}>list</a>, or name one above.</p>`;
-  const damages = rows.map((row) => row.damage);
-  const axis = axisOf(damages);
-  const order = [...rows].sort((a, b) => Number(b.damage.domain === aim) - Number(a.damage.domain === aim));
-  const tokens = Math.min(...rows.map((row) => row.tokens));
+  const axis = axisOf(rows.map((row) => row.damage));
+  const of = new Map(rows.map((row) => [row.damage.domain, row]));
+  const domains = [...new Set([...(subject.value?.domains ?? []), ...of.keys()])].sort((a, b) => Number(b === aim) - Number(a === aim));
+  const shown = domains.flatMap((domain) => of.get(domain) ?? []);
   return html`<section aria-labelledby="moved"><h2 id="moved">What moved</h2>
     <p role="status" class="evidence">${error ? html`<span class="error">${error}</span>` : nothing}
-      ${rows.length ? html`<span class="badge">${tokens} validation tokens per domain</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
+      ${rows.length ? html`<span class="badge">${extent(rows, domains.length)}</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
       validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} in this workspace; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
-      ${state}</p>
+      <strong>${state}</strong></p>
     ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : ""}.</p>` : nothing}
-    ${rows.length ? html`<div class="wide"><table class="numbers effects"><thead><tr>
+    ${rows.length ? html`<div class="wide"><table class=${`numbers effects${stale ? " stale" : ""}`} aria-busy=${state ? "true" : "false"}><thead><tr>
         <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
         <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
-      <tbody>${order.map(({ damage, kl }) => html`<tr class=${damage.domain === aim ? "aim" : ""}>
-        <th scope="row">${domainName(damage.domain)} <button class="aimer" aria-pressed=${damage.domain === aim} @click=${() => settle({ aim: damage.domain })}>${damage.domain === aim ? "aim" : "aim at"}<span class="unseen"> ${domainName(damage.domain)}</span></button></th>
-        <td>${damage.base.toFixed(3)}</td><td>${damage.edited.toFixed(3)}</td>
-        <td data-domain=${damage.domain}>${signed(damage.rise)}${damage.high === null ? "" : ` ± ${(damage.high - damage.rise).toFixed(3)}`}</td>
-        <td>${riseBar(damage, axis, damage.domain === aim)}</td>
-        ${kl ? html`<td>${kl.mean.toFixed(3)}</td><td>${kl.p99.toFixed(2)}</td><td>${kl.largest.toFixed(2)}</td>` : html`<td>–</td><td>–</td><td>–</td>`}</tr>`)}</tbody></table></div>
-      <p class="evidence">KL(base ‖ edited), nats, of the first 128 tokens</p>
-      <details><summary>tokens hit worst</summary>${order.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3><ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>`)}</details>` : nothing}
+      <tbody>${domains.map((domain) => effectRow(domain, of.get(domain), axis, domain === aim, stale))}</tbody></table></div>
+      <p class="evidence">CE and its rise in nats per token; KL(base ‖ edited), nats, of the first 128 tokens</p>
+      <details><summary>tokens hit worst</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}
   </section>`;
+}
+
+/** On how much text the figures stand. @param {Api.Measured[]} rows @param {number} domains */
+function extent(rows, domains) {
+  const least = Math.min(...rows.map((row) => row.tokens)), most = Math.max(...rows.map((row) => row.tokens));
+  if (rows.length < domains) return `${least} validation tokens, ${rows.length} of ${domains} domains so far`;
+  const further = rows.filter((row) => row.tokens === most).length;
+  return `${least} validation tokens per domain${least === most ? "" : `; ${most} of ${further}`}`;
+}
+
+/** @param {string} domain @param {Api.Measured | undefined} row @param {import("/static/draw.js").Axis} axis @param {boolean} aimed @param {boolean} stale */
+function effectRow(domain, row, axis, aimed, stale) {
+  const none = html`<td>…</td>`;
+  const { damage, kl } = row ?? {};
+  return html`<tr class=${aimed ? "aim" : ""} data-tokens=${stale ? 0 : (row?.tokens ?? 0)}>
+    <th scope="row">${domainName(domain)} <button class="aimer" aria-pressed=${aimed} @click=${() => settle({ aim: domain })}>${aimed ? "aim" : "aim at"}<span class="unseen"> ${domainName(domain)}</span></button></th>
+    ${damage ? html`<td>${damage.base.toFixed(3)}</td><td>${damage.edited.toFixed(3)}</td>
+      <td data-domain=${domain}>${signed(damage.rise)}${damage.high === null ? "" : ` ± ${(damage.high - damage.rise).toFixed(3)}`}</td>
+      <td>${riseBar(damage, axis, aimed)}</td>` : [none, none, none, none]}
+    ${kl ? html`<td>${kl.mean.toFixed(3)}</td><td>${kl.p99.toFixed(2)}</td><td>${kl.largest.toFixed(2)}</td>` : damage ? html`<td>–</td><td>–</td><td>–</td>` : [none, none, none]}</tr>`;
 }
 
 function kept() {

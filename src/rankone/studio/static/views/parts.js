@@ -1,5 +1,5 @@
 // All parts in a list that draws only the rows in sight; search, facets, order.
-import { effect, signal } from "/static/vendor/signals-core.js";
+import { batch, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, corrections, dials, domainName, labels, link, nameOf, pin, place, settle, unpin } from "/static/store.js";
 import { strip } from "/static/draw.js";
@@ -34,9 +34,11 @@ export function partsView() {
 
 /** @param {Record<string, string>} set */
 function find(set) {
-  top.value = 0;
-  document.querySelector(".window")?.scrollTo(0, 0);
-  settle(set);
+  batch(() => {
+    if (top.value) document.querySelector(".window")?.scrollTo(0, 0); // it has the page laid out: not where nothing was scrolled
+    top.value = 0;
+    settle(set);
+  });
 }
 
 /** @param {string} name @param {string} value @param {string[]} all @param {(one: string) => string} said */
