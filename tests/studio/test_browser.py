@@ -362,3 +362,34 @@ def test_a_run_is_watched_while_it_goes_on(browser: Browser, tmp_path):
         page.screenshot(path=tmp_path / "runs.png")
         with pytest.raises(StopIteration):
             next(pages)
+
+
+def _events(*told: tuple[str, object]) -> str:
+    return "".join(f"event: {event}\ndata: {json.dumps(data)}\n\n" for event, data in told)
+
+
+def test_domains_that_time_was_too_short_for_are_named_and_keep_their_rows(page: Page, served: Served):
+    events = served.events("/api/preview", {"scales": {PART: -8}, "client": "another"})
+    rows = [data for event, data in events if event == "partial" and "row" in data]
+    first = next(row for row in rows if row["row"]["damage"]["domain"] == "de")
+    cut = {"cut": {"tokens": 128, "domains": ["en", "fr"], "seconds": 30.0}}
+    body = _events(("started", None), ("partial", first), ("partial", cut), ("done", None))
+    page.route("**/api/preview", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.goto(served.address.split("/?")[0] + f"/#/dials?d={PART}=-8")
+    expect(page.get_by_text("30 seconds were up: English, French were not measured on 128")).to_be_visible(
+        timeout=20_000
+    )
+    expect(page.locator("tr[data-tokens='128']")).to_have_count(1)
+    expect(page.get_by_text("1 of 8 domains so far")).to_be_visible(timeout=60_000)
+    assert page.locator("tr[data-tokens='0'] td").first.inner_text() == "…"
+
+
+def test_figures_of_the_dials_before_are_dimmed_until_new_ones_come(page: Page, served: Served):
+    page.goto(served.address.split("/?")[0] + f"/#/dials?d={PART}=-8")
+    expect(page.get_by_text("800 validation tokens per domain")).to_be_visible(timeout=60_000)
+    page.route("**/api/preview", lambda route: None)  # never answered
+    field = page.get_by_label(f"α of {PART}")
+    field.fill("-3")
+    field.press("Enter")
+    expect(page.locator("table.stale")).to_be_visible()
+    assert page.locator("table.effects").get_attribute("aria-busy") == "true"

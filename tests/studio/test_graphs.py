@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from tests.browser import CHROMIUM, needed
 from tests.studio.serving import Served, studio
 from tests.tiny import rankone
 
+from rankone import open as open_session
 from rankone.circuits.asking.replies import GraphInterveneReply
 from rankone.studio.kept.graphs import listed
 from rankone.studio.shelf import Shelf
+from rankone.studio.standing.folder import write_folder
 from rankone.studio.views.worker import GraphView
 
 
@@ -107,6 +110,29 @@ def test_what_is_no_graph_is_refused_and_no_place_is_taken(own: Served):
     assert own.ask("/api/graph", {"id": _id(own, "broken")})[0] == 400
 
 
+def test_nodes_kept_alone_answer_what_the_command_says(own: Served, pair):
+    there = own.json("/api/intervene", {"id": _id(own, "checked"), "keep": ["all"]})
+    opened = ["--model", pair[0], "--decomposition", pair[1]]
+    done = rankone("graph-intervene", own.folder / "checked", *opened, "--keep", "all", "--json")
+    assert there["kept"] == [
+        {k: pytest.approx(v, abs=1e-5) if isinstance(v, float) else v for k, v in row.items()}
+        for row in json.loads(done.out)["kept"]
+    ]
+    assert own.ask("/api/intervene", {"id": _id(own, "checked"), "keep": ["all"], "tokens": 3})[0] == 400
+
+
+def test_a_folder_for_a_static_host_has_their_pages(own: Served, pair, tmp_path):
+    session = open_session(pair[0], decomposition=pair[1])
+    written = write_folder(session, own.folder, tmp_path / "out", per_domain=0)
+    assert written.graphs == 2
+    index = (tmp_path / "out" / "index.html").read_text("utf8")
+    page = (tmp_path / "out" / "graphs" / f"{_id(own, 'checked')}.html").read_text("utf8")
+    assert f"graphs/{_id(own, 'checked')}.html" in index
+    assert "graph.json: prompt is missing" in index  # the broken one, with the reason
+    assert "the cat" in page
+    assert "<script" not in page
+
+
 @needed
 def test_nodes_are_dropped_in_a_browser(own: Served, tmp_path):
     with sync_playwright() as playwright:
@@ -120,13 +146,22 @@ def test_nodes_are_dropped_in_a_browser(own: Served, tmp_path):
         page.get_by_role("button", name="show checked", exact=True).click()
         expect(page.get_by_text("verified: exact where it should be")).to_be_visible(timeout=60_000)
         page.get_by_role("button", name="drop").first.click()
-        assert "x=" in page.url
+        expect(page).to_have_url(re.compile("x="))
         page.get_by_role("button", name="measure what happens").click()
         expect(page.locator("td.happened").first).to_be_visible(timeout=60_000)
         place = page.locator("ul.linked code").inner_text()
         there = own.json("/api/intervene", {"id": _id(own, "checked"), "changes": {place: 0}})
         shown = page.locator("td.happened").all_inner_texts()
         assert shown == [f"{o['happened']:+.3f}".replace("-", "−") for o in there["outcomes"]]
+        page.get_by_role("button", name=f"keep {place} alone").click()  # another question: the drop is left
+        expect(page.locator("ul.linked li")).to_have_text(re.compile("kept alone"))
+        page.get_by_role("button", name="measure what happens").click()
+        expect(page.locator("table.kept tbody tr").first).to_be_visible(timeout=60_000)
+        alone = own.json("/api/intervene", {"id": _id(own, "checked"), "keep": [place]})["kept"]
+        shown = page.locator("table.kept tbody tr td:nth-child(5)").all_inner_texts()
+        exact = [i for i, row in enumerate(alone) if row["kl_sd"] is None]
+        assert exact
+        assert [shown[i] for i in exact] == [f"{alone[i]['kl']:.3f}" for i in exact]
         page.get_by_text("drawn").click()
         expect(page.frame_locator("iframe").get_by_role("heading", level=1)).to_contain_text("the cat")
         _looked_at(page, tmp_path)

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from rankone.cli.command import command_of
-from rankone.cli.studio import studio
+from rankone.cli.studio import studio_command
 from rankone.core.config import plainer
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
@@ -43,7 +43,7 @@ app = typer.Typer(
 )
 for verb in VERBS.values():
     app.command(verb.name, epilog=" ".join(verb.lacking()))(command_of(verb))
-app.command("studio")(studio)
+app.command("studio")(studio_command())
 
 
 def _version(wanted: bool) -> None:

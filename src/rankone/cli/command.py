@@ -56,21 +56,22 @@ def _rank(verb: Verb[Request, Reply], parameter: inspect.Parameter) -> int:
 
 def _parameters(verb: Verb[Request, Reply]) -> Iterator[inspect.Parameter]:
     for name, field in verb.options().items():
-        yield _parameter(name, field, is_placed(field))
+        yield parameter_of(name, field, is_placed(field))
     for name in verb.opens:
         field = OpenOptions.model_fields[name]
         if (
             name in verb.needs and field.default is None
         ):  # missing, it is asked for by the verb, which says where to get it
             field = field.merge_field_infos(field, description=f"{field.description} [required]")
-            yield _parameter(name, field, name == verb.first)
+            yield parameter_of(name, field, name == verb.first)
         else:
-            yield _parameter(name, field, name == verb.first, name in verb.needs)
+            yield parameter_of(name, field, name == verb.first, name in verb.needs)
     yield inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JSON)
     yield inspect.Parameter("silent", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QUIET)
 
 
-def _parameter(name: str, field: FieldInfo, placed: bool, needed: bool = False) -> inspect.Parameter:
+def parameter_of(name: str, field: FieldInfo, placed: bool, needed: bool = False) -> inspect.Parameter:
+    """A field of a request or of what is opened, as typer reads it. placed: by its place, not by an option's name."""
     kind, listed = _plain(field.annotation)
     required = needed or field.is_required()
     default = None if field.default is PydanticUndefined or listed else field.default

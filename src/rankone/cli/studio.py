@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rankone.cli.command import parameter_of
 from rankone.cli.output import say
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening, OpenOptions
 
-_FIELDS = OpenOptions.model_fields
+# What is opened, as `OpenOptions` has it; clusters have no list of their own here.
+OPENED = {name: field for name, field in OpenOptions.model_fields.items() if name != "clusters"}
 
 
-def _option(name: str) -> object:
-    return typer.Option(help=_FIELDS[name].description)
+def studio_command() -> Callable[..., None]:
+    """A function that typer can read: what `_studio` takes, and an option for all that can be opened."""
+
+    def body(**given: object) -> None:
+        named = {name: given.pop(name) for name in OPENED}
+        options = OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "studio")
+        Opening(options).preflight(tuple(named))
+        _studio(options, **given)  # pyright: ignore[reportArgumentType]
+
+    taken = list(inspect.signature(_studio, eval_str=True).parameters.values())[1:]
+    opened = [parameter_of(name, field, placed=False) for name, field in OPENED.items()]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*taken, *opened)]
+    body.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    body.__annotations__ = {p.name: p.annotation for p in parameters}
+    body.__doc__ = _studio.__doc__
+    return body
 
 
-def studio(
+def _studio(
+    options: OpenOptions,
     workspace: Annotated[
         Path | None,
         typer.Argument(help="folder with artefacts; the journal and exports go there [default: runs]"),
@@ -44,30 +63,8 @@ def studio(
     pages: Annotated[
         int, typer.Option(help="with --export: parts of every domain that get a page", min=0)
     ] = 10,
-    model: Annotated[str, _option("model")] = "mini",
-    decomposition: Annotated[str | None, _option("decomposition")] = None,
-    text: Annotated[str, _option("text")] = "builtin",
-    parts: Annotated[Path | None, _option("parts")] = None,
-    harvest: Annotated[Path | None, _option("harvest")] = None,
-    labels: Annotated[Path | None, _option("labels")] = None,
-    device: Annotated[str | None, _option("device")] = None,
-    dtype: Annotated[
-        str, typer.Option(help=_FIELDS["dtype"].description, metavar="float32|bfloat16")
-    ] = "float32",
 ) -> None:
     """See inside the model in the browser: turn a number, watch everything else, keep the edit."""
-    named = {
-        "model": model,
-        "decomposition": decomposition,
-        "text": text,
-        "parts": parts,
-        "harvest": harvest,
-        "labels": labels,
-        "device": device,
-        "dtype": dtype,
-    }
-    options = OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "studio")
-    Opening(options).preflight(tuple(named))
     folder = _folder(workspace)
     if export is not None:
         return _exported(options, folder, export, pages)

@@ -11,10 +11,8 @@ from pathlib import Path
 from rankone.core.claims import claim
 from rankone.core.errors import RankOneError
 from rankone.core.optional import optional
-from rankone.opening import Opening, OpenOptions
+from rankone.opening import OpenOptions
 from rankone.runtime.progress import console
-
-OPENS = ("model", "decomposition", "parts", "text", "harvest", "labels", "device", "dtype")
 
 
 def serve(
@@ -25,7 +23,7 @@ def serve(
     host: str = "127.0.0.1",
     public_host: str | None = None,
 ) -> None:
-    """Serve until interrupted; RankOneError for names that cannot be opened, a taken port, and an open host without a name.
+    """Serve until interrupted; RankOneError for a taken port, no such workspace, and an open host without a name.
 
     port 0 takes a free one. A host that is no loopback address needs `public_host`, the name it is reached by.
     """
@@ -33,7 +31,6 @@ def serve(
     optional("starlette", "studio", "the studio")
     from rankone.studio.security import LOOPBACK, Door
 
-    Opening(options).preflight(OPENS)
     if not _is_loopback(host) and public_host is None:
         raise RankOneError(
             f"'{host}' can be reached from other machines: say by which name (--public-host NAME), and mind that whoever "

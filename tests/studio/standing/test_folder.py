@@ -17,10 +17,12 @@ from rankone import open as open_session
 from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
 from rankone.render.values import formatted
+from rankone.studio.columns import SHIPPED, read_columns
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.standing.folder import Written, write_folder
-from rankone.studio.standing.pages import contained
+from rankone.studio.standing.pages import contained, list_pages
+from rankone.studio.standing.rows import Listed, Row
 
 PART, NEURON = "h.3.mlp.down_proj:270", "neuron/h.3.mlp.down_proj:7"
 HOSTILE_TEXT = "".join(HOSTILE[::9])[:180]
@@ -155,3 +157,16 @@ def test_axe_has_no_serious_finding(written: Written, tmp_path, name):
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def test_a_long_list_is_several_pages_of_which_every_one_leads_to_the_others():
+    held = read_columns(SHIPPED)
+    rows = [Row(f"h.0:{i}", "words", 0.5, 0.25, (0.125,) * len(held.domains), "") for i in range(4001)]
+    made = list(list_pages("Parts of h.0", rows, Listed(held, {}, frozenset()), "7"))
+    assert [page.count("<tr><td") for page in made] == [2000, 2000, 1]
+    assert all(len(page) < 1_000_000 for page in made)
+    assert re.findall(r'<a href="(7[^"]*)">([^<]*)', made[1]) == [
+        ("7.html", "1 to 2,000"),
+        ("7-3.html", "4,001 to 4,001"),
+    ]
+    assert "aria-current" not in next(list_pages("one", rows[:5], Listed(held, {}, frozenset()), "7"))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rankone.core.artifact import claimed
 from rankone.core.claims import scratch_folder
+from rankone.core.errors import RankOneError
+from rankone.core.escaping import clipped
 from rankone.core.files import atomic_file, write_text
 from rankone.labels.on_demand import StatisticalLabels
 from rankone.opening import BUILTIN_DECOMPOSITION, Opening
@@ -18,12 +20,14 @@ from rankone.show.portrait import Response, portrait
 from rankone.show.web import portrait_page
 from rankone.studio.columns import SHIPPED, PartColumns, made, read_columns
 from rankone.studio.kept.corrections import Corrections
+from rankone.studio.kept.graphs import ListedGraph, listed
 from rankone.studio.kept.journal import Entry, Journal
 from rankone.studio.shelf import Shelf, Shelved
 from rankone.studio.standing import pages
 from rankone.studio.standing.figures import responses, rises
 from rankone.studio.standing.rows import Listed, file_of, most_selective, name_of
 from rankone.studio.working.dials import Dials
+from rankone.studio.working.graphing import drawn
 from rankone.studio.working.looking import part_page
 
 BACK = '<p class="note"><a href="../index.html">the workspace</a></p>'
@@ -37,11 +41,13 @@ class Written(Reply):
     parts: int
     edits: int
     results: int
+    graphs: int = 0
 
     def lines(self) -> Sequence[str]:
         """What, and where it is opened."""
         return (
-            f"{self.listed:,} parts listed, {self.parts:,} of them with a page; {self.edits} edits, {self.results} results",
+            f"{self.listed:,} parts listed, {self.parts:,} of them with a page; "
+            f"{self.edits} edits, {self.results} results, {self.graphs} graphs",
             f"open {self.out / 'index.html'}, or put the folder on any static host",
         )
 
@@ -88,15 +94,17 @@ class _Folder:
         files = {name: file_of(name) for name in named}
         self._text("edits.html", pages.edits_page(self._entries, self._current, moved, files))
         lists = self._lists()
-        results = self._results()
-        self._text("index.html", pages.index_page(self._facts(), *lists, len(self._entries), results))
-        listed = 0 if self._columns is None else len(self._columns.number)
+        shelved = self._shelf.list()
+        results, graphs = self._results(shelved), self._graphs()
+        index = pages.index_page(self._facts(), *lists, len(self._entries), shelved, graphs)
+        self._text("index.html", index)
         return Written(
             out=out,
-            listed=listed,
+            listed=0 if self._columns is None else len(self._columns.number),
             parts=len(named),
             edits=len(self._entries),
-            results=sum(r.page for r in results),
+            results=results,
+            graphs=sum(not one.broken for one in graphs),
         )
 
     def _selective(self, count: int) -> list[str]:
@@ -112,9 +120,9 @@ class _Folder:
             shown = portrait(store, name, opening.labels, opening.decomposition, width)
             page = portrait_page(replace(shown, response=response))
         else:
-            held, listed = self._columns, self._listed
+            held, rows_of = self._columns, self._listed
             place = None if held is None else self._places.get(name)
-            row = None if listed is None or place is None else listed.row(place)
+            row = None if rows_of is None or place is None else rows_of.row(place)
             domains = [] if held is None else held.domains
             corrected = self._corrections.get(name)
             instead = None if corrected is None else corrected.instead
@@ -127,28 +135,40 @@ class _Folder:
         return {} if held is None else {name_of(held, i): i for i in range(len(held.number))}
 
     def _lists(self) -> tuple[list[tuple[str, str, int]], list[tuple[str, str]]]:
-        listed = self._listed
-        if listed is None:
+        rows_of = self._listed
+        if rows_of is None:
             return [], []
         sites, domains = [], []
-        for place, site in enumerate(listed.columns.sites):
-            rows, file = listed.of_site(place), f"sites/{place}.html"
-            self._text(file, pages.list_page(f"Parts of {site}", rows, listed, "../"))
+        for place, site in enumerate(rows_of.columns.sites):
+            rows, file = rows_of.of_site(place), f"sites/{place}.html"
+            for number, page in enumerate(pages.list_pages(f"Parts of {site}", rows, rows_of, str(place))):
+                self._text(f"sites/{pages.numbered(str(place), number)}", page)
             sites.append((site, file, len(rows)))
-        for place, domain in enumerate(listed.columns.domains):
+        for place, domain in enumerate(rows_of.columns.domains):
             file = f"domains/{place}.html"
-            self._text(file, pages.domain_page(listed, place))
-            domains.append((listed.columns.names.get(domain, domain), file))
+            self._text(file, pages.domain_page(rows_of, place))
+            domains.append((rows_of.columns.names.get(domain, domain), file))
         return sites, domains
 
-    def _results(self) -> list[Shelved]:
-        """Pages of results, each under the policy of ours."""
-        shelved = self._shelf.list()
-        for one in shelved:
-            if one.page and not one.broken:
-                with atomic_file(self._out / "results" / f"{one.id}.html") as stream:
-                    stream.write(pages.contained(self._shelf.page(one.id)))
-        return shelved
+    def _results(self, shelved: Sequence[Shelved]) -> int:
+        """Pages of results, each under the policy of ours; how many."""
+        paged = [one for one in shelved if one.page and not one.broken]
+        for one in paged:
+            with atomic_file(self._out / "results" / f"{one.id}.html") as stream:
+                stream.write(pages.contained(self._shelf.page(one.id)))
+        return len(paged)
+
+    def _graphs(self) -> list[ListedGraph]:
+        """The script-free page of every graph that can be read; one that cannot be drawn is listed with the reason."""
+        graphs = []
+        for one in listed(self._shelf).graphs:
+            try:
+                if not one.broken:
+                    self._text(f"graphs/{one.id}.html", drawn(self._opening, self._shelf.place(one.id)))
+                graphs.append(one)
+            except RankOneError as error:
+                graphs.append(one.model_copy(update={"state": "broken", "broken": clipped(str(error), 300)}))
+        return graphs
 
     def _facts(self) -> dict[str, str]:
         options = self._opening.options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rankone.experiments.part_figures import scale_response
 from rankone.experiments.report.words import seen_in_response
@@ -15,6 +15,7 @@ from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import POLICY, rendered
 from rankone.render.tables import Table
 from rankone.show.portrait import Response
+from rankone.studio.kept.graphs import ListedGraph
 from rankone.studio.kept.journal import Entry
 from rankone.studio.shelf import Shelved
 from rankone.studio.standing.rows import Listed, Row, most_selective
@@ -34,10 +35,30 @@ field.addEventListener("input", () => {
 _HASH = base64.b64encode(hashlib.sha256(FILTER.encode()).digest()).decode()
 FILTER_POLICY = f"{POLICY}; script-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
 TOP = 100
+# Rows of a list's page: with eight domains some 700 kB.
+ROWS = 2000
 
 
-def list_page(title: str, rows: Sequence[Row], listed: Listed, up: str) -> str:
-    """Parts in a table, with a field that filters it. up: the way to the root of the folder."""
+def list_pages(title: str, rows: Sequence[Row], listed: Listed, stem: str) -> Iterator[str]:
+    """Parts in tables of at most ROWS, each with a field that filters it; files as `numbered` names them."""
+    starts = range(0, max(1, len(rows)), ROWS)
+    for start in starts:
+        here = rows[start : start + ROWS]
+        others = [
+            (f"{other + 1:,} to {min(other + ROWS, len(rows)):,}", numbered(stem, i), other == start)
+            for i, other in enumerate(starts)
+        ]
+        yield _list_page(title, here, listed, others if len(others) > 1 else [])
+
+
+def numbered(stem: str, number: int) -> str:
+    """The file of a list's page, counted from 0; the first has the list's own name."""
+    return f"{stem}-{number + 1}.html" if number else f"{stem}.html"
+
+
+def _list_page(
+    title: str, rows: Sequence[Row], listed: Listed, others: Sequence[tuple[str, str, bool]] = ()
+) -> str:
     source = listed.columns.source
     seen = sum(source.tokens.values())
     return rendered(
@@ -45,8 +66,9 @@ def list_page(title: str, rows: Sequence[Row], listed: Listed, up: str) -> str:
         title=title,
         policy=FILTER_POLICY,
         script=FILTER,
-        up=up,
+        up="../",
         rows=rows,
+        others=others,
         domains=[domain_name(domain) for domain in listed.columns.domains],
         said=f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}",
     )
@@ -56,7 +78,7 @@ def domain_page(listed: Listed, domain: int) -> str:
     """The parts that fire on a domain most beyond all others."""
     rows = [listed.row(i) for i in most_selective(listed.columns, domain, TOP)]
     name = domain_name(listed.columns.domains[domain])
-    return list_page(f"Parts that fire most on {name}", rows, listed, "../")
+    return _list_page(f"Parts that fire most on {name}", rows, listed)
 
 
 def index_page(
@@ -65,6 +87,7 @@ def index_page(
     domains: Sequence[tuple[str, str]],
     edits: int,
     shelved: Sequence[Shelved],
+    graphs: Sequence[ListedGraph],
 ) -> str:
     """Where all begins. sites: (name, file, parts that fire); domains: (name, file)."""
     return rendered(
@@ -75,6 +98,7 @@ def index_page(
         domains=domains,
         edits=edits,
         shelved=shelved,
+        graphs=graphs,
     )
 
 

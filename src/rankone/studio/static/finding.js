@@ -107,7 +107,7 @@ function fitsOf(affirmed, word) {
  * within: rows outside of it are known not to fit. @param {Api.PartColumns} held @param {string[]} words @param {Float64Array | null} within */
 function scores(held, words, within) {
   const { names, sites, label, affirmed } = texts.value;
-  const score = within ? Float64Array.from(within, Boolean) : new Float64Array(names.length).fill(1);
+  const score = within ? Float64Array.from(within, (fit) => (fit ? 1 : 0)) : new Float64Array(names.length).fill(1);
   const sums = new Float64Array(names.length);
   for (const word of words) {
     const d = held.domains.findIndex((one) => one === word || domainName(one).toLowerCase() === word);

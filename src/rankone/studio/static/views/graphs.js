@@ -18,7 +18,12 @@ const changes = () => {
   return Object.fromEntries(pairs.filter(([where, factor]) => where && Number.isFinite(Number(factor ?? NaN))).map(([where, factor]) => [where, Number(factor)]));
 };
 /** @param {Record<string, number>} wanted */
-const change = (wanted) => settle({ x: Object.entries(wanted).map(([where, factor]) => `${where}=${factor}`).join(",") });
+const change = (wanted) => settle({ k: "", x: Object.entries(wanted).map(([where, factor]) => `${where}=${factor}`).join(",") });
+/** What the address asks to be kept alone. Whether nodes suffice is another question than whether they are needed: one at a time. */
+const kept = () => (place.value.set.k ?? "").split(",").filter(Boolean);
+/** @param {string[]} wanted */
+const keepAlone = (wanted) => settle({ x: "", k: wanted.join(",") });
+const asked = () => `${place.value.set.x ?? ""} ${place.value.set.k ?? ""}`;
 
 async function list() {
   try {
@@ -50,10 +55,10 @@ effect(() => {
 
 /** @param {string} id @param {HTMLFormElement} form */
 async function intervene(id, form) {
-  const wanted = changes(), of = place.value.set.x ?? "";
+  const of = asked(), tokens = kept().length ? 0 : Number(field(form, "tokens").value);
   changed.value = { of, reply: null, state: "measuring…", error: "" };
   try {
-    const reply = await send("/api/intervene", { id, changes: wanted, tokens: Number(field(form, "tokens").value) });
+    const reply = await send("/api/intervene", { id, changes: changes(), keep: kept(), tokens });
     changed.value = { of, reply, state: "", error: "" };
   } catch (error) {
     changed.value = { of, reply: null, state: "", error: why(error) };
@@ -68,7 +73,7 @@ export function graphsView() {
     ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col">${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
         <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
-        <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
+        <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
     : html`<p>No graph lies in this workspace. <code>rankone graph "A text" --out runs/graph</code> makes one, checks it and keeps it.</p>`}
     ${graph ? opened(graph) : nothing}`;
 }
@@ -87,15 +92,23 @@ function opened(id) {
 
 /** @param {Api.GraphView} view */
 function nodes({ graph }) {
-  const asked = changes();
   const rule = by((chosen) => settle({ rule: chosen.value }));
   return html`<form class="filters" @submit=${filled(() => {})}><label>edges by the rule <select name="rule" @change=${rule}>
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label></form>
     <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${graph.outputs[0]?.text ?? ""}, nats</caption>
       <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
-      <tbody>${graph.nodes.map((node) => html`<tr class=${placeOf(node) in asked ? "aim" : ""}><th scope="row">${partLink(placeOf(node))}</th><td class="label"><code>${node.token}</code></td><td class="label">${node.label ?? labelOf(partOf(placeOf(node)))}</td>
-        <td>${node.importance === null ? "–" : node.importance.toFixed(2)}</td><td>${percent(node.influence)}</td><td>${signed(node.effect)}</td>
-        <td><button aria-pressed=${asked[placeOf(node)] === 0} @click=${() => change({ ...asked, [placeOf(node)]: 0 })}>drop<span class="unseen"> ${placeOf(node)}</span></button></td></tr>`)}</tbody></table></div>`;
+      <tbody>${graph.nodes.map(node)}</tbody></table></div>`;
+}
+
+/** @param {Api.NodeRow} node */
+function node(node) {
+  const where = placeOf(node), dropped = changes(), alone = kept();
+  const [out, only] = [dropped[where] === 0, alone.includes(where)];
+  const rest = Object.fromEntries(Object.entries(dropped).filter(([one]) => one !== where));
+  return html`<tr class=${where in dropped || only ? "aim" : ""}><th scope="row">${partLink(where)}</th><td class="label"><code>${node.token}</code></td><td class="label">${node.label ?? labelOf(partOf(where))}</td>
+    <td>${node.importance === null ? "–" : node.importance.toFixed(2)}</td><td>${percent(node.influence)}</td><td>${signed(node.effect)}</td>
+    <td class="two"><button aria-pressed=${out} @click=${() => change(out ? rest : { ...dropped, [where]: 0 })}>drop<span class="unseen"> ${where}</span></button>
+      <button aria-pressed=${only} @click=${() => keepAlone(only ? alone.filter((one) => one !== where) : [...alone.filter((one) => one !== "all"), where])}>keep<span class="unseen"> ${where} alone</span></button></td></tr>`;
 }
 
 /** Where a node is, as a change names it. @param {Api.NodeRow} node */
@@ -107,22 +120,35 @@ const partLink = (where) => html`<a href=${link("part", partOf(where))}><code>${
 
 /** @param {string} id */
 function intervention(id) {
-  const asked = changes(), { reply, state, error, of } = changed.value;
-  const mine = of === (place.value.set.x ?? "");
+  const wanted = changes(), alone = kept(), { reply, state, error, of } = changed.value;
+  const mine = of === asked(), any = alone.length || Object.keys(wanted).length;
   const add = filled((form) => {
     const where = field(form, "place"), factor = field(form, "factor").valueAsNumber;
-    if (where.value.trim() && Number.isFinite(factor)) change({ ...asked, [where.value.trim()]: factor });
+    if (where.value.trim() && Number.isFinite(factor)) change({ ...wanted, [where.value.trim()]: factor });
     where.value = "";
   });
   return html`<section><h3>Change nodes</h3>
-    <p class="evidence">PART@POSITION at one token, PART wherever the graph has it, PART@all the weight itself; 0 drops it</p>
+    <p class="evidence">PART@POSITION at one token, PART wherever the graph has it, PART@all the weight itself; 0 drops it. Nodes kept alone ask whether they suffice, dropped ones whether they are needed: one at a time.</p>
     <form class="filters" @submit=${add}><label>place <input name="place" size="34" placeholder="h.3.mlp.down_proj:270@all"></label>
-      <label>factor <input name="factor" type="number" step="any" value="0"></label><button>add</button></form>
-    ${Object.keys(asked).length ? html`<ul class="linked">${Object.entries(asked).map(([where, factor]) => html`<li>${partLink(where)} × ${scale(factor)}
-        <button @click=${() => change(Object.fromEntries(Object.entries(asked).filter(([one]) => one !== where)))}>leave<span class="unseen"> ${where}</span></button></li>`)}</ul>
-      <form class="filters" @submit=${filled((form) => intervene(id, form))}><label>tokens to go on with <input name="tokens" type="number" min="0" max="40" value="0"></label><button>measure what happens</button></form>` : nothing}
+      <label>factor <input name="factor" type="number" step="any" value="0"></label><button>add</button>
+      <button type="button" aria-pressed=${alone.includes("all")} @click=${() => keepAlone(alone.includes("all") ? [] : ["all"])}>keep the whole graph alone</button></form>
+    ${any ? html`<ul class="linked">${Object.entries(wanted).map(([where, factor]) => html`<li>${partLink(where)} × ${scale(factor)}
+        <button @click=${() => change(Object.fromEntries(Object.entries(wanted).filter(([one]) => one !== where)))}>leave<span class="unseen"> ${where}</span></button></li>`)}
+        ${alone.map((where) => html`<li>${where === "all" ? "the whole graph" : partLink(where)}, kept alone
+        <button @click=${() => keepAlone(alone.filter((one) => one !== where))}>leave<span class="unseen"> ${where}</span></button></li>`)}</ul>
+      <form class="filters" @submit=${filled((form) => intervene(id, form))}>${alone.length ? nothing : html`<label>tokens to go on with <input name="tokens" type="number" min="0" max="40" value="0"></label>`}<button>measure what happens</button></form>` : nothing}
     <p role="status">${mine && error ? html`<span class="error">${error}</span>` : mine ? state : ""}</p>
-    ${mine && reply ? outcomes(reply) : nothing}</section>`;
+    ${mine && reply ? (reply.kept.length ? masked(reply) : outcomes(reply)) : nothing}</section>`;
+}
+
+/** @param {Api.GraphInterveneReply} reply */
+function masked({ kept: rows, target, trust }) {
+  /** @param {number | null} value @param {number | null} sd */
+  const figure = (value, sd) => (value === null ? "–" : `${value.toFixed(3)}${sd === null ? "" : ` ± ${sd.toFixed(3)}`}`);
+  return html`<div class="wide"><table class="numbers kept"><caption>what the model says with these nodes alone, by how the others are masked; p of ${target ?? "the output"}, KL from the whole model, nats; ± standard deviation of the draws</caption>
+      <thead><tr>${["masks", "nodes", "draws", "p", "KL"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+      <tbody>${rows.map((row) => html`<tr><th scope="row">${row.masks}${row.random ? ", random nodes" : ""}</th><td>${row.nodes}</td><td>${row.draws}</td><td>${figure(row.probability, row.probability_sd)}</td><td>${figure(row.kl, row.kl_sd)}</td></tr>`)}</tbody></table></div>
+    <p class="evidence">${trust}</p>`;
 }
 
 /** @param {Api.GraphInterveneReply} reply */
