@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.tiny import rankone
 
 from rankone.cli import command
-from rankone.cli.studio import studio_command
 from rankone.opening import OpenOptions
 
 
@@ -16,13 +15,6 @@ def test_all_that_can_be_opened_is_an_option_with_its_own_default_and_words():
             assert name not in options
             continue
         assert (options[name].default, options[name].help) == (field.default, field.description)
-
-
-def test_its_words_are_those_of_a_person():
-    assert (
-        studio_command().__doc__
-        == "See inside the model in the browser: turn a number, watch everything else, keep the edit."
-    )
 
 
 def test_names_that_cannot_be_opened_are_refused_before_it_serves(tmp_path):
