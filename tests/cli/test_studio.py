@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import typer
 from tests.tiny import rankone
 
-from rankone.cli import command
+from rankone.cli import app
 from rankone.opening import OpenOptions
 
 
 def test_all_that_can_be_opened_is_an_option_with_its_own_default_and_words():
-    options = {option.name: option for option in command.commands["studio"].params}  # pyright: ignore
+    group = typer.main.get_command(app)
+    options = {option.name: option for option in group.commands["studio"].params}  # pyright: ignore
     for name, field in OpenOptions.model_fields.items():
         if name == "clusters":
             assert name not in options

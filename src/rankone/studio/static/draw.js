@@ -1,7 +1,7 @@
 // Small drawings from tables: bars on a shared axis, curves, strips of shares. Every mark has its number as text beside it.
 import { html, svg } from "/static/vendor/lit-html.js";
 import { domainName } from "/static/store.js";
-import { percent, signed } from "/static/words.js";
+import { percent, scale, signed } from "/static/words.js";
 
 /** @typedef {{ low: number, high: number }} Axis */
 
@@ -47,20 +47,20 @@ export function curves(points) {
   return html`<figure class="curves">
     <svg viewBox="0 0 640 250" role="img" aria-label="rise of cross-entropy by domain as the scale moves; the table below has the numbers">
       <line x1="110" x2="590" y1=${y(0)} y2=${y(0)} class="axis"></line>
-      ${points.map((p) => svg`<text x=${x(place(p.alpha))} y="232" text-anchor="middle">${p.alpha}</text>`)}
+      ${points.map((p) => svg`<text x=${x(place(p.alpha))} y="232" text-anchor="middle">${scale(p.alpha)}</text>`)}
       <text x="350" y="247" text-anchor="middle">scale α</text>
-      ${[low, high].map((v) => svg`<text x="596" y=${y(v) + 4}>${v.toFixed(1)}</text>`)}
+      ${[low, high].map((v) => svg`<text x="596" y=${y(v) + 4}>${v === 0 ? "0" : signed(v, 1)}</text>`)}
       ${domains.map((domain, i) => {
         const path = points.map((p) => `${x(place(p.alpha)).toFixed(1)},${y(p.rises[domain]).toFixed(1)}`).join(" ");
         return svg`<polyline points=${path} class=${`line c${i % 8}`}></polyline>`;
       })}
       ${endLabels(domains, last, y).map(([domain, at, i]) => svg`<text x="104" y=${at} text-anchor="end" class=${`t${i % 8}`}>${domainName(domain)}</text>`)}
     </svg>
-    <table class="numbers">
+    <div class="wide"><table class="numbers">
       <caption>rise, nats per token, of 128 validation tokens per domain</caption>
-      <thead><tr><th scope="col">α</th>${domains.map((d) => html`<th scope="col">${d}</th>`)}</tr></thead>
-      <tbody>${points.map((p) => html`<tr><th scope="row">${p.alpha}</th>${domains.map((d) => html`<td>${signed(p.rises[d], 2)}</td>`)}</tr>`)}</tbody>
-    </table>
+      <thead><tr><th scope="col">α</th>${domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
+      <tbody>${points.map((p) => html`<tr><th scope="row">${scale(p.alpha)}</th>${domains.map((d) => html`<td>${signed(p.rises[d], 2)}</td>`)}</tr>`)}</tbody>
+    </table></div>
   </figure>`;
 }
 

@@ -6,7 +6,7 @@ export const signed = (value, digits = 3) =>
 
 /** @param {number} share */
 export const percent = (share) =>
-  share === 0 ? "0" : share < 0.0001 ? "<.01%" : `${(100 * share).toFixed(share < 0.1 ? 2 : 1)}%`;
+  share === 0 ? "0" : share < 0.0001 ? "<0.01%" : `${(100 * share).toFixed(2)}%`;
 
 /** @param {number} value */
 export const short = (value) => (value === 0 ? "0" : value.toPrecision(3).replace(/\.?0+$/, ""));

@@ -51,7 +51,7 @@ export function editsView() {
   return html`<h1>Edits</h1>
     <p class="does"><button ?disabled=${!canUndo.value} @click=${undo}>undo</button> <button ?disabled=${!canRedo.value} @click=${redo}>redo</button>
       <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
-    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept", "into the dials", "export as"].map((t) => html`<th scope="col">${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
+    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ""}>${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
       <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
     ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
 }

@@ -70,7 +70,7 @@ export function graphsView() {
   if (!held) return html`<h1>Graphs</h1><p role="status">reading…</p>`;
   return html`<h1>Graphs</h1>
     <p class="does"><button @click=${list}>read again</button></p>
-    ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col">${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
+    ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${["explained by tokens", ""].includes(t) ? "" : "label"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
         <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
         <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
@@ -96,7 +96,7 @@ function nodes({ graph }) {
   return html`<form class="filters" @submit=${filled(() => {})}><label>edges by the rule <select name="rule" @change=${rule}>
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label></form>
     <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${graph.outputs[0]?.text ?? ""}, nats</caption>
-      <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+      <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ""}>${t}</th>`)}</tr></thead>
       <tbody>${graph.nodes.map(node)}</tbody></table></div>`;
 }
 

@@ -5,9 +5,12 @@ import { columns, corrections, dials, domainName, labels, link, nameOf, pin, pla
 import { strip } from "/static/draw.js";
 import { ORDERS, rows } from "/static/finding.js";
 import { by, filled } from "/static/fields.js";
-import { percent, short } from "/static/words.js";
+import { percent } from "/static/words.js";
 
-const HEIGHT = 32;
+// On a narrow screen a row has its label below its name (layout.css).
+const narrow = matchMedia("(max-width: 760px)");
+const rowHeight = signal(narrow.matches ? 54 : 32);
+narrow.addEventListener("change", () => (rowHeight.value = narrow.matches ? 54 : 32));
 const top = signal(0);
 const height = signal(640);
 // A list that is drawn anew starts at its top.
@@ -50,14 +53,15 @@ function choice(name, value, all, said) {
 
 /** @param {Api.PartColumns} held */
 function list(held) {
-  const first = Math.max(0, Math.floor(top.value / HEIGHT) - 6);
-  const shown = [...rows.value.subarray(first, first + Math.ceil(height.value / HEIGHT) + 12)];
+  const first = Math.max(0, Math.floor(top.value / rowHeight.value) - 6);
+  const shown = [...rows.value.subarray(first, first + Math.ceil(height.value / rowHeight.value) + 12)];
   return html`<div class="table" role="table" aria-label="parts" aria-rowcount=${rows.value.length + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
       ${["", "part", "label", "fires on", "importance", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
-    <div class="window" role="rowgroup" tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
-      <div class="whole" .style=${`height:${rows.value.length * HEIGHT}px`}>
+    ${rows.value.length ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "" })}>clear search and facets</button></p>`}
+    <div class="window" role="rowgroup" ?hidden=${!rows.value.length} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
+      <div class="whole" .style=${`height:${rows.value.length * rowHeight.value}px`}>
         ${shown.map((row, i) => line(held, row, first + i))}
       </div>
     </div>
@@ -74,13 +78,13 @@ function scrolled(rows) {
 function line(held, row, at) {
   const name = nameOf(held, row);
   const pinned = name in dials.value;
-  return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * HEIGHT}px)`}>
+  return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}>
     <span role="cell"><button class="pin" aria-pressed=${pinned} aria-label=${`${pinned ? "unpin" : "pin"} ${name}`}
       @click=${() => (pinned ? unpin(name) : pin(name))}>${pinned ? "●" : "○"}</button></span>
     <span role="cell"><a href=${link("part", name)}><code>${name}</code></a></span>
     <span role="cell" class="label" title=${labels.value[row]}>${labels.value[row]}${sourceOf(held, row, name)}</span>
     <span role="cell" class="number">${percent(held.density[row])}</span>
-    <span role="cell" class="number">${short(held.importance[row])}</span>
+    <span role="cell" class="number">${held.importance[row].toFixed(3)}</span>
     <span role="cell" title=${held.domains.map((d, i) => `${domainName(d)} ${percent(held.by_domain[i][row])}`).join(", ")}>${strip(held.by_domain.map((of) => of[row]), held.domains)}</span>
   </div>`;
 }

@@ -1,59 +1,113 @@
 // A text, token by token: which sites and parts matter where; with a second text, what the change changes.
-import { signal } from "/static/vendor/signals-core.js";
+import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { send, why } from "/static/api.js";
 import { field, filled } from "/static/fields.js";
-import { labelOf, link, pin } from "/static/store.js";
-import { short } from "/static/words.js";
+import { labelOf, link, pin, place, settle } from "/static/store.js";
+import { signed } from "/static/words.js";
 
-/** @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, at: number, state: string, error: string }} Looked */
-const looked = signal(/** @type {Looked} */ ({ first: null, second: null, at: -1, state: "", error: "" }));
+/** here, there: which token of each is looked at, -1 for none. @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, here: number, there: number, state: string, error: string }} Looked */
+const NOTHING = { first: null, second: null, here: -1, there: -1, state: "", error: "" };
+const looked = signal(/** @type {Looked} */ (NOTHING));
 let [first, second] = ["Der Ausschuss hat gestern beschlossen", ""];
+// Longest text that stands in the address.
+const ADDRESSED = 1000;
 
-/** @param {HTMLFormElement} form */
-async function look(form) {
-  [first, second] = [field(form, "first").value, field(form, "second").value];
-  looked.value = { first: null, second: null, at: -1, state: "looking…", error: "" };
+async function look() {
+  looked.value = { ...NOTHING, state: "looking…" };
   try {
     const one = await send("/api/prompt", { text: first, top: 12 });
     const two = second ? await send("/api/prompt", { text: second, top: 12 }) : null;
-    looked.value = { first: one, second: two, at: one.tokens.length - 1, state: "", error: "" };
+    const of = two ? paired(one, two) : [], changed = of.findIndex((there, i) => there < 0 || one.tokens[i].text !== two?.tokens[there].text);
+    const here = changed < 0 ? one.tokens.length - 1 : changed;
+    looked.value = { ...NOTHING, first: one, second: two, here, there: of[here] ?? -1 };
   } catch (error) {
-    looked.value = { ...looked.value, state: "", error: why(error) };
+    looked.value = { ...NOTHING, error: why(error) };
   }
 }
 
+/** @param {HTMLFormElement} form */
+function asked(form) {
+  [first, second] = [field(form, "first").value, field(form, "second").value];
+  const short = first.length + second.length <= ADDRESSED;
+  settle({ t: short ? first : "", u: short ? second : "" });
+  look();
+}
+
+// An address that holds texts is looked into as it is opened.
+effect(() => {
+  const { view, set } = place.value;
+  if (view !== "prompt" || !set.t || looked.peek().first || looked.peek().state || looked.peek().error) return;
+  [first, second] = [set.t, set.u ?? ""];
+  look();
+});
+
+/** For every token of a text which one of the other stands there: what both begin and end with, and between as many as both have. @param {Api.PromptView} one @param {Api.PromptView} two */
+function paired(one, two) {
+  const [a, b] = [one, two].map((view) => view.tokens.map((token) => token.text));
+  let start = 0, end = 0;
+  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start++;
+  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
+  const between = Math.min(a.length, b.length) - start - end;
+  return a.map((_, i) => (i < start + between ? i : i >= a.length - end ? i + b.length - a.length : -1));
+}
+
 export function promptView() {
-  const { first: one, second: two, at, state, error } = looked.value;
+  const { first: one, second: two, here, there, state, error } = looked.value;
+  const of = one && two ? paired(one, two) : [];
+  /** @param {number} i */
+  const inOne = (i) => (looked.value = { ...looked.value, here: i, there: of[i] ?? -1 });
+  /** @param {number} i */
+  const inTwo = (i) => (looked.value = { ...looked.value, here: of.indexOf(i), there: i });
   return html`<h1>Text</h1>
-    <form class="filters" @submit=${filled(look)}>
+    <form class="filters" @submit=${filled(asked)}>
       <label>text <textarea name="first" rows="2" cols="50" .value=${first}></textarea></label>
       <label>another, to compare <textarea name="second" rows="2" cols="50" .value=${second}></textarea></label>
       <button>look into it</button>
     </form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
-    ${one ? html`${grid(one, at, "the text")} ${two ? grid(two, at, "the other") : nothing} ${token(one, two, at)}` : nothing}`;
+    ${one ? html`${two ? difference(one, two, of, there, inTwo) : nothing} ${token(one.tokens[here], two?.tokens[there], two !== null)}
+        <div class="sides">${grid(one, here, two ? "The text" : "Importance by site", inOne)} ${two ? grid(two, there, "The other", inTwo) : nothing}</div>`
+    : state || error ? nothing : html`<p class="evidence">Which sites and parts matter at each token. With a second text beside it: what a changed word changes, there and after it.</p>`}`;
 }
 
-/** @param {Api.PromptView} view @param {number} at @param {string} title */
-function grid(view, at, title) {
+/** @param {string} text @param {boolean} on @param {boolean} changed @param {() => void} choose */
+const head = (text, on, changed, choose) => html`<th scope="col"><button aria-pressed=${on} class=${changed ? "changed" : ""} @click=${choose}>${text}${changed ? html`<span class="unseen"> (changed)</span>` : nothing}</button></th>`;
+
+/** @param {Api.PromptView} view @param {number} at @param {string} title @param {(i: number) => void} choose */
+function grid(view, at, title, choose) {
   const most = Math.max(...view.tokens.flatMap((t) => t.sums), 1e-9);
-  return html`<section><h2>Importance in ${title}</h2><div class="wide"><table class="heat"><caption>Σ of causal importances by site; a token's button lists its parts</caption>
-    <thead><tr><th scope="col">site</th>${view.tokens.map((t, i) => html`<th scope="col"><button aria-pressed=${i === at} @click=${() => (looked.value = { ...looked.value, at: i })}>${t.text}</button></th>`)}</tr></thead>
+  return html`<section><h2>${title}</h2><div class="wide"><table class="heat"><caption>Σ of causal importances by site; a token's button lists its parts</caption>
+    <thead><tr><th scope="col">site</th>${view.tokens.map((t, i) => head(t.text, i === at, false, () => choose(i)))}</tr></thead>
     <tbody>${view.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${view.tokens.map((t) => html`<td class=${`g${Math.round((9 * t.sums[s]) / most)}`}>${t.sums[s].toFixed(1)}</td>`)}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** @param {Api.PromptView} one @param {Api.PromptView | null} two @param {number} at */
-function token(one, two, at) {
-  const here = one.tokens[at], there = two?.tokens[at];
-  if (!here) return nothing;
-  const other = new Map((there?.top ?? []).map((p) => [p.part, p.importance]));
-  const gone = (there?.top ?? []).filter((p) => !here.top.some((q) => q.part === p.part));
-  /** @type {[part: string, here: number | undefined, there: number | undefined][]} */
-  const rows = [...here.top.map((p) => /** @type {[string, number, number | undefined]} */ ([p.part, p.importance, other.get(p.part)])), ...gone.map((p) => /** @type {[string, undefined, number]} */ ([p.part, undefined, p.importance]))];
-  return html`<section><h2>At <code>${here.text}</code>${there ? html` and <code>${there.text}</code>` : nothing}</h2>
-    <table class="numbers"><caption>parts that matter more here than in most text</caption><thead><tr><th scope="col">part</th><th scope="col">importance</th>${there ? html`<th scope="col">in the other</th>` : nothing}<th scope="col">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
-      <tbody>${rows.map(([part, g, h]) => html`<tr>
-        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th><td>${g === undefined ? "not among them" : short(g)}</td>${there ? html`<td>${h === undefined ? "not among them" : short(h)}</td>` : nothing}
-        <td class="label">${labelOf(part)}</td><td><button @click=${() => pin(part)} aria-label=${`pin ${part}`}>pin</button></td></tr>`)}</tbody></table></section>`;
+/** @param {Api.PromptView} one @param {Api.PromptView} two @param {number[]} of @param {number} at @param {(i: number) => void} choose */
+function difference(one, two, of, at, choose) {
+  const from = two.tokens.map((_, i) => one.tokens[of.indexOf(i)]);
+  const rises = two.tokens.map((t, i) => (from[i] ? t.sums.map((sum, s) => sum - from[i].sums[s]) : null));
+  const most = Math.max(...rises.flatMap((column) => column ?? []).map(Math.abs), 1e-9);
+  /** @param {number} rise */
+  const cell = (rise) => html`<td class=${`${rise < 0 ? "n" : "g"}${Math.round((9 * Math.abs(rise)) / most)}`}>${Math.abs(rise) < 0.05 ? "0" : signed(rise, 1)}</td>`;
+  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text; framed: tokens that differ</caption>
+    <thead><tr><th scope="col">site</th>${two.tokens.map((t, i) => head(t.text, i === at, from[i]?.text !== t.text, () => choose(i)))}</tr></thead>
+    <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${rises.map((column) => (column ? cell(column[s]) : html`<td>new</td>`))}</tr>`)}</tbody></table></div></section>`;
+}
+
+/** @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there @param {boolean} two */
+function token(here, there, two) {
+  if (!here && !there) return nothing;
+  const [ours, theirs] = [here, there].map((one) => new Map((one?.top ?? []).map((p) => [p.part, p.importance])));
+  const rows = [...new Set([...ours.keys(), ...theirs.keys()])].map((part) => ({ part, g: ours.get(part), h: theirs.get(part) }));
+  /** @param {{ g: number | undefined, h: number | undefined }} row */
+  const moved = ({ g, h }) => Math.abs((h ?? 0) - (g ?? 0));
+  if (two) rows.sort((a, b) => moved(b) - moved(a));
+  /** @param {number | undefined} value */
+  const said = (value) => (value === undefined ? html`<span class="evidence">not among them</span>` : value.toFixed(3));
+  return html`<section><h2>At ${here ? html`<code>${here.text}</code>` : nothing}${here && there ? " and " : nothing}${there ? html`<code>${there.text}</code>` : nothing}</h2>
+    <div class="wide"><table class="numbers"><caption>parts that matter more here than in most text, the twelve of each token${two ? "; those that move most first" : ""}</caption>
+      <thead><tr><th scope="col" class="label">part</th><th scope="col">importance</th>${two ? html`<th scope="col">in the other</th><th scope="col">change</th>` : nothing}<th scope="col" class="label">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
+      <tbody>${rows.map(({ part, g, h }) => html`<tr>
+        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th><td>${said(g)}</td>${two ? html`<td>${said(h)}</td><td>${g === undefined || h === undefined ? "" : signed(h - g)}</td>` : nothing}
+        <td class="label">${labelOf(part)}</td><td><button @click=${() => pin(part)} aria-label=${`pin ${part}`}>pin</button></td></tr>`)}</tbody></table></div></section>`;
 }
