@@ -31,6 +31,8 @@ from rankone.studio.listing import columns_key
 
 PART, EARLY, MANY, TURNS = "h.3.mlp.down_proj:270", "h.0.attn.v_proj:101", 40_000, 9
 SECOND = 1000
+# With the opener 64 tokens.
+TEXT = "Der Ausschuss hat gestern beschlossen, dass die Mitglieder der Kommission " * 3 + "hat gestern, dass die"
 FILTERS = """async () => {
   const field = document.querySelector("input[name=q]"), times = [];
   for (let i = 0; i < 200; i++) {
@@ -71,6 +73,19 @@ TURN = """([part, alpha, tokens]) => new Promise((resolve) => {
 })"""
 
 
+ASKED = """async ([path, body, turns]) => {
+  const times = [];
+  for (let i = 0; i < turns; i++) {
+    const start = performance.now();
+    const headers = {"content-type": "application/json"};
+    const reply = await fetch(path, {method: "POST", headers, body: JSON.stringify(body)});
+    await reply.text();
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+
+
 @contextmanager
 def served(browser: Browser, folder: Path, *options: str) -> Iterator[tuple[Page, int, float]]:
     """A page with its list or its dials, the server's process, seconds from the command to the page's first content."""
@@ -105,6 +120,12 @@ def dials(page: Page, part: str, turns: int, tokens: int = 800) -> tuple[float, 
     times = [dial(page, part, -2 - i / 4, tokens) for i in range(turns)]
     first, all_first, whole = (statistics.median(column) for column in zip(*times, strict=True))
     return first, all_first, whole
+
+
+def asked(page: Page, path: str, body: dict[str, object], turns: int = 5) -> float:
+    """Seconds from a question of the page until its whole answer is there, the median of several."""
+    times = page.evaluate(ASKED, [path, body, turns])
+    return statistics.median(times) / SECOND
 
 
 def resident(pid: int) -> float:
@@ -163,6 +184,10 @@ def of_mini(browser: Browser) -> dict[str, float]:
         early = dials(page, EARLY, TURNS)
         figures["dial of the first block to first figures (128 x 8), s"] = early[1]
         figures["dial of the first block to all (800 x 8), s"] = early[2]
+        figures["a part's page, s"] = asked(page, "/api/part", {"name": PART})
+        figures["text of 64 tokens, s"] = asked(page, "/api/prompt", {"text": TEXT, "top": 12})
+        said = {"prompt": "Der Ausschuss hat", "scales": {PART: -8}, "tokens": 40}
+        figures["both continuations of 40 tokens, s"] = asked(page, "/api/generate", said)
         figures["server and worker after dials, MB"] = resident(pid)
         page.wait_for_timeout(4 * SECOND)
         figures["server and worker at rest, MB"] = resident(pid)

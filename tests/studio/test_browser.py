@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import axe_playwright_python
@@ -393,3 +394,36 @@ def test_figures_of_the_dials_before_are_dimmed_until_new_ones_come(page: Page, 
     field.press("Enter")
     expect(page.locator("table.stale")).to_be_visible()
     assert page.locator("table.effects").get_attribute("aria-busy") == "true"
+
+
+def test_an_undo_sets_unsaved_dials_aside_and_a_redo_brings_them_back(page: Page, served: Served):
+    page.goto(served.address.split("/?")[0] + f"/#/dials?d={PART}=-8")
+    field = page.get_by_label(f"α of {PART}")
+    field.fill("-3")
+    field.press("Enter")
+    page.get_by_role("button", name="undo").click()
+    expect(field).to_have_value("1")  # nothing is kept: what stands is the model as it is
+    page.get_by_role("button", name="redo").click()
+    expect(field).to_have_value("-3")
+    assert served.json("/api/edits")["entries"] == []
+
+
+def test_of_two_texts_it_is_shown_what_the_changed_word_changes(page: Page, served: Served):
+    texts = "Der Ausschuss hat gestern beschlossen", "Der Ausschuss hat morgen beschlossen"
+    page.goto(served.address.split("/?")[0] + "/#/prompt")
+    page.locator("textarea[name=first]").fill(texts[0])
+    page.locator("textarea[name=second]").fill(texts[1])
+    page.get_by_role("button", name="look into it").click()
+    changed = page.locator("table.difference button.changed")
+    expect(changed.first).to_be_visible(timeout=60_000)
+    one, two = (served.json("/api/prompt", {"text": text, "top": 12}) for text in texts)
+    assert len(one["tokens"]) == len(two["tokens"])
+    pairs = list(zip(one["tokens"], two["tokens"], strict=True))
+    differ = [b["text"] for a, b in pairs if a["text"] != b["text"]]
+    assert [said.split(" (")[0] for said in changed.all_text_contents()] == differ
+    rises = [round(b["sums"][0] - a["sums"][0], 1) for a, b in pairs]
+    shown = page.locator("table.difference tbody tr").first.locator("td").all_inner_texts()
+    assert [float(said.replace("−", "-")) for said in shown] == pytest.approx(rises, abs=0.051)
+    expect(page).to_have_url(re.compile("t=Der.*u=Der"))
+    page.reload()  # the address holds the texts
+    expect(changed.first).to_be_visible(timeout=60_000)

@@ -89,7 +89,7 @@ function difference(one, two, of, at, choose) {
   const most = Math.max(...rises.flatMap((column) => column ?? []).map(Math.abs), 1e-9);
   /** @param {number} rise */
   const cell = (rise) => html`<td class=${`${rise < 0 ? "n" : "g"}${Math.round((9 * Math.abs(rise)) / most)}`}>${Math.abs(rise) < 0.05 ? "0" : signed(rise, 1)}</td>`;
-  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text; framed: tokens that differ</caption>
+  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text; framed: tokens that differ. An importance may be read from the whole text: tokens before the change can move too</caption>
     <thead><tr><th scope="col">site</th>${two.tokens.map((t, i) => head(t.text, i === at, from[i]?.text !== t.text, () => choose(i)))}</tr></thead>
     <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${rises.map((column) => (column ? cell(column[s]) : html`<td>new</td>`))}</tr>`)}</tbody></table></div></section>`;
 }
