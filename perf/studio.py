@@ -32,7 +32,9 @@ from rankone.studio.listing import columns_key
 PART, EARLY, MANY, TURNS = "h.3.mlp.down_proj:270", "h.0.attn.v_proj:101", 40_000, 9
 SECOND = 1000
 # With the opener 64 tokens.
-TEXT = "Der Ausschuss hat gestern beschlossen, dass die Mitglieder der Kommission " * 3 + "hat gestern, dass die"
+TEXT = (
+    "Der Ausschuss hat gestern beschlossen, dass die Mitglieder der Kommission " * 3 + "hat gestern, dass die"
+)
 FILTERS = """async () => {
   const field = document.querySelector("input[name=q]"), times = [];
   for (let i = 0; i < 200; i++) {

@@ -13,6 +13,7 @@ import pytest
 from tests.studio.serving import Served, studio
 
 from rankone import open as open_session
+from rankone.decomposition.evidence.records import evidence_of
 from rankone.edits.lowrank import LowRankEdit
 from rankone.studio.offered import offered
 from rankone.verbs.table import VERBS
@@ -181,3 +182,11 @@ def test_a_label_is_corrected_and_taken_back(tmp_path):
         assert own.json("/api/labels", {"name": PART, "label": "", "after": 1})["parts"] == {}
         assert own.ask("/api/labels", {"name": PART, "label": "x" * 301, "after": 2})[0] == 400
     assert (tmp_path / "studio" / "labels.jsonl").read_text().count("\n") == 2
+
+
+def test_the_verdict_of_the_decomposition_is_told_with_the_bars_it_misses(served: Served):
+    evidence = evidence_of(open_session("mini").decomposition_artifact).verdict
+    told = served.json("/api/warm")["verdict"]
+    ours = [(f.name.words, f.met, f.bar) for f in (*evidence.properties, *evidence.failures)]
+    assert [(line["name"], line["met"], line["bar"]) for line in told] == ours
+    assert any(line["met"] is False for line in told)

@@ -110,6 +110,17 @@ def test_what_is_no_graph_is_refused_and_no_place_is_taken(own: Served):
     assert own.ask("/api/graph", {"id": _id(own, "broken")})[0] == 400
 
 
+def test_as_many_of_the_strongest_nodes_are_shown_as_are_asked_for(own: Served):
+    id_ = _id(own, "checked")
+    few, more = (own.json("/api/graph", {"id": id_, "nodes": n})["graph"]["nodes"] for n in (2, 4))
+    assert (len(few), more[:2]) == (2, few)
+    assert own.ask("/api/graph", {"id": id_, "nodes": 301})[0] == 400
+    sizes = [len(own.ask(f"/graphs/{id_}?nodes={n}&rule=grad")[2]) for n in (2, 4)]
+    assert sizes[0] < sizes[1]
+    for wrong in ("nodes=x", "nodes=0", "nodes=301", "rule=none", "path=x"):
+        assert own.ask(f"/graphs/{id_}?{wrong}")[0] == 404
+
+
 def test_nodes_kept_alone_answer_what_the_command_says(own: Served, pair):
     there = own.json("/api/intervene", {"id": _id(own, "checked"), "keep": ["all"]})
     opened = ["--model", pair[0], "--decomposition", pair[1]]

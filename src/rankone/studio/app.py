@@ -140,12 +140,15 @@ class Routes:
         return _framed(page)
 
     async def _graph_page(self, request: Request) -> Response:
-        studio = self._studio
+        studio, given = self._studio, dict(request.query_params)
         try:
-            place = await asyncio.to_thread(graphs.place_of, studio.shelf, request.path_params["id"])
-        except RankOneError:
+            nodes = {"nodes": int(given.pop("nodes", 120))}
+            shown = asked.GraphAsked.checked({**given, **nodes, "id": request.path_params["id"]}, "graph")
+            place = await asyncio.to_thread(graphs.place_of, studio.shelf, shown.id)
+        except (RankOneError, ValueError):
             return PlainTextResponse("no such page", 404)
-        event, data = await studio.worker.answer("graph page", {"place": str(place)})
+        body: dict[str, JsonValue] = {"place": str(place), "asked": shown.model_dump(mode="json")}
+        event, data = await studio.worker.answer("graph page", body)
         if event == "failed" or not isinstance(data, dict):
             return PlainTextResponse(str(data), 400)
         return _framed(str(data["page"]).encode())

@@ -1,6 +1,9 @@
 // The search over all parts: what is counted once, and the rows that settings leave, in their order.
 import { computed, effect } from "/static/vendor/signals-core.js";
-import { columns, domainName, labels as called, nameOf, place } from "/static/store.js";
+import { columns, corrections, domainName, labels as called, nameOf, place, rowOf } from "/static/store.js";
+
+/** Who says a label that was corrected. */
+export const HAND = "corrected by hand";
 
 export const ORDERS = {
   match: "best match",
@@ -35,7 +38,7 @@ const texts = computed(() => {
 });
 
 /** Per part, the domain it fires on most, and how much more than on the next. */
-const tops = computed(() => {
+export const tops = computed(() => {
   const held = columns.value;
   const count = held?.number.length ?? 0, shares = held?.by_domain ?? [];
   const domain = new Int16Array(count).fill(-1), margin = new Float64Array(count);
@@ -141,7 +144,8 @@ function searched(held, said) {
 export const rows = computed(() => {
   const held = columns.value;
   if (!held) return new Uint32Array(0);
-  const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "" } = place.value.set;
+  const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "", by = "" } = place.value.set;
+  const source = held.label_sources.indexOf(by), hand = new Set(by === HAND ? Object.keys(corrections.value.parts).map((name) => rowOf.value.get(name)) : []);
   const score = searched(held, q);
   const at = held.sites.indexOf(site), domain = held.domains.indexOf(on), { domain: top } = tops.value;
   const order = (sort in sorted ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density).value;
@@ -150,7 +154,7 @@ export const rows = computed(() => {
   for (let k = 0; k < order.length; k++) {
     const i = order[k];
     if (!(score ? score[i] : dead || held.density[i])) continue;
-    if ((!site || held.site[i] === at) && (!on || top[i] === domain)) kept[count++] = i;
+    if ((!site || held.site[i] === at) && (!on || top[i] === domain) && (!by || (by === HAND ? hand.has(i) : held.label_source[i] === source))) kept[count++] = i;
   }
   const left = kept.subarray(0, count);
   if (!score || sort in sorted) return left;

@@ -64,6 +64,12 @@ function skip(event) {
 }
 
 addEventListener("keydown", (event) => {
+  const idle = event.target === document.body || event.target instanceof HTMLAnchorElement || event.target instanceof HTMLButtonElement;
+  const search = document.querySelector("input[type=search]");
+  if (event.key === "/" && idle && search instanceof HTMLInputElement && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    return search.focus();
+  }
   const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
   if (typing || event.target instanceof HTMLTextAreaElement || !(event.ctrlKey || event.metaKey)) return;
   const key = event.key.toLowerCase();

@@ -110,10 +110,11 @@ declare namespace Api {
     client?: string;
   }
 
-  /** A graph of the workspace, and the rule of the edges that are shown. */
+  /** A graph of the workspace, the rule of the edges that are shown, and how many of the strongest nodes are. */
   interface GraphAsked {
     id: string;
     rule?: "frozen" | "grad";
+    nodes?: number;
   }
 
   /** What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`. */
@@ -201,6 +202,15 @@ declare namespace Api {
   }
 
   type JsonValue = unknown;
+
+  /** A line of a decomposition's verdict. met: a property holds, or a known failure is absent; None: not measured. */
+  interface Judged {
+    of: "property" | "failure";
+    name: string;
+    met: boolean | null;
+    said: string;
+    bar: string;
+  }
 
   /** A label with who says it, how sure, why. */
   interface LabelView {
@@ -506,6 +516,7 @@ declare namespace Api {
     chance: number;
     domains: string[];
     device: string;
+    verdict: Judged[];
   }
 
   /** A token with its PMI (nats), and the share of the firings that are on it. */

@@ -14,6 +14,8 @@ MAX_SCALE = 1000.0
 # Characters of a prompt: some 2,048 tokens and more.
 MAX_PROMPT = 16_384
 MAX_NAME = 300
+# Nodes of a graph that are listed or drawn at once.
+MAX_NODES = 300
 
 Scale = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
@@ -67,10 +69,11 @@ class VerbRequest(Config):
 
 
 class GraphAsked(Config):
-    """A graph of the workspace, and the rule of the edges that are shown."""
+    """A graph of the workspace, the rule of the edges that are shown, and how many of the strongest nodes are."""
 
     id: Name
     rule: Rule = "frozen"
+    nodes: int = Field(40, gt=0, le=MAX_NODES)
 
 
 class InterveneAsked(Config):

@@ -10,8 +10,21 @@ from rankone.core.config import Record
 from rankone.metrics.damage_record import DomainDamage
 
 
+class Judged(Record):
+    """A line of a decomposition's verdict. met: a property holds, or a known failure is absent; None: not measured."""
+
+    of: Literal["property", "failure"]
+    name: str
+    met: bool | None
+    said: str
+    bar: str
+
+
 class Subject(Record):
-    """What is open. chance: ln of the vocabulary, nats; parts: subcomponents of the decomposition, 0 without one."""
+    """What is open. chance: ln of the vocabulary, nats; parts: subcomponents of the decomposition, 0 without one.
+
+    verdict: of the decomposition's evidence; empty where it has none.
+    """
 
     model: str
     parameters: int
@@ -19,6 +32,7 @@ class Subject(Record):
     chance: float
     domains: tuple[str, ...]
     device: str
+    verdict: tuple[Judged, ...]
 
 
 class Divergence(Record):

@@ -10,28 +10,28 @@ from rankone.circuits.asking.summary import graph_reply
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.graph import Graph, relabelled
-from rankone.circuits.records import Verification
+from rankone.circuits.records import Rule, Verification
 from rankone.circuits.storage import load_graph
 from rankone.opening import Opening
 from rankone.studio.views.requests import GraphAsked, InterveneAsked
 from rankone.studio.views.worker import GraphView
 from rankone.verbs.table import verb_named
 
-# Nodes that are listed, and those that are drawn on the page with the strongest edges among them.
-TOP, DRAWN, EDGES = 40, 120, 3000
+# Nodes that are drawn where nobody says how many, and the strongest edges among those that are.
+DRAWN, EDGES = 120, 3000
 
 
 def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
     """A graph in figures; RankOneError for one that was altered."""
     graph, verification = _labelled(opening, place)
-    reply = graph_reply(graph, verification, asked.rule, TOP)
+    reply = graph_reply(graph, verification, asked.rule, asked.nodes)
     return GraphView(graph=reply, exact=None if verification is None else verification.exact)
 
 
-def drawn(opening: Opening, place: Path) -> str:
+def drawn(opening: Opening, place: Path, rule: Rule = "frozen", nodes: int = DRAWN) -> str:
     """The script-free page of a graph, the one that `rankone graph-export --page` writes."""
     graph, verification = _labelled(opening, place)
-    return graph_page(shown(graph, "frozen", DRAWN, EDGES), verification, opening.harvest_store)
+    return graph_page(shown(graph, rule, nodes, EDGES), verification, opening.harvest_store)
 
 
 def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInterveneReply:

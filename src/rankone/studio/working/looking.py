@@ -10,7 +10,9 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import clipped, visible
+from rankone.core.schemas.evidence import FILE
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
+from rankone.decomposition.evidence.records import Evidence, read_outline
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.reading.page import Example, TokenRow, most_informative
 from rankone.labels.label import Label
@@ -24,6 +26,7 @@ from rankone.studio.views.worker import (
     ExampleView,
     HarvestView,
     Important,
+    Judged,
     LabelView,
     Near,
     PartView,
@@ -73,6 +76,26 @@ def look_into(
             TokenView(text=visible(spelling(tokenizer, token)), sums=tuple(site_sums), top=tuple(top))
         )
     return PromptView(sites=tuple(decomposition.sites), tokens=tuple(views))
+
+
+def judged(opening: Opening) -> tuple[Judged, ...]:
+    """The verdict that lies beside the decomposition, line by line; none where there is no decomposition or no evidence."""
+    if opening.decomposition_name is None:
+        return ()
+    artifact = opening.decomposition_artifact
+    if not (artifact.path / FILE).is_file():
+        return ()
+    evidence = read_outline(artifact.json(FILE), str(artifact.path / FILE))
+    if not isinstance(evidence, Evidence):  # of an early version: measured, not judged
+        return ()
+    lists = {"property": evidence.verdict.properties, "failure": evidence.verdict.failures}
+    return tuple(
+        Judged.checked(
+            {"of": of, "name": one.name.words, "met": one.met, "said": one.said, "bar": one.bar}, FILE
+        )
+        for of, findings in lists.items()
+        for one in findings
+    )
 
 
 def usual_importances(opening: Opening) -> Float[Tensor, " parts"] | None:

@@ -73,6 +73,8 @@ class Work:
 
     def _warm(self, _: Mapping[str, JsonValue]) -> Generator[Event]:
         """Open the model and its parts, so that the first dial does not wait for them."""
+        from rankone.studio.working.looking import judged
+
         model = self.opening.model
         self._dials.warm()
         parts = len(self.opening.decomposition.names()) if self.opening.decomposition_name else 0
@@ -83,6 +85,7 @@ class Work:
             chance=self.opening.bare.chance,
             domains=tuple(self.opening.corpus.domains()),
             device=str(self.opening.device),
+            verdict=judged(self.opening),
         ).plain()
 
     def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
@@ -157,7 +160,8 @@ class Work:
     def _graph_page(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.studio.working.graphing import drawn
 
-        yield {"page": drawn(self.opening, Path(str(body["place"])))}
+        asked = GraphAsked.checked(body["asked"], "graph")
+        yield {"page": drawn(self.opening, Path(str(body["place"])), asked.rule, asked.nodes)}
 
     def _intervene(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.studio.working.graphing import intervene

@@ -33,12 +33,17 @@ async function list() {
   }
 }
 
+/** Of how many of the strongest nodes the graph is shown. */
+const FEW = 40, MOST = 300;
+const count = () => Math.min(MOST, Math.max(1, Math.round(Number(place.value.set.n)) || FEW));
+
 /** @param {string} id @param {"frozen" | "grad"} rule */
 async function open(id, rule) {
-  const of = `${id} ${rule}`;
-  shown.value = { of, view: null, error: "" };
+  const of = `${id} ${rule} ${count()}`;
+  const before = shown.value.of.startsWith(id) ? shown.value.view : null;
+  shown.value = { of, view: before, error: "" };
   try {
-    const view = await send("/api/graph", { id, rule });
+    const view = await send("/api/graph", { id, rule, nodes: count() });
     if (shown.value.of === of) shown.value = { of, view, error: "" };
   } catch (error) {
     if (shown.value.of === of) shown.value = { of, view: null, error: why(error) };
@@ -50,7 +55,7 @@ effect(() => {
   if (view !== "graphs") return;
   if (!graphs.peek()) list();
   const rule = set.rule === "grad" ? "grad" : "frozen";
-  if (set.graph && shown.peek().of !== `${set.graph} ${rule}`) open(set.graph, rule);
+  if (set.graph && shown.peek().of !== `${set.graph} ${rule} ${count()}`) open(set.graph, rule);
 });
 
 /** @param {string} id @param {HTMLFormElement} form */
@@ -87,14 +92,15 @@ function opened(id) {
   return html`<section><h2>What leads from “${graph.prompt}” to ${graph.outputs.map((o) => o.text).join(", ")}</h2>
     <p><span class="badge">${exact === null ? "not verified" : exact ? "verified: exact where it should be" : "verified: NOT exact"}</span> ${graph.trust}</p>
     ${nodes(view)} ${intervention(id)}
-    <details><summary>drawn</summary><iframe title="the graph" sandbox="" src=${`/graphs/${id}`}></iframe></details></section>`;
+    <details><summary>drawn</summary><iframe title="the graph" sandbox="" src=${`/graphs/${id}?nodes=${count()}&rule=${view.graph.rule}`}></iframe></details></section>`;
 }
 
 /** @param {Api.GraphView} view */
 function nodes({ graph }) {
   const rule = by((chosen) => settle({ rule: chosen.value }));
   return html`<form class="filters" @submit=${filled(() => {})}><label>edges by the rule <select name="rule" @change=${rule}>
-      <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label></form>
+      <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label>
+      <label>strongest nodes: ${count()} <input type="range" min="5" max=${MOST} step="5" .value=${String(count())} @change=${by((slider) => settle({ n: slider.value }))}></label></form>
     <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${graph.outputs[0]?.text ?? ""}, nats</caption>
       <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ""}>${t}</th>`)}</tr></thead>
       <tbody>${graph.nodes.map(node)}</tbody></table></div>`;

@@ -3,10 +3,13 @@ import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow, send, why } from "/static/api.js";
 import { field, filled } from "/static/fields.js";
-import { columns, correct, corrections, dials, domainName, labelOf, link, pin, place, rowOf, unpin } from "/static/store.js";
+import { columns, correct, corrections, dials, domainName, labelOf, link, journal, pin, place, rowOf, unpin } from "/static/store.js";
 import { curves } from "/static/draw.js";
-import { percent, short, signed } from "/static/words.js";
+import { percent, scale, short, signed } from "/static/words.js";
+import { verdict } from "/static/trust.js";
 
+// A part whose mean importance is no larger is dead.
+const ALIVE = 1e-6;
 /** @typedef {{ name: string, data: Api.PartView | null, error: string }} Shown */
 const shown = signal(/** @type {Shown} */ ({ name: "", data: null, error: "" }));
 /** @typedef {{ name: string, points: Api.ResponsePoint[], busy: boolean, error: string }} Response */
@@ -53,7 +56,7 @@ export function partView() {
       <a href=${link("dials")} @click=${() => pin(name)}>turn it</a>
     </p>
     ${error ? html`<p class="error">${error}</p>` : nothing}
-    ${counted(name)} ${responded(name)}
+    ${counted(name)} ${responded(name)} ${turnedBy(name)}
     ${data?.harvest ? harvested(data.harvest) : data ? html`<p class="evidence">No harvest is open: examples and tokens need one. <code>rankone harvest --out runs/harvest</code>, then
       <code>rankone studio --harvest runs/harvest</code>.</p>` : nothing}
     ${data ? neighbours(data.directions) : html`<p role="status">reading…</p>`}`;
@@ -74,10 +77,20 @@ function counted(name) {
   const held = columns.value;
   const row = rowOf.value.get(name);
   if (!held || row === undefined) return nothing;
+  const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<section><h2>Where it fires</h2>
+    <p class="evidence">seen on ${seen.toLocaleString("en")} tokens, ${held.source.split} split; ${held.importance[row] > ALIVE ? "alive" : "not alive"}: its mean importance is ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶</p>
+    ${verdict()}
     <div class="wide"><table class="numbers"><caption>share of tokens with importance over ${held.source.firing}, ${held.source.text}, ${held.source.split} split; mean importance ${short(held.importance[row])}, all text ${percent(held.density[row])}</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
       <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div></section>`;
+}
+
+/** Kept edits that turn it. @param {string} name */
+function turnedBy(name) {
+  const edits = journal.value.entries.filter((entry) => (entry.scales[name] ?? 1) !== 1);
+  if (!edits.length) return nothing;
+  return html`<section><h2>Edits that turn it</h2><ul class="linked">${edits.map((entry) => html`<li><a href=${link("edits")}>edit ${entry.seq}</a>${entry.name ? ` “${entry.name}”` : ""}: α ${scale(entry.scales[name])}</li>`)}</ul></section>`;
 }
 
 /** @param {string} name */

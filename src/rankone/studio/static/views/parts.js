@@ -3,7 +3,8 @@ import { batch, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, corrections, dials, domainName, labels, link, nameOf, pin, place, settle, unpin } from "/static/store.js";
 import { strip } from "/static/draw.js";
-import { ORDERS, rows } from "/static/finding.js";
+import { HAND, ORDERS, rows, tops } from "/static/finding.js";
+import { verdict } from "/static/trust.js";
 import { by, filled } from "/static/fields.js";
 import { percent } from "/static/words.js";
 
@@ -20,18 +21,21 @@ effect(() => {
 export function partsView() {
   const held = columns.value;
   if (!held) return html`<h1>Parts</h1><p>No list of parts is open. Parts can still be turned by name, on the <a href=${link("dials")}>dials</a>.</p>`;
-  const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "" } = place.value.set;
+  const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "", by: said = "" } = place.value.set;
+  const sources = [...held.label_sources, ...(Object.keys(corrections.value.parts).length ? [HAND] : [])];
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<h1>Parts</h1>
     <form class="filters" @submit=${filled(() => {})}>
       <label>search <input type="search" name="q" .value=${q} placeholder="german, h.3, suffixes" @input=${by((search) => find({ q: search.value }))}></label>
       <label>site ${choice("site", site, ["", ...held.sites], (s) => s || "all")}</label>
       <label>fires most on ${choice("on", on, ["", ...held.domains], (d) => (d ? domainName(d) : "any"))}</label>
+      ${sources.length > 1 || said ? html`<label>label by ${choice("by", said, ["", ...sources], (one) => (one === "" ? "anybody" : one === "statistical" ? "counts" : one))}</label>` : nothing}
       <label>order ${choice("sort", sort, Object.keys(ORDERS), (key) => ORDERS[/** @type {keyof typeof ORDERS} */ (key)])}</label>
       <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
     <p class="evidence" role="status">${rows.value.length.toLocaleString("en")} of ${held.number.length.toLocaleString("en")} parts; seen on ${seen.toLocaleString("en")}
       tokens of ${held.source.text}, ${held.source.split} split; firing: importance over ${held.source.firing}; labels by counts unless said</p>
+    ${verdict()}
     ${list(held)}`;
 }
 
@@ -57,9 +61,9 @@ function list(held) {
   const shown = [...rows.value.subarray(first, first + Math.ceil(height.value / rowHeight.value) + 12)];
   return html`<div class="table" role="table" aria-label="parts" aria-rowcount=${rows.value.length + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
-      ${["", "part", "label", "fires on", "importance", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
+      ${["", "part", "label", "fires on", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
-    ${rows.value.length ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "" })}>clear search and facets</button></p>`}
+    ${rows.value.length ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "", by: "" })}>clear search and facets</button></p>`}
     <div class="window" role="rowgroup" ?hidden=${!rows.value.length} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
       <div class="whole" .style=${`height:${rows.value.length * rowHeight.value}px`}>
         ${shown.map((row, i) => line(held, row, first + i))}
@@ -85,12 +89,19 @@ function line(held, row, at) {
     <span role="cell" class="label" title=${labels.value[row]}>${labels.value[row]}${sourceOf(held, row, name)}</span>
     <span role="cell" class="number">${percent(held.density[row])}</span>
     <span role="cell" class="number">${held.importance[row].toFixed(3)}</span>
+    <span role="cell" class="most">${mostOn(held, row)}</span>
     <span role="cell" title=${held.domains.map((d, i) => `${domainName(d)} ${percent(held.by_domain[i][row])}`).join(", ")}>${strip(held.by_domain.map((of) => of[row]), held.domains)}</span>
   </div>`;
 }
 
+/** The domain it fires on most, and how much more than on the next: what orders by selectivity. @param {Api.PartColumns} held @param {number} row */
+function mostOn(held, row) {
+  const { domain, margin } = tops.value;
+  return domain[row] < 0 ? "–" : html`${domainName(held.domains[domain[row]])} <span class="number">${percent(margin[row])}</span>`;
+}
+
 /** Who says so, where it is not counts. @param {Api.PartColumns} held @param {number} row @param {string} name */
 function sourceOf(held, row, name) {
-  const source = corrections.value.parts[name] ? "corrected by hand" : held.label_sources[held.label_source[row]];
+  const source = corrections.value.parts[name] ? HAND : held.label_sources[held.label_source[row]];
   return source === "statistical" ? nothing : html` <em>(${source})</em>`;
 }

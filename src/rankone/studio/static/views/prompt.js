@@ -10,14 +10,19 @@ import { signed } from "/static/words.js";
 const NOTHING = { first: null, second: null, here: -1, there: -1, state: "", error: "" };
 const looked = signal(/** @type {Looked} */ (NOTHING));
 let [first, second] = ["Der Ausschuss hat gestern beschlossen", ""];
+// Parts that are named per token at most.
+const TOP = 12;
+/** Importance over which a part is named, as the address has it. */
+const over = () => Math.min(0.99, Math.max(0, Number(place.value.set.tau ?? 0.01) || 0));
 // Longest text that stands in the address.
 const ADDRESSED = 1000;
 
 async function look() {
   looked.value = { ...NOTHING, state: "looking…" };
   try {
-    const one = await send("/api/prompt", { text: first, top: 12 });
-    const two = second ? await send("/api/prompt", { text: second, top: 12 }) : null;
+    const threshold = over();
+    const one = await send("/api/prompt", { text: first, top: TOP, threshold });
+    const two = second ? await send("/api/prompt", { text: second, top: TOP, threshold }) : null;
     const of = two ? paired(one, two) : [], changed = of.findIndex((there, i) => there < 0 || one.tokens[i].text !== two?.tokens[there].text);
     const here = changed < 0 ? one.tokens.length - 1 : changed;
     looked.value = { ...NOTHING, first: one, second: two, here, there: of[here] ?? -1 };
@@ -30,7 +35,7 @@ async function look() {
 function asked(form) {
   [first, second] = [field(form, "first").value, field(form, "second").value];
   const short = first.length + second.length <= ADDRESSED;
-  settle({ t: short ? first : "", u: short ? second : "" });
+  settle({ t: short ? first : "", u: short ? second : "", tau: field(form, "tau").value });
   look();
 }
 
@@ -63,6 +68,7 @@ export function promptView() {
     <form class="filters" @submit=${filled(asked)}>
       <label>text <textarea name="first" rows="2" cols="50" .value=${first}></textarea></label>
       <label>another, to compare <textarea name="second" rows="2" cols="50" .value=${second}></textarea></label>
+      <label>name parts over <input type="number" name="tau" min="0" max="0.99" step="0.01" .value=${String(over())}></label>
       <button>look into it</button>
     </form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
@@ -105,7 +111,7 @@ function token(here, there, two) {
   /** @param {number | undefined} value */
   const said = (value) => (value === undefined ? html`<span class="evidence">not among them</span>` : value.toFixed(3));
   return html`<section><h2>At ${here ? html`<code>${here.text}</code>` : nothing}${here && there ? " and " : nothing}${there ? html`<code>${there.text}</code>` : nothing}</h2>
-    <div class="wide"><table class="numbers"><caption>parts that matter more here than in most text, the twelve of each token${two ? "; those that move most first" : ""}</caption>
+    <div class="wide"><table class="numbers"><caption>parts that matter more here than in most text, at most twelve of each token${two ? "; those that move most first" : ""}</caption>
       <thead><tr><th scope="col" class="label">part</th><th scope="col">importance</th>${two ? html`<th scope="col">in the other</th><th scope="col">change</th>` : nothing}<th scope="col" class="label">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
       <tbody>${rows.map(({ part, g, h }) => html`<tr>
         <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th><td>${said(g)}</td>${two ? html`<td>${said(h)}</td><td>${g === undefined || h === undefined ? "" : signed(h - g)}</td>` : nothing}
