@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import socket
@@ -9,7 +10,7 @@ import socket
 import pytest
 from tests.studio.serving import Served
 
-from rankone.studio.security import MAX_BODY, Door
+from rankone.studio.security import MAX_BODY, Door, Gate
 from rankone.studio.serve import _socket
 
 PATHS = ("/", "/static/main.js", "/api/workspace", "/api/columns", "/api/edits", "/api/verbs", "/api/exports")
@@ -133,3 +134,34 @@ def test_behind_a_proxy_the_public_name_has_no_port_of_ours():
 def test_a_browser_that_is_faster_than_the_server_waits():
     with _socket("127.0.0.1", 0) as listening:
         socket.create_connection(listening.getsockname(), timeout=5).close()
+
+
+def test_a_refusal_is_logged_once_of_each_kind_and_what_was_asked_is_inert(caplog):
+    async def nothing(*_: object) -> None:
+        return None
+
+    gate = Gate(nothing, Door(8080, "t" * 43))
+
+    def asks(**headers: str) -> None:
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": raw,
+        }
+        asyncio.run(gate(scope, nothing, nothing))  # pyright: ignore[reportArgumentType]
+
+    for _ in range(3):
+        asks(host="evil.example:8080\x1b[2J")
+        asks(host="127.0.0.1:8080", origin="http://evil.example")
+        asks(host="127.0.0.1:8080")
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "a request was refused: this server does not go by that name",
+        "a request was refused: another origin may not ask",
+        "a request was refused: open the address that `rankone studio` printed",
+    ]
+    assert "\x1b" not in caplog.text
+    assert "http://evil.example" in caplog.text

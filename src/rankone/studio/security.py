@@ -17,6 +17,9 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rankone.core.escaping import clipped, visible
+from rankone.runtime.progress import log
+
 # Bytes of a request's body, and of its address.
 MAX_BODY, MAX_ADDRESS = 64 * 1024, 4096
 CONTENT_POLICY = (
@@ -80,6 +83,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app, self.door = app, door
+        self._told: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it here."""
@@ -91,9 +95,24 @@ class Gate:
             PlainTextResponse("only http", 400) if scope["type"] != "http" else self._refusal(scope)
         ) or self._admission(scope)
         if refused is not None:
+            self._tell(refused, scope)
             await refused(scope, receive, guarded)
             return
         await self.app(scope, _bounded(receive), guarded)
+
+    def _tell(self, refused: Response, scope: Scope) -> None:
+        """Log a refusal of who asks, once of each kind: whoever is at the door must not fill the log."""
+        said = bytes(refused.body)
+        if refused.status_code not in (400, 401, 403) or scope["type"] != "http" or said in self._told:
+            return
+        self._told.add(said)
+        headers = Headers(scope=scope)
+        asked = ", ".join(
+            f"{name} {visible(clipped(headers.get(name, 'none'), 100))}" for name in ("host", "origin")
+        )
+        log.warning(
+            f"a request was refused: {said.decode()} ({refused.status_code}; {asked}). More of this kind are not reported."
+        )
 
     def _refusal(self, scope: Scope) -> Response | None:
         """What is wrong with where a request comes from or what it carries."""
