@@ -20,6 +20,7 @@ from rankone.render.values import formatted
 from rankone.studio.columns import SHIPPED, read_columns
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
+from rankone.studio.standing import folder
 from rankone.studio.standing.folder import Written, write_folder
 from rankone.studio.standing.pages import contained, list_pages
 from rankone.studio.standing.rows import Listed, Row
@@ -170,3 +171,24 @@ def test_a_long_list_is_several_pages_of_which_every_one_leads_to_the_others():
         ("7-3.html", "4,001 to 4,001"),
     ]
     assert "aria-current" not in next(list_pages("one", rows[:5], Listed(held, {}, frozenset()), "7"))
+
+
+def test_forty_thousand_parts_are_pages_of_at_most_a_megabyte_each(tmp_path, monkeypatch):
+    held, count = read_columns(SHIPPED), 40_000
+    of = [i % len(held.number) for i in range(count)]
+    names = ("label", "label_source", "confidence", "density", "importance")
+    longer = {name: tuple(getattr(held, name)[i] for i in of) for name in names}
+    sites = tuple(f"model.layers.{i}.mlp.down_proj" for i in range(8))
+    longer |= {"sites": sites, "site": tuple(i // 5000 for i in range(count))}
+    longer |= {"number": tuple(i % 5000 for i in range(count))}
+    longer |= {"by_domain": tuple(tuple(column[i] for i in of) for column in held.by_domain)}
+    monkeypatch.setattr(folder, "columns_of", lambda _: held.model_copy(update=longer))
+    (tmp_path / "workspace").mkdir()
+    out = write_folder(open_session("mini"), tmp_path / "workspace", tmp_path / "out", per_domain=0)
+    pages = list((tmp_path / "out").rglob("*.html"))
+    assert out.listed == count
+    assert len([page for page in pages if page.parent.name == "sites"]) > len(sites)
+    assert max(page.stat().st_size for page in pages) <= 1_000_000
+    alive = sum(1 for i in of if held.density[i])
+    rows = sum(page.read_text("utf8").count("<tr><td") for page in pages if page.parent.name == "sites")
+    assert rows == alive

@@ -148,13 +148,12 @@ function intervention(id) {
 }
 
 /** @param {Api.GraphInterveneReply} reply */
-function masked({ kept: rows, target, trust }) {
+function masked({ kept: rows, target }) {
   /** @param {number | null} value @param {number | null} sd */
   const figure = (value, sd) => (value === null ? "–" : `${value.toFixed(3)}${sd === null ? "" : ` ± ${sd.toFixed(3)}`}`);
   return html`<div class="wide"><table class="numbers kept"><caption>what the model says with these nodes alone, by how the others are masked; p of ${target ?? "the output"}, KL from the whole model, nats; ± standard deviation of the draws</caption>
       <thead><tr>${["masks", "nodes", "draws", "p", "KL"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
-      <tbody>${rows.map((row) => html`<tr><th scope="row">${row.masks}${row.random ? ", random nodes" : ""}</th><td>${row.nodes}</td><td>${row.draws}</td><td>${figure(row.probability, row.probability_sd)}</td><td>${figure(row.kl, row.kl_sd)}</td></tr>`)}</tbody></table></div>
-    <p class="evidence">${trust}</p>`;
+      <tbody>${rows.map((row) => html`<tr><th scope="row">${row.masks}${row.random ? ", random nodes" : ""}</th><td>${row.nodes}</td><td>${row.draws}</td><td>${figure(row.probability, row.probability_sd)}</td><td>${figure(row.kl, row.kl_sd)}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** @param {Api.GraphInterveneReply} reply */
