@@ -427,3 +427,13 @@ def test_of_two_texts_it_is_shown_what_the_changed_word_changes(page: Page, serv
     expect(page).to_have_url(re.compile("t=Der.*u=Der"))
     page.reload()  # the address holds the texts
     expect(changed.first).to_be_visible(timeout=60_000)
+
+
+def test_numbers_keep_the_zeros_that_say_something(page: Page):
+    said = page.evaluate(
+        """async () => {
+          const { short } = await import("/static/words.js");
+          return [0, 340, 100, 38, 0.033, 5.96e-9, -0.2, 12345, 1.5e9, 0.1005].map(short);
+        }"""
+    )
+    assert said == ["0", "340", "100", "38", "0.033", "5.96e−9", "−0.2", "12,345", "1.5e9", "0.101"]

@@ -8,8 +8,13 @@ export const signed = (value, digits = 3) =>
 export const percent = (share) =>
   share === 0 ? "0" : share < 0.0001 ? "<0.01%" : `${(100 * share).toFixed(2)}%`;
 
-/** @param {number} value */
-export const short = (value) => (value === 0 ? "0" : value.toPrecision(3).replace(/\.?0+$/, ""));
+/** Three digits, no zeros after the last that says something. @param {number} value */
+export const short = (value) => {
+  const size = Math.abs(value);
+  if (size >= 1000 && size < 1e6) return (value < 0 ? "−" : "") + Math.round(size).toLocaleString("en");
+  const said = size === 0 ? "0" : size.toPrecision(3).replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace("e-", "e−").replace("e+", "e");
+  return (value < 0 ? "−" : "") + said;
+};
 
 /** @param {number} alpha */
 export const scale = (alpha) => (alpha < 0 ? "−" : "") + String(Math.abs(Math.round(alpha * 1000) / 1000));
