@@ -98,20 +98,34 @@ def made(store: HarvestStore, labels: Labelled, artifact: str) -> PartColumns:
         label=tuple(clipped(b.label, _LONGEST) for b in best),
         label_sources=tuple(clipped(source, _LONGEST) for source in sources),
         label_source=tuple(sources[b.source] for b in best),
-        confidence=tuple(round(b.confidence, 2) for b in best),
-        density=tuple(_short(n / total) for n in firings),
-        importance=tuple(_short(v) for v in store.importances().overall().tolist()),
+        confidence=tuple(_coarse(b.confidence) for b in best),
+        density=tuple(_share(n / total) for n in firings),
+        importance=tuple(_importance(v) for v in store.importances().overall().tolist()),
         domains=tuple(store.tokens()),
         names={domain: domain_name(domain) for domain in store.tokens()},
         by_domain=tuple(
-            tuple(_short(n / tokens) for n in counts[:, place].tolist())
+            tuple(_share(n / tokens) for n in counts[:, place].tolist())
             for place, tokens in enumerate(store.tokens().values())
         ),
     )
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+# Mean importance up to which a part is dead.
+DEAD = 1e-6
+
+
+# The list travels whole, so numbers have the digits that are shown and ordered by, and no more.
+def _share(value: float) -> float:
+    """Of tokens, to a hundredth of a percent; what fires at all keeps a digit."""
+    return float(f"{value:.1g}") if 0 < value < 1e-4 else float(f"{round(value, 4):.3g}")
+
+
+def _importance(value: float) -> float:
+    return 0.0 if value <= DEAD else float(f"{value:.1g}") if value < 1e-3 else float(f"{value:.3g}")
+
+
+def _coarse(value: float) -> float:
+    return round(round(value * 20) / 20, 2)
 
 
 def write_columns(columns: PartColumns, path: Path) -> None:
