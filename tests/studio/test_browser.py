@@ -314,7 +314,9 @@ def test_a_page_that_was_saved_opens_from_a_file_and_runs_nothing(browser: Brows
             page.reload()
             expect(ready).to_be_visible(timeout=90_000)
             expect(page.locator(".about")).to_contain_text("parameters", timeout=90_000)
-            page.locator("details").evaluate_all("all => all.forEach((one) => (one.open = true))")  # as in the file
+            page.locator("details").evaluate_all(
+                "all => all.forEach((one) => (one.open = true))"
+            )  # as in the file
             with page.expect_download() as waited:
                 page.get_by_role("button", name="save this page as a file").click()
             path = tmp_path / waited.value.suggested_filename
