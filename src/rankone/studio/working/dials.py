@@ -128,14 +128,14 @@ class Dials:
         """One portion while the edit is in the weights; without an edit nothing is computed anew."""
         after = self._passes.edited(portion, before) if edit.sites else before
         counts = portion.blocks.valid[:, 1:].sum(1).tolist()
-        kl = [None] * len(counts) if after.kl is None else after.kl.split(counts)
+        kl = () if after.kl is None else after.kl.split(counts)
         for row, domain in enumerate(portion.domains):
             one = gathered[domain]
             one.ids.append(portion.blocks.ids[row])
             one.valid.append(portion.blocks.valid[row])
             one.base.append(before.losses[row])
             one.edited.append(after.losses[row])
-            one.kl += [] if kl[row] is None else [kl[row]]
+            one.kl += kl[row : row + 1]
 
     def _measured(self, domain: str, rows: _Gathered, tokens: int) -> Measured:
         base, edited = (_passages(side, rows.valid) for side in (rows.base, rows.edited))
