@@ -60,6 +60,8 @@ AT_ONCE = {
     f"investigate {PART}": "investigate needs a harvest",
     "picks": "picks needs a harvest",
     "side-effects nowhere": "no artefact at 'nowhere'",
+    "side-effects edit --target german": "no prompt asks for 'german'; they ask for da, de, .* 'german' is de",
+    "side-effects edit --target xx": "no prompt asks for 'xx'",
     "side-effects here": "'here' has no manifest.json",
     "generate Hallo --edit nowhere": "no artefact at 'nowhere'",
     "export nowhere --out new": "no artefact at 'nowhere'",

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.text.domains import NAMES
 
 Kind = Literal["instruction", "list", "code", "fact", "about", "name", "language", "switching"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -50,6 +51,16 @@ def require_kinds(kinds: Sequence[str]) -> Sequence[str]:
                 f"no prompts of kind '{kind}'; choose among {', '.join(KINDS)}.{nearest(kind, list(KINDS))}"
             )
     return kinds
+
+
+def require_target(target: str | None) -> str | None:
+    """The tag of a language as it is; RankOneError for what is none, so that no prompt can ask for it."""
+    if target is None or target in NAMES:
+        return target
+    called = [tag for tag, name in NAMES.items() if name.lower() == target.lower()]
+    hint = f" '{target}' is {called[0]}." if called else nearest(target, list(NAMES))
+    spoken = sorted({p.language for p in prompts() if p.language is not None})
+    raise RankOneError(f"no prompt asks for '{target}'; they ask for {', '.join(spoken)}.{hint}")
 
 
 def prompts_for(target: str | None, kinds: Sequence[str] = KINDS) -> list[Prompt]:

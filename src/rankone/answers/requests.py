@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from rankone.answers.prompts import KINDS, require_kinds
+from rankone.answers.prompts import KINDS, require_kinds, require_target
 from rankone.core.config import Config
 from rankone.core.fields import Names, Positional, Request, Template
 from rankone.render.reply import Reply
@@ -53,7 +53,7 @@ class SideEffectRequest(Request):
     about its country. chat: in the chat template; None where the tokenizer has one.
     """
 
-    target: str | None = Field(
+    target: Annotated[str | None, AfterValidator(require_target)] = Field(
         default=None, description="the domain that is edited: what asks for it is told apart"
     )
     kinds: Annotated[Names, AfterValidator(require_kinds)] = Field(

@@ -19,8 +19,8 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
     )
     best = max((a for a in verification.agreement if a.rule == rule), key=lambda a: a.effect == "full")
     said.append(
-        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = {best.pearson:.2f} "
-        f"({rule}, the model running on)"
+        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = "
+        f"{formatted(best.pearson, '.2f')} ({rule}, the model running on)"
     )
     masks = {row.masks: row for row in record.masked if not row.random}
     if masks:
