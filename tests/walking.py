@@ -101,8 +101,9 @@ class Walk:
 
     def _named(self, pattern: str, document: Path) -> str:
         """The first name of this form in what the document's `find` printed."""
-        (line,) = (" ".join(w) for w in typed(document) if w[0] == "find")
-        return re.findall(pattern, self.said[line])[0]
+        (words,) = (w for w in typed(document) if w[0] == "find")
+        ran = self._as_typed(" ".join(words), words, document)
+        return re.findall(pattern, self.said[" ".join(ran)])[0]
 
     def _bring(self, words: list[str], document: Path) -> None:
         """What a command reads and a command of another document makes."""
