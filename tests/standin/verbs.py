@@ -63,8 +63,8 @@ TASK = {
 class World:
     """What verbs read, each made by the verb that makes it, in one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, device: str = "cuda", dtype: str = "float32") -> None:
+        self.folder, self.device, self.dtype = folder, device, dtype
         model = simple_mlp(vocab_size=VOCAB, max_position_embeddings=256, **tiny.SIZES)
         model.bfloat16().float()  # the same weights in both
         self.model, self.decomposition = write_pair(folder / "pair", small_tokenizer(), VOCAB, model)
@@ -75,8 +75,8 @@ class World:
         run.LADDERS["small"] = (1, 2)
 
     def opened(self, **named: object) -> Session:
-        """A session on the stand-in; a verb leaves nothing opened behind for the next."""
-        pair = {"decomposition": self.decomposition, "device": "cuda"}
+        """A session on the stand-in (or what is asked); a verb leaves nothing opened behind for the next."""
+        pair = {"decomposition": self.decomposition, "device": self.device, "dtype": self.dtype}
         return rankone.open(self.model, **{**pair, **named})
 
     def recipe(self, name: str, values: object) -> Path:

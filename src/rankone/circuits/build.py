@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.circuits.attribution.cut import Cut, cut
+from rankone.circuits.attribution.cut import Cut, cut, require_precise
 from rankone.circuits.attribution.edges import Edges, Output, all_edges, probe, row_count
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
@@ -68,10 +68,7 @@ def make_graph(
     memory does not suffice, naming what to lower.
     """
     started = time.process_time()
-    if model.dtype not in (torch.float32, torch.float64):
-        raise RankOneError(
-            f"the model computes in {model.dtype}, too coarse to add up edges. Use --dtype float32."
-        )
+    require_precise(model)
     ids = prompt_ids(model, tokenizer, prompt)
     try:
         exact = doubled(model) if config.precision == "float64" else model

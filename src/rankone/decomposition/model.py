@@ -28,7 +28,7 @@ from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteM
 from rankone.decomposition.masking.masks import MaskParts
 from rankone.decomposition.parallel.gathered import gathered
 from rankone.decomposition.prefix import late_start
-from rankone.decomposition.site import DecomposedSite, installed
+from rankone.decomposition.site import DecomposedSite, as_precise, installed
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.taps import SiteInputs, block_inputs, block_paths, tap_widths
 from rankone.models.output import output_of
@@ -198,14 +198,18 @@ class DecomposedModel:
         masking = Masking(tuple(ids.shape[:2]), inputs=inputs)
         with torch.no_grad(), self.in_force.put(masking), block_inputs(self.target, paths) as blocks:
             logits = self._prefix.full(ids, lambda: output_of(self.target, ids))
+        like = self.decomposition.factors(self.decomposition.sites[0])[0]
         return logits, SiteInputs(
-            [inputs[site] for site in self.decomposition.sites], [blocks[path] for path in paths]
+            [as_precise(inputs[site], like) for site in self.decomposition.sites],
+            [as_precise(blocks[path], like) for path in paths],
         )
 
     def outputs(self, inputs: SiteInputs) -> list[Float[Tensor, "b t d_out"]]:
         """What every untouched site gives on these inputs, without gradients."""
         with torch.no_grad():
-            return [site.base(x) for site, x in zip(self.modules, inputs, strict=True)]
+            return [
+                site.base(as_precise(x, site.weight)) for site, x in zip(self.modules, inputs, strict=True)
+            ]
 
     def importance(self, ids: Tensor, present: Bool[Tensor, "b t"] | None = None) -> Float[Tensor, "b t c"]:
         """Causal importance g in [0, 1] of every subcomponent at every position, without gradients."""

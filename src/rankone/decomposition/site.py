@@ -80,9 +80,10 @@ class DecomposedSite(nn.Module):
         return out.flatten(0, 1) if x.ndim == 2 else out
 
     def _masked(self, x: Float[Tensor, "b t d_in"], mask: SiteMask) -> Float[Tensor, "b t d_out"]:
-        m = mask.mask
-        out = self._by_parts(x, m, mask) if isinstance(m, MaskParts) else self._by_mask(x, m, mask)
-        return out if self.bias is None else out + self.bias
+        m, wide = mask.mask, as_precise(x, self.V)
+        out = self._by_parts(wide, m, mask) if isinstance(m, MaskParts) else self._by_mask(wide, m, mask)
+        out = out if self.bias is None else out + self.bias
+        return out if wide is x else out.to(x.dtype)
 
     def _by_parts(
         self, x: Float[Tensor, "b t d_in"], parts: MaskParts, mask: SiteMask
@@ -106,7 +107,7 @@ class DecomposedSite(nn.Module):
         route = mask.route if mask.route is not None else x.new_ones(())
         out = gate(activation, m, delta, route) @ self.U
         # Not routed means W alone: the delta path carries it with weight one.
-        return out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, self._weight())
+        return out + (delta * route + 1 - route).to(out.dtype) * F.linear(x, as_precise(self._weight(), x))
 
     def matrix(self) -> Float[Tensor, "d_out d_in"]:
         """The target's weight as a detached fp32 matrix, whatever layout the layer stores."""
@@ -115,6 +116,11 @@ class DecomposedSite(nn.Module):
     def _weight(self) -> Tensor:
         weight: Tensor = self.base.weight  # pyright: ignore[reportAssignmentType]
         return weight.T if self.transposed else weight
+
+
+def as_precise(x: Tensor, parameter: Tensor) -> Tensor:
+    """x in the precision of a parameter, which a target in bf16 has less of; as it is where autocast chooses."""
+    return x if torch.is_autocast_enabled(x.device.type) else x.to(parameter.dtype)
 
 
 @contextmanager

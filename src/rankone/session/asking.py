@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
@@ -39,4 +38,4 @@ class Asking(Opening):
         asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
         request = FitRequest.checked(asked, "fit")
         fitted = fit(self.workspace, request, members_of(self, names), self.book)
-        return replace(fitted, edit=fitted.edit.bind(self.model))
+        return fitted.bound(self.model)

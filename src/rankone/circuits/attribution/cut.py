@@ -73,6 +73,14 @@ def cut_sites(model: PreTrainedModel) -> list[Site]:
     return find_sites(model)
 
 
+def require_precise(model: PreTrainedModel) -> None:
+    """RankOneError for a model in half precision: sums of its edges would miss their values by more than they say."""
+    if model.dtype not in (torch.float32, torch.float64):
+        raise RankOneError(
+            f"the model computes in {model.dtype}, too coarse to add up edges. Use --dtype float32."
+        )
+
+
 def cut(
     model: PreTrainedModel,
     ids: Int[Tensor, " t"],
@@ -83,8 +91,9 @@ def cut(
     """Run the model on one prompt, cut, by a rule. The model is left as it was.
 
     given: values [T, d] of leaves of sites and embeddings in place of what is computed. tape: constants of an earlier cut
-    by the frozen rule.
+    by the frozen rule. RankOneError as `cut_sites` and `require_precise`.
     """
+    require_precise(model)
     sites = cut_sites(model)
     named = {id(p): name for name, p in model.named_parameters()}
     mode = RuleMode(rule, named, tape)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypedDict
+from typing import Self, TypedDict
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.size import Sized
@@ -28,7 +28,7 @@ class Run:
 @dataclass(frozen=True)
 class Fit:
     """The outcome of one run. sized: why it has the size it has (size.py); None where it was left as it was fitted.
-    diverged: its loss became NaN or infinite, and it stands where it was before.
+    diverged: its loss became NaN or infinite, and it stands where it was before. model: what its edit is bound to.
     """
 
     run: Run = field(repr=False)
@@ -38,11 +38,17 @@ class Fit:
     loss: float
     sized: Sized | None = None
     diverged: bool = False
+    model: nn.Module | None = field(default=None, repr=False)
 
     @cached_property
     def edit(self) -> LowRankEdit:
-        """What was fitted; RankOneError of a method that changes no weights."""
-        return self.method.edit({name: value.unsqueeze(0) for name, value in self.parameters.items()}, 0)
+        """What was fitted, bound to the model where that is known; RankOneError of a method that changes no weights."""
+        made = self.method.edit({name: value.unsqueeze(0) for name, value in self.parameters.items()}, 0)
+        return made if self.model is None else made.bind(self.model)
+
+    def bound(self, model: nn.Module) -> Self:
+        """The same fit, whose edit knows the model that it was made for."""
+        return replace(self, model=model)
 
 
 class Described(TypedDict):
