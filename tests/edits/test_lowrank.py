@@ -128,6 +128,35 @@ def test_nested_and_repeated_application():
     assert same(model, before)
 
 
+def test_a_scaled_edit_says_so():
+    edit = one_edit(description="a × −16")
+    assert edit.scale(0.5).description == "0.5 × (a × −16)"
+    assert edit.invert().description == "-1 × (a × −16)"
+    assert one_edit(description="").scale(2).description == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda e, m: e.scale("x"), "scaled by a finite number, not 'x'"),
+        (lambda e, m: e.scale(float("nan")), "finite number, not nan"),
+        (lambda e, m: e.compose("runs/german"), "compose takes an edit, not 'runs/german'.*from_pretrained"),
+        (lambda e, m: e.apply("mini"), "changes a model .* not 'mini'"),
+        (lambda e, m: e.remove(None), "changes a model .* not None"),
+        (lambda e, m: e.applied(3).__enter__(), "changes a model .* not 3"),
+        (lambda e, m: e.bind({}), "changes a model"),
+        (lambda e, m: e.merge("mini"), "changes a model"),
+        (lambda e, m: e.merge(m, dtype="bfloat16"), "not 'bfloat16': write torch.bfloat16"),
+    ],
+)
+def test_what_is_no_edit_model_or_number_is_named(call, said):
+    model = simple_mlp()
+    before = snapshot(model)
+    with pytest.raises(RankOneError, match=said):
+        call(one_edit(description="first"), model)
+    assert same(model, before)
+
+
 def test_removing_in_the_wrong_order_or_what_is_not_attached_is_refused():
     model = simple_mlp()
     first, second = one_edit(description="first"), one_edit(description="second")
@@ -387,7 +416,7 @@ def test_sums_and_scales_keep_the_base():
     first, second = one_edit(description="a").bind(model), random_edit(model, {"h.*.mlp.c_fc": 1}).bind(model)
     both = first + second.scale(-1)
     both.check_base(model)
-    assert both.description == "a + random 0"
+    assert both.description == "a + -1 × (random 0)"
     assert both.rank(C_FC) == 3
     assert weight_of(site_named(model, C_FC)).shape == (40, 24)
 

@@ -8,7 +8,7 @@ from tests.decomposition.tiny import decomposed
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
-from rankone.edits.requests import SharpenRequest
+from rankone.edits.requests import Sharpened, SharpenReply, SharpenRequest
 from rankone.edits.sharpen import sharpen, sharpened_read
 from rankone.workspace import Workspace
 
@@ -70,3 +70,9 @@ def test_what_cannot_be_sharpened_is_refused(workspace):
         sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="dk"))
     with pytest.raises(RankOneError, match="on both sides"):
         SharpenRequest.checked({"names": "h.0.mlp.down_proj:3", "of": "de", "against": "de"}, "sharpen")
+
+
+def test_a_part_that_comes_out_worse_is_said():
+    one = Sharpened(name="a:1", leak_before=0.1, leak_after=0.2, cosine=1.0, fidelity=1.0)
+    reply = SharpenReply(of="de", against=("en",), parts=(one, one.model_copy(update={"leak_before": 0.3})))
+    assert reply.lines() == ("a:1 answers more to other text than before: the part as it was is cleaner",)

@@ -10,6 +10,8 @@ from rankone.core.errors import RankOneError
 from rankone.parts.parts import Parts
 from rankone.parts.storage import save_parts
 
+PART = "h.3.mlp.down_proj:270"
+
 
 @pytest.mark.slow
 def test_the_promised_lines_run_as_they_stand(tmp_path, monkeypatch):
@@ -52,6 +54,40 @@ def test_a_fit_of_both_sides_or_of_nothing_is_refused():
         s.fit("h.3.mlp.down_proj:270", forget="de", retain=["de"])
     with pytest.raises(RankOneError, match="budget: must be greater than 0"):
         s.fit("h.3.mlp.down_proj:270", forget="de", budget=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda s: s.scale({PART: None}), f"scales.*{PART}.*valid number"),
+        (lambda s: s.scale({PART: "big"}), f"scales.*{PART}.*big"),
+        (lambda s: s.scale({PART: float("nan")}), f"scales.*{PART}"),
+        (lambda s: s.scale({}), "scales"),
+        (lambda s: s.scale([]), "scales"),
+        (lambda s: s.scale({3: 0}), "scales"),
+        (lambda s: s.damage(None), "damage takes an edit, not None"),
+        (lambda s: s.damage("runs/german"), "damage takes an edit, not 'runs/german'"),
+        (lambda s: s.fit([], forget="de", retain=["en"]), "parts"),
+        (lambda s: s.scale({PART: 0}).apply(s), "of a session give session.model"),
+    ],
+)
+def test_what_is_asked_wrongly_is_named(call, said):
+    with pytest.raises(RankOneError, match=said):
+        call(ro.open("mini"))
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"model": "./not-there"}, "no model directory at './not-there'"),
+        ({"decomposition": "not-there"}, "not-there"),
+        ({"harvest": "not-there"}, "not-there"),
+        ({"text": "./not-there"}, "not-there"),
+    ],
+)
+def test_what_is_not_there_is_said_when_it_is_opened(named, said):
+    with pytest.raises(RankOneError, match=said):
+        ro.open(**named)
 
 
 def test_a_session_says_what_it_is_of():

@@ -152,5 +152,12 @@ class SharpenReply(Reply):
         return (Table.of(f"Sharpened for {self.of}", columns, rows, caption),)
 
     def lines(self) -> Sequence[str]:
-        """How to use them."""
-        return () if self.out is None else (f"saved {self.out}: give --parts {self.out} to edit and tune",)
+        """Which parts answer more to other text than before, and how to use them."""
+        worse = [part.name for part in self.parts if part.leak_after > part.leak_before]
+        said = [
+            f"{name} answers more to other text than before: the part as it was is cleaner" for name in worse
+        ]
+        return (
+            *said,
+            *([] if self.out is None else [f"saved {self.out}: give --parts {self.out} to edit and tune"]),
+        )

@@ -62,7 +62,9 @@ class Table:
         return len(self.rows)
 
     def head(self, count: int = 10) -> Table:
-        """The first `count` rows."""
+        """The first `count` rows; RankOneError for fewer than none."""
+        if count < 0:
+            raise RankOneError(f"a table has no {count} rows: ask for 0 or more.")
         return replace(self, rows=self.rows[:count], strong=frozenset(i for i in self.strong if i < count))
 
     def column(self, name: str) -> list[Value]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from rankone.opening import OpenOptions
 from rankone.session.methods import Methods
 from rankone.text.corpus import HeldOut
+from rankone.verbs.verb import Opens
 
 if TYPE_CHECKING:
     from rankone.edits.lowrank import LowRankEdit
@@ -29,7 +30,7 @@ def open(
 ) -> Session:
     """Open a model (built-in name, directory or Hub id) and what belongs to it; nothing is loaded before it is needed.
 
-    Raises RankOneError for a path that is not there.
+    Raises RankOneError for a path that is not there and for what can be seen without loading to be of another kind.
     """
     named = {
         "model": str(model),
@@ -42,7 +43,9 @@ def open(
         "device": device,
         "dtype": dtype,
     }
-    return Session(OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "open"))
+    session = Session(OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "open"))
+    session.preflight(get_args(Opens))
+    return session
 
 
 class Session(Methods):
@@ -58,14 +61,17 @@ class Session(Methods):
         A component (c12) and `label:WORDS` stand for their parts, where clusters, or a harvest and labels, are open.
         """
         from rankone.edits.scales import scale_edit
-        from rankone.verbs.editing import members_of, scales_of_parts
+        from rankone.verbs.editing import EditRequest, members_of, scales_of_parts
 
-        each = scales_of_parts(members_of(self, list(scales)), scales)
+        asked = EditRequest.checked({"scales": scales}, "scale").scales
+        each = scales_of_parts(members_of(self, list(asked)), asked)
         return scale_edit(self.book, each, description).bind(self.model)
 
     def damage(self, edit: LowRankEdit, *, split: HeldOut = "test", tokens: int = 800) -> dict[str, Damage]:
         """What an edit does to every domain of the text: rise of cross-entropy with its 95 % interval, nats per token."""
+        from rankone.edits.lowrank.edit import require_edit
         from rankone.experiments.measure import edit_damage
 
+        require_edit(edit, "damage")
         text = self.workspace.text(self.corpus.domains(), split, tokens)
         return edit_damage(self.model, edit, text)

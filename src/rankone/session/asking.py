@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import Field
 
-from rankone.core.fields import Names
+from rankone.core.fields import Names, Request
 from rankone.edits.requests import FitRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from rankone.edits.fitting.run import Fit
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
-ListedNames: TypeAdapter[tuple[str, ...]] = TypeAdapter(Names)
+
+
+class Fitted(Request):
+    """What a fit is given by its place."""
+
+    parts: Names = Field(min_length=1, description="parts whose scales are fitted")
 
 
 class Asking(Opening):
@@ -34,7 +39,7 @@ class Asking(Opening):
     def _fit(self, given: Mapping[str, object]) -> Fit:
         from rankone.experiments.tuning import fit
 
-        names = ListedNames.validate_python(given["parts"])
+        names = Fitted.checked({"parts": given["parts"]}, "fit").parts
         asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
         request = FitRequest.checked(asked, "fit")
         fitted = fit(self.workspace, request, members_of(self, names), self.book)

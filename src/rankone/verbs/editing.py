@@ -25,8 +25,9 @@ class EditRequest(Request):
     """Scales set by hand."""
 
     scales: Annotated[ScalesByName, Positional(), PartNames()] = Field(
+        min_length=1,
         description="NAME=ALPHA, as h.3.mlp.down_proj:270=-16; cNUMBER (--clusters) and label:WORDS (--harvest, --labels) "
-        "stand for parts; several at once; 1 leaves a part, 0 deletes it"
+        "stand for parts; several at once; 1 leaves a part, 0 deletes it",
     )
     split: HeldOut = Field("test", description="text to measure on")
     tokens: int = Field(800, gt=0, description="tokens per domain to measure on")

@@ -122,6 +122,7 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
         store,
         labels,
         clusters,
+        sized=bool(request.only),
     )
     ranking = make(asked, sources, request.by)
     clustering = store if store is not None and store.clusters else clusters

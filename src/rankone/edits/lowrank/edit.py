@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -95,9 +96,12 @@ class LowRankEdit:
         return self.factors[site].write.shape[1]
 
     def scale(self, factor: float) -> LowRankEdit:
-        """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it)."""
+        """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it); RankOneError for no finite number."""
+        if not isinstance(factor, int | float) or not math.isfinite(factor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RankOneError(f"an edit is scaled by a finite number, not {factor!r}: write 0.5, or -1.")
         factors = {name: Factors(f.write * factor, f.read) for name, f in self.factors.items()}
-        return LowRankEdit(factors, self.description, self.method, self.base, self.model)
+        said = self.description and f"{factor:g} × ({self.description})"
+        return LowRankEdit(factors, said, self.method, self.base, self.model)
 
     def invert(self) -> LowRankEdit:
         """The edit that takes this one back: −ΔW at every site."""
@@ -117,6 +121,7 @@ class LowRankEdit:
 
     def compose(self, later: LowRankEdit) -> LowRankEdit:
         """This edit, then `later`, which may be made for the model that this one gives, as one edit of this one's base."""
+        require_edit(later, "compose")
         factors: dict[str, Factors] = {**later.factors, **self.factors}
         for name in self.factors.keys() & later.factors.keys():
             factors[name] = concatenated(self.factors[name], later.factors[name])
@@ -130,6 +135,7 @@ class LowRankEdit:
 
     def bind(self, model: nn.Module) -> LowRankEdit:
         """The same edit for this model, with the hashes of its weights: what saving, `check_base` and `to_peft` need."""
+        require_model(model)
         sites = fitting_sites(model, self.factors)
         hashes = {name: _base_hash(model, site) for name, site in sites.items()}
         said = self.provenance if hashes == self.base else None
@@ -158,6 +164,7 @@ class LowRankEdit:
         it was, when a site is missing, a shape does not fit, a result is not finite or a weight cannot be written;
         an interrupt half-way is rolled back too.
         """
+        require_model(model)
         apply_factors(model, self, self.label, self.factors)
 
     def remove(self, model: nn.Module, changed: Changed = "refuse") -> None:
@@ -166,6 +173,7 @@ class LowRankEdit:
         Weights of its sites that were loaded, trained or cast since are not overwritten: `changed` says what else to
         do, 'restore' those from before the edit or 'keep' those of now.
         """
+        require_model(model)
         remove_factors(model, self, self.label, changed)
 
     @contextmanager
@@ -174,6 +182,7 @@ class LowRankEdit:
 
         Other threads that want to edit the same model wait for the end of the block.
         """
+        require_model(model)
         with locked(model):
             self.apply(model)
             try:
@@ -187,6 +196,9 @@ class LowRankEdit:
         Sums are formed in fp32 before rounding. Raises RankOneError, with nothing written, for a tied or
         missing site, a result that is not finite, a different base or a model with edits applied.
         """
+        require_model(model)
+        if dtype is not None and not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RankOneError(f"dtype is a torch.dtype, not {dtype!r}: write torch.bfloat16.")
         fitting_sites(model, self.factors)
         if self.base:
             self.check_base(model)
@@ -265,3 +277,20 @@ def _joined(*parts: str) -> str:
 def _base_hash(model: nn.Module, site: Site) -> str:
     """Hash of a site's weight as fp32, seen under whatever edits are applied now."""
     return tensor_hash(plain_weight(model, site).to(torch.float32))
+
+
+def require_edit(value: object, what: str) -> None:
+    """RankOneError for what is no edit: a path has to be read first."""
+    if not isinstance(value, LowRankEdit):
+        raise RankOneError(
+            f"{what} takes an edit, not {value!r}: make one with session.scale, or read a saved one with "
+            "LowRankEdit.from_pretrained."
+        )
+
+
+def require_model(value: object) -> None:
+    """RankOneError for what is no model."""
+    if not isinstance(value, nn.Module):
+        raise RankOneError(
+            f"an edit changes a model (a torch.nn.Module), not {value!r}: of a session give session.model."
+        )

@@ -14,7 +14,7 @@ def by_specificity(asked: Asked, sources: Sources) -> Ranking:
     return Ranking(
         f"Most specific to {', '.join(asked.of)}",
         "specificity",
-        "mean causal importance; specificity: on these domains less the largest on another",
+        f"{sources.meaning}; specificity: on these domains less the largest on another",
         importances.names,
         score,
         _columns(importances),
@@ -28,7 +28,7 @@ def by_contrast(asked: Asked, sources: Sources) -> Ranking:
     return Ranking(
         f"More important on {', '.join(asked.of)} than on {', '.join(asked.against)}",
         "contrast",
-        "mean causal importance; contrast: difference of the means of the two groups",
+        f"{sources.meaning}; contrast: difference of the means of the two groups",
         importances.names,
         score,
         _columns(importances),

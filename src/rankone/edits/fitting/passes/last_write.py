@@ -193,7 +193,7 @@ class _Push:
         return []
 
     def change(self, site: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:  # noqa: ARG002
-        return self.push
+        return self.push.to(x.dtype)
 
 
 def positions_at_once(device: torch.device, vocabulary: int) -> int:
