@@ -83,7 +83,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self.app, self.door = app, door
-        self._told: set[bytes] = set()
+        self._logged: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it here."""
@@ -95,17 +95,17 @@ class Gate:
             PlainTextResponse("only http", 400) if scope["type"] != "http" else self._refusal(scope)
         ) or self._admission(scope)
         if refused is not None:
-            self._tell(refused, scope)
+            self._log_refusal(refused, scope)
             await refused(scope, receive, guarded)
             return
         await self.app(scope, _bounded(receive), guarded)
 
-    def _tell(self, refused: Response, scope: Scope) -> None:
+    def _log_refusal(self, refused: Response, scope: Scope) -> None:
         """Log a refusal of who asks, once of each kind: whoever is at the door must not fill the log."""
         said = bytes(refused.body)
-        if refused.status_code not in (400, 401, 403) or scope["type"] != "http" or said in self._told:
+        if refused.status_code not in (400, 401, 403) or scope["type"] != "http" or said in self._logged:
             return
-        self._told.add(said)
+        self._logged.add(said)
         headers = Headers(scope=scope)
         asked = ", ".join(
             f"{name} {visible(clipped(headers.get(name, 'none'), 100))}" for name in ("host", "origin")
