@@ -60,6 +60,7 @@ CHANGED = {
     # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's
     "evidence mini-decomposition": [("mini-decomposition", "tiny/decomposition"), ("", "--model tiny/model")],
     "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
+    "transcoders compare runs/transcoders": [("", "--tokens 2048 --neurons 8 --levels 0.1")],
     # the same of mini
     "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],
     # names that only their reader knows
@@ -86,6 +87,7 @@ CUT = {
         "steps: 60, patience: 30": "steps: 6, patience: 3",
         "^    test_tokens: 500": "    test_tokens: 100",
     },
+    "transcoders-mini.yaml": {"^tokens: .*": "tokens: 4096"},
     "job.yaml": {r"steps: 150": "steps: 6", r"^seeds: 9": "seeds: 1", r": \[32\]": ": [8]"},
     "demo-mini.yaml": {
         "^sites: .*": "sites: [h.3.mlp.down_proj]",

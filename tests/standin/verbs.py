@@ -105,6 +105,14 @@ class World:
         return out
 
     @cached_property
+    def transcoders(self) -> Path:
+        """Transcoders of the model."""
+        out = self.folder / "transcoders"
+        recipe = self.recipe("coders", CODERS)
+        self.opened().transcoders_train(recipe=recipe, out=out, domains=["de", "en"])
+        return out
+
+    @cached_property
     def clusters(self) -> Path:
         """Components of the decomposition."""
         out = self.folder / "clusters"
@@ -295,6 +303,21 @@ def _graph_intervene(world: World) -> None:
     assert world.opened().graph_intervene(world.graph, keep=["all"]).kept
 
 
+CODERS = {
+    "tokens": 128,
+    "batch": 64,
+    "context": 16,
+    "coders": [{"latents": 8, "k": 2}, {"latents": 8, "k": 2, "objective": "kl"}],
+}
+
+
+def _transcoders_compare(world: World) -> None:
+    said = world.opened().transcoders_compare(
+        world.transcoders, domains=["de", "en"], tokens=64, neurons=[2], levels=[0.5], jacobians=1
+    )
+    assert any(row.name.startswith("decomposition") for row in said.rows)
+
+
 VERBS: dict[str, Callable[[World], object]] = {
     "pretrain": _pretrain,
     "decompose": _decompose,
@@ -320,6 +343,8 @@ VERBS: dict[str, Callable[[World], object]] = {
     "graph-intervene": _graph_intervene,
     "qk": lambda world: world.opened().qk(0, tokens=60, domains=["de", "en"]),
     "attributions": lambda world: world.opened().attributions([PART], tokens=60, domains=["de", "en"]),
+    "transcoders-train": lambda world: world.transcoders,
+    "transcoders-compare": _transcoders_compare,
     "measure": lambda world: world.opened().measure(tokens=60),
     "picks": _picks,
     "investigate": _investigate,

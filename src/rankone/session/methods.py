@@ -14,6 +14,7 @@ from rankone.circuits.asking.replies import (
     GraphReply,
     GraphVerifyReply,
 )
+from rankone.circuits.transcoders.requests import CompareTranscodersReply, TrainTranscodersReply
 from rankone.doctor.requests import DoctorReply
 from rankone.edits.finding.found import Found
 from rankone.edits.projection.requests import ProjectReply
@@ -440,6 +441,32 @@ class Methods(Asking):
     ) -> AttributionsReply:
         """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
         return self._ask(AttributionsReply, "attributions", locals())
+
+    def transcoders_train(
+        self,
+        *,
+        recipe: Path | str,
+        out: Path | str,
+        run: Path | str | None = None,
+        domains: str | Sequence[str] = (),
+    ) -> TrainTranscodersReply:
+        """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; goes on after a kill."""
+        return self._ask(TrainTranscodersReply, "transcoders-train", locals())
+
+    def transcoders_compare(
+        self,
+        transcoders: Path | str,
+        *,
+        domains: str | Sequence[str] = (),
+        tokens: int = 16384,
+        neurons: Sequence[int] = (8, 32, 128),
+        levels: Sequence[float] = (0.0, 0.1, 0.5),
+        jacobians: int = 8,
+        seed: int = 0,
+        out: Path | str | None = None,
+    ) -> CompareTranscodersReply:
+        """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
+        return self._ask(CompareTranscodersReply, "transcoders-compare", locals())
 
     def edit(
         self,

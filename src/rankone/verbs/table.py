@@ -20,7 +20,7 @@ from rankone.verbs import (
     reading,
     sharing,
 )
-from rankone.verbs.circuits import relating, tracing
+from rankone.verbs.circuits import relating, tracing, transcoding
 from rankone.verbs.making import decomposing, importing, pretraining, sites, toys
 from rankone.verbs.verb import Verb
 
@@ -37,6 +37,7 @@ THEMES = (
     finding,
     tracing,
     relating,
+    transcoding,
     editing,
     adapting,
     sharing,

@@ -1,0 +1,158 @@
+"""Transcoders, neurons and a decomposition judged alike: the same model, held-out tokens and three ways of replacing.
+
+`batch` keeps the k largest latents per token of a batch, so that what a token says depends on its neighbours; `threshold`
+does not. A decomposition's parts come from its importance on the clean forward, its remainders off in the MLPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from rankone.circuits.transcoders.coder import Transcoder
+from rankone.circuits.transcoders.config import CoderConfig
+from rankone.circuits.transcoders.jacobians import jacobian_cosine
+from rankone.circuits.transcoders.judging import judge
+from rankone.circuits.transcoders.places import Mlp, mlps_of, watched
+from rankone.circuits.transcoders.records import Alike, Judged
+from rankone.circuits.transcoders.requests import CompareTranscodersReply, CompareTranscodersRequest
+from rankone.circuits.transcoders.rows import packed_rows
+from rankone.circuits.transcoders.similarity import alike
+from rankone.circuits.transcoders.stand_ins import (
+    StandIns,
+    active_counts,
+    coded,
+    constant,
+    important_parts,
+    mean_outputs,
+    strongest_neurons,
+)
+from rankone.circuits.transcoders.storage import SavedTranscoders
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.metrics.cross_entropy import next_token_losses
+from rankone.models.output import output_of
+from rankone.runtime.progress import meter
+from rankone.subject import Subject
+
+Batches = list[Int[Tensor, "rows length"]]
+
+
+def compare(
+    subject: Subject,
+    decomposition: Decomposition | None,
+    saved: SavedTranscoders,
+    coders: Sequence[Transcoder],
+    domains: Sequence[str],
+    request: CompareTranscodersRequest,
+) -> CompareTranscodersReply:
+    """Judge everything on test text; RankOneError for too little of it."""
+    config, mlps = saved.training, mlps_of(subject.model)
+    tests = _batches(subject, domains, "test", request.tokens, saved, request.seed)
+    training = _batches(subject, saved.domains, "train", request.tokens, saved, config.seed)
+    ways = [*_lines(subject, mlps, training, request, saved), *_coded(subject, mlps, coders)]
+    few = len(request.levels) * 2 * (decomposition is not None)
+    dead = {one.coder.name: one.dead for one in saved.coders}
+    with meter("judging", (len(ways) + few) * len(tests)) as bar:
+        rows = [judge(subject.model, mlps, way, tests, bar) for way in ways]
+        if decomposition is not None:
+            with DecomposedModel(subject.model, decomposition) as model:
+                for way in _decomposed(model, mlps, tests, request.levels):
+                    rows.append(judge(subject.model, mlps, way, tests, bar))
+    cosines = _jacobians(subject, mlps, coders, tests[0], request.jacobians)
+    return CompareTranscodersReply(
+        tokens=sum(ids.numel() for ids in tests),
+        batch=config.batch,
+        target=_target(subject, tests),
+        rows=tuple(_completed(row, dead, cosines) for row in rows),
+        alike=tuple(_alike(coders)),
+        out=request.out,
+    )
+
+
+def _batches(
+    subject: Subject, domains: Sequence[str], split: str, tokens: int, saved: SavedTranscoders, seed: int
+) -> Batches:
+    config = saved.training
+    rows = packed_rows(subject, domains, split, tokens, config.context, config.batch, seed)
+    per_batch = config.batch // config.context
+    whole = len(rows) // per_batch * per_batch
+    chunks = rows[:whole].astype(np.int64).reshape(-1, per_batch, config.context)
+    return [torch.from_numpy(chunk).to(subject.device) for chunk in chunks]
+
+
+def _lines(
+    subject: Subject,
+    mlps: Sequence[Mlp],
+    training: Batches,
+    request: CompareTranscodersRequest,
+    saved: SavedTranscoders,
+) -> Iterator[StandIns]:
+    """What anything has to beat: nothing, means, neurons, a transcoder that was never trained."""
+    means = mean_outputs(subject.model, mlps, training)
+    yield constant(subject.model, mlps, "nothing", [torch.zeros_like(mean) for mean in means])
+    yield constant(subject.model, mlps, "mean output", means)
+    for k in request.neurons:
+        yield strongest_neurons(subject.model, mlps, k)
+    random = CoderConfig(latents=saved.coders[0].coder.latents, k=saved.coders[0].coder.k)
+    untrained = Transcoder(random, saved.layers, saved.width).to(subject.device)
+    way = coded(subject.model, mlps, untrained, "batch")
+    yield StandIns("random transcoder", way.forward, way.per_module, way.per_output, way.parameters)
+
+
+def _coded(subject: Subject, mlps: Sequence[Mlp], coders: Sequence[Transcoder]) -> Iterator[StandIns]:
+    for coder in coders:
+        for keeping in ("batch", "threshold"):
+            yield coded(subject.model, mlps, coder, keeping)
+
+
+def _decomposed(
+    model: DecomposedModel, mlps: Sequence[Mlp], tests: Batches, levels: Sequence[float]
+) -> Iterator[StandIns]:
+    for above in levels:
+        counted = active_counts(model, tests, above)
+        for attention in (False, True):
+            yield important_parts(model, mlps, above, attention, counted)
+
+
+@torch.no_grad()
+def _target(subject: Subject, tests: Batches) -> float:
+    losses = [float(next_token_losses(output_of(subject.model, ids), ids).double().sum()) for ids in tests]
+    return sum(losses) / sum(ids.numel() - len(ids) for ids in tests)
+
+
+def _jacobians(
+    subject: Subject,
+    mlps: Sequence[Mlp],
+    coders: Sequence[Transcoder],
+    ids: Int[Tensor, "rows length"],
+    tokens: int,
+) -> dict[str, float]:
+    if tokens == 0:
+        return {}
+    with watched(subject.model, mlps) as (inputs, _), torch.no_grad():
+        output_of(subject.model, ids)
+        flat = [inputs[mlp.path].flatten(0, -2) for mlp in mlps]
+    chosen = torch.linspace(1, len(flat[0]) - 1, tokens).long()
+    some = [x[chosen] for x in flat]
+    return {coder.config.name: jacobian_cosine(subject.model, mlps, coder, some) for coder in coders}
+
+
+def _completed(row: Judged, dead: dict[str, float], cosines: dict[str, float]) -> Judged:
+    name = row.name.partition(",")[0]
+    return row.model_copy(update={"dead": dead.get(name), "jacobian": cosines.get(name)})
+
+
+def _alike(coders: Sequence[Transcoder]) -> Iterator[Alike]:
+    """Pairs that differ in the seed alone, or in the number of latents alone (the smaller first)."""
+    for first in coders:
+        for second in coders:
+            a, b = first.config, second.config
+            seeds = a.seed < b.seed and a.model_copy(update={"seed": b.seed}) == b
+            sizes = a.latents < b.latents and a.model_copy(update={"latents": b.latents}) == b
+            if seeds or sizes:
+                writes = [[decoder[0] for decoder in coder.decoders] for coder in (first, second)]
+                yield alike(writes[0], writes[1], (a.name, b.name))

@@ -1,0 +1,174 @@
+"""What can stand in for MLPs, all asked alike: transcoders, nothing, means, neurons, parts of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rankone.circuits.transcoders.coder import Keeping, Transcoder, smallest_kept
+from rankone.circuits.transcoders.places import Mlp, Seen, watched
+from rankone.circuits.transcoders.replacing import giving, replacing
+from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.models.output import output_of
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """A way to replace MLPs.
+
+    forward: (token ids, layers that are replaced) → (logits, what was written in the MLPs' places); the model is as before
+    afterwards.
+
+    per_module: units active per token in a matrix (or a dictionary); per_output: those that an MLP's output is made of;
+    parameters: numbers used per token over all layers.
+    """
+
+    name: str
+    forward: Callable[
+        [Int[Tensor, "rows length"], Collection[int]], tuple[Float[Tensor, "rows length vocab"], Seen]
+    ]
+    per_module: float
+    per_output: float
+    parameters: float
+
+
+def coded(model: PreTrainedModel, mlps: Sequence[Mlp], coder: Transcoder, keeping: Keeping) -> StandIns:
+    """A transcoder; keeping: batch top-k, as it was trained, or its fitted threshold."""
+    return StandIns(
+        f"{coder.config.name}, {keeping}",
+        lambda ids, layers: _run(model, mlps, ids, replacing(model, mlps, coder, layers, keeping)),
+        float(coder.config.k),
+        coder.active_per_output(),
+        coder.active_parameters(),
+    )
+
+
+def constant(
+    model: PreTrainedModel, mlps: Sequence[Mlp], name: str, values: Sequence[Float[Tensor, " d"]]
+) -> StandIns:
+    """A vector per layer at every token: zeros, or the MLP's mean output on training text."""
+
+    def forward(ids: Int[Tensor, "rows length"], layers: Collection[int]) -> tuple[Tensor, Seen]:
+        given = [value.expand(*ids.shape, -1) if i in layers else None for i, value in enumerate(values)]
+        return _run(model, mlps, ids, giving(model, mlps, given))
+
+    return StandIns(name, forward, 0, 0, 0)
+
+
+def strongest_neurons(model: PreTrainedModel, mlps: Sequence[Mlp], k: int) -> StandIns:
+    """The k neurons per token, on average over a batch, with the largest |activation| · ‖write vector‖; the others 0."""
+
+    def forward(ids: Int[Tensor, "rows length"], layers: Collection[int]) -> tuple[Tensor, Seen]:
+        return _run(model, mlps, ids, _few_neurons(model, mlps, layers, k))
+
+    width = sum(model.get_submodule(site).get_parameter("weight").shape.numel() for site in mlps[0].sites)
+    neurons = _neurons(model, mlps[0])
+    return StandIns(f"neurons, k {k}", forward, k, k, k * len(mlps) * width / neurons)
+
+
+def _neurons(model: PreTrainedModel, mlp: Mlp) -> int:
+    norms = _write_norms(model.get_submodule(mlp.last))
+    return len(norms)
+
+
+def _write_norms(last: nn.Module) -> Float[Tensor, " neurons"]:
+    """‖write vector‖ of each neuron; Conv1D holds its weight transposed."""
+    weight = last.get_parameter("weight").float()
+    return weight.norm(dim=0 if isinstance(last, nn.Linear) else 1)
+
+
+@contextmanager
+def _few_neurons(
+    model: PreTrainedModel, mlps: Sequence[Mlp], layers: Collection[int], k: int
+) -> Iterator[None]:
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        size = (args[0].float().abs() * _write_norms(module)).flatten(0, -2)
+        kept = (size >= smallest_kept(size, k)).view_as(args[0])
+        return (args[0] * kept, *args[1:])
+
+    with ExitStack() as hooks:
+        for i, mlp in enumerate(mlps):
+            if i in layers:
+                handle = model.get_submodule(mlp.last).register_forward_pre_hook(keep)
+                hooks.callback(handle.remove)
+        yield
+
+
+def important_parts(
+    model: DecomposedModel, mlps: Sequence[Mlp], above: float, attention: bool, counted: Mapping[str, float]
+) -> StandIns:
+    """A decomposition's parts with causal importance above a level, remainders off, in the MLPs that are replaced.
+
+    attention: parts below the level are off in every attention matrix too, which is what a decomposition is trained for;
+    else attention keeps its weights. counted: active parts per token and site, from `active_counts`.
+    """
+    decomposition = model.decomposition
+    place = {site: i for i, mlp in enumerate(mlps) for site in mlp.sites}
+
+    def forward(ids: Int[Tensor, "rows length"], layers: Collection[int]) -> tuple[Tensor, Seen]:
+        with torch.no_grad():
+            importance = model.importance(ids).split(decomposition.counts, dim=-1)
+            masked = [place[s] in layers if s in place else attention for s in decomposition.sites]
+            mask = [
+                (g > above).float() if m else torch.ones_like(g)
+                for g, m in zip(importance, masked, strict=True)
+            ]
+            on = torch.tensor([0.0 if m else 1.0 for m in masked], device=ids.device)
+            with watched(model.target, mlps) as (_, outputs):
+                return model.masked(ids, torch.cat(mask, -1), on.expand(*ids.shape, -1)), outputs
+
+    in_mlps = {s: n for s, n in counted.items() if s in place}
+    widths = {s: decomposition.factors(s)[0].shape[0] + decomposition.factors(s)[1].shape[1] for s in in_mlps}
+    return StandIns(
+        f"decomposition, g > {above:g}" + (", attention too" if attention else ""),
+        forward,
+        sum(in_mlps.values()) / max(1, len(in_mlps)),
+        sum(in_mlps.values()) / len(mlps),
+        sum(n * widths[s] for s, n in in_mlps.items()),
+    )
+
+
+def active_counts(
+    model: DecomposedModel, batches: Sequence[Int[Tensor, "rows length"]], above: float
+) -> dict[str, float]:
+    """Parts per token with importance above a level, by site, mean over the text."""
+    decomposition: Decomposition = model.decomposition
+    totals, tokens = dict.fromkeys(decomposition.sites, 0.0), 0
+    for ids in batches:
+        split = model.importance(ids).split(decomposition.counts, dim=-1)
+        for site, g in zip(decomposition.sites, split, strict=True):
+            totals[site] += float((g > above).sum())
+        tokens += ids.numel()
+    return {site: total / tokens for site, total in totals.items()}
+
+
+@torch.no_grad()
+def mean_outputs(
+    model: PreTrainedModel, mlps: Sequence[Mlp], batches: Sequence[Int[Tensor, "rows length"]]
+) -> list[Float[Tensor, " d"]]:
+    """What each MLP writes on average on a text."""
+    sums: list[Tensor] = []
+    tokens = 0
+    for ids in batches:
+        with watched(model, mlps) as (_, outputs):
+            output_of(model, ids)
+            each = [outputs[mlp.path].flatten(0, -2).float().sum(0) for mlp in mlps]
+        sums = each if not sums else [a + b for a, b in zip(sums, each, strict=True)]
+        tokens += ids.numel()
+    return [total / tokens for total in sums]
+
+
+def _run(
+    model: PreTrainedModel,
+    mlps: Sequence[Mlp],
+    ids: Int[Tensor, "rows length"],
+    changed: AbstractContextManager[None],
+) -> tuple[Float[Tensor, "rows length vocab"], Seen]:
+    with changed, watched(model, mlps) as (_, outputs), torch.no_grad():
+        return output_of(model, ids), outputs

@@ -1,0 +1,77 @@
+"""Verbs of transcoders: transcoders-train, transcoders-compare (on the command line also as two words)."""
+
+from __future__ import annotations
+
+from rankone.circuits.transcoders.config import read_recipe
+from rankone.circuits.transcoders.requests import (
+    CompareTranscodersReply,
+    CompareTranscodersRequest,
+    TrainedRow,
+    TrainTranscodersReply,
+    TrainTranscodersRequest,
+)
+from rankone.core.paths import run_directory
+from rankone.opening import Opening
+from rankone.verbs.verb import Verb
+
+
+def transcoders_train(opening: Opening, request: TrainTranscodersRequest) -> TrainTranscodersReply:
+    """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; goes on after a kill."""
+    from rankone.circuits.transcoders.storage import save_transcoders
+    from rankone.circuits.transcoders.training import train
+
+    config = read_recipe(request.recipe)
+    domains = request.domains or tuple(opening.corpus.domains())
+    mlps, trained = train(opening.bare, domains, config, request.run or run_directory(request.out))
+    save_transcoders(trained, mlps, opening.model, config, domains, request.out)
+    return TrainTranscodersReply(
+        out=request.out,
+        tokens=config.steps * config.batch,
+        text=trained[0].text,
+        rows=tuple(
+            TrainedRow(
+                name=one.coder.config.name,
+                unexplained_at_half=one.unexplained[0],
+                unexplained=one.unexplained[1],
+                dead=one.dead,
+            )
+            for one in trained
+        ),
+    )
+
+
+def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) -> CompareTranscodersReply:
+    """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
+    from rankone.circuits.transcoders.comparing import compare
+    from rankone.circuits.transcoders.storage import load_transcoders
+    from rankone.core.files import write_json
+
+    saved, coders = load_transcoders(request.transcoders, opening.model)
+    domains = request.domains or tuple(opening.corpus.domains())
+    parts = opening.decomposition if opening.decomposition_name is not None else None
+    reply = compare(opening.bare, parts, saved, coders, domains, request)
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"))
+    return reply
+
+
+VERBS = (
+    Verb(
+        "transcoders-train",
+        TrainTranscodersRequest,
+        TrainTranscodersReply,
+        transcoders_train,
+        ("model", "text", "device", "dtype"),
+        first="model",
+        writes=("out",),
+        recipe=lambda request: read_recipe(request.recipe),
+    ),
+    Verb(
+        "transcoders-compare",
+        CompareTranscodersRequest,
+        CompareTranscodersReply,
+        transcoders_compare,
+        ("model", "decomposition", "text", "device", "dtype"),
+        writes=("out",),
+    ),
+)
