@@ -40,7 +40,7 @@ class DecomposeRequest(Request):
         False, description="five short runs over the importance coefficient; OUT is their frontier"
     )
     track: Annotated[Names, Trackers()] = Field(
-        (), description="tell these too, beside the run's metrics.jsonl: tensorboard, wandb"
+        (), description="also log to these, beside the run's metrics.jsonl: tensorboard, wandb"
     )
 
 
