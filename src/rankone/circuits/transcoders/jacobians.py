@@ -30,7 +30,8 @@ def jacobian_cosine(
         module = model.get_submodule(mlp.path)
 
         def itself(x: Tensor, module: torch.nn.Module = module) -> Tensor:
-            return module(x.view(1, 1, -1)).view(-1)
+            kind = next(module.parameters()).dtype
+            return module(x.view(1, 1, -1).to(kind)).view(-1).float()
 
         def stand_in(x: Tensor, layer: int = layer) -> Tensor:
             code = coder.kept(layer, coder.raw(layer, x.unsqueeze(0)), "threshold")

@@ -34,7 +34,7 @@ class _Coded(StandIn):
     def forward(self, x: Float[Tensor, "b t d"], *args: object, **options: object) -> Float[Tensor, "b t d"]:
         """The transcoder's output, or the MLP's own."""
         coder: Transcoder = self.coder
-        flat = x.flatten(0, -2)
+        flat = x.flatten(0, -2).float()
         if self.layer == 0:
             self.codes.clear()
         self.codes.append(coder.kept(self.layer, coder.raw(self.layer, flat), self.keeping))
