@@ -60,7 +60,7 @@ CHANGED = {
     # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's
     "evidence mini-decomposition": [("mini-decomposition", "tiny/decomposition"), ("", "--model tiny/model")],
     "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
-    "transcoders compare runs/transcoders": [("", "--tokens 2048 --neurons 8 --levels 0.1")],
+    "transcoders-compare runs/transcoders": [("", "--tokens 2048 --neurons 8 --levels 0.1")],
     # the same of mini
     "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],
     # names that only their reader knows
