@@ -68,13 +68,8 @@ def strongest_neurons(model: PreTrainedModel, mlps: Sequence[Mlp], k: int) -> St
         return _run(model, mlps, ids, _few_neurons(model, mlps, layers, k))
 
     width = sum(model.get_submodule(site).get_parameter("weight").shape.numel() for site in mlps[0].sites)
-    neurons = _neurons(model, mlps[0])
+    neurons = len(_write_norms(model.get_submodule(mlps[0].last)))
     return StandIns(f"neurons, k {k}", forward, k, k, k * len(mlps) * width / neurons)
-
-
-def _neurons(model: PreTrainedModel, mlp: Mlp) -> int:
-    norms = _write_norms(model.get_submodule(mlp.last))
-    return len(norms)
 
 
 def _write_norms(last: nn.Module) -> Float[Tensor, " neurons"]:
