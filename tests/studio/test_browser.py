@@ -10,8 +10,9 @@ from pathlib import Path
 import axe_playwright_python
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.browser import CHROMIUM, needed
+from playwright.sync_api import Browser, Page, expect
+from tests.browser import needed
+from tests.studio.browsing import chromium, watched
 from tests.studio.hostile import HOSTILE
 from tests.studio.serving import Served, studio
 
@@ -39,35 +40,14 @@ VIEWS = (
 @pytest.fixture(scope="module")
 def browser():
     """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
 def page(browser: Browser, served: Served):
     """A page on the studio; at its end nothing has been said on the console and nothing has left this machine."""
-    yield from _page(browser, served)
-
-
-def _page(browser: Browser, served: Served, **settings):
-    context = browser.new_context(viewport={"width": 1280, "height": 860}, **settings)
-    made = context.new_page()
-    said, left, opened = [], [], []
-    made.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
-    made.on("pageerror", lambda e: said.append(str(e)))
-    made.on("dialog", lambda d: (opened.append(d.message), d.dismiss()))
-    made.on(
-        "request", lambda r: None if r.url.startswith(served.address.split("/?")[0]) else left.append(r.url)
-    )
-    made.goto(served.address)
-    yield made
-    context.close()
-    # Refusals of the server are told by the page itself; what is refused on purpose is told by the browser.
-    assert not [line for line in said if "status of 4" not in line and "TrustedHTML" not in line]
-    assert not [url for url in left if not url.startswith("data:")]
-    assert not opened
+    yield from watched(browser, served)
 
 
 def _rise(page: Page, domain: str) -> float:
@@ -77,7 +57,7 @@ def _rise(page: Page, domain: str) -> float:
 
 def test_find_turn_keep_undo_export_by_keyboard_alone(browser: Browser, tmp_path):
     with studio(tmp_path) as own:
-        pages = _page(browser, own)
+        pages = watched(browser, own)
         page = next(pages)
         expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
         _tab_to(page, "search")
@@ -231,7 +211,7 @@ def test_hostile_text_is_shown_and_runs_nothing(page: Page, many: Path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_has_no_serious_finding(browser: Browser, served: Served, scheme):
-    for page in _page(browser, served, color_scheme=scheme, bypass_csp=True):
+    for page in watched(browser, served, color_scheme=scheme, bypass_csp=True):
         expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
         for view in VIEWS:
             page.evaluate("view => { location.hash = '#/' + view; }", view)
@@ -249,7 +229,7 @@ def test_axe_has_no_serious_finding(browser: Browser, served: Served, scheme):
 
 
 def test_on_a_phone_nothing_lies_off_screen(browser: Browser, served: Served):
-    for page in _page(browser, served):
+    for page in watched(browser, served):
         page.set_viewport_size({"width": 390, "height": 800})
         for view in VIEWS:
             page.evaluate("view => { location.hash = '#/' + view; }", view)
@@ -299,7 +279,7 @@ def test_a_refused_dial_leaves_no_figures_of_the_one_before(page: Page):
 
 def test_a_page_that_was_saved_opens_from_a_file_and_runs_nothing(browser: Browser, tmp_path):
     with studio(tmp_path) as own:
-        pages = _page(browser, own)
+        pages = watched(browser, own)
         page = next(pages)
         expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
         saved = {}
@@ -354,7 +334,7 @@ def test_a_run_is_watched_while_it_goes_on(browser: Browser, tmp_path):
 
     write(1)
     with studio(tmp_path) as own:
-        pages = _page(browser, own)
+        pages = watched(browser, own)
         page = next(pages)
         page.get_by_role("link", name="Runs").click()
         page.get_by_role("button", name="metrics").click()

@@ -117,6 +117,7 @@ class Routes:
             Route("/api/graph", self._on_graph("graph", asked.GraphAsked), methods=["POST"]),
             Route("/api/intervene", self._on_graph("intervene", asked.InterveneAsked), methods=["POST"]),
             Route("/api/part", self._once("part", asked.PartRequest), methods=["POST"]),
+            Route("/api/text", self._once("text", asked.TextRequest), methods=["POST"]),
             Route("/api/prompt", self._once("prompt", asked.PromptRequest), methods=["POST"]),
             Route("/api/preview", self._stream("preview", asked.PreviewRequest), methods=["POST"]),
             Route("/api/response", self._stream("response", asked.ResponseRequest), methods=["POST"]),

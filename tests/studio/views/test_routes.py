@@ -17,7 +17,7 @@ from rankone.studio.keeping import Keeping
 from rankone.studio.views.routes import GETS, POSTS, STREAMS
 
 PART = "h.3.mlp.down_proj:270"
-# In the order in which they are asked; those of graphs have tests of their own (test_graphs.py).
+# In the order in which they are asked; graphs and long texts have tests of their own (test_graphs.py, test_part_page.py).
 BODIES: dict[str, object] = {
     "/api/edits": {"scales": {PART: 2}, "after": 0},
     "/api/labels": {"name": PART, "label": "x", "after": 0},
@@ -33,7 +33,7 @@ BODIES: dict[str, object] = {
 
 
 def test_every_route_is_asked():
-    assert {*POSTS, *STREAMS} - {*BODIES} == {"/api/graph", "/api/intervene"}
+    assert {*POSTS, *STREAMS} - {*BODIES} == {"/api/graph", "/api/intervene", "/api/text"}
 
 
 def test_every_route_is_in_the_table(tmp_path):

@@ -61,6 +61,16 @@ declare namespace Api {
     role: string | null;
   }
 
+  /** A part on the text of one domain, as `DomainRow` has it: share of tokens it fires on, means over all of them. */
+  interface DomainFigures {
+    domain: string;
+    tokens: number;
+    density: number;
+    importance: number;
+    activation: number;
+    lift: number;
+  }
+
   /** A line: dials that were kept, or a step back or forth among those. */
   interface Entry {
     seq: number;
@@ -159,11 +169,12 @@ declare namespace Api {
     graphs: ListedGraph[];
   }
 
-  /** What a harvest stored about a part. */
+  /** What a harvest stored about a part. domains: the one that it fires on most first. */
   interface HarvestView {
     source: string;
     tokens: number;
     firings: number;
+    domains: DomainFigures[];
     labels: LabelView[];
     inputs: TokenShare[];
     outputs: TokenShare[];
@@ -212,13 +223,14 @@ declare namespace Api {
     bar: string;
   }
 
-  /** A label with who says it, how sure, why. */
+  /** A label with who says it, how sure, why. cut: how many characters there are of what is longer than is shown. */
   interface LabelView {
     label: string;
     source: string;
     confidence: number;
     reasoning: string;
     scores: Record<string, number>;
+    cut: Record<string, number>;
   }
 
   /** A token that the model may give next, before and after. */
@@ -519,6 +531,20 @@ declare namespace Api {
     verdict: Judged[];
   }
 
+  /** A page of a label's whole text, hidden characters made visible; pages: how many there are. */
+  interface TextPage {
+    text: string;
+    pages: number;
+  }
+
+  /** A page of what a label of a part says, whole; label, page: counted from 0. */
+  interface TextRequest {
+    name: string;
+    label: number;
+    of?: "label" | "source" | "reasoning";
+    page?: number;
+  }
+
   /** A token with its PMI (nats), and the share of the firings that are on it. */
   interface TokenShare {
     token: string;
@@ -607,6 +633,7 @@ declare namespace Api {
     "/api/part": { body: PartRequest; answer: PartView };
     "/api/prompt": { body: PromptRequest; answer: PromptView };
     "/api/redo": { body: Step; answer: JournalView };
+    "/api/text": { body: TextRequest; answer: TextPage };
     "/api/undo": { body: Step; answer: JournalView };
   }
 

@@ -54,6 +54,15 @@ class PartRequest(Config):
     name: Name
 
 
+class TextRequest(Config):
+    """A page of what a label of a part says, whole; label, page: counted from 0."""
+
+    name: Name
+    label: int = Field(ge=0)
+    of: Literal["label", "source", "reasoning"] = "label"
+    page: int = Field(0, ge=0)
+
+
 class ResponseRequest(Config):
     """A part whose scale is moved from end to end."""
 

@@ -52,6 +52,7 @@ POSTS: dict[str, Posted] = {
     "/api/part": Posted(asked.PartRequest, (worker.PartView,)),
     "/api/prompt": Posted(asked.PromptRequest, (worker.PromptView,)),
     "/api/redo": Posted(asked.Step, (JournalView,)),
+    "/api/text": Posted(asked.TextRequest, (worker.TextPage,)),
     "/api/undo": Posted(asked.Step, (JournalView,)),
 }
 STREAMS: dict[str, Posted] = {

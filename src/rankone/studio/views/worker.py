@@ -140,13 +140,21 @@ class Near(Record):
 
 
 class LabelView(Record):
-    """A label with who says it, how sure, why."""
+    """A label with who says it, how sure, why. cut: how many characters there are of what is longer than is shown."""
 
     label: str
     source: str
     confidence: float
     reasoning: str
     scores: dict[str, float]
+    cut: dict[str, int]
+
+
+class TextPage(Record):
+    """A page of a label's whole text, hidden characters made visible; pages: how many there are."""
+
+    text: str
+    pages: int
 
 
 class TokenShare(Record):
@@ -166,12 +174,24 @@ class ExampleView(Record):
     importances: tuple[float, ...]
 
 
+class DomainFigures(Record):
+    """A part on the text of one domain, as `DomainRow` has it: share of tokens it fires on, means over all of them."""
+
+    domain: str
+    tokens: int
+    density: float
+    importance: float
+    activation: float
+    lift: float
+
+
 class HarvestView(Record):
-    """What a harvest stored about a part."""
+    """What a harvest stored about a part. domains: the one that it fires on most first."""
 
     source: str
     tokens: int
     firings: int
+    domains: tuple[DomainFigures, ...]
     labels: tuple[LabelView, ...]
     inputs: tuple[TokenShare, ...]
     outputs: tuple[TokenShare, ...]

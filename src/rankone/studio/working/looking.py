@@ -21,8 +21,9 @@ from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
 from rankone.studio.columns import SHIPPED, read_columns
-from rankone.studio.views.requests import PromptRequest
+from rankone.studio.views.requests import PromptRequest, TextRequest
 from rankone.studio.views.worker import (
+    DomainFigures,
     ExampleView,
     HarvestView,
     Important,
@@ -31,6 +32,7 @@ from rankone.studio.views.worker import (
     Near,
     PartView,
     PromptView,
+    TextPage,
     TokenShare,
     TokenView,
 )
@@ -40,6 +42,8 @@ from rankone.text.vocabulary import spelling, with_neighbours
 
 # Longest text that is looked into, in tokens; examples, tokens and characters of foreign text on a part's page.
 MAX_TOKENS, EXAMPLES, TOKENS, CHARACTERS, NEIGHBOURS = 2048, 20, 15, 2000, 8
+# Characters of a page of what is cut: at most 64 kB.
+PAGE = 16_000
 
 
 def look_into(
@@ -136,6 +140,17 @@ def _harvested(shown: Portrait) -> HarvestView:
         source=shown.source,
         tokens=page.tokens,
         firings=page.firings,
+        domains=tuple(
+            DomainFigures(
+                domain=row.domain,
+                tokens=row.tokens,
+                density=row.density,
+                importance=row.mean_importance,
+                activation=row.mean_activation,
+                lift=row.lift,
+            )
+            for row in shown.domains
+        ),
         labels=tuple(_label(label) for label in shown.labels),
         inputs=_shares(page.input_tokens),
         outputs=_shares(page.output_tokens),
@@ -148,8 +163,25 @@ def _harvested(shown: Portrait) -> HarvestView:
 
 
 def _label(label: Label) -> LabelView:
-    words = {name: clipped(getattr(label, name), CHARACTERS) for name in ("label", "source", "reasoning")}
-    return LabelView(**words, confidence=label.confidence, scores=dict(label.scores))
+    whole = {name: visible(getattr(label, name)) for name in ("label", "source", "reasoning")}
+    words = {name: clipped(text, CHARACTERS) for name, text in whole.items()}
+    cut = {name: len(text) for name, text in whole.items() if len(text) > CHARACTERS}
+    return LabelView(**words, confidence=label.confidence, scores=dict(label.scores), cut=cut)
+
+
+def text_page(opening: Opening, request: TextRequest) -> TextPage:
+    """What a label says, whole, a page at a time; RankOneError for a label or a page that is not there."""
+    opening.book.locate(request.name)
+    labels = [] if opening.labels is None else opening.labels.by_part.get(request.name, [])
+    if request.label >= len(labels):
+        raise RankOneError(
+            f"'{request.name}' has {len(labels)} labels, counted from 0: none is {request.label}."
+        )
+    text = visible(getattr(labels[request.label], request.of))
+    pages = max(1, -(-len(text) // PAGE))
+    if request.page >= pages:
+        raise RankOneError(f"the text has {pages} pages, counted from 0: none is {request.page}.")
+    return TextPage(text=text[request.page * PAGE : (request.page + 1) * PAGE], pages=pages)
 
 
 def _shares(rows: Sequence[TokenRow]) -> tuple[TokenShare, ...]:

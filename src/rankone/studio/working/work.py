@@ -20,6 +20,7 @@ from rankone.studio.views.requests import (
     PreviewRequest,
     PromptRequest,
     ResponseRequest,
+    TextRequest,
     VerbRequest,
 )
 from rankone.studio.views.worker import (
@@ -59,6 +60,7 @@ class Work:
             "generate": self._generate,
             "prompt": self._prompt,
             "part": self._part,
+            "text": self._text,
             "verb": self._verb,
             "graph": self._graph,
             "graph page": self._graph_page,
@@ -141,6 +143,11 @@ class Work:
         from rankone.studio.working.looking import part_page
 
         yield part_page(self.opening, PartRequest.checked(body, "part").name).plain()
+
+    def _text(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.looking import text_page
+
+        yield text_page(self.opening, TextRequest.checked(body, "text")).plain()
 
     def _verb(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.studio.offered import request_of

@@ -6,6 +6,7 @@ import { field, filled } from "/static/fields.js";
 import { columns, correct, corrections, dials, domainName, labelOf, link, journal, pin, place, rowOf, unpin } from "/static/store.js";
 import { curves } from "/static/draw.js";
 import { percent, scale, short, signed } from "/static/words.js";
+import { whole } from "/static/whole.js";
 import { verdict } from "/static/trust.js";
 
 // A part whose mean importance is no larger is dead.
@@ -56,8 +57,8 @@ export function partView() {
       <a href=${link("dials")} @click=${() => pin(name)}>turn it</a>
     </p>
     ${error ? html`<p class="error">${error}</p>` : nothing}
-    ${counted(name)} ${responded(name)} ${turnedBy(name)}
-    ${data?.harvest ? harvested(data.harvest) : data ? html`<p class="evidence">No harvest is open: examples and tokens need one. <code>rankone harvest --out runs/harvest</code>, then
+    ${counted(name, data?.harvest ?? null)} ${responded(name)} ${turnedBy(name)}
+    ${data?.harvest ? harvested(name, data.harvest) : data ? html`<p class="evidence">No harvest is open: examples, tokens, importance and activation by domain need one. <code>rankone harvest --out runs/harvest</code>, then
       <code>rankone studio --harvest runs/harvest</code>.</p>` : nothing}
     ${data ? neighbours(data.directions) : html`<p role="status">reading…</p>`}`;
 }
@@ -72,18 +73,26 @@ function corrected(name) {
       <label>label <input name="label" maxlength="200" size="50" required .value=${labelOf(name)}></label><button>save</button></form></details>`;
 }
 
-/** @param {string} name */
-function counted(name) {
+/** @param {string} name @param {Api.HarvestView | null} harvest */
+function counted(name, harvest) {
   const held = columns.value;
   const row = rowOf.value.get(name);
-  if (!held || row === undefined) return nothing;
+  if (!held || row === undefined) return harvest ? html`<section><h2>Where it fires</h2>${figures(harvest)}</section>` : nothing;
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<section><h2>Where it fires</h2>
-    <p class="evidence">seen on ${seen.toLocaleString("en")} tokens, ${held.source.split} split; ${held.importance[row] > ALIVE ? "alive" : "not alive"}: its mean importance is ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶</p>
+    <p class="evidence">seen on ${seen.toLocaleString("en")} tokens of ${held.source.text}, ${held.source.split} split; fires on ${percent(held.density[row])} of them (importance over ${held.source.firing});
+      mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}</p>
     ${verdict()}
-    <div class="wide"><table class="numbers"><caption>share of tokens with importance over ${held.source.firing}, ${held.source.text}, ${held.source.split} split; mean importance ${short(held.importance[row])}, all text ${percent(held.density[row])}</caption>
+    ${harvest ? figures(harvest) : html`<div class="wide"><table class="numbers"><caption>share of each domain's tokens on which it fires</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
-      <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div></section>`;
+      <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div>`}</section>`;
+}
+
+/** Importance and activation by domain, as on the page that `rankone show` writes. @param {Api.HarvestView} harvest */
+function figures({ domains }) {
+  return html`<div class="wide"><table class="numbers where"><caption>means over all tokens of a domain; activation: ‖u‖ v·x with its sign; lift: the share of tokens it fires on over that in all text</caption>
+    <thead><tr>${["domain", "fires on", "mean importance", "mean activation", "lift", "tokens"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+    <tbody>${domains.map((d) => html`<tr><th scope="row">${domainName(d.domain)}</th><td>${percent(d.density)}</td><td>${d.importance.toFixed(4)}</td><td>${signed(d.activation)}</td><td>${d.lift.toFixed(2)}</td><td>${d.tokens.toLocaleString("en")}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** Kept edits that turn it. @param {string} name */
@@ -105,10 +114,10 @@ function responded(name) {
     ${mine && busy ? html`<p role="status">measuring… ${points.length} of 10</p>` : html`<button @click=${() => measure(name)}>measure from −24 to 4</button>`}</section>`;
 }
 
-/** @param {Api.HarvestView} h */
-function harvested(h) {
+/** @param {string} of @param {Api.HarvestView} h */
+function harvested(of, h) {
   return html`<section><h2>Labels</h2>
-      ${h.labels.map((l) => html`<p><strong>${l.label}</strong> <span class="evidence">${l.source}, confidence ${l.confidence.toFixed(2)}${Object.entries(l.scores).map(([k, v]) => `, ${k} ${v.toFixed(2)}`)}</span><br>${l.reasoning}</p>`)}</section>
+      ${h.labels.map((l, i) => html`<p><strong>${l.label}</strong> <span class="evidence">${l.source}, confidence ${l.confidence.toFixed(2)}${Object.entries(l.scores).map(([k, v]) => `, ${k} ${v.toFixed(2)}`)}</span><br>${l.reasoning}</p>${whole(of, i, l)}`)}</section>
     <section><h2>Tokens</h2><div class="pair">${tokens("fires on", h.inputs)}${tokens("the model gives more probability", h.outputs)}</div></section>
     <section><h2>Examples</h2><p class="evidence">a uniform sample of ${h.firings.toLocaleString("en")} firings in ${h.tokens.toLocaleString("en")} tokens (${h.source}), the most important first; underlined: the firing</p>
       ${h.examples.map((e) => html`<p class="example"><span class="domain">${domainName(e.domain)}</span> ${e.tokens.map((token, i) => html`<span class=${`g${Math.round(9 * e.importances[i])}${i === e.centre ? " centre" : ""}`} title=${`importance ${e.importances[i].toFixed(2)}`}>${token}</span>`)}</p>`)}</section>

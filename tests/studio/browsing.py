@@ -1,0 +1,39 @@
+"""Chromium on a studio, watched: what a page says on its console, and what would leave this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.browser import CHROMIUM
+from tests.studio.serving import Served
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def watched(browser: Browser, served: Served, **settings) -> Iterator[Page]:
+    """A page on a studio; at its end nothing has been said on the console and nothing has left this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, **settings)
+    made = context.new_page()
+    said, left, opened = [], [], []
+    made.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    made.on("pageerror", lambda e: said.append(str(e)))
+    made.on("dialog", lambda d: (opened.append(d.message), d.dismiss()))
+    made.on(
+        "request", lambda r: None if r.url.startswith(served.address.split("/?")[0]) else left.append(r.url)
+    )
+    made.goto(served.address)
+    yield made
+    context.close()
+    # Refusals of the server are told by the page itself; what is refused on purpose is told by the browser.
+    assert not [line for line in said if "status of 4" not in line and "TrustedHTML" not in line]
+    assert not [url for url in left if not url.startswith("data:")]
+    assert not opened
