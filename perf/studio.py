@@ -26,7 +26,7 @@ from rankone import open as open_session
 from rankone.core.files import write_json
 from rankone.core.provenance import environment, git_revision
 from rankone.harvest.brief import brief_harvest
-from rankone.studio.columns import SHIPPED, read_columns, write_columns
+from rankone.studio.listed.columns import SHIPPED, read_columns, write_columns
 from rankone.studio.listing import columns_key
 
 PART, EARLY, MANY, TURNS = "h.3.mlp.down_proj:270", "h.0.attn.v_proj:101", 40_000, 9

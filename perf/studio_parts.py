@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from rankone import open as open_session
-from rankone.studio.columns import SHIPPED, made, write_columns
+from rankone.studio.listed.columns import SHIPPED, made, write_columns
 
 
 def main(harvest: str, labels: str) -> None:

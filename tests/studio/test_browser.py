@@ -18,7 +18,7 @@ from tests.studio.serving import Served, studio
 
 from rankone.core.escaping import clipped
 from rankone.edits.lowrank import LowRankEdit
-from rankone.studio.columns import SHIPPED, read_columns, write_columns
+from rankone.studio.listed.columns import SHIPPED, read_columns, write_columns
 
 pytestmark = needed
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"

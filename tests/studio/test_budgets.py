@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.studio.serving import Served
 
 import rankone.studio
-from rankone.studio.columns import SHIPPED
+from rankone.studio.listed.columns import SHIPPED
 
 ROOM = Path(rankone.studio.__file__).parent
 PART = "h.3.mlp.down_proj:270"

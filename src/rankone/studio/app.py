@@ -31,6 +31,7 @@ from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.kept.looks import Looks
 from rankone.studio.kept.runs import Runs
+from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
 from rankone.studio.replies import answered, body_of, json_of, record_reply, refusal
@@ -104,6 +105,7 @@ class Routes:
         return [
             Route("/api/workspace", self._workspace),
             Route("/api/columns", self._columns),
+            Route("/api/rows", self._rows, methods=["POST"]),
             Route("/api/graphs", self._graphs),
             Route("/api/runs", self._runs),
             Route("/api/runs/{id}", self._metrics),
@@ -181,6 +183,16 @@ class Routes:
             return Response(status_code=304, headers={"etag": tag})
         headers = {"content-encoding": "gzip", "etag": tag, "cache-control": "no-cache"}
         return Response(packed, media_type="application/json", headers=headers)
+
+    async def _rows(self, request: Request) -> Response:
+        """A page of a list that is too long to be sent."""
+        corrected = {part: line.label for part, line in self._studio.corrections.state().parts.items()}
+        try:
+            return record_reply(
+                await self._studio.listing.rows(await body_of(request, RowsRequest), corrected)
+            )
+        except RankOneError as error:
+            return refusal(error)
 
     async def _runs(self, _: Request) -> Response:
         listed = await asyncio.to_thread(self._studio.runs.list)

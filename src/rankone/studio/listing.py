@@ -1,16 +1,28 @@
-"""Where the list of parts comes from: shipped columns, those of the harvest that was named, or none."""
+"""Where the list of parts comes from: shipped columns, those of the harvest that was named, or none.
+
+A list of more than MOST parts or SENT bytes is not sent whole: the page gets its head, and rows in pages.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import read_manifest
 from rankone.opening import BUILTIN_DECOMPOSITION, Opening, OpenOptions
-from rankone.studio.columns import SHIPPED
+from rankone.studio.listed.columns import SHIPPED, RowsView, parts_in, read_columns
+from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.pool import Worker
+
+if TYPE_CHECKING:
+    from rankone.studio.listed.finding import Finder
+
+MOST, SENT = 100_000, 2_000_000
 
 
 class Listing:
@@ -19,15 +31,34 @@ class Listing:
     def __init__(self, options: OpenOptions, worker: Worker, folder: Path) -> None:
         self._options, self._worker, self._folder = options, worker, folder
         self._packed: tuple[bytes, str] | None = None
+        self._finder: Finder | None = None
         self._lock = asyncio.Lock()
 
     async def packed(self) -> tuple[bytes, str]:
-        """The gzipped columns and their tag; RankOneError that says how to get some where there are none."""
+        """The gzipped columns and their tag, of a long list their head; RankOneError where there are none."""
         async with self._lock:
             if self._packed is None:
-                packed = (await self._place()).read_bytes()
+                packed = await asyncio.to_thread((await self._place()).read_bytes)
+                if len(packed) > SENT or await asyncio.to_thread(parts_in, packed) > MOST:
+                    head = (await self._opened()).columns.head()
+                    packed = gzip.compress(head.model_dump_json().encode(), mtime=0)
                 self._packed = packed, f'"{hashlib.sha256(packed).hexdigest()[:32]}"'
             return self._packed
+
+    async def rows(self, asked: RowsRequest, corrected: Mapping[str, str]) -> RowsView:
+        """A page of the rows that fit, searched here; corrected: labels that were said by hand, by part."""
+        async with self._lock:
+            finder = await self._opened()
+            return await asyncio.to_thread(finder.view, asked, corrected)
+
+    async def _opened(self) -> Finder:
+        """The list as it can be searched, read once."""
+        if self._finder is None:
+            from rankone.studio.listed.finding import Finder
+
+            place = await self._place()
+            self._finder = await asyncio.to_thread(lambda: Finder(read_columns(place)))
+        return self._finder
 
     async def _place(self) -> Path:
         options = self._options

@@ -17,9 +17,9 @@ from rankone import open as open_session
 from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
 from rankone.render.values import formatted
-from rankone.studio.columns import SHIPPED, read_columns
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
+from rankone.studio.listed.columns import SHIPPED, read_columns
 from rankone.studio.standing import folder
 from rankone.studio.standing.folder import Written, write_folder
 from rankone.studio.standing.pages import contained, list_pages

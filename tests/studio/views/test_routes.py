@@ -23,6 +23,7 @@ BODIES: dict[str, object] = {
     "/api/labels": {"name": PART, "label": "x", "after": 0},
     "/api/part": {"name": PART},
     "/api/prompt": {"text": "Der Ausschuss"},
+    "/api/rows": {"q": "german", "sort": "margin"},
     "/api/undo": {"after": 1},
     "/api/redo": {"after": 2},
     "/api/exports": {"entry": 1, "as": "edit"},

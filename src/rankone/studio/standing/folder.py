@@ -18,10 +18,10 @@ from rankone.opening import BUILTIN_DECOMPOSITION, Opening
 from rankone.render.reply import Reply
 from rankone.show.portrait import Response, portrait
 from rankone.show.web import portrait_page
-from rankone.studio.columns import SHIPPED, PartColumns, made, read_columns
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.graphs import ListedGraph, listed
 from rankone.studio.kept.journal import Entry, Journal
+from rankone.studio.listed.columns import SHIPPED, PartColumns, made, read_columns
 from rankone.studio.shelf import Shelf, Shelved
 from rankone.studio.standing import pages
 from rankone.studio.standing.figures import responses, rises

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rankone.studio.columns import PartColumns
+from rankone.studio.listed.columns import PartColumns
 
 
 @dataclass(frozen=True)

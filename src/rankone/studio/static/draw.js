@@ -1,6 +1,6 @@
 // Small drawings from tables: bars on a shared axis, curves, strips of shares. Every mark has its number as text beside it.
 import { html, svg } from "/static/vendor/lit-html.js";
-import { domainName } from "/static/store.js";
+import { domainName } from "/static/listed.js";
 import { percent, scale, signed } from "/static/words.js";
 
 /** @typedef {{ low: number, high: number }} Axis */

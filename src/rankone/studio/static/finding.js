@@ -1,6 +1,7 @@
 // The search over all parts: what is counted once, and the rows that settings leave, in their order.
 import { computed, effect } from "/static/vendor/signals-core.js";
-import { columns, corrections, domainName, labels as called, nameOf, place, rowOf } from "/static/store.js";
+import { columns, corrections, domainName, labels as called, long, nameOf, rowOf } from "/static/listed.js";
+import { place } from "/static/store.js";
 
 /** Who says a label that was corrected. */
 export const HAND = "corrected by hand";
@@ -164,5 +165,5 @@ export const rows = computed(() => {
 
 /** What a first search or order would wait for, made while nothing is asked. */
 effect(() => {
-  if (columns.value) setTimeout(() => [texts.value, tops.value, ...Object.values(sorted).map((one) => one.value)]);
+  if (columns.value && !long.value) setTimeout(() => [texts.value, tops.value, ...Object.values(sorted).map((one) => one.value)]);
 });

@@ -1,14 +1,12 @@
-// What the page holds: the list of parts, the dials, the journal, the address. Views read these signals.
+// What the page holds: the dials, the journal, the address (the list of parts: listed.js). Views read these signals.
 import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
 import { ask, send, why } from "/static/api.js";
+import { columns, corrections, hold, rowOf } from "/static/listed.js";
 
-export const columns = signal(/** @type {Api.PartColumns | null} */ (null));
 export const workspace = signal(/** @type {Api.WorkspaceView | null} */ (null));
 export const subject = signal(/** @type {Api.Subject | null} */ (null));
 export const journal = signal(/** @type {Api.JournalView} */ ({ entries: [], last: 0, current: null, can_undo: false, can_redo: false }));
 export const notice = signal("");
-/** Labels corrected by hand: by part the correction that counts. */
-export const corrections = signal(/** @type {Api.CorrectionsView} */ ({ last: 0, parts: {} }));
 
 /** @typedef {{ view: string, of: string, set: Record<string, string> }} Place */
 
@@ -16,38 +14,6 @@ export const corrections = signal(/** @type {Api.CorrectionsView} */ ({ last: 0,
 export const place = signal(read());
 /** The pinned parts with their scales, in the order in which they were pinned. */
 export const dials = signal(/** @type {Record<string, number>} */ (dialsOf(place.value)));
-
-/** Part → its row in the columns. */
-export const rowOf = computed(() => {
-  const held = columns.value;
-  if (!held) return /** @type {Map<string, number>} */ (new Map());
-  return new Map(held.number.map((n, i) => [`${held.sites[held.site[i]]}:${n}`, i]));
-});
-
-/** @param {Api.PartColumns} held @param {number} row */
-export const nameOf = (held, row) => {
-  return `${held.sites[held.site[row]]}:${held.number[row]}`;
-};
-
-/** @param {string} name */
-export const labelOf = (name) => {
-  const row = rowOf.value.get(name);
-  return corrections.value.parts[name]?.label ?? (row === undefined ? "" : (columns.value?.label[row] ?? ""));
-};
-
-/** The label of every row, corrected ones as they are called now. */
-export const labels = computed(() => {
-  const held = columns.value;
-  const said = held ? [...held.label] : [];
-  for (const [name, { label }] of Object.entries(corrections.value.parts)) {
-    const row = rowOf.value.get(name);
-    if (row !== undefined) said[row] = label;
-  }
-  return said;
-});
-
-/** @param {string} domain */
-export const domainName = (domain) => columns.value?.names?.[domain] ?? domain;
 
 /** @returns {Place} */
 function read() {
@@ -177,7 +143,7 @@ export async function load() {
   /** @template T @param {Promise<T>} promise @param {import("/static/vendor/signals-core.js").Signal<T | null> | import("/static/vendor/signals-core.js").Signal<T>} into */
   const quietly = (promise, into) => promise.then((data) => (into.value = data)).catch((error) => (notice.value = why(error)));
   await Promise.all([
-    quietly(ask("/api/columns"), columns),
+    ask("/api/columns").then(hold).catch((error) => (notice.value = why(error))),
     quietly(ask("/api/workspace"), workspace),
     quietly(ask("/api/edits"), journal),
     quietly(ask("/api/labels"), corrections),

@@ -361,21 +361,21 @@ declare namespace Api {
     value: number;
   }
 
-  /** A value of every part in each column, which is named as in one row; by_domain: a column for each of the domains. */
+  /** All parts, or of a list that is sent in pages none, with what their places stand for; names: what the domains are called. */
   interface PartColumns {
-    source: Source;
-    sites: string[];
     site: number[];
     number: number[];
     label: string[];
-    label_sources: string[];
     label_source: number[];
     confidence: number[];
     density: number[];
     importance: number[];
+    by_domain: number[][];
+    source: Source;
+    sites: string[];
+    label_sources: string[];
     domains: string[];
     names: Record<string, string>;
-    by_domain: number[][];
   }
 
   /** A part to be shown. */
@@ -444,6 +444,38 @@ declare namespace Api {
     kind: "subcomponent" | "unselected" | "delta" | "undecomposed" | "bias" | "embedding" | "position" | "operation bias" | "output";
     nodes: number;
     influence: number;
+  }
+
+  /** A value of some parts in each column, which is named as in one row; by_domain: a column for each of the domains. */
+  interface Rows {
+    site: number[];
+    number: number[];
+    label: string[];
+    label_source: number[];
+    confidence: number[];
+    density: number[];
+    importance: number[];
+    by_domain: number[][];
+  }
+
+  /** A search as the page's address has it, and from which of the rows that fit; or the rows of some parts by name. */
+  interface RowsRequest {
+    q?: string;
+    site?: string;
+    on?: string;
+    by?: string;
+    sort?: "" | "match" | "density" | "importance" | "margin" | "name";
+    dead?: boolean;
+    first?: number;
+    names?: string[];
+  }
+
+  /** Rows of the list that fit what was asked for, from `first` on. total: how many fit; all: parts of the list. */
+  interface RowsView {
+    all: number;
+    total: number;
+    first: number;
+    rows: Rows;
   }
 
   /** A run. id: of its place; quiet: seconds since its last line; going: whether that is recent. */
@@ -633,6 +665,7 @@ declare namespace Api {
     "/api/part": { body: PartRequest; answer: PartView };
     "/api/prompt": { body: PromptRequest; answer: PromptView };
     "/api/redo": { body: Step; answer: JournalView };
+    "/api/rows": { body: RowsRequest; answer: RowsView };
     "/api/text": { body: TextRequest; answer: TextPage };
     "/api/undo": { body: Step; answer: JournalView };
   }

@@ -12,11 +12,12 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from rankone.circuits.asking.replies import GraphInterveneReply
-from rankone.studio.columns import PartColumns
 from rankone.studio.kept.corrections import CorrectionsView
 from rankone.studio.kept.graphs import GraphsView
 from rankone.studio.kept.journal import JournalView
 from rankone.studio.kept.runs import Metrics
+from rankone.studio.listed.columns import PartColumns, RowsView
+from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.views import requests as asked
 from rankone.studio.views import server, worker
 
@@ -52,6 +53,7 @@ POSTS: dict[str, Posted] = {
     "/api/part": Posted(asked.PartRequest, (worker.PartView,)),
     "/api/prompt": Posted(asked.PromptRequest, (worker.PromptView,)),
     "/api/redo": Posted(asked.Step, (JournalView,)),
+    "/api/rows": Posted(RowsRequest, (RowsView,)),
     "/api/text": Posted(asked.TextRequest, (worker.TextPage,)),
     "/api/undo": Posted(asked.Step, (JournalView,)),
 }

@@ -20,7 +20,7 @@ from rankone.models.context import context_length
 from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
-from rankone.studio.columns import SHIPPED, read_columns
+from rankone.studio.listed.columns import SHIPPED, read_columns
 from rankone.studio.views.requests import PromptRequest, TextRequest
 from rankone.studio.views.worker import (
     DomainFigures,

@@ -203,7 +203,7 @@ class Work:
     def _columns(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         """The list of parts from the harvest that was named, written where the server reads it."""
         from rankone.labels.on_demand import StatisticalLabels
-        from rankone.studio.columns import made, write_columns
+        from rankone.studio.listed.columns import made, write_columns
 
         store = self.opening.require_harvest("the list of parts")
         labels = self.opening.labels or StatisticalLabels(store)

@@ -3,7 +3,8 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow, why } from "/static/api.js";
 import { by, field, filled } from "/static/fields.js";
-import { canRedo, canUndo, dials, domainName, journal, keep, labelOf, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
+import { domainName, labelOf } from "/static/listed.js";
+import { canRedo, canUndo, dials, journal, keep, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
 import { scale, scaled, short, signed } from "/static/words.js";
 

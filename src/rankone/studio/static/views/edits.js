@@ -2,7 +2,8 @@
 import { signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow, send, why } from "/static/api.js";
-import { canRedo, canUndo, dials, domainName, journal, link, notice, place, redo, undo } from "/static/store.js";
+import { domainName } from "/static/listed.js";
+import { canRedo, canUndo, dials, journal, link, notice, place, redo, undo } from "/static/store.js";
 import { scaled, signed } from "/static/words.js";
 
 const exports = signal(/** @type {Api.Export[]} */ ([]));

@@ -3,7 +3,8 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, send, why } from "/static/api.js";
 import { by, field, filled } from "/static/fields.js";
-import { labelOf, link, notice, place, settle } from "/static/store.js";
+import { labelOf } from "/static/listed.js";
+import { link, notice, place, settle } from "/static/store.js";
 import { percent, scale, short, signed } from "/static/words.js";
 
 const graphs = signal(/** @type {Api.ListedGraph[] | null} */ (null));

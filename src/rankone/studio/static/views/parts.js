@@ -1,9 +1,11 @@
 // All parts in a list that draws only the rows in sight; search, facets, order.
 import { batch, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
-import { columns, corrections, dials, domainName, labels, link, nameOf, pin, place, settle, unpin } from "/static/store.js";
+import { columns, long, corrections, domainName, labels, nameOf } from "/static/listed.js";
+import { dials, link, pin, place, settle, unpin } from "/static/store.js";
 import { strip } from "/static/draw.js";
 import { HAND, ORDERS, rows, tops } from "/static/finding.js";
+import { counts, rowsAt } from "/static/paging.js";
 import { verdict } from "/static/trust.js";
 import { by, filled } from "/static/fields.js";
 import { percent } from "/static/words.js";
@@ -23,7 +25,7 @@ export function partsView() {
   if (!held) return html`<h1>Parts</h1><p>No list of parts is open. Parts can still be turned by name, on the <a href=${link("dials")}>dials</a>.</p>`;
   const { q = "", site = "", on = "", sort = q ? "match" : "margin", dead = "", by: said = "" } = place.value.set;
   const sources = [...held.label_sources, ...(Object.keys(corrections.value.parts).length ? [HAND] : [])];
-  const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
+  const { fit, all, busy } = listing(held), seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<h1>Parts</h1>
     <form class="filters" @submit=${filled(() => {})}>
       <label>search <input type="search" name="q" .value=${q} placeholder="german, h.3, suffixes" @input=${by((search) => find({ q: search.value }))}></label>
@@ -33,11 +35,14 @@ export function partsView() {
       <label>order ${choice("sort", sort, Object.keys(ORDERS), (key) => ORDERS[/** @type {keyof typeof ORDERS} */ (key)])}</label>
       <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
-    <p class="evidence" role="status">${rows.value.length.toLocaleString("en")} of ${held.number.length.toLocaleString("en")} parts; seen on ${seen.toLocaleString("en")}
+    <p class="evidence" role="status">${fit.toLocaleString("en")} of ${all.toLocaleString("en")} parts${busy ? ", searching…" : ""}; seen on ${seen.toLocaleString("en")}
       tokens of ${held.source.text}, ${held.source.split} split; firing: importance over ${held.source.firing}; labels by counts unless said</p>
     ${verdict()}
     ${list(held)}`;
 }
+
+/** How many rows fit, of how many. @param {Api.PartColumns} held */
+const listing = (held) => (long.value ? counts.value : { fit: rows.value.length, all: held.number.length, busy: false });
 
 /** @param {Record<string, string>} set */
 function find(set) {
@@ -58,14 +63,15 @@ function choice(name, value, all, said) {
 /** @param {Api.PartColumns} held */
 function list(held) {
   const first = Math.max(0, Math.floor(top.value / rowHeight.value) - 6);
-  const shown = [...rows.value.subarray(first, first + Math.ceil(height.value / rowHeight.value) + 12)];
-  return html`<div class="table" role="table" aria-label="parts" aria-rowcount=${rows.value.length + 1}>
+  const count = Math.ceil(height.value / rowHeight.value) + 12, { fit, busy } = listing(held);
+  const shown = long.value ? rowsAt(first, count) : [...rows.value.subarray(first, first + count)];
+  return html`<div class="table" role="table" aria-label="parts" aria-rowcount=${fit + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
       ${["", "part", "label", "fires on", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
-    ${rows.value.length ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "", by: "" })}>clear search and facets</button></p>`}
-    <div class="window" role="rowgroup" ?hidden=${!rows.value.length} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
-      <div class="whole" .style=${`height:${rows.value.length * rowHeight.value}px`}>
+    ${fit || busy ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "", by: "" })}>clear search and facets</button></p>`}
+    <div class="window" role="rowgroup" ?hidden=${!fit} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
+      <div class="whole" .style=${`height:${fit * rowHeight.value}px`}>
         ${shown.map((row, i) => line(held, row, first + i))}
       </div>
     </div>
@@ -80,6 +86,7 @@ function scrolled(rows) {
 
 /** @param {Api.PartColumns} held @param {number} row @param {number} at */
 function line(held, row, at) {
+  if (row < 0) return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}><span></span><span role="cell" class="evidence">coming…</span></div>`;
   const name = nameOf(held, row);
   const pinned = name in dials.value;
   return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}>

@@ -3,7 +3,8 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { send, why } from "/static/api.js";
 import { field, filled } from "/static/fields.js";
-import { labelOf, link, pin, place, settle } from "/static/store.js";
+import { labelOf } from "/static/listed.js";
+import { link, pin, place, settle } from "/static/store.js";
 import { signed } from "/static/words.js";
 
 /** here, there: which token of each is looked at, -1 for none. @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, here: number, there: number, state: string, error: string }} Looked */

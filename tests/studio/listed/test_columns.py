@@ -11,7 +11,7 @@ from rankone import open as open_session
 from rankone.core.errors import RankOneError
 from rankone.harvest.brief import brief_harvest
 from rankone.labels.on_demand import StatisticalLabels
-from rankone.studio.columns import SHIPPED, made, read_columns, write_columns
+from rankone.studio.listed.columns import SHIPPED, made, read_columns, write_columns
 
 
 @pytest.fixture(scope="module")

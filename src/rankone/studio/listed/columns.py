@@ -7,7 +7,9 @@ server hands the file on without reading it, and so starts without PyTorch, NumP
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -40,36 +42,67 @@ class Source(Record):
     tokens: dict[str, int]
 
 
-class PartColumns(Record):
-    """A value of every part in each column, which is named as in one row; by_domain: a column for each of the domains.
+class Rows(Record):
+    """A value of some parts in each column, which is named as in one row; by_domain: a column for each of the domains.
 
-    site, label_source: places in sites and label_sources. density: share of tokens on which the part fires.
-    names: what the domains are called.
+    site, label_source: places in sites and label_sources of the whole list. density: share of tokens on
+    which the part fires.
     """
 
-    source: Source
-    sites: tuple[str, ...]
     site: tuple[int, ...]
     number: tuple[int, ...]
     label: tuple[str, ...]
-    label_sources: tuple[str, ...]
     label_source: tuple[int, ...]
     confidence: tuple[float, ...]
     density: tuple[float, ...]
     importance: tuple[float, ...]
-    domains: tuple[str, ...]
-    names: dict[str, str]
     by_domain: tuple[tuple[float, ...], ...]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        columns = ("site", "label", "label_source", "confidence", "density", "importance")
-        lengths = {name: len(getattr(self, name)) for name in columns}
-        lengths |= {f"by_domain of {d}": len(c) for d, c in zip(self.domains, self.by_domain, strict=True)}
+        lengths = {name: len(getattr(self, name)) for name in _COLUMNS}
+        lengths |= {f"by_domain of place {i}": len(column) for i, column in enumerate(self.by_domain)}
         odd = [name for name, length in lengths.items() if length != len(self.number)]
         if odd:
             raise ValueError(f"{odd[0]} has {lengths[odd[0]]} values for {len(self.number)} parts")
         return self
+
+    def at(self, places: Sequence[int]) -> Rows:
+        """The rows at these places, in their order."""
+        columns = {name: tuple(getattr(self, name)[i] for i in places) for name in (*_COLUMNS, "number")}
+        return Rows(**columns, by_domain=tuple(tuple(of[i] for i in places) for of in self.by_domain))
+
+
+_COLUMNS = ("site", "label", "label_source", "confidence", "density", "importance")
+
+
+class PartColumns(Rows):
+    """All parts, or none of a list that is sent in pages, with what their places stand for; names: of the domains."""
+
+    source: Source
+    sites: tuple[str, ...]
+    label_sources: tuple[str, ...]
+    domains: tuple[str, ...]
+    names: dict[str, str]
+
+    @model_validator(mode="after")
+    def _one_column_a_domain(self) -> Self:
+        if len(self.by_domain) != len(self.domains):
+            raise ValueError(f"by_domain has {len(self.by_domain)} columns for {len(self.domains)} domains")
+        return self
+
+    def head(self) -> PartColumns:
+        """The same without its rows."""
+        return self.model_copy(update=dict(self.at(())))
+
+
+class RowsView(Record):
+    """Rows of the list that fit what was asked for, from `first` on. total: how many fit; all: parts of the list."""
+
+    all: int
+    total: int
+    first: int
+    rows: Rows
 
 
 def made(store: HarvestStore, labels: Labelled, artifact: str) -> PartColumns:
@@ -126,6 +159,15 @@ def _importance(value: float) -> float:
 
 def _coarse(value: float) -> float:
     return round(round(value * 20) / 20, 2)
+
+
+def parts_in(packed: bytes) -> int:
+    """How many parts are in gzipped columns, told without reading them; 0 of anything else."""
+    try:
+        numbers = re.search(rb'"number":\[([^\]]*)\]', gzip.decompress(packed))
+    except (OSError, EOFError, zlib.error):
+        return 0
+    return len(numbers[1].split(b",")) if numbers and numbers[1] else 0
 
 
 def write_columns(columns: PartColumns, path: Path) -> None:
