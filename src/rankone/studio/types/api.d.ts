@@ -361,7 +361,7 @@ declare namespace Api {
     value: number;
   }
 
-  /** All parts, or of a list that is sent in pages none, with what their places stand for; names: what the domains are called. */
+  /** All parts, or none of a list that is sent in pages, with what their places stand for; names: of the domains. */
   interface PartColumns {
     site: number[];
     number: number[];
