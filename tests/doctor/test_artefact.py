@@ -12,7 +12,7 @@ from tests.helpers import simple_mlp
 from rankone.doctor.artefact import check_artefact
 from rankone.doctor.checkup import check
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-3"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-4"
 # The golden adapter's configuration is a stub that PEFT does not load.
 LEFT_OUT = ("model", "adapter")
 KINDS = sorted(p.parent.name for p in GOLDEN.glob("*/manifest.json") if p.parent.name not in LEFT_OUT)
@@ -31,7 +31,7 @@ def test_every_kind_is_well_beside_its_model(kind):
 
 def test_another_model_is_wrong(tmp_path, tokenizer):
     simple_mlp(seed=5).save_pretrained(tmp_path / "other")
-    for kind in ("edit", "parts", "harvest", "components", "graph", "decomposition-float32"):
+    for kind in ("edit", "parts", "harvest", "components", "graph", "transcoders", "decomposition-float32"):
         assert statuses(GOLDEN / kind, str(tmp_path / "other"))["model"] == "wrong", kind
 
 

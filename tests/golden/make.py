@@ -1,7 +1,7 @@
 """Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make VERSION`.
 
 Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and
-labels; `0.1-3`: the first with a graph), and commit the folder;
+labels; `0.1-3`: the first with a graph; `0.1-4`: with transcoders), and commit the folder;
 it is never made again. `expected.json` holds what readers of that version said of them, and test_golden.py asks the readers
 of today.
 """
@@ -26,6 +26,11 @@ from tests.helpers import tokenizer as small_tokenizer
 from rankone.circuits.build import make_graph
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.storage import save_graph
+from rankone.circuits.transcoders.coder import Transcoder
+from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
+from rankone.circuits.transcoders.places import mlps_of
+from rankone.circuits.transcoders.storage import save_transcoders
+from rankone.circuits.transcoders.training import Trained
 from rankone.circuits.verification.verify import verified
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import cluster
@@ -82,6 +87,7 @@ def make(out: Path) -> None:
     edit.save_pretrained(out / "edit", {"scales": SCALES})
     save_parts([make_parts("singular", find_sites(model, ["h.0.mlp.c_fc"]), count=2)], model, out / "parts")
     _graph(out, model, tokenizer, pair)
+    _transcoders(out, model)
     _harvest(out, model, tokenizer, pair)
     _results(out)
     _without_readers(out)
@@ -115,6 +121,18 @@ def _graph(out: Path, model, tokenizer, pair) -> None:
     config = GraphConfig(nodes="strongest", per_site=1, random_graphs=1, target=" cat")
     made = make_graph(model, tokenizer, pair, "the", config)
     save_graph(made.graph, out / "graph", verified(pair, made, checked=2))
+
+
+def _transcoders(out: Path, model) -> None:
+    """One of either reach, as they start but for their thresholds."""
+    mlps = mlps_of(model)
+    kinds = [CoderConfig(reach=reach, latents=6, k=2) for reach in ("per-layer", "cross-layer")]
+    coders = [Transcoder(kind, len(mlps), model.config.hidden_size) for kind in kinds]
+    for coder in coders:
+        coder.get_buffer("threshold").fill_(0.125)
+    trained = [Trained(coder, (0.75, 0.5), 0.25, 640) for coder in coders]
+    config = TranscodersConfig(coders=tuple(kinds), tokens=640, batch=64, context=16)
+    save_transcoders(trained, mlps, model, config, ("de", "en"), out / "transcoders")
 
 
 def _harvest(out: Path, model, tokenizer, pair) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rankone.circuits.storage import load_graph, require_origin
+from rankone.circuits.transcoders.storage import load_transcoders
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.tensors import tensor_hash
@@ -45,7 +46,8 @@ def read_all(folder: Path) -> dict[str, Any]:
     }
     values |= _harvested(folder, pair, model) | _results(folder)
     values |= _later(folder, pair, model) if (folder / "parts").exists() else {}
-    return values | (_graph(folder, pair, model) if (folder / "graph").exists() else {})
+    values |= _graph(folder, pair, model) if (folder / "graph").exists() else {}
+    return values | (_transcoders(folder, model) if (folder / "transcoders").exists() else {})
 
 
 def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
@@ -81,6 +83,11 @@ def _graph(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
             "verified": [account.exact, account.identity_worst, len(account.removals)],
         }
     }
+
+
+def _transcoders(folder: Path, model: Any) -> dict[str, Any]:
+    said, coders = load_transcoders(folder / "transcoders", model)
+    return {"transcoders": [said.model_dump(mode="json"), [model_hash(coder) for coder in coders]]}
 
 
 def _results(folder: Path) -> dict[str, Any]:

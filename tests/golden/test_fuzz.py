@@ -8,6 +8,7 @@ import pytest
 from tests.golden.mutations import mutated
 
 from rankone.circuits.storage import load_graph
+from rankone.circuits.transcoders.storage import load_transcoders
 from rankone.clustering.components import Components
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
@@ -62,6 +63,7 @@ def read_run(path, _):
 
 READERS = {
     "model": read_model,
+    "decomposition-float32": load_decomposition,
     "decomposition-bfloat16": load_decomposition,
     "decomposition-int8": load_decomposition,
     "edit": read_edit,
@@ -76,6 +78,7 @@ READERS = {
     "labels": lambda path, _: open_labels(path, None).best(NAME),
     "components": lambda path, _: Components.open(path).rows,
     "graph": lambda path, _: load_graph(path),
+    "transcoders": load_transcoders,
     "run": read_run,
 }
 

@@ -1,7 +1,8 @@
 """Ten thousand faulty inputs: signed artefacts, recipes, text folders. Only the named error may come of one, or a reading.
 
-`python -m tests.soundness.fuzz OUT.json [--count 10000]` goes on where OUT ends. None may take 20 s, nor may the process,
-models of the tests and all, come to 2 GiB of memory.
+`python -m tests.soundness.fuzz OUT.json [--count 10000] [--first 0]` goes on where OUT ends; `--first`: the first seed, for
+inputs that no run has seen. What is an artefact is looked at by the doctor too, which names faults and raises nothing. None
+may take 20 s, nor may the process, models of the tests and all, come to 2 GiB of memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from perf.environment import environment
 from pydantic import BaseModel
 from tests.golden.mutations import mutated
 from tests.golden.test_fuzz import READERS, SOURCES
@@ -24,6 +27,7 @@ from tests.soundness.hostile import faulty_recipe, faulty_text
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.ground_truth.recipe import ToyRecipe
+from rankone.doctor.artefact import check_artefact, is_artefact
 from rankone.models.loading import load_model
 from rankone.models.pretraining.config import PretrainConfig
 from rankone.text.opening import open_corpus
@@ -32,8 +36,13 @@ SECONDS, MIB = 20, 2048
 
 
 class Tally(BaseModel):
-    """What became of the inputs so far: named errors and readings by kind, the slowest, and all that went wrong."""
+    """What became of the inputs so far: named errors and readings by kind, the slowest, and all that went wrong.
 
+    first: seed of the first input.
+    """
+
+    environment: dict[str, Any] = {}
+    first: int = 0
     done: int = 0
     refused: dict[str, int] = {}
     read: dict[str, int] = {}
@@ -83,11 +92,17 @@ def attempt(seed: int, folder: Path, models: dict[Path, object]) -> tuple[str, s
         )
     try:
         read()
+        refused = False
     except RankOneError:
-        return kind, said, True
+        refused = True
     except Exception as error:
         raise Wrong(f"{kind}, {said}: {type(error).__name__}: {str(error)[:200]}") from error
-    return kind, said, False
+    try:
+        if path.is_dir() and is_artefact(path):
+            list(check_artefact(path))
+    except Exception as error:
+        raise Wrong(f"doctor, {kind}, {said}: {type(error).__name__}: {str(error)[:200]}") from error
+    return kind, said, refused
 
 
 class Wrong(Exception):
@@ -98,13 +113,14 @@ def _too_slow(*_: object) -> None:
     raise TimeoutError(f"over {SECONDS} s")
 
 
-def run(out: Path, count: int) -> Tally:
-    """Go on from what `out` holds up to `count` inputs."""
-    tally = Tally.model_validate_json(out.read_text("utf8")) if out.exists() else Tally()
+def run(out: Path, count: int, first: int) -> Tally:
+    """Go on from what `out` holds up to `count` inputs; the seeds of a new run begin at `first`."""
+    new = Tally(environment=environment(), first=first)
+    tally = Tally.model_validate_json(out.read_text("utf8")) if out.exists() else new
     models: dict[Path, object] = {source: load_model(source / "model") for source in SOURCES}
     signal.signal(signal.SIGALRM, _too_slow)
     refused, read = Counter(tally.refused), Counter(tally.read)
-    for seed in range(tally.done, count):
+    for seed in range(tally.first + tally.done, tally.first + count):
         with tempfile.TemporaryDirectory() as folder:
             signal.alarm(SECONDS)
             start = time.monotonic()
@@ -119,7 +135,7 @@ def run(out: Path, count: int) -> Tally:
             seconds = time.monotonic() - start
             if seconds > tally.slowest:
                 tally.slowest, tally.slowest_input = round(seconds, 2), f"seed {seed}: {said}"
-        tally.done = seed + 1
+        tally.done = seed + 1 - tally.first
         if tally.done % 100 == 0 or tally.done == count:
             tally.refused, tally.read = dict(sorted(refused.items())), dict(sorted(read.items()))
             tally.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -135,5 +151,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
-    run(given.out, given.count)
+    run(given.out, given.count, given.first)

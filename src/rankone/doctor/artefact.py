@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedModel
 
 from rankone.circuits.storage import load_graph
+from rankone.circuits.transcoders.storage import SavedTranscoders, load_transcoders
 from rankone.clustering.components import Components
 from rankone.core.artifact import Artifact, open_artifact
 from rankone.core.errors import RankOneError
@@ -28,6 +29,7 @@ from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model
 from rankone.models.sources.names import BUILTIN_MODELS
+from rankone.parts.origins import SavedParts
 from rankone.parts.parts import load_parts
 from rankone.parts.target import require_target
 
@@ -140,6 +142,18 @@ def _graph(artifact: Artifact) -> str:
     return f"a graph of “{graph.record.prompt}” with {len(graph.nodes):,} nodes, {checked}"
 
 
+def _parts(artifact: Artifact) -> str:
+    sets = SavedParts.checked(artifact.json(), str(artifact.path)).sets
+    origins = ", ".join(one.origin for one in sets)
+    return f"parts of origin {origins} in {len({site for one in sets for site in one.sites})} sites"
+
+
+def _transcoders(artifact: Artifact) -> str:
+    said = SavedTranscoders.checked(artifact.json(), str(artifact.path))
+    names = ", ".join(one.coder.name for one in said.coders)
+    return f"transcoders of {said.layers} layers of '{said.target.name}': {names}"
+
+
 _READERS: dict[str, Reader] = {
     "decomposition": _decomposition,
     "edit": _edit,
@@ -150,6 +164,10 @@ _READERS: dict[str, Reader] = {
     "evidence": _evidence,
     "harvest-chunk": _chunk,
     "graph": _graph,
+    "parts": _parts,
+    "transcoders": _transcoders,
+    "toy": lambda artifact: f"scores of a toy, {len(artifact.json('scores.json')['rows'])} rows",
+    "sweep": lambda artifact: f"a sweep of {artifact.table('sweep').num_rows} coefficients",
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",
     "tokens": lambda _: "training rows of a run",
     "results": lambda artifact: f"results of {'a benchmark' if 'bench.json' in artifact else 'a job'}",
@@ -178,6 +196,7 @@ _BELONGS: dict[str, Belongs] = {
     "harvest": lambda path, model: HarvestStore.open(path, target=model),
     "components": lambda path, model: Components.open(path, target=model),
     "graph": _fits_graph,
+    "transcoders": load_transcoders,
 }
 
 

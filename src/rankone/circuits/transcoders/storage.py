@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Transcoder
 from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
-from rankone.circuits.transcoders.places import Mlp
+from rankone.circuits.transcoders.places import Mlp, mlps_of
 from rankone.circuits.transcoders.training import Trained
 from rankone.core.artifact import new_artifact, open_artifact, write_json
 from rankone.core.config import Config
@@ -93,7 +93,21 @@ def load_transcoders(path: Path, target: PreTrainedModel) -> tuple[SavedTranscod
     with reading(artifact.path):
         said = SavedTranscoders.checked(artifact.json(), str(artifact.path / "config.json"))
         require_target(target, said.target.name, said.target.weights, artifact.path)
+        _require_places(said, len(mlps_of(target)), target, artifact.path)
         return said, [_read(artifact.path, one.coder, said).to(target.device) for one in said.coders]
+
+
+def _require_places(said: SavedTranscoders, mlps: int, target: PreTrainedModel, path: Path) -> None:
+    """RankOneError for another number of layers or width than the target has, and for a transcoder listed twice."""
+    width = target.get_input_embeddings().weight.shape[1]
+    if (said.layers, said.width) != (mlps, width):
+        raise RankOneError(
+            f"'{path}' says that it has {said.layers} layers of width {said.width}, and its model has {mlps} of {width}. "
+            "Restore it from its source, or train it anew."
+        )
+    names = [one.coder.name for one in said.coders]
+    if len(set(names)) < len(names):
+        raise RankOneError(f"'{path}' lists a transcoder twice. Restore it from its source.")
 
 
 def _file(config: CoderConfig, layer: int) -> str:
@@ -115,19 +129,36 @@ def _tensors(coder: Transcoder, layer: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _read(folder: Path, config: CoderConfig, said: SavedTranscoders) -> Transcoder:
+    """All shapes are looked at before a transcoder of the sizes that are stated is made."""
+    layers = [_layer(folder / _file(config, layer), config, said, layer) for layer in range(said.layers)]
     coder = Transcoder(config, said.layers, said.width)
-    for layer in range(said.layers):
-        tensors = read_tensors(folder / _file(config, layer))
+    for layer, tensors in enumerate(layers):
         decoder = tensors["W_dec"]
-        wanted = {**{n: t.shape for n, t in _tensors(coder, layer).items()}}
-        wrong = [n for n, shape in wanted.items() if n not in tensors or tensors[n].shape != shape]
-        if wrong:
-            raise RankOneError(
-                f"'{folder / _file(config, layer)}' has no {wrong[0]} of shape {list(wanted[wrong[0]])}: train it anew."
-            )
         coder.encoder[layer] = tensors["W_enc"]
         coder.encoder_bias[layer] = tensors["b_enc"]
         coder.decoders[layer].copy_(decoder if decoder.ndim == 3 else decoder.unsqueeze(0))
         coder.decoder_bias[layer] = tensors["b_dec"]
         coder.get_buffer("threshold")[layer] = tensors["activation_function.threshold"][0]
     return coder.requires_grad_(False).eval()
+
+
+def _layer(path: Path, config: CoderConfig, said: SavedTranscoders, layer: int) -> dict[str, Tensor]:
+    """Tensors of a layer; RankOneError for one that is not there, of another shape or no real numbers."""
+    tensors = read_tensors(path)
+    for name, shape in _shapes(config, said, layer).items():
+        tensor = tensors.get(name)
+        if tensor is None or tuple(tensor.shape) != shape or not tensor.is_floating_point():
+            raise RankOneError(f"'{path}' has no {name} of shape {list(shape)}: train it anew.")
+    return tensors
+
+
+def _shapes(config: CoderConfig, said: SavedTranscoders, layer: int) -> dict[str, tuple[int, ...]]:
+    latents, width = config.latents, said.width
+    reach = (said.layers - layer,) if config.reach == "cross-layer" else ()
+    return {
+        "W_enc": (latents, width),
+        "b_enc": (latents,),
+        "W_dec": (*reach, latents, width),
+        "b_dec": (width,),
+        "activation_function.threshold": (latents,),
+    }
