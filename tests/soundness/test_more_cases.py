@@ -6,23 +6,27 @@ import json
 import os
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rankone.circuits.transcoders.storage import load_transcoders
 from rankone.core.artifact import file_hash, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.edits.lowrank import LowRankEdit
 from rankone.labels.store import Labels
+from rankone.models.loading import load_model
 from rankone.sharing.results import sealed
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-3"
 
 
-def resigned(kind: str, folder: Path, file: str, content: bytes) -> Path:
+def resigned(kind: str, folder: Path, file: str, content: bytes, golden: Path = GOLDEN) -> Path:
     """A golden artefact with one file exchanged, its manifest made anew so that no hash catches it."""
-    shutil.copytree(GOLDEN / kind, folder)
+    shutil.copytree(golden / kind, folder)
     (folder / file).write_bytes(content)
     if file != "manifest.json":
         manifest = json.loads((folder / "manifest.json").read_text("utf8"))
@@ -172,3 +176,25 @@ def test_results_with_a_link_out_of_their_folder_are_not_sent(tmp_path):
     (tmp_path / "job" / "more.json").symlink_to(tmp_path / "secret")
     with pytest.raises(RankOneError, match=r"'more.json' in .* is a link"):
         sealed(tmp_path / "job")
+
+
+def transcoders(folder: Path, change: Callable[[dict[str, Any]], None]) -> RankOneError:
+    """What is said of golden transcoders whose configuration was changed and signed."""
+    golden = GOLDEN.with_name("0.1-4")
+    document = json.loads((golden / "transcoders" / "config.json").read_text("utf8"))
+    change(document)
+    content = json.dumps(document).encode()
+    path = resigned("transcoders", folder / "transcoders", "config.json", content, golden)
+    with pytest.raises(RankOneError) as refused:
+        load_transcoders(path, load_model(golden / "model"))
+    return refused.value
+
+
+def test_transcoders_are_not_made_before_their_files_were_looked_at(tmp_path):
+    """A width of 10¹² would take the memory first."""
+    huge = transcoders(tmp_path / "a", lambda d: d["coders"][0]["coder"].update(latents=10**12))
+    assert "no file" in str(huge) or "cannot read tensors" in str(huge)
+    layers = transcoders(tmp_path / "b", lambda d: d.update(layers=10**9))
+    assert "has 1000000000 layers of width 8, and its model has 1 of 8" in str(layers)
+    twice = transcoders(tmp_path / "c", lambda d: d.update(coders=d["coders"][:1] * 2))
+    assert "lists a transcoder twice" in str(twice)

@@ -167,7 +167,7 @@ _READERS: dict[str, Reader] = {
     "parts": _parts,
     "transcoders": _transcoders,
     "toy": lambda artifact: f"scores of a toy, {len(artifact.json('scores.json')['rows'])} rows",
-    "sweep": lambda artifact: f"a sweep of {artifact.table('sweep').num_rows} coefficients",
+    "sweep": lambda artifact: f"a sweep of {artifact.table('sweep').read().num_rows} coefficients",
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",
     "tokens": lambda _: "training rows of a run",
     "results": lambda artifact: f"results of {'a benchmark' if 'bench.json' in artifact else 'a job'}",
