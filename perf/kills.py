@@ -1,9 +1,10 @@
 """Kills of every command that writes, at random moments: does anything get lost, does the same command end the same?
 
-`python -m perf.kills OUT.json [--kills 300]` goes on where OUT ends. Commands run on a tiny model in children that are
+`python -m perf.kills OUT.json [--kills 300] [--first 0]` goes on where OUT ends. Commands run on a tiny model in children
 forked from a process that has imported everything: a command takes seconds, and no kill falls into its imports. After a
-SIGKILL what lay beside the output has not changed, the output is absent or whole, and the same command, run again, ends as
-the run that was left alone did. At the end: what lies about, before and after `rankone doctor --clean`.
+SIGKILL what lay beside the output has not changed, the output is absent or whole (or, of the commands that go on in the
+folder they make, readable by the same command), and the same command, run again, ends as the run that was left alone did. At
+the end: what lies about, before and after `rankone doctor --clean`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 import pkgutil
 import random
@@ -35,13 +37,16 @@ from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
 from rankone.edits.scales import scale_edit
+from rankone.edits.selection import Candidate
+from rankone.experiments import job
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
 from rankone.text.sources.builtin import BuiltinCorpus
 
-PART = "h.0.mlp.c_fc:3"
-# Command → its words, and the option (or None: the last word) that names what it makes. MODEL, DEC, … lie in the world.
-_SOME = "--model MODEL --decomposition DEC --tokens 60"
+PART, WRITER = "h.0.mlp.c_fc:3", "h.0.mlp.down_proj:1"
+# Command → its words, and the option that names what it makes. MODEL, DEC, … lie in the world.
+_PAIR = "--model MODEL --decomposition DEC"
+_SOME = f"{_PAIR} --tokens 60"
 _DOMAINS = "--domains de,en"
 COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("pretrain PRETRAIN --text builtin --preset tiny", "--out"),
@@ -66,7 +71,37 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "measure": ("measure MODEL --tokens 60", "--out"),
     "toys": ("toys TOY", "--out"),
     "fetch": ("fetch mini", "--out"),
+    "merge-harvest": ("merge-harvest SHARDS", "--out"),
+    "graph": (
+        "graph MODEL the --decomposition DEC --nodes strongest --per-site 1 --removed 2 --random-graphs 1",
+        "--out",
+    ),
+    "graph-export": ("graph-export GRAPH", "--page"),
+    "qk": (f"qk MODEL 0 --decomposition DEC {_DOMAINS} --tokens 60", "--out"),
+    "attributions": (f"attributions {PART} {_PAIR} {_DOMAINS} --tokens 40", "--out"),
+    "transcoders-train": (f"transcoders-train MODEL --recipe CODERS {_DOMAINS}", "--out"),
+    "transcoders-compare": (
+        f"transcoders-compare TRANSCODED {_PAIR} {_DOMAINS} --tokens 64 --neurons 2 --levels .5 --jacobians 1",
+        "--out",
+    ),
+    "rewrite": (f"rewrite {WRITER} --token er --sizes 1,30 --fires .05 {_SOME}", "--save"),
+    "project": (f"project ADAPTER --sources neuron --keep 1 {_SOME}", "--save"),
+    "investigate": (
+        f"investigate {PART} {_PAIR} --harvest HARVEST --labels LABELS {_DOMAINS} --alphas 0 --tokens 40",
+        "--html",
+    ),
+    "side-effects": ("side-effects EDIT --model MODEL --kinds fact --tokens 3", "--html"),
+    "survive": (
+        "survive EDIT --model MODEL --forget de --benign en --measured de,en --attacks none,bf16,knob "
+        "--budgets 4 --seeds 1 --steps 2 --tokens 40",
+        "--out",
+    ),
+    "select-rates": ("select-rates --recipe RATES --seeds 1", "--out"),
+    "bench": ("bench BENCH", "--out"),
+    "demo": ("demo --recipe JOB --harvest HARVEST --labels LABELS", "--out"),
 }
+# They work in the folder they make: what is there before they end is read by the same command.
+GO_ON = ("bench",)
 
 
 class Outcome(BaseModel):
@@ -82,16 +117,22 @@ class Outcome(BaseModel):
 class Report(BaseModel):
     """All kills so far; files that differ between two runs left alone; what lay about before and after the cleaning."""
 
+    environment: dict[str, Any] = {}
+    first: int = 0
     outcomes: list[Outcome] = []
     seconds: dict[str, float] = {}
     varying: dict[str, list[str]] = {}
     strays: list[str] = []
     strays_after_clean: list[str] = []
     temporary: list[str] = []
+    temporary_after_clean: list[str] = []
 
 
 def make_world(folder: Path) -> None:
     """A tiny model, its decomposition, a harvest, an edit and the recipes."""
+    # Its harvest names no German part: any will do.
+    named = [Candidate(name, 1.0) for name in (PART, WRITER)]
+    job.labelled_candidates = lambda *_: (named, named)
     texts = [d for domain in ("de", "en") for d in BuiltinCorpus().documents(domain, "train", 40_000)]
     tokenizer = train_tokenizer(texts, 320, 64)
     torch.manual_seed(0)
@@ -111,11 +152,32 @@ def make_world(folder: Path) -> None:
     save_decomposition(parts, model, folder / "DEC", about, None)
     scale_edit(parts, {PART: 0.0}).bind(model).save_pretrained(folder / "EDIT")
     toy = yaml.safe_load((Path(__file__).parents[1] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
-    recipes = {"PRETRAIN": tiny.pretrain(8000), "DECOMPOSE": tiny.decompose(40), "TOY": _shorter(toy)}
+    recipes = {
+        "PRETRAIN": tiny.pretrain(8000),
+        "DECOMPOSE": tiny.decompose(40),
+        "TOY": _shorter(toy),
+        "CODERS": tiny.transcoders(1280),
+        "RATES": tiny.job(budgets={"scalar": [4], "lora_r1_local": [4]}),
+        "JOB": tiny.job(budgets={"scalar": [4], "lora_r1": [4]}, alphas=[0.0]),
+        "BENCH": tiny.bench(["scalar", "lora_r1", "neuron"]),
+    }
     for name, values in recipes.items():
         (folder / name).write_text(yaml.safe_dump(values), "utf8")
-    code, said = finished(folder, ["harvest", *COMMANDS["harvest"][0].split()[1:], "--out", "HARVEST"], None)
-    assert code == 0, said
+    for name, command, more in MADE:
+        code, said = finished(folder, [*words_of(command, name), *more.split()], None)
+        assert code == 0, said
+
+
+# What other commands read, the command that makes it, and options of its own.
+MADE = (
+    ("HARVEST", "harvest", ""),
+    ("JOINED", "harvest", "--run SHARDS --shard 0/2"),
+    ("JOINED", "harvest", "--run SHARDS --shard 1/2"),
+    ("LABELS", "label", ""),
+    ("GRAPH", "graph", ""),
+    ("TRANSCODED", "transcoders-train", ""),
+    ("ADAPTER", "export-adapter", ""),
+)
 
 
 def _shorter(recipe: dict[str, object]) -> dict[str, object]:
@@ -169,9 +231,22 @@ def finished(world: Path, words: Sequence[str], after: float | None) -> tuple[in
 
 
 def contents(place: Path) -> dict[str, str]:
-    """Hash of every file at a place."""
+    """Hash of every file at a place; of JSON, of what does not tell the time."""
     files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
-    return {str(p.relative_to(place)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {str(p.relative_to(place)): hashlib.sha256(_timeless(p.read_bytes())).hexdigest() for p in files}
+
+
+def _timeless(content: bytes) -> bytes:
+    if not content.startswith(b"{"):
+        return content
+    try:
+        document = json.loads(content, object_hook=lambda d: {k: v for k, v in d.items() if k not in _TIMES})
+    except ValueError:  # half a document is no other's
+        return content
+    return json.dumps(document).encode()
+
+
+_TIMES = ("created", "seconds", "load_average")
 
 
 def words_of(command: str, out: str) -> list[str]:
@@ -209,9 +284,10 @@ def kill(
     if inputs != {p.name: contents(p) for p in world.iterdir() if p.name.isupper()}:
         outcome.problem = "what was there before has changed"
     standing = (world / out).exists()
-    if standing and not _same(contents(world / out), whole):
+    going = command in GO_ON
+    if standing and not going and not _same(contents(world / out), whole):
         outcome.problem = f"half of it stands there: {sorted(contents(world / out))}"
-    if not standing:
+    if going or not standing:
         code, said = finished(world, words_of(command, out), None)
         outcome.resumed = "resuming" in said
         if code != 0:
@@ -236,9 +312,10 @@ def strays(world: Path) -> list[str]:
     )
 
 
-def run(out: Path, kills: int, only: Sequence[str]) -> Report:
-    """Go on from what `out` holds up to `kills` kills, commands in turns."""
-    report = Report.model_validate_json(out.read_text("utf8")) if out.exists() else Report()
+def run(out: Path, kills: int, only: Sequence[str], first: int) -> Report:
+    """Go on from what `out` holds up to `kills` kills, commands in turns; `first`: seed of a new run's first kill."""
+    new = Report(environment=environment(), first=first)
+    report = Report.model_validate_json(out.read_text("utf8")) if out.exists() else new
     names = list(only or COMMANDS)
     with tempfile.TemporaryDirectory() as folder:
         world, temporary = Path(folder) / "world", Path(folder) / "tmp"
@@ -249,7 +326,7 @@ def run(out: Path, kills: int, only: Sequence[str]) -> Report:
         make_world(world)
         wholes: dict[str, dict[str, str]] = {}
         for number in range(len(report.outcomes), kills):
-            command, draw = names[number % len(names)], random.Random(number)
+            command, draw = names[number % len(names)], random.Random(report.first + number)
             if command not in wholes:
                 wholes[command] = left_alone(world, command, report)
             report.outcomes.append(kill(world, command, draw.random(), number, wholes[command], report))
@@ -257,6 +334,7 @@ def run(out: Path, kills: int, only: Sequence[str]) -> Report:
         report.strays, report.temporary = strays(world), sorted(p.name for p in temporary.iterdir())
         finished(world, ["doctor", ".", "--clean"], None)
         report.strays_after_clean = strays(world)
+        report.temporary_after_clean = sorted(p.name for p in temporary.iterdir())
         out.write_text(report.model_dump_json(indent=1), "utf8")
     return report
 
@@ -272,10 +350,11 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     _import_everything()
-    result = run(given.out, given.kills, given.only)
+    result = run(given.out, given.kills, given.only, given.first)
     wrong = [o for o in result.outcomes if o.problem]
     print(f"{len(result.outcomes)} kills, {sum(o.late for o in result.outcomes)} late, {len(wrong)} wrong")
     for outcome in wrong:

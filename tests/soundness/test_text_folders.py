@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import time
 
 import pytest
 import zstandard
@@ -169,6 +170,23 @@ def test_drawn_recipes_are_named_or_read(seed, tmp_path):
         refusal = str(error)
     assert not refusal or "recipe.yaml" in refusal, said
     assert len(refusal) < 20_000
+
+
+BLANKS = {
+    "alone": "\n" * 400_000,
+    "between form feeds": "a\fb" + "\n" * 400_000 + "c\fd",
+    "between letters": ("a" + "\n" * 50_000) * 8,
+    "of spaces": ("a\n" + " " * 50_000) * 8,
+}
+
+
+@pytest.mark.parametrize("case", BLANKS)
+def test_long_runs_of_blank_lines_take_no_time(case, corpus):
+    """A bomb of them took the better part of a minute; a search by pattern took n² steps over n of them."""
+    found = corpus("a.txt", BLANKS[case].encode())
+    begun = time.process_time()
+    everything(found)
+    assert time.process_time() - begun < 1.0
 
 
 def test_an_odd_name_is_shown_as_it_is(corpus, tmp_path):
