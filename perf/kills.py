@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 import yaml
+from perf.environment import environment
 from pydantic import BaseModel
 
 import rankone

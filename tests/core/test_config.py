@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from pydantic import Field, ValidationError
 
@@ -104,3 +106,17 @@ def test_configs_are_frozen():
 def test_nearest_names():
     assert nearest("germn", ["german", "french"]) == " Nearest: german."
     assert nearest("zzz", ["german", "french"]) == ""
+
+
+def test_a_recipe_has_an_end(tmp_path):
+    """Nesting, many keys and devices took minutes, or all memory."""
+    path, begun = tmp_path / "r.yaml", time.process_time()
+    keys = "".join(f"k{i}: 1\n" for i in range(20_000))
+    said = {"{" * 100_000: "nests too deep", "a: " + "[" * 60: "nests too deep", keys: "and 19996 more"}
+    for content, words in said.items():
+        path.write_text(content, "utf8")
+        with pytest.raises(RankOneError, match=words):
+            Outer.from_yaml(path)
+    with pytest.raises(RankOneError, match="'/dev/zero' has over 1 MiB: it is no recipe"):
+        Outer.from_yaml("/dev/zero")
+    assert time.process_time() - begun < 15

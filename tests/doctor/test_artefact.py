@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.helpers import simple_mlp
 
+from rankone.core.artifact import file_hash
 from rankone.doctor.artefact import check_artefact
 from rankone.doctor.checkup import check
 
@@ -49,8 +50,6 @@ def test_an_altered_file_is_wrong_and_named(tmp_path):
 
 
 def test_a_signed_file_that_cannot_be_read_is_wrong(tmp_path):
-    from rankone.core.artifact import file_hash
-
     shutil.copytree(GOLDEN / "labels", tmp_path / "labels")
     broken = tmp_path / "labels" / "labels.parquet"
     broken.write_bytes(b"PAR1 no table")
@@ -64,3 +63,14 @@ def test_a_model_folder_is_checked_as_artefact_and_as_model(corpus):
     found = [f.check for f in check(str(GOLDEN / "model"), None, corpus, 5)]
     assert found[0] == "manifest"
     assert "causal" in found
+
+
+def test_a_model_of_a_name_past_any_paths_is_a_note(tmp_path):
+    folder = shutil.copytree(GOLDEN / "decomposition-int8", tmp_path / "decomposition")
+    config = json.loads((folder / "config.json").read_text("utf8"))
+    config["target"]["name"] = "x" * 300
+    (folder / "config.json").write_text(json.dumps(config), "utf8")
+    manifest = json.loads((folder / "manifest.json").read_text("utf8"))
+    manifest["files"]["config.json"] = file_hash(folder / "config.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf8")
+    assert statuses(folder)["model"] == "note"

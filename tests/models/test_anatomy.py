@@ -10,6 +10,7 @@ from tests.helpers import gpt2, llama, simple_mlp
 from torch import nn
 from transformers import Gemma2Config, LlamaConfig, MptConfig
 
+from rankone.core.errors import RankOneError
 from rankone.models import anatomy
 from rankone.models.anatomy import (
     acts_on_scores,
@@ -135,6 +136,10 @@ def test_modules():
 def test_configurations():
     assert stated_context(LlamaConfig(max_position_embeddings=77)) == 77
     assert stated_context(MptConfig(max_seq_len=99)) == 99
+    config = LlamaConfig()
+    config.max_position_embeddings = "many"
+    with pytest.raises(RankOneError, match="has max_position_embeddings 'many': no number"):
+        stated_context(config)
     assert value_heads(LlamaConfig(num_attention_heads=4, num_key_value_heads=2)) == 2
     assert bends_logits(Gemma2Config(final_logit_softcapping=30.0))
     assert not bends_logits(Gemma2Config(final_logit_softcapping=None))

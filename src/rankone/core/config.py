@@ -16,19 +16,33 @@ from rankone.core.errors import RankOneError, nearest
 _SHOWN = 120
 # Problems of one recipe in a message; another verb's recipe has dozens.
 _MOST = 4
+# Bytes, and brackets in brackets, of a recipe: far above any, and what a scanner of n² steps reads in a moment.
+_LARGEST, _DEEPEST = 1 << 20, 50
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not the last one's."""
+    """Safe YAML in which a key that stands twice is an error, not the last one's, and nesting has an end."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A node with all below it; RecursionError, long before Python's own, where it nests too deep."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping, its keys checked; merged ones (<<) may be overridden."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key, _ in node.value:
-            if keys.count(key.value) > 1:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' stands there twice", key.start_mark
                 )
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -49,7 +63,7 @@ class Config(BaseModel):
         """The `key: value` pairs of a recipe, not yet checked; RankOneError for a file that holds none."""
         path = Path(path)
         try:
-            values: object = yaml.load(path.read_text("utf8"), _OnceLoader) or {}
+            values: object = yaml.load(_text(path), _OnceLoader) or {}
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -74,10 +88,11 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            said = [_said(e, list(cls.model_fields)) for e in _first_causes(error.errors())]
-            more = len(said) - _MOST
+            causes = list(_first_causes(error.errors()))
+            said = [_said(e, list(cls.model_fields)) for e in causes[:_MOST]]
+            more = len(causes) - _MOST
             rest = [f"and {more} more: is this the file that was meant?"] * (more > 0)
-            *before, last = said[:_MOST] + rest
+            *before, last = said + rest
             raise RankOneError(
                 f"{where}: " + "; ".join([*(one.removesuffix(".") for one in before), last])
             ) from error
@@ -93,15 +108,19 @@ class Record(Config):
         return self.model_dump(mode="json")
 
 
+def _text(path: Path) -> str:
+    """What a recipe holds; RankOneError for more than any recipe does, be it a device without an end."""
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise RankOneError(f"'{path}' has over {_LARGEST >> 20} MiB: it is no recipe. Check the path.")
+    return content.decode("utf8")
+
+
 def _first_causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     """Without what follows from another: a list lacks items because one of them is wrong."""
-    places = [error["loc"] for error in errors]
-    return [
-        e
-        for e in errors
-        if not any(len(e["loc"]) < len(place) and place[: len(e["loc"])] == e["loc"] for place in places)
-        or not e["loc"]
-    ]
+    above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [error for error in errors if error["loc"] not in above or not error["loc"]]
 
 
 def plainer(said: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from os.path import isdir  # of any string; Path's raises where one is too long for a name
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ def _model(artifact: Artifact, given: str | None) -> Iterator[Finding]:
     if belongs is None:
         return
     named = _named(artifact)
-    name = given or (named if named in BUILTIN_MODELS or (named and Path(named).is_dir()) else None)
+    name = given or (named if named in BUILTIN_MODELS or (named and isdir(named)) else None)
     if name is None:
         said = (
             f"made for {named!r}, which is not here" if named else "the model it was made for is not recorded"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rankone.core.errors import RankOneError
+
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
@@ -157,9 +159,16 @@ def holds_experts(module: nn.Module) -> bool:
 
 
 def stated_context(config: PretrainedConfig) -> int | None:
-    """Longest sequence by a text configuration; None where it states none (no position limit)."""
-    lengths = (getattr(config, key, None) for key in _CONTEXT_KEYS)
-    return next((int(value) for value in lengths if value and value > 0), None)
+    """Longest sequence by a text configuration; None where it states none (no position limit). RankOneError for words."""
+    for key in _CONTEXT_KEYS:
+        value = getattr(config, key, None)
+        if value is not None and not isinstance(value, int | float):
+            raise RankOneError(
+                f"the model's configuration has {key} {value!r}: no number. Mend its config.json."
+            )
+        if value and value > 0:
+            return int(value)
+    return None
 
 
 def value_heads(config: PretrainedConfig) -> int | None:
