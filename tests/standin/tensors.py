@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
 from rankone.models import sites, soundness
+from rankone.runtime import device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 # Operations that go from one device to another by their nature.
@@ -162,6 +163,7 @@ def install() -> None:
     for name, value in (known | {"mem_get_info": (10**11, 10**11), "synchronize": None}).items():
         setattr(torch.cuda, name, lambda *_, value=value, **__: value)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
+    device.no_gpu = lambda *_: ""  # the build that is installed has none, and says so
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     # A stand-in is of a class of its own, as quantised weights are.
     sites.is_plain = soundness.is_plain = Tensor.is_floating_point
