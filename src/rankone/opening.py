@@ -16,6 +16,7 @@ from pydantic import Field
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.harvest.config import HELD_PARTS
 from rankone.models.sources.names import BUILTIN_DECOMPOSITION, decomposition_folder, findable
 
 if TYPE_CHECKING:
@@ -103,10 +104,27 @@ class Opening:
 
     @property
     def decomposition_name(self) -> str | None:
-        """The decomposition that was named, or the built-in one of the built-in model."""
-        if self.options.decomposition is None and self.options.model == "mini":
-            return BUILTIN_DECOMPOSITION
-        return self.options.decomposition
+        """The decomposition that was named, else that of the parts a harvest holds, else the built-in model's own."""
+        if self.options.decomposition is not None:
+            return self.options.decomposition
+        if self._held_parts is not None:
+            return str(self._held_parts)
+        return BUILTIN_DECOMPOSITION if self.options.model == "mini" else None
+
+    @property
+    def decomposition_names(self) -> tuple[str, ...]:
+        """Decompositions whose parts can be named: this opening's, and the built-in one beside a harvest's own parts."""
+        name = self.decomposition_name
+        beside = (
+            self._held_parts is not None and self.options.model == "mini" and name != BUILTIN_DECOMPOSITION
+        )
+        return (*filter(None, (name,)), *((BUILTIN_DECOMPOSITION,) if beside else ()))
+
+    @property
+    def _held_parts(self) -> Path | None:
+        """The parts that the harvest holds itself, as a decomposition: those of a harvest of --only."""
+        folder = None if self.options.harvest is None else self.options.harvest / HELD_PARTS
+        return folder if folder is not None and folder.is_dir() else None
 
     @cached_property
     def device(self) -> torch.device:
@@ -173,20 +191,22 @@ class Opening:
     @cached_property
     def book(self) -> Book:
         """Every part that can be named: the decomposition's, those of saved parts, and what follows from the weights."""
+        from rankone.decomposition.model import load_decomposition
         from rankone.parts.book import Book
         from rankone.parts.parts import holds_all, load_parts
 
         saved = load_parts(self.options.parts, self.model) if self.options.parts is not None else []
-        if self.decomposition_name is None:
-            return Book(saved, self.model)
-        held = self.decomposition
+        first, *more = self.decomposition_names or (None,)
+        opened = [] if first is None else [self.decomposition]
+        opened += [load_decomposition(decomposition_folder(name), self.model)[0] for name in more]
         for parts in saved:
-            if not parts.origin and not holds_all(held, parts):
+            if opened and not parts.origin and not holds_all(opened[-1], parts):
                 raise RankOneError(
-                    f"'{self.options.parts}' holds subcomponents of another decomposition than {self.decomposition_name}. "
-                    "Give the one that they were found in (--decomposition)."
+                    f"'{self.options.parts}' holds subcomponents of another decomposition than "
+                    f"{self.decomposition_names[-1]}. Give the one that they were found in (--decomposition)."
                 )
-        return Book([held, *(parts for parts in saved if parts.origin)], self.model)
+        taken = {one.origin for one in opened}
+        return Book([*opened, *(parts for parts in saved if parts.origin not in taken)], self.model)
 
     @cached_property
     def bare(self) -> Workspace:

@@ -50,6 +50,22 @@ def test_parts_of_another_origin_are_counted_labelled_and_shown(words, tmp_path)
     assert "Fires on" in rankone("show", neurons[1], *opened).out
 
 
+def test_a_harvest_of_parts_holds_them_and_every_verb_finds_them_there(words, tmp_path):
+    part = "neuron/h.0.mlp.down_proj:4"
+    for shard in ("0/2", "1/2"):
+        done = rankone(*words, "--only", part, "--out", tmp_path / "out", "--shard", shard)
+        assert done.code == 0, done.err
+    assert rankone("merge-harvest", tmp_path / "out.run", "--out", tmp_path / "out").code == 0
+    opened = ["--model", words[3], "--harvest", tmp_path / "out"]
+    shown = rankone("show", part, *opened, "--response", "--tokens", 20)
+    assert (shown.code, shown.err) == (0, "")
+    found = rankone("investigate", part, *opened, "--tokens", 20, "--alphas", -1)
+    assert (found.code, found.err) == (0, "")
+    again = rankone("investigate", part, *opened, "--decomposition", words[1], "--tokens", 20)
+    assert "another decomposition" in again.err
+    assert "It holds its parts itself: leave --decomposition out." in again.err
+
+
 def test_shards_are_merged(words, harvested, tmp_path):
     for shard in ("0/2", "1/2"):
         outcome = rankone(*words, "--out", tmp_path / "out", "--shard", shard)

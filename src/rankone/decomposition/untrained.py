@@ -1,7 +1,7 @@
 """Parts of any origin as a decomposition, without training: importance is the size of a part's activation on some text.
 
 Then whatever reads a decomposition (harvest, labels, show) reads neurons, channels and closed-form directions too. Its
-importances say where a part is active; nothing was trained to tell where the output needs it.
+importances say where a part is active; nothing was trained to predict where the output needs it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def as_decomposition(
         raise RankOneError(f"importance must rise between two quantiles, not {low} and {high}.")
     if sum(blocks.tokens for blocks in text) == 0:
         raise RankOneError("there is no text to take the sizes of activations from.")
-    factors = {site: parts.factors(site) for site in parts.sites}
+    factors = {site: (v.float(), u.float()) for site in parts.sites for v, u in (parts.factors(site),)}
     importance = Magnitude(MagnitudeConfig(), parts.counts, parts.counts).to(target.device)
     decomposition = Decomposition(factors, importance, parts.indices, parts.origin, parts.made)
     levels = torch.tensor([low, high], device=target.device)

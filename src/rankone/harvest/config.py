@@ -9,6 +9,8 @@ from rankone.text.corpus import Split
 
 # Above this importance a part fires.
 FIRING = 0.1
+# Where a harvest of parts that lie nowhere else keeps them, as a decomposition (decomposition/untrained.py).
+HELD_PARTS = "parts"
 
 
 class TextRead(Config):

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import Field
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact, open_artifact
@@ -19,7 +18,7 @@ from rankone.decomposition.model import Decomposition
 from rankone.models.loading import model_hash
 from rankone.sharing.fetching import local
 from rankone.sharing.stored import Stored
-from rankone.text.corpus import described
+from rankone.text.corpus import TextRecord, described
 from rankone.workspace import Workspace
 
 
@@ -28,14 +27,6 @@ class ModelRecord(Config):
 
     name: str
     hash: str
-
-
-class TextRecord(Config):
-    """A corpus by name and fingerprint. sources: of each domain that has several."""
-
-    name: str
-    fingerprint: str
-    sources: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Origin(Config):

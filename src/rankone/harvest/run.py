@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from rankone.core.artifact import Artifact
 from rankone.core.claims import claim
-from rankone.decomposition.model import DecomposedModel
-from rankone.harvest.config import HarvestConfig
+from rankone.decomposition.model import DecomposedModel, save_decomposition
+from rankone.harvest.config import HELD_PARTS, HarvestConfig
 from rankone.harvest.counting.chunks import Shard, ShardFolder, progress_of
 from rankone.harvest.counting.collect import Collector
 from rankone.harvest.counting.grouping import Grouping
@@ -46,16 +46,18 @@ def harvest(
     chunk_tokens: int = CHUNK_TOKENS,
     stop_after: int | None = None,
     grouping: Grouping | None = None,
+    keep_parts: bool = False,
 ) -> bool:
     """Count one shard's batches into `run`; a shard cut off goes on after its last chunk.
 
-    grouping: components to count in place of subcomponents. chunk_tokens: tokens between two chunks, what an interruption
+    grouping: components to count in place of subcomponents. keep_parts: the harvest shall hold the parts that it counts,
+    which lie nowhere else. chunk_tokens: tokens between two chunks, what an interruption
     may cost. stop_after: leave off after so many chunks. Returns whether the shard is finished. Raises RankOneError for
     text that is missing or empty, and for a run directory of something else.
     """
     shard = shard or Shard()
     with claim(run / shard.folder):
-        return _harvest(workspace, config, run, shard, chunk_tokens, stop_after, grouping)
+        return _harvest(workspace, config, run, shard, chunk_tokens, stop_after, grouping, keep_parts)
 
 
 def _harvest(
@@ -66,11 +68,16 @@ def _harvest(
     chunk_tokens: int,
     stop_after: int | None,
     grouping: Grouping | None,
+    keep_parts: bool,
 ) -> bool:
     folder = ShardFolder(run, shard, describe(workspace, config, grouping))
     if folder.finished:
         log.info(f"{shard.folder} is finished")
         return True
+    if keep_parts and not (folder.path / HELD_PARTS).exists():
+        save_decomposition(
+            workspace.decomposition, workspace.model, folder.path / HELD_PARTS, {}, None, "float32"
+        )
     done = folder.chunks()
     first = progress_of(done[-1]).stop if done else 0
     if done:

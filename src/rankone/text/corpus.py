@@ -6,6 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from pydantic import Field, JsonValue
+
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.text.domains import domain_name
 
@@ -42,12 +45,20 @@ def enough_chars(tokens: int) -> int:
     return int(2 * CHARS_PER_TOKEN * tokens)
 
 
-def described(corpus: Corpus) -> dict[str, object]:
+class TextRecord(Config):
+    """A corpus by name and fingerprint. sources: of each domain that has several."""
+
+    name: str
+    fingerprint: str
+    sources: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+def described(corpus: Corpus) -> dict[str, JsonValue]:
     """What provenance says of a text: name, fingerprint, and the sources of domains that have several (read in turns)."""
-    about: dict[str, object] = {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()}
+    about: dict[str, JsonValue] = {"name": Path(corpus.name).name, "fingerprint": corpus.fingerprint()}
     listed = getattr(corpus, "sources", None)
     sources = {d: listed(d) for d in corpus.domains()} if listed is not None else {}
-    several = {d: names for d, names in sources.items() if len(names) > 1}
+    several: dict[str, JsonValue] = {d: list(names) for d, names in sources.items() if len(names) > 1}
     return about | ({"sources": several} if several else {})
 
 

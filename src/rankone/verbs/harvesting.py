@@ -112,7 +112,9 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     if clusters is not None:
         loaded = opening.decomposition
         grouping = Components.open(clusters, loaded, opening.model).grouping(loaded)
-    run_harvest(counted, config, folder, shard, request.chunk_tokens, grouping=grouping)
+    run_harvest(
+        counted, config, folder, shard, request.chunk_tokens, grouping=grouping, keep_parts=bool(request.only)
+    )
     if shard.count > 1:
         return HarvestReply(out=request.out, shard=request.shard, run=folder)
     combine([folder], request.out)

@@ -20,7 +20,7 @@ def require_parts(opening: Opening, names: Sequence[str], patterns: bool = False
     """Every name is written as a part's and is one that is there; or, where a clustering is open, as a component's.
 
     patterns: whether a name may stand for many (`neuron/h.3.mlp.down_proj:*`).
-    RankOneError for the first that is not. Where headers do not tell, what opens the model looks.
+    RankOneError for the first that is not. Where headers do not say, what opens the model looks.
     """
     parts = [name for name in names if not _is_group(opening, name)]
     if not parts:
@@ -45,7 +45,7 @@ def require_parts(opening: Opening, names: Sequence[str], patterns: bool = False
 
 
 def require_patterns(opening: Opening, patterns: Sequence[str]) -> None:
-    """RankOneError for a pattern of module paths that no matrix of the model has, as far as its headers tell."""
+    """RankOneError for a pattern of module paths that no matrix of the model has, as far as its headers say."""
     shapes = shapes_of(opening) if patterns else None
     if shapes is None:
         return
@@ -56,7 +56,7 @@ def require_patterns(opening: Opening, patterns: Sequence[str]) -> None:
 
 
 def _require_fit(opening: Opening, pattern: str, allowed: bool, numbers: Numbers) -> None:
-    """RankOneError for a pattern where one part is named, and for one that fits nothing, as far as headers tell."""
+    """RankOneError for a pattern where one part is named, and for one that fits nothing, as far as headers say."""
     if not allowed:
         raise RankOneError(f"'{pattern}' stands for many parts, and each is named here: write SITE:NUMBER.")
     origin = origin_in(pattern)
@@ -83,10 +83,10 @@ def _is_group(opening: Opening, name: str) -> bool:
 
 
 def _held(opening: Opening) -> dict[str, Numbers]:
-    """By origin the numbers of what is open; without any where headers do not tell."""
+    """By origin the numbers of what is open; without any where headers do not say."""
     held: dict[str, Numbers] = {}
-    if opening.decomposition_name is not None:
-        held |= decomposed_numbers(decomposition_folder(opening.decomposition_name)) or {"": {}}
+    for name in opening.decomposition_names:
+        held |= decomposed_numbers(decomposition_folder(name)) or {"": {}}
     saved = opening.options.parts
     if saved is not None:
         known = saved_numbers(saved)
@@ -102,6 +102,6 @@ def _is_in(name: str, numbers: Numbers) -> bool:
 
 
 def shapes_of(opening: Opening) -> Shapes | None:
-    """The matrices of the opened model, as far as headers tell."""
+    """The matrices of the opened model, as far as headers say."""
     folder = resolve(opening.options.model)
     return matrices_in(folder) if isinstance(folder, Path) else None

@@ -247,9 +247,7 @@ def show(opening: Opening, request: ShowRequest) -> ShowReply:
 
     store = opening.require_harvest("a page")
     cluster = _cluster_of(request.part, opening)
-    if opening.options.decomposition is None:
-        if request.response:
-            raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
+    if opening.options.decomposition is None and not request.response:
         shown = portrait(store, request.part, opening.labels, cluster=cluster)
     else:
         shown = _portrait_with_directions(opening, request, store, cluster)
@@ -266,6 +264,7 @@ def _portrait_with_directions(
     from rankone.experiments.config import ALPHAS
     from rankone.show.portrait import portrait, respond
 
+    store.require_origin(opening.decomposition, opening.model)
     width = int(opening.model.config.get_text_config().hidden_size)
     shown = portrait(store, request.part, opening.labels, opening.decomposition, width, cluster=cluster)
     if not request.response:

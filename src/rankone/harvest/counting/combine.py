@@ -17,6 +17,7 @@ import torch
 
 from rankone.core.artifact import (
     Artifact,
+    copy_artifact,
     new_artifact,
     open_artifact,
     read_json,
@@ -25,6 +26,8 @@ from rankone.core.artifact import (
 )
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
+from rankone.decomposition.model import KIND as DECOMPOSITION
+from rankone.harvest.config import HELD_PARTS
 from rankone.harvest.counting.chunks import KIND as CHUNK_KIND
 from rankone.harvest.counting.chunks import progress_of, read_about, table_writer
 from rankone.harvest.counting.neighbours import nearest_neighbours
@@ -46,11 +49,12 @@ NEIGHBOUR_STRETCH = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """The chunks of a complete harvest."""
+    """The chunks of a complete harvest. held: the parts that it counts, where they lie nowhere else."""
 
     about: About
     tokens: dict[str, int]
     chunks: list[Artifact]
+    held: Artifact | None = None
 
     @property
     def total(self) -> int:
@@ -91,7 +95,9 @@ def gather(runs: list[Path]) -> Source:
         with reading(folder):
             _refuse_uncounted(folder, counted, range(index, end.batches, len(folders)))
         chunks += counted
-    return Source(first, finished[0].tokens, chunks)
+    parts = folders[0] / HELD_PARTS
+    held = open_artifact(parts, DECOMPOSITION) if parts.is_dir() else None
+    return Source(first, finished[0].tokens, chunks, held)
 
 
 def _refuse_uncounted(folder: Path, chunks: list[Artifact], batches: range) -> None:
@@ -143,6 +149,8 @@ def combine(runs: list[Path], out: Path) -> Path:
     with new_artifact(out, KIND, {"shards": len(shard_folders(runs))}) as staging:
         write_json(staging / "config.json", record.model_dump(mode="json"))
         _Combination(source, staging).write()
+        if source.held is not None:
+            copy_artifact(source.held, staging / HELD_PARTS)
     return out
 
 

@@ -16,12 +16,14 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.reading import reads
 from rankone.core.schemas.stored import StoredTable
 from rankone.decomposition.model import Decomposition
+from rankone.harvest.config import HELD_PARTS
 from rankone.harvest.counting.combine import KIND, read_parquet
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.stretches import Stretches
@@ -100,6 +102,17 @@ class HarvestStore(Derived):
     def origin(self) -> Origin:
         """The decomposition, model and text it was made from."""
         return self.record
+
+    def require_origin(
+        self, decomposition: Decomposition | None = None, target: PreTrainedModel | None = None
+    ) -> None:
+        """As `Derived.require_origin`; of a harvest that holds its parts it says that no decomposition need be named."""
+        try:
+            super().require_origin(decomposition, target)
+        except RankOneError as error:
+            if decomposition is None or not (self.artifact.path / HELD_PARTS).is_dir():
+                raise
+            raise RankOneError(f"{error} It holds its parts itself: leave --decomposition out.") from error
 
     def require_subcomponents(self, what: str) -> None:
         """Raise RankOneError where components are counted; what: what turns single subcomponents."""
