@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rankone.circuits.attribution.targets import Aim
 from rankone.circuits.records import MaskedRow, MaskMode
 from rankone.decomposition.model import DecomposedModel, Decomposition
+from rankone.metrics.cross_entropy import prediction_losses
 from rankone.metrics.kl import kl_per_position
 
 PGD_STEPS, PGD_STEP = 4, 1.0
@@ -78,7 +79,7 @@ def loss_of(objective: str, clean: Float[Tensor, " vocab"], aim: Aim) -> Loss:
         return lambda logits: kl_per_position(clean.expand_as(logits), logits)
     token = aim.token
     if objective == "ce" and token is not None:
-        return lambda logits: -logits.log_softmax(-1)[:, token]
+        return lambda logits: prediction_losses(logits, logits.new_full(logits.shape[:-1], token).long())
     seed = aim.seed(len(clean)).to(clean)
     return lambda logits: -(logits @ seed)
 

@@ -10,8 +10,7 @@ from rankone.decomposition.adversary.config import PersistentConfig
 from rankone.decomposition.adversary.sources import Adversary
 from rankone.decomposition.masking.draws import RowDraws
 from rankone.decomposition.masking.kernels import kernel
-
-ADAM_EPSILON = 1e-8
+from rankone.runtime.adam import adam_move
 
 
 def _climb(
@@ -24,13 +23,9 @@ def _climb(
     length: Tensor,
     betas: tuple[float, float],
 ) -> None:
-    """A bias-corrected Adam step up the gradient, in place; `keep` is 0 for sources that stay."""
-    count = ascents.clamp_min(1)
-    first.lerp_(gradient, (1 - betas[0]) * keep)
-    second.lerp_(gradient.square(), (1 - betas[1]) * keep)
-    spread = (second / (1 - betas[1] ** count)).sqrt_().add_(ADAM_EPSILON)
-    step = (first / (1 - betas[0] ** count)).div_(spread).mul_(length)
-    source.add_(step).clamp_(0, 1)
+    """A step of Adam up the gradient, in place; `keep` is 0 for sources that stay."""
+    move = adam_move(first, second, gradient, ascents.clamp_min(1), length, betas, keep)
+    source.add_(move).clamp_(0, 1)
 
 
 class PersistentAdversary(Adversary):

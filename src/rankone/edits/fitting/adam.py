@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+from rankone.runtime.adam import adam_move
+
+BETAS = (0.9, 0.999)
 LOSS_DECAY = 0.95
 # An improvement of the smoothed loss smaller than this share of it does not count against the patience.
 PLATEAU = 0.005
@@ -54,12 +56,8 @@ class StackedAdam:
             self._step_back(diverged)
         with torch.no_grad():
             for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
-                first, second = self.moments[name]
-                first.lerp_(gradient, 1 - BETAS[0])
-                second.lerp_(gradient.square(), 1 - BETAS[1])
-                spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt() + EPSILON
                 shape = (-1, *[1] * (parameter.ndim - 1))
-                move = self.rates.view(shape) * first / (1 - BETAS[0] ** (step + 1)) / spread
+                move = adam_move(*self.moments[name], gradient, step + 1, self.rates.view(shape), BETAS)
                 parameter.sub_(torch.where(self.active.view(shape), move, 0.0))
         self._watch(loss.detach())
 
