@@ -124,7 +124,7 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str], sites: Seque
     workspace = Workspace(model, load_tokenizer("mini"), BuiltinCorpus(), decomposition.to(device))
     domains = (FORGET, *default_retain(workspace, FORGET))
     against = domains[1:]
-    sharpened, _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
+    (sharpened,), _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
     book = Book([decomposition, sharpened], model)
     pair = pair_of(workspace, book, sites)
     text = {split: workspace.text(domains, split, tokens) for split in splits}
@@ -254,7 +254,7 @@ def main() -> None:
     bench = opened(given.unseen, given.tokens, given.splits, given.sites)
     workspace = bench.workspace
     neurons = [coordinate_of(Target(workspace.model, bench.book, part)) for part in PARTS]
-    parts = given.parts or [*PARTS, *(f"sharpened/{part}" for part in PARTS), *neurons, *bench.pair]
+    parts = given.parts or [*PARTS, *(f"sharpened-{FORGET}/{part}" for part in PARTS), *neurons, *bench.pair]
     retained, rows = default_retain(workspace, FORGET), []
     retain = None
     for forget in given.forget:

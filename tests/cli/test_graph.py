@@ -104,6 +104,6 @@ def test_what_cannot_be_a_graph_is_refused(pair, refused):
     opened = ["--decomposition", decomposition]
     refused("the model reads 64. Shorten it", "graph", model, "cat " * 100, *opened)
     refused("no token of this model.*Nearest", "graph", model, "the cat", *opened, "--target", " thex")
-    refused("no parts of origin 'singular' for a graph", "graph", model, "the cat", "--source", "singular")
+    refused("no parts of origin 'contrast-de' are open", "graph", model, "the cat", "--source", "contrast-de")
     refused("neuron parts have no causal importance", "graph", model, "the cat", "--source", "neuron")
     refused("other weights|lacks", "graph", model, "the cat", "--decomposition", "mini-decomposition")

@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.requests import Sharpened, SharpenReply, SharpenRequest
 from rankone.edits.sharpen import sharpen, sharpened_read
+from rankone.parts.book import Book
 from rankone.workspace import Workspace
 
 
@@ -45,16 +46,15 @@ def workspace(tokenizer, corpus):
 
 def test_sharpened_parts_are_parts(workspace):
     names = ("h.0.mlp.down_proj:3", "h.0.attn.v_proj:5", "h.0.mlp.down_proj:1")
-    made, reply = sharpen(workspace, SharpenRequest(names=names, of="de", tokens=300))
-    assert made.names() == [
-        "sharpened/h.0.mlp.down_proj:3",
-        "sharpened/h.0.mlp.down_proj:1",
-        "sharpened/h.0.attn.v_proj:5",
-    ]
+    (made,), reply = sharpen(
+        workspace, SharpenRequest(names=names, of="de", tokens=300), Book([workspace.require_parts()])
+    )
+    assert sorted(made.names()) == sorted(f"sharpened-de/{name}" for name in names)
+    assert [row.name for row in reply.parts] == [f"sharpened-de/{name}" for name in names]
     assert "de" not in reply.against
     assert set(reply.against) < set(workspace.corpus.domains())
     for name in names:
-        new, old = made.vectors(f"sharpened/{name}"), workspace.require_parts().vectors(name)
+        new, old = made.vectors(f"sharpened-de/{name}"), workspace.require_parts().vectors(name)
         assert torch.equal(new.u, old.u)
         assert not torch.allclose(new.v, old.v)
     for row in reply.parts:
@@ -63,11 +63,21 @@ def test_sharpened_parts_are_parts(workspace):
         assert 0 < row.cosine < 1
 
 
+def test_a_name_says_what_was_sharpened_and_one_number_of_two_origins_stands_twice(workspace):
+    names = ("neuron/h.0.mlp.down_proj:3", "h.0.mlp.down_proj:3", "random/h.0.mlp.down_proj:3")
+    book = Book([workspace.require_parts()], workspace.model)
+    sets, reply = sharpen(workspace, SharpenRequest(names=names, of="de", tokens=100), book)
+    whence = ("sharpened-neuron-de", "sharpened-de", "sharpened-random-de")
+    assert [one.origin for one in sets] == list(whence)
+    assert [row.name for row in reply.parts] == [f"{origin}/h.0.mlp.down_proj:3" for origin in whence]
+
+
 def test_what_cannot_be_sharpened_is_refused(workspace):
+    book = Book([workspace.require_parts()])
     with pytest.raises(RankOneError, match="unknown site"):
-        sharpen(workspace, SharpenRequest(names=("h.9.x:1",), of="de"))
+        sharpen(workspace, SharpenRequest(names=("h.9.x:1",), of="de"), book)
     with pytest.raises(RankOneError, match="no text for 'dk'"):
-        sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="dk"))
+        sharpen(workspace, SharpenRequest(names=("h.0.mlp.down_proj:3",), of="dk"), book)
     with pytest.raises(RankOneError, match="on both sides"):
         SharpenRequest.checked({"names": "h.0.mlp.down_proj:3", "of": "de", "against": "de"}, "sharpen")
 

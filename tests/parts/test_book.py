@@ -80,7 +80,7 @@ def test_a_neuron_that_a_set_lacks_is_made_from_the_weights(opened):
     both = book.gathered([f"neuron/{SITE}:9", f"neuron/{SITE}:5"])
     assert both.names() == [f"neuron/{SITE}:5", f"neuron/{SITE}:9"]
     assert torch.equal(both.vectors(f"neuron/{SITE}:9").u, some.vectors(f"neuron/{SITE}:9").u)
-    with pytest.raises(RankOneError, match="must be of one origin"):
+    with pytest.raises(RankOneError, match=r"a set of parts is of one. Take each"):
         opened[2].gathered([f"neuron/{SITE}:9", f"contrast-fr/{SITE}:0"])
 
 

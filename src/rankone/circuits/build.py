@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Int
@@ -88,7 +89,7 @@ def make_graph(
         prompt=prompt,
         ids=tuple(ids.tolist()),
         tokens=tuple(spelling(tokenizer, i) for i in ids.tolist()),
-        model=str(model.name_or_path).rstrip("/").rpartition("/")[2],
+        model=Path(str(model.name_or_path)).name,
         weights=_weights(model, parts),
         origin=parts.origin,
         parts=parts_hash(parts),

@@ -8,7 +8,7 @@ other text shrinks. The write direction is kept. Needs no training; some thousan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -19,12 +19,12 @@ from rankone.edits.requests import Sharpened, SharpenReply, SharpenRequest
 from rankone.models.sites import sites_named
 from rankone.parts.book import Named
 from rankone.parts.moments import Moments, collect_moments, combined
-from rankone.parts.parts import Parts
+from rankone.parts.naming import require_written
+from rankone.parts.origins import SHARPENED, origin_in
+from rankone.parts.parts import FactorPair, Parts
 from rankone.parts.ridge import RIDGE
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
-
-ORIGIN = "sharpened"
 
 
 def sharpened_read(
@@ -44,13 +44,27 @@ def sharpened_read(
     return ((wide * seen).sum() / energy * direction).to(read)
 
 
+def refitted(parts: Parts, of: str, target: Moments, others: Moments, ridge: float = RIDGE) -> Parts:
+    """The same parts with read directions that answer less to other text: `sharpened-neuron-fr/SITE:NUMBER`.
+
+    Of subcomponents, whose names have no origin, `sharpened-fr/SITE:NUMBER`. of: the target's name; others: the mean of the
+    moments on other text. RankOneError for a part that does not answer to the target text.
+    """
+    factors: dict[str, FactorPair] = {}
+    for site in parts.sites:
+        read, write = (f.detach().float() for f in parts.factors(site))
+        on, off = target[site].input_second(), others[site].input_second()
+        factors[site] = (torch.stack([sharpened_read(v, on, off, ridge) for v in read.T], dim=1), write)
+    origin = "-".join(word for word in (SHARPENED, parts.origin, of) if word)
+    return Parts(factors, origin, parts.indices, {**parts.made, "of": of, "ridge": ridge}).frozen()
+
+
 def sharpen(
     workspace: Workspace, request: SharpenRequest, parts: Named | None = None
-) -> tuple[Parts, SharpenReply]:
-    """The named parts with their read directions refitted, under the names `sharpened/SITE:NUMBER`, and what changed.
+) -> tuple[list[Parts], SharpenReply]:
+    """The named parts with their read directions refitted, a set per origin (`refitted`), and what changed, as named.
 
-    parts: where the names are looked up; the workspace's unless given. Raises RankOneError for unknown parts and domains,
-    and where two parts would get one name.
+    parts: where the names are looked up; the workspace's unless given. Raises RankOneError for unknown parts and domains.
     """
     known = parts or workspace.require_parts()
     against = request.against or tuple(d for d in workspace.corpus.domains() if d != request.of)
@@ -58,37 +72,33 @@ def sharpen(
         require_domain(workspace.corpus, domain)
     if not against:
         raise RankOneError(f"sharpening for '{request.of}' needs other domains to sharpen against.")
-    places: dict[str, str] = {}
-    for name in request.names:
-        place = f"{known.locate(name)[0]}:{name.rpartition(':')[2]}"
-        if places.setdefault(place, name) != name:
-            raise RankOneError(f"'{places[place]}' and '{name}' would both become '{ORIGIN}/{place}'.")
     target, others = _moments(workspace, request, against, [known.locate(name)[0] for name in request.names])
-    factors: dict[str, tuple[list[Tensor], list[Tensor], list[int]]] = {}
-    rows = []
-    for place, name in places.items():
-        site, _, number = place.rpartition(":")
-        v, u = known.vectors(name)
-        on, off = target[site].input_second(), others[site].input_second()
-        new = sharpened_read(v, on, off, request.ridge)
-        reads, writes, numbers = factors.setdefault(site, ([], [], []))
-        reads.append(new)
-        writes.append(u)
-        numbers.append(int(number))
-        rows.append(_compared(f"{ORIGIN}/{place}", v, new, on, off))
-    made = Parts(
-        {s: (torch.stack(r, dim=1), torch.stack(w)) for s, (r, w, _) in factors.items()},
-        ORIGIN,
-        {s: torch.tensor(n) for s, (_, _, n) in factors.items()},
-        {
-            "source": ORIGIN,
-            "from": list(places.values()),
-            "of": request.of,
-            "against": list(against),
-            "ridge": request.ridge,
-        },
+    made: list[Parts] = []
+    rows: dict[str, Sharpened] = {}
+    for origin in dict.fromkeys(map(origin_in, request.names)):
+        old = _gathered(known, [name for name in request.names if origin_in(name) == origin])
+        new = refitted(old, request.of, target, others, request.ridge)
+        for before, after in zip(old.names(), new.names(), strict=True):
+            site, _ = old.locate(before)
+            seen = target[site].input_second(), others[site].input_second()
+            rows[before] = _compared(after, old.vectors(before).v, new.vectors(after).v, *seen)
+        made.append(new)
+    return made, SharpenReply(
+        of=request.of, against=against, parts=tuple(rows[name] for name in request.names)
     )
-    return made.frozen(), SharpenReply(of=request.of, against=against, parts=tuple(rows))
+
+
+def _gathered(parts: Named, names: Sequence[str]) -> Parts:
+    """Parts of one origin, looked up wherever they are, as a set of their own."""
+    sites: dict[str, list[str]] = {}
+    for name in names:
+        sites.setdefault(parts.locate(name)[0], []).append(name)
+    pairs = {site: [parts.vectors(name) for name in at] for site, at in sites.items()}
+    factors = {
+        s: (torch.stack([v for v, _ in p], dim=1), torch.stack([u for _, u in p])) for s, p in pairs.items()
+    }
+    numbers = {s: torch.tensor([require_written(name)[1] for name in at]) for s, at in sites.items()}
+    return Parts(factors, origin_in(names[0]), numbers, {"source": SHARPENED, "from": list(names)})
 
 
 def _moments(

@@ -198,7 +198,8 @@ class Job:
         """The picked part with its read direction refitted on training text of the trained domains."""
         others = tuple(d for d in self.config.trained if d != self.config.forget)
         asked = {"names": (self.pick,), "of": self.config.forget, "against": others}
-        return sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))[0]
+        (made,), _ = sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))
+        return made
 
     def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
         """Fit runs of one method from its starts, each brought to its size; results in the order of `runs`."""

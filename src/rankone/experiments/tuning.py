@@ -22,8 +22,7 @@ from rankone.edits.sharpen import sharpen
 from rankone.experiments.measure import edit_damage
 from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
-from rankone.parts.book import Named
-from rankone.parts.parts import Parts
+from rankone.parts.book import Book, Named
 from rankone.runtime.progress import Meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
@@ -75,7 +74,7 @@ def fit(
 
 def _sharpened(
     workspace: Workspace, scaled: Scaled, aim: Aim, known: Named
-) -> tuple[Parts, dict[str, list[str]]]:
+) -> tuple[Book, dict[str, list[str]]]:
     """The parts asked for, sharpened, and under each label their new names.
 
     Target text only sets the unit of α here, which the size rule makes up for: the edit does not depend on it.
@@ -84,7 +83,7 @@ def _sharpened(
     asked = SharpenRequest(names=names, of=aim.domain, against=aim.retain)
     sharpened, reply = sharpen(workspace, asked, known)
     renamed = dict(zip(names, (row.name for row in reply.parts), strict=True))
-    return sharpened, {label: [renamed[name] for name in members] for label, members in scaled.items()}
+    return Book(sharpened), {label: [renamed[name] for name in members] for label, members in scaled.items()}
 
 
 def tune(

@@ -120,7 +120,9 @@ class Book:
         `contrast-fr/*`. RankOneError for several origins, and for a pattern that fits nothing.
         """
         if len({origin_in(name) for name in names}) != 1:
-            raise RankOneError(f"parts to gather must be of one origin: {', '.join(names[:3])}.")
+            raise RankOneError(
+                f"{', '.join(names[:3])} are of several origins, and a set of parts is of one. Take each origin by itself."
+            )
         sets = [
             self._matching(name) if is_pattern(name) else self.holding(name).chosen([name]) for name in names
         ]

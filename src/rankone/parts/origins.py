@@ -15,6 +15,8 @@ FROM_WEIGHTS = ("neuron", "channel", "singular", "random")
 """Sources of parts that follow from a model's weights: any part of them can be named at once."""
 FROM_TEXT = ("contrast", "discriminant", "means")
 """Sources of parts that are made from text too, and saved."""
+SHARPENED = "sharpened"
+"""What the names of parts with refitted read directions begin with; what they were, and the target, come after."""
 
 
 class SavedSet(Config):

@@ -1,4 +1,4 @@
-"""Parts: rank-one terms u vᵀ of the weights of some sites, with the origin that their names tell.
+"""Parts: rank-one terms u vᵀ of the weights of some sites, with the origin that their names state.
 
 A part is a subcomponent of a decomposition, a raw neuron, a head channel, a singular direction, a closed-form contrast
 direction, a random direction: whatever can be ranked, scaled, fitted and exported in the same way. Scaling a part by α

@@ -13,6 +13,7 @@ from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage, measured, scored
+from rankone.models.sources.names import BUILTIN_MODELS, resolve
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -132,10 +133,11 @@ class ExportReply(Reply):
     figures: dict[str, str | int | float]
     warnings: tuple[str, ...] = ()
     served: str = Field("", description="of an adapter, whether vLLM serves it by its rules")
+    base: str = Field("", description="of an adapter of a built-in model, where PEFT finds that")
 
     def lines(self) -> Sequence[str]:
         """What was not verified, or hardly survived; who serves it."""
-        return [*self.warnings, *([self.served] if self.served else [])]
+        return [*self.warnings, *filter(None, (self.served, self.base))]
 
     def tables(self) -> Sequence[Table]:
         """The figures of the verification."""
@@ -161,8 +163,14 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
             opening.model, opening.tokenizer, loaded, request.out, dtype, stock=stock
         )
     figures = {k: v for k, v in verified.model_dump().items() if isinstance(v, int | float | str)}
-    served = verified.vllm.said if verified.vllm is not None else ""
-    return ExportReply(out=request.out, figures=figures, warnings=tuple(verified.warnings), served=served)
+    served, base = verified.vllm.said if verified.vllm is not None else "", ""
+    if request.as_ == "adapter" and opening.options.model in BUILTIN_MODELS:
+        base = (
+            f"the base '{opening.options.model}' is built into RankOne: PEFT loads it from {resolve(opening.options.model)} "
+            "(AutoModelForCausalLM with trust_remote_code, then PeftModel), not by its name"
+        )
+    warnings = tuple(verified.warnings)
+    return ExportReply(out=request.out, figures=figures, warnings=warnings, served=served, base=base)
 
 
 class GenerateRequest(AnswerRequest):

@@ -47,7 +47,7 @@ def sharpen(opening: Opening, request: SharpenAndSave) -> SharpenReply:
     from rankone.parts.storage import save_parts
 
     sharpened, reply = room.sharpen(opening.bare, request, opening.book)
-    save_parts([sharpened], opening.model, request.out, {"of": request.of, "parts": list(request.names)})
+    save_parts(sharpened, opening.model, request.out, {"of": request.of, "parts": list(request.names)})
     return reply.model_copy(update={"out": request.out})
 
 

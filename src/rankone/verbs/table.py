@@ -1,4 +1,4 @@
-"""The one table of verbs, in the order in which a user meets them; a new verb is listed in its theme's file."""
+"""The one table of verbs, in the order in which a user needs them; a new verb is listed in its theme's file."""
 
 from __future__ import annotations
 

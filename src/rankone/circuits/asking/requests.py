@@ -21,7 +21,8 @@ class GraphRequest(GraphConfig, Request):
         min_length=1, description="text whose last position is explained"
     )
     source: str | None = Field(
-        None, description="parts of another source: neuron, channel, or the origin of saved --parts"
+        None,
+        description="parts of another origin: neuron, channel, singular, random, or that of saved --parts",
     )
     rule: Rule = Field(
         "frozen", description="edges shown: frozen (they sum to the value) or grad (local effects)"

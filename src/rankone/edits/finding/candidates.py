@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from rankone.core.errors import RankOneError
@@ -19,7 +18,7 @@ from rankone.edits.finding.shortlist import (
     shortlist,
 )
 from rankone.edits.finding.text import FindText
-from rankone.edits.sharpen import sharpened_read
+from rankone.edits.sharpen import refitted
 from rankone.models.blocks import blocks_of
 from rankone.models.sites import Site, find_sites
 from rankone.parts.book import Book
@@ -105,9 +104,9 @@ def candidates(
         book.add(parts if whole else kept)
         chosen += best
         if SHARPENED in wanted and source in (*COORDINATES, DECOMPOSITION):
-            refitted = sharpened(kept, request, target, mean)
-            book.add(refitted)
-            chosen += shortlist(refitted, SHARPENED, target, others, request.shortlist, weights)
+            sharper = refitted(kept, request.of, target, mean, request.ridge)
+            book.add(sharper)
+            chosen += shortlist(sharper, SHARPENED, target, others, request.shortlist, weights)
     return Candidates(chosen + _asked(workspace, request, chosen, book, target, others, weights), book)
 
 
@@ -145,18 +144,6 @@ def _parts(
         numbers = apart_coordinates(fitting, target, others, request.shortlist, weights)
     options = {"contrast": request.contrast, "ridge": request.ridge, "seed": request.seed}
     return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
-
-
-def sharpened(parts: Parts, request: FindConfig, target: Moments, mean: Moments) -> Parts:
-    """The same parts with read directions that answer less to other text: `sharpened-neuron-fr/SITE:NUMBER`."""
-    factors = {}
-    for site in parts.sites:
-        read, write = (f.detach().float() for f in parts.factors(site))
-        wanted, others = target[site].input_second(), mean[site].input_second()
-        columns = [sharpened_read(v, wanted, others, request.ridge) for v in read.T]
-        factors[site] = (torch.stack(columns, dim=1), write)
-    origin = "-".join(word for word in (SHARPENED, parts.origin, request.of) if word)
-    return Parts(factors, origin, parts.indices, {**parts.made, "ridge": request.ridge}).frozen()
 
 
 def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
+from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS, SHARPENED
 
 DECOMPOSITION = "decomposition"
 # Of every site one direction, for parts that are found together (several.py).
 CLOSED_FORM = "discriminant"
 # The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
-SHARPENED = "sharpened"
 FINDABLE = (*FROM_WEIGHTS, *FROM_TEXT, DECOMPOSITION, SHARPENED)

@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 class RetainText:
     """Rows to hold, what the base model says there computed once for all runs; domains take turns row by row.
 
-    Lives on the model's device. text: the rows by domain, for measuring. Raises RankOneError where a text is empty.
+    Is on the model's device. text: the rows by domain, for measuring. Raises RankOneError where a text is empty.
     """
 
     def __init__(self, model: PreTrainedModel, text: Blocks | Mapping[str, Blocks]) -> None:

@@ -1,7 +1,7 @@
 """How far to go in the direction of an edit: one rule for every kind of edit, be it one scale or a LoRA.
 
-The size of ΔW is s, its multiple: s = 0 is the base model, s = 1 the edit as fitted. Few forget tokens tell the direction of
-an edit and hardly its size; retained text, of which there is plenty, tells how far one may go. So:
+The size of ΔW is s, its multiple: s = 0 is the base model, s = 1 the edit as fitted. Few forget tokens set the direction of
+an edit and hardly its size; retained text, of which there is plenty, sets how far one may go. So:
 
     limit    the largest s up to which KL(base ‖ edited) stays within its tolerance on every retained domain
     reached  the smallest s ≤ limit at which the forget text is at its target as far as that text can tell: the lower

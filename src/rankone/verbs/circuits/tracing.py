@@ -23,7 +23,6 @@ from rankone.circuits.asking.requests import (
 from rankone.circuits.config import GraphConfig
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening
-from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
@@ -169,28 +168,14 @@ def _opened(opening: Opening, path: Path) -> tuple[Graph, Verification | None, P
 
 
 def _parts(opening: Opening, origin: str) -> Parts:
-    """The parts of an origin: the decomposition, neurons or channels of all sites that have them, or saved parts."""
-    from rankone.models.sites import find_sites
+    """The parts of an origin: the decomposition, the saved ones, or all that follow from the weights."""
     from rankone.parts.parts import load_parts
-    from rankone.parts.sources import SOURCES, make_parts
 
     if not origin:
         return opening.decomposition
-    if origin in ("neuron", "channel"):
-        fits = SOURCES[origin].fits
-        return make_parts(origin, [site for site in find_sites(opening.model) if fits(site)]).frozen()
     saved = [] if opening.options.parts is None else load_parts(opening.options.parts, opening.model)
-    for parts in saved:
-        if parts.origin == origin:
-            return parts
-    there = ", ".join(parts.origin for parts in saved) or "none"
-    hint = (
-        " Save some with `rankone find --out DIR` and give --parts DIR."
-        if origin.partition("-")[0] in (*FROM_TEXT, *FROM_WEIGHTS)
-        else ""
-    )
-    raise RankOneError(
-        f"no parts of origin '{origin}' for a graph: there are neuron, channel, and of --parts {there}.{hint}"
+    return next((one for one in saved if one.origin == origin), None) or opening.book.gathered(
+        [f"{origin}/*"]
     )
 
 
