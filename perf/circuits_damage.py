@@ -19,13 +19,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from perf.environment import environment
+from perf.predictors import chosen_parts
 from torch import Tensor
 
 from rankone.circuits.attribution.cut import frozen_logits
 from rankone.circuits.intervene import Change, intervened
 from rankone.core.artifact import write_json
 from rankone.decomposition.model import DecomposedModel
-from rankone.experiments.investigation.check import chosen_parts
 from rankone.experiments.investigation.effects import token_losses
 from rankone.experiments.investigation.prediction import PREDICTORS, Predictor, statistics
 from rankone.experiments.investigation.traces import traces

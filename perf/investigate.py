@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from perf.predictors import CheckConfig, check, check_table
+
 from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
-from rankone.experiments.investigation.check import CheckConfig, check, check_table
 from rankone.harvest.reading.store import HarvestStore
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.names import ASSETS

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.experiments.investigation.world import DOMAINS
-
-from rankone.core.errors import RankOneError
-from rankone.experiments.investigation.check import (
+from perf.predictors import (
     CheckConfig,
     check,
     check_table,
     chosen_parts,
 )
+from tests.experiments.investigation.world import DOMAINS, made
+
+from rankone.core.errors import RankOneError
 from rankone.experiments.investigation.prediction import PREDICTORS
 from rankone.harvest.reading.summary import Importances
 from rankone.metrics.rank_statistics import spearman
 
 CONFIG = CheckConfig(parts=6, alphas=(-1.0, -30.0), tokens=50, draws=1)
+
+
+@pytest.fixture(scope="module")
+def world(tokenizer, corpus, tmp_path_factory):
+    return made(tokenizer, corpus, tmp_path_factory.mktemp("predictors"))
 
 
 @pytest.fixture(scope="module")
