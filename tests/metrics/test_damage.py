@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses
 from rankone.metrics.damage import damage, damages
-from rankone.metrics.damage_record import scored
+from rankone.metrics.damage_record import DomainDamage, scored
 
 
 def losses(sums, tokens):
@@ -82,3 +82,9 @@ def test_how_much_text_is_said():
     made = [damage(losses([4.0, 4.0], [n, n]), losses([4.0, 5.0], [n, n])) for n in (400, 300)]
     assert scored(made[:1], "test") == "800 test tokens of each domain"
     assert scored(made, "validation") == "600 to 800 validation tokens of a domain"
+
+
+def test_a_damage_that_was_measured_cannot_be_altered():
+    measured = DomainDamage.of("de", damage(losses([4.0, 8.0], [2, 4]), losses([5.0, 13.0], [2, 4])))
+    with pytest.raises(ValueError, match="frozen"):
+        measured.rise = 0.0

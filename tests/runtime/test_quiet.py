@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from rankone.runtime.quiet import QUIET, quiet_libraries
+from rankone.runtime.quiet import QUIET, quiet_libraries, without_bars
 
 
 def test_what_the_user_has_set_stays():
@@ -37,3 +37,18 @@ def test_importing_the_library_changes_nothing_of_theirs():
     clean = {k: v for k, v in os.environ.items() if k not in QUIET}
     done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True"], done.stderr
+
+
+def test_bars_are_off_while_files_are_read_and_back_afterwards():
+    from transformers.utils import logging
+
+    was = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        with without_bars():
+            assert not logging.is_progress_bar_enabled()
+        assert logging.is_progress_bar_enabled()
+        with without_bars(quiet=False):
+            assert logging.is_progress_bar_enabled()
+    finally:
+        (logging.enable_progress_bar if was else logging.disable_progress_bar)()

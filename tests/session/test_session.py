@@ -48,6 +48,17 @@ def test_a_fit_is_saved_and_told_in_a_line(tmp_path):
     assert "tensor(" not in repr(fit)
 
 
+def test_damage_is_a_table_of_domains():
+    s = ro.open("mini")
+    damage = s.damage(s.scale({PART: -4.0}), tokens=40)
+    table = damage.head(2)
+    assert [str(row[0]) for row in table.rows] == s.corpus.domains()[:2]
+    assert damage["de"].rise == next(d.rise for d in damage.domains if d.domain == "de") > 0
+    assert "95% interval of the rise" in repr(damage)
+    with pytest.raises(RankOneError, match=r"no damage of 'dee' was measured.*Nearest: de"):
+        damage["dee"]
+
+
 def test_a_fit_of_both_sides_or_of_nothing_is_refused():
     s = ro.open("mini")
     with pytest.raises(RankOneError, match="'de' is on both sides"):

@@ -152,7 +152,7 @@ def test_kept_exported_and_reloaded(tmp_path):
     edit = LowRankEdit.from_pretrained(tmp_path / "studio" / "exports" / "edit-1-edit")
     edit.check_base(session.model)
     by_hand = session.edit({PART: -8}, tokens=200).domains
-    assert [d.rise for d in session.damage(edit, tokens=200).values()] == pytest.approx(
+    assert [d.rise for d in session.damage(edit, tokens=200).domains] == pytest.approx(
         [d.rise for d in by_hand], abs=1e-5
     )
 

@@ -1,4 +1,4 @@
-"""The one exception a user meets: it names the thing, the value and the mend."""
+"""The one exception a user sees: it names the thing, the value and the mend."""
 
 from __future__ import annotations
 

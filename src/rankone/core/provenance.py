@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from rankone.core.config import Record
+
 _SOURCE = Path(__file__).resolve().parents[1]
 _PACKAGES = ("rankone", "torch", "transformers", "tokenizers", "numpy")
 
@@ -25,6 +27,17 @@ def git_revision(source: Path = _SOURCE) -> str | None:
     revision = _git(source, "rev-parse", "HEAD")
     dirty = _git(source, "status", "--porcelain", "--untracked-files=no")
     return None if revision is None else revision + ("+dirty" if dirty else "")
+
+
+class Environment(Record):
+    """What `environment` says, as a record: versions by package, None for one that is not installed."""
+
+    versions: dict[str, str | None]
+    python: str
+    machine: str
+    threads: int
+    git_revision: str | None = None
+    created: str
 
 
 def environment() -> dict[str, JsonValue]:

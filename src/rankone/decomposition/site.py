@@ -36,7 +36,7 @@ class DecomposedSite(nn.Module):
 
     V: [d_in, C] (read), U: [C, d_out] (write). Its mask is that of `name` in the masking in force; without one the
     original layer runs untouched, so its output is equal to the bit. Some models run a layer on all positions in one row,
-    [B·T, d_in]: the masking's grid tells how masks lie on them.
+    [B·T, d_in]: the masking's grid says how masks lie on them.
     """
 
     def __init__(

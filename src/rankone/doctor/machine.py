@@ -20,7 +20,7 @@ _LITTLE, _LEAST = 5 * GIB, GIB // 4
 
 
 def check_machine() -> Iterator[Finding]:
-    """Everything a run leans on, in the order in which a run meets it."""
+    """Everything a run leans on, in the order in which a run needs it."""
     yield _torch()
     yield _gpu(torch.cuda.is_available(), torch.version.cuda, _driver())
     yield _threads(torch.get_num_threads(), cores())
@@ -87,7 +87,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _available() -> int | None:
-    """Free memory, caches counted as free; None where the system does not tell."""
+    """Free memory, caches counted as free; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text("utf8").splitlines()
     except OSError:

@@ -21,7 +21,7 @@ from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener, candidates, opener
 
 TOKENS = 240
-# Nats per token from which another opener is worth a word; plain text of a few hundred tokens tells no less.
+# Nats per token from which another opener is worth a word; plain text of a few hundred tokens resolves no less.
 _WORTH = 0.01
 
 

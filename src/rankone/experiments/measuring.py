@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import MANIFEST, environment, open_artifact, write_json
-from rankone.experiments.requests import Measured, MeasureRequest
+from rankone.experiments.requests import Measured, MeasuredWith, MeasureRequest, NamedModel
 from rankone.metrics.cross_entropy import text_losses
 from rankone.models.sources.names import resolve
-from rankone.text.corpus import described
+from rankone.text.corpus import TextRecord, described
 from rankone.text.passages import shortages
 from rankone.workspace import Workspace
 
@@ -25,17 +25,17 @@ def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> M
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(
         model=Path(str(source)).name,
-        text=described(corpus),
+        text=TextRecord.checked(described(corpus), corpus.name),
         split=request.split,
         tokens=request.tokens,
         chance=workspace.chance,
         ce={d: losses.mean for d, losses in scored.items()},
         error={d: losses.error for d, losses in scored.items()},
         short=shortages(text, request.tokens),
-        provenance={
-            **environment(),
-            "model": open_artifact(source).manifest.model_dump() if made else {"name": name},
-        },
+        provenance=MeasuredWith.checked(
+            {**environment(), "model": open_artifact(source).manifest if made else NamedModel(name=name)},
+            "provenance",
+        ),
     )
     if request.out is not None:
         write_json(request.out, measured.model_dump())

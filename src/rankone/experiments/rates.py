@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.core.config import Config
@@ -47,7 +47,7 @@ class SelectedRates(Config):
 
     rates: dict[str, dict[int, Rate]]
     settings: tuple[Scored, ...]
-    provenance: Mapping[str, object] = Field(default_factory=environment)
+    provenance: Mapping[str, JsonValue] = Field(default_factory=environment)
 
 
 def settings(method: str) -> Iterator[tuple[float, float, float]]:

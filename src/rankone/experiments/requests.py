@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from rankone.core.config import Config
+from rankone.core.config import Config, Record
 from rankone.core.fields import Names, PartNames, Request
+from rankone.core.manifest import Manifest
+from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage, scored
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.text.corpus import Split
+from rankone.text.corpus import Split, TextRecord
 
 
 class TuneRequest(FitRequest):
@@ -71,6 +73,18 @@ class MeasureRequest(Request):
     out: Path | None = Field(default=None, description="also write the figures as JSON")
 
 
+class NamedModel(Record):
+    """A model by the name that it was loaded by."""
+
+    name: str
+
+
+class MeasuredWith(Environment):
+    """The environment of a measurement, and the model: its manifest where it is a RankOne artefact."""
+
+    model: Manifest | NamedModel
+
+
 class Measured(Reply):
     """Cross-entropies of a model on stated text, nats per token.
 
@@ -79,14 +93,14 @@ class Measured(Reply):
     """
 
     model: str
-    text: dict[str, object]
+    text: TextRecord
     split: str
     tokens: int
     chance: float | None = None
     ce: dict[str, float]
     error: dict[str, float | None] = Field(default_factory=dict)
     short: dict[str, int] = Field(default_factory=dict)
-    provenance: Mapping[str, object] = Field(default_factory=dict)
+    provenance: MeasuredWith | None = None
 
     def tables(self) -> Sequence[Table]:
         """One row per domain, with the standard error over passages; domains with less text than asked are named."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from rankone.core.errors import RankOneError, nearest
+from rankone.render.reply import Reply
+from rankone.render.tables import Table
 from rankone.render.values import signed
 
 
@@ -46,6 +49,32 @@ class DomainDamage(Damage):
     def of(cls, domain: str, damage: Damage, role: str | None = None) -> Self:
         """A damage with the domain that it was measured on."""
         return cls(domain=domain, role=role, **vars(damage))
+
+
+class Damages(Reply):
+    """What an edit does to every domain of a text, nats per token; `damages["de"]` is one of them."""
+
+    split: str
+    domains: tuple[DomainDamage, ...]
+
+    def __getitem__(self, domain: str) -> DomainDamage:
+        for one in self.domains:
+            if one.domain == domain:
+                return one
+        known = [one.domain for one in self.domains]
+        raise RankOneError(
+            f"no damage of '{domain}' was measured; of {', '.join(known)} it was.{nearest(domain, known)}"
+        )
+
+    def tables(self) -> Sequence[Table]:
+        """One row per domain: cross-entropy before and after, the rise with its interval."""
+        rows = [[d.domain, d.base, d.edited, d.rise, d.low, d.high] for d in self.domains]
+        level = self.domains[0].level if self.domains else 0.95
+        caption = (
+            f"nats per token; {scored(self.domains, self.split)}; low, high: {level:.0%} interval of the rise"
+        )
+        columns = ["domain", "CE before", "after", "rise", "low", "high"]
+        return (Table.of("Damage", columns, rows, caption),)
 
 
 def scored(domains: Iterable[Damage], split: str) -> str:

@@ -27,6 +27,7 @@ from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
 from rankone.models.sources.names import BUILTIN_MODELS, findable, resolve
 from rankone.runtime import hub
+from rankone.runtime.quiet import without_bars
 
 # Tables that old checkpoints hold and models compute.
 _COMPUTED = ("rotary_emb.inv_freq",)
@@ -48,7 +49,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     _refuse_adapter(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
     _refuse_packed(source)
-    with _foreign("model", path_or_name, source):
+    with _foreign("model", path_or_name, source), without_bars(isinstance(source, Path)):
         model, info = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             source,
             dtype=dtype,

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, on every system that tells."""
+"""How much memory this process has taken, on every system that reports it."""
 
 from __future__ import annotations
 

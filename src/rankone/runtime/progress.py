@@ -20,7 +20,7 @@ from rich.text import Text
 from rankone.core.escaping import visible
 
 log = logging.getLogger("rankone")
-# Where nothing tells a width (a pipe, a log) tables get room for their columns.
+# Where nothing states a width (a pipe, a log) tables get room for their columns.
 _PIPED_WIDTH = 150
 
 

@@ -1,9 +1,10 @@
-"""The Hugging Face libraries kept quiet by their environment, without importing them: for programs, never on import."""
+"""The Hugging Face libraries kept quiet by their environment, for programs, never on import; and while files are read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 QUIET = {
     "TOKENIZERS_PARALLELISM": "true",  # said, so that a fork brings no warning
@@ -20,3 +21,18 @@ def quiet_libraries(environment: MutableMapping[str, str] = os.environ) -> None:
     """
     for name, value in QUIET.items():
         environment.setdefault(name, value)
+
+
+@contextmanager
+def without_bars(quiet: bool = True) -> Iterator[None]:
+    """transformers' progress bars off while the block runs, then as they were: reading files of this machine needs none."""
+    from transformers.utils import logging
+
+    if not (quiet and logging.is_progress_bar_enabled()):
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()

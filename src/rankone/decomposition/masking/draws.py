@@ -1,6 +1,6 @@
 """The random numbers of a step as a function of (seed, step, purpose, row of the global batch).
 
-So a row meets the same masks and routes whichever process takes it, in however many parts, and whether or not the run was
+So a row gets the same masks and routes whichever process takes it, in however many parts, and whether or not the run was
 cut off before; two processes, which take different rows, never draw the same.
 """
 

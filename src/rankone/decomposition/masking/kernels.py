@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 @functools.cache
 def kernel(function: Callable[P, R], compiled: bool) -> Callable[P, R]:
-    """The function itself, or compiled for each shape it meets (on the CPU some seconds per kernel and shape)."""
+    """The function itself, or compiled for each shape it is given (on the CPU some seconds per kernel and shape)."""
     return torch.compile(function, dynamic=False) if compiled and _has_compiler() else function
 
 

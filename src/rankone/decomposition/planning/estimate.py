@@ -236,7 +236,7 @@ def estimate_tables(estimate: Estimate, size: RunSize, device: torch.device) -> 
 
 
 def available_bytes(device: torch.device) -> float | None:
-    """Free memory of the device; None where nothing tells."""
+    """Free memory of the device; None where nothing reports it."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     try:

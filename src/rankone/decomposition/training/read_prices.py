@@ -44,7 +44,7 @@ class ReadPrices:
         self.leak.measure(inputs, weights, positions, self.ranks)
 
     def add(self, inputs: Sequence[Tensor] | None, logits: Tensor, positions: int, sums: Sums) -> None:
-        """The losses of some rows of a batch of `positions` (on all processes), their gradients, and figures to tell."""
+        """The losses of some rows of a batch of `positions` (on all processes), their gradients, and figures to report."""
         if not self.names:
             return
         assert inputs is not None

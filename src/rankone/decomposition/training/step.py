@@ -268,7 +268,7 @@ class Step:
         return masks, torch.where(broad, 1.0, delta), route
 
     def _by_stream(self, per_row: Float[Tensor, " b"], part: Part) -> None:
-        """A targeted run tells the divergence of its two streams (of the stochastic pass, if there are two)."""
+        """A targeted run reports the divergence of its two streams (of the stochastic pass, if there are two)."""
         if self.run.decay is not None:
             broad = self.run.broad[part.rows.start : part.rows.stop].flatten()
             name = self.config.reconstruction.divergence

@@ -109,7 +109,7 @@ class Trainer(Run):
             raise RankOneError(not_finite(bad, step, self._fault(step)))
 
     def _fault(self, number: int) -> str | None:
-        """The site at which the first part's rows meet something not finite; sources, which caught it, come last."""
+        """The site at which the first part's rows come upon something not finite; sources, which caught it, come last."""
         step = Step(self, number)
         part = step.parts[0]
         clean, nobody = step.clean(part, False), torch.zeros_like(part.adversarial)

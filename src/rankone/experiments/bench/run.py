@@ -47,7 +47,7 @@ class BenchRecord(Config):
     rates: dict[str, dict[str, dict[int, Rate]]]
     tuning_runs: dict[str, int]
     spent: dict[str, int]
-    provenance: Mapping[str, object] = Field(default_factory=dict)
+    provenance: Mapping[str, JsonValue] = Field(default_factory=dict)
     seconds: float = 0.0
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pydantic import JsonValue
+
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
 from rankone.decomposition.evidence.records import Outline, read_outline
@@ -50,7 +52,7 @@ class JobSummary(Config):
     label: str
     methods: Tallies
     smallest_budget: dict[str, int | None]
-    provenance: Mapping[str, object]
+    provenance: Mapping[str, JsonValue]
     seconds: float | None = None
     peak_memory_bytes: int | None = None
     shown: Shown | None = None

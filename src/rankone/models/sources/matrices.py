@@ -14,7 +14,7 @@ Shapes = dict[str, tuple[int, int]]
 
 
 def matrices_in(folder: Path) -> Shapes | None:
-    """The matrices of a model's folder; None where headers do not tell the paths of their modules for sure.
+    """The matrices of a model's folder; None where headers do not give the paths of their modules for sure.
 
     They do where the architecture is known to store its weights under them.
     """
