@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
@@ -35,4 +36,6 @@ def without_bars(quiet: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the Hub's own, where the user has switched them off for good
+            logging.enable_progress_bar()
