@@ -28,7 +28,8 @@ def test_transformers_hears_it():
 
 def test_importing_the_library_changes_nothing_of_theirs():
     code = (
-        "import os\nfrom transformers.utils import logging\n"
+        "import os\nfrom transformers import PreTrainedModel\n"  # what they set themselves while imported
+        "from transformers.utils import logging\n"
         "before = logging.get_verbosity(), logging.is_progress_bar_enabled(), dict(os.environ)\n"
         "import rankone.workspace, rankone.harvest.run, rankone.edits.export, rankone.experiments.demo, rankone.labels.run\n"
         "import rankone.cli\n"
