@@ -10,6 +10,8 @@ import json
 import re
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tests.fresh import run
@@ -18,6 +20,10 @@ from tests.test_docs import ROOT
 from tests.test_light import HEAVY
 from tests.tiny import rankone
 
+from rankone.core.artifact import new_artifact
+from rankone.core.config import Config
+from rankone.labels.label import STATISTICAL, Label
+from rankone.labels.store import save_labels
 from rankone.models.sources.names import ASSETS
 from rankone.verbs.verb import Verb
 
@@ -105,7 +111,8 @@ AT_ONCE = {
     f"edit contrast-fr/{PART}=-16": "no parts of origin 'contrast-fr' .* open the artefact that holds them",
     f"edit {PART} = -16": "A number below zero follows its = at once, as PART=-16",
     "tune --scale c3 --forget de": "'c3' names a component: say of which clustering, with --clusters DIR",
-    "sharpen c3 --of de --out new": "'c3' names a component",
+    "sharpen c3 --of de --out new": "'c3' stands for several parts, and single ones are named here: write SITE:NUMBER",
+    "sharpen label:german --of de --out new": "'label:german' stands for several parts",
     f"tune {FOREIGN} --scale {PART} --forget de": "'h.3.mlp.down_proj:270' is a part of a decomposition, and none is open",
     "find mini --of de --also 270": "'270' has no number",
     # what a verb is told
@@ -241,7 +248,7 @@ AT_ONCE = {
     "qk mini 1 --prompt Der --domains de": "--prompt shows one case, --domains what holds over text: give one",
     "attributions 270": "'270' has no number",
     f"attributions {PART}=2": "sets a scale, and none is set here: leave out '=2'",
-    "attributions c3 --domains de": "'c3' names a component: say of which clustering",
+    "attributions c3 --domains de": "'c3' stands for several parts",
     f"attributions {PART} --domains de --tokens 0": r"tokens: .*greater than 0 \(got 0\)",
     "survive edit": "Missing option '--forget'",
     "survive edit --forget german --benign en": "no text for 'german' .*'german' is de",
@@ -259,7 +266,7 @@ AT_ONCE = {
     f"rewrite {PART} --token ''": r"token: .*at least 1 character \(got ''\)",
     f"rewrite {PART} --token und --sizes 1,a": "sizes.1: .* valid number",
     f"rewrite {PART} --token und --save here": "output 'here' already exists",
-    "rewrite c3 --token und": "'c3' names a component",
+    "rewrite c3 --token und": "'c3' stands for several parts",
     "push edit": "Missing argument 'repo'",
     "push here me/x --dry-run": "'here' has no manifest.json: it is no RankOne artefact",
     "push adapter me/x --dry-run": "'adapter' is a LoRA adapter .* but an artefact is needed here",
@@ -296,6 +303,8 @@ AT_ONCE = {
     "edit h.3.mlp.down_proj:99999=-16": "keeps 768 subcomponents. Nearest: h.3.mlp.down_proj:767",
     "edit neuron/h.9.mlp.down_proj:3=2": "no site matches 'h.9.mlp.down_proj'. Nearest: h.3.mlp.down_proj",
     "edit neuron/h.3.mlp.down_proj:99999=2": "has no coordinate 99999: it has 768, from 0 to 767",
+    "edit channel/h.3.mlp.down_proj:3=2": "no channel parts, but neuron parts: write neuron/h.3.mlp.down_proj:3",
+    "edit neuron/h.3.attn.o_proj:3=2": "no neuron parts, but channel parts: write channel/h.3.attn.o_proj:3",
     "edit singular/h.3.mlp.down_proj:5000=2": "has no singular part 5000: it has 192, from 0 to 191",
     "tune --scale h.3.mlp.down_prj:3 --forget de": "Nearest: h.3.mlp.down_proj",
     f"tune plain --scale neuron/{PART} --forget de": "no site matches '.*'. Nearest: model.layers.1.mlp.down_proj",
@@ -310,6 +319,23 @@ AT_ONCE = {
     "generate Hallo --chat": "this model's tokenizer has no chat template",
     "generate Hallo --device mps": "no device 'mps': mps is for Apple's processors. Give cpu",
 }
+# What a table of a named artefact tells: only what reads tables is loaded. `harvest` counts one subcomponent, `grouped` the
+# components c0 and c1, which `clusters` has.
+OPEN = "--harvest harvest --labels labels"
+IN_TABLES = {
+    "edit c99=0 --clusters clusters": r"no component 'c99' in 'clusters': it has c0 to c1\.",
+    "tune --scale c2 --forget de --clusters clusters": r"no component 'c2' in 'clusters': it has c0 to c1\.",
+    "edit german=0 --clusters clusters": "no component 'german'",
+    f"edit label:klingon=0 {OPEN}": r"no label holds 'klingon' \(2 labels searched\)",
+    f"edit label:germ=0 {OPEN}": "no label holds 'germ'",
+    f"tune --scale label:klingon --forget de {OPEN}": "no label holds 'klingon'",
+    "rank --label klingon --labels labels": "no label holds 'klingon'",
+    f"show h.3.mlp.down_proj:271 {OPEN}": f"'h.3.mlp.down_proj:271' is not in the harvest 'harvest'. Nearest: {PART}",
+    "show c1 --harvest harvest": "'c1' is not in the harvest 'harvest': it counts subcomponents",
+    "show c7 --harvest grouped": "'c7' is not in the harvest 'grouped'. Nearest: c1, c0",
+    "investigate h.3.mlp.down_proj:271 --harvest harvest": "is not in the harvest 'harvest'",
+}
+TABLES = ("numpy", "pyarrow")
 # Recipes as they ship, and with one slip: the file, and what stands in place of what.
 RECIPES = ROOT / "recipes"
 SLIPS = {
@@ -389,6 +415,40 @@ def write_wrong(folder):
     (folder / "brokentext" / "de" / "a.train.txt").write_bytes(b"\xff\xfe Das ist")
 
 
+def write_tables(folder):
+    """A harvest, one of components, their clustering and labels: of the first three the table that has the names."""
+    tables = {
+        ("harvest", "harvest", "parts"): {"part": [0], "name": [PART]},
+        ("harvest", "grouped", "parts"): {"part": [0, 1], "name": ["c0", "c1"]},
+        ("components", "clusters", "components"): {"component": ["c0", "c1"]},
+    }
+    for (kind, name, table), columns in tables.items():
+        with new_artifact(folder / name, kind) as made:
+            pq.write_table(pa.table(columns), made / f"{table}.parquet")
+    labels = [
+        Label(PART, "German text", 0.5, STATISTICAL, ""),
+        Label("h.0.mlp.up_proj:1", "code", 0.5, STATISTICAL, ""),
+    ]
+    save_labels(folder / "labels", labels, "0" * 64, Config())
+
+
+def typed_in(folder, rows, blocked):
+    """What is answered to each row where some libraries cannot be imported; nothing is made."""
+    made = sorted(p.name for p in folder.iterdir())
+    done = run(CHILD % json.dumps(list(rows)), blocked, folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in folder.iterdir()) == made
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def tabled(tmp_path_factory):
+    """What is answered to IN_TABLES."""
+    folder = tmp_path_factory.mktemp("tables")
+    write_tables(folder)
+    return typed_in(folder, IN_TABLES, tuple(name for name in HEAVY if name not in TABLES))
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
     """What is answered at once, and the folder all was typed in."""
@@ -401,11 +461,7 @@ def answers(tmp_path_factory):
     (folder / FOREIGN / "config.json").write_text("{}", "utf8")
     (folder / "note.txt").write_text("a note", "utf8")
     write_wrong(folder)
-    made = sorted(p.name for p in folder.iterdir())
-    done = run(CHILD % json.dumps(list(AT_ONCE)), HEAVY, folder)
-    assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in folder.iterdir()) == made
-    return json.loads(done.stdout)
+    return typed_in(folder, AT_ONCE, HEAVY)
 
 
 def check(expected: str, code: int, out: str, err: str) -> None:
@@ -419,6 +475,11 @@ def check(expected: str, code: int, out: str, err: str) -> None:
 def test_refused_without_a_heavy_library(typed, answers):
     check(AT_ONCE[typed], *answers[typed])
     assert "unable to parse" not in answers[typed][2]
+
+
+@pytest.mark.parametrize("typed", IN_TABLES)
+def test_refused_by_a_table_without_pytorch(typed, tabled):
+    check(IN_TABLES[typed], *tabled[typed])
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built for GPUs")

@@ -7,8 +7,9 @@ from tests.harvest.counted import Counted
 from tests.labels.written import written
 
 from rankone.core.errors import RankOneError
+from rankone.labels.by_words import labelled
 from rankone.labels.query import Query
-from rankone.labels.search import labelled, search
+from rankone.labels.search import search
 
 VOCABULARY = [("der", 40, 30.0), (" der", 60, 50.0), (" the", 100, 90.0), ("[/red]", 5, 5.0)]
 

@@ -12,15 +12,14 @@ import pyarrow.parquet as pq
 
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.description import description_length
+from rankone.clustering.listed import KIND, TABLE, no_component
 from rankone.clustering.merging import Merges
 from rankone.clustering.sample import Sample
 from rankone.core.artifact import Artifact, new_artifact, write_json
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.origin import Derived, Origin
-
-KIND = "components"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def save_components(
     )
     with new_artifact(out, KIND) as staging:
         write_json(staging / "config.json", record.model_dump(mode="json"))
-        pq.write_table(pa.Table.from_pylist([asdict(c) for c in components]), staging / "components.parquet")
+        pq.write_table(pa.Table.from_pylist([asdict(c) for c in components]), staging / f"{TABLE}.parquet")
         pq.write_table(_way(sample, merges), staging / "merges.parquet")
     return Components.open(out)
 
@@ -126,7 +125,7 @@ class Components(Derived):
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
         self.record = ComponentsRecord.checked(artifact.json(), str(artifact.path / "config.json"))
-        self.rows = [Component(**row) for row in artifact.table("components").read().to_pylist()]
+        self.rows = [Component(**row) for row in artifact.table(TABLE).read().to_pylist()]
         self._by_name = {c.component: c for c in self.rows}
         self._owner = {member: c.component for c in self.rows for member in c.members}
 
@@ -142,10 +141,7 @@ class Components(Derived):
     def component(self, name: str) -> Component:
         """One component; an unknown name is an error."""
         if name not in self._by_name:
-            raise RankOneError(
-                f"no component '{name}' in '{self.artifact.path}': it has c0 to c{len(self.rows) - 1}."
-                f"{nearest(name, self.names())}"
-            )
+            raise RankOneError(no_component(self.artifact.path, name, self.names()))
         return self._by_name[name]
 
     def members(self, name: str) -> list[str]:

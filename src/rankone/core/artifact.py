@@ -29,6 +29,7 @@ from rankone.core.files import (
 )
 from rankone.core.manifest import MANIFEST, Manifest, check_files, hashed_files, read_manifest
 from rankone.core.provenance import environment, git_revision
+from rankone.core.reading import reading
 from rankone.core.schemas.kinds import schema_of
 from rankone.core.schemas.schema import Document
 
@@ -44,6 +45,7 @@ __all__ = [
     "Provenance",
     "atomic_file",
     "claimed",
+    "column_of",
     "copy_artifact",
     "environment",
     "file_hash",
@@ -116,6 +118,19 @@ class Artifact:
         """Its `manifest.json` as it lies there; of one that has none on disk, as it would be written."""
         path = self.path / MANIFEST
         return path.read_bytes() if path.is_file() else json_text(self.manifest.model_dump()).encode()
+
+
+def column_of(folder: Path, kind: str, table: str, column: str) -> list[str]:
+    """A column of words of an artefact's table, not verified and without PyTorch: for a first look at names.
+
+    Empty where it cannot be read, which is said better by what opens the artefact.
+    """
+    try:
+        artifact = Artifact(folder, read_manifest(folder, kind))
+        with reading(folder):
+            return artifact.table(table).column(column)
+    except RankOneError:
+        return []
 
 
 def refuse_existing(path: Path) -> None:

@@ -129,10 +129,13 @@ class TextName:
 
 
 @dataclass(frozen=True)
-class ReadsOpen:
-    """Marks a field of a request that says nothing unless this is opened too: `labels`."""
+class LabelWords:
+    """Marks a field of a request that holds words of the labels that are opened, and says nothing without these."""
 
-    what: str
+
+@dataclass(frozen=True)
+class Counted:
+    """Marks a field of a request that names what the opened harvest counts: a subcomponent or a component."""
 
 
 @dataclass(frozen=True)

@@ -49,23 +49,6 @@ class Hit:
     densities: dict[str, float]
 
 
-def labelled(labels: Labels, query: str) -> list[str]:
-    """What has all words of the query, whole, in its label, in the labels' order; RankOneError where nothing has."""
-    asked = Query.read(query)
-    names = [name for name in labels.names() if asked.match(labels.best(name).label) == 1]
-    if not names:
-        raise RankOneError(none_labelled(labels, query))
-    return names
-
-
-def none_labelled(labels: Labels, query: str) -> str:
-    """What to say where no label has the words of a query."""
-    return (
-        f"no label holds '{query}' ({len(labels.names()):,} labels searched). `rankone search` also looks at tokens and "
-        "reasons."
-    )
-
-
 def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> list[Hit]:
     """The parts that match all words of `query`, best first; ties go to confidence, then to firings.
 

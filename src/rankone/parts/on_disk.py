@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rankone.core.artifact import read_json
 from rankone.core.errors import RankOneError, nearest
+from rankone.models.anatomy import in_attention
 from rankone.models.sources.matrices import Shapes, inside_blocks
 from rankone.parts.naming import located, numbers_key, require_written
 from rankone.parts.origins import SavedParts, origin_in
@@ -47,7 +48,8 @@ def require_held(name: str, origin: str, numbers: Numbers) -> None:
 
 
 def require_in_weights(name: str, shapes: Shapes) -> None:
-    """RankOneError for a part that cannot follow from weights of these shapes: another site, a number too high.
+    """RankOneError for a part that cannot follow from weights of these shapes: another site, channels of an MLP or
+    neurons of attention, a number too high.
 
     A number is compared with the longer side of a matrix, or for directions with the shorter.
     """
@@ -55,6 +57,10 @@ def require_in_weights(name: str, shapes: Shapes) -> None:
     if site not in shapes:
         raise RankOneError(f"no site matches '{site}'.{nearest(site, inside_blocks(shapes))}")
     coordinates = origin_in(name) in _COORDINATES
+    if coordinates and (fits := "channel" if in_attention(site) else "neuron") != origin_in(name):
+        raise RankOneError(
+            f"'{site}' has no {origin_in(name)} parts, but {fits} parts: write {fits}/{site}:{number}."
+        )
     size = max(shapes[site]) if coordinates else min(shapes[site])
     if number >= size:
         what = "coordinate" if coordinates else f"{origin_in(name)} part"

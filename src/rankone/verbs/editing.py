@@ -108,7 +108,7 @@ def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _labelled(opening: Opening, words: str) -> list[str]:
-    from rankone.labels.search import labelled
+    from rankone.labels.by_words import labelled
 
     opening.require_harvest("a query of labels").require_origin(opening.decomposition, opening.model)
     return labelled(opening.require_labels("a query of labels"), words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import ModelName, Positional, Reads, Request, TextName
+from rankone.core.fields import Counted, ModelName, Positional, Reads, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
 from rankone.models.sources.fetchable import FETCHABLE
 from rankone.opening import Opening
@@ -82,7 +82,7 @@ def picks(opening: Opening, request: PicksRequest) -> PicksReply:
 class InvestigateRequest(StudyRequest):
     """A part to turn, and how far."""
 
-    part: Annotated[str, Positional()] = Field(
+    part: Annotated[str, Positional(), Counted()] = Field(
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
     html: Path | None = Field(None, description="also write a page to this file; must not exist")

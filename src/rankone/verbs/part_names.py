@@ -1,4 +1,5 @@
-"""Names of parts and sites, looked up before a model is opened: as they are written, and in the headers of what is named."""
+"""Names of parts and sites, looked up before a model is opened: as they are written, in the headers of what is named, and,
+for components and words of labels, in its tables."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from rankone.clustering.listed import require_component
 from rankone.core.errors import RankOneError, nearest
 from rankone.harvest.reading.names import COMPONENT, QUERY, by_label, of_clustering
 from rankone.models.sources.matrices import Shapes, inside_blocks, matrices_in
@@ -16,13 +18,15 @@ from rankone.parts.on_disk import Numbers, decomposed_numbers, require_held, req
 from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in, saved_origins
 
 
-def require_parts(opening: Opening, names: Sequence[str], patterns: bool = False) -> None:
-    """Every name is written as a part's and is one that is there; or, where a clustering is open, as a component's.
+def require_parts(
+    opening: Opening, names: Sequence[str], patterns: bool = False, opens: Sequence[str] = ()
+) -> None:
+    """Every name is that of a part that is there; or of what else the verb opens: a component, words of labels.
 
     patterns: whether a name may stand for many (`neuron/h.3.mlp.down_proj:*`).
     RankOneError for the first that is not. Where headers do not say, what opens the model looks.
     """
-    parts = [name for name in names if not _is_group(opening, name)]
+    parts = [name for name in names if not _is_group(opening, name, opens)]
     if not parts:
         return
     held = _held(opening)
@@ -70,16 +74,33 @@ def _require_fit(opening: Opening, pattern: str, allowed: bool, numbers: Numbers
         raise RankOneError(f"no part fits '{pattern}'.{nearest(pattern, names)}")
 
 
-def _is_group(opening: Opening, name: str) -> bool:
-    """Whether a name is that of a component or of all parts with a label, which only the opened artefacts can tell."""
-    grouped = opening.options.clusters is not None
-    if not grouped and COMPONENT.fullmatch(name):
-        raise RankOneError(of_clustering(name))
-    if name.startswith(QUERY):
-        if None in (opening.options.harvest, opening.options.labels):
+def _is_group(opening: Opening, name: str, opens: Sequence[str]) -> bool:
+    """Whether a name is that of a component or of all parts with a label; RankOneError for one that stands for nothing."""
+    clusters, labels = opening.options.clusters, opening.options.labels
+    wanted = "labels" if name.startswith(QUERY) else "clusters"
+    if wanted not in opens and (wanted == "labels" or COMPONENT.fullmatch(name)):
+        raise RankOneError(
+            f"'{name}' stands for several parts, and single ones are named here: write SITE:NUMBER."
+        )
+    if wanted == "labels":
+        if opening.options.harvest is None or labels is None:
             raise RankOneError(by_label(name))
+        require_words(labels, name.removeprefix(QUERY), whole=True)
         return True
-    return grouped and ":" not in name
+    if "clusters" in opens and clusters is not None and ":" not in name:
+        require_component(clusters, name)
+        return True
+    if COMPONENT.fullmatch(name):
+        raise RankOneError(of_clustering(name))
+    return False
+
+
+def require_words(labels: Path, words: str, whole: bool = False) -> None:
+    """RankOneError for words that no label has; whole: not as the beginnings of its words either."""
+    from rankone.labels.by_words import labelled, matches
+    from rankone.labels.store import open_labels
+
+    (labelled if whole else matches)(open_labels(labels), words)
 
 
 def _held(opening: Opening) -> dict[str, Numbers]:

@@ -14,21 +14,23 @@ from rankone.core.artifact import read_manifest, refuse_existing
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.fields import (
+    Counted,
     DecompositionName,
     Domains,
     Folder,
+    LabelWords,
     Layer,
     ModelName,
     PartNames,
     Published,
     Reads,
-    ReadsOpen,
     SitePatterns,
     Template,
     TextName,
     Trackers,
 )
 from rankone.decomposition.importers.source import require_source
+from rankone.harvest.reading.listed import require_counted
 from rankone.models.sources.matrices import require_layer
 from rankone.models.sources.names import decomposition_folder, findable, resolve
 from rankone.opening import Opening, OpenOptions, require_decomposition, require_text
@@ -37,7 +39,7 @@ from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.opening import open_corpus
 from rankone.text.template import NO_TEMPLATE, lacks_template
-from rankone.verbs.part_names import require_parts, require_patterns, shapes_of
+from rankone.verbs.part_names import require_parts, require_patterns, require_words, shapes_of
 
 M = TypeVar("M")
 R = TypeVar("R", bound=Config)
@@ -69,9 +71,8 @@ def check(
     for name in needs:
         if getattr(opening.options, name) is None:
             raise RankOneError(f"{verb} needs {_needed(name)}.")
-    for _, mark in _marked(request, ReadsOpen):
-        if getattr(opening.options, mark.what) is None:
-            raise RankOneError(f"{verb} by {mark.what} needs {_needed(mark.what)}.")
+    if opening.options.labels is None and any(_marked(request, LabelWords)):
+        raise RankOneError(f"{verb} by labels needs {_needed('labels')}.")
     for given, mark in _marked(request, Folder):
         for folder in (given,) if isinstance(given, Path) else given:
             _require_folder(folder, mark)
@@ -93,10 +94,22 @@ def check(
         require_trackers(trackers)
     opening.preflight(opens)
     for names, mark in _marked(request, PartNames):
-        require_parts(opening, [names] if isinstance(names, str) else list(names), mark.patterns)
+        require_parts(opening, [names] if isinstance(names, str) else list(names), mark.patterns, opens)
+    _require_in_tables(opening, request)
     _require_in_model(opening, request)
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
+
+
+def _require_in_tables(opening: Opening, request: Config) -> None:
+    """Names and words that the tables of opened artefacts hold."""
+    harvest, labels = opening.options.harvest, opening.options.labels
+    for name, _ in _marked(request, Counted):
+        if harvest is not None:
+            require_counted(harvest, name)
+    for words, _ in _marked(request, LabelWords):
+        if labels is not None:
+            require_words(labels, words)
 
 
 def _require_in_model(opening: Opening, request: Config) -> None:

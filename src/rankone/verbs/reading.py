@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, OnlyParts, Positional, ReadsOpen, Request, apart
+from rankone.core.fields import Counted, Domains, LabelWords, Names, OnlyParts, Positional, Request, apart
 from rankone.edits.criteria import criterion_for, require_criterion
 from rankone.opening import Opening
 from rankone.render.columns import Column
@@ -34,7 +34,7 @@ class RankRequest(Request):
     of: Annotated[Names, Domains()] = Field((), description="domains, comma-separated")
     against: Annotated[Names, Domains()] = Field((), description="domains to compare with, comma-separated")
     token: str | None = Field(None, description="a word that is one token: who leads to it")
-    label: Annotated[str | None, ReadsOpen("labels")] = Field(None, description="words of a label")
+    label: Annotated[str | None, LabelWords()] = Field(None, description="words of a label")
     by: str | None = Field(
         None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
     )
@@ -213,7 +213,7 @@ def search(opening: Opening, request: SearchRequest) -> SearchReply:
 class ShowRequest(Request):
     """One part (or component) to look at."""
 
-    part: Annotated[str, Positional()] = Field(
+    part: Annotated[str, Positional(), Counted()] = Field(
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
     response: bool = Field(False, description="also measure CE by α (takes forwards)")

@@ -30,6 +30,13 @@ class StoredTable:
 
         return [self.columns.get(name, name) for name in pq.read_schema(self.path).names]
 
+    def column(self, name: str) -> list[str]:
+        """One column of words, by its name of today."""
+        import pyarrow.parquet as pq
+
+        stored = next((old for old, today in self.columns.items() if today == name), name)
+        return pq.read_table(self.path, columns=[stored])[stored].to_pylist()
+
     def read(self) -> pa.Table:
         """All rows."""
         import pyarrow.parquet as pq

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import Artifact
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError
 from rankone.core.reading import reads
 from rankone.core.schemas.stored import StoredTable
 from rankone.decomposition.model import Decomposition
@@ -29,7 +29,7 @@ from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.stretches import Stretches
 from rankone.harvest.counting.windows import LEVELS
 from rankone.harvest.origin import Derived, Origin
-from rankone.harvest.reading.names import COMPONENT
+from rankone.harvest.reading.listed import not_counted
 from rankone.harvest.reading.page import CofiringRow, DomainRow, Example, MemberRow, PartPage, TokenRow
 from rankone.harvest.reading.summary import Importances
 from rankone.harvest.records import HarvestRecord
@@ -203,16 +203,18 @@ class HarvestStore(Derived):
     def number(self, name: str) -> int:
         """A part's number; an unknown name is an error that offers others."""
         if name not in self._numbers:
-            raise RankOneError(f"'{name}' is not in the harvest '{self.artifact.path}'{self._hint(name)}")
+            raise RankOneError(self._unknown(name))
         return self._numbers[name]
 
-    def _hint(self, name: str) -> str:
-        """What to do about a name that is not there."""
-        if name in self._owner:
-            return f": it counts components, and '{name}' is a member of {self._owner[name]}."
-        if self.clusters is None and COMPONENT.fullmatch(name):
-            return ": it counts subcomponents. Count components with `rankone harvest --clusters DIR`."
-        return f".{nearest(name, self._names)}"
+    def _unknown(self, name: str) -> str:
+        """What to say of a name that is not there."""
+        folder = self.artifact.path
+        if name not in self._owner:
+            return not_counted(folder, name, self._names, self.clusters is not None)
+        return (
+            f"'{name}' is not in the harvest '{folder}': it counts components, and '{name}' is a member of "
+            f"{self._owner[name]}."
+        )
 
     @reads
     def page(self, name: str, examples: int = 100, tokens: int = 1000) -> PartPage:
