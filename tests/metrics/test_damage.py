@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses
 from rankone.metrics.damage import damage, damages
-from rankone.metrics.damage_record import DomainDamage, scored
+from rankone.metrics.damage_record import DomainDamage, interval_said, scored
 
 
 def losses(sums, tokens):
@@ -88,3 +88,11 @@ def test_a_damage_that_was_measured_cannot_be_altered():
     measured = DomainDamage.of("de", damage(losses([4.0, 8.0], [2, 4]), losses([5.0, 13.0], [2, 4])))
     with pytest.raises(ValueError, match="frozen"):
         measured.rise = 0.0
+
+
+def test_an_interval_is_spoken_of_where_there_is_one():
+    several = damage(losses([4.0, 4.0], [400, 400]), losses([4.0, 5.0], [400, 400]))
+    single = damage(losses([4.0], [50]), losses([5.0], [50]))
+    assert interval_said([several]) == "95% interval over passages"
+    assert interval_said([several, single]) == "95% interval over passages, none where there is a single one"
+    assert interval_said([single]) == "no interval: there is a single passage to measure on"

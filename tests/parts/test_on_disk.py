@@ -46,14 +46,15 @@ def test_what_cannot_be_read_is_left_to_what_opens_it(tmp_path):
     ("name", "said"),
     [
         ("neuron/h.0.a:9", "'h.0.a' has no coordinate 9: it has 9, from 0 to 8"),
-        ("channel/h.0.a:9", "no coordinate 9"),
+        ("channel/h.0.attn.a:9", "no coordinate 9"),
         ("singular/h.0.a:4", "'h.0.a' has no singular part 4: it has 4, from 0 to 3"),
         ("random/h.0.a:4", "no random part 4"),
+        ("channel/h.0.a:1", "'h.0.a' has no channel parts, but neuron parts: write neuron/h.0.a:1"),
         ("neuron/h.0.b:1", "no site matches 'h.0.b'. Nearest: h.0.a"),
     ],
 )
 def test_what_weights_do_not_have(name, said):
-    shapes = {"h.0.a": (4, 9), "wte": (30, 4)}
+    shapes = {"h.0.a": (4, 9), "h.0.attn.a": (4, 9), "wte": (30, 4)}
     with pytest.raises(RankOneError, match=said):
         require_in_weights(name, shapes)
     for fine in (

@@ -15,7 +15,7 @@ from rankone.core.manifest import Manifest
 from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
-from rankone.metrics.damage_record import DomainDamage, scored
+from rankone.metrics.damage_record import DomainDamage, interval_said, scored
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import Split, TextRecord
@@ -151,7 +151,8 @@ class TuneReply(Reply):
         )
         rows = [[r.domain, r.role, r.base, r.edited, r.shown] for r in self.domains]
         caption = (
-            f"chance {self.aim.chance:.3f}; nats per token on {scored(self.domains, 'test')}, 95% interval over passages; "
+            f"chance {self.aim.chance:.3f}; nats per token on {scored(self.domains, 'test')}, "
+            f"{interval_said(self.domains)}; "
             f"most KL on a retained domain {max(self.kl.values()):.4f} of {self.aim.tolerance:g} allowed"
         )
         columns = ["domain", "role", "CE before", "CE after", "rise"]

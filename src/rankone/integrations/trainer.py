@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from rankone.metrics.cross_entropy import PassageLosses, text_losses
 from rankone.metrics.damage import damages
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.render.tables import Table
 from rankone.text.blocks import Blocks
 
@@ -62,9 +62,8 @@ class DamageCallback(TrainerCallback):
             [epoch, d.domain, d.base, d.edited, d.shown] for epoch, made in self.rows.items() for d in made
         ]
         columns = ["epoch", "domain", "CE before", "CE now", "rise"]
-        return Table.of(
-            "What training did to other text", columns, rows, "nats per token, with 95 % intervals"
-        )
+        said = interval_said(d for made in self.rows.values() for d in made)
+        return Table.of("What training did to other text", columns, rows, f"nats per token; rise: {said}")
 
     def _measured(self, model: nn.Module | None) -> dict[str, PassageLosses]:
         assert model is not None, "the Trainer gives its callbacks the model"

@@ -86,6 +86,16 @@ def scored(domains: Iterable[Damage], split: str) -> str:
     return f"{least:,} to {most:,} {split} tokens of a domain"
 
 
+def interval_said(domains: Iterable[Damage]) -> str:
+    """What to say of the intervals of some rises: `95% interval over passages`, or that a single passage has none."""
+    damages = list(domains)
+    levels = [damage.level for damage in damages if damage.high is not None]
+    if not levels:
+        return "no interval: there is a single passage to measure on"
+    without = ", none where there is a single one" if len(levels) < len(damages) else ""
+    return f"{levels[0]:.0%} interval over passages{without}"
+
+
 def measured(domains: Iterable[DomainDamage]) -> dict[str, object]:
     """What an edit's provenance keeps of the damage that was measured, and its card on the Hub shows."""
     return {"measured": [damage.model_dump(mode="json") for damage in domains]}

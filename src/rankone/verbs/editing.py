@@ -12,7 +12,7 @@ from pydantic import Field
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
-from rankone.metrics.damage_record import DomainDamage, measured, scored
+from rankone.metrics.damage_record import DomainDamage, interval_said, measured, scored
 from rankone.models.sources.names import BUILTIN_MODELS, resolve
 from rankone.opening import Opening
 from rankone.render.columns import Column
@@ -56,7 +56,8 @@ class EditReply(Reply):
         )
         rows = [[d.domain, d.base, d.edited, d.shown] for d in self.domains]
         measured_on = scored(self.domains, self.split)
-        caption = f"chance {self.chance:.3f}; nats per token on {measured_on}; rise with its 95 % interval"
+        intervals = interval_said(self.domains)
+        caption = f"chance {self.chance:.3f}; nats per token on {measured_on}; rise: {intervals}"
         return scales, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], rows, caption)
 
     def lines(self) -> Sequence[str]:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Folder, Names, Positional, Request, each_of
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -106,7 +106,7 @@ class ProjectReply(Reply):
             "What each does to held-out text",
             ["domain", "CE before", "rise by the adapter", "rise by its projection"],
             rows,
-            "nats per token, with 95 % intervals",
+            f"nats per token; rise: {interval_said((*self.adapter_damage, *self.projection_damage))}",
         )
 
     def lines(self) -> Sequence[str]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rankone.core.config import Record
 from rankone.core.fields import PartNames, Positional, Request
-from rankone.metrics.damage_record import DomainDamage
+from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -87,7 +87,8 @@ class RewriteReply(Reply):
         )
         tried = Table.of(f"{self.part} writes “{self.token}”", columns, rows, caption, taken)
         damage = [[d.domain, d.base, d.edited, d.shown] for d in self.domains]
-        return tried, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], damage)
+        said = f"nats per token; rise: {interval_said(self.domains)}"
+        return tried, Table.of("What changed", ["domain", "CE before", "CE after", "rise"], damage, said)
 
     def _source(self) -> str:
         if self.direction == "trained":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.experiments.real_model.results import Language, bars
 from rankone.experiments.real_model.stages import Seconds
+from rankone.metrics.damage_record import interval_said
 from rankone.render.columns import Column
 from rankone.render.tables import Table
 from rankone.text.domains import domain_name
@@ -35,10 +36,11 @@ def bars_table(result: Language, tolerance: Tolerances) -> Table:
 
 def damage_table(result: Language) -> Table:
     """One row per corpus and domain: the base model, the scale, the LoRA."""
-    rows = []
+    rows, measured = [], []
     for corpus, damages in result.held_out["scale"].damage.items():
         for domain, damage in damages.items():
             lora = result.held_out["lora"].damage[corpus][domain]
+            measured += [damage, lora]
             rows.append((f"{domain} ({corpus})", damage.base, damage.shown, lora.shown, damage.tokens))
     alpha = result.scale.alpha or 0.0
     return Table.of(
@@ -51,8 +53,8 @@ def damage_table(result: Language) -> Table:
             Column("tokens"),
         ],
         rows,
-        f"Rise of cross-entropy, nats per token, 95% interval over passages. Both edits got {result.scale.forget_tokens} "
-        "forget tokens and the same spared text, and their size by the same rule.",
+        f"Rise of cross-entropy, nats per token, {interval_said(measured)}. Both edits got "
+        f"{result.scale.forget_tokens} forget tokens and the same spared text, and their size by the same rule.",
         strong=[i for i, row in enumerate(rows) if str(row[0]).startswith(f"{result.language} ")],
     )
 
