@@ -68,17 +68,20 @@ def named(bench: Bench, parts: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Measure and write the JSON."""
+    """Measure, print a line a part, and write the JSON where one is asked for."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--unseen", type=Path, required=True)
-    ask.add_argument("--out", type=Path, required=True)
+    ask.add_argument(
+        "--unseen", type=Path, help="folder with the sources of fits.UNSEEN; built-in text alone without"
+    )
+    ask.add_argument("--out", type=Path, help="write the JSON here too; must not exist")
     ask.add_argument(
         "--tokens", type=int, default=4000, help="test tokens per domain; of unseen text per source"
     )
     asked = ask.parse_args()
-    refuse_existing(asked.out)
+    if asked.out is not None:
+        refuse_existing(asked.out)
     clock = time.monotonic()
-    bench = opened(asked.unseen, asked.tokens, ["test"])
+    bench = opened(asked.unseen, asked.tokens, ["test"], paired=False)
     rows = []
     for part in named(bench, PARTS):
         row = at_chance(bench, part)
@@ -88,11 +91,10 @@ def main() -> None:
             continue
         sets = "  ".join(f"{n} {s['worst']:+.4f} ({s['domain']})" for n, s in row["sets"].items())
         print(f"{part:40} α {row['alpha']:+7.2f}  {sets}")
-    write_json(
-        asked.out,
-        {"tokens": asked.tokens, "chance_share": CHANCE_SHARE, "rows": rows, "environment": environment()}
-        | {"seconds": time.monotonic() - clock},
-    )
+    if asked.out is not None:
+        about = {"tokens": asked.tokens, "chance_share": CHANCE_SHARE, "rows": rows}
+        about |= {"environment": environment(), "seconds": time.monotonic() - clock}
+        write_json(asked.out, about)
 
 
 if __name__ == "__main__":

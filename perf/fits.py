@@ -115,8 +115,13 @@ class Bench:
         return self.measured[key]
 
 
-def opened(unseen: Path | None, tokens: int, splits: Sequence[str], sites: Sequence[str] = ()) -> Bench:
-    """mini on this machine's device with its own parts, the sharpened picks and the raw coordinates beside them."""
+def opened(
+    unseen: Path | None, tokens: int, splits: Sequence[str], sites: Sequence[str] = (), paired: bool = True
+) -> Bench:
+    """mini on this machine's device with its own parts, the sharpened picks and the raw coordinates beside them.
+
+    paired: and the pair of `find --together`, two minutes of search.
+    """
     device = run_device()
     model = load_model("mini")
     decomposition, _ = load_decomposition(ASSETS / "mini-decomposition", model)
@@ -126,7 +131,7 @@ def opened(unseen: Path | None, tokens: int, splits: Sequence[str], sites: Seque
     against = domains[1:]
     (sharpened,), _ = sharpen(workspace, SharpenRequest(names=PARTS, of=FORGET, against=against))
     book = Book([decomposition, sharpened], model)
-    pair = pair_of(workspace, book, sites)
+    pair = pair_of(workspace, book, sites) if paired else {}
     text = {split: workspace.text(domains, split, tokens) for split in splits}
     if unseen is not None:
         corpus = DirectoryCorpus(unseen)
@@ -232,8 +237,18 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
+def line(one: Mapping[str, Any]) -> str:
+    """A row of the summary as it is printed."""
+    alphas, shares = (" to ".join(f"{v:.2f}" for v in one[key]) for key in ("alpha", "share_of_chance"))
+    return (
+        f"{one['part']}, forget {one['forget']}, KL ≤ {one['tolerance']}, cap {one['cap']}, on {one['text']}: "
+        f"{one['successes']} of {one['seeds']} succeed; German over chance {shares}, largest rise {one['worst_rise']:+.4f} "
+        f"({one['worst']}), α {alphas}"
+    )
+
+
 def main() -> None:
-    """Fit, measure and write."""
+    """Fit, measure, print a line a row of the summary, and write the JSON where one is asked for."""
     options = argparse.ArgumentParser()
     options.add_argument("--unseen", type=Path, help="directory with the sources of UNSEEN")
     options.add_argument("--seeds", type=int, default=30)
@@ -247,9 +262,10 @@ def main() -> None:
     options.add_argument("--forget", nargs="+", default=[FORGET, f"self:{FORGET}"])
     options.add_argument("--splits", nargs="+", default=["validation", "test"])
     options.add_argument("--retain-tokens", type=int, default=6000)
-    options.add_argument("--out", type=Path, default=Path("perf/results/fits.json"))
+    options.add_argument("--out", type=Path, help="write the JSON here too; must not exist")
     given = options.parse_args()
-    refuse_existing(given.out)
+    if given.out is not None:
+        refuse_existing(given.out)
     before, clock = environment(), time.monotonic()
     bench = opened(given.unseen, given.tokens, given.splits, given.sites)
     workspace = bench.workspace
@@ -267,19 +283,11 @@ def main() -> None:
                 for part in parts:
                     rows += [row(bench, part, aim, f) for f in fitted(bench, part, aim, retain, given.seeds)]
     table = summary(rows)
-    write_json(
-        given.out,
-        {
-            "environment": before,
-            "seconds": time.monotonic() - clock,
-            "unseen": UNSEEN,
-            "tuned_on": TUNED_ON,
-            "summary": table,
-            "rows": rows,
-        },
-    )
-    for line in table:
-        print(line)
+    for one in table:
+        print(line(one))
+    if given.out is not None:
+        about = {"environment": before, "seconds": time.monotonic() - clock, "unseen": UNSEEN}
+        write_json(given.out, about | {"tuned_on": TUNED_ON, "summary": table, "rows": rows})
 
 
 if __name__ == "__main__":

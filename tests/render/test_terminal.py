@@ -114,3 +114,13 @@ def test_in_a_pipe_columns_is_obeyed_and_progress_stays_out(columns, width):
     assert ran.stdout.strip("\n") == plain(demo(), width)
     assert "fit: 1/2  0:00 left of 0:00" in ran.stderr
     assert "fit: 2/2  took 0:00" in ran.stderr
+
+
+def test_the_number_of_a_part_stays_whole_where_its_name_is_too_long():
+    table = Table.of(
+        "Parts",
+        [Column("part", key=True), Column("α", ".2f")],
+        [["sharpened-channel-de/h.0.attn.o_proj:187", -1.25]],
+    )
+    words = plain(table, 36).split()
+    assert {"sharpened-channel-de/", "h.0.attn.o_proj:187", "−1.25"} <= {w.replace("-", "−") for w in words}

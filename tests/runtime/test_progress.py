@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 
 import pytest
+from rich.console import Console
 
 from rankone.runtime import progress
 from rankone.runtime.progress import log, meter, report
@@ -54,3 +57,20 @@ def test_quiet_leaves_warnings_alone(capsys):
 @pytest.mark.parametrize(("seconds", "said"), [(0, "0:00"), (59.6, "1:00"), (3661, "1:01:01")])
 def test_clock(seconds, said):
     assert progress._minutes(seconds) == said
+
+
+@pytest.mark.parametrize("width", [60, 80, 150])
+def test_a_bar_stays_on_one_line(width, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(
+        progress, "aside", Console(file=out, width=width, force_terminal=True, color_system=None)
+    )
+    with meter("measure parts", 22) as bar:
+        for _ in range(5):
+            bar.advance(1, "+0.16 sharpened-neuron-de/h.0.mlp.down_proj:734")
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").splitlines()
+    shown = [line for line in lines if line.strip()]
+    assert shown
+    assert all(line.startswith("measure parts ") and len(line) <= width for line in shown)
+    assert any("5/22" in line and "+0.16" in line for line in shown)
+    assert progress._cut("+0.16 sharpened-neuron-de", 14) == "+0.16 sharpen…"

@@ -135,7 +135,7 @@ class LabelWords:
 
 @dataclass(frozen=True)
 class Counted:
-    """Marks a field of a request that names what the opened harvest counts: a subcomponent or a component."""
+    """Marks a field of a request that names a part as the opened harvest counts them."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from rankone.core.config import Config
@@ -32,21 +32,21 @@ class Verification(Config):
 
     model_config = ConfigDict(allow_inf_nan=True)
 
-    kind: Form
-    dtype: str
-    engine: Literal["transformers", "peft", "rankone"]
-    tokens: int
-    file_difference: float
-    tolerance: float
-    difference: float
-    kl: float
-    kl_max: float
-    kl_bound: float
-    edit_kl: float
-    rounding_share: float
-    realised: float
-    remote_code: bool = False
-    base: str | None = None
+    kind: Form = Field(description="what was written")
+    dtype: str = Field(description="numbers of its weights")
+    engine: Literal["transformers", "peft", "rankone"] = Field(description="what read it again")
+    tokens: int = Field(description="positions compared")
+    file_difference: float = Field(description="largest difference of a logit that the files make")
+    tolerance: float = Field(description="and what is allowed")
+    difference: float = Field(description="the same with rounding to the dtype")
+    kl: float = Field(description="KL(edited ‖ reloaded), mean, nats per token")
+    kl_max: float = Field(description="its maximum")
+    kl_bound: float = Field(description="and what the mean may be")
+    edit_kl: float = Field(description="KL(edited ‖ base): what the edit itself does on this probe")
+    rounding_share: float = Field(description="share of it that rounding may cost")
+    realised: float = Field(description="share of the edit's change that the export makes")
+    remote_code: bool = Field(False, description="loads by a code file of its own (trust_remote_code)")
+    base: str | None = Field(None, description="model that the adapter belongs to")
     merge: MergeReport | None = None
     vllm: Serving | None = None
 

@@ -16,6 +16,7 @@ from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage, interval_said, scored
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import Split, TextRecord
@@ -147,7 +148,7 @@ class TuneReply(Reply):
             f"after {self.steps} steps" if self.steps else "by size alone: one scale has nothing else to fit"
         )
         scales = Table.of(
-            f"Scales ({how})", ["scaled", "α"], [[n, f"{a:+.3f}"] for n, a in self.scales.items()]
+            f"Scales ({how})", ["scaled", Column("α", "+.3f")], [[n, a] for n, a in self.scales.items()]
         )
         rows = [[r.domain, r.role, r.base, r.edited, r.shown] for r in self.domains]
         caption = (

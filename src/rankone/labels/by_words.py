@@ -13,10 +13,10 @@ def matches(labels: Labels, query: str) -> dict[str, float]:
     RankOneError where none has them, not even as beginnings of its words.
     """
     asked = Query.read(query)
-    found = {name: asked.match(labels.best(name).label) for name in labels.names()}
-    if not any(found.values()):
+    by_name = {name: asked.match(labels.best(name).label) for name in labels.names()}
+    if not any(by_name.values()):
         raise RankOneError(_none_labelled(labels, query))
-    return found
+    return by_name
 
 
 def labelled(labels: Labels, query: str) -> list[str]:

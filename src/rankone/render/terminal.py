@@ -135,6 +135,18 @@ def _longest(name: str) -> str:
     return max(name.split() or [""], key=cell_len)
 
 
+def _parted(cell: str, width: int) -> str:
+    """A part's name that is too long for its column in two lines, so that its number stays whole."""
+    origin, slash, place = cell.rpartition("/")
+    fits = (
+        slash
+        and " " not in cell
+        and cell_len(cell) > width
+        and max(cell_len(origin) + 1, cell_len(place)) <= width
+    )
+    return f"{origin}/\n{place}" if fits else cell
+
+
 def _grid(table: Tabular, fitted: Layout) -> RichTable:
     cells = _cells(table)
     made = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -145,6 +157,9 @@ def _grid(table: Tabular, fitted: Layout) -> RichTable:
     for n, row in enumerate(table.rows):
         # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
         styles = ["bold red" if table.columns[i].stands_out(row[i]) else "" for i in fitted.shown]
-        texts = [Text(cells[i][n], style=s) for i, s in zip(fitted.shown, styles, strict=True)]
+        texts = [
+            Text(_parted(cells[i][n], width), style=s)
+            for i, s, width in zip(fitted.shown, styles, fitted.widths, strict=True)
+        ]
         made.add_row(*texts, style="bold" if n in table.strong else "")
     return made

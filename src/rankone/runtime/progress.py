@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from rankone.core.escaping import visible
@@ -22,6 +24,8 @@ from rankone.core.escaping import visible
 log = logging.getLogger("rankone")
 # Where nothing states a width (a pipe, a log) tables get room for their columns.
 _PIPED_WIDTH = 150
+# Cells of `12:34 left of 56:07`, the longest that a clock of less than an hour says.
+_CLOCK = 19
 
 
 def _told_width(terminal: bool) -> int | None:
@@ -72,12 +76,17 @@ class Meter:
         """Move on by `steps` and show `note` (the numbers that matter)."""
         before, self._done = self._done, self._done + steps
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=steps, note=note)
+            self._bar.update(self._task, advance=steps, note=_cut(note, self._room()))
         elif not is_quiet() and before * 10 // self._total != self._done * 10 // self._total:
             spent = time.monotonic() - self._start
             left = spent * (self._total - self._done) / max(self._done, 1)
             words = [f"{self._title}: {self._done}/{self._total}", _clock(spent, left), note]
             aside.print("  ".join(filter(None, words)), markup=False, soft_wrap=True)
+
+    def _room(self) -> int:
+        """Cells that title, bar, counts and clock leave to a note on one line."""
+        counts = 2 * len(str(self._total)) + 1
+        return aside.width - cell_len(self._title) - _bar_width() - counts - _CLOCK - 5
 
 
 @contextmanager
@@ -88,9 +97,9 @@ def meter(title: str, total: int) -> Iterator[Meter]:
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_bar_width()),
         MofNCompleteColumn(),
-        _Clock(),
+        _Clock(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=aside) as bar:
@@ -100,6 +109,18 @@ def meter(title: str, total: int) -> Iterator[Meter]:
 def format_values(values: Mapping[str, float]) -> str:
     """`name value` pairs in one short line, for a meter's note."""
     return " · ".join(f"{k} {v:.4g}" for k, v in values.items())
+
+
+def _bar_width() -> int:
+    """Of the bar itself, in cells: on a narrow terminal the numbers need the room."""
+    return 24 if aside.width >= 100 else 12
+
+
+def _cut(note: str, room: int) -> str:
+    """A note that fits into `room` cells, its end left out where it must be."""
+    cut = Text(note)
+    cut.truncate(max(room, 1), overflow="ellipsis")
+    return cut.plain
 
 
 class _Clock(ProgressColumn):

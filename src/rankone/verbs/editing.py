@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import HeldOut
 from rankone.verbs.verb import Verb
+
+if TYPE_CHECKING:
+    from rankone.edits.verification import Verification
 
 
 class EditRequest(Request):
@@ -140,11 +143,6 @@ class ExportReply(Reply):
         """What was not verified, or hardly survived; who serves it."""
         return [*self.warnings, *filter(None, (self.served, self.base))]
 
-    def tables(self) -> Sequence[Table]:
-        """The figures of the verification."""
-        title = f"{self.out}: reloaded in a fresh process and compared"
-        return (Table.of(title, ["figure", "value"], [[k, v] for k, v in self.figures.items()]),)
-
 
 def export(opening: Opening, request: ExportRequest) -> ExportReply:
     """Write an edited model as a plain checkpoint, or the edit as a PEFT LoRA adapter, and verify it after reload."""
@@ -171,7 +169,18 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
             "(AutoModelForCausalLM with trust_remote_code, then PeftModel), not by its name"
         )
     warnings = tuple(verified.warnings)
-    return ExportReply(out=request.out, figures=figures, warnings=warnings, served=served, base=base)
+    reply = ExportReply(out=request.out, figures=figures, warnings=warnings, served=served, base=base)
+    return reply.showing(_verification(request.out, verified))
+
+
+def _verification(out: Path, verified: Verification) -> Table:
+    """Every figure of a verification, and what it says."""
+    said = {name: field.description for name, field in type(verified).model_fields.items()}
+    return Table.of(
+        f"{out}: reloaded in a fresh process and compared",
+        [Column("figure", key=True), Column("value", priority=2), "what it is"],
+        [[k, v, said[k]] for k, v in verified if isinstance(v, str | int | float)],
+    )
 
 
 class GenerateRequest(AnswerRequest):

@@ -32,7 +32,15 @@ def find(opening: Opening, request: FindRequest) -> Found:
     from rankone.edits.finding import find as room
     from rankone.edits.finding.request import FindConfig
 
-    return room.find(opening.workspace, request.as_config(FindConfig, "find"))
+    answer = room.find(opening.workspace, request.as_config(FindConfig, "find"))
+    options = opening.options
+    given = {
+        "model": options.model if options.model != "mini" else None,
+        "decomposition": options.decomposition,
+    }
+    return answer.model_copy(
+        update={"opened": " ".join(f"--{name} {it}" for name, it in given.items() if it)}
+    )
 
 
 class SharpenAndSave(SharpenRequest):

@@ -153,7 +153,7 @@ def _scan(
                     best = _best(candidate.name, measure, rule, text)
                     removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
                     ranked.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
-                    bar.advance(1, f"{candidate.name} {best.rise:+.2f}")
+                    bar.advance(1, f"{best.rise:+.2f} {candidate.name}")
     ranked.sort(key=lambda pair: pair[0], reverse=True)
     return [row for _, row in ranked], base
 

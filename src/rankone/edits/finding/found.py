@@ -8,6 +8,7 @@ from pathlib import Path
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.edits.finding.tolerances import Tolerances
+from rankone.parts.origins import FROM_WEIGHTS, origin_in
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -66,7 +67,7 @@ class Found(Reply):
     """The answer: measured parts, the best first, with what they were measured against.
 
     seconds: wall time per stage. cpu_seconds: processor time of all threads, which says more on a machine that is shared.
-    out: where the measured parts were saved, if they were.
+    out: where the measured parts were saved, if they were. opened: options of the command line that open the same model.
     """
 
     of: str
@@ -80,6 +81,7 @@ class Found(Reply):
     seconds: dict[str, float]
     cpu_seconds: float
     out: Path | None = None
+    opened: str = ""
 
     def tables(self) -> Sequence[Table]:
         """One row per part."""
@@ -101,24 +103,39 @@ class Found(Reply):
         caption = (
             f"rise: of {self.of} on validation text, nats per token, at the best α that keeps every other domain within its "
             f"tolerance ({self.tolerance}); worst: the largest of those; about: English about the country. "
-            f"{sum(self.seconds.values()):.0f} s"
+            f"Took {sum(self.seconds.values()):.0f} s"
         )
         return (Table.of(f"Parts for {self.of}, by what they do", columns, rows, caption, strong=[0]),)
 
     def lines(self) -> Sequence[str]:
-        """Which source won, and how to set the number."""
+        """Which source won, whether it does the job, and how to set the number."""
         saved = "" if self.out is None else f" --parts {self.out}"
         return (
             f"best source: {self.winner}",
-            f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{saved} --save DIR",
+            *(() if any(part.removed for part in self.parts) else (self._none_removes(),)),
+            self._to_set(saved),
             *(() if self.pair is None else self._of_pair(self.pair, saved)),
         )
 
+    def _none_removes(self) -> str:
+        return (
+            f"no single part takes {self.of} to chance within the tolerances; more text (--tokens, --rank-tokens) may find "
+            "another"
+        )
+
+    def _to_set(self, saved: str) -> str:
+        """The command; a part that follows neither from the decomposition nor from the weights has to be saved."""
+        if not saved and origin_in(self.pick.part) not in ("", *FROM_WEIGHTS):
+            return "to set its number, save the parts: --out DIR"
+        opened = f" {self.opened}" if self.opened else ""
+        return f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{opened}{saved} --save DIR"
+
     def _of_pair(self, pair: FoundPair, saved: str) -> Sequence[str]:
         steps = f"{len(pair.steps)} parts by one number: {pair}"
+        opened = f" {self.opened}" if self.opened else ""
         if not saved:
             return (steps, "to size them, save them: --out DIR")
-        return (steps, f"to size them: rankone tune --scale {pair.scale}{saved} --forget {self.of}")
+        return (steps, f"to size them: rankone tune --scale {pair.scale}{opened}{saved} --forget {self.of}")
 
     @property
     def pick(self) -> FoundPart:

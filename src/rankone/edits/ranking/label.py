@@ -12,8 +12,8 @@ def by_label(asked: Asked, sources: Sources) -> Ranking:
     """Labels that hold all the words, by confidence; of equal confidence the exact words come first."""
     assert asked.label is not None
     labels = sources.require_labels("a ranking by label text")
-    found = matches(labels, asked.label)
-    names, match = list(found), torch.tensor(list(found.values()))
+    by_name = matches(labels, asked.label)
+    names, match = list(by_name), torch.tensor(list(by_name.values()))
     confidence = torch.tensor([labels.best(name).confidence for name in names])
     values = torch.where(match > 0, match * confidence, -torch.inf)
     return Ranking(

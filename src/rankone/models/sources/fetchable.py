@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from rankone.core.errors import nearest
 from rankone.core.fields import Positional, Request
 from rankone.models.sources.names import BUILTIN_MODELS
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -65,5 +66,6 @@ class FetchReply(Reply):
 
     def tables(self) -> Sequence[Table]:
         """One row per fact."""
-        rows = [[key, value] for key, value in self.model_dump(mode="json", exclude={"out"}).items()]
-        return (Table.of(f"{self.out}: a plain Hugging Face folder", ["", "value"], rows),)
+        facts = self.model_dump(mode="json", exclude={"out"}) | {"parameters": f"{self.parameters:,}"}
+        rows = [[key, value] for key, value in facts.items()]
+        return (Table.of(f"{self.out}: a plain Hugging Face folder", [Column("", key=True), "value"], rows),)
