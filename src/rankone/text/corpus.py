@@ -59,7 +59,9 @@ def described(corpus: Corpus) -> dict[str, JsonValue]:
     listed = getattr(corpus, "sources", None)
     sources = {d: listed(d) for d in corpus.domains()} if listed is not None else {}
     several: dict[str, JsonValue] = {d: list(names) for d, names in sources.items() if len(names) > 1}
-    return about | ({"sources": several} if several else {})
+    if several:
+        about["sources"] = several
+    return about
 
 
 def require_domain(corpus: Corpus, domain: str) -> None:
