@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser import CHROMIUM, needed
+from tests.studio.browsing import chromium, watched
 from tests.studio.serving import Served, studio
 from tests.tiny import rankone
 
 from rankone import open as open_session
 from rankone.circuits.asking.replies import GraphInterveneReply
+from rankone.circuits.graph import Graph
+from rankone.circuits.storage import load_graph
 from rankone.studio.kept.graphs import listed
 from rankone.studio.shelf import Shelf
 from rankone.studio.standing.folder import write_folder
@@ -142,6 +145,83 @@ def test_a_folder_for_a_static_host_has_their_pages(own: Served, pair, tmp_path)
     assert "graph.json: prompt is missing" in index  # the broken one, with the reason
     assert "the cat" in page
     assert "<script" not in page
+
+
+def _numbers(own: Served, id_: str) -> tuple[Graph, list[str]]:
+    """The saved graph and the places of all its nodes, the strongest first."""
+    graph = load_graph(own.folder / "checked").graph
+    rows = own.json("/api/graph", {"id": id_, "nodes": 300})["graph"]["nodes"]
+    return graph, [row["name"].replace(" at ", "@") for row in rows]
+
+
+def test_a_group_is_the_sum_of_its_nodes_and_of_their_edges(own: Served):
+    id_ = _id(own, "checked")
+    graph, places = _numbers(own, id_)
+    first, second = places[:3], places[3:5]
+    asked = {"id": id_, "nodes": 1, "pinned": places[-1:], "groups": {"first": first, "second": second}}
+    view = GraphView.model_validate(own.json("/api/graph", asked))
+    assert [row.name.replace(" at ", "@") for row in view.pinned] == places[-1:]
+    node = {f"{graph.part(i)}@{graph.nodes[i].position}": i for i in graph.chosen}
+    edges = graph.edges["frozen"]
+    weights = {
+        (s, t): w
+        for s, t, w in zip(edges.source.tolist(), edges.target.tolist(), edges.weight.tolist(), strict=True)
+    }
+    for row, members in zip(view.groups, (first, second), strict=True):
+        inside = {node[place] for place in members}
+        whole = float(graph.influence.sum())
+        assert row.influence == pytest.approx(sum(float(graph.influence[i]) for i in inside) / whole)
+        output = graph.outputs[0]
+        assert row.effect == pytest.approx(sum(weights.get((i, output), 0) for i in inside))
+        among = sum(w for (s, t), w in weights.items() if s in inside and t in inside)
+        assert row.within == pytest.approx(among, abs=1e-6)
+        shown = {edge.name: (edge.into, edge.out) for edge in row.edges}
+        said = graph.record.outputs[0].text
+        assert shown[said][1] == pytest.approx(row.effect)
+    other = {node[place] for place in second}
+    between = sum(w for (s, t), w in weights.items() if s in {node[p] for p in first} and t in other)
+    back = sum(w for (s, t), w in weights.items() if t in {node[p] for p in first} and s in other)
+    edge = next((e for e in view.groups[0].edges if e.name == "second"), None)
+    assert edge is not None
+    assert (edge.into, edge.out) == (pytest.approx(back, abs=1e-6), pytest.approx(between, abs=1e-6))
+    for wrong in (
+        {"pinned": ["h.9:1@0"]},
+        {"groups": {"a": ["x@1"]}},
+        {"groups": {"a": first, "b": first[:1]}},
+        {"groups": {"a": ["x"] * 65}},
+    ):
+        assert own.ask("/api/graph", {"id": id_, **wrong})[0] == 400
+
+
+@needed
+def test_nodes_are_pinned_and_grouped_in_a_browser(own: Served, tmp_path):
+    id_ = _id(own, "checked")
+    with chromium() as browser:
+        for page in watched(browser, own):
+            page.goto(own.address.split("/?")[0] + f"/#/graphs?graph={id_}&n=5")
+            pins = page.get_by_role("button", name=re.compile("^pin "))
+            expect(pins.first).to_be_visible(timeout=60_000)
+            for _ in range(2):
+                pins.first.click()
+            expect(page.locator("table.pinned tbody tr")).to_have_count(2)
+            places = page.locator("table.pinned code").all_inner_texts()[::2]
+            page.get_by_label("take them together as").fill("both~;, of them")
+            page.keyboard.press("Enter")
+            row = page.locator("table.groups tbody tr")
+            expect(row).to_have_count(1)
+            expect(row.locator("th")).to_have_text("both    of them")
+            asked = {"id": id_, "groups": {"x": places}}
+            (there,) = own.json("/api/graph", asked)["groups"]
+            shown = [text.replace("−", "-") for text in row.locator("td").all_inner_texts()]
+            assert shown[:1] + shown[2:4] == ["2", f"{there['effect']:+.3f}", f"{there['within']:+.3f}"]
+            page.reload()  # the address holds them
+            expect(row).to_have_count(1, timeout=20_000)
+            page.get_by_text("its nodes and strongest edges").click()
+            page.screenshot(path=tmp_path / "groups.png", full_page=True)
+            page.get_by_role("button", name="drop all").click()
+            expect(page.locator("ul.linked li")).to_have_count(2)
+            page.get_by_role("button", name="ungroup").click()
+            expect(page.locator("table.pinned tbody tr")).to_have_count(2)
 
 
 @needed

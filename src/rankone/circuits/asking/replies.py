@@ -23,6 +23,26 @@ class NodeRow(Reply):
     effect: float
 
 
+class GroupEdge(Reply):
+    """Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them."""
+
+    name: str
+    into: float
+    out: float
+
+
+class GroupRow(Reply):
+    """Nodes taken together: sums of what `NodeRow` says of each. within: edges among them;
+    edges: to other groups and outputs, and the strongest to nodes."""
+
+    name: str
+    nodes: tuple[NodeRow, ...]
+    influence: float
+    effect: float
+    within: float
+    edges: tuple[GroupEdge, ...]
+
+
 class RestRow(Reply):
     """All nodes of a kind: how many, and their influence as a share of all."""
 

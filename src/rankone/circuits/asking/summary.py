@@ -20,6 +20,7 @@ def graph_reply(
 ) -> GraphReply:
     """Its strongest nodes, what it holds, what was measured."""
     record = graph.record
+    strongest = sorted(graph.chosen, key=lambda i: -float(graph.influence[i]))
     return GraphReply(
         prompt=record.prompt,
         tokens=record.tokens,
@@ -28,7 +29,7 @@ def graph_reply(
         edges=record.edges_kept,
         scores=record.scores,
         kinds=tuple(kind_rows(graph)),
-        nodes=tuple(_strongest(graph, rule, top)),
+        nodes=tuple(node_rows(graph, rule, strongest[:top])),
         masked=record.masked,
         verification=verification,
         trust=trust(record, verification, rule),
@@ -48,10 +49,10 @@ def kind_rows(graph: Graph) -> Sequence[RestRow]:
     return sorted(rows, key=lambda row: -row.influence)
 
 
-def _strongest(graph: Graph, rule: Rule, top: int) -> list[NodeRow]:
+def node_rows(graph: Graph, rule: Rule, nodes: Sequence[int]) -> list[NodeRow]:
+    """What is said of these nodes, subcomponents all."""
     effects = direct_effects(graph, rule, graph.outputs[0])
     whole = max(float(graph.influence.sum()), 1e-30)
-    order = sorted(graph.chosen, key=lambda i: -float(graph.influence[i]))[:top]
     return [
         NodeRow(
             name=graph.name(i),
@@ -61,5 +62,5 @@ def _strongest(graph: Graph, rule: Rule, top: int) -> list[NodeRow]:
             influence=float(graph.influence[i]) / whole,
             effect=float(effects[i]),
         )
-        for i in order
+        for i in nodes
     ]

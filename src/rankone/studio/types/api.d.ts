@@ -125,6 +125,8 @@ declare namespace Api {
     id: string;
     rule?: "frozen" | "grad";
     nodes?: number;
+    pinned?: string[];
+    groups?: Record<string, string[]>;
   }
 
   /** What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`. */
@@ -162,11 +164,30 @@ declare namespace Api {
   interface GraphView {
     graph: GraphReply;
     exact: boolean | null;
+    pinned: NodeRow[];
+    groups: GroupRow[];
   }
 
   /** All graphs of the workspace by name. */
   interface GraphsView {
     graphs: ListedGraph[];
+  }
+
+  /** Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them. */
+  interface GroupEdge {
+    name: string;
+    into: number;
+    out: number;
+  }
+
+  /** Nodes taken together: sums of what `NodeRow` says of each. within: edges among them; */
+  interface GroupRow {
+    name: string;
+    nodes: NodeRow[];
+    influence: number;
+    effect: number;
+    within: number;
+    edges: GroupEdge[];
   }
 
   /** What a harvest stored about a part. domains: the one that it fires on most first. */

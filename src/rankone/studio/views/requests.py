@@ -22,6 +22,9 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Scales = Annotated[dict[Name, Scale], Field(max_length=64)]
 
 
+Places = Annotated[tuple[Name, ...], Field(max_length=64)]
+
+
 class PreviewRequest(Config):
     """Dials as they stand. client, seq: of several moves of one page the last one counts."""
 
@@ -78,11 +81,16 @@ class VerbRequest(Config):
 
 
 class GraphAsked(Config):
-    """A graph of the workspace, the rule of the edges that are shown, and how many of the strongest nodes are."""
+    """A graph of the workspace, the rule of the edges that are shown, and how many of the strongest nodes are.
+
+    pinned: places of nodes that are shown whether strong or not; groups: places that are taken together, by name.
+    """
 
     id: Name
     rule: Rule = "frozen"
     nodes: int = Field(40, gt=0, le=MAX_NODES)
+    pinned: Places = ()
+    groups: Annotated[dict[Name, Places], Field(max_length=16)] = Field(default_factory=dict)
 
 
 class InterveneAsked(Config):
@@ -90,7 +98,7 @@ class InterveneAsked(Config):
 
     id: Name
     changes: Scales = Field(default_factory=dict)
-    keep: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    keep: Places = ()
     tokens: int = Field(0, ge=0, le=40)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from rankone.answers.requests import Answer
-from rankone.circuits.asking.replies import GraphReply
+from rankone.circuits.asking.replies import GraphReply, GroupRow, NodeRow
 from rankone.core.config import Record
 from rankone.metrics.damage_record import DomainDamage
 
@@ -129,6 +129,8 @@ class GraphView(Record):
 
     graph: GraphReply
     exact: bool | None
+    pinned: tuple[NodeRow, ...]
+    groups: tuple[GroupRow, ...]
 
 
 class Near(Record):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.circuits.asking.groups import group_rows, nodes_at
 from rankone.circuits.asking.replies import GraphInterveneReply
 from rankone.circuits.asking.requests import GraphInterveneRequest
-from rankone.circuits.asking.summary import graph_reply
+from rankone.circuits.asking.summary import graph_reply, node_rows
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.graph import Graph, relabelled
@@ -25,7 +26,12 @@ def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
     """A graph in figures; RankOneError for one that was altered."""
     graph, verification = _labelled(opening, place)
     reply = graph_reply(graph, verification, asked.rule, asked.nodes)
-    return GraphView(graph=reply, exact=None if verification is None else verification.exact)
+    return GraphView(
+        graph=reply,
+        exact=None if verification is None else verification.exact,
+        pinned=tuple(node_rows(graph, asked.rule, nodes_at(graph, asked.pinned))),
+        groups=tuple(group_rows(graph, asked.rule, asked.groups)),
+    )
 
 
 def drawn(opening: Opening, place: Path, rule: Rule = "frozen", nodes: int = DRAWN) -> str:

@@ -6,6 +6,7 @@ import { by, field, filled } from "/static/fields.js";
 import { labelOf } from "/static/listed.js";
 import { link, notice, place, settle } from "/static/store.js";
 import { percent, scale, short, signed } from "/static/words.js";
+import { groupTable, groups, pinNode, pinned, pinnedNodes } from "/static/views/groups.js";
 
 const graphs = signal(/** @type {Api.ListedGraph[] | null} */ (null));
 /** @typedef {{ of: string, view: Api.GraphView | null, error: string }} Shown */
@@ -38,13 +39,16 @@ async function list() {
 const FEW = 40, MOST = 300;
 const count = () => Math.min(MOST, Math.max(1, Math.round(Number(place.value.set.n)) || FEW));
 
+/** What of a graph is asked for. @param {string} id @param {string} rule */
+const wanted = (id, rule) => [id, rule, count(), place.value.set.p ?? "", place.value.set.s ?? ""].join(" ");
+
 /** @param {string} id @param {"frozen" | "grad"} rule */
 async function open(id, rule) {
-  const of = `${id} ${rule} ${count()}`;
+  const of = wanted(id, rule);
   const before = shown.value.of.startsWith(id) ? shown.value.view : null;
   shown.value = { of, view: before, error: "" };
   try {
-    const view = await send("/api/graph", { id, rule, nodes: count() });
+    const view = await send("/api/graph", { id, rule, nodes: count(), pinned: pinned(), groups: groups() });
     if (shown.value.of === of) shown.value = { of, view, error: "" };
   } catch (error) {
     if (shown.value.of === of) shown.value = { of, view: null, error: why(error) };
@@ -56,7 +60,7 @@ effect(() => {
   if (view !== "graphs") return;
   if (!graphs.peek()) list();
   const rule = set.rule === "grad" ? "grad" : "frozen";
-  if (set.graph && shown.peek().of !== `${set.graph} ${rule} ${count()}`) open(set.graph, rule);
+  if (set.graph && shown.peek().of !== wanted(set.graph, rule)) open(set.graph, rule);
 });
 
 /** @param {string} id @param {HTMLFormElement} form */
@@ -79,7 +83,7 @@ export function graphsView() {
     ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${["explained by tokens", ""].includes(t) ? "" : "label"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
         <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
-        <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
+        <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "", p: "", s: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
     : html`<p>No graph lies in this workspace. <code>rankone graph "A text" --out runs/graph</code> makes one, checks it and keeps it.</p>`}
     ${graph ? opened(graph) : nothing}`;
 }
@@ -97,25 +101,28 @@ function opened(id) {
 }
 
 /** @param {Api.GraphView} view */
-function nodes({ graph }) {
-  const rule = by((chosen) => settle({ rule: chosen.value }));
+function nodes({ graph, pinned: marked, groups: together }) {
+  const rule = by((chosen) => settle({ rule: chosen.value })), output = graph.outputs[0]?.text ?? "";
   return html`<form class="filters" @submit=${filled(() => {})}><label>edges by the rule <select name="rule" @change=${rule}>
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label>
       <label>strongest nodes: ${count()} <input type="range" min="5" max=${MOST} step="5" .value=${String(count())} @change=${by((slider) => settle({ n: slider.value }))}></label></form>
-    <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${graph.outputs[0]?.text ?? ""}, nats</caption>
-      <thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ""}>${t}</th>`)}</tr></thead>
-      <tbody>${graph.nodes.map(node)}</tbody></table></div>`;
+    ${pinnedNodes(marked, node, HEAD)} ${groupTable(together, output, (places) => change({ ...changes(), ...Object.fromEntries(places.map((where) => [where, 0])) }))}
+    <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats</caption>
+      ${HEAD}<tbody>${graph.nodes.map(node)}</tbody></table></div>`;
 }
+
+const HEAD = html`<thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change", "pin"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ""}>${t}</th>`)}</tr></thead>`;
 
 /** @param {Api.NodeRow} node */
 function node(node) {
   const where = placeOf(node), dropped = changes(), alone = kept();
-  const [out, only] = [dropped[where] === 0, alone.includes(where)];
+  const [out, only, marked] = [dropped[where] === 0, alone.includes(where), pinned().includes(where)];
   const rest = Object.fromEntries(Object.entries(dropped).filter(([one]) => one !== where));
   return html`<tr class=${where in dropped || only ? "aim" : ""}><th scope="row">${partLink(where)}</th><td class="label"><code>${node.token}</code></td><td class="label">${node.label ?? labelOf(partOf(where))}</td>
     <td>${node.importance === null ? "–" : node.importance.toFixed(2)}</td><td>${percent(node.influence)}</td><td>${signed(node.effect)}</td>
     <td class="two"><button aria-pressed=${out} @click=${() => change(out ? rest : { ...dropped, [where]: 0 })}>drop<span class="unseen"> ${where}</span></button>
-      <button aria-pressed=${only} @click=${() => keepAlone(only ? alone.filter((one) => one !== where) : [...alone.filter((one) => one !== "all"), where])}>keep<span class="unseen"> ${where} alone</span></button></td></tr>`;
+      <button aria-pressed=${only} @click=${() => keepAlone(only ? alone.filter((one) => one !== where) : [...alone.filter((one) => one !== "all"), where])}>keep<span class="unseen"> ${where} alone</span></button></td>
+    <td><button class="pin" aria-pressed=${marked} aria-label=${`${marked ? "unpin" : "pin"} ${where}`} @click=${() => pinNode(where)}>${marked ? "●" : "○"}</button></td></tr>`;
 }
 
 /** Where a node is, as a change names it. @param {Api.NodeRow} node */
