@@ -92,6 +92,8 @@ def test_find_turn_keep_undo_export_by_keyboard_alone(browser: Browser, tmp_path
         _tab_to_button(page, "edit of edit 1")
         page.keyboard.press("Enter")
         expect(page.get_by_text("written and read again")).to_be_visible(timeout=60_000)
+        page.reload()  # what was exported before a page was opened is told by it
+        expect(page.get_by_text("written and read again")).to_be_visible(timeout=20_000)
         with pytest.raises(StopIteration):
             next(pages)
     edit = LowRankEdit.from_pretrained(tmp_path / "studio" / "exports" / "edit-1-edit")

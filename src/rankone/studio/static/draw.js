@@ -49,7 +49,7 @@ export function curves(points) {
       <line x1="110" x2="590" y1=${y(0)} y2=${y(0)} class="axis"></line>
       ${points.map((p) => svg`<text x=${x(place(p.alpha))} y="232" text-anchor="middle">${scale(p.alpha)}</text>`)}
       <text x="350" y="247" text-anchor="middle">scale α</text>
-      ${[low, high].map((v) => svg`<text x="596" y=${y(v) + 4}>${v === 0 ? "0" : signed(v, 1)}</text>`)}
+      ${[low, high].map((v) => svg`<text x="596" y=${y(v) + 4}>${Math.abs(v) < 0.05 ? "0" : signed(v, 1)}</text>`)}
       ${domains.map((domain, i) => {
         const path = points.map((p) => `${x(place(p.alpha)).toFixed(1)},${y(p.rises[domain]).toFixed(1)}`).join(" ");
         return svg`<polyline points=${path} class=${`line c${i % 8}`}></polyline>`;

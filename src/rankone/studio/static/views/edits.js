@@ -1,5 +1,5 @@
 // The journal: every edit that was kept, back into the dials, two beside each other, out as an adapter or a checkpoint.
-import { signal } from "/static/vendor/signals-core.js";
+import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow, send, why } from "/static/api.js";
 import { domainName } from "/static/listed.js";
@@ -20,6 +20,11 @@ async function poll() {
   exports.value = (await ask("/api/exports")).jobs;
   if (exports.value.some((job) => job.state === "running")) polling = setTimeout(poll, 700);
 }
+
+// Exports that were begun before this page was opened are told too.
+effect(() => {
+  if (place.value.view === "edits") poll().catch((error) => (notice.value = why(error)));
+});
 
 /** @param {number} entry @param {Api.Export["form"]} as */
 async function start(entry, as) {
@@ -52,7 +57,7 @@ export function editsView() {
   return html`<h1>Edits</h1>
     <p class="does"><button ?disabled=${!canUndo.value} @click=${undo}>undo</button> <button ?disabled=${!canRedo.value} @click=${redo}>redo</button>
       <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
-    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ""}>${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
+    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept (UTC)", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ""}>${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
       <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
     ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
 }
@@ -66,16 +71,16 @@ function line(entry, current, chosen) {
   };
   return html`<tr class=${entry.seq === current ? "aim" : ""}>
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
-    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td>${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : entry.seq > (current ?? 0) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td>${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
     <td>${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }
 
 function comparison() {
   const { of, rows, state } = compared.value;
-  const domains = Object.keys(rows[of[0].seq] ?? {});
+  const domains = Object.keys(rows[of[0].seq] ?? {}), seen = Object.values(rows).flatMap((one) => Object.values(one).map((row) => row.tokens));
   return html`<section><h2>Two edits</h2><p role="status">${state}</p>
-    <table class="numbers"><caption>rise of cross-entropy on validation text, nats per token</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
+    <table class="numbers"><caption>rise of cross-entropy on validation text, ${seen.length ? Math.min(...seen) : "…"} tokens per domain, nats per token; ± 95%</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
       <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></section>`;
 }
 

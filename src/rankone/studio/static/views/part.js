@@ -82,7 +82,7 @@ function counted(name, harvest) {
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<section><h2>Where it fires</h2>
     <p class="evidence">seen on ${seen.toLocaleString("en")} tokens of ${held.source.text}, ${held.source.split} split; fires on ${percent(held.density[row])} of them (importance over ${held.source.firing});
-      mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}</p>
+      mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}; attacks are measured of the decomposition as a whole, not of single parts</p>
     ${verdict()}
     ${harvest ? figures(harvest) : html`<div class="wide"><table class="numbers"><caption>share of each domain's tokens on which it fires</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
