@@ -214,8 +214,9 @@ def test_nodes_are_pinned_and_grouped_in_a_browser(own: Served, tmp_path):
             (there,) = own.json("/api/graph", asked)["groups"]
             shown = [text.replace("−", "-") for text in row.locator("td").all_inner_texts()]
             assert shown[:1] + shown[2:4] == ["2", f"{there['effect']:+.3f}", f"{there['within']:+.3f}"]
+            expect(page).to_have_url(re.compile("both"))  # written a moment later
             page.reload()  # the address holds them
-            expect(row).to_have_count(1, timeout=20_000)
+            expect(row).to_have_count(1, timeout=60_000)
             page.get_by_text("its nodes and strongest edges").click()
             page.screenshot(path=tmp_path / "groups.png", full_page=True)
             page.get_by_role("button", name="drop all").click()
