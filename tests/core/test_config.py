@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.fields import Request
 
 
 class Inner(Config):
@@ -106,6 +107,15 @@ def test_configs_are_frozen():
 def test_nearest_names():
     assert nearest("germn", ["german", "french"]) == " Nearest: german."
     assert nearest("zzz", ["german", "french"]) == ""
+
+
+def test_whole_numbers_are_of_a_size_that_can_be_counted():
+    class Asked(Request):
+        steps: int = 3
+
+    with pytest.raises(RankOneError, match=r"steps: is past 2\^63"):
+        Asked.checked({"steps": 10**30}, "verb")
+    assert Asked.checked({"steps": 2**63 - 1}, "verb").steps == 2**63 - 1
 
 
 def test_a_recipe_has_an_end(tmp_path):

@@ -148,3 +148,31 @@ def test_configurations_of_any_content_are_named_errors(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(RankOneError, match=f"{tmp_path}"):
         load_model(tmp_path)
+
+
+def test_a_look_ahead_at_some_positions_alone_is_seen():
+    class Peeking(LlamaForCausalLM):
+        def forward(self, input_ids=None, **rest):
+            output = super().forward(input_ids=input_ids, **rest)
+            odd = (torch.arange(input_ids.shape[1]) % 2)[None, :, None]
+            following = torch.cat([input_ids[:, 1:], input_ids[:, :1]], 1)[..., None]
+            output.logits = output.logits + 0.01 * odd * following
+            return output
+
+    model = llama()
+    model.__class__ = Peeking
+    with pytest.raises(RankOneError, match="Peeking sees later tokens"):
+        require_causal(model)
+
+
+def test_what_a_configuration_makes_of_a_forward_is_one_line():
+    class Overflowing(LlamaForCausalLM):
+        def forward(self, input_ids=None, **rest):
+            raise OverflowError("int too big to convert")
+
+    model = llama()
+    model.__class__ = Overflowing
+    with pytest.raises(
+        RankOneError, match="Overflowing cannot be run on token ids alone: int too big to conv"
+    ):
+        require_causal(model)

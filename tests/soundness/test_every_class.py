@@ -30,5 +30,5 @@ def test_each_class_is_right_or_refused(model_type, reader, tmp_path):
 
 
 def test_nothing_that_was_seen_is_wrong():
-    assert {row[0] for row in ROWS} <= CLASSES.keys() | KNOWN.keys()
+    assert KNOWN.keys() >= CLASSES.keys(), "run tests.soundness.verdicts for the classes that are new"
     assert [row[0] for row in ROWS if row[2] == "wrong"] == []

@@ -13,6 +13,7 @@ import pytest
 from tests.studio.serving import Served, studio
 
 from rankone import open as open_session
+from rankone.core.artifact import open_artifact
 from rankone.decomposition.evidence.records import evidence_of
 from rankone.edits.lowrank import LowRankEdit
 from rankone.studio.offered import offered
@@ -150,6 +151,8 @@ def test_kept_exported_and_reloaded(tmp_path):
     assert shelved["studio/exports/edit-1-edit"]["kind"] == "edit"
     session = open_session("mini")
     edit = LowRankEdit.from_pretrained(tmp_path / "studio" / "exports" / "edit-1-edit")
+    measured = open_artifact(tmp_path / "studio" / "exports" / "edit-1-edit").provenance["measured"]
+    assert {"domain", "base", "edited", "rise"} <= set(measured[0])
     edit.check_base(session.model)
     by_hand = session.edit({PART: -8}, tokens=200).domains
     assert [d.rise for d in session.damage(edit, tokens=200).domains] == pytest.approx(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
@@ -20,6 +20,14 @@ class Request(Config):
     Its fields are the verb's options, each declared once, in the room that does the work; a field that a verb adds to what
     its room needs to know (where to write a page) stands in a subclass.
     """
+
+    @field_validator("*")
+    @classmethod
+    def _countable(cls, value: object) -> object:
+        """No whole number past what files and tensors count in."""
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError("is past 2^63: no count or seed is so large")
+        return value
 
     def as_config(self, kind: type[C], where: str, **settled: object) -> C:
         """The fields that it shares with a configuration, as one; `settled` are those that the model and text decide."""

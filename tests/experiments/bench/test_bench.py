@@ -9,17 +9,19 @@ import pytest
 import yaml
 from tests.tiny import write_pair
 
+from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import stack as stack_module
 from rankone.experiments.bench.config import BenchConfig, read_recipe
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
-from rankone.experiments.bench.rollouts import rollouts
+from rankone.experiments.bench.rollouts import rollouts, shown_cell
 from rankone.experiments.bench.run import read_record, run_bench
 from rankone.experiments.bench.summary import SUMMARY
 from rankone.experiments.bench.tables import BENCH, FITS
 from rankone.experiments.tables import read_table
+from rankone.sharing.card import card
 
 
 def test_a_result_is_run_again(done, picked):  # before tests that run other settings into the same folder
@@ -92,6 +94,23 @@ def test_every_run_of_the_grid_is_there(done):
     assert tried["lora_r1_local"] in (0.01, 0.003, 0.03)
     assert record.tuning_runs == {"scalar": 0, "lora_r1_local": 6, "scalar_zero": 0, "task_vector": 4}
     assert read_record(done[0]).rates == record.rates
+
+
+def test_saved_edits_say_what_they_do_to_every_domain(done):
+    """And so do their cards: the rises are those of the run."""
+    out, _, _, outcomes, _, _ = done
+    for method in ("scalar", "lora_r1_local"):
+        artifact = open_artifact(out / "edits" / method)
+        said = {row["domain"]: row for row in artifact.provenance["measured"]}
+        (outcome,) = (
+            o for o in outcomes if o.cell.method == method and shown_cell(read_record(out).config, o.cell)
+        )
+        assert set(said) == {"de", "en", "fr", "nl"}
+        for domain, result in outcome.fitted.test.items():
+            assert said[domain]["rise"] == pytest.approx(result.rise, abs=1e-5)
+            assert said[domain]["edited"] == pytest.approx(result.ce, abs=1e-5)
+        assert said["de"]["role"] == "forget"
+        assert "| nl |" in card(artifact, method)
 
 
 def test_what_has_run_is_not_run_again(done, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rankone.core.artifact import read_json
+from rankone.core.artifact import open_artifact, read_json
 from rankone.core.errors import RankOneError
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.lowrank import LowRankEdit
@@ -65,6 +65,10 @@ def test_every_stage_is_kept(ran):
     assert own.held_out["scale"].unseen == ()
     edit = LowRankEdit.from_pretrained(out / "fr-scale-edit")
     assert edit.sites == ("h.3.mlp.down_proj",)
+    said = {row["domain"]: row for row in open_artifact(out / "fr-scale-edit").provenance["measured"]}
+    held = own.held_out["scale"].damage["built-in"]
+    assert {d: row["rise"] for d, row in said.items()} == {d: damage.rise for d, damage in held.items()}
+    assert [d for d, row in said.items() if row["role"] == "forget"] == ["fr"]
     assert read_json(out / "summary.json")["languages"]["fr"]["pick"] == own.pick
     text = page.read_text("utf8")
     assert (

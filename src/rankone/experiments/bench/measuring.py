@@ -18,6 +18,7 @@ from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
 from rankone.experiments.bench.ledger import DomainResult
 from rankone.metrics.cross_entropy import PassageLosses, prediction_losses
 from rankone.metrics.damage import damage
+from rankone.metrics.damage_record import DomainDamage
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
@@ -118,3 +119,10 @@ def _result(base: Base, each: Float[Tensor, "rows t"]) -> DomainResult:
             )
         ),
     )
+
+
+def damage_of(domain: str, result: DomainResult, role: str | None) -> DomainDamage:
+    """What a run did to a domain, with its interval, from the record of its passages."""
+    tokens, before, rises = map(torch.tensor, zip(*result.passages, strict=True))
+    base = PassageLosses(before.double(), tokens)
+    return DomainDamage.of(domain, damage(base, PassageLosses(base.sums + rises.double(), tokens)), role)

@@ -18,12 +18,13 @@ from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.cells import Cell, Purpose, facts_of, grid_cells, tuning_cells
 from rankone.experiments.bench.config import BenchConfig
 from rankone.experiments.bench.ledger import Ledger, Outcome
-from rankone.experiments.bench.measuring import Base, base_of
+from rankone.experiments.bench.measuring import Base, base_of, damage_of
 from rankone.experiments.bench.rollouts import EDITS, shown_cell
 from rankone.experiments.bench.stack import Bench
 from rankone.experiments.bench.tables import score
 from rankone.experiments.job import Job
 from rankone.experiments.requests import Rate
+from rankone.metrics.damage_record import measured
 from rankone.opening import Opening, OpenOptions
 from rankone.runtime.progress import log, meter
 from rankone.text.corpus import described
@@ -145,20 +146,23 @@ class Benchmark:
             for part in _stacks(left, self.config.stack):
                 bench = self.bench(method, retain, purpose == "grid")
                 sized = self.config.sized and purpose == "grid" and bench.kind.trained
-                for outcome in bench.run([cell for cell, _ in part], [key for _, key in part], sized):
+                made = bench.run([cell for cell, _ in part], [key for _, key in part], sized)
+                if purpose == "grid":
+                    self._save(bench, made)
+                for outcome in made:
                     self.ledger.add(outcome)
                     finished[outcome.key] = outcome
                     bar.advance()
-                if purpose == "grid":
-                    self._save(bench, [cell for cell, _ in part])
         return [finished[key] for key in keys]
 
-    def _save(self, bench: Bench, cells: Sequence[Cell]) -> None:
-        """Keep the edit that is shown, if it is among these."""
-        for cell in cells:
-            if bench.kind.weights and cell in bench.fits and shown_cell(self.config, cell):
+    def _save(self, bench: Bench, outcomes: Sequence[Outcome]) -> None:
+        """Keep the edit that is shown, if it is among these, before its run counts as finished."""
+        for outcome in outcomes:
+            cell, fitted = outcome.cell, outcome.fitted
+            if bench.kind.weights and cell in bench.fits and fitted and shown_cell(self.config, cell):
                 edit = bench.fits[cell].edit.bind(self.workspace.model)
-                edit.save_pretrained(self.out / EDITS / cell.method, replace=True)
+                rows = [damage_of(d, one, self.judged.role(d)) for d, one in fitted.test.items()]
+                edit.save_pretrained(self.out / EDITS / cell.method, measured(rows), replace=True)
 
     def rates(self, method: str, retain: str) -> dict[int, Rate]:
         """The learning rate of a method at every budget, by the mean score of its tuning runs on validation text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from rankone.edits.scales import FIRST_STEP, Scales
 from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.results import Fitted, HeldOut, HeldOutOfAll, Language
 from rankone.experiments.real_model.stages import Result, Stages
-from rankone.metrics.damage_record import Damage
+from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.moments import Moments
 from rankone.parts.parts import load_parts
 from rankone.parts.storage import save_parts
@@ -199,7 +199,18 @@ class Job:
                 for name, edit in self.edits.items():
                     damage[name][corpus] = scanner.damage(edit)
         unseen = tuple(n for n, c in self.corpora.items() if c is not self.workspace.corpus)
+        for name, by_corpus in damage.items():
+            about = {"config": self.config.model_dump(mode="json"), **measured(self._rows(by_corpus))}
+            self.edits[name].save_pretrained(self._path(f"{name}-edit"), about, replace=True)
         return HeldOutOfAll(edits={name: HeldOut(damage=d, unseen=unseen) for name, d in damage.items()})
+
+    def _rows(self, by_corpus: Mapping[str, Mapping[str, Damage]]) -> Iterator[DomainDamage]:
+        """For the card of an edit; a domain of text that was not searched is told by its corpus."""
+        for corpus, domains in by_corpus.items():
+            beside = "" if self.corpora[corpus] is self.workspace.corpus else f", {corpus}"
+            for domain, rise in domains.items():
+                role = "forget" if domain == self.language else "retain"
+                yield DomainDamage.of(f"{domain}{beside}", rise, role)
 
     def _test(self, name: str) -> dict[str, Blocks]:
         """Test rows of every domain of a corpus that is the target or spared, and English about the country beside one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
+from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.opening import Opening
 from rankone.studio.views.requests import (
     GenerateRequest,
@@ -95,6 +96,13 @@ class Work:
         yield Sized(chance=self.opening.bare.chance, size=self._size(request.scales)).plain()
         for row in self._dials.measure(request.scales):
             yield (CutShort(cut=row) if isinstance(row, Cut) else MeasuredRow(row=row)).plain()
+
+    def _damage(self, scales: Mapping[str, float]) -> Iterator[DomainDamage]:
+        """What the dials show first, for the card of a saved edit."""
+        from rankone.studio.working.dials import FIRST
+
+        rows = self._dials.measure(scales, (FIRST,))
+        return (row.damage for row in rows if isinstance(row, Measured))
 
     def _size(self, scales: Mapping[str, float]) -> float:
         """Σ |α − 1| ‖u‖ ‖v‖, the norms of the changes added up."""
@@ -186,7 +194,8 @@ class Work:
             raise RankOneError("every dial stands at 1: there is nothing to export. Turn one first.")
         yield {"said": "writing and verifying in a process of its own"}
         if kind == "edit":
-            edit.save_pretrained(out, {"scales": dict(scales)})
+            yield {"said": "measuring what it does"}
+            edit.save_pretrained(out, {"scales": dict(scales), **measured(self._damage(scales))})
             type(edit).from_pretrained(out).check_base(self.opening.model)
             yield {"out": str(out), "figures": {}, "warnings": []}
             return
