@@ -149,6 +149,35 @@ def test_each_domain_has_its_own_tolerance():
     assert find_limit(Bigram(), PUSH, RETAIN, wide.model_copy(update={"tolerance": KL_2})).size > 1.9
 
 
+def test_where_one_text_is_over_its_bar_the_others_are_not_asked(monkeypatch):
+    """English has all the damage: once that bounds the size, French is asked at fewer sizes; the limit is the same."""
+    retain = {"en": hand([[0, 0]], [[0, 1]]), "fr": hand([[1, 2]], [[0, 1]])}
+    asked, damage = {"fr": 0, "en": 0}, module._damage
+
+    def counting(model, edit, sizes, held, domain):
+        asked[domain] += len(sizes)
+        return damage(model, edit, sizes, held, domain)
+
+    monkeypatch.setattr(module, "_damage", counting)
+    found = find_limit(Bigram(), PUSH, retain, aim(retain=("fr", "en"), tolerance=KL_1))
+    assert found.size == pytest.approx(1.0, rel=0.02)
+    assert asked["fr"] < asked["en"]
+
+
+def test_text_held_for_its_rise_is_read_once_without_the_edit(monkeypatch):
+    held = Held(Bigram(), PUSH.sites, RETAIN, "rise")
+    sizes, surprise = [], module._surprise
+
+    def counting(model, edit, asked, held, domain):
+        sizes.extend(asked)
+        return surprise(model, edit, asked, held, domain)
+
+    monkeypatch.setattr(module, "_surprise", counting)
+    once, again = (damages(Bigram(), PUSH, [1.0], held) for _ in range(2))
+    assert sizes == [1.0, 0.0, 1.0]
+    torch.testing.assert_close(once, again)
+
+
 def test_forget_text_that_can_tell_stops_the_edit_before_the_limit():
     """At eight like positions the interval has no width: the smallest size with CE ≥ the target."""
     forget = hand([[0] * 8], [[1] * 8])

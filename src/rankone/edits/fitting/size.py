@@ -146,6 +146,8 @@ class Held:
         self.forward = forward_of(model, sites, few)
         following = measure == "rise"
         self.texts = {d: self.forward.prepare(b.ids.to(device), following) for d, b in self.blocks.items()}
+        # Of text held for its rise: the mean cross-entropy without an edit, once it is known.
+        self.unedited: dict[str, float] = {}
 
     def counted(self, domain: str) -> Bool[Tensor, "rows t"]:
         """The positions of a domain that damage is a mean over: all, or those whose next token is scored."""
@@ -164,16 +166,32 @@ def damages(
     Of text held for its `rise` that of the cross-entropy, mean over its scored tokens.
     """
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain)
-    asked = [*sizes, 0.0] if held.measure == "rise" else list(sizes)
-    total = torch.zeros(len(held.blocks), len(asked), dtype=torch.float64)
-    for row, domain in enumerate(held.blocks):
-        text, counted = held.texts[domain], held.counted(domain)
-        for values, index in _stacked(held.forward, text, model, edit, asked):
-            some = counted[index.to(counted.device)].to(values.device)
-            each = (values - text.entropy[index])[:, some]
-            total[row] += each.sum(1, dtype=torch.float64).cpu()
-        total[row] /= int(counted.sum())
-    return (total - total[:, -1:])[:, :-1] if held.measure == "rise" else total
+    return torch.stack([_damage(model, edit, sizes, held, domain) for domain in held.blocks])
+
+
+def _damage(
+    model: PreTrainedModel, edit: LowRankEdit | Resizable, sizes: Sequence[float], held: Held, domain: str
+) -> Float[Tensor, " sizes"]:
+    """The damage to one domain at each size."""
+    means = _surprise(model, edit, sizes, held, domain)
+    if held.measure == "kl":
+        return means
+    if domain not in held.unedited:
+        held.unedited[domain] = float(_surprise(model, edit, [0.0], held, domain))
+    return means - held.unedited[domain]
+
+
+def _surprise(
+    model: PreTrainedModel, edit: LowRankEdit | Resizable, sizes: Sequence[float], held: Held, domain: str
+) -> Float[Tensor, " sizes"]:
+    """Cross-entropy against a domain's targets less their entropy, mean over what counts, at each size (float64)."""
+    total = torch.zeros(len(sizes), dtype=torch.float64)
+    text, counted = held.texts[domain], held.counted(domain)
+    for values, index in _stacked(held.forward, text, model, edit, sizes):
+        some = counted[index.to(counted.device)].to(values.device)
+        each = (values - text.entropy[index])[:, some]
+        total += each.sum(1, dtype=torch.float64).cpu()
+    return total / int(counted.sum())
 
 
 def removals(
@@ -230,10 +248,22 @@ def find_limit(
     """
 
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
+    order = list(held.blocks)
 
     def worst(sizes: Sequence[float]) -> list[float]:
-        each = damages(model, edit, sizes, held).T.tolist()
-        return [aim.strain(dict(zip(held.blocks, kl, strict=True))) for kl in each]
+        """The largest strain at each size, ascending; at sizes beyond the first one over the bar that of some domains.
+
+        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked.
+        """
+        seen: list[dict[str, float]] = [{} for _ in sizes]
+        wanted = len(sizes)
+        for domain in tuple(order):
+            each = _damage(model, edit, sizes[:wanted], held, domain).tolist()
+            for at_size, value in zip(seen, each, strict=False):
+                at_size[domain] = value
+            wanted = next((i + 1 for i in range(wanted) if not aim.strain(seen[i]) <= 1), wanted)
+        order.sort(key=lambda domain: -aim.strain({domain: seen[0][domain]}))
+        return [aim.strain(at_size) for at_size in seen]
 
     size, bounded = first_crossing(worst, 1.0)
     kl = damages(model, edit, [size], held)[:, 0].tolist()
