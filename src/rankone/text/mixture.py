@@ -12,6 +12,7 @@ from rankone.text.blocks import chunk_documents, packed_stream
 from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, require_domain
 from rankone.text.mix import DomainMix, Mixture
 from rankone.text.sources.directory import DirectoryCorpus
+from rankone.text.sources.joined import holding
 
 CHUNK_CHARS = 1500
 
@@ -49,6 +50,7 @@ def _pieces(
 ) -> list[str]:
     """Equal characters from each source of a domain, shuffled."""
     require_domain(corpus, domain)
+    corpus = holding(corpus, domain)
     if mix.sources is not None and not isinstance(corpus, DirectoryCorpus):
         raise RankOneError(
             f"'{domain}' is to be read from sources {mix.sources}, but the text '{corpus.name}' has none: only a folder of "

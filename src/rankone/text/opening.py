@@ -9,6 +9,7 @@ from rankone.text.corpus import Corpus
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.text.sources.directory import DirectoryCorpus
 from rankone.text.sources.hub import HubCorpus
+from rankone.text.sources.joined import JoinedCorpus
 from rankone.text.sources.layout import SUFFIXES
 
 
@@ -17,8 +18,10 @@ def open_corpus(spec: str) -> Corpus:
 
     `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]` files, or such
     files alone (one domain), and so does a file; anything else, or `hf:` with an id or a local data set folder, is
-    streamed (sources/hub.py).
+    streamed (sources/hub.py). Several with commas between them are one text with the domains of each (sources/joined.py).
     """
+    if "," in spec and "?" not in spec and not Path(spec).exists():
+        return JoinedCorpus([open_corpus(name.strip()) for name in spec.split(",")])
     if spec == "builtin":
         return BuiltinCorpus()
     if spec.startswith("hf:"):

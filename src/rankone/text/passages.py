@@ -13,6 +13,7 @@ from rankone.text.evenly import evenly
 from rankone.text.mixture import CHUNK_CHARS
 from rankone.text.openers import AUTO
 from rankone.text.sources.directory import DirectoryCorpus
+from rankone.text.sources.joined import holding
 
 
 def domain_passages(corpus: Corpus, domain: str, split: str, tokens: int) -> list[str]:
@@ -23,6 +24,7 @@ def domain_passages(corpus: Corpus, domain: str, split: str, tokens: int) -> lis
     require_domain(corpus, domain)
     require_split(split)
     chars = enough_chars(tokens)
+    corpus = holding(corpus, domain)
     if isinstance(corpus, DirectoryCorpus):
         each = [corpus.source_documents(domain, source, split, chars) for source in corpus.sources(domain)]
     else:
