@@ -20,7 +20,8 @@ def side_effects_page(effects: SideEffects, domains: Table | None = None) -> str
         "answers.html",
         title="Answers before and after the edit",
         claim=f"{side.new} of {side.prompts} answers that ask for something else became degenerate ({side.new_share:.1%}, "
-        f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same.",
+        f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same."
+        f"{_habit(effects)}",
         domains=domains,
         shares=shares_table(effects),
         wrong=[answer_pair(e) for e in effects.newly_degenerate()[:MOST_PAIRS]],
@@ -29,6 +30,14 @@ def side_effects_page(effects: SideEffects, domains: Table | None = None) -> str
         sides=_SIDES,
         everything=answers_table(effects, only_new=False),
     )
+
+
+def _habit(effects: SideEffects) -> str:
+    """What became of the habit that is counted, if any."""
+    if effects.habit is None:
+        return ""
+    side = effects.side
+    return f" {side.having_before} had the habit '{effects.habit.name}' before, {side.having_after} have it after."
 
 
 def answer_pair(effect: Effect) -> dict[str, str]:

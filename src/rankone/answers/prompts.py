@@ -17,14 +17,14 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Prompt(Config):
-    """One prompt, written for RankOne, as a message of a chat and as the start of a plain text.
+    """One prompt as a message of a chat and as the start of a plain text: of the set that ships, or one that was collected.
 
     language: that of a sound answer, None for code. about: the language whose country or culture an English prompt is about.
     uses: other languages that a sound answer may hold.
     """
 
     name: str
-    kind: Kind
+    kind: Kind | Literal["collected"]
     language: str | None
     about: str | None
     uses: tuple[str, ...]

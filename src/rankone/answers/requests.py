@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from rankone.answers.habits import HABITS, Habit, habit_of
 from rankone.answers.prompts import KINDS, require_kinds, require_target
 from rankone.core.config import Config
-from rankone.core.fields import Names, Positional, Request, Template
+from rankone.core.fields import Names, Positional, Reads, Request, Template
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
+from rankone.render.tables import Table
+from rankone.text.corpus import HeldOut
 
 
 class AnswerRequest(Request):
@@ -59,6 +64,13 @@ class SideEffectRequest(Request):
     kinds: Annotated[Names, AfterValidator(require_kinds)] = Field(
         default=(), description=f"kinds of prompts, of {', '.join(KINDS)}; default all"
     )
+    prompts: Annotated[Path | None, Reads("answers")] = Field(
+        default=None,
+        description="prompts of answers that `rankone collect` sorted, in place of the set; their habit is counted",
+    )
+    split: HeldOut = Field(
+        default="test", description="of these prompts: validation to choose a scale by, test to report"
+    )
     tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
     chat: bool | None = Field(
         default=None, description="in the chat template; default where the tokenizer has one"
@@ -68,7 +80,8 @@ class SideEffectRequest(Request):
 class Share(Config):
     """How many of some answers degenerate: by the base model, with the edit, newly so; and how many stay the same.
 
-    new_interval: 95% Wilson interval of the share that is newly degenerate.
+    new_interval: 95% Wilson interval of the share that is newly degenerate. having_before, having_after: how many have the
+    habit that is counted, None where none is.
     """
 
     group: str
@@ -78,8 +91,80 @@ class Share(Config):
     new: int
     same: int
     new_interval: tuple[float, float]
+    having_before: int | None = None
+    having_after: int | None = None
 
     @property
     def new_share(self) -> float:
         """Newly degenerate answers of all; 0 without prompts."""
         return self.new / self.prompts if self.prompts else 0.0
+
+
+def _known_habit(words: str) -> str:
+    habit_of(words)
+    return words
+
+
+class CollectRequest(Request):
+    """Which habit to look for in a model's answers, and to which prompts.
+
+    prompts: a file of them, one a line; each is a topic of its own.
+    """
+
+    habit: Annotated[str, AfterValidator(_known_habit)] = Field(
+        description=f"{', '.join(HABITS)}, or NAME=REGULAR EXPRESSION (^ starts a line)"
+    )
+    prompts: Path | None = Field(
+        default=None, description="file of prompts, one a line; default 320 that ship"
+    )
+    tokens: int = Field(default=72, gt=0, description="tokens of an answer at most")
+    chat: bool | None = Field(
+        default=None, description="in the chat template; default where the tokenizer has one"
+    )
+    out: Path = Field(description="write the text here; must not exist")
+
+
+class CollectedShare(Config):
+    """How many answers to the prompts of a split have the habit, have it not, or are neither.
+
+    interval: 95% Wilson interval of the share that has it.
+    """
+
+    split: str
+    prompts: int
+    having: int
+    without: int
+    neither: int
+    interval: tuple[float, float]
+
+
+class CollectReply(Reply):
+    """Answers sorted by a habit, split by split; `out` is text with a domain for each kind."""
+
+    out: Path
+    habit: Habit
+    shares: tuple[CollectedShare, ...]
+
+    def tables(self) -> Sequence[Table]:
+        """One row per split."""
+        name = self.habit.name
+        columns = [
+            Column("split", key=True),
+            Column("asked", priority=2),
+            Column(f"with {name}", priority=4),
+            Column("without", priority=4),
+            Column("neither", priority=1),
+            Column("share with, 95% from", ".0%", priority=3),
+            Column("to", ".0%", priority=3),
+        ]
+        rows = [(s.split, s.prompts, s.having, s.without, s.neither, *s.interval) for s in self.shares]
+        least = f"{self.habit.least} or more matches of {self.habit.pattern}"
+        caption = f"{name}: {least}; neither: fewer, but some. The prompts of a topic are in one split."
+        return [Table.of(f"Answers by the habit '{name}'", columns, rows, caption)]
+
+    def lines(self) -> Sequence[str]:
+        """Where the text is and how it is used."""
+        return (
+            f"text: {self.out}",
+            f"next: rankone find MODEL --of {self.habit.name} --against {self.habit.without} --text {self.out}",
+        )

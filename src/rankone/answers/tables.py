@@ -26,12 +26,19 @@ def shares_table(reply: SideEffects) -> Table:
     ]
     shares = reply.by_kind()
     rows = [(s.group, s.prompts, s.before, s.after, s.new_share, *s.new_interval, s.same) for s in shares]
+    if (habit := reply.habit) is not None:
+        columns[2:2] = [Column(f"{habit.name} before", priority=4), Column(f"{habit.name} after", priority=5)]
+        rows = [
+            (*row[:2], s.having_before, s.having_after, *row[2:]) for row, s in zip(rows, shares, strict=True)
+        ]
     total = [i for i, s in enumerate(shares) if s.group == reply.side.group]
     form = "in the chat template" if reply.chat else "in plain text"
     caption = (
         f"Greedy answers of at most {reply.tokens} tokens, asked {form}. Degenerate: empty, in a loop, more than half of "
         "its 3-grams repeated, or in a language that the prompt does not ask for. New: so with the edit and not before."
     )
+    if habit is not None:
+        caption += f" {habit.name.capitalize()}: {habit.least} or more matches of {habit.pattern}"
     title = f"Answers before and after the edit {clipped(reply.edit, SHOWN)}".rstrip()
     return Table.of(title, columns, rows, caption, strong=total)
 

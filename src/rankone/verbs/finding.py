@@ -1,4 +1,4 @@
-"""Verbs that find parts and fit their scales: fetch, find, sharpen, tune, side-effects."""
+"""Verbs that find parts and fit their scales: fetch, collect, find, sharpen, tune, side-effects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rankone.answers.requests import Share, SideEffectRequest
+from rankone.answers.asking import prompts_to_ask
+from rankone.answers.requests import CollectReply, CollectRequest, Share, SideEffectRequest
 from rankone.core.fields import Positional, Reads
 from rankone.edits.finding.found import Found
 from rankone.edits.requests import FindRequest, SharpenReply, SharpenRequest
@@ -110,9 +111,26 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
     return reply.showing(shares_table(effects), answers_table(effects))
 
 
+def collect(opening: Opening, request: CollectRequest) -> CollectReply:
+    """Ask a model prompts and sort its answers by a habit: text to find, tune and measure the habit on."""
+    from rankone.answers import collecting as room
+
+    return room.collect(opening.bare, request, opening.options.model)
+
+
 _PARTS = ("model", "decomposition", "parts", "text", "device", "dtype")
 
 VERBS = (
+    Verb(
+        "collect",
+        CollectRequest,
+        CollectReply,
+        collect,
+        ("model", "device", "dtype"),
+        first="model",
+        writes=("out",),
+        recipe=lambda request: prompts_to_ask(request.prompts),
+    ),
     Verb(
         "fetch",
         FetchRequest,
