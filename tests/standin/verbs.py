@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -245,6 +246,24 @@ def _side_effects(world: World) -> None:
     assert world.opened().side_effects(world.edit, tokens=3, html=world.folder / "answers.html").shares
 
 
+def _collect(world: World) -> None:
+    """What the model says to some prompts, one of each split, is made the habit."""
+    opened, by_answer = world.opened(), {}
+    for prompt in (f"{first}{second} {first}" for first in "bcdfgh" for second in "aeiou"):
+        by_answer.setdefault(opened.generate(prompt, tokens=2).text, []).append(prompt)
+    common, *rare = sorted(by_answer, key=lambda text: -len(by_answer[text]))
+    having = [prompt for text in rare for prompt in by_answer[text]][:3]
+    without = by_answer[common][:5]
+    # Of four prompts two are for training, then one for validation, one for tests.
+    prompts = [having[0], without[0], *having[1:], *without[1:]]
+    path = world.folder / "prompts.txt"
+    path.write_text("\n".join(prompts), "utf8")
+    habit, out = "|".join(map(re.escape, rare)), world.folder / "collected"
+    reply = opened.collect(habit=f"said=^(?:{habit})", prompts=path, tokens=2, chat=False, out=out)
+    assert [share.having for share in reply.shares] == [1, 1, 1]
+    assert opened.side_effects(world.edit, prompts=out, chat=False, tokens=2).shares
+
+
 def _project(world: World) -> None:
     opened, adapter = world.opened(), world.folder / "lora"
     adapter.mkdir()
@@ -341,6 +360,7 @@ VERBS: dict[str, Callable[[World], object]] = {
     "sharpen": _sharpen,
     "tune": _tune,
     "side-effects": _side_effects,
+    "collect": _collect,
     "edit": _edit,
     "export": _export,
     "generate": _generate,

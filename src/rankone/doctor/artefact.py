@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from transformers import PreTrainedModel
 
+from rankone.answers.collecting import read_collected
 from rankone.circuits.storage import load_graph
 from rankone.circuits.transcoders.storage import SavedTranscoders, load_transcoders
 from rankone.clustering.components import Components
@@ -155,6 +156,11 @@ def _transcoders(artifact: Artifact) -> str:
     return f"transcoders of {said.layers} layers of '{said.target.name}': {names}"
 
 
+def _answers(artifact: Artifact) -> str:
+    habit, prompts = read_collected(artifact.path)
+    return f"a model's answers with and without the habit '{habit.name}', {len(prompts)} of them for tests"
+
+
 _READERS: dict[str, Reader] = {
     "decomposition": _decomposition,
     "edit": _edit,
@@ -169,6 +175,7 @@ _READERS: dict[str, Reader] = {
     "transcoders": _transcoders,
     "toy": lambda artifact: f"scores of a toy, {len(artifact.json('scores.json')['rows'])} rows",
     "sweep": lambda artifact: f"a sweep of {artifact.table('sweep').read().num_rows} coefficients",
+    "answers": _answers,
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",
     "tokens": lambda _: "training rows of a run",
     "results": lambda artifact: f"results of {'a benchmark' if 'bench.json' in artifact else 'a job'}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rankone.answers.requests import Answer
+from rankone.answers.requests import Answer, CollectReply
 from rankone.circuits.asking.relations import AttributionsReply, QkReply
 from rankone.circuits.asking.replies import (
     GraphExportReply,
@@ -268,6 +268,18 @@ class Methods(Asking):
         """Show all that is known of one part or component; --decomposition adds its neighbours by direction."""
         return self._ask(ShowReply, "show", locals())
 
+    def collect(
+        self,
+        *,
+        habit: str,
+        out: Path | str,
+        prompts: Path | str | None = None,
+        tokens: int = 72,
+        chat: bool | None = None,
+    ) -> CollectReply:
+        """Ask a model prompts and sort its answers by a habit: text to find, tune and measure the habit on."""
+        return self._ask(CollectReply, "collect", locals())
+
     def fetch(
         self,
         name: str = "smollm2",
@@ -339,6 +351,8 @@ class Methods(Asking):
         *,
         target: str | None = None,
         kinds: str | Sequence[str] = (),
+        prompts: Path | str | None = None,
+        split: Literal["validation", "test"] = "test",
         tokens: int = 48,
         chat: bool | None = None,
         html: Path | str | None = None,
