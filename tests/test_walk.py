@@ -61,6 +61,15 @@ CHANGED = {
     "evidence mini-decomposition": [("mini-decomposition", "tiny/decomposition"), ("", "--model tiny/model")],
     "find mini --of de --against en,fr,es,it,code": [("6000", "600"), ("12", "2")],
     "transcoders-compare runs/transcoders": [("", "--tokens 2048 --neurons 8 --levels 0.1")],
+    # mini writes no lists; it speaks of the Union. Its parts are others than SmolLM2's
+    "collect runs/smollm2": [("list", "union=Union")],
+    "find runs/smollm2 --of list": [
+        *[("list", "union"), ("no-list,en,code", "no-union,en,code")],
+        ("", "--tokens 300 --rank-tokens 60 --shortlist 1"),
+    ],
+    "edit discriminant-list/": [
+        ("discriminant-list/model.layers.15.self_attn.o_proj:0=-2", "neuron/h.3.mlp.down_proj:270=-2")
+    ],
     # the same of mini
     "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],
     # names that only their reader knows

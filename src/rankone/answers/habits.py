@@ -33,8 +33,8 @@ class Habit(Config):
 
     def of(self, text: str) -> bool | None:
         """Whether an answer has the habit; None where it has too few matches to say."""
-        found = self.matches(text)
-        return True if found >= self.least else None if found else False
+        count = self.matches(text)
+        return True if count >= self.least else None if count else False
 
     @property
     def without(self) -> str:

@@ -154,12 +154,14 @@ class CollectReply(Reply):
             Column(f"with {name}", priority=4),
             Column("without", priority=4),
             Column("neither", priority=1),
-            Column("share with, 95% from", ".0%", priority=3),
+            Column("share from", ".0%", priority=3),
             Column("to", ".0%", priority=3),
         ]
         rows = [(s.split, s.prompts, s.having, s.without, s.neither, *s.interval) for s in self.shares]
         least = f"{self.habit.least} or more matches of {self.habit.pattern}"
-        caption = f"{name}: {least}; neither: fewer, but some. The prompts of a topic are in one split."
+        caption = (
+            f"{name}: {least}; neither: fewer, but some. Share with it: 95% interval. The prompts of a topic are in one split."
+        )
         return [Table.of(f"Answers by the habit '{name}'", columns, rows, caption)]
 
     def lines(self) -> Sequence[str]:

@@ -54,7 +54,8 @@ class SideEffects(Config):
     @property
     def side(self) -> Share:
         """Over all prompts that do not ask for the target: the figure an edit is judged by."""
-        return share("all side effects", [e for e in self.effects if not e.target])
+        whole = "all side effects" if self.habit is None else "all prompts"
+        return share(whole, [e for e in self.effects if not e.target])
 
     def by_kind(self) -> list[Share]:
         """A share per kind and, of other languages, per language; then the prompts that ask for the target."""

@@ -108,7 +108,8 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
         write_text(request.html, side_effects_page(effects))
     shares = tuple(effects.by_kind())
     reply = SideEffectsReply(target=request.target, chat=effects.chat, shares=shares, html=request.html)
-    return reply.showing(shares_table(effects), answers_table(effects))
+    wrong = [answers_table(effects)] if effects.newly_degenerate() else []
+    return reply.showing(shares_table(effects), *wrong)
 
 
 def collect(opening: Opening, request: CollectRequest) -> CollectReply:
