@@ -21,6 +21,7 @@ from rankone.verbs.verb import Verb
 PART = "h.0.mlp.c_fc:0=2"
 # Of these one of several options is needed, or two that differ.
 MORE = {
+    "collect": ["--habit", "list"],
     "rank": ["--of", "de"],
     "survive": ["--benign", "en"],
     "graph-intervene": ["--keep", "all"],

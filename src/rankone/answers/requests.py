@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from rankone.answers.asking import prompts_to_ask
 from rankone.answers.habits import HABITS, Habit, habit_of
 from rankone.answers.prompts import KINDS, require_kinds, require_target
 from rankone.core.config import Config
@@ -105,6 +106,11 @@ def _known_habit(words: str) -> str:
     return words
 
 
+def _known_prompts(path: Path | None) -> Path | None:
+    prompts_to_ask(path)
+    return path
+
+
 class CollectRequest(Request):
     """Which habit to look for in a model's answers, and to which prompts.
 
@@ -114,7 +120,7 @@ class CollectRequest(Request):
     habit: Annotated[str, AfterValidator(_known_habit)] = Field(
         description=f"{', '.join(HABITS)}, or NAME=REGULAR EXPRESSION (^ starts a line)"
     )
-    prompts: Path | None = Field(
+    prompts: Annotated[Path | None, AfterValidator(_known_prompts)] = Field(
         default=None, description="file of prompts, one a line; default 320 that ship"
     )
     tokens: int = Field(default=72, gt=0, description="tokens of an answer at most")
@@ -159,9 +165,7 @@ class CollectReply(Reply):
         ]
         rows = [(s.split, s.prompts, s.having, s.without, s.neither, *s.interval) for s in self.shares]
         least = f"{self.habit.least} or more matches of {self.habit.pattern}"
-        caption = (
-            f"{name}: {least}; neither: fewer, but some. Share with it: 95% interval. The prompts of a topic are in one split."
-        )
+        caption = f"{name}: {least}; neither: fewer, but some. Share with it: 95% interval. A topic is in one split."
         return [Table.of(f"Answers by the habit '{name}'", columns, rows, caption)]
 
     def lines(self) -> Sequence[str]:

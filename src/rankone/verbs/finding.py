@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rankone.answers.asking import prompts_to_ask
 from rankone.answers.requests import CollectReply, CollectRequest, Share, SideEffectRequest
 from rankone.core.fields import Positional, Reads
 from rankone.edits.finding.found import Found
@@ -130,7 +129,6 @@ VERBS = (
         ("model", "device", "dtype"),
         first="model",
         writes=("out",),
-        recipe=lambda request: prompts_to_ask(request.prompts),
     ),
     Verb(
         "fetch",
