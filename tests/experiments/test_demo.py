@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from tests.decomposition.tiny import decomposed
@@ -69,3 +71,22 @@ def test_the_edit_that_is_shown_is_kept_and_named(tokenizer, corpus, tmp_path):
     assert tally.alpha in str(budgets(results))
     run_demo(job, tmp_path / "report", replace=True)
     assert LowRankEdit.from_pretrained(tmp_path / "report" / "edit").sites == kept.sites
+
+
+def test_a_reference_is_read_where_it_was_measured_on_this_text(tokenizer, corpus, tmp_path):
+    """The file as `measure --out` writes it; one of other text is left out."""
+    model, path = tiny_model(len(tokenizer)), tmp_path / "reference.json"
+    config = JobConfig.model_validate({**BASE, "reference": str(path)})
+    job = Job(config, workspace(model, decomposed(model), tokenizer, corpus))
+    text = {"name": "any", "fingerprint": corpus.fingerprint()}
+    said = {
+        "model": "m",
+        "text": text,
+        "split": "test",
+        "tokens": config.test_tokens,
+        "ce": {"de": 5.0, "xx": 1.0},
+    }
+    path.write_text(json.dumps(said))
+    assert demo._reference(job, {"de": None, "en": None}) == {"de": 5.0}
+    path.write_text(json.dumps(said | {"text": text | {"fingerprint": "other"}}))
+    assert demo._reference(job, {"de": None}) == {}

@@ -161,6 +161,11 @@ def _answers(artifact: Artifact) -> str:
     return f"a model's answers with and without the habit '{habit.name}', {len(prompts)} of them for tests"
 
 
+def _toy(artifact: Artifact) -> str:
+    rows = artifact.json("scores.json")["rows"]
+    return f"scores of a toy, {len(rows) if isinstance(rows, list) else 0} rows"
+
+
 _READERS: dict[str, Reader] = {
     "decomposition": _decomposition,
     "edit": _edit,
@@ -173,7 +178,7 @@ _READERS: dict[str, Reader] = {
     "graph": _graph,
     "parts": _parts,
     "transcoders": _transcoders,
-    "toy": lambda artifact: f"scores of a toy, {len(artifact.json('scores.json')['rows'])} rows",
+    "toy": _toy,
     "sweep": lambda artifact: f"a sweep of {artifact.table('sweep').read().num_rows} coefficients",
     "answers": _answers,
     "checkpoint": lambda _: "where a run stands: the same command goes on from it",

@@ -148,8 +148,8 @@ def _reference(job: Job, test: dict[str, Blocks]) -> dict[str, float]:
         return cross_entropies(load_model(name).to(job.workspace.device), test)  # pyright: ignore[reportArgumentType]
     measured = read_measured(Path(name))
     here = (job.workspace.corpus.fingerprint(), "test", job.config.test_tokens)
-    if (measured.text["fingerprint"], measured.split, measured.tokens) != here:
-        log.info(f"the reference was measured on other text ('{measured.text['name']}'): left out")
+    if (measured.text.fingerprint, measured.split, measured.tokens) != here:
+        log.info(f"the reference was measured on other text ('{measured.text.name}'): left out")
         return {}
     return {d: measured.ce[d] for d in test if d in measured.ce}
 

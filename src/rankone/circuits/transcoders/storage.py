@@ -99,7 +99,9 @@ def load_transcoders(path: Path, target: PreTrainedModel) -> tuple[SavedTranscod
 
 def _require_places(said: SavedTranscoders, mlps: int, target: PreTrainedModel, path: Path) -> None:
     """RankOneError for another number of layers or width than the target has, and for a transcoder listed twice."""
-    width = target.get_input_embeddings().weight.shape[1]
+    embeddings = target.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    width = embeddings.embedding_dim
     if (said.layers, said.width) != (mlps, width):
         raise RankOneError(
             f"'{path}' says that it has {said.layers} layers of width {said.width}, and its model has {mlps} of {width}. "
