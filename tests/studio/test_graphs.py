@@ -18,6 +18,7 @@ from rankone import open as open_session
 from rankone.circuits.asking.replies import GraphInterveneReply
 from rankone.circuits.graph import Graph
 from rankone.circuits.storage import load_graph
+from rankone.render.values import signed
 from rankone.studio.kept.graphs import listed
 from rankone.studio.shelf import Shelf
 from rankone.studio.standing.folder import write_folder
@@ -212,8 +213,8 @@ def test_nodes_are_pinned_and_grouped_in_a_browser(own: Served, tmp_path):
             expect(row.locator("th")).to_have_text("both    of them")
             asked = {"id": id_, "groups": {"x": places}}
             (there,) = own.json("/api/graph", asked)["groups"]
-            shown = [text.replace("−", "-") for text in row.locator("td").all_inner_texts()]
-            assert shown[:1] + shown[2:4] == ["2", f"{there['effect']:+.3f}", f"{there['within']:+.3f}"]
+            shown = row.locator("td").all_inner_texts()
+            assert shown[:1] + shown[2:4] == ["2", signed(there["effect"]), signed(there["within"])]
             expect(page).to_have_url(re.compile("both"))  # written a moment later
             page.reload()  # the address holds them
             expect(row).to_have_count(1, timeout=60_000)
@@ -244,7 +245,7 @@ def test_nodes_are_dropped_in_a_browser(own: Served, tmp_path):
         place = page.locator("ul.linked code").inner_text()
         there = own.json("/api/intervene", {"id": _id(own, "checked"), "changes": {place: 0}})
         shown = page.locator("td.happened").all_inner_texts()
-        assert shown == [f"{o['happened']:+.3f}".replace("-", "−") for o in there["outcomes"]]
+        assert shown == [signed(o["happened"]) for o in there["outcomes"]]
         page.get_by_role("button", name=f"keep {place} alone").click()  # another question: the drop is left
         expect(page.locator("ul.linked li")).to_have_text(re.compile("kept alone"))
         page.get_by_role("button", name="measure what happens").click()

@@ -17,6 +17,7 @@ from rankone.core.config import Config
 from rankone.core.escaping import visible
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels, save_labels
+from rankone.render.values import signed
 from rankone.studio.views.worker import PartView
 
 LONG = " ".join(HOSTILE) * 3
@@ -89,8 +90,8 @@ def test_both_are_on_the_page(own: Served, part, tmp_path):
             rows = page.locator("table.where tbody tr")
             expect(rows).to_have_count(len(harvest.domains), timeout=60_000)
             shown = [rows.nth(i).locator("td").all_inner_texts() for i in range(len(harvest.domains))]
-            assert [(row[1], row[2].replace("−", "-"), row[3]) for row in shown] == [
-                (f"{d.importance:.4f}", f"{d.activation:+.3f}", f"{d.lift:.2f}") for d in harvest.domains
+            assert [tuple(row[1:4]) for row in shown] == [
+                (f"{d.importance:.4f}", signed(d.activation), f"{d.lift:.2f}") for d in harvest.domains
             ]
             more = page.get_by_role("button", name="more of the label")
             text = page.locator(".whole-text").first.locator(".continuation")

@@ -2,6 +2,7 @@
 import { effect } from "/static/vendor/signals-core.js";
 import { html, nothing, render } from "/static/vendor/lit-html.js";
 import { canRedo, canUndo, dials, link, load, notice, place, redo, subject, undo } from "/static/store.js";
+import { carded } from "/static/cards.js";
 import { savePage } from "/static/saving.js";
 import { partsView } from "/static/views/parts.js";
 import { partView } from "/static/views/part.js";
@@ -55,6 +56,7 @@ effect(() => {
       ${view in SAVED ? html`<footer><button @click=${savePage}>save this page as a file</button></footer>` : nothing}`,
     root,
   );
+  carded(root);
 });
 
 /** @param {Event} event */

@@ -4,7 +4,7 @@ import { notice, place, subject, workspace } from "/static/store.js";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 /** What can only be used where the studio runs. */
-const LIVE = "button, form, .does, .back, input[type=range], select, textarea, iframe, script, [role=status]:empty";
+const LIVE = "button, form, .does, .back, input[type=range], input[type=checkbox], select, textarea, iframe, script, [role=status]:empty";
 
 export async function savePage() {
   try {
@@ -33,7 +33,9 @@ function standing(shown) {
   const values = [...shown.querySelectorAll("input[type=number]")].map((field) => /** @type {HTMLInputElement} */ (field).value);
   main.querySelectorAll("input[type=number]").forEach((field, i) => field.replaceWith(made(page, "strong", {}, values[i])));
   main.querySelectorAll("form").forEach((form) => form.closest("details")?.remove());
+  main.querySelectorAll(".heat button").forEach((head) => head.replaceWith(made(page, "span", { class: head.className }, head.textContent ?? "")));
   main.querySelectorAll(LIVE).forEach((element) => element.remove());
+  main.querySelectorAll("table").forEach(emptied);
   main.querySelectorAll("section:not(:has(> :not(h2)))").forEach((empty) => empty.remove());
   main.querySelectorAll("a").forEach((link) => link.replaceWith(...link.childNodes));
   main.querySelectorAll("details").forEach((one) => one.setAttribute("open", ""));
@@ -41,6 +43,15 @@ function standing(shown) {
   while (comments.nextNode()) comments.currentNode.nodeValue = "";
   page.body.append(main, made(page, "footer", { class: "evidence" }, about()));
   return page;
+}
+
+/** Columns that held nothing but buttons go with them. @param {HTMLTableElement} table */
+function emptied({ tHead, tBodies: [body] }) {
+  const rows = [...(body?.rows ?? [])].map((row) => [...row.cells]);
+  [...(tHead?.rows[0].cells ?? [])].forEach((title, i) => {
+    const cells = rows.flatMap((row) => row[i] ?? []);
+    if (!cells.some((cell) => cell.textContent?.trim() || cell.querySelector("svg"))) for (const cell of [title, ...cells]) cell.remove();
+  });
 }
 
 /** What the figures are of. */

@@ -1,8 +1,13 @@
 // Numbers and names as people read them.
 
-/** @param {number} value @param {number} [digits] */
-export const signed = (value, digits = 3) =>
-  (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+/** With its sign; a rounded zero has none. @param {number} value @param {number} [digits] */
+export const signed = (value, digits = 3) => {
+  const size = Math.abs(value).toFixed(digits);
+  return (Number(size) === 0 ? "" : value < 0 ? "−" : "+") + size;
+};
+
+/** How much a file takes. @param {number} bytes */
+export const weight = (bytes) => (bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 /** @param {number} share */
 export const percent = (share) =>

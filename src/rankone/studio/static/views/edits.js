@@ -57,7 +57,7 @@ export function editsView() {
   return html`<h1>Edits</h1>
     <p class="does"><button ?disabled=${!canUndo.value} @click=${undo}>undo</button> <button ?disabled=${!canRedo.value} @click=${redo}>redo</button>
       <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
-    ${entries.length ? html`<div class="wide"><table class="numbers journal"><thead><tr>${["", "number", "name", "scales", "kept (UTC)", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ""}>${t || html`<span class="unseen">chosen</span>`}</th>`)}</tr></thead>
+    ${entries.length ? html`<div class="wide"><table class="numbers journal stacks"><thead><tr>${["compare", "number", "name", "scales", "kept (UTC)", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ["compare", "into the dials", "export as"].includes(t) ? "act" : ""}>${t}</th>`)}</tr></thead>
       <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
     ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
 }
@@ -71,9 +71,9 @@ function line(entry, current, chosen) {
   };
   return html`<tr class=${entry.seq === current ? "aim" : ""}>
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
-    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : entry.seq > (current ?? 0) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td>${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : entry.seq > (current ?? 0) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
-    <td>${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
+    <td class="label forms">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }
 
 function comparison() {

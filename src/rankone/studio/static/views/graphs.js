@@ -80,7 +80,7 @@ export function graphsView() {
   if (!held) return html`<h1>Graphs</h1><p role="status">reading…</p>`;
   return html`<h1>Graphs</h1>
     <p class="does"><button @click=${list}>read again</button></p>
-    ${held.length ? html`<div class="wide"><table class="numbers graphs"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${["explained by tokens", ""].includes(t) ? "" : "label"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
+    ${held.length ? html`<div class="wide"><table class="numbers graphs stacks"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${t === "explained by tokens" ? "" : t ? "label" : "act"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
         <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
         <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "", p: "", s: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
@@ -107,11 +107,11 @@ function nodes({ graph, pinned: marked, groups: together }) {
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label>
       <label>strongest nodes: ${count()} <input type="range" min="5" max=${MOST} step="5" .value=${String(count())} @change=${by((slider) => settle({ n: slider.value }))}></label></form>
     ${pinnedNodes(marked, node, HEAD)} ${groupTable(together, output, (places) => change({ ...changes(), ...Object.fromEntries(places.map((where) => [where, 0])) }))}
-    <div class="wide"><table class="numbers"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats</caption>
+    <div class="wide"><table class="numbers stacks"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats</caption>
       ${HEAD}<tbody>${graph.nodes.map(node)}</tbody></table></div>`;
 }
 
-const HEAD = html`<thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change", "pin"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ""}>${t}</th>`)}</tr></thead>`;
+const HEAD = html`<thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change", "pin"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ["change", "pin"].includes(t) ? "act" : ""}>${t}</th>`)}</tr></thead>`;
 
 /** @param {Api.NodeRow} node */
 function node(node) {
@@ -168,7 +168,7 @@ function masked({ kept: rows, target }) {
 function outcomes({ outcomes: rows, likely, before, after, edit }) {
   /** @param {number | null} p */
   const share = (p) => (p === null ? "–" : p.toFixed(3));
-  return html`<div class="wide"><table class="numbers"><caption>predicted beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
+  return html`<div class="wide"><table class="numbers stacks"><caption>predicted beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
       <thead><tr>${["output", "was", "frozen says", "grad says", "happened", "p", "p after"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
       <tbody>${rows.map((o) => html`<tr><th scope="row"><code>${o.text}</code></th><td>${signed(o.before)}</td><td>${signed(o.predicted.frozen)}</td><td>${signed(o.predicted.grad)}</td><td class="happened"><strong>${signed(o.happened)}</strong></td><td>${share(o.probability)}</td><td>${share(o.probability_after)}</td></tr>`)}</tbody></table>
     <table class="numbers"><caption>likeliest next tokens</caption><thead><tr><th scope="col">token</th><th scope="col">before</th><th scope="col">after</th></tr></thead>

@@ -33,15 +33,15 @@ function gather(form) {
 /** Pinned nodes, in rows like those of all. @param {readonly Api.NodeRow[]} rows @param {(node: Api.NodeRow) => unknown} row @param {unknown} head */
 export function pinnedNodes(rows, row, head) {
   if (!rows.length) return nothing;
-  return html`<section><h3>Pinned nodes</h3><div class="wide"><table class="numbers pinned">${head}<tbody>${rows.map(row)}</tbody></table></div>
+  return html`<section><h3>Pinned nodes</h3><div class="wide"><table class="numbers pinned stacks">${head}<tbody>${rows.map(row)}</tbody></table></div>
     <form class="filters" @submit=${filled(gather)}><label>take them together as <input name="group" maxlength="60" required placeholder="what reads the suffix"></label><button>group</button></form></section>`;
 }
 
 /** @param {readonly Api.GroupRow[]} rows @param {string} output @param {(places: string[]) => void} drop what drops all nodes of one */
 export function groupTable(rows, output, drop) {
   if (!rows.length) return nothing;
-  return html`<section><h3>Groups</h3><div class="wide"><table class="numbers groups"><caption>sums over the nodes of each: influence, edges into ${output}, edges among them, nats</caption>
-      <thead><tr>${["group", "nodes", "influence", "edge", "within", "change"].map((t) => html`<th scope="col" class=${t === "group" ? "label" : ""}>${t}</th>`)}</tr></thead>
+  return html`<section><h3>Groups</h3><div class="wide"><table class="numbers groups stacks"><caption>sums over the nodes of each: influence, edges into ${output}, edges among them, nats</caption>
+      <thead><tr>${["group", "nodes", "influence", "edge", "within", "change"].map((t) => html`<th scope="col" class=${t === "group" ? "label" : t === "change" ? "act" : ""}>${t}</th>`)}</tr></thead>
       <tbody>${rows.map((one) => html`<tr><th scope="row">${one.name}</th><td>${one.nodes.length}</td><td>${percent(one.influence)}</td><td>${signed(one.effect)}</td><td>${signed(one.within)}</td>
         <td class="two"><button @click=${() => drop(places(one))}>drop all<span class="unseen"> of ${one.name}</span></button> <button @click=${() => dissolve(one)}>ungroup<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>
     ${rows.map((one) => html`<details><summary>${one.name}: its nodes and strongest edges</summary>

@@ -91,8 +91,8 @@ function counted(name, harvest) {
 
 /** Importance and activation by domain, as on the page that `rankone show` writes. @param {Api.HarvestView} harvest */
 function figures({ domains }) {
-  return html`<div class="wide"><table class="numbers where"><caption>means over all tokens of a domain; activation: ‖u‖ v·x with its sign; lift: the share of tokens it fires on over that in all text</caption>
-    <thead><tr>${["domain", "fires on", "mean importance", "mean activation", "lift", "tokens"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
+  return html`<div class="wide"><table class="numbers where stacks"><caption>means over all tokens of a domain; activation: ‖u‖ v·x with its sign; lift: the share of tokens it fires on over that in all text</caption>
+    <thead><tr>${["domain", "fires on", "importance", "activation", "lift", "tokens"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
     <tbody>${domains.map((d) => html`<tr><th scope="row">${domainName(d.domain)}</th><td>${percent(d.density)}</td><td>${d.importance.toFixed(4)}</td><td>${signed(d.activation)}</td><td>${d.lift.toFixed(2)}</td><td>${d.tokens.toLocaleString("en")}</td></tr>`)}</tbody></table></div>`;
 }
 

@@ -1,5 +1,5 @@
 // All parts in a list that draws only the rows in sight; search, facets, order.
-import { batch, effect, signal } from "/static/vendor/signals-core.js";
+import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, long, corrections, domainName, labels, nameOf } from "/static/listed.js";
 import { dials, link, pin, place, settle, unpin } from "/static/store.js";
@@ -12,8 +12,10 @@ import { percent } from "/static/words.js";
 
 // On a narrow screen a row has its label below its name (layout.css).
 const narrow = matchMedia("(max-width: 760px)");
-const rowHeight = signal(narrow.matches ? 54 : 32);
-narrow.addEventListener("change", () => (rowHeight.value = narrow.matches ? 54 : 32));
+const slim = signal(narrow.matches);
+narrow.addEventListener("change", () => (slim.value = narrow.matches));
+const compact = computed(() => place.value.set.rows === "compact");
+const rowHeight = computed(() => (slim.value ? 54 : compact.value ? 26 : 32));
 const top = signal(0);
 const height = signal(640);
 // A list that is drawn anew starts at its top.
@@ -33,6 +35,7 @@ export function partsView() {
       <label>fires most on ${choice("on", on, ["", ...held.domains], (d) => (d ? domainName(d) : "any"))}</label>
       ${sources.length > 1 || said ? html`<label>label by ${choice("by", said, ["", ...sources], (one) => (one === "" ? "anybody" : one === "statistical" ? "counts" : one))}</label>` : nothing}
       <label>order ${choice("sort", sort, Object.keys(ORDERS), (key) => ORDERS[/** @type {keyof typeof ORDERS} */ (key)])}</label>
+      <label>rows ${choice("rows", compact.value ? "compact" : "", ["", "compact"], (one) => one || "comfortable")}</label>
       <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
     <p class="evidence" role="status">${fit.toLocaleString("en")} of ${all.toLocaleString("en")} parts${busy ? ", searching…" : ""}; seen on ${seen.toLocaleString("en")}
@@ -65,7 +68,7 @@ function list(held) {
   const first = Math.max(0, Math.floor(top.value / rowHeight.value) - 6);
   const count = Math.ceil(height.value / rowHeight.value) + 12, { fit, busy } = listing(held);
   const shown = long.value ? rowsAt(first, count) : [...rows.value.subarray(first, first + count)];
-  return html`<div class="table" role="table" aria-label="parts" aria-rowcount=${fit + 1}>
+  return html`<div class=${compact.value ? "table compact" : "table"} role="table" aria-label="parts" aria-rowcount=${fit + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
       ${["", "part", "label", "fires on", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>

@@ -73,7 +73,7 @@ export function promptView() {
       <button>look into it</button>
     </form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
-    ${one ? html`${two ? difference(one, two, of, there, inTwo) : nothing} ${token(one.tokens[here], two?.tokens[there], two !== null)}
+    ${one ? html`${two ? difference(one, two, of, there, inTwo) : nothing} ${token(one.tokens[here], two?.tokens[there])}
         <div class="sides">${grid(one, here, two ? "The text" : "Importance by site", inOne)} ${two ? grid(two, there, "The other", inTwo) : nothing}</div>`
     : state || error ? nothing : html`<p class="evidence">Which sites and parts matter at each token. With a second text beside it: what a changed word changes, there and after it.</p>`}`;
 }
@@ -101,20 +101,26 @@ function difference(one, two, of, at, choose) {
     <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${rises.map((column) => (column ? cell(column[s]) : html`<td>new</td>`))}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there @param {boolean} two */
-function token(here, there, two) {
-  if (!here && !there) return nothing;
-  const [ours, theirs] = [here, there].map((one) => new Map((one?.top ?? []).map((p) => [p.part, p.importance])));
-  const rows = [...new Set([...ours.keys(), ...theirs.keys()])].map((part) => ({ part, g: ours.get(part), h: theirs.get(part) }));
-  /** @param {{ g: number | undefined, h: number | undefined }} row */
-  const moved = ({ g, h }) => Math.abs((h ?? 0) - (g ?? 0));
-  if (two) rows.sort((a, b) => moved(b) - moved(a));
-  /** @param {number | undefined} value */
-  const said = (value) => (value === undefined ? html`<span class="evidence">not among them</span>` : value.toFixed(3));
-  return html`<section><h2>At ${here ? html`<code>${here.text}</code>` : nothing}${here && there ? " and " : nothing}${there ? html`<code>${there.text}</code>` : nothing}</h2>
-    <div class="wide"><table class="numbers"><caption>parts that matter more here than in most text, at most twelve of each token${two ? "; those that move most first" : ""}</caption>
-      <thead><tr><th scope="col" class="label">part</th><th scope="col">importance</th>${two ? html`<th scope="col">in the other</th><th scope="col">change</th>` : nothing}<th scope="col" class="label">label</th><th scope="col"><span class="unseen">pin</span></th></tr></thead>
-      <tbody>${rows.map(({ part, g, h }) => html`<tr>
-        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th><td>${said(g)}</td>${two ? html`<td>${said(h)}</td><td>${g === undefined || h === undefined ? "" : signed(h - g)}</td>` : nothing}
+/** The parts at a token, or at two that stand for each other: then those first that move most, and last those whose move is not known. @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there */
+function token(here, there) {
+  const shown = [here, there].flatMap((one, i) => (one ? [{ text: one.text, top: new Map(one.top.map((p) => [p.part, p.importance])), of: here?.text === there?.text ? [" in the text", " in the other"][i] : "" }] : []));
+  if (!shown.length) return nothing;
+  const rows = [...new Set(shown.flatMap(({ top }) => [...top.keys()]))].map((part) => ({ part, at: shown.map(({ top }) => top.get(part)) }));
+  /** How far a part moves; none where it is not named of both. @param {(number | undefined)[]} at */
+  const moved = ([g, h]) => (g === undefined || h === undefined ? undefined : h - g);
+  /** @param {number | undefined} by */
+  const far = (by) => (by === undefined ? -1 : Math.abs(by));
+  const both = shown.length === 2;
+  if (both) rows.sort((a, b) => far(moved(b.at)) - far(moved(a.at)));
+  /** @param {(number | undefined)[]} at */
+  const change = (at) => {
+    const by = moved(at);
+    return by === undefined ? html`<span class="evidence">not among the other's first twelve</span>` : signed(by);
+  };
+  return html`<section><h2>At ${shown.map(({ text }, i) => html`${i ? " and " : nothing}<code>${text}</code>`)}</h2>
+    <div class="wide"><table class="numbers stacks"><caption>importance of the parts that matter more here than in most text, at most twelve of each token${both ? "; those first that move most, last those that are named of one token alone" : ""}</caption>
+      <thead><tr><th scope="col" class="label">part</th>${shown.map(({ text, of }) => html`<th scope="col">at <code>${text}</code>${of}</th>`)}${both ? html`<th scope="col">change</th>` : nothing}<th scope="col" class="label">label</th><th scope="col" class="act"><span class="unseen">pin</span></th></tr></thead>
+      <tbody>${rows.map(({ part, at }) => html`<tr>
+        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th>${at.map((g) => html`<td>${g === undefined ? "–" : g.toFixed(3)}</td>`)}${both ? html`<td>${change(at)}</td>` : nothing}
         <td class="label">${labelOf(part)}</td><td><button @click=${() => pin(part)} aria-label=${`pin ${part}`}>pin</button></td></tr>`)}</tbody></table></div></section>`;
 }

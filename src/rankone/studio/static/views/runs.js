@@ -34,7 +34,7 @@ export function runsView() {
   if (!held) return html`<h1>Runs</h1><p role="status">reading…</p>`;
   const shown = held.find((run) => run.id === chosen);
   return html`<h1>Runs</h1>
-    ${held.length ? html`<div class="wide"><table class="numbers"><thead><tr><th scope="col" class="label">run</th><th scope="col" class="label">state</th><th scope="col"><span class="unseen">show</span></th></tr></thead>
+    ${held.length ? html`<div class="wide"><table class="numbers stacks"><thead><tr><th scope="col" class="label">run</th><th scope="col" class="label">state</th><th scope="col" class="act"><span class="unseen">show</span></th></tr></thead>
       <tbody>${held.map((run) => html`<tr class=${run.id === chosen ? "aim" : ""}><th scope="row"><code>${run.name}</code></th><td class="label">${run.going ? "going on" : `last wrote ${ago(run.quiet)} ago`}</td>
         <td><button aria-pressed=${run.id === chosen} @click=${() => settle({ run: run.id === chosen ? "" : run.id })}>metrics<span class="unseen"> of ${run.name}</span></button></td></tr>`)}</tbody></table></div>`
     : html`<p>No run lies in this workspace. <code>rankone decompose</code> writes one; its metrics are shown here while it goes on.</p>`}
@@ -45,7 +45,7 @@ export function runsView() {
 function curvesOf(run, { steps, values }) {
   const names = Object.keys(values).sort();
   return html`<section><h2>${run.name}</h2><p class="evidence" role="status">step ${steps.at(-1) ?? "none"}${run.going ? ", going on" : ""}</p>
-    <div class="wide"><table class="numbers"><thead><tr><th scope="col" class="label">metric</th><th scope="col">last</th><th scope="col">least</th><th scope="col">largest</th><th scope="col">steps ${steps[0] ?? ""} to ${steps.at(-1) ?? ""}</th></tr></thead>
+    <div class="wide"><table class="numbers stacks"><thead><tr><th scope="col" class="label">metric</th><th scope="col">last</th><th scope="col">least</th><th scope="col">largest</th><th scope="col">steps ${steps[0] ?? ""} to ${steps.at(-1) ?? ""}</th></tr></thead>
     <tbody>${names.map((name) => line(name, steps, values[name]))}</tbody></table></div></section>`;
 }
 
@@ -53,7 +53,7 @@ function curvesOf(run, { steps, values }) {
 function line(name, steps, values) {
   const told = values.filter((value) => value !== null);
   const last = told.at(-1), least = Math.min(...told), most = Math.max(...told);
-  return html`<tr><th scope="row">${name}</th>${[last, least, most].map((value) => html`<td>${value !== undefined && Number.isFinite(value) ? short(value) : "–"}</td>`)}<td>${trace(steps, values, name)}</td></tr>`;
+  return html`<tr><th scope="row"><code>${name}</code></th>${[last, least, most].map((value) => html`<td>${value !== undefined && Number.isFinite(value) ? short(value) : "–"}</td>`)}<td>${trace(steps, values, name)}</td></tr>`;
 }
 
 /** @param {number} seconds */

@@ -1,0 +1,140 @@
+"""The page on a phone, on paper and in a file; of two texts, moves that are known before those that are not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.browser import needed
+from tests.studio.browsing import chromium, watched
+from tests.studio.serving import Served, studio
+
+pytestmark = needed
+PART = "h.3.mlp.down_proj:270"
+TEXTS = "Der Ausschuss hat gestern beschlossen", "Der Ausschuss hat morgen beschlossen"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A studio in which one edit is kept."""
+    with studio(tmp_path_factory.mktemp("workspace")) as running:
+        running.json("/api/edits", {"scales": {PART: -8}, "name": "less German " * 8, "after": 0})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser, own: Served):
+    """A page on that studio."""
+    yield from watched(browser, own)
+
+
+def _at(page: Page, own: Served, view: str) -> None:
+    page.goto(own.address.split("/?")[0] + f"/#/{view}")
+    page.locator("h1").wait_for()
+
+
+def _look(page: Page, own: Served) -> None:
+    _at(page, own, "prompt")
+    for name, text in zip(("first", "second"), TEXTS, strict=True):
+        page.locator(f"textarea[name={name}]").fill(text)
+    page.get_by_role("button", name="look into it").click()
+    expect(page.locator("table.difference")).to_be_visible(timeout=60_000)
+
+
+def test_all_buttons_of_the_journal_are_in_sight_on_a_phone(page: Page, own: Served):
+    page.set_viewport_size({"width": 390, "height": 800})
+    _at(page, own, "edits")
+    buttons = page.locator("table.journal button")
+    expect(buttons).to_have_count(4)
+    boxes = [buttons.nth(i).bounding_box() for i in range(4)]
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes), boxes
+    assert page.locator("table.journal td.when").get_attribute("data-label") == "kept (UTC)"
+
+
+def test_a_part_of_a_text_is_a_card_and_not_a_tower_on_a_phone(page: Page, own: Served):
+    page.set_viewport_size({"width": 390, "height": 800})
+    _look(page, own)
+    rows = page.locator("table.stacks tbody tr")
+    heights = rows.evaluate_all("all => all.map((row) => row.getBoundingClientRect().height)")
+    assert len(heights) > 12
+    assert max(heights) <= 200
+    assert (
+        page.locator("table.stacks").evaluate(
+            "t => t.parentElement.scrollWidth - t.parentElement.clientWidth"
+        )
+        == 0
+    )
+
+
+def test_on_paper_and_in_a_file_a_text_has_its_tokens_and_no_column_is_empty(
+    page: Page, own: Served, browser, tmp_path
+):
+    _look(page, own)
+    tokens = page.locator("table.difference thead button").all_inner_texts()
+    page.emulate_media(media="print")
+    expect(page.locator("table.difference thead button").first).to_be_visible()
+    expect(page.locator("table.stacks td button").first).to_be_hidden()
+    page.emulate_media(media="screen")
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="save this page as a file").click()
+    waited.value.save_as(tmp_path / "text.html")
+    context = browser.new_context(offline=True)
+    file = context.new_page()
+    file.goto((tmp_path / "text.html").as_uri())
+    said = file.locator("table.difference thead th span:not(.unseen)").all_inner_texts()
+    assert [" ".join(one.split()) for one in said] == [" ".join(one.split()) for one in tokens]
+    assert file.locator("table.stacks thead th").all_inner_texts() == [
+        "part",
+        "at gest",
+        "at mor",
+        "change",
+        "label",
+    ]
+    context.close()
+
+
+def test_a_printed_list_is_the_rows_in_sight_and_no_empty_paper(page: Page, own: Served):
+    _at(page, own, "parts")
+    expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 3000
+
+
+def test_columns_name_both_tokens_and_unknown_moves_come_last(page: Page, own: Served):
+    _look(page, own)
+    table = page.locator("table.stacks")
+    titles = table.locator("thead th").all_inner_texts()
+    assert titles[1:4] == ["at gest", "at mor", "change"]
+    changes = table.locator("tbody tr td:nth-of-type(3)").all_inner_texts()
+    unknown = [said.startswith("not among the other's first twelve") for said in changes]
+    assert 0 < sum(unknown) < len(unknown)
+    assert unknown == sorted(unknown)
+    known = [abs(float(said.replace("−", "-"))) for said in changes[: -sum(unknown)]]
+    assert known == sorted(known, reverse=True)
+
+
+def test_rows_of_the_list_are_as_high_as_the_address_says(page: Page, own: Served):
+    _at(page, own, "parts?rows=compact")
+    second = page.locator('.whole .row[aria-rowindex="3"]')
+    expect(second).to_have_css("height", "26px", timeout=20_000)
+    page.locator("select[name=rows]").select_option("")
+    expect(second).to_have_css("height", "32px")
+    expect(page).not_to_have_url(re.compile("rows="))
+
+
+def test_a_rounded_zero_has_no_sign(page: Page):
+    said = page.evaluate(
+        """async () => {
+          const { signed, weight } = await import("/static/words.js");
+          return [[-0.0004, 0.0004, 0, -0.0006, 2].map((value) => signed(value)), [3010, 175e6].map(weight)];
+        }"""
+    )
+    assert said == [["0.000", "0.000", "0.000", "−0.001", "+2.000"], ["3.0 kB", "175.0 MB"]]
