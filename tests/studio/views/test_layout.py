@@ -134,7 +134,7 @@ def test_a_rounded_zero_has_no_sign(page: Page):
     said = page.evaluate(
         """async () => {
           const { signed, weight } = await import("/static/words.js");
-          return [[-0.0004, 0.0004, 0, -0.0006, 2].map((value) => signed(value)), [3010, 175e6].map(weight)];
+          return [[-0.0004, 0.0004, 0, -0.0006, 2].map((value) => signed(value)), [16, 3010, 175e6].map(weight)];
         }"""
     )
-    assert said == [["0.000", "0.000", "0.000", "−0.001", "+2.000"], ["3.0 kB", "175.0 MB"]]
+    assert said == [["0.000", "0.000", "0.000", "−0.001", "+2.000"], ["16 B", "3.0 kB", "175.0 MB"]]

@@ -7,7 +7,7 @@ export const signed = (value, digits = 3) => {
 };
 
 /** How much a file takes. @param {number} bytes */
-export const weight = (bytes) => (bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+export const weight = (bytes) => (bytes < 1e3 ? `${bytes} B` : bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 /** @param {number} share */
 export const percent = (share) =>

@@ -4,7 +4,7 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow, send, why } from "/static/api.js";
 import { domainName } from "/static/listed.js";
 import { canRedo, canUndo, dials, journal, link, notice, place, redo, undo } from "/static/store.js";
-import { scaled, signed } from "/static/words.js";
+import { scaled, short, signed } from "/static/words.js";
 
 const exports = signal(/** @type {Api.Export[]} */ ([]));
 /** @typedef {{ of: Api.Entry[], rows: Record<string, Record<string, Api.Measured>>, state: string }} Compared */
@@ -73,7 +73,7 @@ function line(entry, current, chosen) {
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
     <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : entry.seq > (current ?? 0) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
-    <td class="label forms">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
+    <td class="two">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }
 
 function comparison() {
@@ -90,7 +90,7 @@ const said = (row) => (row ? `${signed(row.damage.rise)}${row.damage.high === nu
 function exported() {
   if (!exports.value.length) return nothing;
   return html`<section><h2>Exports</h2>${exports.value.map((job) => html`<article class="job"><h3>edit ${job.entry} as ${FORMS[job.form]}: <span role="status">${job.state}</span></h3>
-    <p>${job.said}${job.state === "done" ? html` in the workspace, <code>studio/exports/${job.out}</code>` : nothing}</p>
+    <p>${job.said}${job.state === "done" ? html`; it lies in the workspace: <code>studio/exports/${job.out}</code>` : nothing}</p>
     ${job.warnings.map((w) => html`<p class="error">${w}</p>`)}
-    ${Object.keys(job.figures).length ? html`<details><summary>figures of the verification</summary><dl>${Object.entries(job.figures).map(([k, v]) => html`<dt>${k}</dt><dd>${String(v)}</dd>`)}</dl></details>` : nothing}</article>`)}</section>`;
+    ${Object.keys(job.figures).length ? html`<details><summary>figures of the verification</summary><dl>${Object.entries(job.figures).map(([k, v]) => html`<dt>${k.replaceAll("_", " ")}</dt><dd>${typeof v === "number" ? short(v) : String(v)}</dd>`)}</dl></details>` : nothing}</article>`)}</section>`;
 }
