@@ -170,7 +170,7 @@ def _summary(
     job: Job, rows: list[RunRow], base: dict[str, float], seconds: float, shown: Shown
 ) -> JobSummary:
     tallies = summarise_runs(rows, job.judged)
-    config = {"text": described(job.workspace.corpus), "config": job.config.model_dump()}
+    config = {"text": described(job.workspace.corpus), "config": job.config.model_dump(mode="json")}
     return JobSummary(
         aim=job.judged,
         base=base,
