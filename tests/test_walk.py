@@ -68,7 +68,10 @@ CHANGED = {
         ("", "--tokens 300 --rank-tokens 60 --shortlist 1"),
     ],
     "edit discriminant-list/": [
-        ("discriminant-list/model.layers.15.self_attn.o_proj:0=-2", "neuron/model.layers.3.mlp.down_proj:270=-2")
+        (
+            "discriminant-list/model.layers.15.self_attn.o_proj:0=-2",
+            "neuron/model.layers.3.mlp.down_proj:270=-2",
+        )
     ],
     # the same of mini
     "studio runs --model runs/smollm2": [("runs/smollm2", "my-model"), ("runs/found", "my-parts")],

@@ -49,6 +49,7 @@ def test_a_habit_of_ones_own():
         ("x=(", "no regular expression"),
         ("x=a*", "fits an empty text"),
         ("../x=a", "no name"),
+        ("list=a", "a habit of its own"),
     ],
 )
 def test_what_is_no_habit_is_refused(words, said):
@@ -158,6 +159,8 @@ def test_side_effects_count_the_habit_on_prompts_of_the_test_split(said, tmp_pat
     assert "2 or more matches" in table
     with pytest.raises(RankOneError, match="kinds are of the set that ships"):
         side_effects(workspace(), Edit(), SideEffectRequest(prompts=out, kinds=("list",)))
+    with pytest.raises(RankOneError, match="add --prompts"):
+        side_effects(workspace(), Edit(), SideEffectRequest(split="validation"))
 
 
 def test_a_saved_habit_is_text_and_json(said, tmp_path):

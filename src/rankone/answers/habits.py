@@ -58,6 +58,10 @@ def habit_of(words: str) -> Habit:
             f"unknown habit '{name}'; there are {', '.join(HABITS)}, or give one as NAME=REGULAR EXPRESSION."
             f"{nearest(name, list(HABITS))}"
         )
+    if name in HABITS:
+        raise RankOneError(
+            f"'{name}' is a habit of its own: give yours another name, or leave out the pattern."
+        )
     if not _NAME.fullmatch(name) or name.startswith("no-"):
         raise RankOneError(
             f"'{name}' is no name for a habit: a folder is called so. Use small letters, digits and hyphens."

@@ -69,8 +69,9 @@ class SideEffectRequest(Request):
         default=None,
         description="prompts of answers that `rankone collect` sorted, in place of the set; their habit is counted",
     )
-    split: HeldOut = Field(
-        default="test", description="of these prompts: validation to choose a scale by, test to report"
+    split: HeldOut | None = Field(
+        default=None,
+        description="of these prompts: validation to choose a scale by, test to report (the default)",
     )
     tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
     chat: bool | None = Field(

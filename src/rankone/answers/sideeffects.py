@@ -113,12 +113,16 @@ def side_effects(
 def _asked(request: SideEffectRequest) -> tuple[Habit | None, list[Prompt]]:
     """The set that ships, or prompts that were collected with their habit."""
     if request.prompts is None:
+        if request.split is not None:
+            raise RankOneError(
+                "a split is of collected prompts, and none are given: add --prompts, or leave it out."
+            )
         return None, prompts_for(request.target, request.kinds or KINDS)
     if request.kinds:
         raise RankOneError(
             "kinds are of the set that ships, and other prompts are given: leave out one of the two."
         )
-    habit, texts = read_collected(request.prompts, request.split)
+    habit, texts = read_collected(request.prompts, request.split or "test")
     plain = {"kind": "collected", "language": None, "about": None, "uses": ()}
     named = enumerate(texts, 1)
     return habit, [

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib import metadata
+from itertools import pairwise
 from typing import Annotated, cast
 
 import typer
@@ -88,6 +90,15 @@ def _code(said: str) -> str:
     return f" [{family_of(said).code}]" if sys.stderr.isatty() else ""
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An empty word, as of a variable that is not set, would stand for the current folder."""
+    for before, word in pairwise(["rankone", *words]):
+        if not word.strip():
+            raise RankOneError(
+                f"an empty word stands after '{before}'. Is a variable not set? Give a value, or leave it out."
+            )
+
+
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
@@ -95,6 +106,7 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         _refuse_processes(sys.argv[1:2])
+        _refuse_empty(sys.argv[1:])
         sys.exit(app(prog_name="rankone", standalone_mode=False))
     except PeerError:  # another process prints it
         sys.exit(2)

@@ -18,5 +18,6 @@ def nearest(name: str, known: list[str], limit: int = 3) -> str:
     """Return a sentence that offers the known names closest to `name`, or an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=limit, cutoff=0.4)
+    alike = [one for one in known if one.lower() == name.lower() and one != name]
+    close = alike or difflib.get_close_matches(name, known, n=limit, cutoff=0.4)
     return f" Nearest: {', '.join(close)}." if close else ""

@@ -160,7 +160,8 @@ def _scales(given: object) -> object:
     """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
     if not isinstance(given, list | tuple):
         return given
-    words = [str(word) for word in cast("Sequence[object]", given)]
+    # A minus sign as tables print it is a minus.
+    words = [str(word).replace("\u2212", "-") for word in cast("Sequence[object]", given)]
     pairs = [word.rpartition("=") for word in words]
     wrong = next((word for word, pair in zip(words, pairs, strict=True) if not pair[0]), None)
     if wrong is not None:

@@ -20,6 +20,10 @@ def open_corpus(spec: str) -> Corpus:
     files alone (one domain), and so does a file; anything else, or `hf:` with an id or a local data set folder, is
     streamed (sources/hub.py). Several with commas between them are one text with the domains of each (sources/joined.py).
     """
+    if not all(name.strip() for name in spec.split(",")):
+        raise RankOneError(
+            f"--text '{spec}' names no text where it is empty. Give a name, or leave out the comma."
+        )
     if "," in spec and "?" not in spec and not Path(spec).exists():
         return JoinedCorpus([open_corpus(name.strip()) for name in spec.split(",")])
     if spec == "builtin":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.doctor.families import family_named
 from rankone.doctor.requests import DoctorReply, DoctorRequest
 from rankone.integrations.requests import LmEvalReply, LmEvalRequest
 from rankone.models.sources.names import BUILTIN_DECOMPOSITION, BUILTIN_MODELS, findable
@@ -25,7 +26,9 @@ def doctor(opening: Opening, request: DoctorRequest) -> DoctorReply:
 
 
 def _require_there(target: str) -> None:
-    """RankOneError for a name without a folder or an owner that is no built-in one."""
+    """RankOneError for a name without a folder or an owner that is no built-in one and no code of an error."""
+    if family_named(target) is not None:
+        return
     if "/" in target or target == BUILTIN_DECOMPOSITION or Path(target).expanduser().exists():
         return
     near = nearest(target, [BUILTIN_DECOMPOSITION]) if target not in BUILTIN_MODELS else ""

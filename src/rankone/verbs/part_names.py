@@ -21,12 +21,13 @@ from rankone.parts.origins import FROM_WEIGHTS, is_pattern, not_open, origin_in,
 def require_parts(
     opening: Opening, names: Sequence[str], patterns: bool = False, opens: Sequence[str] = ()
 ) -> None:
-    """Every name is that of a part that is there; or of what else the verb opens: a component, words of labels.
+    """Every name is that of a part that is there; or of what else the verb opens: a component, words of labels. Of A+B each.
 
     patterns: whether a name may stand for many (`neuron/h.3.mlp.down_proj:*`).
     RankOneError for the first that is not. Where headers do not say, what opens the model looks.
     """
-    parts = [name for name in names if not _is_group(opening, name, opens)]
+    each = [one for name in names for one in name.split("+")]
+    parts = [name for name in each if not _is_group(opening, name, opens)]
     if not parts:
         return
     held = _held(opening)

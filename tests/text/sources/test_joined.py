@@ -46,9 +46,20 @@ def test_a_mixture_draws_from_a_source_of_one_of_them(poems):
 
 def test_two_texts_with_one_domain_are_refused(poems):
     with pytest.raises(RankOneError, match="both have text for 'poems'"):
-        open_corpus(f"{poems},{poems}")
+        open_corpus(f"{poems},{poems}").domains()
 
 
 def test_a_text_that_is_not_there_is_named(poems):
     with pytest.raises(RankOneError, match=r"'\./nowhere' is not there"):
         open_corpus(f"{poems},./nowhere")
+
+
+def test_an_empty_name_is_refused_and_no_folder(poems, monkeypatch):
+    monkeypatch.chdir(poems)
+    for spec in ("", "builtin,", ","):
+        with pytest.raises(RankOneError, match="where it is empty"):
+            open_corpus(spec)
+
+
+def test_one_that_is_on_the_hub_is_not_looked_up_when_it_is_named():
+    assert open_corpus("builtin,hf:nobody/nothing").name == "builtin,nothing"

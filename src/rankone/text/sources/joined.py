@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from rankone.core.errors import RankOneError
@@ -11,20 +12,25 @@ from rankone.text.corpus import Corpus, require_domain
 
 
 class JoinedCorpus:
-    """The domains of several corpora, in their order; RankOneError where two have one of the same name."""
+    """The domains of several corpora, in their order; RankOneError, when they are read, where two share a name."""
 
     def __init__(self, corpora: Sequence[Corpus]) -> None:
         self.corpora = tuple(corpora)
         self.name = ",".join(Path(corpus.name).name for corpus in corpora)
-        self._of: dict[str, Corpus] = {}
-        for corpus in corpora:
+
+    @cached_property
+    def _of(self) -> dict[str, Corpus]:
+        """Domain → its corpus; asked for when text is, since a data set on the Hub is looked up."""
+        of: dict[str, Corpus] = {}
+        for corpus in self.corpora:
             for domain in corpus.domains():
-                if domain in self._of:
+                if domain in of:
                     raise RankOneError(
-                        f"'{self._of[domain].name}' and '{corpus.name}' both have text for '{domain}': rename the folder "
+                        f"'{of[domain].name}' and '{corpus.name}' both have text for '{domain}': rename the folder "
                         "of one, or leave one of them out."
                     )
-                self._of[domain] = corpus
+                of[domain] = corpus
+        return of
 
     def domains(self) -> list[str]:
         """Those of the first corpus, then those of the next."""
