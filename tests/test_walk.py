@@ -69,7 +69,7 @@ CHANGED = {
     ],
     "edit discriminant-list/": [
         (
-            "discriminant-list/model.layers.15.self_attn.o_proj:0=-2",
+            "discriminant-list/model.layers.15.self_attn.o_proj:0=-1",
             "neuron/model.layers.3.mlp.down_proj:270=-2",
         )
     ],
