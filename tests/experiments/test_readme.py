@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text("utf8")
 ROWS = {
     "one scalar on the pick, as decomposed": "scalar",
     "the same, read sharpened": "sharpened",
-    "one scalar on the raw neuron of its number": "neuron",
+    "one scalar on raw neuron 270 of the same matrix": "neuron",
     "LoRA rank 1, same matrix": "lora_r1_local",
 }
 # (seeds that succeed, German CE, rise of a trained domain, rise of Dutch and Swedish), as the README states them.
