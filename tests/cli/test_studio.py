@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import typer
 from tests.tiny import rankone
 
 from rankone.cli import app
+from rankone.cli.studio import _folder
+from rankone.core.errors import RankOneError
 from rankone.opening import OpenOptions
 
 
@@ -24,3 +29,15 @@ def test_names_that_cannot_be_opened_are_refused_before_it_serves(tmp_path):
     assert (done.code, "none" in done.err) == (2, True)
     done = rankone("studio", tmp_path, "--no-browser", "--dtype", "float8")
     assert (done.code, "float32" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("named", [None, Path("runs"), Path("./runs")])
+def test_the_usual_workspace_is_made_whether_it_is_named_or_not(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    assert _folder(named).is_dir()
+    with pytest.raises(RankOneError, match="no workspace at 'rusn'"):
+        _folder(Path("rusn"))
+    (tmp_path / "runs").rmdir()
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RankOneError, match="no workspace at 'runs'"):
+        _folder(named)

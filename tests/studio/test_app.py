@@ -14,9 +14,12 @@ from tests.studio.serving import Served, studio
 
 from rankone import open as open_session
 from rankone.core.artifact import open_artifact
+from rankone.core.errors import RankOneError
 from rankone.decomposition.evidence.records import evidence_of
 from rankone.edits.lowrank import LowRankEdit
+from rankone.opening import Opening
 from rankone.studio.offered import offered
+from rankone.verbs.part_names import require_parts
 from rankone.verbs.table import VERBS
 
 PART = "h.3.mlp.down_proj:270"
@@ -138,7 +141,7 @@ def test_kept_exported_and_reloaded(tmp_path):
     with studio(tmp_path) as own:
         state = own.json("/api/edits", {"scales": {PART: -8}, "name": "less German", "after": 0})
         assert state["current"] == 1
-        assert own.ask("/api/edits", {"scales": {}, "name": "", "after": 0})[0] == 409
+        assert own.ask("/api/edits", {"scales": {PART: 0}, "name": "", "after": 0})[0] == 409
         own.json("/api/exports", {"entry": 1, "as": "edit"})
         deadline = time.monotonic() + 60
         while (job := own.json("/api/exports")["jobs"][0])["state"] == "running":
@@ -172,9 +175,26 @@ def test_looks_at_validation_text_by_verbs_are_counted(served: Served):
     before, asked = looks(), {"scales": {PART: 0}, "tokens": 100}
     served.json("/api/verbs/edit", {**asked, "split": "validation"})
     assert looks() == before + 1
-    served.json("/api/verbs/edit", {**asked, "split": "test"})
+    assert served.json("/api/verbs/edit", asked)["reply"]["split"] == "validation"
+    assert looks() == before + 2
     assert served.ask("/api/verbs/edit", {"split": "validation"})[0] == 400  # shows nothing
-    assert looks() == before + 1
+    assert looks() == before + 2
+
+
+@pytest.mark.parametrize("verb", ["edit", "measure"])
+def test_test_text_is_not_reached_by_a_verb(served: Served, verb):
+    asked = {"scales": {PART: 0}} if verb == "edit" else {}
+    status, _, said = served.ask(f"/api/verbs/{verb}", {**asked, "tokens": 100, "split": "test"})
+    assert (status, "test text cannot be reached" in json.loads(said)["error"]) == (400, True)
+    (schema,) = (one["request"] for one in served.json("/api/verbs")["verbs"] if one["name"] == verb)
+    split = schema["properties"]["split"]
+    assert ("test" in split["enum"], split["default"]) == (False, "validation")
+
+
+@pytest.mark.parametrize("alpha", [1e9, -1001])
+def test_a_verb_takes_the_scales_that_a_dial_takes(served: Served, alpha):
+    status, _, said = served.ask("/api/verbs/edit", {"scales": {PART: alpha}, "tokens": 100})
+    assert (status, "1000" in json.loads(said)["error"]) == (400, True)
 
 
 def test_a_label_is_corrected_and_taken_back(tmp_path):
@@ -193,3 +213,37 @@ def test_the_verdict_of_the_decomposition_is_told_with_the_bars_it_misses(served
     ours = [(f.name.words, f.met, f.bar) for f in (*evidence.properties, *evidence.failures)]
     assert [(line["name"], line["met"], line["bar"]) for line in told] == ours
     assert any(line["met"] is False for line in told)
+
+
+@pytest.mark.parametrize(
+    "name", ["nope", "nope:1", "../../etc", "h.3.mlp.down_proj:99999", "c1", "label:german"]
+)
+def test_parts_that_are_not_there_are_refused_in_the_words_of_the_command(served: Served, name):
+    with pytest.raises(RankOneError) as refused:
+        require_parts(Opening(), [name])
+    said = str(refused.value)
+    assert served.json("/api/named", {"names": [PART, name]}) == {"refused": {name: said}}
+    for path, body in (
+        ("/api/edits", {"scales": {PART: 0, name: 3}}),
+        ("/api/labels", {"name": name, "label": "x"}),
+    ):
+        before = served.json(path)
+        status, _, answer = served.ask(path, {**body, "after": before["last"]})
+        assert (status, json.loads(answer)["error"]) == (400, said)
+        assert served.json(path) == before
+
+
+@pytest.mark.parametrize("scales", [{}, {PART: 1}])
+def test_an_edit_that_turns_nothing_is_not_kept(served: Served, scales):
+    status, _, said = served.ask("/api/edits", {"scales": scales, "after": 0})
+    assert (status, "nothing to keep" in json.loads(said)["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"", b'{"after": NaN}'])
+@pytest.mark.parametrize("path", ["/api/undo", "/api/verbs/edit"])
+def test_a_body_that_is_no_object_is_told_in_words(served: Served, path, body):
+    status, _, said = served.ask(path, body)
+    assert (status, json.loads(said)["error"].startswith("the request's body is no JSON object")) == (
+        400,
+        True,
+    )

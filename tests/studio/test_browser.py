@@ -423,3 +423,54 @@ def test_numbers_keep_the_zeros_that_say_something(page: Page):
         }"""
     )
     assert said == ["0", "340", "100", "38", "0.033", "5.96e−9", "−0.2", "12,345", "1.5e9", "0.101"]
+
+
+def test_a_name_of_no_part_is_not_pinned_and_the_reason_is_told(page: Page, served: Served):
+    page.goto(f"{served.address.split('/?')[0]}/#/dials?d={PART}=-8,nope:1=3")
+    expect(page.locator(".notice")).to_contain_text("unknown site in 'nope:1'")
+    expect(page.locator("fieldset.dial")).to_have_count(1)
+    field = page.get_by_label("pin a part by name")
+    field.fill("h.3.mlp.down_proj:99999")
+    field.press("Enter")
+    expect(page.locator(".notice")).to_contain_text("unknown subcomponent 'h.3.mlp.down_proj:99999'")
+    expect(page.locator("fieldset.dial")).to_have_count(1)
+    expect(field).to_have_value("h.3.mlp.down_proj:99999")
+    field.fill("h.3.mlp.down_proj:271")
+    field.press("Enter")
+    expect(page.locator("fieldset.dial")).to_have_count(2)
+    page.goto(f"{served.address.split('/?')[0]}/#/part/nope:1")
+    expect(page.locator("main .error")).to_contain_text("nope:1", timeout=60_000)
+    expect(page.get_by_text("reading…")).to_have_count(0)
+
+
+def test_redo_brings_back_what_was_kept_and_then_what_was_not(browser: Browser, tmp_path):
+    with studio(tmp_path) as own:
+        pages = watched(browser, own)
+        page = next(pages)
+        expect(page.locator(".about")).to_contain_text("parameters", timeout=60_000)
+        page.goto(f"{own.address.split('/?')[0]}/#/dials?d={PART}=-4")
+        page.get_by_role("button", name="keep as an edit").click()
+        expect(page.get_by_role("link", name="1 kept", exact=True)).to_be_visible()
+        field = page.get_by_label(f"α of {PART}")
+        undo, redo = (page.get_by_role("button", name=name) for name in ("undo", "redo"))
+        field.fill("-7")
+        field.press("Enter")
+        for expected in ("-4", "1"):
+            undo.click()
+            expect(field).to_have_value(expected)
+        expect(page.get_by_role("link", name="0 kept, 1 undone", exact=True)).to_be_visible()
+        for expected in ("-4", "-7"):
+            redo.click()
+            expect(field).to_have_value(expected)
+        expect(redo).to_be_disabled()
+        undo.click()
+        expect(field).to_have_value("-4")
+        field.fill("-2")
+        field.press("Enter")
+        page.get_by_role("button", name="keep as an edit").click()  # what was set aside is given up
+        expect(page.get_by_role("link", name="2 kept", exact=True)).to_be_visible()
+        undo.click()
+        expect(field).to_have_value("-4")
+        redo.click()
+        expect(field).to_have_value("-2")
+        pages.close()

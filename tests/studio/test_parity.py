@@ -15,9 +15,15 @@ from rankone.verbs.table import VERBS
 PART = "h.3.mlp.down_proj:270"
 # Of each verb its request, and the same as words of the command line.
 ASKED: dict[str, tuple[dict, list[str]]] = {
-    "edit": ({"scales": {PART: -8}, "tokens": 100}, [f"{PART}=-8", "--tokens", "100"]),
+    "edit": (
+        {"scales": {PART: -8}, "tokens": 100, "split": "validation"},
+        [f"{PART}=-8", "--tokens", "100", "--split", "validation"],
+    ),
     "generate": ({"prompt": "Der Ausschuss hat", "tokens": 8}, ["Der Ausschuss hat", "--tokens", "8"]),
-    "measure": ({"tokens": 100}, ["mini", "--tokens", "100"]),
+    "measure": (
+        {"tokens": 100, "split": "validation"},
+        ["mini", "--tokens", "100", "--split", "validation"],
+    ),
     "rank": ({"of": ["de"], "tokens": 100, "top": 3}, ["--of", "de", "--tokens", "100", "--top", "3"]),
     "sites": ({}, ["mini"]),
 }

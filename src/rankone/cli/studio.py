@@ -17,6 +17,9 @@ from rankone.opening import Opening, OpenOptions
 # What is opened, as `OpenOptions` has it; clusters have no list of their own here.
 OPENED = {name: field for name, field in OpenOptions.model_fields.items() if name != "clusters"}
 
+# The workspace where none is named.
+DEFAULT = Path("runs")
+
 
 def studio_command() -> Callable[..., None]:
     """A function that typer can read: what `_studio` takes, and an option for all that can be opened."""
@@ -80,10 +83,10 @@ def _exported(options: OpenOptions, workspace: Path, out: Path, pages: int) -> N
 
 
 def _folder(workspace: Path | None) -> Path:
-    """The workspace, `runs` where none is named; RankOneError where there is no such folder."""
-    if workspace is None:
-        workspace = Path("runs")
-        workspace.mkdir(exist_ok=True)
+    """The workspace, `runs` where none is named, which is made; RankOneError where there is no other that is named."""
+    workspace = workspace or DEFAULT
+    if workspace == DEFAULT and not workspace.exists():
+        workspace.mkdir()
     if not workspace.is_dir():
         raise RankOneError(f"no workspace at '{workspace}'. Make the folder, or name another.")
     return workspace

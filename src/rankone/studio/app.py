@@ -31,10 +31,11 @@ from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.kept.looks import Looks
 from rankone.studio.kept.runs import Runs
+from rankone.studio.listed.known import Known
 from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
-from rankone.studio.replies import answered, body_of, json_of, record_reply, refusal
+from rankone.studio.replies import NO_OBJECT, answered, body_of, json_of, record_reply, refusal
 from rankone.studio.security import Door, Gate
 from rankone.studio.shelf import Shelf
 from rankone.studio.views import requests as asked
@@ -68,6 +69,11 @@ class Studio:
         self.exports = Exports(self.worker, self.journal, kept / "exports")
         self.corrections, self.looks = Corrections.of(self.options.harvest, kept), Looks(kept)
 
+    def keeping(self) -> Keeping:
+        """Routes to what is kept."""
+        known = Known(self.options)
+        return Keeping(self.journal, self.corrections, self.exports, known, self.listing)
+
 
 def make_app(studio: Studio, door: Door) -> ASGIApp:
     """The whole server as one ASGI application."""
@@ -77,7 +83,7 @@ def make_app(studio: Studio, door: Door) -> ASGIApp:
         yield  # the worker is started by the page, once it has its list: two cores are few
         await studio.worker.stop()
 
-    routes, keeping = Routes(studio), Keeping(studio.journal, studio.corrections, studio.exports)
+    routes, keeping = Routes(studio), studio.keeping()
     app = Starlette(
         routes=[*routes.pages(), *routes.reads(), *routes.works(), *keeping.routes()], lifespan=lifespan
     )
@@ -220,7 +226,7 @@ class Routes:
 
         name, body = request.path_params["name"], await json_of(request)
         if not isinstance(body, dict):
-            return refusal(RankOneError("a request is an object."))
+            return refusal(RankOneError(NO_OBJECT))
         event, data = await self._studio.worker.answer("verb", {"verb": name, "request": body})
         if event == "done" and split_of(name, body) == "validation":
             self._studio.looks.count(name)

@@ -14,16 +14,21 @@ from rankone.studio.jobs import Exports
 from rankone.studio.kept.corrections import Corrections, CorrectionsView
 from rankone.studio.kept.journal import Journal, JournalView
 from rankone.studio.kept.lines import Conflict
+from rankone.studio.listed.known import Known
+from rankone.studio.listing import Listing
 from rankone.studio.replies import body_of, record_reply, refusal
 from rankone.studio.views import requests as asked
-from rankone.studio.views.server import ExportsView, Started
+from rankone.studio.views.server import ExportsView, NamesView, Started
 
 
 class Keeping:
     """The handlers; every one that writes answers with what is kept then."""
 
-    def __init__(self, journal: Journal, corrections: Corrections, exports: Exports) -> None:
+    def __init__(
+        self, journal: Journal, corrections: Corrections, exports: Exports, known: Known, listing: Listing
+    ) -> None:
         self._journal, self._corrections, self._exports = journal, corrections, exports
+        self._known, self._listing = known, listing
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -34,6 +39,7 @@ class Keeping:
             Route("/api/redo", self._step("redo"), methods=["POST"]),
             Route("/api/labels", self._labels),
             Route("/api/labels", self._correct, methods=["POST"]),
+            Route("/api/named", self._named, methods=["POST"]),
             Route("/api/exports", self._export, methods=["POST"]),
             Route("/api/exports", self._exported),
         ]
@@ -44,6 +50,9 @@ class Keeping:
     async def _keep(self, request: Request) -> Response:
         async def write() -> None:
             new = await body_of(request, asked.NewEdit)
+            if all(alpha == 1 for alpha in new.scales.values()):
+                raise RankOneError("every dial stands at 1: there is nothing to keep. Turn one first.")
+            await asyncio.to_thread(self._known.require, list(new.scales))
             await asyncio.to_thread(self._journal.add, new.scales, new.name, new.after)
 
         return await _written(write, self._journal.state)
@@ -64,9 +73,18 @@ class Keeping:
     async def _correct(self, request: Request) -> Response:
         async def write() -> None:
             new = await body_of(request, asked.NewLabel)
+            await self._require_labelled(new.name)
             await asyncio.to_thread(self._corrections.add, new.name, new.label, new.instead, new.after)
 
         return await _written(write, self._corrections.state)
+
+    async def _require_labelled(self, name: str) -> None:
+        """RankOneError for a part that is neither there, nor in the list, nor corrected before."""
+        try:
+            await asyncio.to_thread(self._known.require, [name])
+        except RankOneError:
+            if name not in self._corrections.state().parts and not await self._listing.holds(name):
+                raise
 
     async def _export(self, request: Request) -> Response:
         try:
@@ -74,6 +92,13 @@ class Keeping:
             return record_reply(Started(job=self._exports.start(wanted)))
         except RankOneError as error:
             return refusal(error)
+
+    async def _named(self, request: Request) -> Response:
+        try:
+            names = (await body_of(request, asked.NamesRequest)).names
+        except RankOneError as error:
+            return refusal(error)
+        return record_reply(NamesView(refused=await asyncio.to_thread(self._known.refused, names)))
 
     async def _exported(self, _: Request) -> Response:
         return record_reply(ExportsView(jobs=tuple(self._exports.list())))

@@ -51,6 +51,14 @@ class Listing:
             finder = await self._opened()
             return await asyncio.to_thread(finder.view, asked, corrected)
 
+    async def holds(self, name: str) -> bool:
+        """Whether a part is in the list; False where there is none."""
+        try:
+            async with self._lock:
+                return (await self._opened()).holds(name)
+        except RankOneError:
+            return False
+
     async def _opened(self) -> Finder:
         """The list as it can be searched, read once."""
         if self._finder is None:

@@ -1,6 +1,7 @@
 """Verbs that the server offers: those that answer in seconds; of their requests all but what names a place on disk.
 
-A verb that cannot do without such a place is not offered: a page names nothing on disk.
+A verb that cannot do without such a place is not offered: a page names nothing on disk. Test text is not reached either, and
+scales are those that the dials take: whoever turns them by what this server answers is tuning.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from pydantic.fields import FieldInfo
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Request
 from rankone.render.reply import Reply
+from rankone.studio.views.requests import PreviewRequest
 from rankone.studio.views.server import VerbSchema
 from rankone.verbs.table import VERBS
 from rankone.verbs.verb import Verb
+
+# The split that is measured on where none is asked for, and the one that is not reached.
+SPLIT, APART = "validation", "test"
 
 
 def offered() -> dict[str, Verb[Request, Reply]]:
@@ -39,17 +44,21 @@ def why_not(verb: Verb[Request, Reply]) -> str:
 
 
 def schema(verb: Verb[Request, Reply]) -> VerbSchema:
-    """JSON schemas of the request, without its places, and of the reply."""
+    """JSON schemas of the request, without its places and test text, and of the reply."""
     request = verb.request.model_json_schema()
     places = _places(verb)
-    request["properties"] = {k: v for k, v in request.get("properties", {}).items() if k not in places}
+    properties = {k: v for k, v in request.get("properties", {}).items() if k not in places}
+    if "split" in properties:
+        splits = [split for split in properties["split"]["enum"] if split != APART]
+        properties["split"] = {**properties["split"], "enum": splits, "default": SPLIT}
+    request["properties"] = properties
     said = (verb.run.__doc__ or "").strip().split("\n")[0]
     reply: dict[str, JsonValue] = verb.reply.model_json_schema(mode="serialization")
     return VerbSchema(name=verb.name, help=said, cost=verb.cost, request=request, reply=reply)
 
 
 def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Request:
-    """The checked request; RankOneError for a verb that is not offered, and for a place on disk."""
+    """The checked request; RankOneError for a verb not offered, a place on disk, test text, a scale that no dial takes."""
     if verb.name not in offered():
         raise RankOneError(f"'{verb.name}' {why_not(verb)}: run `rankone {verb.name}` in a terminal.")
     named = sorted(_places(verb) & set(given))
@@ -57,14 +66,26 @@ def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Re
         raise RankOneError(
             f"'{named[0]}' names a place on disk, which a page may not. Use the journal's export."
         )
-    return verb.request.checked(dict(given), verb.name)
+    if _split(verb, given) == APART:
+        raise RankOneError(
+            "test text cannot be reached from the studio, since whoever turns a scale until the figures please is tuning: "
+            f"take split '{SPLIT}', or run `rankone {verb.name}` in a terminal."
+        )
+    splits = {"split": SPLIT} if "split" in verb.request.model_fields else {}
+    request = verb.request.checked({**splits, **given}, verb.name)
+    if "scales" in verb.request.model_fields:
+        PreviewRequest.checked({"scales": request.model_dump()["scales"]}, verb.name)
+    return request
 
 
 def split_of(name: str, given: Mapping[str, JsonValue]) -> JsonValue:
     """The split of the text that a request is answered on; None for a verb that measures none."""
     verb = offered().get(name)
-    field = None if verb is None else verb.request.model_fields.get("split")
-    return None if field is None else given.get("split", field.default)
+    return None if verb is None else _split(verb, given)
+
+
+def _split(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> JsonValue:
+    return given.get("split", SPLIT) if "split" in verb.request.model_fields else None
 
 
 def _places(verb: Verb[Request, Reply]) -> set[str]:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from rankone.core.config import Config, Record
 from rankone.core.errors import RankOneError
 
+NO_OBJECT = 'the request\'s body is no JSON object, as {"name": …}. Mend what was sent.'
 BodyT = TypeVar("BodyT", bound=Config)
 
 
@@ -29,7 +30,10 @@ def _no_constant(name: str) -> None:
 
 async def body_of(request: Request, model: type[BodyT]) -> BodyT:
     """The body as what the route takes; RankOneError where it does not fit."""
-    return model.checked(await json_of(request), "request")
+    body = await json_of(request)
+    if not isinstance(body, dict):
+        raise RankOneError(NO_OBJECT)
+    return model.checked(body, "request")
 
 
 def answered(event: str, data: JsonValue) -> Response:

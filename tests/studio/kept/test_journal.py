@@ -23,10 +23,12 @@ def test_undo_and_redo_walk_through_what_was_kept(tmp_path):
     journal.undo(3)
     state = journal.state()
     assert (state.current, state.can_undo, state.can_redo) == (None, False, True)
+    assert state.undone == (1, 2)
     journal.redo(4)
     assert journal.state().current == 1
     journal.add(B, "again", 5)
     assert (journal.state().current, journal.state().can_redo) == (6, False)
+    assert journal.state().undone == (2,)  # that it was kept earlier than what stands does not make it stand
     lines = [json.loads(line) for line in (tmp_path / "studio" / FILE).read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["set", "set", "undo", "undo", "redo", "set"]
 

@@ -13,7 +13,6 @@ from tests.studio.serving import Served
 from rankone.core.errors import RankOneError
 from rankone.opening import OpenOptions
 from rankone.studio.app import Routes, Studio
-from rankone.studio.keeping import Keeping
 from rankone.studio.views.routes import GETS, POSTS, STREAMS
 
 PART = "h.3.mlp.down_proj:270"
@@ -21,6 +20,7 @@ PART = "h.3.mlp.down_proj:270"
 BODIES: dict[str, object] = {
     "/api/edits": {"scales": {PART: 2}, "after": 0},
     "/api/labels": {"name": PART, "label": "x", "after": 0},
+    "/api/named": {"names": [PART, "nope:1"]},
     "/api/part": {"name": PART},
     "/api/prompt": {"text": "Der Ausschuss"},
     "/api/rows": {"q": "german", "sort": "margin"},
@@ -40,7 +40,7 @@ def test_every_route_is_asked():
 def test_every_route_is_in_the_table(tmp_path):
     studio = Studio(OpenOptions(), tmp_path)
     routes = Routes(studio)
-    keeping = Keeping(studio.journal, studio.corrections, studio.exports)
+    keeping = studio.keeping()
     served = {
         (method, re.sub(r"\{\w+\}", "{}", route.path))
         for route in (*routes.reads(), *routes.works(), *keeping.routes())

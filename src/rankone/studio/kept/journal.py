@@ -24,11 +24,15 @@ class Entry(Line):
 
 
 class JournalView(Record):
-    """All kept edits, which one stands now, and whether a step back or forth is there. last: number of the last line."""
+    """All kept edits, the last that stands now, and whether a step back or forth is there.
+
+    last: number of the last line; undone: numbers of the edits that do not stand.
+    """
 
     entries: tuple[Entry, ...]
     last: int
     current: int | None
+    undone: tuple[int, ...]
     can_undo: bool
     can_redo: bool
 
@@ -75,10 +79,12 @@ class Journal:
     def state(self) -> JournalView:
         """For a page."""
         done, undone = self._stacks()
+        entries = tuple(e for e in self._lines.all if e.kind == "set")
         return JournalView(
-            entries=tuple(e for e in self._lines.all if e.kind == "set"),
+            entries=entries,
             last=self.last,
             current=done[-1] if done else None,
+            undone=tuple(e.seq for e in entries if e.seq not in done),
             can_undo=bool(done),
             can_redo=bool(undone),
         )

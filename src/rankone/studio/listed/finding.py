@@ -42,6 +42,10 @@ class Finder:
         here = self.columns.at(rows[asked.first : asked.first + PAGE].tolist())
         return RowsView(all=len(self.columns.number), total=len(rows), first=asked.first, rows=here)
 
+    def holds(self, name: str) -> bool:
+        """Whether a part of this name is in the list."""
+        return name in self._place_of
+
     def rows(self, asked: RowsRequest, corrected: Mapping[str, str]) -> Int[np.ndarray, " fit"]:
         """Rows that fit, in their order."""
         words = asked.q.lower().split()

@@ -5,7 +5,7 @@ import { columns, corrections, hold, rowOf } from "/static/listed.js";
 
 export const workspace = signal(/** @type {Api.WorkspaceView | null} */ (null));
 export const subject = signal(/** @type {Api.Subject | null} */ (null));
-export const journal = signal(/** @type {Api.JournalView} */ ({ entries: [], last: 0, current: null, can_undo: false, can_redo: false }));
+export const journal = signal(/** @type {Api.JournalView} */ ({ entries: [], last: 0, current: null, undone: [], can_undo: false, can_redo: false }));
 export const notice = signal("");
 
 /** @typedef {{ view: string, of: string, set: Record<string, string> }} Place */
@@ -66,6 +66,29 @@ export const turn = (name, alpha) => {
   dials.value = { ...dials.value, [name]: alpha };
 };
 
+/** Names of dials that the server was asked about, but for those that it refused. */
+const vetted = /** @type {Set<string>} */ (new Set());
+/** Whether all are names of parts; those that are not are told, and unpinned. @param {string[]} names */
+export async function admitted(names) {
+  names.forEach((name) => vetted.add(name)); // while the answer is under way, nobody asks again
+  try {
+    const { refused } = await send("/api/named", { names });
+    const none = Object.keys(refused);
+    if (!none.length) return true;
+    none.forEach((name) => vetted.delete(name));
+    dials.value = Object.fromEntries(Object.entries(dials.value).filter(([name]) => !none.includes(name)));
+    notice.value = Object.values(refused).join(" ");
+  } catch (error) {
+    names.forEach((name) => vetted.delete(name));
+    notice.value = why(error);
+  }
+  return false;
+}
+effect(() => {
+  const names = Object.keys(dials.value).filter((name) => !vetted.has(name));
+  if (names.length) admitted(names.slice(0, 64));
+});
+
 /** @param {Record<string, number>} scales */
 const turnedOf = (scales) => Object.fromEntries(Object.entries(scales).filter(([, alpha]) => alpha !== 1));
 /** @param {Record<string, number>} one @param {Record<string, number>} other */
@@ -76,10 +99,11 @@ const same = (one, other) => {
 const stands = computed(() => journal.value.entries.find((entry) => entry.seq === journal.value.current)?.scales ?? /** @type {Record<string, number>} */ ({}));
 /** Whether the dials have been turned away from what the journal says stands. */
 const unsaved = computed(() => Object.keys(dials.value).length > 0 && !same(dials.value, stands.value));
-/** Dials that were set aside unsaved by an undo; the next redo brings them back, unless something else is done before. */
-const aside = signal(/** @type {Record<string, number> | null} */ (null));
+/** Dials that an undo set aside unsaved, and what stood in the journal then: where that stands again, a redo brings them back, unless something was kept since. */
+const aside = signal(/** @type {{ dials: Record<string, number>, on: number | null } | null} */ (null));
+const isAside = computed(() => aside.value !== null && aside.value.on === journal.value.current && !unsaved.value);
 export const canUndo = computed(() => unsaved.value || Boolean(journal.value.can_undo));
-export const canRedo = computed(() => (aside.value !== null && !unsaved.value) || Boolean(journal.value.can_redo));
+export const canRedo = computed(() => isAside.value || Boolean(journal.value.can_redo));
 
 /** The dials at what stands in the journal; what is pinned beside it stays pinned, at 1. */
 const toStanding = () => {
@@ -90,26 +114,27 @@ const toStanding = () => {
 /** Take back what was turned last: unsaved dials first, then what was kept. */
 export async function undo() {
   if (unsaved.value) {
-    aside.value = dials.value;
+    aside.value = { dials: dials.value, on: journal.value.current };
     toStanding();
     notice.value = "The dials stand again at what was kept last; redo brings the unsaved ones back.";
-  } else if (await stepped("/api/undo")) {
-    aside.value = null;
-    toStanding();
-  }
+  } else if (await stepped("/api/undo")) toStanding();
 }
 
 /** Bring back what an undo took. */
 export async function redo() {
-  if (aside.value !== null && !unsaved.value) {
-    [dials.value, aside.value, notice.value] = [aside.value, null, ""];
+  if (aside.value && isAside.value) {
+    [dials.value, aside.value, notice.value] = [aside.value.dials, null, ""];
   } else if (unsaved.value) {
     notice.value = "The dials were turned since: keep them, or undo that first.";
   } else if (await stepped("/api/redo")) toStanding();
 }
 
 /** Keep the dials. @param {string} name */
-export const keep = (name) => written((after) => send("/api/edits", { scales: dials.value, name, after }));
+export async function keep(name) {
+  const kept = await written((after) => send("/api/edits", { scales: dials.value, name, after }));
+  if (kept) aside.value = null;
+  return kept;
+}
 /** @param {"/api/undo" | "/api/redo"} path */
 const stepped = (path) => written((after) => send(path, { after }));
 
@@ -121,6 +146,7 @@ async function written(add) {
     return true;
   } catch (error) {
     journal.value = await ask("/api/edits");
+    aside.value = null; // what another page has kept meanwhile comes after it
     notice.value = why(error);
     return false;
   }

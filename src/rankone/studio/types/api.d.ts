@@ -224,11 +224,12 @@ declare namespace Api {
     tokens?: number;
   }
 
-  /** All kept edits, which one stands now, and whether a step back or forth is there. last: number of the last line. */
+  /** All kept edits, the last that stands now, and whether a step back or forth is there. */
   interface JournalView {
     entries: Entry[];
     last: number;
     current: number | null;
+    undone: number[];
     can_undo: boolean;
     can_redo: boolean;
   }
@@ -315,6 +316,16 @@ declare namespace Api {
     id: string;
     steps: number[];
     values: Record<string, (number | null)[]>;
+  }
+
+  /** Names of parts, of which those are told that are none. */
+  interface NamesRequest {
+    names: string[];
+  }
+
+  /** Of the names that were asked about those that are of no part, with the reason. */
+  interface NamesView {
+    refused: Record<string, string>;
   }
 
   /** A part that another one is near to: by the cosine of their directions, or by how often both fire (jaccard). */
@@ -683,6 +694,7 @@ declare namespace Api {
     "/api/graph": { body: GraphAsked; answer: GraphView };
     "/api/intervene": { body: InterveneAsked; answer: GraphInterveneReply };
     "/api/labels": { body: NewLabel; answer: CorrectionsView };
+    "/api/named": { body: NamesRequest; answer: NamesView };
     "/api/part": { body: PartRequest; answer: PartView };
     "/api/prompt": { body: PromptRequest; answer: PromptView };
     "/api/redo": { body: Step; answer: JournalView };

@@ -57,6 +57,12 @@ class PartRequest(Config):
     name: Name
 
 
+class NamesRequest(Config):
+    """Names of parts, of which those are told that are none."""
+
+    names: tuple[str, ...] = Field(min_length=1, max_length=64)
+
+
 class TextRequest(Config):
     """A page of what a label of a part says, whole; label, page: counted from 0."""
 

@@ -50,6 +50,7 @@ POSTS: dict[str, Posted] = {
     "/api/graph": Posted(asked.GraphAsked, (worker.GraphView,)),
     "/api/intervene": Posted(asked.InterveneAsked, (GraphInterveneReply,)),
     "/api/labels": Posted(asked.NewLabel, (CorrectionsView,)),
+    "/api/named": Posted(asked.NamesRequest, (server.NamesView,)),
     "/api/part": Posted(asked.PartRequest, (worker.PartView,)),
     "/api/prompt": Posted(asked.PromptRequest, (worker.PromptView,)),
     "/api/redo": Posted(asked.Step, (JournalView,)),

@@ -45,6 +45,12 @@ class RunsView(Record):
     runs: tuple[Run, ...]
 
 
+class NamesView(Record):
+    """Of the names that were asked about those that are of no part, with the reason."""
+
+    refused: dict[str, str]
+
+
 class ExportsView(Record):
     """The exports since the studio was started, the last first."""
 

@@ -4,7 +4,7 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { follow, why } from "/static/api.js";
 import { by, field, filled } from "/static/fields.js";
 import { domainName, labelOf } from "/static/listed.js";
-import { canRedo, canUndo, dials, journal, keep, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
+import { admitted, canRedo, canUndo, dials, journal, keep, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
 import { scale, scaled, short, signed } from "/static/words.js";
 
@@ -85,9 +85,11 @@ export function dialsView() {
 }
 
 /** @param {HTMLFormElement} form */
-function add(form) {
-  const named = field(form, "part");
-  if (named.value.trim()) pin(named.value.trim());
+async function add(form) {
+  const named = field(form, "part"), name = named.value.trim();
+  if (!name || !(await admitted([name]))) return;
+  notice.value = "";
+  pin(name);
   named.value = "";
 }
 
@@ -157,6 +159,7 @@ function effectRow(domain, row, axis, aimed, stale) {
 }
 
 function kept() {
+  const gone = journal.value.undone.length;
   return html`<form class="filters" @submit=${filled(async (form) => {
       const title = field(form, "title");
       if (await keep(title.value)) title.value = "";
@@ -165,7 +168,7 @@ function kept() {
     <button ?disabled=${!Object.keys(turned()).length}>keep as an edit</button>
     <button type="button" ?disabled=${!canUndo.value} @click=${undo}>undo</button>
     <button type="button" ?disabled=${!canRedo.value} @click=${redo}>redo</button>
-    <a href=${link("edits")}>${journal.value.entries.length} kept</a>
+    <a href=${link("edits")}>${journal.value.entries.length - gone} kept${gone ? `, ${gone} undone` : ""}</a>
   </form>`;
 }
 

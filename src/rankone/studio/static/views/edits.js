@@ -71,7 +71,7 @@ function line(entry, current, chosen) {
   };
   return html`<tr class=${entry.seq === current ? "aim" : ""}>
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
-    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : entry.seq > (current ?? 0) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : journal.value.undone.includes(entry.seq) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { dials.value = entry.scales; place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
     <td class="two">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }

@@ -49,15 +49,15 @@ export function partView() {
   if (shown.value.name !== name) queueMicrotask(() => shown.value.name === name || open(name));
   const { data, error } = shown.value.name === name ? shown.value : { data: null, error: "" };
   const pinned = name in dials.value;
-  return html`<p class="back"><a href=${link("parts")}>all parts</a></p>
-    <h1><code>${name}</code></h1>
+  const head = html`<p class="back"><a href=${link("parts")}>all parts</a></p><h1><code>${name}</code></h1>`;
+  if (error) return html`${head}<p class="error">${error}</p>`;
+  return html`${head}
     <p class="words">${labelOf(name) || "no label"}</p>
     ${corrected(name)}
     <p class="does">
       <button @click=${() => (pinned ? unpin(name) : pin(name))} aria-pressed=${pinned}>${pinned ? "unpin" : "pin to the dials"}</button>
       <a href=${link("dials")} @click=${() => pin(name)}>turn it</a>
     </p>
-    ${error ? html`<p class="error">${error}</p>` : nothing}
     ${counted(name, data?.harvest ?? null)} ${responded(name)} ${turnedBy(name)}
     ${data?.harvest ? harvested(name, data.harvest) : data ? html`<p class="evidence">No harvest is open: examples, tokens, importance and activation by domain need one. <code>rankone harvest --out runs/harvest</code>, then
       <code>rankone studio --harvest runs/harvest</code>.</p>` : nothing}
