@@ -42,3 +42,26 @@ def test_ids_that_were_not_listed_are_refused(workspace):
     listed = {entry.name: entry for entry in Shelf(workspace).list()}
     with pytest.raises(RankOneError, match="no page"):
         Shelf(workspace).page(listed["group/bad"].id)
+
+
+def test_a_missing_file_is_told_at_once_and_an_altered_one_when_files_are_read(workspace):
+    shelf = Shelf(workspace)
+    session = open_session("mini")
+    for name in ("altered", "lacking"):
+        session.scale({"h.3.mlp.down_proj:270": -8.0}).save_pretrained(workspace / name)
+    tensors = workspace / "altered" / "tensors.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(bytes(content))
+    (workspace / "lacking" / "tensors.safetensors").unlink()
+    first = {entry.name: entry for entry in shelf.list()}
+    assert "lacks its file 'tensors.safetensors'" in first["lacking"].broken
+    assert (first["altered"].broken, first["altered"].hashed) == ("", False)
+    for entries in (shelf.check(), shelf.list()):  # what was read through is known from then on
+        then = {entry.name: entry for entry in entries}
+        assert "was altered or truncated" in then["altered"].broken
+        assert (then["good"].broken, then["good"].hashed) == ("", True)
+    content[-1] ^= 1
+    tensors.write_bytes(bytes(content))
+    assert {e.name: e.hashed for e in shelf.list()}["altered"] is False  # another file: to be read again
+    assert {e.name: e.broken for e in shelf.check()}["altered"] == ""

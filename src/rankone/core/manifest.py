@@ -110,8 +110,7 @@ def check_files(directory: Path, manifest: Manifest) -> None:
 
     Hidden ones aside, and the bytecode of its own Python files: installing a wheel compiles those of the built-in model.
     """
-    for name, expected in manifest.files.items():
-        _check_file(directory, name, expected)
+    check_listed(directory, manifest)
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
         if path.is_dir() or name.as_posix() in (*manifest.files, MANIFEST) or name.parts[0].startswith("."):
@@ -122,6 +121,12 @@ def check_files(directory: Path, manifest: Manifest) -> None:
             f"'{directory}' holds '{name.as_posix()}', which its manifest does not list. Restore the artefact from "
             "its source, or move that file elsewhere."
         )
+
+
+def check_listed(directory: Path, manifest: Manifest) -> None:
+    """Raise unless the files of the manifest are there, unaltered; others may lie beside them."""
+    for name, expected in manifest.files.items():
+        _check_file(directory, name, expected)
 
 
 def _source_of(name: Path) -> str | None:

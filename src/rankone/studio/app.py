@@ -37,7 +37,7 @@ from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
 from rankone.studio.replies import NO_OBJECT, answered, body_of, json_of, record_reply, refusal
 from rankone.studio.security import Door, Gate
-from rankone.studio.shelf import Shelf
+from rankone.studio.shelf import Shelf, Shelved
 from rankone.studio.views import requests as asked
 from rankone.studio.views.server import Limits, RunsView, VerbsView, WorkerState, WorkspaceView
 
@@ -109,7 +109,8 @@ class Routes:
     def reads(self) -> list[Route]:
         """What can be read without the model."""
         return [
-            Route("/api/workspace", self._workspace),
+            Route("/api/workspace", self._workspace(self._studio.shelf.list)),
+            Route("/api/checked", self._workspace(self._studio.shelf.check)),
             Route("/api/columns", self._columns),
             Route("/api/rows", self._rows, methods=["POST"]),
             Route("/api/graphs", self._graphs),
@@ -165,19 +166,28 @@ class Routes:
     async def _graphs(self, _: Request) -> Response:
         return record_reply(await asyncio.to_thread(graphs.listed, self._studio.shelf))
 
-    async def _workspace(self, _: Request) -> Response:
-        studio = self._studio
-        shelved = await asyncio.to_thread(studio.shelf.list)
-        return record_reply(
-            WorkspaceView(
-                version=version("rankone"),
-                options=studio.options,
-                artefacts=tuple(shelved),
-                looks=studio.looks.state(),
-                worker=WorkerState(alive=studio.worker.alive, restarts=max(studio.worker.restarts, 0)),
-                limits=Limits(),
+    def _workspace(self, read: Callable[[], list[Shelved]]) -> Callable[[Request], Awaitable[Response]]:
+        """What is open and what lies here; read: the list, or the list whose files were read through."""
+
+        async def workspace(_: Request) -> Response:
+            studio = self._studio
+            try:
+                shelved = await asyncio.to_thread(read)
+            except RankOneError as error:
+                return refusal(error)
+            state = WorkerState(alive=studio.worker.alive, restarts=max(studio.worker.restarts, 0))
+            return record_reply(
+                WorkspaceView(
+                    version=version("rankone"),
+                    options=studio.options,
+                    artefacts=tuple(shelved),
+                    looks=studio.looks.state(),
+                    worker=state,
+                    limits=Limits(),
+                )
             )
-        )
+
+        return workspace
 
     async def _columns(self, request: Request) -> Response:
         """The list of parts, gzipped once; unchanged, it is not sent again."""

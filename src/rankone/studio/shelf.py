@@ -9,15 +9,21 @@ from pathlib import Path
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.manifest import MANIFEST, read_manifest
+from rankone.core.manifest import MANIFEST, Manifest, check_listed, read_manifest
 
 # Folders below the workspace that are looked into, and how many artefacts are listed.
 DEPTH, MOST = 3, 500
 PAGE = "index.html"
 
+# Of every file its name, when it was changed, and its size.
+Stamp = tuple[tuple[str, str, int], ...]
+
 
 class Shelved(Record):
-    """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it."""
+    """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it.
+
+    hashed: whether the contents of its files were compared with its manifest; else only that they are there.
+    """
 
     id: str
     name: str
@@ -25,6 +31,7 @@ class Shelved(Record):
     size: int
     page: bool = False
     broken: str = ""
+    hashed: bool = False
 
 
 class Shelf:
@@ -33,6 +40,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._places: dict[str, Path] = {}
+        self._verdicts: dict[Path, tuple[Stamp, str]] = {}
 
     def list(self) -> list[Shelved]:
         """All of them by name; a broken one with the reason, the rest as usual."""
@@ -46,6 +54,18 @@ class Shelf:
                 break
         self._places = places
         return sorted(shelved, key=lambda entry: entry.name)
+
+    def check(self) -> list[Shelved]:
+        """All of them as by `list`, the contents of their files compared with their manifests, once as long as they stay."""
+        for path in [self._places[entry.id] for entry in self.list() if not (entry.broken or entry.hashed)]:
+            manifest, said = read_manifest(path), ""
+            stamp = _stamp(path, manifest)
+            try:
+                check_listed(path, manifest)
+            except RankOneError as error:
+                said = str(error)
+            self._verdicts[path] = stamp, said
+        return self.list()
 
     def place(self, id_: str) -> Path:
         """Where the artefact of this id lies; RankOneError for an id that was not listed."""
@@ -68,11 +88,36 @@ class Shelf:
         page = (path / PAGE).is_file()
         try:
             manifest = read_manifest(path)
+            stamp = _stamp(path, manifest)
         except RankOneError as error:
             here = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
             return Shelved(id=here[:16], name=name, kind="?", size=size, broken=str(error))
         here = hashlib.sha256((name + manifest.fingerprint).encode(errors="surrogateescape"))
-        return Shelved(id=here.hexdigest()[:16], name=name, kind=manifest.kind, size=size, page=page)
+        judged, said = self._verdicts.get(path, (None, ""))
+        hashed = judged == stamp
+        return Shelved(
+            id=here.hexdigest()[:16],
+            name=name,
+            kind=manifest.kind,
+            size=size,
+            page=page,
+            broken=said if hashed else "",
+            hashed=hashed,
+        )
+
+
+def _stamp(path: Path, manifest: Manifest) -> Stamp:
+    """By what is seen that a file is another one; RankOneError for one that is not there."""
+    stamp = [(MANIFEST, manifest.fingerprint, 0)]
+    for name in manifest.files:
+        try:
+            stat = (path / name).stat()
+        except OSError as error:
+            raise RankOneError(
+                f"'{path}' lacks its file '{name}'. Restore the artefact from its source."
+            ) from error
+        stamp.append((name, str(stat.st_mtime_ns), stat.st_size))
+    return tuple(stamp)
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -94,7 +94,7 @@ class _Folder:
         files = {name: file_of(name) for name in named}
         self._text("edits.html", pages.edits_page(self._entries, self._current, moved, files))
         lists = self._lists()
-        shelved = self._shelf.list()
+        shelved = self._shelf.check()
         results, graphs = self._results(shelved), self._graphs()
         index = pages.index_page(self._facts(), *lists, len(self._entries), shelved, graphs)
         self._text("index.html", index)

@@ -537,6 +537,7 @@ declare namespace Api {
     size: number;
     page: boolean;
     broken: string;
+    hashed: boolean;
   }
 
   /** What the model says without or with the dials. */
@@ -676,6 +677,7 @@ declare namespace Api {
   }
 
   interface Gets {
+    "/api/checked": WorkspaceView;
     "/api/columns": PartColumns;
     "/api/edits": JournalView;
     "/api/exports": ExportsView;

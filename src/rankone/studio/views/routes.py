@@ -33,6 +33,7 @@ class Posted:
 
 
 GETS: dict[str, Model] = {
+    "/api/checked": server.WorkspaceView,
     "/api/columns": PartColumns,
     "/api/edits": JournalView,
     "/api/exports": server.ExportsView,
