@@ -8,6 +8,7 @@ python perf/studio_parts.py runs/harvest runs/labels
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -18,8 +19,19 @@ from rankone.studio.listed.columns import SHIPPED, made, write_columns
 
 
 def pack(path: Path) -> None:
-    """Pack a gzipped file again, as small as gzip can read it."""
-    path.write_bytes(zopfli.gzip.compress(gzip.decompress(path.read_bytes())))
+    """Pack gzipped JSON again, whole numbers without `.0`, as small as gzip can read it."""
+    columns = _plain(json.loads(gzip.decompress(path.read_bytes())))
+    text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    path.write_bytes(zopfli.gzip.compress(text.encode()))
+
+
+def _plain(value: object) -> object:
+    """Whole floats as integers; JSON has one kind of number."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def main(harvest: str, labels: str) -> None:
