@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 from pathlib import Path
+from urllib.parse import quote
 
 import axe_playwright_python
 import numpy as np
@@ -15,7 +17,9 @@ from tests.browser import needed
 from tests.studio.browsing import chromium, watched
 from tests.studio.hostile import HOSTILE
 from tests.studio.serving import Served, studio
+from typer.main import get_command
 
+from rankone.cli import app
 from rankone.core.escaping import clipped
 from rankone.edits.lowrank import LowRankEdit
 from rankone.studio.listed.columns import SHIPPED, read_columns, write_columns
@@ -211,9 +215,11 @@ def test_hostile_text_is_shown_and_runs_nothing(page: Page, many: Path):
     assert violation == "TypeError"
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_has_no_serious_finding(browser: Browser, served: Served, scheme):
+def test_axe_has_no_serious_finding(browser: Browser, served: Served, scheme, width):
     for page in watched(browser, served, color_scheme=scheme, bypass_csp=True):
+        page.set_viewport_size({"width": width, "height": 800})
         expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
         for view in VIEWS:
             page.evaluate("view => { location.hash = '#/' + view; }", view)
@@ -474,3 +480,99 @@ def test_redo_brings_back_what_was_kept_and_then_what_was_not(browser: Browser, 
         redo.click()
         expect(field).to_have_value("-2")
         pages.close()
+
+
+def test_signs_of_zeros_and_numbers_as_they_are_typed(page: Page):
+    said = page.evaluate(
+        """async () => {
+          const { fixed, scale, signed, typedNumber } = await import("/static/words.js");
+          const typed = ["1.5", "1,5", "−8", "-0,25", ".5", "1e3", "1,000", "1.5.2", "", "x", "0x10"].map(typedNumber);
+          return [[0.0004, -0.0004, 0.0005, -0.2].map((v) => signed(v)), [-0.0004, -1.2].map((v) => fixed(v)),
+            [-0.0001, -8, 1.25].map(scale), typed.map((v) => (Number.isNaN(v) ? null : v))];
+        }"""
+    )
+    assert said == [
+        ["0.000", "0.000", "+0.001", "−0.200"],
+        ["0.000", "−1.200"],
+        ["0", "−8", "1.25"],
+        [1.5, 1.5, -8, -0.25, 0.5, 1000, None, None, None, None, None],
+    ]
+
+
+def test_a_comma_before_decimals_is_one_and_a_notice_ends_with_its_view(page: Page, served: Served):
+    page.goto(served.address.split("/?")[0] + f"/#/dials?d={PART}=-4")
+    field = page.get_by_label(f"α of {PART}")
+    field.fill("1,5")
+    field.press("Enter")
+    expect(field).to_have_value("1.5")
+    field.fill("1,000")
+    field.press("Enter")
+    expect(page.locator(".notice")).to_contain_text("it stays at 1.5")
+    page.get_by_role("link", name="Workspace").click()
+    expect(page.locator(".notice.none")).to_have_count(1)
+    for view in ("nowhere", "constructor"):
+        page.evaluate("view => { location.hash = '#/' + view; }", view)
+        expect(page.get_by_text(f"There is no view “{view}”")).to_be_visible()
+        expect(page.get_by_role("heading", name="Parts")).to_be_visible()
+
+
+def test_the_graphs_view_says_a_command_that_can_be_given(page: Page, served: Served):
+    page.goto(served.address.split("/?")[0] + "/#/graphs")
+    said = shlex.split(page.locator("main p code").inner_text(timeout=60_000))
+    assert said[0] == "rankone"
+    context = get_command(app).make_context("rankone", said[1:])
+    name, command, rest = get_command(app).resolve_command(context, [*context._protected_args, *context.args])
+    given = command.make_context(name, rest, parent=context).params
+    assert (given["model"], given["prompt"]) == ("mini", "A text")
+
+
+def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(browser: Browser, tmp_path):
+    studio_folder = tmp_path / "studio"
+    studio_folder.mkdir()
+    hidden, long = "a\u202eb\0c\u2066", "x" * 180
+    lines = [
+        {
+            "seq": i,
+            "time": "2026-11-27T00:00:00+00:00",
+            "kind": "set",
+            "name": hidden + long,
+            "scales": {PART: -i},
+        }
+        for i in (1, 2)
+    ]
+    (studio_folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with studio(tmp_path) as own:
+        own.json("/api/labels", {"name": PART, "label": long, "after": 0})
+        pages = watched(browser, own)
+        page = next(pages)
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.route(
+            "**/api/graphs",
+            lambda route: route.fulfill(json={"graphs": [_graph_of(hidden + long)]}),
+        )
+        for view in ("edits?two=1-2", f"part/{PART}", f"part/{quote(hidden)}", "graphs"):
+            page.goto(own.address.split("/?")[0] + f"/#/{view}")
+            page.reload()
+            page.locator("h1").wait_for()
+            if view.startswith("edits"):
+                page.get_by_role("button", name="compare the two chosen").click()
+                expect(page.get_by_role("columnheader", name=r"2 a\u{202e}b\x00c\u{2066}x")).to_be_visible(
+                    timeout=60_000
+                )
+            else:
+                said = long if view.endswith(PART) else r"a\u{202e}b\x00c\u{2066}"
+                expect(page.get_by_text(said).first).to_be_visible(timeout=60_000)
+            texts = [page.locator("body").inner_text()]
+            assert page.evaluate("document.documentElement.scrollWidth") <= 391, view
+            if view != "graphs":
+                with page.expect_download() as waited:
+                    page.get_by_role("button", name="save this page as a file").click()
+                texts.append(Path(waited.value.path()).read_text("utf8"))
+            assert not set("".join(texts)) & {"\u202e", "\0", "\u2066"}, view
+        with pytest.raises(StopIteration):
+            next(pages)
+
+
+def _graph_of(prompt: str) -> dict[str, object]:
+    given = {"id": "0" * 16, "name": "g", "state": "exact", "prompt": prompt, "outputs": [prompt]}
+    return {**given, "node_set": "natural", "replacement": 0.5, "broken": ""}

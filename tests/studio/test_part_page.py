@@ -14,12 +14,16 @@ from tests.studio.serving import Served, studio
 from tests.tiny import rankone
 
 from rankone.core.config import Config
-from rankone.core.escaping import visible
+from rankone.core.escaping import SHOWN, visible
 from rankone.harvest.reading.store import HarvestStore
+from rankone.labels.label import Label
 from rankone.labels.store import open_labels, save_labels
 from rankone.render.values import signed
+from rankone.show.portrait import portrait
+from rankone.show.web import portrait_page
 from rankone.studio.views.worker import PartView
 
+MEGABYTE = "a\u202eb\0" * 250_000
 LONG = " ".join(HOSTILE) * 3
 
 
@@ -104,3 +108,16 @@ def test_both_are_on_the_page(own: Served, part, tmp_path):
             assert page.locator("main img, main script, main iframe").count() == 0
             assert page.evaluate("document.documentElement.scrollWidth") <= 1280
             page.screenshot(path=tmp_path / "part.png", full_page=True)
+
+
+def test_labels_of_others_are_inert_and_cut_where_they_are_taken(store, part, tmp_path):
+    others = [row.part for row in store.page(part).cofiring]
+    assert others
+    named = [Label(name, MEGABYTE, 1.0, "somebody", MEGABYTE) for name in store.names()]
+    save_labels(tmp_path / "labels", named, store.artifact.fingerprint, Config())
+    shown = portrait(store, part, open_labels(tmp_path / "labels"))
+    assert {len(label) for label in shown.named.values()} == {SHOWN}
+    page = portrait_page(shown)
+    assert len(page) < 200_000
+    assert f"(cut: it has {len(MEGABYTE):,} characters)" in page
+    assert not set(page) & {"\u202e", "\0"}

@@ -13,6 +13,7 @@ from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.attribution.targets import Aim
 from rankone.circuits.records import REST, GraphRecord, Rule, Scores
+from rankone.core.escaping import SHOWN, clipped
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Graph:
         return (
             f'"{self.record.tokens[here.position]}" at {here.position}' if here.kind == "embedding" else said
         )
+
+    def label(self, node: int) -> str:
+        """Label of a node's part, inert and at most SHOWN characters of it; empty where there is none."""
+        if self.nodes[node].kind != "subcomponent":
+            return ""
+        return clipped(self.record.labels.get(self.part(node), ""), SHOWN)
 
     def part(self, node: int) -> str:
         """Name of a node's part."""

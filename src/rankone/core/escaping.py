@@ -10,6 +10,8 @@ import html
 import re
 import unicodedata
 
+# Characters of one foreign text, such as a label, that a page or a table shows at most.
+SHOWN = 2000
 _SIGNS = {"\n": "↵", "\t": "⇥"}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Every delimiter and mark of our prompts is made of < and >, and so are the control words of most chat templates.

@@ -150,7 +150,7 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
     left = changes.get(aim.domain)
     if left is not None and not aim.removed(left.edited):
         warnings.append(
-            f"{aim.domain} is not at chance: {left.edited:.2f} of {aim.chance:.2f} nats (rise {left.rise:+.2f})."
+            f"{aim.domain} is not at chance: {left.edited:.2f} of {aim.chance:.2f} nats (rise {signed(left.rise, 2)})."
         )
         advice.append(
             "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), the same one "

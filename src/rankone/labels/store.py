@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.escaping import SHOWN, clipped
 from rankone.core.reading import reading
 from rankone.labels.label import STATISTICAL, Label
 from rankone.sharing.fetching import local
@@ -73,8 +74,8 @@ class Labels(Stored):
         return next((label for label in reversed(labels) if label.source != STATISTICAL), labels[0])
 
     def words(self, part: str) -> str:
-        """The best label's words, or nothing where there is no label."""
-        return self.best(part).label if part in self.by_part else ""
+        """The best label's words, inert and at most SHOWN characters of them, or nothing where there is no label."""
+        return clipped(self.best(part).label, SHOWN) if part in self.by_part else ""
 
 
 def open_labels(path: Path | str, harvest: str | None = None) -> Labels:

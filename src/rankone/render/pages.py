@@ -7,9 +7,10 @@ import functools
 import jinja2
 from markupsafe import Markup
 
-from rankone.core.escaping import html_text, visible
+from rankone.core.escaping import SHOWN, clipped, html_text, visible
 from rankone.render import colours
 from rankone.render.columns import BAR, LEVEL, TOKEN, Tabular, Value, is_words, share
+from rankone.render.values import signed
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -35,7 +36,7 @@ def _engine() -> jinja2.Environment:
         keep_trailing_newline=True,
         finalize=_inert,
     )
-    made.filters |= {"passage": passage, "token": token}
+    made.filters |= {"cut": cut, "passage": passage, "signed": signed, "token": token}
     made.globals |= {
         "policy": POLICY,
         "light": colours.LIGHT | colours.variables(colours.CARD),
@@ -50,6 +51,12 @@ def _engine() -> jinja2.Environment:
 def _inert(value: object) -> object:
     """Numbers and safe HTML as they are, all else with its hidden characters made visible; Jinja2 escapes it after that."""
     return value if isinstance(value, Markup | int | float) else visible(value)
+
+
+def cut(value: object) -> str:
+    """At most SHOWN characters of a foreign text; of one that is longer it is said how long it is."""
+    length = len(str(value))
+    return clipped(value, SHOWN) + (f" (cut: it has {length:,} characters)" if length > SHOWN else "")
 
 
 def token(value: object) -> Markup:

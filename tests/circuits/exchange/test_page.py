@@ -7,9 +7,11 @@ from playwright.sync_api import expect, sync_playwright
 from tests.browser import CHROMIUM, needed, serious
 from tests.pages import Page
 
+from rankone.circuits.asking.summary import graph_reply
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.graph import relabelled
+from rankone.core.escaping import SHOWN
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -68,3 +70,14 @@ def test_a_chosen_node_shows_what_it_reads_and_feeds(case, page, tmp_path):
         assert asked == [file.as_uri()]
         assert said == []
         browser.close()
+
+
+def test_a_label_of_a_megabyte_is_cut_in_pages_and_tables(case):
+    graph = case.made.graph
+    labels = {graph.part(i): "a\u202eb\0" * 250_000 for i in graph.chosen}
+    graph = relabelled(graph, labels)
+    page = graph_page(shown(graph, "frozen", 12, 300), case.account, None)
+    assert len(page) < 2_000_000
+    assert not set(page) & {"\u202e", "\0"}
+    rows = graph_reply(graph, None, "frozen", 12).nodes
+    assert {len(row.label) for row in rows if row.label} == {SHOWN}

@@ -84,3 +84,11 @@ def test_an_undone_edit_can_still_be_taken_by_its_number(tmp_path):
     assert journal.kept(1).scales == A
     with pytest.raises(RankOneError, match="no edit 2"):
         journal.kept(2)
+
+
+def test_what_hides_in_a_name_is_written_as_a_sign(tmp_path):
+    assert (
+        Journal(tmp_path / "studio")
+        .add({"h.0:1": 0.0}, "a\u202eb\0" * 100, 0)
+        .name.startswith(r"a\u{202e}b\x00a")
+    )

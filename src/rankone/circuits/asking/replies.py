@@ -9,6 +9,7 @@ from rankone.circuits.records import Agreement, Kind, MaskedRow, OutputRecord, R
 from rankone.render.columns import TOKEN, Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.render.values import signed
 
 
 class NodeRow(Reply):
@@ -103,7 +104,8 @@ class GraphReply(Reply):
             for r in self.nodes
         ]
         said = ", ".join(
-            f"{o.text} " + (f"(p {o.probability:.3f})" if o.probability is not None else f"({o.value:+.2f})")
+            f"{o.text} "
+            + (f"(p {o.probability:.3f})" if o.probability is not None else f"({signed(o.value, 2)})")
             for o in self.outputs[:4]
         )
         caption = f"influence: on {said}, through all paths (frozen rule); edge: {self.rule} rule, logits"

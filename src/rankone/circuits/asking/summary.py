@@ -57,7 +57,7 @@ def node_rows(graph: Graph, rule: Rule, nodes: Sequence[int]) -> list[NodeRow]:
         NodeRow(
             name=graph.name(i),
             token=graph.record.tokens[graph.nodes[i].position],
-            label=graph.record.labels.get(graph.part(i)),
+            label=graph.label(i) or None,
             importance=graph.nodes[i].importance,
             influence=float(graph.influence[i]) / whole,
             effect=float(effects[i]),

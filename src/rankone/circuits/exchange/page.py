@@ -11,7 +11,7 @@ from rankone.circuits.asking.trust import trust
 from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.exchange.figure import agreement_drawing
 from rankone.circuits.exchange.rows import row_of
-from rankone.circuits.exchange.sections import Sections, label_of
+from rankone.circuits.exchange.sections import Sections
 from rankone.circuits.exchange.shown import Shown
 from rankone.circuits.records import Verification
 from rankone.harvest.reading.store import HarvestStore
@@ -143,5 +143,5 @@ def _chip_text(shown: Shown, node: int) -> str:
 
 
 def _title(shown: Shown, node: int) -> str:
-    label = label_of(shown.graph, node)
+    label = shown.graph.label(node)
     return shown.graph.name(node) + (f": {label}" if label else "")

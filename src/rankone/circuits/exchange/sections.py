@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from rankone.circuits.effects import direct_effects, total_effects
 from rankone.circuits.exchange.shown import Shown
-from rankone.circuits.graph import Graph
 from rankone.circuits.records import RULES, Verification
+from rankone.core.escaping import clipped
 from rankone.harvest.reading.store import HarvestStore
 from rankone.render.columns import Column
 from rankone.render.tables import Table
+from rankone.render.values import signed
 from rankone.text.domains import domain_name
 from rankone.text.vocabulary import with_neighbours
 
-# Edges listed either way, and examples, of one node.
-LISTED, EXAMPLES = 14, 3
+# Edges listed either way, and examples, of one node; characters of a label beside an edge, whole in its own section.
+LISTED, EXAMPLES, BRIEF = 14, 3, 200
 Window = tuple[tuple[str, float, bool], ...]
 """Tokens of an example: text, importance, whether the firing that was drawn is here."""
 
@@ -71,7 +72,7 @@ class Sections:
         return [self._section(i) for i in self.shown.nodes]
 
     def _edge(self, other: int, weight: float, share: float) -> Edge:
-        return Edge(other, self.graph.name(other), label_of(self.graph, other), weight, share)
+        return Edge(other, self.graph.name(other), clipped(self.graph.label(other), BRIEF), weight, share)
 
     def _section(self, node: int) -> Section:
         chosen = self.graph.nodes[node].kind == "subcomponent"
@@ -82,7 +83,7 @@ class Sections:
         return Section(
             node,
             self.graph.name(node),
-            label_of(self.graph, node),
+            self.graph.label(node),
             self._facts(node),
             into,
             out,
@@ -93,7 +94,7 @@ class Sections:
     def _facts(self, node: int) -> tuple[tuple[str, str], ...]:
         here = self.graph.nodes[node]
         what = {"subcomponent": "value v·x", "output": "value"}.get(here.kind, "norm of what it writes")
-        facts = [(f"{here.value:+.3f}", what)]
+        facts = [(signed(here.value), what)]
         if here.importance is not None:
             facts.append((f"{here.importance:.2f}", "importance"))
         if here.probability is not None:
@@ -131,8 +132,3 @@ class Sections:
             )
             for e in examples[:EXAMPLES]
         )
-
-
-def label_of(graph: Graph, node: int) -> str:
-    """Label of a node's part; empty where there is none."""
-    return graph.record.labels.get(graph.part(node), "") if graph.nodes[node].kind == "subcomponent" else ""

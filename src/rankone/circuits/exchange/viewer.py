@@ -167,7 +167,7 @@ def clerp(shown: Shown, node: int) -> str:
     if here.kind == "output":
         return f"Output {graph.name(node)} (p={here.probability or 0.0:.3f})"
     if here.kind == "subcomponent":
-        label = graph.record.labels.get(graph.part(node))
+        label = graph.label(node)
         return graph.part(node) + (f" – {label}" if label else "")
     if here.kind in ("embedding", "position"):
         return "" if here.kind == "embedding" else f"position {here.position}"

@@ -12,6 +12,7 @@ from rankone.parts.origins import FROM_WEIGHTS, origin_in
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.render.values import signed
 
 
 class FoundPart(Config):
@@ -60,7 +61,7 @@ class FoundPair(Config):
 
     def __str__(self) -> str:
         steps = " and ".join(f"{name}={1 + step:.4g}" for name, step in self.steps.items())
-        return f"{steps} (rise {self.rise:+.2f}, worst {self.worst:+.3f} {self.worst_domain})"
+        return f"{steps} (rise {signed(self.rise, 2)}, worst {signed(self.worst)} {self.worst_domain})"
 
 
 class Found(Reply):

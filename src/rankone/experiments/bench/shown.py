@@ -13,6 +13,7 @@ from rankone.experiments.names import domain_names, method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.render.columns import Column
 from rankone.render.tables import Table
+from rankone.render.values import signed
 from rankone.text.domains import domain_name
 
 
@@ -70,8 +71,7 @@ def _rise(cell: Cellwise, domain: str) -> str | None:
     if not values:
         return None
     mean, (low, high) = sum(values) / len(values), cell.interval(domain)
-    said = f"{mean:+.3f}" + ("" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})")
-    return said.replace("-", "−")
+    return signed(mean) + ("" if low is None or high is None else f" ({signed(low)} to {signed(high)})")
 
 
 def rates_table(record: BenchRecord) -> Table:

@@ -161,8 +161,8 @@ def _all(words: Sequence[Word]) -> Word:
 
 
 def _with(mean: float, low: float | None, high: float | None) -> str:
-    half = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
-    return f"{mean:+.3f}{half}".replace("-", "−")
+    half = "" if low is None or high is None else f" ({signed(low)} to {signed(high)})"
+    return f"{signed(mean)}{half}"
 
 
 def _spared(cells: Cells, methods: Sequence[str], domains: Sequence[str]) -> tuple[Word, str]:

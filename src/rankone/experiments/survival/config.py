@@ -14,7 +14,7 @@ from rankone.core.fields import Domains, Names, Positional, Reads, Request, each
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.render.values import formatted
+from rankone.render.values import formatted, signed
 
 Attack = Literal[
     "none",
@@ -138,7 +138,7 @@ class SurviveReply(Reply):
             )
         caption = (
             "Nats per token over the model before the edit, on test text, mean over seeds. regained: share of the "
-            f"removal ({self.removed:+.3f}) that the attack took back; below 0 it removed more."
+            f"removal ({signed(self.removed)}) that the attack took back; below 0 it removed more."
         )
         return (Table.of("What survives of the edit", columns, rows, caption),)
 

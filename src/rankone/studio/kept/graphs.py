@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from rankone.circuits.records import GraphRecord, Verification
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.escaping import clipped
+from rankone.core.escaping import SHOWN, clipped
 from rankone.core.files import read_json
 from rankone.studio.shelf import Shelf, Shelved
 
@@ -66,8 +66,8 @@ def _listed(one: Shelved, shelf: Shelf) -> ListedGraph:
         id=one.id,
         name=one.name,
         state=state,
-        prompt=record.prompt,
-        outputs=tuple(output.text for output in record.outputs),
+        prompt=clipped(record.prompt, SHOWN),
+        outputs=tuple(clipped(output.text, _LONGEST) for output in record.outputs),
         node_set=record.node_set,
         replacement=record.scores.replacement,
     )

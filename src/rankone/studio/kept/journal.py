@@ -9,9 +9,12 @@ from pydantic import Field
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
+from rankone.core.escaping import clipped
 from rankone.studio.kept.lines import Line, Lines
 
 FILE = "edits.jsonl"
+# Characters of an edit's name.
+LONGEST = 300
 Kind = Literal["set", "undo", "redo"]
 
 
@@ -61,8 +64,8 @@ class Journal:
         raise RankOneError(f"the journal has no edit {seq}. Choose one of its list.")
 
     def add(self, scales: dict[str, float], name: str, after: int) -> Entry:
-        """Keep dials; Conflict where a line came after the one the page has seen."""
-        return self._write("set", after, name, scales)
+        """Keep dials, their name inert; Conflict where a line came after the one the page has seen."""
+        return self._write("set", after, clipped(name, LONGEST), scales)
 
     def undo(self, after: int) -> Entry:
         """Take the last kept dials back; RankOneError where there is nothing to take back."""

@@ -1,5 +1,6 @@
 // Questions to the server: JSON, and server-sent events read from the reply of a POST. What each route takes and answers: Api.
 import { batch } from "/static/vendor/signals-core.js";
+import { inert, parsed } from "/static/inert.js";
 
 /**
  * What a route answers.
@@ -7,7 +8,7 @@ import { batch } from "/static/vendor/signals-core.js";
  * @param {P} path
  * @returns {Promise<Api.Gets[P]>}
  */
-export const ask = async (path) => (await answered(await fetch(path))).json();
+export const ask = async (path) => parsed(await (await answered(await fetch(path))).text());
 
 /**
  * What a route answers to a body.
@@ -15,7 +16,7 @@ export const ask = async (path) => (await answered(await fetch(path))).json();
  * @param {P} path @param {Api.Posts[P]["body"]} body
  * @returns {Promise<Api.Posts[P]["answer"]>}
  */
-export const send = async (path, body) => (await answered(await fetch(path, posted(body)))).json();
+export const send = async (path, body) => parsed(await (await answered(await fetch(path, posted(body)))).text());
 
 /**
  * Hands every event on; ends with the last one (done, superseded, failed).
@@ -41,13 +42,13 @@ export async function follow(path, body, each) {
 /** @param {string} block @param {(event: any, data: any) => void} each what the server sends is as Api says; a test holds it to that */
 function tell(block, each) {
   const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
-  each(lines.event, JSON.parse(lines.data));
+  each(lines.event, parsed(lines.data));
 }
 
 /** The reply, or why it was refused as an error. @param {Response} reply */
 async function answered(reply) {
   if (reply.ok) return reply;
-  const refused = /** @type {Partial<Api.Refused>} */ (await reply.json().catch(() => ({})));
+  const refused = /** @type {Partial<Api.Refused>} */ (await reply.text().then(parsed).catch(() => ({})));
   throw new Error(refused.error ?? `the server answered ${reply.status}`);
 }
 
@@ -57,4 +58,4 @@ function posted(body) {
 }
 
 /** Why something failed, in words. @param {unknown} error */
-export const why = (error) => (error instanceof Error ? error.message : String(error));
+export const why = (error) => inert(error instanceof Error ? error.message : String(error));

@@ -2,7 +2,7 @@
 import { effect } from "/static/vendor/signals-core.js";
 import { html, nothing, render } from "/static/vendor/lit-html.js";
 import { canRedo, canUndo, dials, link, load, notice, place, redo, subject, undo } from "/static/store.js";
-import { carded } from "/static/cards.js";
+import { carded, scrolled } from "/static/cards.js";
 import { savePage } from "/static/saving.js";
 import { partsView } from "/static/views/parts.js";
 import { partView } from "/static/views/part.js";
@@ -32,7 +32,8 @@ root.replaceChildren();
 
 effect(() => {
   const { view } = place.value;
-  const shown = view === "part" ? partView : (VIEWS[view] ?? VIEWS.parts)[1];
+  const known = view === "part" || Object.hasOwn(VIEWS, view);
+  const shown = view === "part" ? partView : VIEWS[known ? view : "parts"][1];
   const pinned = Object.keys(dials.value).length;
   const about = subject.value;
   render(
@@ -52,11 +53,12 @@ effect(() => {
       <div role="status" aria-live="polite" class=${notice.value ? "notice" : "notice none"}>
         ${notice.value}${notice.value ? html`<button @click=${() => (notice.value = "")}>close</button>` : nothing}
       </div>
-      <main id="main" tabindex="-1">${shown()}</main>
-      ${view in SAVED ? html`<footer><button @click=${savePage}>save this page as a file</button></footer>` : nothing}`,
+      <main id="main" tabindex="-1">${known ? nothing : html`<p class="error">There is no view “${view}”; here are the parts.</p>`}${shown()}</main>
+      ${Object.hasOwn(SAVED, view) ? html`<footer><button @click=${savePage}>save this page as a file</button></footer>` : nothing}`,
     root,
   );
   carded(root);
+  scrolled(root);
 });
 
 /** @param {Event} event */

@@ -6,6 +6,8 @@ const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; 
 /** What can only be used where the studio runs. */
 const LIVE = "button, form, .does, .back, input[type=range], input[type=checkbox], select, textarea, iframe, script, [role=status]:empty";
 
+const FIGURES = "input[type=number], input[inputmode=decimal]";
+
 export async function savePage() {
   try {
     const styles = await Promise.all(["theme", "layout"].map(async (name) => (await fetch(`/static/${name}.css`)).text()));
@@ -30,8 +32,8 @@ function standing(shown) {
   page.head.prepend(made(page, "meta", { charset: "utf-8" }), made(page, "meta", { "http-equiv": "Content-Security-Policy", content: POLICY }));
   page.head.append(made(page, "meta", { name: "viewport", content: "width=device-width, initial-scale=1" }));
   const main = page.importNode(shown, true);
-  const values = [...shown.querySelectorAll("input[type=number]")].map((field) => /** @type {HTMLInputElement} */ (field).value);
-  main.querySelectorAll("input[type=number]").forEach((field, i) => field.replaceWith(made(page, "strong", {}, values[i])));
+  const values = [...shown.querySelectorAll(FIGURES)].map((field) => /** @type {HTMLInputElement} */ (field).value);
+  main.querySelectorAll(FIGURES).forEach((field, i) => field.replaceWith(made(page, "strong", {}, values[i])));
   main.querySelectorAll("form").forEach((form) => form.closest("details")?.remove());
   main.querySelectorAll(".heat button").forEach((head) => head.replaceWith(made(page, "span", { class: head.className }, head.textContent ?? "")));
   main.querySelectorAll(LIVE).forEach((element) => element.remove());

@@ -1,6 +1,7 @@
 // What the page holds: the dials, the journal, the address (the list of parts: listed.js). Views read these signals.
 import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
 import { ask, send, why } from "/static/api.js";
+import { inert } from "/static/inert.js";
 import { columns, corrections, hold, rowOf } from "/static/listed.js";
 
 export const workspace = signal(/** @type {Api.WorkspaceView | null} */ (null));
@@ -9,6 +10,8 @@ export const journal = signal(/** @type {Api.JournalView} */ ({ entries: [], las
 export const notice = signal("");
 
 /** @typedef {{ view: string, of: string, set: Record<string, string> }} Place */
+/** Settings that are texts to look into, asked about as they are. */
+const ASKED = new Set(["t", "u"]);
 
 /** The address after the #: view, what it is of, its settings. */
 export const place = signal(read());
@@ -19,7 +22,8 @@ export const dials = signal(/** @type {Record<string, number>} */ (dialsOf(place
 function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, ...rest] = path.split("/");
-  return { view: view || "parts", of: decoded(rest.join("/")), set: Object.fromEntries(new URLSearchParams(query)) };
+  const set = [...new URLSearchParams(query)].map(([key, value]) => [key, ASKED.has(key) ? value : inert(value)]);
+  return { view: inert(view) || "parts", of: inert(decoded(rest.join("/"))), set: Object.fromEntries(set) };
 }
 
 /** What an address says; one that somebody cut short, as it stands. @param {string} said */
@@ -55,7 +59,8 @@ export function settle(set) {
 
 /** @param {string} name @param {number} [alpha] */
 export const pin = (name, alpha = 1) => {
-  if (!(name in dials.value)) dials.value = { ...dials.value, [name]: alpha };
+  const shown = inert(name);
+  if (!Object.hasOwn(dials.value, shown)) dials.value = { ...dials.value, [shown]: alpha };
 };
 /** @param {string} name */
 export const unpin = (name) => {
@@ -177,6 +182,13 @@ export async function load() {
   quietly(ask("/api/warm"), subject);
 }
 
+// What was told of one view is not of the next.
+let told = "";
+effect(() => {
+  const { view, of } = place.value, here = `${view}/${of}`;
+  if (told && told !== here) notice.value = "";
+  told = here;
+});
 // What the address bar held when it was last read or written here; another value is a step that is still to be read.
 let held = location.hash;
 addEventListener("hashchange", () => {

@@ -6,6 +6,15 @@ export const signed = (value, digits = 3) => {
   return (Number(size) === 0 ? "" : value < 0 ? "−" : "+") + size;
 };
 
+/** Without a plus; a rounded zero has no sign. @param {number} value @param {number} [digits] */
+export const fixed = (value, digits = 3) => signed(value, digits).replace("+", "");
+
+/** The number that was typed, with a point or a comma before its decimals; NaN for what may be another. @param {string} typed */
+export const typedNumber = (typed) => {
+  const said = typed.trim().replace("−", "-");
+  return /^[+-]?(\d+([.]\d*)?|[.]\d+)(e[+-]?\d+)?$/i.test(said) ? Number(said) : /^[+-]?\d*,(\d{1,2}|\d{4,})$/.test(said) ? Number(said.replace(",", ".")) : NaN;
+};
+
 /** How much a file takes. @param {number} bytes */
 export const weight = (bytes) => (bytes < 1e3 ? `${bytes} B` : bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
@@ -22,7 +31,10 @@ export const short = (value) => {
 };
 
 /** @param {number} alpha */
-export const scale = (alpha) => (alpha < 0 ? "−" : "") + String(Math.abs(Math.round(alpha * 1000) / 1000));
+export const scale = (alpha) => {
+  const rounded = Math.round(alpha * 1000) / 1000;
+  return (rounded < 0 ? "−" : "") + String(Math.abs(rounded));
+};
 
 /** @param {Record<string, number>} scales */
 export const scaled = (scales) =>

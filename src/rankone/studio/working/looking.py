@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
-from rankone.core.escaping import clipped, visible
+from rankone.core.escaping import SHOWN, clipped, visible
 from rankone.core.schemas.evidence import FILE
 from rankone.decomposition.directions import DirectionRow, direction_neighbours
 from rankone.decomposition.evidence.records import Evidence, read_outline
@@ -40,8 +40,8 @@ from rankone.text.blocks import encode
 from rankone.text.openers import opener_id
 from rankone.text.vocabulary import spelling, with_neighbours
 
-# Longest text that is looked into, in tokens; examples, tokens and characters of foreign text on a part's page.
-MAX_TOKENS, EXAMPLES, TOKENS, CHARACTERS, NEIGHBOURS = 2048, 20, 15, 2000, 8
+# Longest text that is looked into, in tokens; examples, tokens and neighbours on a part's page.
+MAX_TOKENS, EXAMPLES, TOKENS, NEIGHBOURS = 2048, 20, 15, 8
 # Characters of a page of what is cut: at most 64 kB.
 PAGE = 16_000
 
@@ -164,8 +164,8 @@ def _harvested(shown: Portrait) -> HarvestView:
 
 def _label(label: Label) -> LabelView:
     whole = {name: visible(getattr(label, name)) for name in ("label", "source", "reasoning")}
-    words = {name: clipped(text, CHARACTERS) for name, text in whole.items()}
-    cut = {name: len(text) for name, text in whole.items() if len(text) > CHARACTERS}
+    words = {name: clipped(text, SHOWN) for name, text in whole.items()}
+    cut = {name: len(text) for name, text in whole.items() if len(text) > SHOWN}
     return LabelView(**words, confidence=label.confidence, scores=dict(label.scores), cut=cut)
 
 
@@ -194,6 +194,6 @@ def _example(example: Example) -> ExampleView:
     return ExampleView(
         domain=example.domain,
         centre=example.centre,
-        tokens=tuple(visible(token)[:CHARACTERS] for token in tokens),
+        tokens=tuple(visible(token)[:SHOWN] for token in tokens),
         importances=tuple(example.importances),
     )

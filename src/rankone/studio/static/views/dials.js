@@ -6,7 +6,7 @@ import { by, field, filled } from "/static/fields.js";
 import { domainName, labelOf } from "/static/listed.js";
 import { admitted, canRedo, canUndo, dials, journal, keep, link, notice, pin, place, redo, settle, subject, turn, undo, unpin, workspace } from "/static/store.js";
 import { axisOf, riseBar } from "/static/draw.js";
-import { scale, scaled, short, signed } from "/static/words.js";
+import { fixed, scale, scaled, short, signed, typedNumber } from "/static/words.js";
 
 const client = crypto.randomUUID();
 let seq = 0;
@@ -98,15 +98,19 @@ function dial(name, alpha) {
   const most = workspace.value?.limits.scale ?? 1000;
   /** @param {HTMLInputElement} typed */
   const type = (typed) => {
-    const value = typed.valueAsNumber;
-    if (Number.isFinite(value) && Math.abs(value) <= most) return turn(name, value);
+    const value = typedNumber(typed.value);
+    if (Math.abs(value) <= most) {
+      notice.value = "";
+      typed.value = String(value);
+      return turn(name, value);
+    }
     notice.value = `α of ${name} is a number from −${most} to ${most}; it stays at ${scale(alpha)}.`;
     typed.value = String(alpha);
   };
   return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
     <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
       aria-valuetext=${`α ${scale(alpha)}`} @input=${by((slider) => turn(name, rounded(alphaAt(Number(slider.value)))))}>
-    <label>α <input type="number" step="any" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
+    <label>α <input inputmode="decimal" autocomplete="off" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
     <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
     <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
     <button @click=${() => unpin(name)} aria-label=${`unpin ${name}`}>unpin</button>
@@ -134,7 +138,7 @@ function effects(aim) {
         <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
       <tbody>${domains.map((domain) => effectRow(domain, of.get(domain), axis, domain === aim, stale))}</tbody></table></div>
       <p class="evidence">CE and its rise in nats per token; KL(base ‖ edited), nats, of the first 128 tokens</p>
-      <details><summary>tokens hit worst</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}
+      <details><summary>tokens hit worst: rise of their CE, nats</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} nats <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}
   </section>`;
 }
 
@@ -155,7 +159,7 @@ function effectRow(domain, row, axis, aimed, stale) {
     ${damage ? html`<td>${damage.base.toFixed(3)}</td><td>${damage.edited.toFixed(3)}</td>
       <td data-domain=${domain}>${signed(damage.rise)}${damage.high === null ? "" : ` ± ${(damage.high - damage.rise).toFixed(3)}`}</td>
       <td>${riseBar(damage, axis, aimed)}</td>` : [none, none, none, none]}
-    ${kl ? html`<td>${kl.mean.toFixed(3)}</td><td>${kl.p99.toFixed(2)}</td><td>${kl.largest.toFixed(2)}</td>` : damage ? html`<td>–</td><td>–</td><td>–</td>` : [none, none, none]}</tr>`;
+    ${kl ? html`<td>${fixed(kl.mean)}</td><td>${fixed(kl.p99, 2)}</td><td>${fixed(kl.largest, 2)}</td>` : damage ? html`<td>–</td><td>–</td><td>–</td>` : [none, none, none]}</tr>`;
 }
 
 function kept() {

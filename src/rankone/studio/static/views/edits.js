@@ -80,8 +80,8 @@ function comparison() {
   const { of, rows, state } = compared.value;
   const domains = Object.keys(rows[of[0].seq] ?? {}), seen = Object.values(rows).flatMap((one) => Object.values(one).map((row) => row.tokens));
   return html`<section><h2>Two edits</h2><p role="status">${state}</p>
-    <table class="numbers"><caption>rise of cross-entropy on validation text, ${seen.length ? Math.min(...seen) : "…"} tokens per domain, nats per token; ± 95%</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
-      <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></section>`;
+    <div class="wide"><table class="numbers compared"><caption>rise of cross-entropy on validation text, ${seen.length ? Math.min(...seen) : "…"} tokens per domain, nats per token; ± 95%</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
+      <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></div></section>`;
 }
 
 /** @param {Api.Measured | undefined} row */

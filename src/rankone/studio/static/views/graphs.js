@@ -3,9 +3,10 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, send, why } from "/static/api.js";
 import { by, field, filled } from "/static/fields.js";
+import { inert } from "/static/inert.js";
 import { labelOf } from "/static/listed.js";
-import { link, notice, place, settle } from "/static/store.js";
-import { percent, scale, short, signed } from "/static/words.js";
+import { link, notice, place, settle, workspace } from "/static/store.js";
+import { fixed, percent, scale, short, signed, typedNumber } from "/static/words.js";
 import { groupTable, groups, pinNode, pinned, pinnedNodes } from "/static/views/groups.js";
 
 const graphs = signal(/** @type {Api.ListedGraph[] | null} */ (null));
@@ -84,8 +85,16 @@ export function graphsView() {
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
         <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
         <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "", p: "", s: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
-    : html`<p>No graph lies in this workspace. <code>rankone graph "A text" --out runs/graph</code> makes one, checks it and keeps it.</p>`}
+    : html`<p>No graph lies in this workspace. <code>${command()}</code> makes one, checks it and keeps it.</p>`}
     ${graph ? opened(graph) : nothing}`;
+}
+
+/** What makes a graph of the model that is open. */
+function command() {
+  const { model = "mini", decomposition = "" } = workspace.value?.options ?? {};
+  /** @param {string} said */
+  const word = (said) => (/^[\w./:@+-]+$/.test(said) ? said : `'${said.replaceAll("'", "'\\''")}'`);
+  return `rankone graph ${word(model)} "A text"${decomposition ? ` --decomposition ${word(decomposition)}` : ""} --out runs/graph`;
 }
 
 /** @param {string} id */
@@ -95,7 +104,7 @@ function opened(id) {
   if (!view) return html`<p role="status">reading…</p>`;
   const { graph, exact } = view;
   return html`<section><h2>What leads from “${graph.prompt}” to ${graph.outputs.map((o) => o.text).join(", ")}</h2>
-    <p><span class="badge">${exact === null ? "not verified" : exact ? "verified: exact where it should be" : "verified: NOT exact"}</span> ${graph.trust}</p>
+    <p><span class="badge">${exact === null ? "not verified" : exact ? "verified" : "verified: NOT exact"}</span> ${graph.trust}</p>
     ${nodes(view)} ${intervention(id)}
     <details><summary>drawn</summary><iframe title="the graph" sandbox="" src=${`/graphs/${id}?nodes=${count()}&rule=${view.graph.rule}`}></iframe></details></section>`;
 }
@@ -137,14 +146,16 @@ function intervention(id) {
   const wanted = changes(), alone = kept(), { reply, state, error, of } = changed.value;
   const mine = of === asked(), any = alone.length || Object.keys(wanted).length;
   const add = filled((form) => {
-    const where = field(form, "place"), factor = field(form, "factor").valueAsNumber;
-    if (where.value.trim() && Number.isFinite(factor)) change({ ...wanted, [where.value.trim()]: factor });
+    const where = field(form, "place"), factor = typedNumber(field(form, "factor").value);
+    notice.value = Number.isFinite(factor) ? "" : "A factor is a number, such as 0, 1.5 or −8.";
+    if (!Number.isFinite(factor)) return;
+    if (where.value.trim()) change({ ...wanted, [inert(where.value.trim())]: factor });
     where.value = "";
   });
   return html`<section><h3>Change nodes</h3>
     <p class="evidence">PART@POSITION at one token, PART wherever the graph has it, PART@all the weight itself; 0 drops it. Nodes kept alone ask whether they suffice, dropped ones whether they are needed: one at a time.</p>
     <form class="filters" @submit=${add}><label>place <input name="place" size="34" placeholder="h.3.mlp.down_proj:270@all"></label>
-      <label>factor <input name="factor" type="number" step="any" value="0"></label><button>add</button>
+      <label>factor <input name="factor" inputmode="decimal" autocomplete="off" value="0"></label><button>add</button>
       <button type="button" aria-pressed=${alone.includes("all")} @click=${() => keepAlone(alone.includes("all") ? [] : ["all"])}>keep the whole graph alone</button></form>
     ${any ? html`<ul class="linked">${Object.entries(wanted).map(([where, factor]) => html`<li>${partLink(where)} × ${scale(factor)}
         <button @click=${() => change(Object.fromEntries(Object.entries(wanted).filter(([one]) => one !== where)))}>leave<span class="unseen"> ${where}</span></button></li>`)}
@@ -158,7 +169,7 @@ function intervention(id) {
 /** @param {Api.GraphInterveneReply} reply */
 function masked({ kept: rows, target }) {
   /** @param {number | null} value @param {number | null} sd */
-  const figure = (value, sd) => (value === null ? "–" : `${value.toFixed(3)}${sd === null ? "" : ` ± ${sd.toFixed(3)}`}`);
+  const figure = (value, sd) => (value === null ? "–" : `${fixed(value)}${sd === null ? "" : ` ± ${sd.toFixed(3)}`}`);
   return html`<div class="wide"><table class="numbers kept"><caption>what the model says with these nodes alone, by how the others are masked; p of ${target ?? "the output"}, KL from the whole model, nats; ± standard deviation of the draws</caption>
       <thead><tr>${["masks", "nodes", "draws", "p", "KL"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr><th scope="row">${row.masks}${row.random ? ", random nodes" : ""}</th><td>${row.nodes}</td><td>${row.draws}</td><td>${figure(row.probability, row.probability_sd)}</td><td>${figure(row.kl, row.kl_sd)}</td></tr>`)}</tbody></table></div>`;

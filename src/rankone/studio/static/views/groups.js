@@ -1,6 +1,7 @@
 // Nodes of a graph that are pinned, and groups of them whose numbers are added up; both stand in the address.
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { field, filled } from "/static/fields.js";
+import { inert } from "/static/inert.js";
 import { place, settle } from "/static/store.js";
 import { percent, signed } from "/static/words.js";
 
@@ -21,7 +22,7 @@ const groupAs = (wanted) => settle({ s: Object.entries(wanted).map(([name, place
 
 /** Take the pinned nodes together. A node is in one group: it leaves the one it was in. @param {HTMLFormElement} form */
 function gather(form) {
-  const title = field(form, "group"), name = title.value.replace(/[~;,]/g, " ").trim();
+  const title = field(form, "group"), name = inert(title.value.replace(/[~;,]/g, " ").trim());
   if (!name || !pinned().length) return;
   const rest = Object.entries(groups()).map(([one, places]) => /** @type {[string, string[]]} */ ([one, places.filter((where) => !pinned().includes(where))]));
   const before = rest.find(([one]) => one === name)?.[1] ?? [];
