@@ -36,7 +36,7 @@ def test_columns_say_what_the_harvest_says(harvested, tmp_path):
     shares = [next(d.density for d in page.domains if d.domain == domain) for domain in held["domains"]]
     assert [of[row] for of in held["by_domain"]] == pytest.approx(shares, rel=5e-3)
     assert held["density"][row] == pytest.approx(page.firings / page.tokens, rel=5e-3, abs=5e-5)
-    assert held["importance"][row] == pytest.approx(page.mean_importance, rel=5e-3, abs=5e-5)
+    assert held["importance"][row] == pytest.approx(page.mean_importance, rel=5e-2, abs=5e-5)
 
 
 def test_the_shipped_list_is_of_the_shipped_decomposition():

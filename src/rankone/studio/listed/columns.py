@@ -154,7 +154,8 @@ def _share(value: float) -> float:
 
 
 def _importance(value: float) -> float:
-    return 0.0 if value <= DEAD else float(f"{value:.1g}") if value < 1e-3 else float(f"{value:.3g}")
+    """Parts are ordered by it, and it is not shown."""
+    return 0.0 if value <= DEAD else float(f"{value:.1g}") if value < 1e-3 else float(f"{value:.2g}")
 
 
 def _coarse(value: float) -> float:
