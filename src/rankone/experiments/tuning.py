@@ -23,6 +23,7 @@ from rankone.experiments.measure import edit_damage
 from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
+from rankone.render.values import signed
 from rankone.runtime.progress import Meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace

@@ -15,6 +15,7 @@ from rankone.experiments.bench.summary import Cellwise, Span, interval
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import DAMAGE_BAR, needed_successes
+from rankone.render.values import signed
 from rankone.text.domains import domain_name
 
 Word = Literal["holds", "does not hold", "open", "not asked"]
