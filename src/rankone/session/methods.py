@@ -352,7 +352,7 @@ class Methods(Asking):
         target: str | None = None,
         kinds: str | Sequence[str] = (),
         prompts: Path | str | None = None,
-        split: Literal["validation", "test"] = "test",
+        split: Literal["validation", "test"] | None = None,
         tokens: int = 48,
         chat: bool | None = None,
         html: Path | str | None = None,
