@@ -107,8 +107,8 @@ class Opening:
         """The decomposition that was named, else that of the parts a harvest holds, else the built-in model's own."""
         if self.options.decomposition is not None:
             return self.options.decomposition
-        if self._held_parts is not None:
-            return str(self._held_parts)
+        if self.held_parts is not None:
+            return str(self.held_parts)
         return BUILTIN_DECOMPOSITION if self.options.model == "mini" else None
 
     @property
@@ -116,12 +116,12 @@ class Opening:
         """Decompositions whose parts can be named: this opening's, and the built-in one beside a harvest's own parts."""
         name = self.decomposition_name
         beside = (
-            self._held_parts is not None and self.options.model == "mini" and name != BUILTIN_DECOMPOSITION
+            self.held_parts is not None and self.options.model == "mini" and name != BUILTIN_DECOMPOSITION
         )
         return (*filter(None, (name,)), *((BUILTIN_DECOMPOSITION,) if beside else ()))
 
     @property
-    def _held_parts(self) -> Path | None:
+    def held_parts(self) -> Path | None:
         """The parts that the harvest holds itself, as a decomposition: those of a harvest of --only."""
         folder = None if self.options.harvest is None else self.options.harvest / HELD_PARTS
         return folder if folder is not None and folder.is_dir() else None

@@ -247,10 +247,13 @@ def show(opening: Opening, request: ShowRequest) -> ShowReply:
 
     store = opening.require_harvest("a page")
     cluster = _cluster_of(request.part, opening)
-    if opening.options.decomposition is None and not request.response:
-        shown = portrait(store, request.part, opening.labels, cluster=cluster)
-    else:
+    named = opening.options.decomposition is not None
+    if request.response and not named and opening.held_parts is None:
+        raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
+    if named or request.response:
         shown = _portrait_with_directions(opening, request, store, cluster)
+    else:
+        shown = portrait(store, request.part, opening.labels, cluster=cluster)
     if request.html is not None:
         write_portrait(shown, request.html, request.examples)
     return _show_reply(shown, request)
