@@ -29,6 +29,11 @@ def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
     return only
 
 
+def in_template(workspace: Workspace, chat: bool | None) -> bool:
+    """Whether to ask in the chat template: as said, else where the tokenizer has one."""
+    return bool(workspace.tokenizer.chat_template) if chat is None else chat
+
+
 def answers(
     workspace: Workspace,
     prompts: Sequence[str],

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rankone.answers.answer import answers
+from rankone.answers.answer import answers, in_template
 from rankone.answers.asking import Asked, prompts_to_ask
 from rankone.answers.habits import Habit, habit_of
 from rankone.answers.requests import Answer, CollectedShare, CollectReply, CollectRequest
@@ -42,7 +42,7 @@ def collect(workspace: Workspace, request: CollectRequest, model: str = "") -> C
     Raises RankOneError where a split would have no answer of one kind: nothing could be found or measured on it.
     """
     habit, asked = habit_of(request.habit), prompts_to_ask(request.prompts)
-    chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
+    chat = in_template(workspace, request.chat)
     kept: list[Kept] = []
     with meter("answers", len(asked)) as bar:
         for start in range(0, len(asked), AT_ONCE):

@@ -10,7 +10,7 @@ from pydantic import Field
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_NAME = r"^[a-z][a-z0-9-]*$"
 
 
 class Habit(Config):
@@ -19,7 +19,7 @@ class Habit(Config):
     An answer with some matches but fewer than `least` is neither with the habit nor without it.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    name: str = Field(pattern=_NAME)
     pattern: str
     least: int = Field(default=1, gt=0)
 
@@ -35,6 +35,11 @@ class Habit(Config):
         """Whether an answer has the habit; None where it has too few matches to say."""
         count = self.matches(text)
         return True if count >= self.least else None if count else False
+
+    @property
+    def meaning(self) -> str:
+        """What makes a habit of it, in words."""
+        return f"{self.least} or more matches of {self.pattern}"
 
     @property
     def without(self) -> str:
@@ -62,7 +67,7 @@ def habit_of(words: str) -> Habit:
         raise RankOneError(
             f"'{name}' is a habit of its own: give yours another name, or leave out the pattern."
         )
-    if not _NAME.fullmatch(name) or name.startswith("no-"):
+    if not re.fullmatch(_NAME, name) or name.startswith("no-"):
         raise RankOneError(
             f"'{name}' is no name for a habit: a folder is called so. Use small letters, digits and hyphens."
         )

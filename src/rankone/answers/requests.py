@@ -165,8 +165,8 @@ class CollectReply(Reply):
             Column("to", ".0%", priority=3),
         ]
         rows = [(s.split, s.prompts, s.having, s.without, s.neither, *s.interval) for s in self.shares]
-        least = f"{self.habit.least} or more matches of {self.habit.pattern}"
-        caption = f"{name}: {least}; neither: fewer, but some. Share with it: 95% interval. A topic is in one split."
+        caption = f"{name}: {self.habit.meaning}; neither: fewer, but some. "
+        caption += "Share with it: 95% interval. A topic is in one split."
         return [Table.of(f"Answers by the habit '{name}'", columns, rows, caption)]
 
     def lines(self) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rankone.answers.answer import answers
+from rankone.answers.answer import answers, in_template
 from rankone.answers.collecting import read_collected
 from rankone.answers.degeneration import Signs, signs
 from rankone.answers.habits import Habit
@@ -82,7 +82,7 @@ def side_effects(
     known: what the unedited model answered to earlier calls with as many tokens, by what was asked; new answers are put in.
     The model is put back bit for bit. Raises RankOneError for an edit of another model, and for `chat` without a template.
     """
-    chat = bool(workspace.tokenizer.chat_template) if request.chat is None else request.chat
+    chat = in_template(workspace, request.chat)
     habit, chosen = _asked(request)
     asked = [p.chat if chat else p.plain for p in chosen]
     first = {} if known is None else known

@@ -10,13 +10,18 @@ from rankone.render.tables import Table
 # Share of newly degenerate answers from which an edit is not fit for use.
 BAR = 0.05
 SHOWN = 90
+# When a habit is counted, and the priority of that column.
+_WHEN = (("before", 4), ("after", 5))
 
 
 def shares_table(reply: SideEffects) -> Table:
     """One row per kind of prompt, then all side effects, then the prompts that ask for the target."""
+    habit = reply.habit
+    had = [] if habit is None else [Column(f"{habit.name} {when}", priority=p) for when, p in _WHEN]
     columns = [
         Column("prompts", key=True),
         Column("asked", priority=2),
+        *had,
         Column("degenerate before", priority=3),
         Column("after", priority=3),
         Column("new", ".1%", priority=4, limit=BAR),
@@ -25,12 +30,13 @@ def shares_table(reply: SideEffects) -> Table:
         Column("word for word the same", priority=2),
     ]
     shares = reply.by_kind()
-    rows = [(s.group, s.prompts, s.before, s.after, s.new_share, *s.new_interval, s.same) for s in shares]
-    if (habit := reply.habit) is not None:
-        columns[2:2] = [Column(f"{habit.name} before", priority=4), Column(f"{habit.name} after", priority=5)]
-        rows = [
-            (*row[:2], s.having_before, s.having_after, *row[2:]) for row, s in zip(rows, shares, strict=True)
-        ]
+    rows = [
+        (
+            *(s.group, s.prompts, *((s.having_before, s.having_after) if had else ())),
+            *(s.before, s.after, s.new_share, *s.new_interval, s.same),
+        )
+        for s in shares
+    ]
     total = [i for i, s in enumerate(shares) if s.group == reply.side.group]
     form = "in the chat template" if reply.chat else "in plain text"
     caption = (
@@ -38,7 +44,7 @@ def shares_table(reply: SideEffects) -> Table:
         "its 3-grams repeated, or in a language that the prompt does not ask for. New: so with the edit and not before."
     )
     if habit is not None:
-        caption += f" {habit.name.capitalize()}: {habit.least} or more matches of {habit.pattern}"
+        caption += f" {habit.name.capitalize()}: {habit.meaning}"
     title = f"Answers before and after the edit {clipped(reply.edit, SHOWN)}".rstrip()
     return Table.of(title, columns, rows, caption, strong=total)
 

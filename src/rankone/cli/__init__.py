@@ -93,7 +93,7 @@ def _code(said: str) -> str:
 def _refuse_empty(words: Sequence[str]) -> None:
     """An empty word, as of a variable that is not set, would stand for the current folder."""
     for before, word in pairwise(["rankone", *words]):
-        if not word.strip():
+        if not word:
             raise RankOneError(
                 f"an empty word stands after '{before}'. Is a variable not set? Give a value, or leave it out."
             )
