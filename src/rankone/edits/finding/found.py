@@ -128,15 +128,23 @@ class Found(Reply):
         """The command; a part that follows neither from the decomposition nor from the weights has to be saved."""
         if not saved and origin_in(self.pick.part) not in ("", *FROM_WEIGHTS):
             return "to set its number, save the parts: --out DIR"
-        opened = f" {self.opened}" if self.opened else ""
-        return f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{opened}{saved} --save DIR"
+        return (
+            f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{self._opened}{saved} --save DIR"
+        )
+
+    @property
+    def _opened(self) -> str:
+        """The options that open the same model, as they follow in a command."""
+        return f" {self.opened}" if self.opened else ""
 
     def _of_pair(self, pair: FoundPair, saved: str) -> Sequence[str]:
         steps = f"{len(pair.steps)} parts by one number: {pair}"
-        opened = f" {self.opened}" if self.opened else ""
         if not saved:
             return (steps, "to size them, save them: --out DIR")
-        return (steps, f"to size them: rankone tune --scale {pair.scale}{opened}{saved} --forget {self.of}")
+        return (
+            steps,
+            f"to size them: rankone tune --scale {pair.scale}{self._opened}{saved} --forget {self.of}",
+        )
 
     @property
     def pick(self) -> FoundPart:
