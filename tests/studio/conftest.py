@@ -14,6 +14,23 @@ def served(tmp_path_factory) -> Served:
         yield running
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium."""
+    from tests.studio.browsing import chromium  # needs Playwright, which other tests do not
+
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser, served: Served):
+    """A page on the studio; at its end nothing has been said on the console and nothing has left this machine."""
+    from tests.studio.browsing import watched
+
+    yield from watched(browser, served)
+
+
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory, tokenizer):
     """A tiny model and an untrained decomposition of all its sites."""

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser import needed
 from tests.studio.browsing import chromium, watched
 from tests.studio.hostile import HOSTILE
+from tests.studio.long_lists import PER_SITE, long_columns
 from tests.studio.serving import Served, studio
 
 from rankone.core.escaping import clipped
@@ -23,32 +24,12 @@ from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.listing import MOST, columns_key
 
 COUNT = 120_000
-PER_SITE = 4000
 
 
 @pytest.fixture(scope="module")
 def columns():
     """Columns of a hundred and twenty thousand parts, with hostile labels among them."""
-    rng, shipped = np.random.default_rng(1), read_columns(SHIPPED)
-    labels = [clipped(f"{text} hostile{i}x", 200) for i, text in enumerate(HOSTILE)]
-    labels += [shipped.label[i % len(shipped.label)] for i in range(COUNT - len(HOSTILE))]
-
-    def column(power: int) -> tuple[float, ...]:
-        return tuple((rng.random(COUNT) ** power).round(4).tolist())
-
-    return shipped.model_copy(
-        update={
-            "sites": tuple(f"model.layers.{i}.mlp.down_proj" for i in range(COUNT // PER_SITE)),
-            "site": tuple(i // PER_SITE for i in range(COUNT)),
-            "number": tuple(i % PER_SITE for i in range(COUNT)),
-            "label": tuple(labels),
-            "label_source": (0,) * COUNT,
-            "confidence": column(1),
-            "density": column(4),
-            "importance": column(4),
-            "by_domain": tuple(column(6) for _ in shipped.domains),
-        }
-    )
+    return long_columns(COUNT, seed=1)
 
 
 @pytest.fixture(scope="module")

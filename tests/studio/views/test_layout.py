@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser import needed
-from tests.studio.browsing import chromium, watched
+from tests.studio.browsing import watched
 from tests.studio.serving import Served, studio
 
 pytestmark = needed
@@ -21,13 +21,6 @@ def own(tmp_path_factory):
     with studio(tmp_path_factory.mktemp("workspace")) as running:
         running.json("/api/edits", {"scales": {PART: -8}, "name": "less German " * 8, "after": 0})
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium."""
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

@@ -9,16 +9,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from rankone.labels.query import affirmed
 from rankone.studio.listed.columns import PartColumns, RowsView
 from rankone.studio.listed.requests import HAND, PAGE, RowsRequest
 
-# "text in all text but German": what follows is what a label is not about.
-_NAMED = r"[^\W_]+"
-_DENIED = re.compile(
-    r"\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -]"
-    rf"{_NAMED}(?:(?:, | and | or | nor |, and |, or ){_NAMED})*",
-    re.IGNORECASE,
-)
 _BEGINS, _WITHIN, _PART_OF_NAME = 4, 2, 3
 
 
@@ -109,8 +103,8 @@ class Finder:
                 if name in self._place_of:
                     said[self._place_of[name]] = label
             known = {label: i for i, label in enumerate(dict.fromkeys(said))}
-            affirmed = [_DENIED.sub(" ", label).lower() for label in known]
-            self._labels = dict(corrected), affirmed, np.asarray([known[label] for label in said])
+            said_of = [affirmed(label).lower() for label in known]
+            self._labels = dict(corrected), said_of, np.asarray([known[label] for label in said])
         return self._labels[1], self._labels[2]
 
     def _scores(self, words: Sequence[str], corrected: Mapping[str, str]) -> Float[np.ndarray, " parts"]:

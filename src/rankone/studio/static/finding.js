@@ -15,7 +15,7 @@ export const ORDERS = {
 };
 
 // "text in all text but German": what follows is what a label is not about.
-const DENIED = /\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -][\p{L}\d]+(?:(?:, | and | or | nor |, and |, or )[\p{L}\d]+)*/giu;
+const DENIED = /\b(?:but|except(?: for| in)?|other than|apart from|without|excluding|outside(?: of)?|not(?: in)?|non)[ -][\p{L}\d]+(?:(?:, and |, or |, | and | or | nor )[\p{L}\d]+)*/giu;
 
 /** Once: each label as it affirms, in lower case, and which of them a part has, for many share one; names and sites in lower case. */
 const texts = computed(() => {
