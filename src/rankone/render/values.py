@@ -19,6 +19,11 @@ def signed(value: float, digits: int = 3) -> str:
     return text if text.startswith("−") or not any(d in text for d in "123456789") else f"+{text}"
 
 
+def spanned(value: float, low: float | None, high: float | None) -> str:
+    """A number with its sign and, where it has one, its interval: `+0.012 (−0.003 to +0.027)`."""
+    return signed(value) + ("" if low is None or high is None else f" ({signed(low)} to {signed(high)})")
+
+
 def formatted(value: object, spec: str = "") -> str:
     """A cell's value as one line of plain text.
 

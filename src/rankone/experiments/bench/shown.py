@@ -13,7 +13,7 @@ from rankone.experiments.names import domain_names, method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.render.values import signed
+from rankone.render.values import spanned
 from rankone.text.domains import domain_name
 
 
@@ -70,8 +70,7 @@ def _rise(cell: Cellwise, domain: str) -> str | None:
     values = cell.values(domain, "rise")
     if not values:
         return None
-    mean, (low, high) = sum(values) / len(values), cell.interval(domain)
-    return signed(mean) + ("" if low is None or high is None else f" ({signed(low)} to {signed(high)})")
+    return spanned(sum(values) / len(values), *cell.interval(domain))
 
 
 def rates_table(record: BenchRecord) -> Table:

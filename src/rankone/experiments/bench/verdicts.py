@@ -15,7 +15,7 @@ from rankone.experiments.bench.summary import Cellwise, Span, interval
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import DAMAGE_BAR, needed_successes
-from rankone.render.values import signed
+from rankone.render.values import spanned
 from rankone.text.domains import domain_name
 
 Word = Literal["holds", "does not hold", "open", "not asked"]
@@ -144,7 +144,7 @@ def _wrecks(cells: Cells) -> tuple[Word, str]:
         budget = cells.budgets(method)[-1]
         worst = max(languages, key=lambda d: _rise(cells, method, budget, d)[0])
         mean, (low, high) = _rise(cells, method, budget, worst)
-        said.append(f"{method_name(method)} at {budget:,}: {domain_name(worst)} {_with(mean, low, high)}")
+        said.append(f"{method_name(method)} at {budget:,}: {domain_name(worst)} {spanned(mean, low, high)}")
         words.append(_over(low, high, DAMAGE_BAR))
     return _all(words), "; ".join(said)
 
@@ -161,11 +161,6 @@ def _all(words: Sequence[Word]) -> Word:
     return "does not hold" if "does not hold" in words else "open"
 
 
-def _with(mean: float, low: float | None, high: float | None) -> str:
-    half = "" if low is None or high is None else f" ({signed(low)} to {signed(high)})"
-    return f"{signed(mean)}{half}"
-
-
 def _spared(cells: Cells, methods: Sequence[str], domains: Sequence[str]) -> tuple[Word, str]:
     """Whether no domain's interval reaches the bar, at each method's smallest sufficient budget, else its largest."""
     ran = [m for m in methods if m in cells.methods]
@@ -179,7 +174,7 @@ def _spared(cells: Cells, methods: Sequence[str], domains: Sequence[str]) -> tup
         over = _over(low, high, DAMAGE_BAR)
         words.append("holds" if over == "does not hold" else "does not hold" if over == "holds" else "open")
         said.append(
-            f"{method_name(method)} at {budget:,}: most {domain_name(worst)} {_with(mean, low, high)}"
+            f"{method_name(method)} at {budget:,}: most {domain_name(worst)} {spanned(mean, low, high)}"
         )
     return _all(words), "; ".join(said)
 
@@ -221,7 +216,7 @@ def _two_lines(cells: Cells) -> tuple[Word, str]:
     if not all(sides.values()):
         return "open", f"{counts}: one line alone"
     means = {side: (sum(v) / len(v), interval(v)) for side, v in sides.items()}
-    said = "; ".join(f"{'below' if side else 'above'}: {_with(m, *i)}" for side, (m, i) in means.items())
+    said = "; ".join(f"{'below' if side else 'above'}: {spanned(m, *i)}" for side, (m, i) in means.items())
     below, above = means[True][1], means[False][1]
     if None in below or None in above:
         return "open", f"{counts}; {said}"
@@ -235,7 +230,7 @@ def _local(cells: Cells) -> tuple[Word, str]:
     budget = budgets[-1]
     worst = max(domains, key=lambda d: _rise(cells, "lora_r1", budget, d)[0])
     rises = {m: _rise(cells, m, budget, worst) for m in ("lora_r1", "lora_r1_local")}
-    said = "; ".join(f"{method_name(m)} {_with(mean, *i)}" for m, (mean, i) in rises.items())
+    said = "; ".join(f"{method_name(m)} {spanned(mean, *i)}" for m, (mean, i) in rises.items())
     (_, one), (_, two) = rises["lora_r1"], rises["lora_r1_local"]
     if None in one or None in two:
         return "open", f"{domain_name(worst)} at {budget:,} tokens: {said}"
