@@ -17,6 +17,7 @@ from pydantic import Field
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 from rankone.harvest.config import HELD_PARTS
+from rankone.models.sources.known import BUILTIN_MODELS
 from rankone.models.sources.names import BUILTIN_DECOMPOSITION, decomposition_folder, findable
 
 if TYPE_CHECKING:
@@ -297,6 +298,8 @@ def require_decomposition(name: str) -> None:
         return
     if not Path(name).exists():
         near = nearest(name, [BUILTIN_DECOMPOSITION])
+        if name in BUILTIN_MODELS:
+            near = f" '{name}' is the model; its decomposition is {BUILTIN_DECOMPOSITION}."
         raise RankOneError(f"no decomposition at '{name}'. Check the path.{near}")
     read_manifest(Path(name), "decomposition")
 
@@ -308,7 +311,7 @@ def require_text(corpus: Corpus) -> None:
     if not _is_here(corpus) and not hub.reachable():
         raise RankOneError(
             f"'{corpus.name}' is no directory, and the Hub, where it would be a data set, cannot be reached. Check "
-            "the path or the network, or use --text builtin."
+            f"the path or the network, or use --text builtin.{nearest(corpus.name, ['builtin'])}"
         )
 
 

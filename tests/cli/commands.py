@@ -5,11 +5,26 @@ from __future__ import annotations
 COMPONENTS = "h.0.mlp.c_fc:3,h.0.attn.v_proj:5"
 SITES = ["attn.k_proj", "attn.o_proj", "attn.q_proj", "attn.v_proj", "mlp.c_fc", "mlp.down_proj"]
 
+# Options that take several names, and may stand again.
+LISTS = {"--domains", "--retain"}
+
+
+def with_options(words, *more):
+    """A command with further options in place of those of the same name: one is given once (cli/grouping.py)."""
+    again = {word for word in more if str(word).startswith("--")} - LISTS
+    words, kept = iter(words), []
+    for word in words:
+        if word in again:
+            next(words)
+        else:
+            kept.append(word)
+    return [*kept, *more]
+
 
 def tuning(pair, *words, scale=COMPONENTS):
     """`tune` of the tiny model: forget German, hold English."""
     sides = ["--forget", "de", "--retain", "en"]
-    return ["tune", pair[0], "--decomposition", pair[1], *sides, "--scale", scale, *words]
+    return with_options(["tune", pair[0], "--decomposition", pair[1], *sides, "--scale", scale], *words)
 
 
 def shown(outcome):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.cli.commands import tuning
+from tests.cli.commands import tuning, with_options
 from tests.tiny import RECIPE, rankone, write_pair
 
 from rankone.clustering.components import Components
@@ -17,7 +17,7 @@ TEXT = ["--domains", "de", "--domains", "en", "--tokens", 300, "--rank-penalty",
 
 def run(pair, out, *words):
     """`rankone cluster` on the pair."""
-    return rankone("cluster", pair[1], "--model", pair[0], "--out", out, *TEXT, *words)
+    return rankone(*with_options(["cluster", pair[1], "--model", pair[0], "--out", out, *TEXT], *words))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.claimed import claimed_elsewhere
+from tests.cli.commands import with_options
 from tests.tiny import rankone, write_pair
 
 from rankone.core.artifact import open_artifact
@@ -88,7 +89,7 @@ def test_shards_are_merged(words, harvested, tmp_path):
     ],
 )
 def test_bad_options_are_one_line(words, tmp_path, more, message):
-    outcome = rankone(*words, *more, "--out", tmp_path / "out")
+    outcome = rankone(*with_options(words, *more), "--out", tmp_path / "out")
     assert outcome.code == 2
     assert outcome.err.startswith("rankone: ")
     assert message in outcome.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from tests.cli.commands import with_options
 from tests.tiny import RECIPE, rankone, write_pair
 
 DOMAINS = ["--domains", "de", "--domains", "code"]
@@ -21,7 +22,9 @@ def folder(tokenizer, tmp_path_factory):
 
 def words(folder, *more, component="h.0.mlp.down_proj:1"):
     pair = ["--model", folder / "pair" / "model", "--decomposition", folder / "pair" / "decomposition"]
-    return ["investigate", component, "--harvest", folder / "harvest", *pair, "--tokens", 40, *more]
+    return with_options(
+        ["investigate", component, "--harvest", folder / "harvest", *pair, "--tokens", 40], *more
+    )
 
 
 def test_a_subcomponent_is_investigated(folder, tmp_path):

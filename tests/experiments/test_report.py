@@ -69,6 +69,7 @@ def test_the_sentence_states_the_counted_numbers(source):
     )
     assert f"to {tally.forget_ce:.2f} nats per token (chance is 8.32)" in lead
     assert f"English by +{tally.damage['en']:.3f}" in lead
+    assert re.search(r"seeds succeed \(German CE ≥ 0.98 × chance \(8.32\) and English rise &lt; 0.1\)", lead)
     assert "LoRA rank 1: 128 tokens" in source
 
 
@@ -98,6 +99,16 @@ def test_the_story_comes_first_and_the_rest_is_folded(source):
     rows = {row[0]: row for row in Page(source).tables["damage-table"]}
     for name, rise in rises.items():
         assert _value(rows[name][3]) == pytest.approx(rise, abs=5.1e-3)
+
+
+def test_on_a_phone_the_names_at_the_figures_edge_stand_below_it(source):
+    key = re.search(r'<p class="key".*?</p>', source).group(0)
+    lines = re.findall(r'background:var\(--(\w+)\)"></i>(.*?)</span>', key)
+    figure = re.search(r'id="scale">.*?</svg>', source, flags=re.DOTALL).group(0)
+    assert [name for _, name in lines][:2] == ["German", "English"]
+    for colour, name in lines:
+        assert f"stroke: var(--{colour})" in figure
+        assert re.search(rf"<text[^>]*>\s*{name}", figure)
 
 
 def test_figures_say_what_is_seen_and_hold_real_text(source):

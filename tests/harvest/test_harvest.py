@@ -20,10 +20,11 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting import collect
-from rankone.harvest.counting.chunks import OpenChunk, Shard
+from rankone.harvest.counting.chunks import OpenChunk
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
+from rankone.harvest.counting.shard import Shard
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.run import harvest
 from rankone.text.vocabulary import spelled

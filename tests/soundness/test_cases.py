@@ -13,7 +13,7 @@ from tests.tiny import rankone, write_pair
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
-from rankone.harvest.counting.chunks import Shard
+from rankone.harvest.counting.shard import Shard
 
 TESTS = Path(__file__).parents[1]
 

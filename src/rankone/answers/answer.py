@@ -20,10 +20,6 @@ def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
     Raises RankOneError for a prompt that is no text or does not fit the context, and for `chat` with a model that has no
     template.
     """
-    if request.system is not None and not request.chat:
-        raise RankOneError(
-            "a system message is part of a chat: ask with the chat template too, or leave it out."
-        )
     turns = [Turn("system", request.system)] if request.system is not None else []
     (only,) = answers(workspace, [request.prompt], request.tokens, request.chat, turns)
     return only

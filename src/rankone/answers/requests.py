@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from rankone.answers.asking import prompts_to_ask
 from rankone.answers.habits import HABITS, Habit, habit_of
 from rankone.answers.prompts import KINDS, require_kinds, require_target
 from rankone.core.config import Config
+from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Positional, Reads, Request, Template
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -30,6 +31,14 @@ class AnswerRequest(Request):
     tokens: int = Field(default=40, gt=0, description="tokens to generate at most")
     chat: Annotated[bool, Template()] = Field(default=False, description="ask in the model's chat template")
     system: str | None = Field(default=None, description="system message, with --chat")
+
+    @model_validator(mode="after")
+    def _system_in_a_chat(self) -> Self:
+        if self.system is not None and not self.chat:
+            raise RankOneError(
+                "a system message is part of a chat: ask with the chat template too (--chat), or leave it out."
+            )
+        return self
 
 
 class Answer(Reply):
@@ -74,7 +83,7 @@ class SideEffectRequest(Request):
         description="of these prompts: validation to choose a scale by, test to report (the default)",
     )
     tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
-    chat: bool | None = Field(
+    chat: Annotated[bool | None, Template()] = Field(
         default=None, description="in the chat template; default where the tokenizer has one"
     )
 
@@ -125,7 +134,7 @@ class CollectRequest(Request):
         default=None, description="file of prompts, one a line; default 320 that ship"
     )
     tokens: int = Field(default=72, gt=0, description="tokens of an answer at most")
-    chat: bool | None = Field(
+    chat: Annotated[bool | None, Template()] = Field(
         default=None, description="in the chat template; default where the tokenizer has one"
     )
     out: Path = Field(description="write the text here; must not exist")

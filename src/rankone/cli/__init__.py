@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Annotated, cast
 
 import typer
-from typer.core import TyperGroup
 
 from rankone.cli.command import command_of
+from rankone.cli.grouping import Commands, Once
 from rankone.cli.studio import studio_command
 from rankone.core.config import plainer
 from rankone.core.errors import PeerError, RankOneError
@@ -26,26 +26,16 @@ from rankone.verbs.table import VERBS
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
-class _Commands(TyperGroup):
-    """A command of two words may be written with a space for its dash: `graph verify` is `graph-verify`."""
-
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, object, list[str]]:  # pyright: ignore
-        joined = "-".join(args[:2])
-        if len(args) > 1 and joined in self.commands:
-            args = [joined, *args[2:]]
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in VERBS.values():
-    app.command(verb.name, epilog=" ".join(verb.lacking()))(command_of(verb))
-app.command("studio")(studio_command())
+    app.command(verb.name, cls=Once, epilog=" ".join(verb.lacking()))(command_of(verb))
+app.command("studio", cls=Once)(studio_command())
 
 
 def _version(wanted: bool) -> None:

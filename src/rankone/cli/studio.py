@@ -19,6 +19,8 @@ OPENED = {name: field for name, field in OpenOptions.model_fields.items() if nam
 
 # The workspace where none is named.
 DEFAULT = Path("runs")
+# Parts of every domain that get a page of their own in an export.
+PAGES = 10
 
 
 def studio_command() -> Callable[..., None]:
@@ -64,13 +66,18 @@ def _studio(
         ),
     ] = None,
     pages: Annotated[
-        int, typer.Option(help="with --export: parts of every domain that get a page", min=0)
-    ] = 10,
+        int | None,
+        typer.Option(help="with --export: parts of every domain that get a page [default: 10]", min=0),
+    ] = None,
 ) -> None:
     """See inside the model in the browser: turn a number, watch everything else, keep the edit."""
     folder = _folder(workspace)
     if export is not None:
-        return _exported(options, folder, export, pages)
+        return _exported(options, folder, export, PAGES if pages is None else pages)
+    if pages is not None:
+        raise RankOneError(
+            "--pages is for --export: the studio itself makes every page when it is asked for."
+        )
     from rankone.studio.serve import serve
 
     serve(options, folder, port, not no_browser, allow_remote or "127.0.0.1", public_host)

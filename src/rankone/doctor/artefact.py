@@ -30,7 +30,7 @@ from rankone.harvest.counting.chunks import progress_of
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import open_labels
 from rankone.models.loading import load_model
-from rankone.models.sources.names import BUILTIN_MODELS
+from rankone.models.sources.known import BUILTIN_MODELS
 from rankone.parts.origins import SavedParts
 from rankone.parts.parts import load_parts
 from rankone.parts.target import require_target

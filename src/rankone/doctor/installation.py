@@ -14,7 +14,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.provenance import git_revision
 from rankone.doctor.extras import GIVES
 from rankone.doctor.finding import Finding, note, ok, refused, wrong
-from rankone.models.sources.names import ASSETS, BUILTIN_MODELS
+from rankone.models.sources.known import BUILTIN_MODELS
+from rankone.models.sources.names import ASSETS
 
 LEAST_PYTHON = (3, 11)
 

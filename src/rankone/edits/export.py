@@ -44,7 +44,8 @@ from rankone.models.context import usual_context
 from rankone.models.loading import load_model
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
-from rankone.models.sources.names import ASSETS, BUILTIN_MODELS, resolve
+from rankone.models.sources.known import BUILTIN_MODELS
+from rankone.models.sources.names import ASSETS, resolve
 from rankone.models.sources.stock import to_stock
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides

@@ -40,7 +40,7 @@ class FindRequest(Request):
     shortlist: int = Field(default=2, gt=0, description="parts measured per source")
     tokens: int = Field(default=1500, gt=0, description="training tokens per domain")
     rank_tokens: int = Field(default=120, gt=0, description="validation tokens per domain to measure on")
-    tolerance: Annotated[Tolerances, BeforeValidator(Tolerances.given)] = Field(
+    tolerance: Annotated[Tolerances, BeforeValidator(Tolerances.given), Domains()] = Field(
         default=Tolerances(), description="most rise in nats per token: one number, or domain by domain"
     )
     together: bool = Field(

@@ -55,6 +55,12 @@ def scale_response(
     return fig
 
 
+def response_key(domains: Sequence[str]) -> dict[str, str]:
+    """The colour of each domain's line, by its name."""
+    colours = domain_colours(domains)
+    return {domain_name(d): colours[d] for d in domains}
+
+
 def _response_line(
     axes: Axes, rows: Sequence[ResponseRow], domain: str, colour: str, strong: bool
 ) -> tuple[float, float]:

@@ -12,10 +12,11 @@ from rankone.core.artifact import Artifact
 from rankone.core.claims import claim
 from rankone.decomposition.model import DecomposedModel, save_decomposition
 from rankone.harvest.config import HELD_PARTS, HarvestConfig
-from rankone.harvest.counting.chunks import Shard, ShardFolder, progress_of
+from rankone.harvest.counting.chunks import ShardFolder, progress_of
 from rankone.harvest.counting.collect import Collector
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.plan import Batch, batches
+from rankone.harvest.counting.shard import Shard
 from rankone.harvest.origin import origin
 from rankone.harvest.records import About, Finished
 from rankone.runtime.progress import Meter, log, meter

@@ -25,7 +25,8 @@ from rankone.core.errors import RankOneError
 from rankone.core.files import parse_json
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
-from rankone.models.sources.names import BUILTIN_MODELS, findable, resolve
+from rankone.models.sources.known import BUILTIN_MODELS
+from rankone.models.sources.names import findable, resolve
 from rankone.runtime import hub
 from rankone.runtime.quiet import without_bars
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -18,11 +19,20 @@ SCALE = 1.44
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawn figure: `file` is the SVG that stands alone, `alt` says what is seen, `caption` what it is."""
+    """A drawn figure: `file` is the SVG that stands alone, `alt` says what is seen, `caption` what it is.
+
+    key: what each colour (`#rrggbb`) stands for, shown where a screen is too narrow for the names at the figure's edge.
+    """
 
     file: str
     alt: str
     caption: str = ""
+    key: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def swatches(self) -> list[tuple[str, str]]:
+        """Name and colour of each line of the key, the colour as the page's variable."""
+        return [(name, by_variable(colour.lower())) for name, colour in self.key.items()]
 
     @property
     def inline(self) -> Markup:
@@ -36,6 +46,8 @@ class Drawing:
         return Markup(by_variable(body).replace("<svg", start, 1))
 
 
-def drawing(fig: Figure, name: str, alt: str, caption: str = "") -> Drawing:
-    """Draw `fig`; `name` begins its ids, so that many fit on one page."""
-    return Drawing(svg(fig, name), alt, caption)
+def drawing(
+    fig: Figure, name: str, alt: str, caption: str = "", key: Mapping[str, str] | None = None
+) -> Drawing:
+    """Draw `fig`; `name` begins its ids, so that many fit on one page; key: Drawing's, the colour of each name."""
+    return Drawing(svg(fig, name), alt, caption, key or {})

@@ -499,7 +499,7 @@ class Methods(Asking):
         *,
         out: Path | str,
         as_: Literal["checkpoint", "adapter", "stock"] = "checkpoint",
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Literal["float32", "bfloat16"] | None = None,
     ) -> ExportReply:
         """Write an edited model as a plain checkpoint, or the edit as a PEFT LoRA adapter, and verify it after reload."""
         return self._ask(ExportReply, "export", locals())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import refuse_existing, write_text
-from rankone.experiments.part_figures import scale_response
+from rankone.experiments.part_figures import response_key, scale_response
 from rankone.experiments.report.words import seen_in_response
 from rankone.experiments.tables import ResponseRow
 from rankone.harvest.reading.page import Example
@@ -87,4 +87,4 @@ def _response(shown: Portrait) -> Drawing | None:
     domains = list(dict.fromkeys([*first, *measured]))
     fig = scale_response(rows, name, shown.response.chance, domains)
     caption = f"{shown.response.tokens:,} tokens of validation text per domain, nats per token."
-    return drawing(fig, "response", seen_in_response(rows, domains[0]), caption)
+    return drawing(fig, "response", seen_in_response(rows, domains[0]), caption, response_key(domains))

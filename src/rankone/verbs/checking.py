@@ -8,7 +8,8 @@ from rankone.core.errors import RankOneError, nearest
 from rankone.doctor.families import family_named
 from rankone.doctor.requests import DoctorReply, DoctorRequest
 from rankone.integrations.requests import LmEvalReply, LmEvalRequest
-from rankone.models.sources.names import BUILTIN_DECOMPOSITION, BUILTIN_MODELS, findable
+from rankone.models.sources.known import BUILTIN_MODELS
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION, findable
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
 

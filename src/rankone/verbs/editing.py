@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage, interval_said, measured, scored
-from rankone.models.sources.names import BUILTIN_MODELS, resolve
+from rankone.models.sources.known import BUILTIN_MODELS
+from rankone.models.sources.names import resolve
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -127,7 +128,17 @@ class ExportRequest(Request):
         "checkpoint",
         description="a plain checkpoint, a PEFT LoRA, or mini as a checkpoint in a stock architecture",
     )
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="numbers of a checkpoint's weights")
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        None, description="numbers of a checkpoint's weights; default float32"
+    )
+
+    @model_validator(mode="after")
+    def _numbers_of_a_checkpoint(self) -> Self:
+        if self.dtype is not None and self.as_ == "adapter":
+            raise RankOneError(
+                "--dtype is for checkpoints: an adapter holds float32. Leave it out, or write --as checkpoint."
+            )
+        return self
 
 
 class ExportReply(Reply):
@@ -156,7 +167,7 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
     if request.as_ == "adapter":
         verified = export_adapter(opening.model, loaded, request.out, opening.options.model)
     else:
-        dtype = getattr(torch, request.dtype)
+        dtype = getattr(torch, request.dtype or "float32")
         stock = request.as_ == "stock"
         verified = export_checkpoint(
             opening.model, opening.tokenizer, loaded, request.out, dtype, stock=stock

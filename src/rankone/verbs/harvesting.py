@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Folder, Names, OnlyParts, Positional, Reads, Request
 from rankone.core.paths import run_directory
 from rankone.harvest.config import HarvestConfig, HarvestDials
+from rankone.harvest.counting.shard import Shard
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 _PARTS = ("decomposition", "model", "text", "device", "dtype")
 
 
+def _shard(text: str) -> str:
+    Shard.parse(text)
+    return text
+
+
 class HarvestRequest(HarvestDials, Request):
     """What is counted, over which text."""
 
@@ -33,7 +39,9 @@ class HarvestRequest(HarvestDials, Request):
     out: Path = Field(description="where to write; must not exist")
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     chunk_tokens: int = Field(20_000, gt=0, description="tokens between two saves of the progress")
-    shard: str = Field("0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them")
+    shard: Annotated[str, AfterValidator(_shard)] = Field(
+        "0/1", description="count only shard I/N, from 0/N on; merge-harvest joins them"
+    )
     run: Path | None = Field(None, description="run directory (parts, progress); default OUT.run")
 
     @property
@@ -94,7 +102,7 @@ def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
     other origin do.
     """
     from rankone.clustering.components import Components
-    from rankone.harvest.counting.chunks import Shard, clear
+    from rankone.harvest.counting.chunks import clear
     from rankone.harvest.counting.combine import combine
     from rankone.harvest.run import harvest as run_harvest
     from rankone.models.context import usual_context

@@ -11,7 +11,7 @@ from pydantic import Field
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Counted, ModelName, Positional, Reads, Request, TextName
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
-from rankone.models.sources.fetchable import FETCHABLE
+from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -236,6 +236,10 @@ def _demo_recipe(request: DemoRequest) -> None:
         if request.harvest is not None or request.labels is not None or request.replace:
             raise RankOneError(
                 "demo with a model takes no harvest, labels or replace: parts are found by measuring."
+            )
+        if request.model in BUILTIN_MODELS and request.recipe is None:
+            raise RankOneError(
+                f"demo on the built-in model is demo alone: leave --model {request.model} out, or give a --recipe."
             )
         _real_config(request, request.model)
     else:

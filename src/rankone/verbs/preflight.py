@@ -30,6 +30,7 @@ from rankone.core.fields import (
     Trackers,
 )
 from rankone.decomposition.importers.source import require_source
+from rankone.edits.finding.tolerances import Tolerances
 from rankone.harvest.reading.listed import require_counted
 from rankone.models.sources.matrices import require_layer
 from rankone.models.sources.names import decomposition_folder, findable, resolve
@@ -172,6 +173,7 @@ def _marked(request: Config, kind: type[M]) -> Iterator[tuple[Any, M]]:
 def _require_domains(corpus: Corpus, request: Config) -> None:
     """Every domain named is one of the text, but for the model's own (`self:de`)."""
     for value, _ in _marked(request, Domains):
-        for domain in (value,) if isinstance(value, str) else value:
+        named = value.named if isinstance(value, Tolerances) else value
+        for domain in (named,) if isinstance(named, str) else named:
             if not domain.startswith("self:"):
                 require_domain(corpus, domain)

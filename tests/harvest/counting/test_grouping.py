@@ -10,11 +10,11 @@ from tests.harvest.test_harvest import CONFIG, DOMAINS, Dense, World, world
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
-from rankone.harvest.counting.chunks import Shard
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.firings import Firings
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.plan import batches
+from rankone.harvest.counting.shard import Shard
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.summary import mean_importances
 from rankone.text.blocks import Blocks

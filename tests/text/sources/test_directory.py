@@ -187,19 +187,19 @@ def test_unknown_domain_offers_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("name", "data", "mend"),
     [
-        ("latin1.txt", "Straße".encode("latin1")),
-        ("cut.jsonl", b'{"text": "a"}\n{"text": '),
-        ("notext.jsonl", b'{"body": "a"}\n'),
-        ("list.jsonl", b'["a"]\n'),
-        ("number.jsonl", b'{"text": 3}\n'),
-        ("plain.txt.zst", b"this is not zstd"),
+        ("latin1.txt", "Straße".encode("latin1"), "Text must be UTF-8"),
+        ("cut.jsonl", b'{"text": "a"}\n{"text": ', "Mend the file"),
+        ("notext.jsonl", b'{"body": "a"}\n', "Mend the file"),
+        ("list.jsonl", b'["a"]\n', "Mend the file"),
+        ("number.jsonl", b'{"text": 3}\n', "Mend the file"),
+        ("plain.txt.zst", b"this is not zstd", "A .zst must be whole"),
     ],
 )
-def test_unreadable_files_are_named(tmp_path, name, data):
+def test_unreadable_files_are_named(tmp_path, name, data, mend):
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(RankOneError, match=rf"cannot read text from '.*{name}'.*Text must be UTF-8"):
+    with pytest.raises(RankOneError, match=rf"cannot read text from '.*{name}'.*{mend}"):
         list(read_documents(tmp_path / name))
 
 

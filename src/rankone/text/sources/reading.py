@@ -51,17 +51,29 @@ _PEEK = 1 << 12  # bytes at the start of a file that must be text
 
 
 def require_text_inside(path: Path) -> None:
-    """Raise RankOneError for a plain file that begins with what is no UTF-8; a compressed one is seen when it is read."""
+    """Raise RankOneError for a plain file that begins with what is no text, or with no record where it should hold them.
+
+    A compressed file is seen when it is read, and so is what comes after the first bytes.
+    """
     if path.suffix == ".zst":
         return
     with path.open("rb") as stream:
         start = stream.read(_PEEK)
     try:
-        getincrementaldecoder("utf-8")().decode(start)
-    except UnicodeDecodeError as error:
-        raise RankOneError(
-            f"cannot read text from '{path}': {undecodable_line(path)}{error}. Text must be UTF-8."
-        ) from None
+        _require_characters(getincrementaldecoder("utf-8")().decode(start))
+        if (
+            ".jsonl" in path.suffixes
+            and (lines := start.splitlines(keepends=True))
+            and _whole(lines[0], start)
+        ):
+            next(_records(io.BytesIO(lines[0])), None)
+    except ValueError as error:
+        raise _unreadable(path, error) from None
+
+
+def _whole(line: bytes, start: bytes) -> bool:
+    """Whether the first line of a file ends within what was read of it."""
+    return line.endswith((b"\n", b"\r")) or len(start) < _PEEK
 
 
 def read_documents(path: Path) -> Iterator[str]:
@@ -75,10 +87,16 @@ def read_documents(path: Path) -> Iterator[str]:
             else:
                 yield from _plain_documents(io.TextIOWrapper(binary, encoding="utf-8-sig"))
     except (ValueError, zstandard.ZstdError) as error:
-        place = undecodable_line(path) if isinstance(error, UnicodeDecodeError) else ""
-        raise RankOneError(
-            f"cannot read text from '{path}': {place}{error}. Text must be UTF-8, and in .zst whole."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RankOneError:
+    place, mend = "", "Mend the file or take it out."
+    if isinstance(error, UnicodeDecodeError):
+        place, mend = undecodable_line(path), "Text must be UTF-8."
+    elif isinstance(error, zstandard.ZstdError):
+        mend = "A .zst must be whole."
+    return RankOneError(f"cannot read text from '{path}': {place}{error}. {mend}")
 
 
 class _Zstd(io.RawIOBase):
@@ -168,7 +186,10 @@ def _without_blank_ends(text: str) -> str:
 
 def _more(stream: io.TextIOWrapper) -> str:
     """The next characters; ValueError where they are no text."""
-    characters = stream.read(_CHARS_AT_ONCE)
+    return _require_characters(stream.read(_CHARS_AT_ONCE))
+
+
+def _require_characters(characters: str) -> str:
     if "\0" in characters:
         raise ValueError("it holds NUL bytes, so it is no text")
     return characters

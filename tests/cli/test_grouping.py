@@ -1,0 +1,43 @@
+"""The help by themes, and options given once."""
+
+from __future__ import annotations
+
+import os
+from itertools import chain
+from unittest.mock import patch
+
+import pytest
+from tests.tiny import rankone
+
+from rankone.cli.grouping import THEMES
+from rankone.verbs.table import VERBS
+
+
+def test_every_command_stands_in_one_theme():
+    assert sorted(chain(*THEMES.values())) == sorted([*VERBS, "studio"])
+
+
+def test_the_help_has_every_command_under_its_theme_with_all_that_it_says():
+    with patch.dict(os.environ, COLUMNS="80"):
+        said = rankone("-h").out
+    for theme, names in THEMES.items():
+        section = said.split(f"\n{theme}:\n")[1].split("\n\n")[0]
+        assert [line.split()[0] for line in section.strip("\n").split("\n") if line[2] != " "] == list(names)
+    assert "…" not in said
+    assert "..." not in said.replace("[ARGS]...", "")
+    assert max(map(len, said.split("\n"))) <= 80
+
+
+@pytest.mark.parametrize("words", ["--top 3 --top 4", "--top=3 --top 3"])
+def test_an_option_of_one_value_is_given_once(words):
+    refused = rankone(*f"rank --of de {words}".split())
+    assert refused.code == 2
+    assert "--top is given twice, and one value is taken. Leave one out." in refused.err
+
+
+def test_lists_and_flags_may_be_repeated():
+    listed = "sites mini --json --json --pattern h.3.mlp.down_proj --pattern h.2.mlp.down_proj"
+    answered = rankone(*listed.split())
+    assert answered.code == 0, answered.err
+    assert "h.3.mlp.down_proj" in answered.out
+    assert "h.2.mlp.down_proj" in answered.out
