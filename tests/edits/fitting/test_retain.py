@@ -32,6 +32,16 @@ def test_the_kept_text_of_the_last_two_kinds_of_edit_stays():
     assert text.prepared(kinds[0]) is not first
 
 
+def test_what_sizes_are_measured_on_is_made_once_for_the_edits_of_the_same_sites():
+    ids = torch.tensor([[0, 1, 2]])
+    text = RetainText(simple_mlp(), Blocks(ids, ids > 0))
+    site = ["h.0.mlp.down_proj"]
+    held = text.held(site, "rise")
+    assert text.held(tuple(site), "rise") is held
+    assert text.held(site, "kl") is not held
+    assert text.held(site, "kl").measure == "kl"
+
+
 def test_an_empty_text_is_named():
     nothing = Blocks(torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2, dtype=torch.bool))
     with pytest.raises(RankOneError, match="the retain text of 'fr' is empty"):

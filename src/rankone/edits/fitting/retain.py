@@ -12,8 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.aim import Measure
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text
+from rankone.edits.fitting.size import Held
 from rankone.text.blocks import Blocks
 
 # Kinds of edits whose kept text stays in memory.
@@ -44,6 +46,7 @@ class RetainText:
         self.model, self.text = model, domains
         self.ids, self.present = (t.to(device) for t in _in_turn(list(domains.values())))
         self._prepared: dict[tuple[str, ...], Prepared] = {}
+        self._held: dict[tuple[tuple[str, ...], Measure], Held] = {}
 
     def prepared(self, sites: Sequence[str]) -> Prepared:
         """The forward for edits of these sites and what it keeps of the rows; those of the last few kinds stay."""
@@ -53,6 +56,14 @@ class RetainText:
             made = Prepared(forward, forward.prepare(self.ids))
             self._prepared = dict([*self._prepared.items(), (key, made)][-KEPT:])
         return self._prepared[key]
+
+    def held(self, sites: Sequence[str], measure: Measure = "kl") -> Held:
+        """The text that the size of edits of these sites is measured on; that of the last few kinds stays."""
+        key = (tuple(sites), measure)
+        if key not in self._held:
+            made = Held(self.model, key[0], self.text, measure)
+            self._held = dict([*self._held.items(), (key, made)][-KEPT:])
+        return self._held[key]
 
     def rows(self, step: int, count: int) -> Int[Tensor, " count"]:
         """The rows of one step, the same for every run, in order and round again."""

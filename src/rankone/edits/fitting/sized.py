@@ -40,7 +40,7 @@ def fit_sized(
     """
     best: list[Fit | None] = [None] * len(runs)
     for method in starts:
-        limit, held = None, Held(model, method.sites(), retain.text, aim.measure)
+        limit, held = None, retain.held(method.sites(), aim.measure)
         for i, fit in _directions(model, method, runs, retain, config):
             if method.fixed and limit is None:
                 limit = find_limit(model, fit.edit, held, aim)

@@ -22,6 +22,7 @@ from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget_text import forget_text
+from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
@@ -146,17 +147,22 @@ class Job:
     def _fit(self, name: str) -> Fitted:
         """Fit one edit on the forget text and bring it to its size by the one rule (edits/fitting/size.py)."""
         c, model = self.config, self.workspace.model
-        about = self._about("validation", c.retain_tokens)
-        aim, given = self._aim(about), about | self._validation()
+        aim, retain = self._retained
         text = forget_text(self.workspace, aim, c.budget, c.seed)
         run = Run(text, c.seed, 1.0, c.lora_rate, c.cap)
-        retain = retain_text(self.workspace, aim, c.retain_tokens, given=given)
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
         fit.edit.bind(model).save_pretrained(
             self._fresh(f"{name}-edit"), {"config": c.model_dump(mode="json")}
         )
         return _fitted(name, fit)
+
+    @cached_property
+    def _retained(self) -> tuple[Aim, RetainText]:
+        """What every fit is held by, the same text for each."""
+        about = self._about("validation", self.config.retain_tokens)
+        aim, given = self._aim(about), about | self._validation()
+        return aim, retain_text(self.workspace, aim, self.config.retain_tokens, given=given)
 
     def _validation(self) -> dict[str, Blocks]:
         """Where rises set the size, validation text, more of it than the scan read; else nothing."""
