@@ -41,12 +41,13 @@ from rankone.edits.verification import (
 )
 from rankone.metrics.kl import kl_in_chunks
 from rankone.models.context import usual_context
-from rankone.models.loading import load_model
+from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.simple_mlp import SimpleMLPForCausalLM
 from rankone.models.sites import sites_named
 from rankone.models.sources.known import BUILTIN_MODELS
 from rankone.models.sources.names import ASSETS, resolve
 from rankone.models.sources.stock import to_stock
+from rankone.text.openers import opener
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
 LOGITS = 10.0  # the largest logits that this tolerance is for
@@ -151,7 +152,7 @@ def export_checkpoint(
         consumed = consume("checkpoint", staging, reference.ids, scratch, None, trust_code)
         about = {"dtype": _label(dtype), "merge": report, "remote_code": trust_code}
         verification = _verification("checkpoint", consumed, reference, limits, about)
-        _accept(verification, edit, staging, out)
+        _accept(verification, edit, staging, out, tokenizer=tokenizer)
     return verification
 
 
@@ -162,13 +163,15 @@ def export_adapter(
     base_name: str,
     probe: Int[Tensor, "rows length"] | None = None,
     limits: Limits = LIMITS,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Verification:
     """Write the edit as a LoRA adapter in PEFT's format (kind 'adapter', fp32, scale 1) and verify it.
 
     `base_name` is recorded as the base model. Where it names a local or built-in model, the adapter is
     verified on that one; for a Hub name (nothing is downloaded) on a temporary copy of `model`. PEFT reads
     the adapter, as it is and merged; where PEFT is not installed, RankOne's own reader does, and the result, its card and
-    its `warnings` say so. Errors as in `export_checkpoint`; also for sites whose weight is read past the module, where an
+    its `warnings` say so. tokenizer: the base's, of which the card says what opens a text; that of a built-in base is
+    known. Errors as in `export_checkpoint`; also for sites whose weight is read past the module, where an
     adapter does nothing.
     """
     _check_exportable(model, edit)
@@ -187,10 +190,13 @@ def export_adapter(
         about = {
             "dtype": "float32",
             "base": base_name if isinstance(source, Path) else "copy of the model in memory",
+            "remote_code": trust_code,
             "vllm": vllm_serving(staging, trust_code),
         }
         verification = _verification("adapter", consumed, reference, limits, about)
-        _accept(verification, edit, staging, out)
+        if tokenizer is None and base_name in BUILTIN_MODELS:
+            tokenizer = load_tokenizer(source)
+        _accept(verification, edit, staging, out, base_name, tokenizer)
     return verification
 
 
@@ -286,7 +292,14 @@ def _off(reference: _Reference, logits: Logits) -> float:
     return largest_difference(reference.expected, logits)
 
 
-def _accept(verification: Verification, edit: Exportable, staging: Path, out: Path) -> None:
+def _accept(
+    verification: Verification,
+    edit: Exportable,
+    staging: Path,
+    out: Path,
+    base_name: str = "",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> None:
     """Store the report and the card in the export, or refuse it."""
     v = verification
     if v.exact and not v.passed:
@@ -304,7 +317,16 @@ def _accept(verification: Verification, edit: Exportable, staging: Path, out: Pa
             + (" Export a checkpoint instead: it holds the edited weights." if v.kind == "adapter" else "")
         )
     write_json(staging / REPORT, v.model_dump())
-    write_text(staging / "README.md", card(v, edit.description, edit.method, edit.sites))
+    said = card(v, edit.description, edit.method, edit.sites, base_name, _opens(tokenizer))
+    write_text(staging / "README.md", said)
+
+
+def _opens(tokenizer: PreTrainedTokenizerBase | None) -> str | None:
+    """The token that opens a text, '' for none; None where it is not known."""
+    try:
+        return None if tokenizer is None else opener(tokenizer).token
+    except RankOneError:
+        return None
 
 
 def _label(dtype: torch.dtype) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rankone.core.config import Config
 from rankone.edits.lowrank.merging import MergeReport
 from rankone.edits.serving.vllm import Serving
+from rankone.models.sources.known import BUILTIN_MODELS
 
 REPORT = "verification.json"
 Form = Literal["checkpoint", "adapter"]
@@ -27,7 +28,8 @@ class Verification(Config):
     how much the edit does on this probe, and `realised` the share of its change of the logits that the export makes.
     `engine` is what read the files: transformers or peft, in a process that cannot import RankOne; 'rankone' where PEFT is
     not installed. `vllm`: of an adapter, whether vLLM serves it by its rules.
-    `remote_code` says that the export loads by the code file in it (trust_remote_code).
+    `remote_code` says that the export loads by the code file in it, an adapter's base by that in the base's folder
+    (trust_remote_code).
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -74,8 +76,13 @@ class Verification(Config):
                 "not verified by PEFT: it is not installed here, and RankOne's own reader cannot tell what PEFT does with "
                 "this model. Install it (pip install peft) and export again."
             )
-        if self.remote_code:
+        if self.remote_code and self.kind == "checkpoint":
             said.append("loads with trust_remote_code=True, by the code file that lies in the export.")
+        if self.kind == "adapter" and self.base in BUILTIN_MODELS:
+            said.append(
+                f"its base '{self.base}' is built into RankOne and on no Hub: PEFT does not find it by that name. The code "
+                "of the card (README.md of the export) loads it from the installed package, with trust_remote_code=True."
+            )
         return tuple(said)
 
 

@@ -13,8 +13,6 @@ from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
 from rankone.metrics.damage_record import DomainDamage, interval_said, measured, scored
-from rankone.models.sources.known import BUILTIN_MODELS
-from rankone.models.sources.names import resolve
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -148,11 +146,10 @@ class ExportReply(Reply):
     figures: dict[str, str | int | float]
     warnings: tuple[str, ...] = ()
     served: str = Field("", description="of an adapter, whether vLLM serves it by its rules")
-    base: str = Field("", description="of an adapter of a built-in model, where PEFT finds that")
 
     def lines(self) -> Sequence[str]:
         """What was not verified, or hardly survived; who serves it."""
-        return [*self.warnings, *filter(None, (self.served, self.base))]
+        return [*self.warnings, *([self.served] if self.served else [])]
 
 
 def export(opening: Opening, request: ExportRequest) -> ExportReply:
@@ -165,7 +162,9 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
     loaded = LowRankEdit.from_pretrained(request.edit)
     loaded.check_base(opening.model)
     if request.as_ == "adapter":
-        verified = export_adapter(opening.model, loaded, request.out, opening.options.model)
+        verified = export_adapter(
+            opening.model, loaded, request.out, opening.options.model, tokenizer=opening.tokenizer
+        )
     else:
         dtype = getattr(torch, request.dtype or "float32")
         stock = request.as_ == "stock"
@@ -173,14 +172,9 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
             opening.model, opening.tokenizer, loaded, request.out, dtype, stock=stock
         )
     figures = {k: v for k, v in verified.model_dump().items() if isinstance(v, int | float | str)}
-    served, base = verified.vllm.said if verified.vllm is not None else "", ""
-    if request.as_ == "adapter" and opening.options.model in BUILTIN_MODELS:
-        base = (
-            f"the base '{opening.options.model}' is built into RankOne: PEFT loads it from {resolve(opening.options.model)} "
-            "(AutoModelForCausalLM with trust_remote_code, then PeftModel), not by its name"
-        )
+    served = verified.vllm.said if verified.vllm is not None else ""
     warnings = tuple(verified.warnings)
-    reply = ExportReply(out=request.out, figures=figures, warnings=warnings, served=served, base=base)
+    reply = ExportReply(out=request.out, figures=figures, warnings=warnings, served=served)
     return reply.showing(_verification(request.out, verified))
 
 

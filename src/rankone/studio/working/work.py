@@ -200,7 +200,8 @@ class Work:
             yield {"out": str(out), "figures": {}, "warnings": []}
             return
         if kind == "adapter":
-            verified = export_adapter(self.opening.model, edit, out, self.opening.options.model)
+            model, tokenizer = self.opening.model, self.opening.tokenizer
+            verified = export_adapter(model, edit, out, self.opening.options.model, tokenizer=tokenizer)
         else:
             verified = export_checkpoint(self.opening.model, self.opening.tokenizer, edit, out)
         plain = verified.model_dump(mode="json")
