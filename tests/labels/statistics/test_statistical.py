@@ -78,7 +78,25 @@ def test_one_token():
 
 def test_almost_every_token_of_a_domain():
     label = statistical_label(ruled("h.0.a:1", lambda d, t: d == "de"))
-    assert label.label == "German text, almost every token"
+    assert label.label == "German text (over 90% of its tokens)"
+
+
+@pytest.mark.parametrize(
+    ("firings", "others", "said"),
+    [
+        (560, 0, "German text (over half of its tokens)"),
+        (450, 0, "German text"),
+        (950, 0, "German text (over 90% of its tokens)"),
+        (560, 200, "text, most in German (over half of its tokens)"),
+        (560, 560, "text everywhere (over half of its tokens)"),
+    ],
+)
+def test_a_label_says_which_share_of_the_named_text_it_means(firings, others, said):
+    domains = [domain("de", 1000, firings), *(domain(d, 1000, others) for d in ("en", "fr", "es"))]
+    label = statistical_label(page(tokens=4000, domains=domains))
+    assert label.label == said
+    if "(" in said:
+        assert f"Fires on {firings / 1000:.0%} of the tokens there." in label.reasoning
 
 
 def test_rules_are_read_back():

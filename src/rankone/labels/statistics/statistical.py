@@ -24,8 +24,8 @@ FEW_FIRINGS = 10
 _KIND_SHARE, _KIND_LIFT = 0.6, 1.25
 # One token is named alone from this share of the firings, five together from that; they too must be rarer around.
 _ONE_TOKEN, _FIVE_TOKENS = 0.6, 0.5
-# Share of the tokens of the named domains from which it fires on "almost every" one.
-_ALMOST_ALL = 0.5
+# Shares of the tokens of the named domains that are said where it fires on no kind of token more than on others.
+_SAID_SHARES = ((0.9, "over 90% of its tokens"), (0.5, "over half of its tokens"))
 # Outputs count with PMI above this (nats) and are named when they hold this share of the probability.
 _OUTPUT_PMI, _OUTPUT_SHARE, _OUTPUTS_READ = 0.5, 0.1, 12
 _QUOTED = 3
@@ -35,12 +35,16 @@ _BEGINNINGS, _MIDDLES = "word beginnings", "middles of words"
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one part fires on: a noun, quoted tokens, the share of firings that the noun covers, a reason."""
+    """What one part fires on: a noun, quoted tokens, the share of firings that the noun covers, a reason.
+
+    much: how much of the text of the named domains that is, where that is all there is to say of it.
+    """
 
     noun: str
     quoted: list[str]
     confidence: float
     reason: str
+    much: str = ""
 
 
 def statistical_label(page: PartPage) -> Label:
@@ -58,7 +62,7 @@ def statistical_label(page: PartPage) -> Label:
     place = where(page.domains)
     inputs = _inputs(page, place)
     outputs, output_reason = _outputs(page, place)
-    head = _phrase(place.adjective, inputs.noun) + place.tail
+    head = _phrase(place.adjective, inputs.noun) + place.tail + (f" ({inputs.much})" if inputs.much else "")
     text = head + (f": {', '.join(inputs.quoted)}" if inputs.quoted else "") + outputs
     reason = " ".join(filter(None, (_where_reason(page, place), inputs.reason, output_reason)))
     return Label(page.part, text, place.confidence * inputs.confidence, STATISTICAL, reason)
@@ -142,8 +146,9 @@ def _stands_out(ranked: Sequence[tuple[str, float]], total: float, around: Mappi
 def _no_kind(page: PartPage, place: Where, fired: Mapping[str, float], starts: bool) -> _Reading:
     rows = [row for row in page.domains if row.domain in place.domains]
     density = sum(r.firings for r in rows) / max(sum(r.tokens for r in rows), 1)
-    if density >= _ALMOST_ALL:
-        return _Reading("text, almost every token", [], 1.0, f"Fires on {density:.0%} of the tokens there.")
+    much = next((words for share, words in _SAID_SHARES if density >= share), "")
+    if much:
+        return _Reading("text", [], 1.0, f"Fires on {density:.0%} of the tokens there.", much)
     return _Reading("text", _quoted(page, fired, starts, lambda _: True), 1.0, "No kind of token stands out.")
 
 

@@ -70,7 +70,8 @@ def _list_page(
         rows=rows,
         others=others,
         domains=[domain_name(domain) for domain in listed.columns.domains],
-        said=f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}",
+        said=f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}. "
+        "Shares of tokens on which a part fires: of all text, and of each domain; a label says that of the text it names",
     )
 
 

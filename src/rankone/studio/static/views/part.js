@@ -81,12 +81,20 @@ function counted(name, harvest) {
   if (!held || row === undefined) return harvest ? html`<section><h2>Where it fires</h2>${figures(harvest)}</section>` : nothing;
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<section><h2>Where it fires</h2>
-    <p class="evidence">seen on ${seen.toLocaleString("en")} tokens of ${held.source.text}, ${held.source.split} split; fires on ${percent(held.density[row])} of them (importance over ${held.source.firing});
+    <p class="evidence">seen on ${seen.toLocaleString("en")} tokens of ${held.source.text}, ${held.source.split} split; ${firesOn(held, row)} (importance over ${held.source.firing});
       mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}; attacks are measured of the decomposition as a whole, not of single parts</p>
     ${verdict()}
     ${harvest ? figures(harvest) : html`<div class="wide"><table class="numbers"><caption>share of each domain's tokens on which it fires</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
       <tbody><tr>${held.by_domain.map((of) => html`<td>${percent(of[row])}</td>`)}</tr></tbody></table></div>`}</section>`;
+}
+
+/** On which share of the text that its label names, and of all of it. @param {Api.PartColumns} held @param {number} row */
+function firesOn(held, row) {
+  const shares = held.by_domain.map((of, d) => /** @type {[string, number]} */ ([domainName(held.domains[d]), of[row]])).sort((a, b) => b[1] - a[1]);
+  const named = shares.filter(([, share]) => share && share >= shares[0][1] / 2), all = `${percent(held.density[row])} of all`;
+  if (!named.length || named.length === shares.length) return `it fires on ${all}`;
+  return `it fires on ${named.map(([name, share]) => `${percent(share)} of the ${name} ones`).join(", ")}, and on ${all}`;
 }
 
 /** Importance and activation by domain, as on the page that `rankone show` writes. @param {Api.HarvestView} harvest */
