@@ -65,3 +65,19 @@ def test_a_missing_file_is_told_at_once_and_an_altered_one_when_files_are_read(w
     tensors.write_bytes(bytes(content))
     assert {e.name: e.hashed for e in shelf.list()}["altered"] is False  # another file: to be read again
     assert {e.name: e.broken for e in shelf.check()}["altered"] == ""
+
+
+def test_a_file_that_was_cut_is_told_at_once(workspace):
+    session = open_session("mini")
+    session.scale({"h.3.mlp.down_proj:270": -8.0}).save_pretrained(workspace / "cut")
+    shelf = Shelf(workspace)
+    for name in ("tensors.safetensors", "config.json"):
+        file = workspace / "cut" / name
+        whole = file.read_bytes()
+        for left in (len(whole) - 9, len(whole) // 2, 5, 0):
+            file.write_bytes(whole[:left])
+            entry = {one.name: one for one in shelf.list()}["cut"]
+            assert f"{name}' is cut short" in entry.broken
+            assert not entry.hashed
+        file.write_bytes(whole)
+    assert {one.name: one.broken for one in shelf.list()}["cut"] == ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import MANIFEST, Manifest, check_listed, read_manifest
+from rankone.studio.cut import require_whole
 
 # Folders below the workspace that are looked into, and how many artefacts are listed.
 DEPTH, MOST = 3, 500
@@ -22,7 +23,8 @@ Stamp = tuple[tuple[str, str, int], ...]
 class Shelved(Record):
     """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it.
 
-    hashed: whether the contents of its files were compared with its manifest; else only that they are there.
+    hashed: whether the contents of its files were compared with its manifest; else only that they are there and, by their
+    headers, whole.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Shelf:
         self.folder = folder
         self._places: dict[str, Path] = {}
         self._verdicts: dict[Path, tuple[Stamp, str]] = {}
+        self._glances: dict[Path, tuple[Stamp, str]] = {}
 
     def list(self) -> list[Shelved]:
         """All of them by name; a broken one with the reason, the rest as usual."""
@@ -101,9 +104,22 @@ class Shelf:
             kind=manifest.kind,
             size=size,
             page=page,
-            broken=said if hashed else "",
+            broken=said if hashed else self._glance(path, manifest, stamp),
             hashed=hashed,
         )
+
+    def _glance(self, path: Path, manifest: Manifest, stamp: Stamp) -> str:
+        """Which of its files is seen to be cut short, looked at once as long as they stay; '' for none."""
+        looked, said = self._glances.get(path, (None, ""))
+        if looked != stamp:
+            try:
+                require_whole(path, manifest)
+            except RankOneError as error:
+                said = str(error)
+            else:
+                said = ""
+            self._glances[path] = stamp, said
+        return said
 
 
 def _stamp(path: Path, manifest: Manifest) -> Stamp:

@@ -1,0 +1,83 @@
+"""Whether a file ends before it should, told by its size and its first and last bytes: none is read through for it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from rankone.core.errors import RankOneError
+from rankone.core.manifest import Manifest
+
+# SHA-256 of nothing: what a file that is meant to be empty is listed with.
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+# A longer header than safetensors itself takes is none.
+_LONGEST = 100_000_000
+
+
+def require_whole(path: Path, manifest: Manifest) -> None:
+    """RankOneError for a file of an artefact that is seen to be cut short; one of a kind not known here may yet be."""
+    for name, digest in manifest.files.items():
+        said = _cut(path / name, digest)
+        if said:
+            raise RankOneError(f"'{path / name}' is cut short: {said}. Restore the artefact from its source.")
+
+
+def _cut(file: Path, digest: str) -> str:
+    """What is missing of a file, '' for nothing that is seen."""
+    size = file.stat().st_size
+    if size == 0:
+        return "" if digest == _EMPTY else "it is empty"
+    look = _LOOKS.get(file.suffix)
+    if look is None:
+        return ""
+    try:
+        with file.open("rb") as stream:
+            return look(stream, size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "its header is no whole one"
+
+
+def _safetensors(stream: BinaryIO, size: int) -> str:
+    length = int.from_bytes(stream.read(8), "little")
+    if length > min(_LONGEST, size):
+        return "its header is no whole one"
+    header = json.loads(stream.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return _short(size, 8 + length + max(ends, default=0))
+
+
+def _parquet(stream: BinaryIO, size: int) -> str:
+    """Its table of contents stands at the end, before its length and the mark that it begins with too."""
+    start = stream.read(4)
+    stream.seek(max(size - 8, 0))
+    length, end = int.from_bytes(stream.read(4), "little"), stream.read(4)
+    return "" if start == end == b"PAR1" and length <= size - 12 else "it does not end as a Parquet file does"
+
+
+def _json(stream: BinaryIO, size: int) -> str:
+    stream.seek(max(size - 64, 0))
+    return "" if stream.read().rstrip()[-1:] in b"}]" else "it does not end as JSON does"
+
+
+def _npy(stream: BinaryIO, size: int) -> str:
+    import numpy as np
+
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return _short(size, stream.tell() + math.prod(shape) * dtype.itemsize)
+
+
+def _short(size: int, wanted: int) -> str:
+    return "" if size >= wanted else f"{size:,} bytes where its header wants {wanted:,}"
+
+
+_LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {
+    ".safetensors": _safetensors,
+    ".parquet": _parquet,
+    ".json": _json,
+    ".npy": _npy,
+}
