@@ -287,18 +287,6 @@ def test_figures_of_the_dials_before_are_dimmed_until_new_ones_come(page: Page, 
     assert page.locator("table.effects").get_attribute("aria-busy") == "true"
 
 
-def test_an_undo_sets_unsaved_dials_aside_and_a_redo_brings_them_back(page: Page, served: Served):
-    page.goto(served.address.split("/?")[0] + f"/#/dials?d={PART}=-8")
-    field = page.get_by_label(f"α of {PART}")
-    field.fill("-3")
-    field.press("Enter")
-    page.get_by_role("button", name="undo").click()
-    expect(field).to_have_value("1")  # nothing is kept: what stands is the model as it is
-    page.get_by_role("button", name="redo").click()
-    expect(field).to_have_value("-3")
-    assert served.json("/api/edits")["entries"] == []
-
-
 def test_of_two_texts_it_is_shown_what_the_changed_word_changes(page: Page, served: Served):
     texts = "Der Ausschuss hat gestern beschlossen", "Der Ausschuss hat morgen beschlossen"
     page.goto(served.address.split("/?")[0] + "/#/prompt")

@@ -60,15 +60,22 @@ export function settle(set) {
 /** @param {string} name @param {number} [alpha] */
 export const pin = (name, alpha = 1) => {
   const shown = inert(name);
-  if (!Object.hasOwn(dials.value, shown)) dials.value = { ...dials.value, [shown]: alpha };
+  if (!Object.hasOwn(dials.value, shown)) step({ ...dials.value, [shown]: alpha });
 };
 /** @param {string} name */
 export const unpin = (name) => {
-  dials.value = Object.fromEntries(Object.entries(dials.value).filter(([n]) => n !== name));
+  step(Object.fromEntries(Object.entries(dials.value).filter(([n]) => n !== name)));
 };
-/** @param {string} name @param {number} alpha */
-export const turn = (name, alpha) => {
-  dials.value = { ...dials.value, [name]: alpha };
+
+// While a slider is held, by pointer or key, its moves are one step: the number of the grip, 0 for none.
+let grip = 0, grips = 0, slid = "";
+for (const event of ["pointerdown", "keydown"]) addEventListener(event, () => (grip ||= ++grips), true);
+for (const event of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(event, (of) => (of.target === window || event !== "blur") && (grip = 0), true);
+/** @param {string} name @param {number} alpha @param {boolean} [sliding] whether by a slider that may still be held */
+export const turn = (name, alpha, sliding = false) => {
+  const next = { ...dials.value, [name]: alpha }, held = sliding && grip ? `${grip} ${name}` : "";
+  if (held && held === slid) dials.value = next;
+  else slid = step(next) ? held : "";
 };
 
 /** Names of dials that the server was asked about, but for those that it refused. */
@@ -104,44 +111,84 @@ const same = (one, other) => {
 const stands = computed(() => journal.value.entries.find((entry) => entry.seq === journal.value.current)?.scales ?? /** @type {Record<string, number>} */ ({}));
 /** Whether the dials have been turned away from what the journal says stands. */
 const unsaved = computed(() => Object.keys(dials.value).length > 0 && !same(dials.value, stands.value));
-/** Dials that an undo set aside unsaved, and what stood in the journal then: where that stands again, a redo brings them back, unless something was kept since. */
-const aside = signal(/** @type {{ dials: Record<string, number>, on: number | null } | null} */ (null));
-const isAside = computed(() => aside.value !== null && aside.value.on === journal.value.current && !unsaved.value);
-export const canUndo = computed(() => unsaved.value || Boolean(journal.value.can_undo));
-export const canRedo = computed(() => isAside.value || Boolean(journal.value.can_redo));
+/** The dials before each step since the journal last moved them, and those that an undo took back, with what stood in the journal then. */
+const past = signal(/** @type {Record<string, number>[]} */ ([])), ahead = signal(/** @type {{ dials: Record<string, number>, on: number | null }[]} */ ([]));
+const STEPS = 300;
+const comesBack = computed(() => ahead.value.length > 0 && ahead.value[ahead.value.length - 1].on === journal.value.current);
+/** The last step that moved anything: its place in `past`, or -1. */
+const before = computed(() => past.value.findLastIndex((one) => !same(one, dials.value)));
+export const canUndo = computed(() => before.value >= 0 || unsaved.value || Boolean(journal.value.can_undo));
+export const canRedo = computed(() => comesBack.value || Boolean(journal.value.can_redo));
 
-/** The dials at what stands in the journal; what is pinned beside it stays pinned, at 1. */
-const toStanding = () => {
+/** The dials as they are to be, as one step that an undo takes back; whether that moves any. @param {Record<string, number>} next */
+export function step(next) {
+  const moves = !same(next, dials.value);
+  batch(() => {
+    if (moves) [past.value, ahead.value] = [[...past.value.slice(-STEPS), dials.value], []];
+    dials.value = next;
+  });
+  return moves;
+}
+
+/** The dials at some scales; what is pinned beside them stays pinned, at 1. @param {Record<string, number>} scales */
+const toScales = (scales) => {
   const pinned = Object.fromEntries(Object.keys(dials.value).map((name) => [name, 1]));
-  dials.value = { ...pinned, ...stands.value };
+  dials.value = { ...pinned, ...scales };
 };
 
-/** Take back what was turned last: unsaved dials first, then what was kept. */
-export async function undo() {
-  if (unsaved.value) {
-    aside.value = { dials: dials.value, on: journal.value.current };
-    toStanding();
-    notice.value = "The dials stand again at what was kept last; redo brings the unsaved ones back.";
-  } else if (await stepped("/api/undo")) toStanding();
+/** Undo, redo and keeping go one after the other, each on what the one before it left. */
+let line = /** @type {Promise<unknown>} */ (Promise.resolve());
+/** @template T @param {() => Promise<T>} job @returns {Promise<T>} */
+function inTurn(job) {
+  const done = line.then(job);
+  line = done.catch(() => {});
+  return done;
 }
 
-/** Bring back what an undo took. */
-export async function redo() {
-  if (aside.value && isAside.value) {
-    [dials.value, aside.value, notice.value] = [aside.value.dials, null, ""];
-  } else if (unsaved.value) {
-    notice.value = "The dials were turned since: keep them, or undo that first.";
-  } else if (await stepped("/api/redo")) toStanding();
-}
+/** Take back the step that was taken last: those that are not kept one by one, then what was kept. */
+export const undo = () =>
+  inTurn(async () => {
+    if (before.value >= 0 || unsaved.value) {
+      const [at, to] = [Math.max(before.value, 0), past.value[before.value] ?? stands.value];
+      batch(() => {
+        ahead.value = [...ahead.value, { dials: dials.value, on: journal.value.current }];
+        toScales(to);
+        past.value = past.value.slice(0, at);
+      });
+      notice.value = unsaved.value ? "" : "The dials stand again at what was kept last; redo brings the unsaved ones back.";
+    } else if (journal.value.can_undo) await stepped("/api/undo");
+  });
+
+/** Bring back what the last undo took. */
+export const redo = () =>
+  inTurn(async () => {
+    if (comesBack.value) {
+      const back = ahead.value[ahead.value.length - 1];
+      batch(() => {
+        [past.value, ahead.value] = [[...past.value, dials.value], ahead.value.slice(0, -1)];
+        toScales(back.dials);
+      });
+      notice.value = "";
+    } else if (unsaved.value) {
+      notice.value = "The dials were turned since: keep them, or undo that first.";
+    } else if (journal.value.can_redo) await stepped("/api/redo");
+  });
 
 /** Keep the dials. @param {string} name */
-export async function keep(name) {
-  const kept = await written((after) => send("/api/edits", { scales: dials.value, name, after }));
-  if (kept) aside.value = null;
-  return kept;
+export const keep = (name) =>
+  inTurn(async () => {
+    const steps = past.value.length;
+    const kept = await written((after) => send("/api/edits", { scales: dials.value, name, after }));
+    if (kept) [past.value, ahead.value] = [past.value.slice(steps), []]; // steps that were taken meanwhile are not kept yet
+    return kept;
+  });
+/** To where the journal leads; dials that were turned meanwhile stay as they are. @param {"/api/undo" | "/api/redo"} path */
+async function stepped(path) {
+  const turned = dials.value;
+  if (!(await written((after) => send(path, { after })))) return;
+  past.value = [];
+  if (same(turned, dials.value)) toScales(stands.value);
 }
-/** @param {"/api/undo" | "/api/redo"} path */
-const stepped = (path) => written((after) => send(path, { after }));
 
 /** Add a line to the journal, after the last one that was seen. @param {(after: number) => Promise<Api.JournalView>} add */
 async function written(add) {
@@ -151,7 +198,7 @@ async function written(add) {
     return true;
   } catch (error) {
     journal.value = await ask("/api/edits");
-    aside.value = null; // what another page has kept meanwhile comes after it
+    ahead.value = []; // what another page has kept meanwhile comes after it
     notice.value = why(error);
     return false;
   }
@@ -196,7 +243,7 @@ addEventListener("hashchange", () => {
   held = location.hash;
   const asked = read();
   batch(() => {
-    if ("d" in asked.set) dials.value = dialsOf(asked);
+    if ("d" in asked.set) step(dialsOf(asked));
     place.value = asked;
   });
 });

@@ -109,7 +109,7 @@ function dial(name, alpha) {
   };
   return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
     <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
-      aria-valuetext=${`α ${scale(alpha)}`} @input=${by((slider) => turn(name, rounded(alphaAt(Number(slider.value)))))}>
+      aria-valuetext=${`α ${scale(alpha)}`} @input=${by((slider) => turn(name, rounded(alphaAt(Number(slider.value))), true))}>
     <label>α <input inputmode="decimal" autocomplete="off" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
     <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
     <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
