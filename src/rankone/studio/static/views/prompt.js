@@ -4,12 +4,15 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { send, why } from "/static/api.js";
 import { field, filled } from "/static/fields.js";
 import { labelOf } from "/static/listed.js";
+import { paired, together } from "/static/pairing.js";
 import { link, pin, place, settle } from "/static/store.js";
 import { signed } from "/static/words.js";
 
-/** here, there: which token of each is looked at, -1 for none. @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, here: number, there: number, state: string, error: string }} Looked */
-const NOTHING = { first: null, second: null, here: -1, there: -1, state: "", error: "" };
+/** of: for every token of the first its counterpart in the second; here, there: which token of each is looked at; -1 for none. @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, of: number[], here: number, there: number, state: string, error: string }} Looked */
+const NOTHING = { first: null, second: null, of: [], here: -1, there: -1, state: "", error: "" };
 const looked = signal(/** @type {Looked} */ (NOTHING));
+/** @param {Api.PromptView} view */
+const texts = (view) => view.tokens.map((token) => token.text);
 let [first, second] = ["Der Ausschuss hat gestern beschlossen", ""];
 // Parts that are named per token at most.
 const TOP = 12;
@@ -24,9 +27,10 @@ async function look() {
     const threshold = over();
     const one = await send("/api/prompt", { text: first, top: TOP, threshold });
     const two = second ? await send("/api/prompt", { text: second, top: TOP, threshold }) : null;
-    const of = two ? paired(one, two) : [], changed = of.findIndex((there, i) => there < 0 || one.tokens[i].text !== two?.tokens[there].text);
-    const here = changed < 0 ? one.tokens.length - 1 : changed;
-    looked.value = { ...NOTHING, first: one, second: two, here, there: of[here] ?? -1 };
+    const of = two ? paired(texts(one), texts(two)) : [];
+    // The first that was changed, lost or is new.
+    const [here, there] = two ? (together(of, two.tokens.length).find(([i, j]) => i < 0 || j < 0 || one.tokens[i].text !== two.tokens[j].text) ?? [one.tokens.length - 1, two.tokens.length - 1]) : [one.tokens.length - 1, -1];
+    looked.value = { ...NOTHING, first: one, second: two, of, here, there };
   } catch (error) {
     looked.value = { ...NOTHING, error: why(error) };
   }
@@ -48,19 +52,8 @@ effect(() => {
   look();
 });
 
-/** For every token of a text which one of the other stands there: what both begin and end with, and between as many as both have. @param {Api.PromptView} one @param {Api.PromptView} two */
-function paired(one, two) {
-  const [a, b] = [one, two].map((view) => view.tokens.map((token) => token.text));
-  let start = 0, end = 0;
-  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start++;
-  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
-  const between = Math.min(a.length, b.length) - start - end;
-  return a.map((_, i) => (i < start + between ? i : i >= a.length - end ? i + b.length - a.length : -1));
-}
-
 export function promptView() {
-  const { first: one, second: two, here, there, state, error } = looked.value;
-  const of = one && two ? paired(one, two) : [];
+  const { first: one, second: two, of, here, there, state, error } = looked.value;
   /** @param {number} i */
   const inOne = (i) => (looked.value = { ...looked.value, here: i, there: of[i] ?? -1 });
   /** @param {number} i */
@@ -73,13 +66,13 @@ export function promptView() {
       <button>look into it</button>
     </form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
-    ${one ? html`${two ? difference(one, two, of, there, inTwo) : nothing} ${token(one.tokens[here], two?.tokens[there])}
+    ${one ? html`${two ? difference(one, two, of, [here, there]) : nothing} ${token(one.tokens[here], two?.tokens[there])}
         <div class="sides">${grid(one, here, two ? "The text" : "Importance by site", inOne)} ${two ? grid(two, there, "The other", inTwo) : nothing}</div>`
     : state || error ? nothing : html`<p class="evidence">Which sites and parts matter at each token. With a second text beside it: what a changed word changes, there and after it.</p>`}`;
 }
 
-/** @param {string} text @param {boolean} on @param {boolean} changed @param {() => void} choose */
-const head = (text, on, changed, choose) => html`<th scope="col"><button aria-pressed=${on} class=${changed ? "changed" : ""} @click=${choose}>${text}${changed ? html`<span class="unseen"> (changed)</span>` : nothing}</button></th>`;
+/** @param {string} text @param {boolean} on @param {boolean} changed @param {() => void} choose @param {boolean} [lost] */
+const head = (text, on, changed, choose, lost = false) => html`<th scope="col"><button aria-pressed=${on} class=${changed ? "changed" : ""} @click=${choose}>${lost ? html`<s>${text}</s>` : text}${changed ? html`<span class="unseen"> (${lost ? "lost" : "changed"})</span>` : nothing}</button></th>`;
 
 /** @param {Api.PromptView} view @param {number} at @param {string} title @param {(i: number) => void} choose */
 function grid(view, at, title, choose) {
@@ -89,16 +82,18 @@ function grid(view, at, title, choose) {
     <tbody>${view.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${view.tokens.map((t) => html`<td class=${`g${Math.round((9 * t.sums[s]) / most)}`}>${t.sums[s].toFixed(1)}</td>`)}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** @param {Api.PromptView} one @param {Api.PromptView} two @param {number[]} of @param {number} at @param {(i: number) => void} choose */
-function difference(one, two, of, at, choose) {
-  const from = two.tokens.map((_, i) => one.tokens[of.indexOf(i)]);
-  const rises = two.tokens.map((t, i) => (from[i] ? t.sums.map((sum, s) => sum - from[i].sums[s]) : null));
-  const most = Math.max(...rises.flatMap((column) => column ?? []).map(Math.abs), 1e-9);
+/** @param {Api.PromptView} one @param {Api.PromptView} two @param {number[]} of @param {[number, number]} at */
+function difference(one, two, of, at) {
+  const columns = together(of, two.tokens.length).map(([here, there]) => {
+    const [from, to] = [one.tokens[here], two.tokens[there]];
+    return { here, there, text: (to ?? from).text, changed: from?.text !== to?.text, lost: !to, rises: from && to ? to.sums.map((sum, s) => sum - from.sums[s]) : null };
+  });
+  const most = Math.max(...columns.flatMap(({ rises }) => rises ?? []).map(Math.abs), 1e-9);
   /** @param {number} rise */
   const cell = (rise) => html`<td class=${`${rise < 0 ? "n" : "g"}${Math.round((9 * Math.abs(rise)) / most)}`}>${Math.abs(rise) < 0.05 ? "0" : signed(rise, 1)}</td>`;
-  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text; framed: tokens that differ. An importance may be read from the whole text: tokens before the change can move too</caption>
-    <thead><tr><th scope="col">site</th>${two.tokens.map((t, i) => head(t.text, i === at, from[i]?.text !== t.text, () => choose(i)))}</tr></thead>
-    <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${rises.map((column) => (column ? cell(column[s]) : html`<td>new</td>`))}</tr>`)}</tbody></table></div></section>`;
+  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text, token by token as they stand for each other; framed: tokens that differ, new ones and lost ones (struck out). An importance may be read from the whole text: tokens before the change can move too</caption>
+    <thead><tr><th scope="col">site</th>${columns.map(({ here, there, text, changed, lost }) => head(text, here === at[0] && there === at[1], changed, () => (looked.value = { ...looked.value, here, there }), lost))}</tr></thead>
+    <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${columns.map(({ rises, lost }) => (rises ? cell(rises[s]) : html`<td>${lost ? "lost" : "new"}</td>`))}</tr>`)}</tbody></table></div></section>`;
 }
 
 /** The parts at a token, or at two that stand for each other: then those first that move most, and last those whose move is not known. @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there */
