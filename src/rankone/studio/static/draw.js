@@ -1,9 +1,16 @@
 // Small drawings from tables: bars on a shared axis, curves, strips of shares. Every mark has its number as text beside it.
-import { html, svg } from "/static/vendor/lit-html.js";
+import { signal } from "/static/vendor/signals-core.js";
+import { html, nothing, svg } from "/static/vendor/lit-html.js";
 import { domainName } from "/static/listed.js";
 import { percent, scale, signed } from "/static/words.js";
 
 /** @typedef {{ low: number, high: number }} Axis */
+
+// As layout.css draws the line.
+const narrow = matchMedia("(max-width: 760px)");
+/** Whether the screen is a phone's. */
+export const slim = signal(narrow.matches);
+narrow.addEventListener("change", () => (slim.value = narrow.matches));
 
 /** A rise with its interval on an axis. @param {Api.DomainDamage} damage @param {Axis} axis @param {boolean} aimed */
 export function riseBar({ rise, low, high }, axis, aimed) {
@@ -31,30 +38,43 @@ export function strip(shares, domains) {
   return html`<svg class="strip" viewBox=${`0 0 ${domains.length * 12} 14`} preserveAspectRatio="none" role="img" aria-label=${said}><path d=${bars}></path><path class="floor" d=${`M0 14H${domains.length * 12}`}></path></svg>`;
 }
 
-/** Rises by domain as α moves. @param {Api.ResponsePoint[]} points */
+/** Round values over a range, some five of them. @param {number} low @param {number} high */
+export function ticks(low, high) {
+  const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5].find((times) => times * power >= rough) ?? 10);
+  const first = Math.ceil(low / step - 1e-9), count = Math.floor(high / step + 1e-9) - first + 1;
+  return Array.from({ length: count }, (_, i) => ({ value: (first + i) * step, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) }));
+}
+
+// Where curves begin and end from above, and how near two figures below them may stand.
+const [TOP, BOTTOM, APART] = [28, 226, 27];
+/** Scales that stand for something, and for what. @type {Record<number, string>} */
+const MARKED = { 0: "deleted", 1: "as it is" };
+
+/** Rises by domain as α moves, all on one axis. @param {Api.ResponsePoint[]} points */
 export function curves(points) {
   const domains = Object.keys(points[0].rises).filter((domain) => points.every((point) => domain in point.rises));
   /** @param {number} alpha */
   const place = (alpha) => Math.sign(alpha - 1) * Math.log2(1 + Math.abs(alpha - 1));
+  const [width, LEFT, RIGHT] = slim.value ? [372, 70, 330] : [640, 112, 588];
   const xs = points.map((point) => place(point.alpha));
   const ys = points.flatMap((point) => Object.values(point.rises));
   const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(0, ...ys), Math.max(0.1, ...ys)];
+  /** @param {number} alpha */
+  const x = (alpha) => LEFT + ((RIGHT - LEFT) * (place(alpha) - left)) / (right - left || 1);
   /** @param {number} value */
-  const x = (value) => 110 + (480 * (value - left)) / (right - left || 1);
-  /** @param {number} value */
-  const y = (value) => 210 - (190 * (value - low)) / (high - low);
-  const last = points[0];
+  const y = (value) => BOTTOM - ((BOTTOM - TOP) * (value - low)) / (high - low);
+  const said = spread(points.map(({ alpha }) => alpha), x);
   return html`<figure class="curves">
-    <svg viewBox="0 0 640 250" role="img" aria-label="rise of cross-entropy by domain as the scale moves; the table below has the numbers">
-      <line x1="110" x2="590" y1=${y(0)} y2=${y(0)} class="axis"></line>
-      ${points.map((p) => svg`<text x=${x(place(p.alpha))} y="232" text-anchor="middle">${scale(p.alpha)}</text>`)}
-      <text x="350" y="247" text-anchor="middle">scale α</text>
-      ${[low, high].map((v) => svg`<text x="596" y=${y(v) + 4}>${Math.abs(v) < 0.05 ? "0" : signed(v, 1)}</text>`)}
-      ${domains.map((domain, i) => {
-        const path = points.map((p) => `${x(place(p.alpha)).toFixed(1)},${y(p.rises[domain]).toFixed(1)}`).join(" ");
-        return svg`<polyline points=${path} class=${`line c${i % 8}`}></polyline>`;
-      })}
-      ${endLabels(domains, last, y).map(([domain, at, i]) => svg`<text x="104" y=${at} text-anchor="end" class=${`t${i % 8}`}>${domainName(domain)}</text>`)}
+    <svg viewBox=${`0 0 ${width} 282`} class=${slim.value ? "slim" : nothing} role="img" aria-label="rise of cross-entropy by domain, in nats per token, as the scale moves; the table below has the numbers">
+      <text x=${LEFT} y="14">rise of cross-entropy, nats per token</text>
+      ${ticks(low, high).map(({ value, digits }) => svg`<line x1=${LEFT} x2=${RIGHT} y1=${y(value)} y2=${y(value)} class=${value ? "grid" : "axis"}></line><text x=${RIGHT + 6} y=${y(value) + 4}>${value ? signed(value, digits) : "0"}</text>`)}
+      ${points.map(({ alpha }) => svg`<line x1=${x(alpha)} x2=${x(alpha)} y1=${alpha in MARKED ? TOP : BOTTOM} y2=${BOTTOM + 5} class=${alpha in MARKED ? "mark" : "axis"}></line>`)}
+      ${said.map((alpha) => svg`<text x=${x(alpha)} y=${BOTTOM + 18} text-anchor="middle" class=${alpha in MARKED ? "marked" : nothing}>${scale(alpha)}</text>`)}
+      ${said.filter((alpha) => alpha in MARKED).map((alpha) => svg`<text x=${x(alpha) + (alpha ? -8 : 8)} y=${BOTTOM + 33} text-anchor=${alpha ? "start" : "end"}>${MARKED[alpha]}</text>`)}
+      <text x=${(LEFT + RIGHT) / 2} y="277" text-anchor="middle">scale α</text>
+      ${domains.map((domain, i) => svg`<polyline points=${points.map((p) => `${x(p.alpha).toFixed(1)},${y(p.rises[domain]).toFixed(1)}`).join(" ")} class=${`line c${i % 8}`}></polyline>`)}
+      ${endLabels(domains, points[0], y).map(([domain, at, i]) => svg`<text x=${LEFT - 6} y=${at} text-anchor="end" class=${`t${i % 8}`}>${domainName(domain)}</text>`)}
     </svg>
     <div class="wide"><table class="numbers">
       <caption>rise, nats per token, of 128 validation tokens per domain</caption>
@@ -64,12 +84,17 @@ export function curves(points) {
   </figure>`;
 }
 
+/** Scales whose figures find room, those first that are marked. @param {number[]} alphas @param {(alpha: number) => number} x */
+function spread(alphas, x) {
+  const order = [...alphas].sort((a, b) => Number(b in MARKED) - Number(a in MARKED));
+  return order.reduce((kept, alpha) => (kept.every((one) => Math.abs(x(one) - x(alpha)) >= APART) ? [...kept, alpha] : kept), /** @type {number[]} */ ([]));
+}
+
 /** Names beside the left-most values, moved apart. @param {string[]} domains @param {Api.ResponsePoint} point @param {(value: number) => number} y */
 function endLabels(domains, point, y) {
   const wanted = domains.map((domain, i) => /** @type {[string, number, number]} */ ([domain, y(point.rises[domain]) + 4, i])).sort((a, b) => a[1] - b[1]);
-  for (let i = 1; i < wanted.length; i++) wanted[i][1] = Math.max(wanted[i][1], wanted[i - 1][1] + 13);
-  const over = Math.max(0, (wanted.at(-1)?.[1] ?? 0) - 216);
-  for (let i = wanted.length - 1, most = 216; over && i >= 0; i--, most -= 13) wanted[i][1] = Math.min(wanted[i][1], most);
+  for (let i = 1; i < wanted.length; i++) wanted[i][1] = Math.max(wanted[i][1], wanted[i - 1][1] + 14);
+  for (let i = wanted.length - 1, most = BOTTOM + 8; i >= 0 && wanted[i][1] > most; i--, most -= 14) wanted[i][1] = most;
   return wanted;
 }
 

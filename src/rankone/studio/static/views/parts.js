@@ -3,18 +3,15 @@ import { batch, computed, effect, signal } from "/static/vendor/signals-core.js"
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, long, corrections, domainName, labels, nameOf } from "/static/listed.js";
 import { dials, link, pin, place, settle, unpin } from "/static/store.js";
-import { strip } from "/static/draw.js";
+import { slim, strip } from "/static/draw.js";
 import { HAND, ORDERS, rows, tops } from "/static/finding.js";
 import { counts, rowsAt } from "/static/paging.js";
 import { verdict } from "/static/trust.js";
 import { by, filled } from "/static/fields.js";
 import { percent } from "/static/words.js";
 
-// On a narrow screen a row has its label below its name (layout.css).
-const narrow = matchMedia("(max-width: 760px)");
-const slim = signal(narrow.matches);
-narrow.addEventListener("change", () => (slim.value = narrow.matches));
 const compact = computed(() => place.value.set.rows === "compact");
+// On a narrow screen a row has its label below its name (layout.css).
 const rowHeight = computed(() => (slim.value ? 54 : compact.value ? 26 : 32));
 const top = signal(0);
 const height = signal(640);
@@ -39,7 +36,7 @@ export function partsView() {
       <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
     <p class="evidence" role="status">${fit.toLocaleString("en")} of ${all.toLocaleString("en")} parts${busy ? ", searching…" : ""}; seen on ${seen.toLocaleString("en")}
-      tokens of ${held.source.text}, ${held.source.split} split; firing: importance over ${held.source.firing}; labels by counts unless said</p>
+      tokens of ${held.source.text}, ${held.source.split} split; it fires where its importance is over ${held.source.firing}; of all text: share of all these tokens on which it fires, while a label says the share of the text that it names; labels by counts unless said</p>
     ${verdict()}
     ${list(held)}`;
 }
@@ -70,7 +67,7 @@ function list(held) {
   const shown = long.value ? rowsAt(first, count) : [...rows.value.subarray(first, first + count)];
   return html`<div class=${compact.value ? "table compact" : "table"} role="table" aria-label="parts" aria-rowcount=${fit + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
-      ${["", "part", "label", "fires on", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
+      ${["", "part", "label", "of all text", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
     ${fit || busy ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "", by: "" })}>clear search and facets</button></p>`}
     <div class="window" role="rowgroup" ?hidden=${!fit} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
