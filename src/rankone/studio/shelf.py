@@ -10,7 +10,7 @@ from pathlib import Path
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import MANIFEST, Manifest, check_listed, read_manifest
-from rankone.studio.cut import require_whole
+from rankone.doctor.cut import require_whole
 
 # Folders below the workspace that are looked into, and how many artefacts are listed.
 DEPTH, MOST = 3, 500

@@ -159,7 +159,8 @@ def _importance(value: float) -> float:
 
 
 def _coarse(value: float) -> float:
-    return round(round(value * 20) / 20, 2)
+    """In quarters: parts are ordered by it, and it is not shown."""
+    return round(value * 4) / 4
 
 
 def parts_in(packed: bytes) -> int:

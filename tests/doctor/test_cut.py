@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import Manifest
-from rankone.studio.cut import require_whole
+from rankone.doctor.cut import require_whole
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
