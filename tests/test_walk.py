@@ -237,7 +237,7 @@ def test_every_command_does_what_it_says(document, walk):
     assert not wrong, "\n\n".join(wrong)
     if document.stem == "README":
         folder = walk.folder(document)
-        assert (folder / "page.html").is_file()
+        assert (folder / "runs" / "part.html").is_file()
         assert (folder / "runs" / "german-lora" / "adapter_config.json").is_file()
 
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 from tests.tiny import rankone
 
+from rankone import cli
 from rankone.cli.grouping import THEMES
 from rankone.verbs.table import VERBS
 
@@ -41,3 +42,21 @@ def test_lists_and_flags_may_be_repeated():
     assert answered.code == 0, answered.err
     assert "h.3.mlp.down_proj" in answered.out
     assert "h.2.mlp.down_proj" in answered.out
+
+
+@pytest.mark.parametrize("words", ["help rank", "-h rank", "--help rank", "rank -h"])
+def test_help_may_stand_before_its_command(words):
+    assert rankone(*words.split()).out.startswith("Usage: rankone rank ")
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("decompose", "The same command goes on where it stood."), ("edit", "Nothing half-made is left.")],
+)
+def test_what_was_broken_off_says_whether_it_goes_on(verb, said, monkeypatch):
+    def broken_off(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", broken_off)
+    stopped = rankone(verb)
+    assert (stopped.code, stopped.err) == (130, f"\nrankone: interrupted. {said}\n")

@@ -64,7 +64,7 @@ def test_the_sentence_states_the_counted_numbers(source):
     tally = tables.summarise_runs(factory.runs(), factory.AIM)["scalar"][4]
     lead = re.search(r'<p class="lead">(.*?)</p>', source).group(1)
     assert (
-        f"One scalar on {factory.PICKED} (“capitalised &lt;b&gt;words&lt;/b&gt;”), trained on 4 German tokens"
+        f"One scalar on {factory.PICKED} (“capitalised &lt;b&gt;words&lt;/b&gt;”), fitted to 4 German tokens"
         in lead
     )
     assert f"to {tally.forget_ce:.2f} nats per token (chance is 8.32)" in lead

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -14,8 +13,8 @@ import typer
 
 from rankone.cli.command import command_of
 from rankone.cli.grouping import Commands, Once
+from rankone.cli.misread import misread
 from rankone.cli.studio import studio_command
-from rankone.core.config import plainer
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
@@ -59,18 +58,13 @@ def _refuse_processes(command: list[str]) -> None:
         raise RankOneError("torchrun is for `rankone decompose`; run the other commands without it.")
 
 
-def _words(error: Exception) -> str:
-    """What is wrong with the words of a command, and where to look."""
-    said = plainer(getattr(error, "format_message", lambda: str(error))().strip())
-    context = getattr(error, "ctx", None)
-    typed = sys.argv[1:2] if set(sys.argv[1:2]) & {*VERBS, "studio"} else []
-    path = context.command_path if context is not None else " ".join(["rankone", *typed])
-    said = " ".join(said.split()).rstrip(".")
-    if "unexpected extra argument" in said:
-        said += ". A value with spaces goes in quotes"
-    if re.search(r"No such option: -[\d.]", said):
-        said += ". A number below zero follows its = at once, as PART=-16"
-    return f"{said}{'' if said.endswith('?') else '.'} See `{path} -h`."
+def _interrupted(command: Sequence[str]) -> str:
+    """What a user who pressed Ctrl-C should know: commands that go on say so in their help."""
+    said = getattr(VERBS[command[0]].run, "__doc__", "") or "" if command and command[0] in VERBS else ""
+    goes_on = "goes on" in said or "resumes" in said
+    return "interrupted. " + (
+        "The same command goes on where it stood." if goes_on else "Nothing half-made is left."
+    )
 
 
 def _code(said: str) -> str:
@@ -78,6 +72,15 @@ def _code(said: str) -> str:
     from rankone.doctor.families import family_of
 
     return f" [{family_of(said).code}]" if sys.stderr.isatty() else ""
+
+
+def _asked_for_help(words: list[str]) -> list[str]:
+    """`help`, `help rank` and `-h rank` as the parser reads them; no word at all asks for help too."""
+    if not words or words[0] == "help":
+        return [*words[1:], "--help"]
+    if words[0] in ("-h", "--help"):
+        return [*words[1:], words[0]]
+    return words
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
@@ -92,8 +95,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
-    if len(sys.argv) == 1:
-        sys.argv.append("--help")
+    sys.argv[1:] = _asked_for_help(sys.argv[1:])
     try:
         _refuse_processes(sys.argv[1:2])
         _refuse_empty(sys.argv[1:])
@@ -103,10 +105,11 @@ def main() -> None:
     except RankOneError as error:
         sys.stderr.write(f"rankone: {visible(str(error))}{_code(str(error))}\n")
         sys.exit(2)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write(f"\nrankone: {_interrupted(sys.argv[1:2])}\n")
         sys.exit(130)
     except ClickException as error:
-        sys.stderr.write(f"rankone: {visible(_words(error))}\n")
+        sys.stderr.write(f"rankone: {visible(misread(error, sys.argv[1:]))}\n")
         sys.exit(2)
     except Exception as error:
         said = explained(error)

@@ -137,6 +137,8 @@ def _locked(path: Path) -> Generator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if not _claim_file(path).exists():
+            raise RankOneError(f"nothing can be written in '{path.parent}'. Choose another folder.") from None
         raise _taken(path) from None
     try:
         yield

@@ -146,6 +146,8 @@ def _said(error: ErrorDetails, fields: list[str]) -> str:
     if error["type"] == "extra_forbidden":
         hint = nearest(str(place[0]), fields) if len(place) == 1 else ""
         return f"unknown key {name} (got {given}){'.' if hint else ''}{hint}"
+    if error["type"] == "value_error" and not isinstance(error["input"], int | float | str):
+        return f"{name}: {said}"  # which of the words is wrong is said
     return f"{name}: {said} (got {given})"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
@@ -20,6 +21,12 @@ class Request(Config):
     Its fields are the verb's options, each declared once, in the room that does the work; a field that a verb adds to what
     its room needs to know (where to write a page) stands in a subclass.
     """
+
+    @field_validator("*")
+    @classmethod
+    def _at_home(cls, value: object) -> object:
+        """`~` in a path as shells read it: in `--save=~/x` they do not."""
+        return value.expanduser() if isinstance(value, Path) else value
 
     @field_validator("*")
     @classmethod
@@ -166,8 +173,10 @@ def _scales(given: object) -> object:
     wrong = next((word for word, pair in zip(words, pairs, strict=True) if not pair[0]), None)
     if wrong is not None:
         raise ValueError(f"'{wrong}' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
-    for word, (_, _, alpha) in zip(words, pairs, strict=True):
+    for word, (name, _, alpha) in zip(words, pairs, strict=True):
         _require_number(word, alpha)
+        if "=" in name:
+            raise ValueError(f"'{word}' has more than one =: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
     names = [name for name, _, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -49,7 +49,7 @@ class Manifest(Config):
 def read_manifest(path: Path, kind: str | None = None) -> Manifest:
     """The manifest of the artefact at `path`, its kind and schema checked; its other files are not read."""
     if not path.is_dir():
-        raise RankOneError(f"no artefact at '{path}': not a directory. Check the path.")
+        raise RankOneError(f"no artefact at '{path}': not a directory. {_meant(path)}")
     try:
         values = parse_json((path / MANIFEST).read_text("utf8"))
         manifest = Manifest.checked(values, str(path / MANIFEST))
@@ -71,6 +71,13 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
         )
     schema_of(manifest.kind).require(manifest.schema_version, str(path))
     return manifest
+
+
+def _meant(path: Path) -> str:
+    """What to do where a part with its scale stands in the place of a saved edit, else to look again."""
+    if "=" in path.name:
+        return f"A scale becomes an artefact by `rankone edit {path} --save DIR`: name that folder."
+    return "Check the path."
 
 
 def what_it_is(path: Path) -> str:

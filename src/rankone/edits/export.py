@@ -47,6 +47,7 @@ from rankone.models.sites import sites_named
 from rankone.models.sources.known import BUILTIN_MODELS
 from rankone.models.sources.names import ASSETS, resolve
 from rankone.models.sources.stock import to_stock
+from rankone.runtime.quiet import without_bars
 from rankone.text.openers import opener
 
 TOLERANCE = 1e-4  # max |Δlogit|, fp32 forward on both sides
@@ -145,7 +146,8 @@ def export_checkpoint(
         reference = _reference(model, edit, probe, dtype)
         merged, report = edit.merge(model, dtype)
         written = to_stock(merged) if stock else merged  # pyright: ignore[reportArgumentType]
-        written.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
+        with without_bars():
+            written.save_pretrained(staging)  # pyright: ignore[reportCallIssue]
         tokenizer.save_pretrained(staging)
         del merged, written
         trust_code = isinstance(model, SimpleMLPForCausalLM) and not stock
@@ -216,7 +218,8 @@ def _base_folder(model: PreTrainedModel, source: Path | str, scratch: Path, trus
     if isinstance(source, Path) and not trust_code:
         return source
     copied = load_model(source) if isinstance(source, Path) else model
-    copied.save_pretrained(scratch / "base")
+    with without_bars():
+        copied.save_pretrained(scratch / "base")
     return scratch / "base"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, nearest
 from rankone.harvest.reading.store import HarvestStore
 from rankone.harvest.reading.tokens import token_shares
 from rankone.labels.label import Label
@@ -32,6 +32,14 @@ WEIGHTS = {
 _PRESENT = ("label", "fires on it", "leads to it", "domain")
 # A token is informative when it holds this share of the firings (or of the probability there), and this PMI.
 _INFORMATIVE_SHARE, _INFORMATIVE_PMI = 0.05, 1.0
+
+
+def _near(asked: Query, labels: Mapping[str, Label]) -> str:
+    """The words of labels that are nearest to the first that none has."""
+    words = sorted(
+        {word.strip(".,:;·()“”") for label in labels.values() for word in label.label.casefold().split()}
+    )
+    return next((near for word in asked.wanted if word not in words and (near := nearest(word, words))), "")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,9 @@ def search(store: HarvestStore, labels: Labels, query: str, top: int = 20) -> li
             scored.append((score, number, {word: place for word, (_, place) in hits.items()}))
     if not scored:
         said = f"{len(best):,} labels with their reasons, the tokens and the {len(store.domains())} domains"
-        raise RankOneError(f"nothing matches '{query}' (searched: {said}). Try fewer words, or a token.")
+        raise RankOneError(
+            f"nothing matches '{query}' (searched: {said}). Try fewer words, or a token.{_near(asked, best)}"
+        )
     firings = store.firings()
     scored.sort(key=lambda hit: (-hit[0], -best[names[hit[1]]].confidence, -int(firings[hit[1]]), hit[1]))
     total = sum(store.tokens().values())

@@ -8,6 +8,8 @@ import csv
 import io
 import json
 import math
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -102,7 +104,8 @@ class Table:
         yield from drawn(self, options.max_width)
 
     def __str__(self) -> str:
-        return plain(self)
+        """As wide as the terminal that is printed to, where there is one."""
+        return plain(self, shutil.get_terminal_size().columns) if sys.stdout.isatty() else plain(self)
 
     def _repr_html_(self) -> str:
         from rankone.render.pages import table_html

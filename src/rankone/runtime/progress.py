@@ -83,6 +83,11 @@ class Meter:
             words = [f"{self._title}: {self._done}/{self._total}", _clock(spent, left), note]
             aside.print("  ".join(filter(None, words)), markup=False, soft_wrap=True)
 
+    def finish(self) -> None:
+        """Full, however the steps were reckoned beforehand: the work is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=max(self._done, 1), completed=max(self._done, 1))
+
     def _room(self) -> int:
         """Cells that title, bar, counts and clock leave to a note on one line."""
         counts = 2 * len(str(self._total)) + 1
@@ -103,7 +108,9 @@ def meter(title: str, total: int) -> Iterator[Meter]:
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=aside) as bar:
-        yield Meter(bar, title, total)
+        made = Meter(bar, title, total)
+        yield made
+        made.finish()
 
 
 def format_values(values: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
-from rankone.text.domains import domain_name
+from rankone.text.domains import is_called
 
 Split = Literal["train", "validation", "test"]
 HeldOut = Literal["validation", "test"]
@@ -76,7 +76,7 @@ def require_domain(corpus: Corpus, domain: str) -> None:
 
 def _meant(domain: str, known: list[str]) -> str:
     """The domain that is called so (`german`), else the nearest."""
-    called = [tag for tag in known if domain_name(tag).lower() == domain.lower()]
+    called = [tag for tag in known if is_called(tag, domain)]
     return f" '{domain}' is {called[0]}." if called else nearest(domain, known)
 
 

@@ -45,6 +45,24 @@ NAMES = {
     "code": "code",
 }
 
+# What speakers call their languages, and three-letter codes (ISO 639-2), where they are likely to be typed.
+_ALSO = {
+    "da": ("dansk", "dan"),
+    "de": ("deutsch", "ger", "deu"),
+    "en": ("eng",),
+    "es": ("español", "espanol", "castellano", "spa"),
+    "fr": ("français", "francais", "fre", "fra"),
+    "it": ("italiano", "ita"),
+    "nl": ("nederlands", "dut", "nld"),
+    "pt": ("português", "portugues", "por"),
+    "sv": ("svenska", "swe"),
+}
+
+
+def is_called(domain: str, name: str) -> bool:
+    """Whether a domain goes by this name too: `German`, `Deutsch`, `ger` for `de`."""
+    return name.lower() in (domain_name(domain).lower(), *_ALSO.get(domain, ()))
+
 
 def domain_name(domain: str) -> str:
     """How a domain is called in labels, figures and tables."""

@@ -67,7 +67,7 @@ def claim(results: Results) -> str:
         )
     tally = results.counted[first][budget]
     return (
-        f"{subject}, trained on {budget:,} {forget} tokens, moves {forget} from "
+        f"{subject}, fitted to {budget:,} {forget} tokens, moves {forget} from "
         f"{number(base(results, aim.domain), 2)} to {number(tally.forget_ce, 2)} nats per token "
         f"(chance is {number(aim.chance, 2)}) and changes {domain_names(aim.retain)} by "
         f"{', '.join(signed(tally.damage[d]) for d in aim.retain)} (means over seeds); "
@@ -80,7 +80,11 @@ def others(results: Results) -> str:
     said = [
         f"{method_name(m)}: {_needs(results.smallest[m], results.counted[m])}" for m in results.methods[1:]
     ]
-    return f"Smallest sufficient budget otherwise: {'; '.join(said)}." if said else ""
+    return (
+        f"The fewest {domain_name(results.aim.domain)} tokens that suffice for other methods: {'; '.join(said)}."
+        if said
+        else ""
+    )
 
 
 def _subject(results: Results, method: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from rankone.core.errors import nearest
+from rankone.core.errors import RankOneError, nearest
 from rankone.core.fields import Positional, Request
 from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.render.columns import Column
@@ -32,11 +32,11 @@ class FetchRequest(Request):
     @classmethod
     def _known(cls, name: str) -> str:
         known = [*FETCHABLE, *BUILTIN_MODELS]
-        if name not in known:
-            raise ValueError(
-                f"no model '{name}' to fetch; there are {', '.join(known)}.{nearest(name, known)}"
-            )
-        return name
+        if name in known:
+            return name
+        same = next((short for short, model in FETCHABLE.items() if model.hub == name), None)
+        near = f" '{name}' is {same}." if same else nearest(name, known)
+        raise RankOneError(f"no model '{name}' to fetch; there are {', '.join(known)}.{near}")
 
 
 class FetchReply(Reply):

@@ -10,6 +10,7 @@ from rankone.core.errors import RankOneError, nearest
 from rankone.core.manifest import is_no_model, what_it_is
 from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.runtime import hub
+from rankone.text.domains import NAMES
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 BUILTIN_DECOMPOSITION = "mini-decomposition"
@@ -48,6 +49,8 @@ def findable(name: str | Path) -> Path | str:
         return source
     if hub.cached(source):
         return source
+    if source == BUILTIN_DECOMPOSITION:
+        raise RankOneError(f"'{name}' is a decomposition, and a model is needed here: its model is mini.")
     if source in FETCHABLE:
         raise RankOneError(
             f"'{name}' is not here yet: run `rankone fetch {name} --out runs/{name}`, then name that folder."
@@ -56,7 +59,7 @@ def findable(name: str | Path) -> Path | str:
     if not hub.reachable():
         raise RankOneError(
             f"'{name}' is neither a directory nor a built-in model ({builtin}), and the Hub cannot be reached. Check the "
-            f"name or the network.{_slip(source)}"
+            f"name or the network.{_slip(source) or _listed(source)}"
         )
     if _slip(source):
         raise RankOneError(
@@ -96,8 +99,13 @@ def _refuse_pickled(path: Path) -> None:
 
 def _slip(name: str) -> str:
     """The built-in name that was meant, where one is near; a model of the Hub has an owner."""
-    close = difflib.get_close_matches(name, BUILTIN_MODELS, n=1, cutoff=0.7) if "/" not in name else []
-    return f" Nearest: {close[0]}." if close else ""
+    near = difflib.get_close_matches(name.lower(), BUILTIN_MODELS, n=1, cutoff=0.7) if "/" not in name else []
+    return f" Nearest: {near[0]}." if near else ""
+
+
+def _listed(name: str) -> str:
+    """What to do where the name is a language's: a list was meant, and a space written for its comma."""
+    return f" Where a list was meant, write commas and no spaces, as de,{name}." if name in NAMES else ""
 
 
 def _builtin(name: str) -> Path:
