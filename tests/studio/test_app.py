@@ -247,3 +247,8 @@ def test_a_body_that_is_no_object_is_told_in_words(served: Served, path, body):
         400,
         True,
     )
+
+
+def test_half_of_a_surrogate_pair_is_refused_in_words(served: Served):
+    status, _, answer = served.ask("/api/verbs/rank", b'{"of": "\\ud83d"}')
+    assert (status, "error" in json.loads(answer)) == (400, True)

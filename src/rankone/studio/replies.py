@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import JsonValue
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from rankone.core.config import Config, Record
 from rankone.core.errors import RankOneError
@@ -40,7 +40,7 @@ def answered(event: str, data: JsonValue) -> Response:
     """What the worker answered."""
     if event == "failed":
         return refusal(RankOneError(str(data)))
-    return JSONResponse(data)
+    return _said(data)
 
 
 def record_reply(record: Record) -> Response:
@@ -50,4 +50,9 @@ def record_reply(record: Record) -> Response:
 
 def refusal(error: RankOneError, status: int = 400) -> Response:
     """Why not, in words."""
-    return JSONResponse({"error": str(error)}, status)
+    return _said({"error": str(error)}, status)
+
+
+def _said(data: JsonValue, status: int = 200) -> Response:
+    """JSON in ASCII: what was sent may hold half of a surrogate pair, which no UTF-8 can say."""
+    return Response(json.dumps(data), status, media_type="application/json")
