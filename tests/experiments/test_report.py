@@ -79,7 +79,7 @@ def test_the_text_after_says_of_which_fit_it_is(tmp_path):
     summary["shown"] = {"method": "scalar", "budget": 4, "seed": 3, "alpha": -16.51, "edit": "edit"}
     (directory / "summary.json").write_text(json.dumps(summary), "utf8")
     story = write_report(directory).read_text("utf8").split("<nav>")[0]
-    assert "fitted to 4 German tokens, seed 3, α −16.5; saved as edit." in story
+    assert "fitted to 4 German tokens, seed 3, α −16.5; saved in the folder edit." in story
 
 
 def test_the_story_comes_first_and_the_rest_is_folded(source):

@@ -50,8 +50,11 @@ def printed(results: Results) -> list[Table]:
 def texts(results: Results) -> Table:
     """What the model writes before and after, the domain to be removed first."""
     rows = sorted(results.rollouts, key=lambda row: row.domain != results.aim.domain)
-    shown = [[domain_name(r.domain), clipped(r.before, 160), clipped(r.after, 160)] for r in rows]
-    columns = ["domain", Column("before", key=True), Column("after", key=True)]
+    shown = [
+        [f"{domain_name(r.domain)}: {clipped(r.prompt, 40)}", clipped(r.before, 120), clipped(r.after, 120)]
+        for r in rows
+    ]
+    columns = ["goes on from", Column("before", key=True), Column("after", key=True)]
     return Table.of("What it writes", columns, shown, fit_shown(results))
 
 
@@ -62,7 +65,7 @@ def fit_shown(results: Results) -> str:
         return ""
     scale = "" if fit.alpha is None else f", α {fit.alpha:.3g}".replace("-", "−")
     text = f"{fit.budget} {domain_name(results.aim.domain)} tokens"
-    return f"After: {method_name(fit.method)} fitted to {text}, seed {fit.seed}{scale}; saved as {fit.edit}."
+    return f"After: {method_name(fit.method)} fitted to {text}, seed {fit.seed}{scale}; saved in the folder {fit.edit}."
 
 
 def untrained(results: Results) -> Table:
