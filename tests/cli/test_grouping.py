@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from itertools import chain
 from unittest.mock import patch
 
@@ -54,9 +57,34 @@ def test_help_may_stand_before_its_command(words):
     [("decompose", "The same command goes on where it stood."), ("edit", "Nothing half-made is left.")],
 )
 def test_what_was_broken_off_says_whether_it_goes_on(verb, said, monkeypatch):
-    def broken_off(**_: object) -> None:
-        raise KeyboardInterrupt
+    def broken_off(**_: object) -> int:
+        return 130  # of a command that Ctrl-C broke off
 
     monkeypatch.setattr(cli, "app", broken_off)
     stopped = rankone(verb)
     assert (stopped.code, stopped.err) == (130, f"\nrankone: interrupted. {said}\n")
+
+
+WAITING = """
+import sys, time
+import rankone.text.opening as opening
+from rankone.cli import main
+opening.open_corpus = lambda _: print("here", flush=True) or time.sleep(60)
+sys.argv = ["rankone", "edit", "h.3.mlp.down_proj:270=-16"]
+main()
+"""
+
+
+def test_ctrl_c_is_answered_in_a_process_of_its_own():
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "\nrankone: interrupted. Nothing half-made is left.\n"
+    assert process.returncode == 130

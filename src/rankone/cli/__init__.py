@@ -21,6 +21,8 @@ from rankone.core.foreign import explained
 from rankone.runtime.quiet import quiet_libraries
 from rankone.verbs.table import VERBS
 
+# The exit status of a command that Ctrl-C broke off, as shells and the parser have it.
+INTERRUPTED = 130
 # What the parser raises for words it cannot read.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
@@ -99,7 +101,10 @@ def main() -> None:
     try:
         _refuse_processes(sys.argv[1:2])
         _refuse_empty(sys.argv[1:])
-        sys.exit(app(prog_name="rankone", standalone_mode=False))
+        status = app(prog_name="rankone", standalone_mode=False)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(status)
     except PeerError:  # another process prints it
         sys.exit(2)
     except RankOneError as error:
@@ -107,7 +112,7 @@ def main() -> None:
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write(f"\nrankone: {_interrupted(sys.argv[1:2])}\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except ClickException as error:
         sys.stderr.write(f"rankone: {visible(misread(error, sys.argv[1:]))}\n")
         sys.exit(2)
