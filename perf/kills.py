@@ -1,10 +1,10 @@
 """Kills of every command that writes, at random moments: does anything get lost, does the same command end the same?
 
-`python -m perf.kills OUT.json [--kills 300] [--first 0]` goes on where OUT ends. Commands run on a tiny model in children
-forked from a process that has imported everything: a command takes seconds, and no kill falls into its imports. After a
-SIGKILL what lay beside the output has not changed, the output is absent or whole (or, of the commands that go on in the
-folder they make, readable by the same command), and the same command, run again, ends as the run that was left alone did. At
-the end: what lies about, before and after `rankone doctor --clean`.
+`python -m perf.kills OUT.json [--kills 300] [--first 0] [--minutes 70]` goes on where OUT ends. Commands run on a tiny model
+in children forked from a process that has imported everything: a command takes seconds, and no kill falls into its imports.
+After a SIGKILL what lay beside the output has not changed, the output is absent or whole (or, of the commands that go on in
+the folder they make, readable by the same command), and the same command, run again, ends as the run left alone did.
+At the end: what lies about, before and after `rankone doctor --clean`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "--out",
     ),
     "graph-export": ("graph-export GRAPH", "--page"),
+    "graph-export-viewer": ("graph-export GRAPH", "--viewer"),
+    "graph-export-neuronpedia": ("graph-export GRAPH", "--neuronpedia"),
     "qk": (f"qk MODEL 0 --decomposition DEC {_DOMAINS} --tokens 60", "--out"),
     "attributions": (f"attributions {PART} {_PAIR} {_DOMAINS} --tokens 40", "--out"),
     "transcoders-train": (f"transcoders-train MODEL --recipe CODERS {_DOMAINS}", "--out"),
@@ -91,6 +93,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"investigate {PART} {_PAIR} --harvest HARVEST --labels LABELS {_DOMAINS} --alphas 0 --tokens 40",
         "--html",
     ),
+    "show": (f"show {PART} {_PAIR} --harvest HARVEST --labels LABELS", "--html"),
+    "picks": (
+        "picks MODEL --decomposition DEC --harvest HARVEST --labels LABELS --targets de --candidates 2 --alphas 0 "
+        "--tokens 40",
+        "--out",
+    ),
+    "collect": ("collect MODEL --habit e=e --tokens 3", "--out"),
     "side-effects": ("side-effects EDIT --model MODEL --kinds fact --tokens 3", "--html"),
     "survive": (
         "survive EDIT --model MODEL --forget de --benign en --measured de,en --attacks none,bf16,knob "
@@ -262,7 +271,9 @@ def left_alone(world: Path, command: str, report: Report) -> dict[str, str]:
     for name in (f"{command}-whole", f"{command}-again"):
         begun = time.monotonic()
         code, said = finished(world, words_of(command, name), None)
-        report.seconds[command] = round(time.monotonic() - begun, 2)
+        # The shorter: a kill after the end is none.
+        spent = time.monotonic() - begun
+        report.seconds[command] = round(min(spent, report.seconds.get(command, spent)), 2)
         assert code == 0, f"{command}: {said}"
         made.append(contents(world / name))
     differing = {f for f in made[0].keys() | made[1].keys() if made[0].get(f) != made[1].get(f)}
@@ -313,8 +324,12 @@ def strays(world: Path) -> list[str]:
     )
 
 
-def run(out: Path, kills: int, only: Sequence[str], first: int) -> Report:
-    """Go on from what `out` holds up to `kills` kills, commands in turns; `first`: seed of a new run's first kill."""
+def run(out: Path, kills: int, only: Sequence[str], first: int, minutes: float) -> Report:
+    """Go on from what `out` holds up to `kills` kills, commands in turns; `first`: seed of a new run's first kill.
+
+    minutes: no kill begins after so many.
+    """
+    ends = time.monotonic() + 60 * minutes
     new = Report(environment=environment(), first=first)
     report = Report.model_validate_json(out.read_text("utf8")) if out.exists() else new
     names = list(only or COMMANDS)
@@ -327,6 +342,8 @@ def run(out: Path, kills: int, only: Sequence[str], first: int) -> Report:
         make_world(world)
         wholes: dict[str, dict[str, str]] = {}
         for number in range(len(report.outcomes), kills):
+            if time.monotonic() > ends:
+                break
             command, draw = names[number % len(names)], random.Random(report.first + number)
             if command not in wholes:
                 wholes[command] = left_alone(world, command, report)
@@ -352,10 +369,11 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     _import_everything()
-    result = run(given.out, given.kills, given.only, given.first)
+    result = run(given.out, given.kills, given.only, given.first, given.minutes)
     wrong = [o for o in result.outcomes if o.problem]
     print(f"{len(result.outcomes)} kills, {sum(o.late for o in result.outcomes)} late, {len(wrong)} wrong")
     for outcome in wrong:

@@ -22,6 +22,7 @@ from rankone.experiments.report.results import read_results
 from rankone.experiments.report.shown import budgets, texts
 
 BASE = {"trained": ["de", "en"], "evaluated": ["de", "en"], "budgets": {"scalar": [4]}, "seeds": 1}
+PICKED = 60
 
 
 @pytest.mark.parametrize(
@@ -47,15 +48,61 @@ def test_what_is_lacking_is_said_first(change, complaint, tokenizer, corpus, tmp
     assert not (tmp_path / "report").exists()
 
 
-def test_the_edit_that_is_shown_is_kept_and_named(tokenizer, corpus, tmp_path):
+@pytest.fixture
+def job(tokenizer, corpus):
+    """The job on a tiny model; it picks the part `PICKED`."""
     model = tiny_model(len(tokenizer))
-    decomposition = decomposed(model, "random")
     sizes = {"selection_tokens": 60, "retain_tokens": 120, "test_tokens": 60, "alphas": [0.0], "seeds": 2}
     prompts = {"de": ["Der"], "en": ["The"]}
     config = JobConfig.model_validate({**BASE, **sizes, "prompts": prompts})
-    job = Job(config, workspace(model, decomposition, tokenizer, corpus))
-    name = decomposition.names()[60]
-    job.tried = [Tried(name, 0.0, 1.0, 0.0)]
+    made = Job(config, workspace(model, decomposed(model, "random"), tokenizer, corpus))
+    made.tried = [Tried(made.workspace.require_parts().names()[PICKED], 0.0, 1.0, 0.0)]
+    return made
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("last", ["_response", "_save_edit", "write_report"])
+def test_what_is_broken_off_leaves_no_half_of_a_report(job, tmp_path, monkeypatch, last):
+    """A kill leaves as much as an interrupt, and a hidden folder that `doctor --clean` knows (perf/kills.py)."""
+
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, last, broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(job, tmp_path / "report")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "report").mkdir()
+    write_json(tmp_path / "report" / "summary.json", {"of": "another"})
+    before = contents(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(job, tmp_path / "report", replace=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_report_that_is_replaced_keeps_nothing_of_the_old_one_and_what_is_not_its_own(job, tmp_path):
+    out = tmp_path / "report"
+    (out / "edit").mkdir(parents=True)
+    (out / "notes.md").write_text("mine", "utf8")
+    with pytest.raises(RankOneError, match="edit"):
+        run_demo(job, out, replace=True)
+    (out / "edit").rmdir()
+    (out / "evidence.json").write_text("{}", "utf8")
+    run_demo(job, out, replace=True)
+    made = contents(out)
+    assert made.pop("notes.md") == b"mine"
+    assert "evidence.json" not in made
+    run_demo(job, tmp_path / "new")
+    assert made.keys() == contents(tmp_path / "new").keys()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_edit_that_is_shown_is_kept_and_named(job, tmp_path):
+    decomposition = job.workspace.require_parts()
+    name = decomposition.names()[PICKED]
     summary = run_demo(job, tmp_path / "report")
     results = read_results(tmp_path / "report")
     alphas = {row["seed"]: row["alpha"] for row in results.runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -17,6 +18,8 @@ from rankone.models.pretraining import run as pretraining
 from rankone.models.pretraining.config import Preset, PretrainConfig
 from rankone.models.pretraining.run import VALIDATION_TOKENS, prepare_tokens, pretrain
 from rankone.models.tokenizer import train_tokenizer
+from rankone.runtime.tracking.recording import Tracking
+from rankone.runtime.tracking.tracker import Sink
 from rankone.text.blocks import chunk_documents, passage_blocks
 from rankone.text.mixture import CHUNK_CHARS
 from rankone.text.sources.builtin import BuiltinCorpus
@@ -138,6 +141,49 @@ def test_a_finished_run_writes_its_model_again(trained, tmp_path, corpus):
     assert_same_tensors(
         *(load_file(f / "model.safetensors") for f in (tmp_path / "again", trained / "model"))
     )
+
+
+def test_trackers_are_told_what_the_file_is_told_and_of_the_test_figures(tmp_path, corpus, monkeypatch):
+    """The same numbers at the same steps, the recipe, and at the end the cross-entropies; the weights are no others."""
+    told = []
+
+    class Kept:
+        def __init__(self, tracked):
+            told.append(("open", tracked.name, tracked.config["seed"], tracked.start))
+
+        def log(self, step, values):
+            told.append((step, dict(values)))
+
+        def summary(self, values):
+            told.append(dict(values))
+
+        def close(self, failed):
+            told.append(("close", failed))
+
+    known = {"kept": Sink("kept", "json", "none", Kept)}
+    monkeypatch.setattr("rankone.runtime.tracking.recording.sinks", lambda: known)
+    monkeypatch.setattr("rankone.runtime.tracking.registry.sinks", lambda: known)
+    run, out = tmp_path / "run", tmp_path / "model"
+    pretrain(recipe(), "tiny", corpus, run, out, tracking=Tracking(trackers=("kept",), name="mine"))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf8").splitlines()]
+    assert [row["step"] for row in rows] == [0, STEPS - 1]
+    steps = [(row.pop("step"), row) for row in rows]
+    table = open_artifact(out, "model").json("pretraining.json")
+    ends = {f"test CE {domain}": row["ce"] for domain, row in table.items()}
+    assert told == [("open", "mine", 0, 0), *steps, ends, ("close", False)]
+
+
+def test_an_unknown_tracker_is_refused_before_any_text_is_read(tmp_path, corpus):
+    with pytest.raises(RankOneError, match="no tracker is called 'nowhere'"):
+        pretrain(
+            recipe(),
+            "tiny",
+            corpus,
+            tmp_path / "run",
+            tmp_path / "model",
+            tracking=Tracking(trackers=("nowhere",)),
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_recipe_cannot_go_on_with_a_run(trained, tmp_path, corpus):

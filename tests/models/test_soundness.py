@@ -15,6 +15,8 @@ from transformers import (
     BertLMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     XLNetConfig,
     XLNetLMHeadModel,
 )
@@ -31,6 +33,18 @@ SMALL = {"vocab_size": VOCAB, "hidden_size": 24, "num_hidden_layers": 2, "num_at
 def bert(spread=0.2, **more):
     torch.manual_seed(0)
     return BertConfig(**SMALL, intermediate_size=40, initializer_range=spread, **more)
+
+
+def mixtral():
+    """Eight tokens for four experts: how many go to one changes with each of them, and so does the order of sums."""
+    torch.manual_seed(0)
+    sizes = {
+        "intermediate_size": 40,
+        "num_key_value_heads": 2,
+        "num_local_experts": 4,
+        "initializer_range": 0.2,
+    }
+    return MixtralForCausalLM(MixtralConfig(**SMALL, **sizes)).eval()
 
 
 def xlnet():
@@ -163,6 +177,50 @@ def test_a_look_ahead_at_some_positions_alone_is_seen():
     model.__class__ = Peeking
     with pytest.raises(RankOneError, match="Peeking sees later tokens"):
         require_causal(model)
+
+
+def of_kind(kind, model):
+    model.__class__ = kind
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("size", [4e-4, 5e-5])
+def test_a_look_ahead_below_the_steps_of_a_half_precision_is_seen(dtype, size):
+    """A step of bfloat16 is 4e-3 of a value. What a logit loses to rounding, its derivative keeps."""
+
+    class Glancing(LlamaForCausalLM):
+        def forward(self, input_ids=None, **rest):
+            embedded = self.get_input_embeddings()(input_ids)
+            following = torch.cat([embedded[:, 1:], embedded[:, -1:]], 1)
+            return super().forward(inputs_embeds=embedded + size * following, **rest)
+
+    with pytest.raises(RankOneError, match="Glancing sees later tokens"):
+        require_causal(of_kind(Glancing, llama().to(dtype)))
+
+
+def test_a_look_ahead_by_ids_is_seen_in_a_half_precision():
+    """Of a token's number, which has no derivative; a four-thousandth of the largest logit."""
+
+    class Numbering(LlamaForCausalLM):
+        def forward(self, input_ids=None, **rest):
+            output = super().forward(input_ids=input_ids, **rest)
+            following = (
+                torch.cat([input_ids[:, 1:], input_ids[:, -1:]], 1)[..., None] / self.config.vocab_size
+            )
+            output.logits = output.logits + 2.5e-4 * output.logits.abs().max() * following
+            return output
+
+    with pytest.raises(RankOneError, match="Numbering sees later tokens"):
+        require_causal(of_kind(Numbering, llama().bfloat16()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("build", [simple_mlp, gpt2, llama, mixtral])
+def test_causal_models_pass_in_a_half_precision(build, dtype):
+    model = build().to(dtype)
+    require_causal(model)
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_what_a_configuration_makes_of_a_forward_is_one_line():

@@ -151,3 +151,13 @@ def test_metrics_are_trimmed_to_the_step_that_is_resumed(tmp_path):
     append_metrics(tmp_path, {"step": 4, "loss": 9.0})
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf8").splitlines()]
     assert [(r["step"], r["loss"]) for r in rows] == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 9.0)]
+
+
+def test_a_line_that_a_full_disk_or_a_kill_cut_off_does_not_keep_a_run_from_going_on(tmp_path):
+    append_metrics(tmp_path, {"step": 1, "loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 2, "lo')
+    trim_metrics(tmp_path, 5)
+    append_metrics(tmp_path, {"step": 2, "loss": 0.5})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf8").splitlines()]
+    assert [r["step"] for r in rows] == [1, 2]

@@ -51,6 +51,7 @@ __all__ = [
     "file_hash",
     "git_revision",
     "new_artifact",
+    "new_folder",
     "open_artifact",
     "read_json",
     "read_manifest",
@@ -160,6 +161,13 @@ def claimed(path: Path | str) -> Generator[Path]:
 
 
 @contextmanager
+def new_folder(path: Path | str) -> Generator[Path]:
+    """Yield an empty folder that becomes `path`, which must not exist, when the block ends well; else nothing is left."""
+    with claimed(path) as out, _staged(out) as staging:
+        yield staging
+
+
+@contextmanager
 def new_artifact(
     path: Path | str, kind: str, provenance: Provenance | None = None, replace: bool = False
 ) -> Generator[Path]:
@@ -252,9 +260,9 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
 def copy_artifact(artifact: Artifact, path: Path | str) -> Path:
     """The artefact once more at `path`, its manifest too; RankOneError for one that was altered since it was opened."""
     check_files(artifact.path, artifact.manifest)
-    with claimed(path) as out, _staged(out) as staging:
+    with new_folder(path) as staging:
         for name in artifact.manifest.files:
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / name, staging / name)
         (staging / MANIFEST).write_bytes(artifact.manifest_bytes())
-    return out
+    return Path(path)

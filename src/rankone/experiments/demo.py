@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rankone.core.artifact import environment, refuse_existing, write_json
+from rankone.core.artifact import environment, write_json
 from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.registry import kind_named
@@ -13,6 +13,7 @@ from rankone.experiments.config import read_measured
 from rankone.experiments.job import Job
 from rankone.experiments.measure import edit_damage, edited_cross_entropies
 from rankone.experiments.report.page import write_report
+from rankone.experiments.report.place import EDIT, report_folder
 from rankone.experiments.report.results import JobSummary, Shown
 from rankone.experiments.response import rises, scale_response
 from rankone.experiments.tables import (
@@ -31,23 +32,24 @@ from rankone.metrics.cross_entropy import cross_entropies
 from rankone.metrics.damage_record import DomainDamage, measured
 from rankone.models.loading import load_model
 from rankone.runtime.memory import peak_bytes
-from rankone.runtime.places import holds
 from rankone.runtime.progress import log, meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import described
 from rankone.text.domains import domain_name
 
-EDIT = "edit"
 
-
-@holds("out")
 def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
-    """Run the job, write all tables and the report into `out`, and return the summary.
+    """Run the job, write all tables and the report, which appear at `out` together at the end, and return the summary.
 
-    Text, harvest and whatever else is named are read first, so that what is lacking is said before `out` is made.
+    Text, harvest and whatever else is named are read first, so that what is lacking is said before anything is computed.
+    replace: `out` may stand, and its report is exchanged.
     """
-    if not replace:
-        refuse_existing(out)
+    with report_folder(out, replace) as staging:
+        return _run(job, staging)
+
+
+def _run(job: Job, out: Path) -> JobSummary:
+    """The same into an empty folder."""
     clock = time.monotonic()
     runs = {method: job.runs(method) for method in job.config.budgets}
     test = job.text("test", job.config.test_tokens)
@@ -62,7 +64,7 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
         write_json(out / "evidence.json", job.evidence.plain())
     method, fit = _shown(fits)
     write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(fit.edit)])
-    _save_edit(job, fit.edit, test, out / EDIT, replace)
+    _save_edit(job, fit.edit, test, out / EDIT)
     shown = Shown(
         method=method,
         budget=fit.run.forget.tokens,
@@ -76,10 +78,10 @@ def run_demo(job: Job, out: Path, replace: bool = False) -> JobSummary:
     return summary
 
 
-def _save_edit(job: Job, edit: LowRankEdit, test: dict[str, Blocks], path: Path, replace: bool) -> None:
+def _save_edit(job: Job, edit: LowRankEdit, test: dict[str, Blocks], path: Path) -> None:
     changes = edit_damage(job.workspace.model, edit, test)
     rows = [DomainDamage.of(d, damage, job.judged.role(d)) for d, damage in changes.items()]
-    edit.bind(job.workspace.model).save_pretrained(path, measured(rows), replace)
+    edit.bind(job.workspace.model).save_pretrained(path, measured(rows))
 
 
 def _rank(job: Job, out: Path) -> None:

@@ -5,10 +5,11 @@ Class names do not say so: a `BertForMaskedLM` loads as a causal model, and sees
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from weakref import WeakSet
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,10 +19,12 @@ from rankone.models.context import context_length
 from rankone.models.output import output_of
 
 LENGTH = 8
-# Of the largest logit: kernels may add in another order (mixtures of experts: 3e-7 in fp32, or a step of a half precision).
+# Of the largest logit, and of the largest derivative: kernels may add in another order (mixtures of experts: 3e-7 in fp32).
 # A small BERT as it is initialised moves by 7e-4.
-_RELATIVE = {torch.float64: 1e-5, torch.float32: 1e-5}
-_RELATIVE_HALF = 1e-3
+_RELATIVE = 1e-5
+_FULL = (torch.float32, torch.float64)
+# A step of a half precision is more than many a look ahead: there the limit is so many times what rounding itself moves.
+_TIMES_NOISE = 4
 # Models that were tried. Weights may change later; what a forward reads does not.
 _CAUSAL: WeakSet[nn.Module] = WeakSet()
 
@@ -53,23 +56,84 @@ def require_causal(model: PreTrainedModel) -> None:
     """Raise unless the logits of earlier positions stay when a later token is another; each model is tried once.
 
     Eight forwards of eight random tokens, in eval mode: one as drawn, and one for every later token that is another, since a
-    look ahead may reach some positions alone.
+    look ahead may reach some positions alone. They may differ by 1e-5 of the largest logit; in a half precision by what the
+    same row differs by beside other rows of a batch, which is 0 but for mixtures of experts, and no logit may have a
+    derivative by the embedding of a later token.
     """
     if model in _CAUSAL:
         return
     require_plain_weights(model)
     ids = _probe(model)
     drawn, rows = _logits(model, ids), _rows_of_embedding(model)
-    limit = _RELATIVE.get(model.dtype, _RELATIVE_HALF) * drawn.abs().max()
-    for place in range(ids.shape[1] - 1, 0, -1):
-        moved = ids.clone()
-        moved[:, place] = (ids[:, place] + 1) % rows
-        if (_logits(model, moved)[:, :place] - drawn[:, :place]).abs().max() > limit:
-            raise RankOneError(
-                f"{type(model).__name__} sees later tokens: its prediction at a position changes with a token after it, so "
-                "a cross-entropy of it means nothing. Load a causal language model (a decoder)."
-            )
+    moved = {place: _moved(ids, place, rows) for place in range(ids.shape[1] - 1, 0, -1)}
+    apart = max(
+        (float(_apart(_logits(model, row)[:, :p], drawn[:, :p])) for p, row in moved.items()), default=0.0
+    )
+    if model.dtype in _FULL:
+        sees = apart > _RELATIVE * float(drawn.abs().max())
+    else:
+        sees = apart > 0 and apart > _TIMES_NOISE * _noise(model, ids, list(moved.values()))
+        sees = sees or _derivative_ahead(model, ids) > _RELATIVE
+    if sees:
+        raise RankOneError(
+            f"{type(model).__name__} sees later tokens: its prediction at a position changes with a token after it, so "
+            "a cross-entropy of it means nothing. Load a causal language model (a decoder)."
+        )
     _CAUSAL.add(model)
+
+
+def _moved(ids: Int[Tensor, "1 length"], place: int, rows: int) -> Int[Tensor, "1 length"]:
+    """The row with another token at one place."""
+    moved = ids.clone()
+    moved[:, place] = (ids[:, place] + 1) % rows
+    return moved
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    return (first - second).abs().max()
+
+
+def _noise(model: PreTrainedModel, ids: Int[Tensor, "1 length"], others: Sequence[Tensor]) -> float:
+    """How far the logits of a row move with the row beside it, before it or after it: rounding, and nothing else."""
+    alone = _logits(model, torch.cat([ids, ids]))[0]
+    before = [_apart(_logits(model, torch.cat([other, ids]))[1], alone) for other in others]
+    after = [_apart(_logits(model, torch.cat([ids, other]))[0], alone) for other in others]
+    return float(torch.stack([*before, *after]).max())
+
+
+def _derivative_ahead(model: PreTrainedModel, ids: Int[Tensor, "1 length"]) -> float:
+    """Largest derivative of earlier logits by the embedding of a later token, of the largest by that of an earlier one.
+
+    Exact where logits are not: what a mask leaves out is multiplied by zero. Earlier and later are parted at two places in
+    the middle of the row. 0 for a forward that has no derivative, too.
+    """
+    held: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
+        if output.shape[:-1] != ids.shape:
+            return None
+        held.append(output.detach().requires_grad_())
+        return held[-1].clone()
+
+    hook = model.get_input_embeddings().register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            logits = _in_eval_mode(model, ids)[0]
+            weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
+            middle = ids.shape[1] // 2
+            return max(_share_ahead(logits * weights, held, cut) for cut in (middle, middle + 1))
+    except Exception:  # an operation has no derivative, or a family refuses one in eval mode
+        return 0.0
+    finally:
+        hook.remove()
+
+
+def _share_ahead(values: Float[Tensor, "length v"], embedded: Sequence[Tensor], cut: int) -> float:
+    """Of values before a place: their largest derivative by an embedding from there on, of that by one before."""
+    made = torch.autograd.grad(values[:cut].sum(), embedded, retain_graph=True, allow_unused=True)
+    sizes = torch.stack([g.float().nan_to_num().abs().amax((0, 2)) for g in made if g is not None]).amax(0)
+    before = float(sizes[:cut].max())
+    return float(sizes[cut:].max()) / before if before and len(sizes) > cut else 0.0
 
 
 def require_fitting(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
@@ -94,15 +158,20 @@ def _probe(model: PreTrainedModel) -> Int[Tensor, "1 length"]:
 
 
 def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            return output_of(model.eval(), ids).float()
+            return _in_eval_mode(model, ids)
     except Exception as error:  # whatever a configuration makes of another library's forward
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RankOneError(
             f"{type(model).__name__} cannot be run on token ids alone: {reason} Load a causal language model."
         ) from error
+
+
+def _in_eval_mode(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        return output_of(model.eval(), ids).float()
     finally:
         for module, training in modes.items():
             module.training = training

@@ -20,7 +20,7 @@ from pydantic import Field, JsonValue
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rankone.core.artifact import new_artifact, open_artifact, read_json, write_json
+from rankone.core.artifact import new_artifact, open_artifact, read_json, write_json, write_text
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import save_tensors
@@ -238,10 +238,9 @@ def append_metrics(run: Path, row: Mapping[str, JsonValue]) -> None:
 
 
 def trim_metrics(run: Path, step: int) -> None:
-    """Drop metric lines after `step`, which a resumed run will write again."""
+    """Drop metric lines after `step`, which a resumed run will write again, and a last one that was cut off."""
     path = run / "metrics.jsonl"
     if path.exists():
-        rows = [
-            line for line in path.read_text("utf8").splitlines() if line and json.loads(line)["step"] <= step
-        ]
-        path.write_text("".join(row + "\n" for row in rows), "utf8")
+        whole = path.read_text("utf8").rpartition("\n")[0].splitlines()
+        rows = [line for line in whole if line and json.loads(line)["step"] <= step]
+        write_text(path, "".join(row + "\n" for row in rows))

@@ -61,6 +61,7 @@ class Methods(Asking):
         without: str | Sequence[str] = (),
         tokenizer_from: str | None = None,
         run: Path | str | None = None,
+        track: str | Sequence[str] = (),
     ) -> PretrainReply:
         """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
         return self._ask(PretrainReply, "pretrain", locals())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from rankone.core.errors import RankOneError
+from rankone.runtime.progress import log
 from rankone.text.corpus import Corpus
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.text.sources.directory import DirectoryCorpus
@@ -19,6 +21,7 @@ def open_corpus(spec: str) -> Corpus:
     `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]` files, or such
     files alone (one domain), and so does a file; anything else, or `hf:` with an id or a local data set folder, is
     streamed (sources/hub.py). Several with commas between them are one text with the domains of each (sources/joined.py).
+    What a directory holds and is not read is said to the log.
     """
     if not all(name.strip() for name in spec.split(",")):
         raise RankOneError(
@@ -32,7 +35,9 @@ def open_corpus(spec: str) -> Corpus:
         return HubCorpus(spec)
     path = Path(spec)
     if path.is_dir() or (path.is_file() and path.name.endswith(SUFFIXES)):
-        return DirectoryCorpus(path)
+        corpus = DirectoryCorpus(path)
+        _say(corpus.name, corpus.note, corpus.lost)
+        return corpus
     if path.exists() or spec.startswith((".", "/", "~")):
         what = "no text file" if path.exists() else "not there"
         raise RankOneError(
@@ -40,3 +45,12 @@ def open_corpus(spec: str) -> Corpus:
             f"ending in {', '.join(SUFFIXES)}."
         )
     return HubCorpus(spec)
+
+
+@cache
+def _say(name: str, note: str, lost: str) -> None:
+    """Once in a process: a text is opened wherever it is needed."""
+    if note:
+        log.info(f"text '{name}': {note}")
+    if lost:
+        log.warning(f"text '{name}': {lost}")

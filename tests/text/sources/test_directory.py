@@ -147,9 +147,50 @@ def test_hidden_and_loose_files_beside_domains_are_not_read(tmp_path):
     write(tmp_path / "de/.a.txt", "nichts")
     assert DirectoryCorpus(tmp_path).domains() == ["de"]
     assert DirectoryCorpus(tmp_path).sources("de") == ["a"]
-    assert DirectoryCorpus(tmp_path).note == ""
+    assert (DirectoryCorpus(tmp_path).note, DirectoryCorpus(tmp_path).lost) == ("", "")
     write(tmp_path / "notes.txt", "zwei")
-    assert "not read (notes.txt, 1 in all)" in DirectoryCorpus(tmp_path).note
+    assert DirectoryCorpus(tmp_path).lost == (
+        "not read: 1 text beside the domains' folders (notes.txt): put into a domain's folder"
+    )
+
+
+def test_what_is_passed_over_is_said_by_name_and_number(tmp_path, caplog):
+    write(tmp_path / "de/a.txt", "eins")
+    for name in ("de/b.txt.gz", "de/c.JSONL.GZ", "fr/d.txt.bz2", "fr/e.zip", "de/README.md", "de/old/f.txt"):
+        write(tmp_path / name, "nichts")
+    with caplog.at_level("INFO", "rankone"):
+        found, _ = (open_corpus(str(tmp_path)) for _ in range(2))
+    assert found.domains() == ["de"]
+    assert found.note == "not read: 1 file that is no text (de/README.md)"
+    assert found.lost == (
+        "not read: 4 archives (de/b.txt.gz, de/c.JSONL.GZ, fr/d.txt.bz2, …): decompress, or compress with zstd (.zst); "
+        "1 folder inside a domain's (de/old): move the files up, or name such a folder as the text"
+    )
+    said = [(r.levelname, r.getMessage()) for r in caplog.records]
+    text = f"text '{tmp_path}': "
+    assert said == [("INFO", text + found.note), ("WARNING", text + found.lost)]  # once, not at every opening
+
+
+def test_files_without_a_split_beside_files_with_one_are_said(tmp_path):
+    write(tmp_path / "de/a.train.txt", "eins")
+    write(tmp_path / "de/b.txt", "zwei")
+    write(tmp_path / "en/c.txt", "drei")
+    found = DirectoryCorpus(tmp_path)
+    assert found.documents("de", "train") == ["eins"]
+    assert found.lost == (
+        "not read: 1 file without a split in its name where others have one (de/b.txt): "
+        "name it as SOURCE.train.txt is named"
+    )
+
+
+def test_a_place_with_nothing_else_is_refused_by_what_it_holds(tmp_path):
+    write(tmp_path / "de/a.txt.gz", "eins")
+    write(tmp_path / "de/b/c.txt", "eins")
+    with pytest.raises(
+        RankOneError,
+        match=r"It holds 1 archive \(de/a\.txt\.gz\): decompress, or .*1 folder inside a domain's \(de/b\)",
+    ):
+        open_corpus(str(tmp_path))
 
 
 def test_json_lines_hold_chats(tmp_path):

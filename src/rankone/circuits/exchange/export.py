@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rankone.circuits.asking.replies import GraphExportReply
@@ -10,11 +9,11 @@ from rankone.circuits.asking.requests import GraphExportRequest
 from rankone.circuits.asking.trust import trust
 from rankone.circuits.exchange.neuronpedia import write_neuronpedia
 from rankone.circuits.exchange.page import graph_page
-from rankone.circuits.exchange.shown import Shown, shown
+from rankone.circuits.exchange.shown import shown
 from rankone.circuits.exchange.viewer import write_viewer
 from rankone.circuits.graph import relabelled
 from rankone.circuits.storage import load_graph
-from rankone.core.claims import staging_folder
+from rankone.core.artifact import new_folder
 from rankone.core.files import write_text
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
@@ -35,7 +34,8 @@ def exported(
         write_text(request.page, graph_page(seen, verification, harvest))
         written["page"] = request.page
     if request.viewer is not None:
-        address = _viewer(seen, request.viewer, harvest)
+        with new_folder(request.viewer) as staging:
+            address = write_viewer(seen, staging, harvest)
         written["circuit-tracer"] = request.viewer
         opened += [
             f"open: circuit-tracer start-server --graph_file_dir {request.viewer}",
@@ -55,16 +55,3 @@ def exported(
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )
-
-
-def _viewer(seen: Shown, folder: Path, harvest: HarvestStore | None) -> str:
-    """The folder appears whole or not at all."""
-    staging = staging_folder(folder)
-    try:
-        address = write_viewer(seen, staging, harvest)
-        staging.chmod(0o755)
-        staging.rename(folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    return address

@@ -23,7 +23,6 @@ from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
 from rankone.runtime.checkpoint import (
     State,
-    append_metrics,
     load_checkpoint,
     pack_module,
     pack_optimizer,
@@ -36,6 +35,7 @@ from rankone.runtime.device import chosen_device
 from rankone.runtime.places import holds
 from rankone.runtime.progress import format_values, log, meter
 from rankone.runtime.seeding import seeded
+from rankone.runtime.tracking.recording import Recorder, Tracking, recording
 from rankone.text.blocks import chunk_documents, packed_stream, passage_blocks
 from rankone.text.corpus import CHARS_PER_TOKEN, Corpus, described, enough_chars
 from rankone.text.mixture import CHUNK_CHARS, mixture_pieces, mixture_rows
@@ -54,11 +54,12 @@ def pretrain(
     out: Path,
     stop_after: int | None = None,
     device: torch.device | None = None,
+    tracking: Tracking | None = None,
 ) -> Path | None:
     """Train a model and write it to `out`; a run cut off goes on from its last checkpoint in `run`.
 
     `stop_after` ends the run early at that step, with a checkpoint (None is returned then). device: None takes a GPU where
-    there is one.
+    there is one. tracking: who is told of the numbers beside the run's metrics.jsonl.
     """
     size = config.require_preset(preset)
     refuse_existing(out)
@@ -66,13 +67,15 @@ def pretrain(
     config_hash = hashlib.sha256(
         json.dumps([config.model_dump(exclude_defaults=True), preset, corpus.fingerprint()]).encode()
     ).hexdigest()
-    tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
-    model = build_model(config, size, tokenizer)
-    model.to(device or chosen_device())  # pyright: ignore[reportArgumentType]
-    finished = _train(model, config, size, tokens, run, config_hash, stop_after)
-    if not finished:
-        return None
-    _finish(model, tokenizer, config, preset, corpus, out)
+    with recording(run, tracking, config.model_dump(mode="json")) as recorder:
+        tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
+        model = build_model(config, size, tokenizer)
+        model.to(device or chosen_device())  # pyright: ignore[reportArgumentType]
+        finished = _train(model, config, size, tokens, run, config_hash, stop_after, recorder)
+        if not finished:
+            return None
+        table = _finish(model, tokenizer, config, preset, corpus, out)
+        recorder.summary({f"test CE {domain}": row["ce"] for domain, row in table.items()})
     return out
 
 
@@ -185,6 +188,7 @@ def _train(
     run: Path,
     config_hash: str,
     stop_after: int | None,
+    recorder: Recorder,
 ) -> bool:
     """One pass over the rows; True when it reached the end."""
     device = model.device
@@ -213,7 +217,7 @@ def _train(
             if step % LOG_EVERY == 0 or step + 1 == last:
                 value = loss.item()
                 rate = (step + 1 - start) * batch.size / (time.monotonic() - clock)
-                append_metrics(run, {"step": step, "loss": value, "tokens_per_second": rate})
+                recorder.log(step, {"loss": value, "tokens_per_second": rate})
                 bar.advance(0, format_values({"loss": value, "tok/s": rate}))
             bar.advance(1)
             if due:
@@ -250,8 +254,8 @@ def _finish(
     preset: str,
     corpus: Corpus,
     out: Path,
-) -> None:
-    """Round to bf16 once, so that what is shipped is what everything later decomposes, and write it."""
+) -> dict[str, dict[str, float]]:
+    """Round to bf16 once, so that what is shipped is what everything later decomposes, and write it; its test figures."""
     model.cpu().eval().bfloat16()
     table = evaluate_domains(model, tokenizer, config, corpus)
     provenance = {
@@ -263,6 +267,7 @@ def _finish(
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         write_json(staging / "pretraining.json", table)
+    return table
 
 
 def evaluate_domains(

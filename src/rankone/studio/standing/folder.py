@@ -8,8 +8,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from rankone.core.artifact import claimed
-from rankone.core.claims import scratch_folder
+from rankone.core.artifact import new_folder
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import clipped
 from rankone.core.files import atomic_file, write_text
@@ -58,11 +57,8 @@ def write_folder(opening: Opening, workspace: Path, out: Path, per_domain: int =
     Parts with a page of their own: those of kept edits (with their responses), those whose label was corrected by hand, and
     of every domain the `per_domain` most selective ones.
     """
-    with claimed(out), scratch_folder(out) as scratch:
-        staging = scratch / "pages"
-        written = _Folder(opening, workspace, staging).write(out, per_domain)
-        staging.rename(out)
-    return written
+    with new_folder(out) as staging:
+        return _Folder(opening, workspace, staging).write(out, per_domain)
 
 
 class _Folder:

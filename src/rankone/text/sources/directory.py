@@ -10,11 +10,10 @@ from pathlib import Path
 from rankone.core.errors import RankOneError
 from rankone.text.corpus import hashed_split, require_domain, require_split
 from rankone.text.evenly import evenly
-from rankone.text.sources.layout import text_layout
+from rankone.text.sources.layout import split_of, text_layout
 from rankone.text.sources.reading import read_documents, require_file, require_text_inside
 
 _END_BYTES = 1 << 16
-SPLIT_MARKS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 class DirectoryCorpus:
@@ -23,13 +22,13 @@ class DirectoryCorpus:
     Documents of a .txt file are separated by blank lines (white space alone is blank), or by form feeds where the file has
     any; a .jsonl line is an object with a text, a conversation or a pair (sources/records.py). Where no file of a domain
     carries a split in its name, documents are dealt to train/validation/test 80:10:10 by a hash of their text. note: how the
-    place was read, or ''.
+    place was read, or ''; lost: text there that is not read, with the mend, or ''.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root if root.is_dir() else root.parent
         self.name = str(root)
-        self._files, self.note = text_layout(root)
+        self._files, self.note, self.lost = text_layout(root)
         files = [p for paths in self._files.values() for p in paths]
         for path in files:
             require_file(path)
@@ -62,9 +61,9 @@ class DirectoryCorpus:
     def _stream(self, domain: str, source: str, split: str) -> Iterator[str]:
         require_domain(self, domain)
         require_split(split)
-        marked = any(_split(p) for p in self._files[domain])
+        marked = any(split_of(p) for p in self._files[domain])
         for path in self._files[domain]:
-            if _source(path) == source and (not marked or _split(path) == split):
+            if _source(path) == source and (not marked or split_of(path) == split):
                 yield from (d for d in read_documents(path) if marked or hashed_split(d) == split)
 
     def fingerprint(self) -> str:
@@ -87,8 +86,3 @@ def _ends(path: Path) -> tuple[str, str]:
 
 def _source(path: Path) -> str:
     return path.name.split(".")[0]
-
-
-def _split(path: Path) -> str | None:
-    marks = [SPLIT_MARKS[part] for part in path.name.split(".")[1:] if part in SPLIT_MARKS]
-    return marks[0] if marks else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from rankone.core.fields import Names, Positional, Request
+from rankone.core.fields import Names, Positional, Request, Trackers
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.render.reply import Reply
@@ -30,6 +30,9 @@ class PretrainRequest(Request):
     without: Names = Field((), description="leave a domain out (reference model)")
     tokenizer_from: str | None = Field(None, description="reuse the tokenizer of this model")
     run: Path | None = Field(None, description="run directory (checkpoints, metrics); default OUT.run")
+    track: Annotated[Names, Trackers()] = Field(
+        (), description="also log to these, beside the run's metrics.jsonl: tensorboard, wandb"
+    )
 
 
 class PretrainedDomain(Reply):
@@ -69,11 +72,13 @@ def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
     """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
     from rankone.core.artifact import read_json
     from rankone.models.pretraining.run import pretrain as train
+    from rankone.runtime.tracking.recording import Tracking
 
     out = request.out
     config = _pretraining(request)
     run = request.run or run_directory(out)
-    train(config, request.preset, opening.corpus, run, out, device=opening.device)
+    tracking = Tracking(trackers=request.track, name=out.name)
+    train(config, request.preset, opening.corpus, run, out, device=opening.device, tracking=tracking)
     measured: dict[str, Any] = read_json(out / "pretraining.json")
     domains = [
         PretrainedDomain(
