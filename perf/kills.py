@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "--html",
     ),
     "show": (f"show {PART} {_PAIR} --harvest HARVEST --labels LABELS", "--html"),
-    "picks": (
-        "picks MODEL --decomposition DEC --harvest HARVEST --labels LABELS --targets de --candidates 2 --alphas 0 "
-        "--tokens 40",
-        "--out",
-    ),
     "collect": ("collect MODEL --habit e=e --tokens 3", "--out"),
     "side-effects": ("side-effects EDIT --model MODEL --kinds fact --tokens 3", "--html"),
     "survive": (
@@ -125,7 +121,10 @@ class Outcome(BaseModel):
 
 
 class Report(BaseModel):
-    """All kills so far; files that differ between two runs left alone; what lay about before and after the cleaning."""
+    """All kills so far; files that differ between two runs left alone; what lay about before and after the cleaning.
+
+    unusable: commands that end with an error when they are left alone, and what they say.
+    """
 
     environment: dict[str, Any] = {}
     first: int = 0
@@ -136,6 +135,7 @@ class Report(BaseModel):
     strays_after_clean: list[str] = []
     temporary: list[str] = []
     temporary_after_clean: list[str] = []
+    unusable: dict[str, str] = {}
 
 
 def make_world(folder: Path) -> None:
@@ -341,13 +341,19 @@ def run(out: Path, kills: int, only: Sequence[str], first: int, minutes: float) 
         tempfile.tempdir = None
         make_world(world)
         wholes: dict[str, dict[str, str]] = {}
-        for number in range(len(report.outcomes), kills):
-            if time.monotonic() > ends:
-                break
-            command, draw = names[number % len(names)], random.Random(report.first + number)
+        turns = cycle(names[len(report.outcomes) % len(names) :] + names[: len(report.outcomes) % len(names)])
+        while len(report.outcomes) < kills and time.monotonic() < ends and len(report.unusable) < len(names):
+            number, command = len(report.outcomes), next(turns)
+            if command in report.unusable:
+                continue
             if command not in wholes:
-                wholes[command] = left_alone(world, command, report)
-            report.outcomes.append(kill(world, command, draw.random(), number, wholes[command], report))
+                try:
+                    wholes[command] = left_alone(world, command, report)
+                except AssertionError as error:
+                    report.unusable[command] = str(error)
+                    continue
+            share = random.Random(report.first + number).random()
+            report.outcomes.append(kill(world, command, share, number, wholes[command], report))
             out.write_text(report.model_dump_json(indent=1), "utf8")
         report.strays, report.temporary = strays(world), sorted(p.name for p in temporary.iterdir())
         finished(world, ["doctor", ".", "--clean"], None)

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.models.context import usual_context
-from rankone.models.soundness import require_causal, require_fitting
+from rankone.models.soundness import require_causal, require_eval_mode, require_fitting
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.openers import AUTO, opener_id
@@ -22,8 +22,8 @@ class Subject:
     """A model under study; token ids and the model lie on the same device.
 
     opener: what rows of text start with, by choice (text/openers.py).
-    Raises RankOneError where tokenizer and model do not fit, for a model that sees later tokens, and for an opener
-    that the tokenizer does not have.
+    Raises RankOneError where tokenizer and model do not fit, for a model that sees later tokens or is in training mode, and
+    for an opener that the tokenizer does not have.
     """
 
     model: PreTrainedModel
@@ -32,6 +32,7 @@ class Subject:
     opener: str = field(default=AUTO, kw_only=True)
 
     def __post_init__(self) -> None:
+        require_eval_mode(self.model)
         require_causal(self.model)
         require_fitting(self.tokenizer, self.model)
         if self.opener != AUTO:

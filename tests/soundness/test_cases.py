@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.claimed import claimed_elsewhere
-from tests.soundness.cases import HELD
+from tests.soundness.cases import HELD, MORE
 from tests.tiny import rankone, write_pair
 
 from rankone.core.errors import RankOneError
@@ -33,6 +33,11 @@ def names():
 def test_each_is_held_by_tests_that_exist(number, names):
     assert HELD[number]
     assert [name for name in HELD[number] if name not in names] == []
+
+
+def test_variants_of_every_kind_are_held_too(names):
+    assert sorted(MORE) == list(range(1, 13))
+    assert [name for held in MORE.values() for name in held if name not in names] == []
 
 
 def test_a_recipe_with_a_key_twice_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from rankone.core.claims import claim, require_claim, retired, staging_folder
 from rankone.core.errors import RankOneError
 from rankone.core.files import (
+    appeared,
     atomic_file,
     file_hash,
     json_text,
@@ -27,7 +28,14 @@ from rankone.core.files import (
     write_json,
     write_text,
 )
-from rankone.core.manifest import MANIFEST, Manifest, check_files, hashed_files, read_manifest
+from rankone.core.manifest import (
+    MANIFEST,
+    Manifest,
+    artefact_kind,
+    check_files,
+    hashed_files,
+    read_manifest,
+)
 from rankone.core.provenance import environment, git_revision
 from rankone.core.reading import reading
 from rankone.core.schemas.kinds import schema_of
@@ -139,6 +147,7 @@ def refuse_existing(path: Path) -> None:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
+        _refuse_inside(path)
         require_folder(path.parent)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
@@ -148,6 +157,16 @@ def refuse_existing(path: Path) -> None:
             f"output '{path}' already exists. Choose another name, or remove it first: "
             "nothing is overwritten."
         )
+
+
+def _refuse_inside(path: Path) -> None:
+    """Raise for a place inside an artefact: what is written there is not in its manifest, and it would no longer open."""
+    for folder in path.absolute().parents:
+        if kind := artefact_kind(folder):
+            raise RankOneError(
+                f"output '{path}' would lie inside '{folder}', an artefact of kind '{kind}', which then holds what its "
+                "manifest does not list. Choose a place beside it."
+            )
 
 
 @contextmanager
@@ -220,7 +239,7 @@ def _swap_in(staging: Path, path: Path, replaced: Manifest | None) -> None:
         _move_in(staging, path)
         return
     if not path.exists() or read_manifest(path) != replaced:
-        raise _appeared(path)
+        raise appeared(path)
     old = retired(path)
     path.rename(old)
     try:
@@ -234,19 +253,12 @@ def _swap_in(staging: Path, path: Path, replaced: Manifest | None) -> None:
 
 def _move_in(staging: Path, path: Path) -> None:
     if path.exists():
-        raise _appeared(path)
+        raise appeared(path)
     try:
         staging.rename(path)
     except OSError as error:
         # Appeared after the look: a folder with something in it, or a file, is never replaced by a rename.
-        raise _appeared(path) from error
-
-
-def _appeared(path: Path) -> RankOneError:
-    return RankOneError(
-        f"something else has appeared at '{path}' during the work. It was left as it is, and nothing was written. "
-        "Move it away and run the same command again, or choose another name."
-    )
+        raise appeared(path) from error
 
 
 def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -18,12 +18,28 @@ _SHOWN = 120
 _MOST = 4
 # Bytes, and brackets in brackets, of a recipe: far above any, and what a scanner of n² steps reads in a moment.
 _LARGEST, _DEEPEST = 1 << 20, 50
+# What a plain word must look like to be of a type, and the characters it may begin with.
+_NARROWED = {
+    "tag:yaml.org,2002:bool": (r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "tag:yaml.org,2002:int": (r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$", "-+0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9]+)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$",
+        "-+0123456789.",
+    ),
+}
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not the last one's, and nesting has an end."""
+    """Safe YAML in which a key that stands twice is an error, not the last one's, and nesting has an end.
+
+    Plain words and numbers as YAML 1.2 reads them: `no` is a language and not false, 010 is ten, 1:40 no number.
+    """
 
     _depth = 0
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NARROWED]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """A node with all below it; RecursionError, long before Python's own, where it nests too deep."""
@@ -44,6 +60,12 @@ class _OnceLoader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+for _tag, (_pattern, _firsts) in _NARROWED.items():
+    _OnceLoader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
+        _tag, re.compile(_pattern), list(_firsts)
+    )
 
 
 class Config(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rankone.core.errors import RankOneError
 
 # In the names of what is being written; `clean` (claims.py) knows them.
 PARTIAL = "partial"
+# No JSON of an artefact comes near it.
+_LARGEST = 1 << 30
 
 
 def require_folder(path: Path) -> None:
@@ -45,7 +48,7 @@ def read_json(
 ) -> dict[str, JsonValue] | list[JsonValue]:
     """Read a JSON file that holds a `kind`; RankOneError names one that is missing, damaged or of another kind."""
     try:
-        value = parse_json(path.read_text("utf8"))
+        value = parse_json(read_text(path))
     except FileNotFoundError:
         raise RankOneError(f"no file '{path}'. Check the path.") from None
     except (OSError, ValueError) as error:
@@ -53,6 +56,23 @@ def read_json(
     if not isinstance(value, kind):
         raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
     return value
+
+
+def read_text(path: Path) -> str:
+    """What a file holds, as UTF-8; ValueError for a pipe or a device, which may have no end, and for over a gigabyte."""
+    require_regular(path)
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"it has over {_LARGEST >> 30} GiB")
+    return content.decode("utf8")
+
+
+def require_regular(path: Path) -> None:
+    """ValueError for a pipe, a device or a socket: opening one may never return."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is no regular file but a pipe, a device or a socket")
 
 
 def parse_json(text: str) -> JsonValue:
@@ -71,9 +91,9 @@ def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]
     return values
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically (temporary file in the same folder, then rename)."""
-    write_text(path, json_text(value))
+def write_json(path: Path, value: object, new: bool = False) -> None:
+    """Write JSON atomically, as `atomic_file` does."""
+    write_text(path, json_text(value), new)
 
 
 def json_text(value: object) -> str:
@@ -81,8 +101,8 @@ def json_text(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically (temporary file in the same folder, then rename); what UTF-8 cannot hold is refused."""
+def write_text(path: Path, text: str, new: bool = False) -> None:
+    """Write text atomically, as `atomic_file` does; what UTF-8 cannot hold is refused."""
     try:
         content = text.encode()
     except UnicodeEncodeError as error:
@@ -90,13 +110,16 @@ def write_text(path: Path, text: str) -> None:
             f"cannot write '{path}': {text[error.start]!r} is half of a pair of surrogates, no character. "
             "Remove it from the text it came from."
         ) from error
-    with atomic_file(path) as stream:
+    with atomic_file(path, new) as stream:
         stream.write(content)
 
 
 @contextmanager
-def atomic_file(path: Path) -> Generator[BinaryIO]:
-    """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well."""
+def atomic_file(path: Path, new: bool = False) -> Generator[BinaryIO]:
+    """Yield a stream whose content becomes the file `path`, in one rename, when the block ends well.
+
+    new: what has appeared at `path` meanwhile is refused and left as it is; else it is replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-")
     try:
@@ -106,10 +129,29 @@ def atomic_file(path: Path) -> Generator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        _move_new(Path(temporary), path) if new else Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def appeared(path: Path) -> RankOneError:
+    """The error for what stands at an output and was not there when the work began."""
+    return RankOneError(
+        f"something else has appeared at '{path}' during the work. It was left as it is, and nothing was written. "
+        "Move it away and run the same command again, or choose another name."
+    )
+
+
+def _move_new(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise appeared(path) from None
+    except OSError:  # a file system without links
+        temporary.rename(path)
+    else:
+        temporary.unlink()
 
 
 def is_being_written(path: Path) -> bool:

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.files import file_hash, parse_json
+from rankone.core.files import file_hash, parse_json, read_text
 from rankone.core.schemas.kinds import schema_of
 
 MANIFEST = "manifest.json"
@@ -51,7 +51,7 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
     if not path.is_dir():
         raise RankOneError(f"no artefact at '{path}': not a directory. {_meant(path)}")
     try:
-        values = parse_json((path / MANIFEST).read_text("utf8"))
+        values = parse_json(read_text(path / MANIFEST))
         manifest = Manifest.checked(values, str(path / MANIFEST))
     except FileNotFoundError:
         known = what_it_is(path)
@@ -82,13 +82,18 @@ def _meant(path: Path) -> str:
 
 def what_it_is(path: Path) -> str:
     """A noun phrase for a folder of a known kind, by the names of its files; '' for any other."""
-    if (path / MANIFEST).is_file() and (kind := _value(path / MANIFEST, "kind")):
+    if kind := artefact_kind(path):
         return f"an artefact of kind '{kind}'"
     if (path / _ADAPTER).is_file():
         return "a LoRA adapter as PEFT writes it (`rankone project` reads one)"
     if (path / _CONFIG).is_file() and _value(path / _CONFIG, "model_type"):
         return "a model"
     return ""
+
+
+def artefact_kind(path: Path) -> str:
+    """Kind of the artefact that a folder is by its manifest, which is not checked; '' for any other folder."""
+    return _value(path / MANIFEST, "kind") if (path / MANIFEST).is_file() else ""
 
 
 def is_no_model(path: Path) -> bool:
@@ -99,7 +104,7 @@ def is_no_model(path: Path) -> bool:
 def _value(file: Path, key: str) -> str:
     """A string at the top of a JSON file; '' where there is none."""
     try:
-        values: object = json.loads(file.read_text("utf8"))
+        values: object = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError):  # broken: its reader says how
         return ""
     value = cast("dict[str, object]", values).get(key) if isinstance(values, dict) else None

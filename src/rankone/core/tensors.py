@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rankone.core.errors import RankOneError
+from rankone.core.files import require_regular
 
 
 def tensor_hash(tensor: torch.Tensor) -> str:
@@ -33,6 +34,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Load a safetensors file; RankOneError names a damaged one, and a tensor that holds NaN or infinity."""
     try:
+        require_regular(path)
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise RankOneError(f"cannot read tensors from '{path}': {error}.") from error

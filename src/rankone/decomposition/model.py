@@ -159,13 +159,10 @@ class DecomposedModel:
 
     def __enter__(self) -> Self:
         factors = {s: self.decomposition.factors(s) for s in self.decomposition.sites}
-        self._context = ExitStack()
-        self._sites = self._context.enter_context(
-            installed(self.target, factors, self.in_force, self.compiled)
-        )
-        self._prefix = self._context.enter_context(
-            late_start(self.target, self.decomposition.sites, self.kept)
-        )
+        with ExitStack() as context:  # what stops this half-way leaves the target as it was
+            self._sites = context.enter_context(installed(self.target, factors, self.in_force, self.compiled))
+            self._prefix = context.enter_context(late_start(self.target, self.decomposition.sites, self.kept))
+            self._context = context.pop_all()
         return self
 
     def __exit__(

@@ -17,6 +17,7 @@ from rankone.models.context import context_length
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sites import find_sites, left_out, shares_memory
 from rankone.models.soundness import require_fitting
+from rankone.models.unembedding import unembedding_of
 from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener, candidates, opener
 
@@ -100,7 +101,11 @@ def _head(model: PreTrainedModel) -> Finding:
             "unembedding",
             "logits are scaled or capped after it: effects on logits are not read off the weights",
         )
-    return ok("unembedding", "a linear map; tokens can be ranked by")
+    try:
+        unembedding_of(model)
+    except RankOneError as error:
+        return note("unembedding", str(error))
+    return ok("unembedding", "a linear map that the logits follow; tokens can be ranked by")
 
 
 def _chat(tokenizer: PreTrainedTokenizerBase) -> Finding:

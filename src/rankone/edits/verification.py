@@ -15,6 +15,8 @@ from rankone.edits.serving.vllm import Serving
 from rankone.models.sources.known import BUILTIN_MODELS
 
 REPORT = "verification.json"
+# An edit below the tolerance is within it also where nothing of it arrives.
+_LEAST_REALISED = 0.5
 Form = Literal["checkpoint", "adapter"]
 Logits = Float[Tensor, "rows length vocab"]
 
@@ -64,8 +66,9 @@ class Verification(Config):
 
     @property
     def passed(self) -> bool:
-        """Files exact, rounding within its bounds."""
-        return self.exact and self.kl <= self.kl_bound and not self.drowned
+        """Files exact, rounding within its bounds, and at least half of the edit's change made, however small that is."""
+        made = self.realised >= _LEAST_REALISED
+        return self.exact and self.kl <= self.kl_bound and not self.drowned and made
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -38,5 +38,5 @@ def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> M
         ),
     )
     if request.out is not None:
-        write_json(request.out, measured.model_dump())
+        write_json(request.out, measured.model_dump(), new=True)
     return measured

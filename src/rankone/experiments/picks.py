@@ -159,4 +159,6 @@ def write_picks(out: Path, picks: Sequence[TargetPick], request: PicksRequest) -
     targets = {pick.target: {"place": pick.place, **asdict(pick)} for pick in picks}
     best = sum(pick.place == 1 for pick in picks)
     config = request.model_dump(mode="json", exclude={"out"})
-    write_json(out, {"config": config, "best": best, "targets": targets, "provenance": environment()})
+    write_json(
+        out, {"config": config, "best": best, "targets": targets, "provenance": environment()}, new=True
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
+
+from rankone.core.errors import RankOneError
+from rankone.models.sites import find_sites
 
 
 class BlockList(NamedTuple):
@@ -31,3 +35,32 @@ def blocks_of(model: nn.Module, sites: Sequence[str]) -> BlockList | None:
         holders.add(".".join(parts[:depth]))
         indices.append(int(parts[depth]))
     return BlockList(holders.pop(), min(indices)) if len(holders) == 1 else None
+
+
+def last_block(model: nn.Module) -> nn.Module:
+    """The block whose output is the residual stream that the head reads; RankOneError where it cannot be told."""
+    there = blocks_of(model, [site.name for site in find_sites(model)])
+    if there is None:
+        raise RankOneError(
+            f"{type(model).__name__} keeps its sites in several lists of blocks: its stream cannot be told."
+        )
+    blocks = model.get_submodule(there.path)
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks[-1]
+
+
+@contextmanager
+def changed_stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """The output of a block changed while the context lasts; the tensor itself or the first of a tuple."""
+
+    def hook(_module: nn.Module, _given: object, output: object) -> object:
+        if isinstance(output, tuple):
+            return (change(output[0]), *output[1:])
+        assert isinstance(output, Tensor)
+        return change(output)
+
+    handle = block.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -22,7 +22,7 @@ from transformers import (
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
 from rankone.core.artifact import MANIFEST, open_artifact, read_manifest
 from rankone.core.errors import RankOneError
-from rankone.core.files import parse_json
+from rankone.core.files import parse_json, require_regular
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
 from rankone.models.sources.known import BUILTIN_MODELS
@@ -48,6 +48,8 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     source = findable(path_or_name)
     _verify_manifest(source)
     _refuse_adapter(source)
+    _refuse_special(source)
+    _refuse_doubled(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
     _refuse_packed(source)
     with _foreign("model", path_or_name, source), without_bars(isinstance(source, Path)):
@@ -178,6 +180,29 @@ def _refuse_packed(source: Path | str) -> None:
 def _refuse_adapter(source: Path | str) -> None:
     if isinstance(source, Path) and (source / "adapter_config.json").exists():
         raise _adapter_error(source)
+
+
+def _refuse_special(source: Path | str) -> None:
+    """Raise for a pipe, a device or a broken link in the place of one of the model's files: opening one may never return."""
+    for path in sorted(source.iterdir()) if isinstance(source, Path) else ():
+        try:
+            require_regular(path)
+        except (OSError, ValueError) as error:
+            raise RankOneError(
+                f"cannot read '{path}': {error}. Restore the model from its source."
+            ) from error
+
+
+def _refuse_doubled(source: Path | str) -> None:
+    """Raise for weights that lie there whole and in shards: which of them are read depends on the tool."""
+    if not isinstance(source, Path) or not (source / "model.safetensors").exists():
+        return
+    shards = sorted(path.name for path in source.glob("model-*-of-*.safetensors"))
+    if shards and (source / "model.safetensors.index.json").exists():
+        raise RankOneError(
+            f"'{source}' holds weights twice, in model.safetensors and in {len(shards)} shards ({shards[0]}, …): tools "
+            "differ in which they read. Move one of the two elsewhere, the shards with model.safetensors.index.json."
+        )
 
 
 def _adapter_error(source: Path | str) -> RankOneError:

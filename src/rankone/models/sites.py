@@ -7,9 +7,10 @@ share; `left_out` gives the reason for every weight inside the blocks that is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 
 import torch
 from jaxtyping import Float
@@ -121,7 +122,8 @@ def _linear_maps(model: nn.Module) -> tuple[list[Site], dict[str, str]]:
         if isinstance(module, nn.Linear | Conv1D) and _inside(name, lists)
     }
     embeddings = {name: m.weight for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
-    shared = _sharing({n: m.weight for n, m in maps.items()} | embeddings)
+    known = {n: m.weight for n, m in maps.items()} | embeddings
+    shared = _sharing(known | _other_tensors(model, known))
     sites, reasons = [], {}
     for name, module in maps.items():
         reason = _unfit(name, module, paths[module], shared.get(name, []), embeddings)
@@ -130,6 +132,14 @@ def _linear_maps(model: nn.Module) -> tuple[list[Site], dict[str, str]]:
         else:
             sites.append(_site(name, module))
     return sites, reasons
+
+
+def _other_tensors(model: nn.Module, known: Collection[str]) -> dict[str, Tensor]:
+    """All parameters and buffers of the model but the weights of known modules, by name."""
+    tensors = chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    return {name: tensor for name, tensor in tensors if name.removesuffix(".weight") not in known}
 
 
 def _unfit(

@@ -47,9 +47,23 @@ def require_plain_weights(model: nn.Module) -> None:
 
 
 def require_finite_weights(model: nn.Module, where: str) -> None:
-    """Raise, naming the tensor, where a weight holds NaN or infinity."""
+    """Raise, naming the tensor, where a weight holds NaN or infinity, or a saved buffer (of masks infinity is right) NaN."""
     for name, parameter in model.named_parameters():
         require_finite(name, parameter.detach(), where)
+    saved = model.state_dict()
+    for name, buffer in model.named_buffers():
+        if name in saved and buffer.isnan().any():
+            raise RankOneError(
+                f"the buffer '{name}' of '{where}' holds NaN. Restore the file from its source."
+            )
+
+
+def require_eval_mode(model: nn.Module) -> None:
+    """Raise for a model in training mode: with dropout the same text measures otherwise each time."""
+    if model.training:
+        raise RankOneError(
+            f"{type(model).__name__} is in training mode, in which dropout changes what is measured. Call model.eval()."
+        )
 
 
 def require_causal(model: PreTrainedModel) -> None:
@@ -63,7 +77,7 @@ def require_causal(model: PreTrainedModel) -> None:
     if model in _CAUSAL:
         return
     require_plain_weights(model)
-    ids = _probe(model)
+    ids = probe_ids(model)
     drawn, rows = _logits(model, ids), _rows_of_embedding(model)
     moved = {place: _moved(ids, place, rows) for place in range(ids.shape[1] - 1, 0, -1)}
     apart = max(
@@ -151,7 +165,8 @@ def _rows_of_embedding(model: PreTrainedModel) -> int:
     return model.get_input_embeddings().get_parameter("weight").shape[0]
 
 
-def _probe(model: PreTrainedModel) -> Int[Tensor, "1 length"]:
+def probe_ids(model: PreTrainedModel) -> Int[Tensor, "1 length"]:
+    """A row of random tokens that a model is tried on; no global seed is touched."""
     length = min(LENGTH, context_length(model) or LENGTH)
     drawn = torch.randint(_rows_of_embedding(model), (1, length), generator=torch.Generator().manual_seed(0))
     return drawn.to(next(model.parameters()).device)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakSet
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.models.anatomy import is_norm
+from rankone.models.anatomy import bends_logits, is_norm
+from rankone.models.blocks import changed_stream, last_block
+from rankone.models.output import output_of
+from rankone.models.soundness import probe_ids
+
+# Of the rows' derivative and the model's; of logits that a cap bends, each by its own factor.
+_LEAST, _LEAST_BENT = 0.99, 0.9
+# Models that were tried.
+_TRUE: WeakSet[nn.Module] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,16 @@ class Unembedding:
 
 
 def unembedding_of(model: PreTrainedModel) -> Unembedding:
-    """The unembedding of a model; RankOneError where it has no linear output layer."""
+    """The unembedding of a model; RankOneError where it has no linear output layer, or logits that do not follow it."""
+    made = supposed_unembedding(model)
+    if model not in _TRUE:
+        _require_true(model, made)
+        _TRUE.add(model)
+    return made
+
+
+def supposed_unembedding(model: PreTrainedModel) -> Unembedding:
+    """The unembedding as names and shapes have it, not compared with what the model does: for who compares it himself."""
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
     if not isinstance(weight, Tensor):
@@ -50,6 +69,40 @@ def unembedding_of(model: PreTrainedModel) -> Unembedding:
         rows = rows * gain
         rows = rows - rows.mean(1, keepdim=True) if centres else rows
     return Unembedding(rows - rows.mean(0))
+
+
+def _require_true(model: PreTrainedModel, made: Unembedding) -> None:
+    """Raise unless the logits' derivative by the last block's output is that of the rows.
+
+    Names do not tell a head with a transform of its own, nor which norm comes last. Of Σ c z, for random c over the
+    vocabulary, the rows give the derivative cᵀ rows, up to the scale of the norm and what lies along the stream or is the
+    same in every dimension, which a norm takes out: both are left out before the two are compared.
+    """
+    kept: list[Tensor] = []
+
+    def leaf(stream: Tensor) -> Tensor:
+        kept.append(stream.detach().requires_grad_())
+        return kept[-1]
+
+    ids, vocab = probe_ids(model), len(made.rows)
+    weights = torch.randn(vocab, generator=torch.Generator().manual_seed(0)).to(made.rows)
+    with torch.enable_grad(), changed_stream(last_block(model), leaf):
+        logits = output_of(model, ids)[0, -1].float()
+        (gradient,) = torch.autograd.grad((logits - logits.mean()) @ weights, kept)
+    stream, true = kept[0][0, -1].detach().float(), gradient[0, -1].float()
+    cosine = float(F.cosine_similarity(_beside(true, stream), _beside(weights @ made.rows, stream), dim=0))
+    least = _LEAST_BENT if bends_logits(model.config.get_text_config()) else _LEAST
+    if not cosine >= least:
+        raise RankOneError(
+            f"what {type(model).__name__} makes of its residual stream is not its unembedding (cosine {cosine:.2f} with the "
+            "true change of its logits): its head has a transform of its own. Tokens cannot be read off write vectors here."
+        )
+
+
+def _beside(vector: Float[Tensor, " width"], stream: Float[Tensor, " width"]) -> Float[Tensor, " width"]:
+    """What of a vector lies neither along the stream nor along the same number in every dimension."""
+    basis = torch.linalg.qr(torch.stack([torch.ones_like(stream), stream], 1))[0]
+    return vector - basis @ (basis.T @ vector)
 
 
 def _final_norm(model: nn.Module, width: int) -> nn.Module | None:

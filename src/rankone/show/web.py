@@ -21,7 +21,7 @@ from rankone.text.vocabulary import with_neighbours
 def write_portrait(shown: Portrait, path: Path, examples: int = 30, tokens: int = 20) -> None:
     """Write the page to a file that must not exist."""
     refuse_existing(path)
-    write_text(path, portrait_page(shown, examples, tokens))
+    write_text(path, portrait_page(shown, examples, tokens), new=True)
 
 
 def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:

@@ -104,7 +104,7 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
     edit.check_base(opening.model)
     effects = room.side_effects(opening.bare, edit, request)
     if request.html is not None:
-        write_text(request.html, side_effects_page(effects))
+        write_text(request.html, side_effects_page(effects), new=True)
     shares = tuple(effects.by_kind())
     reply = SideEffectsReply(target=request.target, chat=effects.chat, shares=shares, html=request.html)
     wrong = [answers_table(effects)] if effects.newly_degenerate() else []

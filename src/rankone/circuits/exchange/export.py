@@ -31,7 +31,7 @@ def exported(
     written: dict[str, Path] = {}
     opened: list[str] = []
     if request.page is not None:
-        write_text(request.page, graph_page(seen, verification, harvest))
+        write_text(request.page, graph_page(seen, verification, harvest), new=True)
         written["page"] = request.page
     if request.viewer is not None:
         with new_folder(request.viewer) as staging:

@@ -24,7 +24,7 @@ ROW = 16 * STRETCH
 
 def write_neuronpedia(shown: Shown, path: Path, scan: str | None, features: str | None) -> None:
     """Write the file."""
-    write_json(path, neuronpedia_document(shown, scan, features))
+    write_json(path, neuronpedia_document(shown, scan, features), new=True)
 
 
 def neuronpedia_document(shown: Shown, scan: str | None = None, features: str | None = None) -> Json:

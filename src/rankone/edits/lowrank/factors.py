@@ -20,8 +20,9 @@ class Factors(NamedTuple):
     read: Float[Tensor, "r d_in"]
 
     def product(self, like: Tensor) -> Float[Tensor, "d_out d_in"]:
-        """write @ read in the dtype and on the device of `like`."""
-        return self.write.to(like) @ self.read.to(like)
+        """write @ read in the dtype and on the device of `like`, also where the caller's autocast would take another."""
+        with torch.autocast(like.device.type, enabled=False):
+            return self.write.to(like) @ self.read.to(like)
 
 
 def checked_factors(name: str, write: Tensor, read: Tensor) -> Factors:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rankone.core.config import Config
 from rankone.edits.lowrank.applied import refuse_applied
 from rankone.edits.lowrank.factors import Factors, edited_weight, fitting_sites, wide_weight
-from rankone.models.sites import Site, sites_named, weight_of
+from rankone.models.sites import Site, sites_named
 
 
 class SiteMerge(Config):
@@ -61,10 +61,18 @@ def merge_factors(
     merged = {name: edited_weight(site, factors[name], dtype) for name, site in sites.items()}
     lines = tuple(_measure(site, factors[name], merged[name]) for name, site in sites.items())
     target = model if in_place else copy.deepcopy(model)
-    if dtype is not None:
-        cast_parameters(target, dtype)
-    for name, site in sites_named(target, list(factors)).items():
-        weight_of(site).copy_(merged[name])
+    before = {name: parameter.data for name, parameter in model.named_parameters()} if in_place else {}
+    try:
+        if dtype is not None:
+            cast_parameters(target, dtype)
+        for name, site in sites_named(target, list(factors)).items():
+            # A tensor of its own: the one that stood there comes back if anything stops this half-way.
+            weight = site.module.get_parameter("weight")
+            weight.data = (merged[name].T if site.transposed else merged[name]).to(weight.dtype).contiguous()
+    except BaseException:
+        for name, data in before.items():
+            model.get_parameter(name).data = data
+        raise
     label = dtype if dtype is not None else next(model.parameters()).dtype
     return Merged(target, MergeReport(dtype=str(label).removeprefix("torch."), sites=lines))
 

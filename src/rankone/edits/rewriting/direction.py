@@ -7,8 +7,6 @@ not raise the token is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,10 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.models.blocks import blocks_of
+from rankone.models.blocks import changed_stream, last_block
 from rankone.models.output import output_of
-from rankone.models.sites import find_sites
-from rankone.models.unembedding import unembedding_of
+from rankone.models.unembedding import supposed_unembedding
 
 # Cosine with the model's own derivative from which the unembedding's row is taken.
 _AGREES = 0.9
@@ -43,7 +40,7 @@ def token_direction(model: PreTrainedModel, token: int, ids: Int[Tensor, "rows l
 
     Raises RankOneError where the blocks' stream cannot be told, and where no direction raises the token.
     """
-    block = _last_block(model)
+    block = last_block(model)
     derivative = F.normalize(_derivative(model, block, token, ids), dim=0)
     row = _row(model, token)
     fits = row is not None and row.shape == derivative.shape
@@ -61,38 +58,9 @@ def token_direction(model: PreTrainedModel, token: int, ids: Int[Tensor, "rows l
 
 def _row(model: PreTrainedModel, token: int) -> Float[Tensor, " width"] | None:
     try:
-        return F.normalize(unembedding_of(model).rows[token], dim=0)
+        return F.normalize(supposed_unembedding(model).rows[token], dim=0)
     except RankOneError:
         return None
-
-
-def _last_block(model: PreTrainedModel) -> nn.Module:
-    """The block whose output is the residual stream that the head reads."""
-    there = blocks_of(model, [site.name for site in find_sites(model)])
-    if there is None:
-        raise RankOneError(
-            f"{type(model).__name__} keeps its sites in several lists of blocks: its stream cannot be told."
-        )
-    blocks = model.get_submodule(there.path)
-    assert isinstance(blocks, nn.ModuleList)
-    return blocks[-1]
-
-
-@contextmanager
-def _stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """The output of a block changed while the block runs; the tensor itself or the first of a tuple."""
-
-    def hook(_module: nn.Module, _given: object, output: object) -> object:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        assert isinstance(output, Tensor)
-        return change(output)
-
-    handle = block.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _margin(logits: Float[Tensor, "rows length vocab"], token: int) -> Float[Tensor, "rows length"]:
@@ -110,7 +78,7 @@ def _derivative(
         kept.append(stream.detach().requires_grad_())
         return kept[-1]
 
-    with torch.enable_grad(), _stream(block, leaf):
+    with torch.enable_grad(), changed_stream(block, leaf):
         margin = _margin(output_of(model, ids), token).mean()
         (gradient,) = torch.autograd.grad(margin, kept)
     return gradient.float().sum((0, 1))
@@ -126,6 +94,6 @@ def _raised(
 
     with torch.no_grad():
         before = _margin(output_of(model, ids), token)
-        with _stream(block, moved):
+        with changed_stream(block, moved):
             after = _margin(output_of(model, ids), token)
     return float((after > before).float().mean())

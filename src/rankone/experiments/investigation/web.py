@@ -17,7 +17,7 @@ from rankone.text.domains import domain_name
 def write_investigation(study: Investigation, path: Path) -> None:
     """Write the page to a file that must not exist."""
     refuse_existing(path)
-    write_text(path, investigation_page(study))
+    write_text(path, investigation_page(study), new=True)
 
 
 def investigation_page(study: Investigation) -> str:

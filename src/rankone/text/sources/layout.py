@@ -38,10 +38,10 @@ def text_layout(root: Path) -> Layout:
     files = {folder.name: texts for folder in folders if (texts := _text_files(folder))}
     loose = _text_files(root)
     if files:
-        return _told(root, files, "", loose)
+        return _layout_of(root, files, "", loose)
     if loose:
         name = root.resolve().name
-        return _told(
+        return _layout_of(
             root, {name: loose}, f"no folder per domain: the text of '{root}' is one domain, '{name}'"
         )
     left = "; ".join(filter(None, unread(root, {})))
@@ -57,7 +57,7 @@ def split_of(path: Path) -> str | None:
     return marks[0] if marks else None
 
 
-def _told(root: Path, files: dict[str, list[Path]], how: str, beside: Sequence[Path] = ()) -> Layout:
+def _layout_of(root: Path, files: dict[str, list[Path]], how: str, beside: Sequence[Path] = ()) -> Layout:
     unmarked = [p for paths in files.values() if any(map(split_of, paths)) for p in paths if not split_of(p)]
     lost, other = unread(root, files, beside, unmarked)
     note = "; ".join(filter(None, (how, f"not read: {other}" if other else "")))

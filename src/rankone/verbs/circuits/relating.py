@@ -52,7 +52,7 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
         out=request.out,
     )
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"))
+        write_json(request.out, reply.model_dump(mode="json"), new=True)
     return reply
 
 
@@ -138,7 +138,7 @@ def attributions(opening: Opening, request: AttributionsRequest) -> Attributions
         out=request.out,
     )
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"))
+        write_json(request.out, reply.model_dump(mode="json"), new=True)
     return reply
 
 
