@@ -258,7 +258,7 @@ AT_ONCE = {
     "measure mini --text nultext": "cannot read text from 'nultext/de/a.txt': it holds NUL bytes",
     "measure mini --text norecords": "cannot read text from 'norecords/de/a.jsonl': line 1: no JSON",
     "edit h.3.mlp.down_proj:270=-16 h.3.mlp.down_proj:0270=3": "ends in '0270': write h.3.mlp.down_proj:270",
-    f"edit {PART}==2": "has more than one =: write PART=ALPHA",
+    f"edit {PART}==2": "has one = too many: write PART=ALPHA",
     f"edit mini {PART}=-16": r"'mini' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16\n",
     "rank --of Deutsch": "'Deutsch' is de",
     "rank --of ger": "'ger' is de",

@@ -145,7 +145,7 @@ def test_an_edit_over_several_origins_is_the_sum_of_its_parts(opened):
             run.factors[site].write @ run.factors[site].read,
             edit.factors[site].write @ edit.factors[site].read,
         )
-    with pytest.raises(RankOneError, match="is given twice"):
+    with pytest.raises(RankOneError, match=r"ends in '05': write neuron/h.1.mlp.down_proj:5"):
         Scales(book, [f"neuron/{SITE}:5", f"neuron/{SITE}:05"])
     Scales(book, [f"neuron/{SITE}:5", f"{SITE}:5"])  # two parts, though of one number
 

@@ -175,8 +175,8 @@ def _scales(given: object) -> object:
         raise ValueError(f"'{wrong}' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
     for word, (name, _, alpha) in zip(words, pairs, strict=True):
         _require_number(word, alpha)
-        if "=" in name:
-            raise ValueError(f"'{word}' has more than one =: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
+        if name.endswith("="):
+            raise ValueError(f"'{word}' has one = too many: write PART=ALPHA, as h.3.mlp.down_proj:270=-16")
     names = [name for name, _, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
