@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from tests.decomposition.tiny import decomposed
 from tests.helpers import VOCAB, gpt2, llama, random_edit, simple_mlp, snapshot, tokenizer
 from torch import nn
@@ -272,3 +273,23 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused_at_once(name, make
     make(tmp_path / name)
     with pytest.raises(RankOneError, match=f"{name}.*it is no regular file"):
         read()
+
+
+# What served adapters must allow: several of them on one base, exchanged while it stands.
+@pytest.mark.parametrize("build", [llama, gpt2])
+def test_adapters_are_swapped_on_one_base(build, tmp_path):
+    """Of other sites and ranks each; by PEFT itself. The first one's effect is back after the second's."""
+    ids = torch.arange(12).reshape(2, 6)
+    base, edits = build(), {}
+    for name, ranks in (("one", {"*mlp*": 1}), ("two", {"*": 3})):
+        edits[name] = random_edit(base, ranks, seed=len(name) + len(edits))
+        (tmp_path / name).mkdir()
+        export.write_adapter(base, edits[name].factors, tmp_path / name, "base")
+    served = PeftModel.from_pretrained(build(), str(tmp_path / "one"), adapter_name="one").eval()
+    served.load_adapter(str(tmp_path / "two"), adapter_name="two")
+    for name in ("one", "two", "one"):
+        served.set_adapter(name)
+        with torch.no_grad(), edits[name].applied(base):
+            assert torch.allclose(served(ids).logits, base(ids).logits, atol=1e-4)
+    with torch.no_grad(), served.disable_adapter():
+        assert torch.equal(served(ids).logits, base(ids).logits)
