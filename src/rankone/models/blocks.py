@@ -54,8 +54,8 @@ def changed_stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
     """The output of a block changed while the context lasts; the tensor itself or the first of a tuple."""
 
     def hook(_module: nn.Module, _given: object, output: object) -> object:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
+        if isinstance(output, tuple | list):
+            return type(output)((change(output[0]), *output[1:])) if type(output) in (tuple, list) else output
         assert isinstance(output, Tensor)
         return change(output)
 

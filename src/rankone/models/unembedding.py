@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import cast
 from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
 from rankone.models.anatomy import bends_logits, is_norm
-from rankone.models.blocks import changed_stream, last_block
+from rankone.models.blocks import changed_stream
 from rankone.models.output import output_of
 from rankone.models.soundness import probe_ids
 
@@ -49,7 +50,16 @@ def unembedding_of(model: PreTrainedModel) -> Unembedding:
     """The unembedding of a model; RankOneError where it has no linear output layer, or logits that do not follow it."""
     made = supposed_unembedding(model)
     if model not in _TRUE:
-        _require_true(model, made)
+        try:
+            _require_true(model, made)
+        except RankOneError:
+            raise
+        except Exception as error:  # whatever a family's blocks pass on
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            raise RankOneError(
+                f"whether the logits of {type(model).__name__} follow its unembedding cannot be tried ({said}). Tokens "
+                "cannot be read off write vectors here."
+            ) from error
         _TRUE.add(model)
     return made
 
@@ -86,7 +96,7 @@ def _require_true(model: PreTrainedModel, made: Unembedding) -> None:
 
     ids, vocab = probe_ids(model), len(made.rows)
     weights = torch.randn(vocab, generator=torch.Generator().manual_seed(0)).to(made.rows)
-    with torch.enable_grad(), changed_stream(last_block(model), leaf):
+    with torch.enable_grad(), changed_stream(_last_stream(model, ids, made.rows.shape[1]), leaf):
         logits = output_of(model, ids)[0, -1].float()
         (gradient,) = torch.autograd.grad((logits - logits.mean()) @ weights, kept)
     stream, true = kept[0][0, -1].detach().float(), gradient[0, -1].float()
@@ -97,6 +107,31 @@ def _require_true(model: PreTrainedModel, made: Unembedding) -> None:
             f"what {type(model).__name__} makes of its residual stream is not its unembedding (cosine {cosine:.2f} with the "
             "true change of its logits): its head has a transform of its own. Tokens cannot be read off write vectors here."
         )
+
+
+def _last_stream(model: PreTrainedModel, ids: Int[Tensor, "1 length"], width: int) -> nn.Module:
+    """Of the last members of all lists of modules, the one that gives [1, length, width] last: the end of the blocks.
+
+    Models with an encoder of pictures have several lists of blocks. RankOneError where none gives that.
+    """
+    ended: list[nn.Module] = []
+
+    def note(module: nn.Module, _given: object, output: object) -> None:
+        stream = output[0] if isinstance(output, tuple | list) else output
+        if isinstance(stream, Tensor) and stream.shape == (*ids.shape, width):
+            ended.append(module)
+
+    with ExitStack() as hooks, torch.no_grad():
+        for blocks in model.modules():
+            if isinstance(blocks, nn.ModuleList) and len(blocks):
+                hooks.callback(blocks[-1].register_forward_hook(note).remove)
+        output_of(model, ids)
+    if not ended:
+        raise RankOneError(
+            f"the blocks of {type(model).__name__} pass on no single residual stream of the unembedding's width, {width}. "
+            "Tokens cannot be read off write vectors here."
+        )
+    return ended[-1]
 
 
 def _beside(vector: Float[Tensor, " width"], stream: Float[Tensor, " width"]) -> Float[Tensor, " width"]:
@@ -112,7 +147,8 @@ def _final_norm(model: nn.Module, width: int) -> nn.Module | None:
         module
         for name, module in model.named_modules()
         if is_norm(module)
-        and tuple(getattr(module, "weight", torch.empty(0)).shape) == (width,)
+        and isinstance(weight := getattr(module, "weight", None), Tensor)
+        and weight.shape == (width,)
         and not name.startswith(tuple(lists))
     ]
     return norms[-1] if norms else None
