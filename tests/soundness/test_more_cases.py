@@ -16,6 +16,7 @@ from rankone.circuits.transcoders.storage import load_transcoders
 from rankone.core.artifact import file_hash, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
+from rankone.decomposition.model import load_decomposition
 from rankone.edits.lowrank import LowRankEdit
 from rankone.labels.store import Labels
 from rankone.models.loading import load_model
@@ -198,3 +199,14 @@ def test_transcoders_are_not_made_before_their_files_were_looked_at(tmp_path):
     assert "has 1000000000 layers of width 8, and its model has 1 of 8" in str(layers)
     twice = transcoders(tmp_path / "c", lambda d: d.update(coders=d["coders"][:1] * 2))
     assert "lists a transcoder twice" in str(twice)
+
+
+@pytest.mark.parametrize("sizes", [{"blocks": 10**6}, {"hidden": 10**12}, {"width": 2**40}])
+def test_an_importance_function_is_not_made_before_its_files_were_looked_at(sizes, tmp_path):
+    golden = GOLDEN.with_name("0.1-4")
+    kind = next(path.name for path in sorted(golden.iterdir()) if path.name.startswith("decomposition"))
+    document = json.loads((golden / kind / "config.json").read_text("utf8"))
+    document["importance"].update(sizes)
+    path = resigned(kind, tmp_path / "made", "config.json", json.dumps(document).encode(), golden)
+    with pytest.raises(RankOneError, match=r"states an importance function of .* and stores"):
+        load_decomposition(path, load_model(golden / "model"))

@@ -289,6 +289,7 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
     factors = {s: (tensors[f"V.{site_key(s)}"], tensors[f"U.{site_key(s)}"]) for s in sites}
     counts = [factors[s][0].shape[1] for s in sites]
     importance_config = read_importance_config(config.importance)
+    _require_stored(importance_config.model_dump(), tensors, artifact.path)
     widths = tap_widths(importance_class(importance_config).taps, target, find_sites(target, sites), counts)
     with seeded():  # weights that are replaced at once
         importance = build_importance(importance_config, widths, counts)
@@ -296,3 +297,16 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
     decomposition = Decomposition(factors, importance, numbers, config.origin, config.made)
     decomposition.load_state_dict(tensors)
     return decomposition
+
+
+def _require_stored(sizes: Mapping[str, object], tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Raise for an importance function larger than what is stored of one: making it would take minutes, or the memory."""
+    own = [tensor for name, tensor in tensors.items() if name.startswith("importance.")]
+    numbers = sum(tensor.numel() for tensor in own)
+    for name, most in (("blocks", len(own)), ("width", numbers), ("heads", numbers), ("hidden", numbers)):
+        size = sizes.get(name)
+        if isinstance(size, int) and size > most:
+            raise RankOneError(
+                f"'{where}' states an importance function of {name} {size} and stores {len(own)} tensors of one. Restore it "
+                "from its source."
+            )
