@@ -301,12 +301,12 @@ def _loaded(artifact: Artifact, target: PreTrainedModel) -> Decomposition:
 
 def _require_stored(sizes: Mapping[str, object], tensors: Mapping[str, Tensor], where: Path) -> None:
     """Raise for an importance function larger than what is stored of one: making it would take minutes, or the memory."""
-    own = [tensor for name, tensor in tensors.items() if name.startswith("importance.")]
-    numbers = sum(tensor.numel() for tensor in own)
-    for name, most in (("blocks", len(own)), ("width", numbers), ("heads", numbers), ("hidden", numbers)):
+    kept = [tensor for name, tensor in tensors.items() if name.startswith("importance.")]
+    numbers = sum(tensor.numel() for tensor in kept)
+    for name, most in (("blocks", len(kept)), ("width", numbers), ("heads", numbers), ("hidden", numbers)):
         size = sizes.get(name)
         if isinstance(size, int) and size > most:
             raise RankOneError(
-                f"'{where}' states an importance function of {name} {size} and stores {len(own)} tensors of one. Restore it "
-                "from its source."
+                f"'{where}' states an importance function of {name} {size} and stores {len(kept)} tensors of one. "
+                "Restore it from its source."
             )
