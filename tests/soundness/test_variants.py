@@ -85,6 +85,14 @@ def test_every_child_is_started_apart_from_the_current_folder():
     assert all(flag in ("-P", "-I") for _, flag in started), started
 
 
+# What a killed run leaves in the temporary folder: known by its name, or `doctor --clean` leaves it there.
+def test_temporary_folders_are_made_in_one_place():
+    sources = Path(rankone.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if "TemporaryDirectory(" in path.read_text("utf8")] == [
+        "scratch.py"
+    ]
+
+
 # Kind 3: check, then act. A file that appeared at an output was replaced.
 def test_a_file_that_appears_at_an_output_during_the_work_is_left_as_it_is(tmp_path):
     out = tmp_path / "figures.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -28,6 +27,7 @@ from rankone.experiments.survival.weights import quantised
 from rankone.metrics.cross_entropy import cross_entropies
 from rankone.models.loading import load_model
 from rankone.runtime.progress import meter
+from rankone.runtime.scratch import scratch
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
@@ -45,8 +45,8 @@ def survive(workspace: Workspace, edit: LowRankEdit, config: SurviveRequest) -> 
     domains = config.measured or tuple(workspace.corpus.domains())
     text = workspace.text(list(dict.fromkeys((config.forget, *domains))), "test", config.tokens)
     base = cross_entropies(workspace.model, text)
-    with TemporaryDirectory() as folder:
-        models = _Reloaded(workspace, edit, Path(folder))
+    with scratch("survive") as folder:
+        models = _Reloaded(workspace, edit, folder)
         attacks = _Attacks(workspace, models, edit, config, text)
         edited = cross_entropies(models.plain, text)
         removed = edited[config.forget] - base[config.forget]
