@@ -37,3 +37,11 @@ def watched(browser: Browser, served: Served, **settings) -> Iterator[Page]:
     assert not [line for line in said if "status of 4" not in line and "TrustedHTML" not in line]
     assert not [url for url in left if not url.startswith("data:")]
     assert not opened
+
+
+def look_into_both(page: Page, served: Served, texts: tuple[str, str]) -> None:
+    """Have two texts compared in the view of prompts."""
+    page.goto(served.address.split("/?")[0] + "/#/prompt")
+    page.locator("textarea[name=first]").fill(texts[0])
+    page.locator("textarea[name=second]").fill(texts[1])
+    page.get_by_role("button", name="look into it").click()

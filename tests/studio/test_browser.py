@@ -12,7 +12,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.browser import needed
-from tests.studio.browsing import watched
+from tests.studio.browsing import look_into_both, watched
 from tests.studio.hostile import HOSTILE
 from tests.studio.serving import Served, studio
 from typer.main import get_command
@@ -289,10 +289,7 @@ def test_figures_of_the_dials_before_are_dimmed_until_new_ones_come(page: Page, 
 
 def test_of_two_texts_it_is_shown_what_the_changed_word_changes(page: Page, served: Served):
     texts = "Der Ausschuss hat gestern beschlossen", "Der Ausschuss hat morgen beschlossen"
-    page.goto(served.address.split("/?")[0] + "/#/prompt")
-    page.locator("textarea[name=first]").fill(texts[0])
-    page.locator("textarea[name=second]").fill(texts[1])
-    page.get_by_role("button", name="look into it").click()
+    look_into_both(page, served, texts)
     changed = page.locator("table.difference button.changed")
     expect(changed.first).to_be_visible(timeout=60_000)
     one, two = (served.json("/api/prompt", {"text": text, "top": 12}) for text in texts)

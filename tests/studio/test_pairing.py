@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser import needed
+from tests.studio.browsing import look_into_both
 from tests.studio.serving import Served
 
 pytestmark = needed
@@ -60,10 +61,7 @@ def test_a_word_that_was_put_in_and_one_that_was_left_out_are_columns_of_their_o
     page: Page, served: Served
 ):
     texts = "Der Ausschuss hat gestern beschlossen, dass", "Der alte Ausschuss hat beschlossen, dass"
-    page.goto(served.address.split("/?")[0] + "/#/prompt")
-    page.locator("textarea[name=first]").fill(texts[0])
-    page.locator("textarea[name=second]").fill(texts[1])
-    page.get_by_role("button", name="look into it").click()
+    look_into_both(page, served, texts)
     heads = page.locator("table.difference thead button")
     expect(heads.first).to_be_visible(timeout=180_000)
     one, two = (served.json("/api/prompt", {"text": text, "top": 12})["tokens"] for text in texts)

@@ -62,7 +62,7 @@ def _refuse_processes(command: list[str]) -> None:
 
 def _interrupted(command: Sequence[str]) -> str:
     """What a user who pressed Ctrl-C should know: commands that go on say so in their help."""
-    said = getattr(VERBS[command[0]].run, "__doc__", "") or "" if command and command[0] in VERBS else ""
+    said = next((VERBS[name].run.__doc__ or "" for name in command if name in VERBS), "")
     goes_on = "goes on" in said or "resumes" in said
     return "interrupted. " + (
         "The same command goes on where it stood." if goes_on else "Nothing half-made is left."

@@ -55,7 +55,8 @@ def changed_stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
 
     def hook(_module: nn.Module, _given: object, output: object) -> object:
         if isinstance(output, tuple | list):
-            return type(output)((change(output[0]), *output[1:])) if type(output) in (tuple, list) else output
+            changed = [change(output[0]), *output[1:]]
+            return changed if isinstance(output, list) else tuple(changed)
         assert isinstance(output, Tensor)
         return change(output)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,17 +38,13 @@ class Bench:
         sites = self.starts[0].sites()
         model = job.workspace.model
         self.measures = {split: Measure(model, sites, bases) for split, bases in texts.items()}
-        self._held: Held | None = None
         self._limits: dict[tuple[int, bool], tuple[float, Limit]] = {}
         self.fits: dict[Cell, Fit] = {}
 
-    @property
+    @cached_property
     def held(self) -> Held:
         """Retained text for sizing."""
-        if self._held is None:
-            job = self.job
-            self._held = Held(job.workspace.model, self.starts[0].sites(), job.retain_text.text)
-        return self._held
+        return self.job.retain_text.held(self.starts[0].sites())
 
     def run(self, cells: Sequence[Cell], keys: Sequence[str], sized: bool) -> list[Outcome]:
         """Outcomes of the cells, in their order. What RankOne refuses is told as the failure of every run of the stack."""
