@@ -477,6 +477,7 @@ class Methods(Asking):
         neurons: Sequence[int] = (8, 32, 128),
         levels: Sequence[float] = (0.0, 0.1, 0.5),
         jacobians: int = 8,
+        attack: int = 20,
         seed: int = 0,
         out: Path | str | None = None,
     ) -> CompareTranscodersReply:

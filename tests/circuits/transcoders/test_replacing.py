@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -21,10 +22,12 @@ from rankone.circuits.transcoders.stand_ins import (
     strongest_neurons,
 )
 from rankone.circuits.transcoders.storage import load_transcoders
+from rankone.circuits.transcoders.unimportant import unimportant_on
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import read_tensors
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.untrained import as_decomposition
+from rankone.metrics.kl import kl_per_position
 from rankone.models.loading import load_model
 from rankone.models.sites import find_sites
 from rankone.parts.sources import make_parts
@@ -100,6 +103,32 @@ def test_all_parts_of_an_exact_decomposition_cost_nothing():
         assert none.unexplained > 0.5
 
 
+def test_an_adversary_moves_the_model_more_than_chance_and_the_same_seed_the_same():
+    model, ids = simple_mlp().eval().requires_grad_(False), probe(rows=3)
+    mlps, parts = mlps_of(model), make_parts("neuron", find_sites(model, ["*.mlp.*"]))
+    text = Blocks(ids, torch.ones_like(ids, dtype=torch.bool))
+    with DecomposedModel(model, as_decomposition(model, parts, [text])) as opened:
+        nothing = torch.zeros(*ids.shape, sum(parts.counts))
+        with patch.object(opened, "importance", lambda _: nothing):
+            counted = active_counts(opened, [ids], 0.0)
+            asked = opened, mlps, [ids], counted, 10, 0, BAR
+            first, again = ([_logits(way, ids) for way in unimportant_on(*asked)] for _ in range(2))
+            names = [way.name for way in unimportant_on(*asked)]
+    assert names[2:] == ["decomposition, 10 PGD steps", "decomposition, 10 PGD steps, attention too"]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    clean = model(input_ids=ids).logits
+    random, random_too, attacked, attacked_too = (
+        float(kl_per_position(clean, logits).mean()) for logits in first
+    )
+    assert attacked > 2 * random > 0
+    # There is no attention in this decomposition: masking it too changes nothing.
+    assert (random_too, attacked_too) == (random, attacked)
+
+
+def _logits(way, ids):
+    return way.forward(ids, range(2))[0]
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, tokenizer):
     """A model of two blocks, and transcoders of it."""
@@ -167,12 +196,13 @@ def test_everything_is_judged_in_one_table(world, tmp_path):
     opened = ["--model", folder / "model", "--decomposition", folder / "decomposition", "--domains", "de,en"]
     out = tmp_path / "table.json"
     words = ["transcoders", "compare", folder / "trained", *opened, "--tokens", 128, "--neurons", 2]
-    done = rankone(*words, "--levels", "0.5", "--jacobians", 2, "--out", out)
+    done = rankone(*words, "--levels", "0.5", "--jacobians", 2, "--attack", 2, "--out", out)
     assert done.code == 0, done.err
     said = json.loads(out.read_text("utf8"))
     names = [row["name"] for row in said["rows"]]
     assert names[:4] == ["nothing", "mean output", "neurons, k 2", "random transcoder"]
     assert {"per-layer-16-k2-kl-0, threshold", "decomposition, g > 0.5, attention too"} <= set(names)
+    assert names[-1] == "decomposition, 2 PGD steps, attention too"
     assert [(a["first"], a["second"]) for a in said["alike"]] == [
         ("per-layer-16-k2-local-0", "per-layer-16-k2-local-1")
     ]

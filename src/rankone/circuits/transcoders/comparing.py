@@ -1,7 +1,8 @@
 """Transcoders, neurons and a decomposition judged alike: the same model, held-out tokens and three ways of replacing.
 
 `batch` keeps the k largest latents per token of a batch, so that what a token says depends on its neighbours; `threshold`
-does not. A decomposition's parts come from its importance on the clean forward, its remainders off in the MLPs.
+does not. A decomposition's parts come from its importance on the clean forward, its remainders off in the MLPs: cut off
+below a level, on by random amounts, and on by an adversary's.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from rankone.circuits.transcoders.stand_ins import (
     strongest_neurons,
 )
 from rankone.circuits.transcoders.storage import SavedTranscoders
+from rankone.circuits.transcoders.unimportant import unimportant_on
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.models.output import output_of
-from rankone.runtime.progress import meter
+from rankone.runtime.progress import Meter, meter
 from rankone.subject import Subject
 
 Batches = list[Int[Tensor, "rows length"]]
@@ -54,13 +56,14 @@ def compare(
     tests = _batches(subject, domains, "test", request.tokens, saved, request.seed)
     training = _batches(subject, saved.domains, "train", request.tokens, saved, config.seed)
     ways = [*_lines(subject, mlps, training, request, saved), *_coded(subject, mlps, coders)]
-    few = len(request.levels) * 2 * (decomposition is not None)
+    few = (len(request.levels) * 2 + 2 + 2 * (request.attack > 0)) * (decomposition is not None)
     dead = {one.coder.name: one.dead for one in saved.coders}
-    with meter("judging", (len(ways) + few) * len(tests)) as bar:
+    ascents = 2 * request.attack * (decomposition is not None)
+    with meter("judging", (len(ways) + few) * len(tests) + ascents) as bar:
         rows = [judge(subject.model, mlps, way, tests, bar) for way in ways]
         if decomposition is not None:
             with DecomposedModel(subject.model, decomposition) as model:
-                for way in _decomposed(model, mlps, tests, request.levels):
+                for way in _decomposed(model, mlps, tests, request, bar):
                     rows.append(judge(subject.model, mlps, way, tests, bar))
     cosines = _jacobians(subject, mlps, coders, tests[0], request.jacobians)
     return CompareTranscodersReply(
@@ -110,12 +113,18 @@ def _coded(subject: Subject, mlps: Sequence[Mlp], coders: Sequence[Transcoder]) 
 
 
 def _decomposed(
-    model: DecomposedModel, mlps: Sequence[Mlp], tests: Batches, levels: Sequence[float]
+    model: DecomposedModel,
+    mlps: Sequence[Mlp],
+    tests: Batches,
+    request: CompareTranscodersRequest,
+    bar: Meter,
 ) -> Iterator[StandIns]:
-    for above in levels:
+    for above in request.levels:
         counted = active_counts(model, tests, above)
         for attention in (False, True):
             yield important_parts(model, mlps, above, attention, counted)
+    counted = active_counts(model, tests, 0.0)
+    yield from unimportant_on(model, mlps, tests, counted, request.attack, request.seed, bar)
 
 
 @torch.no_grad()

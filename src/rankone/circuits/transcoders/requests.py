@@ -87,7 +87,12 @@ class CompareTranscodersRequest(Request):
     jacobians: int = Field(
         8, ge=0, description="tokens per layer whose Jacobians are compared; 0 leaves it out"
     )
-    seed: int = Field(0, ge=0, description="order of the text")
+    attack: int = Field(
+        20,
+        ge=0,
+        description="PGD steps of the adversary that turns a decomposition's unimportant parts on; 0 leaves it out",
+    )
+    seed: int = Field(0, ge=0, description="order of the text, random masks, the adversary's start")
     out: Path | None = Field(None, description="also write everything as JSON; must not exist")
 
 
@@ -126,7 +131,8 @@ class CompareTranscodersReply(Reply):
         note = (
             f"rise of cross-entropy over {self.target:.3f}, nats per token, {self.tokens:,} test tokens: all replaced, "
             "errors running on; all, from clean inputs; one at a time. Then what is active per token: units of a "
-            "dictionary or matrix, units that an MLP's output is made of, numbers of all layers"
+            "dictionary or matrix, units that an MLP's output is made of, numbers of all layers; under random masks and "
+            "PGD, where unimportant parts are on by some amount, those of importance above 0"
         )
         tables = [Table.of("Replacing the MLPs", columns, rows, note)]
         if self.alike:

@@ -103,25 +103,41 @@ def important_parts(
     attention: parts below the level are off in every attention matrix too, which is what a decomposition is trained for;
     else attention keeps its weights. counted: active parts per token and site, from `active_counts`.
     """
+    name = named_parts(f"g > {above:g}", attention)
+    return masked_parts(model, mlps, name, attention, counted, lambda g: (g > above).float())
+
+
+def named_parts(which: str, attention: bool) -> str:
+    """The name of a row of a decomposition's parts."""
+    return f"decomposition, {which}" + (", attention too" if attention else "")
+
+
+def masked_parts(
+    model: DecomposedModel,
+    mlps: Sequence[Mlp],
+    name: str,
+    attention: bool,
+    counted: Mapping[str, float],
+    masked_as: Callable[[Float[Tensor, "rows length c"]], Float[Tensor, "rows length c"]],
+) -> StandIns:
+    """A decomposition's parts times what `masked_as` makes of their causal importances, otherwise as `important_parts`."""
     decomposition = model.decomposition
     place = {site: i for i, mlp in enumerate(mlps) for site in mlp.sites}
 
     def forward(ids: Int[Tensor, "rows length"], layers: Collection[int]) -> tuple[Tensor, Seen]:
         with torch.no_grad():
-            importance = model.importance(ids).split(decomposition.counts, dim=-1)
+            given = masked_as(model.importance(ids))
             masked = [place[s] in layers if s in place else attention for s in decomposition.sites]
-            mask = [
-                (g > above).float() if m else torch.ones_like(g)
-                for g, m in zip(importance, masked, strict=True)
-            ]
             on = torch.tensor([0.0 if m else 1.0 for m in masked], device=ids.device)
+            counts = torch.tensor(decomposition.counts, device=ids.device)
+            mask = torch.where(on.repeat_interleave(counts) == 1, 1.0, given)
             with watched(model.target, mlps) as (_, outputs):
-                return model.masked(ids, torch.cat(mask, -1), on.expand(*ids.shape, -1)), outputs
+                return model.masked(ids, mask, on.expand(*ids.shape, -1)), outputs
 
     in_mlps = {s: n for s, n in counted.items() if s in place}
     widths = {s: decomposition.factors(s)[0].shape[0] + decomposition.factors(s)[1].shape[1] for s in in_mlps}
     return StandIns(
-        f"decomposition, g > {above:g}" + (", attention too" if attention else ""),
+        name,
         forward,
         sum(in_mlps.values()) / max(1, len(in_mlps)),
         sum(in_mlps.values()) / len(mlps),

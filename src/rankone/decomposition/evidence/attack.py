@@ -103,13 +103,20 @@ def restricted_attack(
     text: EvidenceText, free: Bool[Tensor, " c"], steps: int, seed: int = 0, bar: Meter | None = None
 ) -> Score:
     """CE and KL after `steps` steps of the free sources alone, delta off; all others are held at 1."""
+    return text.measure(partial(_masks, text, restricted_source(text, free, steps, seed, bar), False))
+
+
+def restricted_source(
+    text: EvidenceText, free: Bool[Tensor, " c"], steps: int, seed: int = 0, bar: Meter | None = None
+) -> Float[Tensor, " c"]:
+    """The sources after `steps` steps of the free ones alone, delta off; all others are held at 1."""
     drawn = torch.rand(len(free), generator=torch.Generator().manual_seed(seed))
     free, source = free.to(text.device), torch.where(free, drawn, 1.0).to(text.device)
     for _ in range(steps):
         source = ascended(text, source, free=free)
         if bar is not None:
             bar.advance(1)
-    return text.measure(partial(_masks, text, source, False))
+    return source
 
 
 def _masks(text: EvidenceText, source: Tensor, delta: bool, rows: slice) -> tuple[Tensor, Tensor | None]:
