@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from rankone.runtime.quiet import QUIET
 
@@ -42,3 +43,26 @@ def tokenizer(corpus: BuiltinCorpus) -> PreTrainedTokenizerFast:
     """A byte-level BPE of 512 entries over English, German and code."""
     text = [d for domain in ("en", "de", "code") for d in corpus.documents(domain, "train")]
     return train_tokenizer(text, vocab_size=512, max_length=100_000)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Verify exports in this process: a fresh one costs seconds, and a few tests start one."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from rankone.edits import consumer, consumption
+    from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+
+    def run(instructions, _scratch):
+        try:
+            consumer.main(instructions)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
+            # Older transformers register what a folder's own code defines, in place of ours.
+            AutoConfig.register("rankone_simple_mlp", SimpleMLPConfig, exist_ok=True)
+            AutoModelForCausalLM.register(SimpleMLPConfig, SimpleMLPForCausalLM, exist_ok=True)
+        return None
+
+    monkeypatch.setattr(consumption, "run_consumer", run)

@@ -6,8 +6,11 @@ import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
+
+import typer.main
 
 from tests.helpers import simple_mlp
 
@@ -53,6 +56,10 @@ def write_pair(
     return folder / "model", folder / "decomposition"
 
 
+# Made from the signatures of all commands at each call, which is most of what a short command takes.
+_parser = cache(typer.main.get_command)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Exit status and what was printed."""
@@ -68,8 +75,9 @@ def rankone(*words: object, quiet: bool = True) -> Outcome:
     width = patch.object(console, "_width", 200)
     still = patch.object(command, "report", lambda **_: progress.report(quiet))
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
+    parser = patch.object(typer.main, "get_command", _parser)
     before = progress.log.level, list(progress.log.handlers), progress.log.propagate
-    with width, still, argv, redirect_stdout(out), redirect_stderr(err):
+    with width, still, argv, parser, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as exit_:

@@ -46,6 +46,7 @@ def assert_same(first, second):
 
 
 # Kind 1: nobody but the writer is asked. An edit below the tolerance passed with an adapter of zeros.
+@pytest.mark.usefixtures("here")
 def test_an_adapter_without_effect_is_refused_however_small_the_edit(tmp_path, monkeypatch):
     model = llama()
     model.save_pretrained(tmp_path / "base")

@@ -118,7 +118,7 @@ VERBS = (ranked, counted, labelled, shown, investigated, scaled, fitted, sharpen
 
 
 def test_what_is_written_has_names_that_windows_takes(world, tmp_path):
-    """A part's name has `:` and `/`; no file is called by one."""
+    """A part's name has `:` and `/`; no file is called by one. The export is verified in a fresh process."""
     counted(world, PARTS["contrast"], tmp_path)
     exported(world, PARTS["neuron"], tmp_path)
     drawn(world, PARTS["subcomponent"], tmp_path)
@@ -127,6 +127,7 @@ def test_what_is_written_has_names_that_windows_takes(world, tmp_path):
     assert [name for name in names if not portable(name)] == []
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("origin", PARTS)
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_a_verb_takes_parts_of_every_origin(world, verb, origin, tmp_path):
