@@ -68,12 +68,18 @@ def program_arguments(line: str) -> list[list[str]]:
     return found
 
 
-def parse_error(app: typer.Typer, arguments: list[str]) -> str | None:
-    """What the application says against the arguments, or None; no command runs."""
+@cache
+def _disarmed(app: typer.Typer):
+    """An application's parser, made once, with no command behind it."""
     command = typer.main.get_command(app)
     _disarm(command)
+    return command
+
+
+def parse_error(app: typer.Typer, arguments: list[str]) -> str | None:
+    """What the application says against the arguments, or None; no command runs."""
     try:
-        command.main(args=list(arguments), prog_name="rankone", standalone_mode=False)
+        _disarmed(app).main(args=list(arguments), prog_name="rankone", standalone_mode=False)
     except Exception as error:
         return getattr(error, "format_message", lambda: repr(error))()
     return None
@@ -109,13 +115,12 @@ def test_the_readme_shows_commands():
 
 def options_of(app: typer.Typer) -> dict[str, set[str]]:
     """The options of every command."""
-    commands = getattr(typer.main.get_command(app), "commands", {})
     return {
         name: {
             option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         | {"--help"}
-        for name, command in commands.items()
+        for name, command in _disarmed(app).commands.items()
     }
 
 
@@ -191,7 +196,7 @@ def test_every_command_is_documented():
 def test_every_command_and_option_has_help(name, capsys):
     assert parse_error(_app(), [name, "--help"]) is None
     assert "Usage" in capsys.readouterr().out
-    command = getattr(typer.main.get_command(_app()), "commands", {})[name]
+    command = _disarmed(_app()).commands[name]
     assert command.help
     assert [p.name for p in command.params if not getattr(p, "help", None)] == []
 
