@@ -25,7 +25,10 @@ def visible(text: object) -> str:
 
     One line comes out, safe for a terminal that interprets no markup (print with markup=False, or as rich.text.Text).
     """
-    return "".join(map(_visible, str(text)))
+    whole = str(text)
+    if whole.isprintable():  # of what is hidden nothing is
+        return whole
+    return whole.translate({ord(char): _visible(char) for char in set(whole)})
 
 
 def _visible(char: str) -> str:
@@ -49,8 +52,15 @@ def prompt_text(value: object) -> str:
 
 def clipped(value: object, length: int) -> str:
     """At most `length` characters of `visible(value)`, runs of spaces as one; an ellipsis shows a cut."""
-    text = " ".join(visible(value).split())
+    whole = str(value)
+    text = _one_line(whole[: 4 * length])  # of a megabyte this is enough, unless it begins with spaces
+    if len(text) <= length:
+        text = _one_line(whole)
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())
 
 
 def half_pair(text: str) -> str:
