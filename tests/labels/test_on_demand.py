@@ -19,3 +19,12 @@ def test_each_label_is_made_once_and_when_asked_for():
     assert labels.best("a:0").label.startswith("German text")
     with pytest.raises(RankOneError, match="'a:2'"):
         labels.best("a:2")
+
+
+def test_those_of_all_are_the_same_from_one_reading():
+    pages = FakeHarvest([ruled("a:0", lambda d, t: d == "de"), ruled("a:1", lambda d, t: t == "ing")])
+    labels = StatisticalLabels.of_all(pages)
+    assert [labels.best(name) for name in pages.names()] == [
+        StatisticalLabels(pages).best(name) for name in pages.names()
+    ]
+    assert pages.reads == 2  # by those that were asked for one by one

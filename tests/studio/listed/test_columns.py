@@ -23,7 +23,7 @@ def harvested():
 
 def test_columns_say_what_the_harvest_says(harvested, tmp_path):
     session, store = harvested
-    columns = made(store, StatisticalLabels(store), session.decomposition_artifact.fingerprint)
+    columns = made(store, StatisticalLabels.of_all(store), session.decomposition_artifact.fingerprint)
     write_columns(columns, tmp_path / "parts.json.gz")
     read = read_columns(tmp_path / "parts.json.gz")
     assert read.source == columns.source

@@ -184,7 +184,7 @@ def columns_of(opening: Opening) -> PartColumns | None:
     """The list of parts: of the harvest that is open, the shipped one of the built-in decomposition, or None."""
     store = opening.harvest_store
     if store is not None:
-        labels = opening.labels or StatisticalLabels(store)
+        labels = opening.labels or StatisticalLabels.of_all(store)
         return made(store, labels, opening.decomposition_artifact.fingerprint)
     builtin = opening.decomposition_name == BUILTIN_DECOMPOSITION and opening.options.model == "mini"
     return read_columns(SHIPPED) if builtin else None

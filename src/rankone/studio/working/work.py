@@ -216,7 +216,7 @@ class Work:
         from rankone.studio.listed.columns import made, write_columns
 
         store = self.opening.require_harvest("the list of parts")
-        labels = self.opening.labels or StatisticalLabels(store)
+        labels = self.opening.labels or StatisticalLabels.of_all(store)
         write_columns(
             made(store, labels, self.opening.decomposition_artifact.fingerprint), Path(str(body["out"]))
         )
