@@ -1,4 +1,4 @@
-"""The Python of the documents runs, as it is printed."""
+"""The Python of the documents runs, as it is printed; exports are verified in this process."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def test_the_readme_shows_python():
     assert any(name == "README.md" for name, _ in SNIPPETS)
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("document", "code"), SNIPPETS, ids=[name for name, _ in SNIPPETS])
 def test_a_snippet_runs(document, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

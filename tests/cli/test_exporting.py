@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tests.cli.commands import shown
 from tests.tiny import rankone
@@ -22,6 +23,7 @@ def test_export_writes_a_checkpoint(pair, tuned, exported):
             assert torch.allclose(value, base.get_parameter(name), atol=1e-6), name
 
 
+@pytest.mark.usefixtures("here")
 def test_export_writes_an_adapter(pair, tuned, tmp_path):
     said = shown(rankone("export", tuned[0], "--model", pair[0], "--out", tmp_path / "a", "--as", "adapter"))
     assert "peft" in said

@@ -391,8 +391,10 @@ SLIPS = {
     "rates.yaml": (ASSETS / "demo.yaml", r"^rates_from: .*", "rates_from: norates.json"),
 }
 CHILD = """
-import contextlib, io, json, os, shlex
+import contextlib, functools, io, json, os, shlex
 os.environ["HF_HUB_OFFLINE"] = "1"
+import typer.main
+typer.main.get_command = functools.cache(typer.main.get_command)  # one parser for all that is typed
 from rankone.cli import main
 answers = {}
 for typed in json.loads(%r):

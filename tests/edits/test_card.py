@@ -1,4 +1,7 @@
-"""The code that the card of an export holds is run as it stands there, by a process that imports nothing of RankOne."""
+"""The code that the card of an export holds is run as it stands there, by a process that imports nothing of RankOne.
+
+The exports themselves are verified in this process.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from rankone.edits.export import export_adapter, export_checkpoint
 from rankone.edits.verification import Verification
 from rankone.models.loading import load_model
 
+pytestmark = pytest.mark.usefixtures("here")
 PART = "h.3.mlp.down_proj:270"
 RUN = """
 import sys

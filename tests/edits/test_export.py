@@ -143,6 +143,7 @@ def check_adapter(tmp_path, build):
     assert torch.allclose(wrapped.merge_and_unload()(probe(seed=5)).logits, expected, atol=1e-4)
 
 
+@pytest.mark.usefixtures("here")
 def test_an_edit_becomes_an_adapter_that_a_process_without_us_loads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     llama().save_pretrained(tmp_path / "base")

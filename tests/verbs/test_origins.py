@@ -117,8 +117,9 @@ def exported(world, name, tmp_path):
 VERBS = (ranked, counted, labelled, shown, investigated, scaled, fitted, sharpened, drawn, exported)
 
 
+@pytest.mark.usefixtures("here")
 def test_what_is_written_has_names_that_windows_takes(world, tmp_path):
-    """A part's name has `:` and `/`; no file is called by one. The export is verified in a fresh process."""
+    """A part's name has `:` and `/`; no file is called by one."""
     counted(world, PARTS["contrast"], tmp_path)
     exported(world, PARTS["neuron"], tmp_path)
     drawn(world, PARTS["subcomponent"], tmp_path)
