@@ -143,7 +143,8 @@ def unsafe_calls(source: str, path: Path) -> list[str]:
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Attribute)
-            and node.attr in ("load", "save")  # the names at their ends: unparsing all attributes takes seconds
+            and node.attr
+            in ("load", "save")  # the names at their ends: unparsing all attributes takes seconds
             and ast.unparse(node) in UNSAFE_NAMES
             and node not in allowed
         ):

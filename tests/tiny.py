@@ -11,7 +11,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import typer.main
-
 from tests.helpers import simple_mlp
 
 from rankone.cli import command, main

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 from tests.browser import CHROMIUM
 from tests.studio.serving import Served
 
@@ -19,10 +20,19 @@ def chromium() -> Iterator[Browser]:
         made.close()
 
 
-def watched(browser: Browser, served: Served, **settings) -> Iterator[Page]:
-    """A page on a studio; at its end nothing has been said on the console and nothing has left this machine."""
+# What is told of the model alone: the same by every studio on it.
+_OF_THE_MODEL = ("warm", "preview", "prompt")
+
+
+def watched(browser: Browser, served: Served, worker: Served | None = None, **settings) -> Iterator[Page]:
+    """A page on a studio; at its end nothing has been said on the console and nothing has left this machine.
+
+    worker: a studio that measures for this one. A worker takes seconds to start; what is measured is often not the point.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 860}, **settings)
     made = context.new_page()
+    for name in _OF_THE_MODEL if worker else ():
+        made.route(f"**/api/{name}", lambda route: _asked_of(worker, route))
     said, left, opened = [], [], []
     made.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
     made.on("pageerror", lambda e: said.append(str(e)))
@@ -32,11 +42,18 @@ def watched(browser: Browser, served: Served, **settings) -> Iterator[Page]:
     )
     made.goto(served.address)
     yield made
+    made.unroute_all(behavior="ignoreErrors")
     context.close()
     # Refusals of the server are told by the page itself; what is refused on purpose is told by the browser.
     assert not [line for line in said if "status of 4" not in line and "TrustedHTML" not in line]
     assert not [url for url in left if not url.startswith("data:")]
     assert not opened
+
+
+def _asked_of(other: Served, route: Route) -> None:
+    path = urlsplit(route.request.url).path
+    headers = {"authorization": f"Bearer {other.token}", "content-type": "application/json"}
+    route.fulfill(response=route.fetch(url=f"http://127.0.0.1:{other.port}{path}", headers=headers))
 
 
 def look_into_both(page: Page, served: Served, texts: tuple[str, str]) -> None:

@@ -231,7 +231,7 @@ def _stands_alone(browser: Browser, path: Path, title: str, figures: list[str]) 
     assert not said
 
 
-def test_a_run_is_watched_while_it_goes_on(browser: Browser, tmp_path):
+def test_a_run_is_watched_while_it_goes_on(browser: Browser, served: Served, tmp_path):
     run = tmp_path / "training" / HOSTILE[1][:60].replace("/", "_")
     run.mkdir(parents=True)
 
@@ -241,7 +241,7 @@ def test_a_run_is_watched_while_it_goes_on(browser: Browser, tmp_path):
 
     write(1)
     with studio(tmp_path) as own:
-        pages = watched(browser, own)
+        pages = watched(browser, own, served)
         page = next(pages)
         page.get_by_role("link", name="Runs").click()
         page.get_by_role("button", name="metrics").click()
@@ -333,9 +333,9 @@ def test_a_name_of_no_part_is_not_pinned_and_the_reason_is_told(page: Page, serv
     expect(page.get_by_text("reading…")).to_have_count(0)
 
 
-def test_redo_brings_back_what_was_kept_and_then_what_was_not(browser: Browser, tmp_path):
+def test_redo_brings_back_what_was_kept_and_then_what_was_not(browser: Browser, served: Served, tmp_path):
     with studio(tmp_path) as own:
-        pages = watched(browser, own)
+        pages = watched(browser, own, served)
         page = next(pages)
         expect(page.locator(".about")).to_contain_text("parameters", timeout=60_000)
         page.goto(f"{own.address.split('/?')[0]}/#/dials?d={PART}=-4")

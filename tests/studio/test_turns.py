@@ -8,17 +8,17 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from tests.browser import needed
 from tests.studio.browsing import watched
-from tests.studio.serving import studio
+from tests.studio.serving import Served, studio
 
 pytestmark = needed
 ONE, OTHER = "h.3.mlp.down_proj:270", "h.3.mlp.down_proj:271"
 
 
 @pytest.fixture
-def page(browser: Browser, tmp_path) -> Iterator[Page]:
+def page(browser: Browser, served: Served, tmp_path) -> Iterator[Page]:
     """The dials of two parts, of a workspace of its own."""
     with studio(tmp_path) as own:
-        for made in watched(browser, own):
+        for made in watched(browser, own, served):
             expect(made.locator(".about")).to_contain_text("parameters", timeout=180_000)
             made.goto(f"{own.address.split('/?')[0]}/#/dials?d={ONE}=1,{OTHER}=1")
             expect(made.locator("fieldset.dial")).to_have_count(2)

@@ -24,9 +24,9 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, own: Served):
+def page(browser, own: Served, served: Served):
     """A page on that studio."""
-    yield from watched(browser, own)
+    yield from watched(browser, own, served)
 
 
 def _at(page: Page, own: Served, view: str) -> None:
