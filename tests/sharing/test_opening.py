@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.sharing.fake_hub import Repository
 
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import tensor_hash
 from rankone.doctor.checkup import check
+from rankone.edits.adapter_reading import is_adapter
 from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.projection.requests import ProjectRequest
 from rankone.opening import Opening, OpenOptions
 from rankone.sharing.pushing import push
 from rankone.sharing.requests import PushRequest
@@ -48,6 +51,32 @@ def test_an_edit_goes_and_comes_by_its_class(hub):
         s: [tensor_hash(t) for t in f] for s, f in edit.factors.items()
     }
     assert back.base == edit.base
+
+
+def test_a_lora_on_the_hub_may_be_an_artefact_an_edit_or_what_peft_sent(hub):
+    send("adapter")
+    send("edit")
+    files = ("adapter_config.json", "adapter_model.safetensors")
+    plain = {name: (GOLDEN / "adapter" / name).read_bytes() for name in files}
+    hub.repositories["me/plain"] = Repository(commits={"c" * 40: plain})
+    for name, held in (("adapter", "manifest.json"), ("edit", "manifest.json"), ("plain", files[1])):
+        request = brought(ProjectRequest(adapter=Path(f"me/{name}")))
+        assert (request.adapter / held).is_file()
+    assert is_adapter(request.adapter)
+    asked = len(hub.asked)
+    assert brought(ProjectRequest(adapter=Path("me/plain"))) == request
+    assert len(hub.asked) == asked  # the cache has it whole
+    hub.repositories["me/pickled"] = Repository(
+        commits={"d" * 40: {files[0]: b"{}", "adapter_model.bin": b""}}
+    )
+    with pytest.raises(RankOneError, match="nor a LoRA as PEFT saves it"):
+        brought(ProjectRequest(adapter=Path("me/pickled")))
+
+
+def test_the_doctor_names_the_folders_of_a_repository_of_several(hub, corpus):
+    push(PushRequest(artefact=GOLDEN / "edit", repo="me/shelf", folder="edit"))
+    with pytest.raises(RankOneError, match=r"it has edit\. Name one by its address"):
+        check("me/shelf", None, corpus, 5)
 
 
 def test_the_doctor_looks_at_what_is_on_the_hub(hub, corpus):

@@ -19,7 +19,7 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
 from rankone.edits.scales import scale_edit
 from rankone.edits.selection import Candidate
-from rankone.experiments import job
+from rankone.experiments import job, picks
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
 from rankone.text.sources.builtin import BuiltinCorpus
@@ -123,7 +123,7 @@ def make_world(folder: Path, finished: Callable[[Sequence[str]], None]) -> None:
     """A tiny model, its decomposition, a harvest, an edit and the recipes; `finished` runs a command to its end."""
     # Its harvest names no German part: any will do.
     named = [Candidate(name, 1.0) for name in (PART, WRITER)]
-    job.labelled_candidates = lambda *_: (named, named)
+    job.labelled_candidates = picks.labelled_candidates = lambda *_: (named, named)
     _write_pair(folder)
     toy = yaml.safe_load((Path(__file__).parents[2] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
     recipes = {

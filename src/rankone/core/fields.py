@@ -98,7 +98,7 @@ class Folder:
     """Marks a field of a request that names a folder, or several, that are there: `what`, known by what it `holds`, a name
     or a pattern.
 
-    kind: of artefact that it may be on the Hub.
+    kind: of artefact that it may be on the Hub; an "adapter" may be an edit too, or what PEFT sent there.
     """
 
     what: str

@@ -16,7 +16,7 @@ from rankone.doctor.installation import check_installation
 from rankone.doctor.machine import check_machine
 from rankone.doctor.model import check_model
 from rankone.models.sources.names import ASSETS
-from rankone.sharing.fetching import local
+from rankone.sharing.fetching import SeveralArtefacts, local
 from rankone.text.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _folder(target: str) -> Path:
         return ASSETS / target
     try:
         return local(Path(target).expanduser())
+    except SeveralArtefacts:
+        raise
     except RankOneError:  # no artefact: it may be a model
         return Path(target)
 

@@ -15,6 +15,14 @@ PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npz",
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+class NoArtefact(RankOneError):
+    """A repository without any artefact."""
+
+
+class SeveralArtefacts(RankOneError):
+    """A repository of folders with an artefact each, none of which is meant by its name alone."""
+
+
 def local(name: str | Path, kind: str | None = None) -> Path:
     """The folder of an artefact: a path as it is; what is on the Hub from the cache, or else brought there.
 
@@ -92,12 +100,12 @@ def _manifest(where: Remote, kind: str | None) -> tuple[Remote, Path]:
         except EntryNotFoundError:
             continue
     held = folders_of(HfApi(endpoint).list_repo_files(where.repo, revision=where.revision))
+    if not held:
+        raise NoArtefact(f"'{where}' holds no RankOne artefact (no {MANIFEST}). Check the name.")
     wanted = f"no {kind}" if kind else "several artefacts"
-    raise RankOneError(
+    raise SeveralArtefacts(
         f"'{where.repo}' holds {wanted}; it has {', '.join(held)}. Name one by its address: "
         f"{endpoint}/{where.repo}/tree/{where.revision}/{held[0]}."
-        if held
-        else f"'{where}' holds no RankOne artefact (no {MANIFEST}). Check the name."
     )
 
 

@@ -36,6 +36,7 @@ from rankone.models.sources.matrices import require_layer
 from rankone.models.sources.names import decomposition_folder, findable, resolve
 from rankone.opening import Opening, OpenOptions, require_decomposition, require_text
 from rankone.runtime.tracking.registry import require_trackers
+from rankone.sharing.adapters import local_adapter
 from rankone.sharing.fetching import local
 from rankone.text.corpus import Corpus, require_domain
 from rankone.text.opening import open_corpus
@@ -138,7 +139,7 @@ def require_job(named: Mapping[str, str | None], domains: Sequence[str]) -> None
 def brought(request: R) -> R:
     """The request with artefacts that it names by a Hub id or address as the folders in the cache that hold them."""
     folders = {
-        name: local(value, mark.kind)
+        name: local_adapter(value) if mark.kind == "adapter" else local(value, mark.kind)
         for name, field in type(request).model_fields.items()
         if isinstance(value := getattr(request, name, None), Path)
         for mark in field.metadata

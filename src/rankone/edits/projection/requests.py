@@ -20,9 +20,9 @@ from rankone.render.tables import Table
 class ProjectRequest(Request):
     """A fine-tune to be read as scales of parts."""
 
-    adapter: Annotated[Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit")] = Field(
-        description="PEFT LoRA folder, or a saved edit"
-    )
+    adapter: Annotated[
+        Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit", kind="adapter")
+    ] = Field(description="PEFT LoRA, a folder or on the Hub, or a saved edit")
     sources: Annotated[Names, each_of("source", (*FROM_WEIGHTS, *FROM_TEXT))] = Field(
         (), description="parts that follow from the weights to add: neuron, channel, singular, random"
     )
