@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from rankone.runtime.quiet import QUIET
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 os.environ.update({**QUIET, **os.environ})  # before transformers: the command line runs inside this process
+# Beside other workers each has one core, and so do the processes it starts: threads that share one wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -20,10 +22,7 @@ from rankone.text.sources.builtin import BuiltinCorpus
 
 settings.register_profile("rankone", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("rankone")
-
-
-# Beside other workers each has one core; two threads that share one wait for each other.
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else int(os.environ.get("OMP_NUM_THREADS", "2"))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 
 @pytest.fixture(autouse=True)
@@ -48,21 +47,6 @@ def tokenizer(corpus: BuiltinCorpus) -> PreTrainedTokenizerFast:
 @pytest.fixture
 def here(monkeypatch):
     """Verify exports in this process: a fresh one costs seconds, and a few tests start one."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from tests.consuming import consume_here
 
-    from rankone.edits import consumer, consumption
-    from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
-
-    def run(instructions, _scratch):
-        try:
-            consumer.main(instructions)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        finally:
-            sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, consumer._Blocked)]
-            # Older transformers register what a folder's own code defines, in place of ours.
-            AutoConfig.register("rankone_simple_mlp", SimpleMLPConfig, exist_ok=True)
-            AutoModelForCausalLM.register(SimpleMLPConfig, SimpleMLPForCausalLM, exist_ok=True)
-        return None
-
-    monkeypatch.setattr(consumption, "run_consumer", run)
+    consume_here(monkeypatch)

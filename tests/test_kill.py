@@ -73,20 +73,20 @@ def killed_equals_whole(words, folder, steps, name):
 
 def test_pretrain(tmp_path, one_thread):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(tiny.pretrain(16_000)), "utf8")
+    recipe.write_text(yaml.safe_dump(tiny.pretrain(8000)), "utf8")
     words = ["pretrain", recipe, "--text", "builtin", "--preset", "tiny"]
-    killed_equals_whole(words, tmp_path, steps=249, name="model.safetensors")
+    killed_equals_whole(words, tmp_path, steps=124, name="model.safetensors")
 
 
 def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     model, _ = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(tiny.decompose(120)), "utf8")
+    recipe.write_text(yaml.safe_dump(tiny.decompose(40)), "utf8")
     # Evidence is not what this test is about, and costs more than the training: one step of the adversary.
     quick = laddered(decomposition_run.account_on, (1,))
     monkeypatch.setattr(decomposition_run, "account_on", quick)
     words = ["decompose", model, "--recipe", recipe, "--text", "builtin"]
-    killed_equals_whole(words, tmp_path, steps=120, name="tensors.safetensors")
+    killed_equals_whole(words, tmp_path, steps=40, name="tensors.safetensors")
 
 
 def test_harvest(tmp_path, one_thread, tokenizer):

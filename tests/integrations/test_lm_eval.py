@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -16,25 +17,29 @@ from rankone.parts.book import Book
 pytest.importorskip("lm_eval")
 
 
-@pytest.fixture
-def here(tmp_path, tokenizer, monkeypatch):
-    """A model, an edit of it that changes much, and a task folder."""
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, tokenizer):
+    """A model, an edit of it that changes much, and a task folder; the 14,000 tasks of lm-eval are read once."""
     import datasets
+    from lm_eval import tasks
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    model, _ = write_pair(tmp_path, tokenizer, len(tokenizer))
+    folder = tmp_path_factory.mktemp("lm-eval")
+    model, _ = write_pair(folder, tokenizer, len(tokenizer))
     loaded = load_model(model)
     edit = scale_edit(Book([], loaded), {f"neuron/h.0.mlp.down_proj:{i}": 40.0 for i in range(24)})
-    edit.bind(loaded).save_pretrained(tmp_path / "edit")
+    edit.bind(loaded).save_pretrained(folder / "edit")
     rows = [
         {"question": f"{word} is", "choices": [" the", " der", " of"], "answer": i % 3}
         for i, word in enumerate(["this", "das", "it", "dies", "that", "was"])
     ]
-    (tmp_path / "tasks").mkdir()
-    data = tmp_path / "tasks" / "letters.jsonl"
+    (folder / "tasks").mkdir()
+    data = folder / "tasks" / "letters.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf8")
-    (tmp_path / "tasks" / "letters.yaml").write_text(TASK.format(data=data), "utf8")
-    return tmp_path
+    (folder / "tasks" / "letters.yaml").write_text(TASK.format(data=data), "utf8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache"))
+        patch.setattr(tasks, "TaskManager", cache(tasks.TaskManager))
+        yield folder
 
 
 def test_both_sides_of_a_local_task_are_in_one_table(here):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.consuming import consume_here
 from tests.helpers import same, simple_mlp, snapshot, workspace
 from tests.tiny import write_pair
 
@@ -65,10 +66,12 @@ def attacked(tmp_path_factory, tokenizer, corpus):
         measured=("de", "en"),
         **{"budgets": (64,), "seeds": 2, "steps": 12, "tokens": 60, "knob_rate": 0.2},
     )
-    reply = survive(space, edit, config)
-    assert same(model, before)
-    with pytest.raises(RankOneError, match="removes nothing"):
-        survive(space, edit.scale(0.0), config)
+    with pytest.MonkeyPatch.context() as patch:
+        consume_here(patch)
+        reply = survive(space, edit, config)
+        assert same(model, before)
+        with pytest.raises(RankOneError, match="removes nothing"):
+            survive(space, edit.scale(0.0), config)
     return reply, config
 
 
