@@ -95,7 +95,7 @@ def test_it_is_walked_through_in_a_browser(written: Written, way):
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
         sync_playwright() as playwright,
     ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         root = written.out.as_uri() if way == "file" else f"http://127.0.0.1:{server.server_port}"
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page, said = browser.new_page(), []
