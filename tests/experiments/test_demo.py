@@ -66,7 +66,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("last", ["_response", "_save_edit", "write_report"])
 def test_what_is_broken_off_leaves_no_half_of_a_report(job, tmp_path, monkeypatch, last):
-    """A kill leaves as much as an interrupt, and a hidden folder that `doctor --clean` knows (tests/soundness/kills.py)."""
+    """A kill leaves as much as an interrupt, and a hidden folder that `doctor --clean` knows (tests/soundness/kills/)."""
 
     def broken_off(*_):
         raise KeyboardInterrupt

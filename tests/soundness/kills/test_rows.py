@@ -1,9 +1,9 @@
-"""The kills cover every command: whoever adds a verb that writes gives it a row (kills_world.py)."""
+"""The kills cover every command: whoever adds a verb that writes gives it a row (world.py)."""
 
 from __future__ import annotations
 
 import pytest
-from tests.soundness.kills_world import COMMANDS, GO_ON, IN_PLACE, NOT_KILLED, SEVERAL, words_of
+from tests.soundness.kills.world import COMMANDS, GO_ON, IN_PLACE, NOT_KILLED, SEVERAL, words_of
 
 from rankone.verbs.table import VERBS
 

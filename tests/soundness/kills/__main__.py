@@ -1,7 +1,7 @@
 """Kills of every command that writes, at random moments: does anything get lost, does the same command end the same?
 
 `python -m tests.soundness.kills OUT.json [--kills 300] [--first 0] [--minutes 70] [--only ROW …]` goes on where OUT ends.
-Commands (kills_world.py) run on a tiny model in children forked from a process that has imported everything: a command takes
+Commands (world.py) run on a tiny model in children forked from a process that has imported everything: a command takes
 seconds, and no kill falls into its imports. Half of the kills come by the clock, after a share of the shortest time seen,
 half just before a change of files (an open to write, a rename, a removal, …), where most is half done. A command that has
 ended before its kill is late, and is no kill. After a SIGKILL what lay beside the output has not changed,
@@ -37,7 +37,7 @@ from huggingface_hub import constants
 from perf.environment import environment
 from pydantic import BaseModel
 from tests.sharing.fake_hub import TOKEN, FakeHub
-from tests.soundness.kills_world import COMMANDS, GO_ON, IN_PLACE, SEVERAL, make_world, prepare, words_of
+from tests.soundness.kills.world import COMMANDS, GO_ON, IN_PLACE, SEVERAL, make_world, prepare, words_of
 
 import rankone
 from rankone.cli import main

@@ -1,4 +1,4 @@
-"""What kills.py kills: a row of every command that writes, on a tiny model, and all that these commands read."""
+"""What is killed: a row of every command that writes, on a tiny model, and all that these commands read."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def make_world(folder: Path, finished: Callable[[Sequence[str]], None]) -> None:
     named = [Candidate(name, 1.0) for name in (PART, WRITER)]
     job.labelled_candidates = picks.labelled_candidates = lambda *_: (named, named)
     _write_pair(folder)
-    toy = yaml.safe_load((Path(__file__).parents[2] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
+    toy = yaml.safe_load((Path(__file__).parents[3] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
     recipes = {
         "PRETRAIN": tiny.pretrain(2400),
         "DECOMPOSE": tiny.decompose(12),
