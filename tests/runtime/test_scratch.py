@@ -51,6 +51,17 @@ def test_what_a_killed_process_left_is_found_and_a_living_ones_is_not(tmp_path):
     assert [str(p) for p in stray_scratch()] == [path]
 
 
+def test_a_process_killed_before_it_had_its_lock_left_an_empty_folder(tmp_path):
+    folder = tmp_path / "rankone-test-abcdefgh"
+    folder.mkdir()
+    assert stray_scratch() == []  # a process may be about to put its lock there
+    os.utime(folder, (0, 0))
+    assert stray_scratch() == [folder]
+    (folder / "notes.md").write_text("mine", "utf8")
+    os.utime(folder, (0, 0))
+    assert stray_scratch() == []
+
+
 def test_folders_of_others_are_not_taken_for_ours(tmp_path):
     for name in ("rankone-mine", "rankone-test-abcdefgh", "other-test-abcdefgh"):
         (tmp_path / name).mkdir()

@@ -1,7 +1,8 @@
 """Temporary folders that can be told from those of others, and of a running process from those of a killed one.
 
 A scratch folder is `rankone-WHAT-XXXXXXXX` in the system's temporary directory and holds a locked file. The lock dies
-with its process; what a killed one left is found by `stray_scratch` (`rankone doctor --clean`).
+with its process; what a killed one left is found by `stray_scratch` (`rankone doctor --clean`). One killed before it had its
+lock left an empty folder.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from filelock import FileLock
 from rankone.core.claims import is_locked
 
 _LOCK = ".rankone-scratch"
+_TO_LOCK = 60.0  # seconds; it takes none
 _NAME = re.compile(r"rankone-[a-z]+-[a-z0-9_]{8}")
 
 
@@ -51,11 +54,16 @@ def stray_scratch(place: Path | None = None) -> list[Path]:
     folders = []
     for path in sorted((place or Path(tempfile.gettempdir())).glob("rankone-*")):
         lock = path / _LOCK
-        if not _NAME.fullmatch(path.name) or path.is_symlink() or not lock.is_file():
+        if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir() or not _is_own(path):
             continue
-        if _is_own(path) and not is_locked(lock):
+        if not is_locked(lock) if lock.is_file() else _is_abandoned(path):
             folders.append(path)
     return folders
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a folder is empty, and old enough that no process is about to put its lock there."""
+    return not any(folder.iterdir()) and time.time() - folder.stat().st_mtime > _TO_LOCK
 
 
 def _is_own(path: Path) -> bool:

@@ -7,7 +7,6 @@ one.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, read_json, write_json
-from rankone.core.claims import clean
+from rankone.core.claims import clean, scratch_folder
 from rankone.core.errors import RankOneError
 from rankone.harvest.counting.shard import Shard
 from rankone.harvest.records import About, Finished, Progress
@@ -91,9 +90,11 @@ def _column(values: Column) -> pa.Array:
 
 def clear(run: Path, shard: Shard) -> None:
     """Remove what a shard left in a run directory, and that where nothing else is in it: the harvest holds it all."""
-    shutil.rmtree(run / shard.folder, ignore_errors=True)
-    if run.is_dir() and not any(run.iterdir()):
-        run.rmdir()
+    place = run / shard.folder
+    if place.is_dir():
+        alone = list(run.iterdir()) == [place]
+        with scratch_folder(run) as gone:  # what a kill leaves of it, `clean` knows
+            (run if alone else place).rename(gone / "run")
 
 
 class ShardFolder:
