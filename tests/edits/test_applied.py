@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
 from torch import nn
 
 from rankone.core.errors import RankOneError
-from rankone.edits.lowrank import LowRankEdit, applied
+from rankone.edits.lowrank import LowRankEdit, applied, refuse_applied
 
 FIRST, SECOND = "h.0.mlp.c_fc", "h.1.mlp.c_fc"
 
@@ -71,6 +72,45 @@ def test_an_interrupt_while_it_is_removed_ends_with_it_removed(monkeypatch):
     assert same(model, before)
     with pytest.raises(RankOneError, match="not applied"):
         edit.remove(model)
+
+
+def interrupted_at(number, block):
+    """Run a block, with an interrupt at a call of this package's functions; whether there were so many."""
+    calls = 0
+
+    def trace(frame, event, _):
+        nonlocal calls
+        if event == "call" and "/rankone/" in frame.f_code.co_filename:
+            calls += 1
+            if calls == number:
+                raise KeyboardInterrupt
+
+    sys.settrace(trace)
+    try:
+        block()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return calls >= number
+
+
+def test_an_interrupt_anywhere_on_the_way_in_or_out_leaves_no_edit_on():
+    """It came at any call: most of the way out is comparing weights, and there the edit stayed on."""
+    model = simple_mlp()
+    before, edit = snapshot(model), edit_of_both(model)
+
+    def block():
+        with edit.applied(model):
+            pass
+
+    number = 1
+    while interrupted_at(number, block):
+        assert same(model, before), number
+        refuse_applied(model)
+        number += 1
+    assert number > 20
+    assert same(model, before)
 
 
 def load(model, other):

@@ -83,6 +83,31 @@ def remove_factors(model: nn.Module, edit: object, label: str, changed: Changed)
 
 
 @contextmanager
+def applied_factors(
+    model: nn.Module, edit: object, label: str, factors: Mapping[str, Factors]
+) -> Generator[None]:
+    """Apply while the block runs. An interrupt, wherever it comes, on the way in and out too, does not leave the edit on."""
+    with locked(model) as ledger:
+        depth = len(ledger.stack)
+
+        def take_off() -> None:
+            if len(ledger.stack) > depth:
+                remove_factors(model, edit, label, "refuse")
+
+        try:
+            apply_factors(model, edit, label, factors)
+            yield
+        finally:
+            try:
+                take_off()
+            except RankOneError:
+                raise
+            except BaseException:
+                take_off()
+                raise
+
+
+@contextmanager
 def locked(model: nn.Module) -> Generator[_Ledger]:
     """Hold the model against changes by other threads; the same thread may take the lock again."""
     with _OPENING:

@@ -17,7 +17,13 @@ from transformers import PreTrainedModel
 from rankone.core.artifact import Provenance
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.tensors import tensor_hash
-from rankone.edits.lowrank.applied import Changed, apply_factors, locked, plain_weight, remove_factors
+from rankone.edits.lowrank.applied import (
+    Changed,
+    applied_factors,
+    apply_factors,
+    plain_weight,
+    remove_factors,
+)
 from rankone.edits.lowrank.factors import Factors, checked_factors, concatenated, fitting_sites
 from rankone.edits.lowrank.merging import Merged, merge_factors
 from rankone.edits.lowrank.saved import KIND, EditFile, SiteEntry, read_edit, write_edit
@@ -183,12 +189,8 @@ class LowRankEdit:
         Other threads that want to edit the same model wait for the end of the block.
         """
         require_model(model)
-        with locked(model):
-            self.apply(model)
-            try:
-                yield
-            finally:
-                self.remove(model)
+        with applied_factors(model, self, self.label, self.factors):
+            yield
 
     def merge(self, model: nn.Module, dtype: torch.dtype | None = None, in_place: bool = False) -> Merged:
         """Make the change permanent in a copy of the model (or in itself), with all weights in `dtype`.
