@@ -184,9 +184,9 @@ def test_a_refused_dial_leaves_no_figures_of_the_one_before(page: Page):
     expect(page.locator("td[data-domain=de]")).to_have_count(0, timeout=60_000)
 
 
-def test_a_page_that_was_saved_opens_from_a_file_and_runs_nothing(browser: Browser, tmp_path):
+def test_a_page_that_was_saved_opens_from_a_file_and_runs_nothing(browser: Browser, served: Served, tmp_path):
     with studio(tmp_path) as own:
-        pages = watched(browser, own)
+        pages = watched(browser, own, served)
         page = next(pages)
         expect(page.locator(".whole .row").first).to_be_visible(timeout=20_000)
         saved = {}
@@ -410,7 +410,9 @@ def test_the_graphs_view_says_a_command_that_can_be_given(page: Page, served: Se
     assert (given["model"], given["prompt"]) == ("mini", "A text")
 
 
-def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(browser: Browser, tmp_path):
+def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(
+    browser: Browser, served: Served, tmp_path
+):
     studio_folder = tmp_path / "studio"
     studio_folder.mkdir()
     hidden, long = "a\u202eb\0c\u2066", "x" * 180
@@ -427,7 +429,7 @@ def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(br
     (studio_folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with studio(tmp_path) as own:
         own.json("/api/labels", {"name": PART, "label": long, "after": 0})
-        pages = watched(browser, own)
+        pages = watched(browser, own, served)
         page = next(pages)
         page.set_viewport_size({"width": 390, "height": 800})
         page.route(

@@ -7,18 +7,18 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 from tests.browser import needed, serious
 from tests.studio.browsing import watched
-from tests.studio.serving import studio
+from tests.studio.serving import Served, studio
 
 pytestmark = needed
 PART = "h.3.mlp.down_proj:270"
 TEXTS = "t=Der+Ausschuss+hat+gestern+beschlossen&u=Der+Ausschuss+hat+nie+beschlossen"
 
 
-def test_axe_has_no_serious_finding_in_saved_pages(browser: Browser, tmp_path):
+def test_axe_has_no_serious_finding_in_saved_pages(browser: Browser, served: Served, tmp_path):
     with studio(tmp_path) as own:
         for seq, name in enumerate(("less German", "more")):
             own.json("/api/edits", {"scales": {PART: -8.0 + 4 * seq}, "name": name, "after": seq})
-        pages = watched(browser, own)
+        pages = watched(browser, own, served)
         page = next(pages)
         sources: dict[str, str] = {}
         for view, ready in (
