@@ -24,9 +24,9 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 @cache
 def _app() -> typer.Typer:
-    from rankone.cli import app
+    from rankone.cli import commands
 
-    return app
+    return commands()
 
 
 def shell_lines(markdown: str) -> list[str]:

@@ -60,7 +60,7 @@ def test_what_was_broken_off_says_whether_it_goes_on(verb, said, monkeypatch):
     def broken_off(**_: object) -> int:
         return 130  # of a command that Ctrl-C broke off
 
-    monkeypatch.setattr(cli, "app", broken_off)
+    monkeypatch.setattr(cli, "commands", lambda _: broken_off)
     stopped = rankone(verb)
     assert (stopped.code, stopped.err) == (130, f"\nrankone: interrupted. {said}\n")
 

@@ -8,14 +8,14 @@ import pytest
 import typer
 from tests.tiny import rankone
 
-from rankone.cli import app
+from rankone.cli import commands
 from rankone.cli.studio import _folder
 from rankone.core.errors import RankOneError
 from rankone.opening import OpenOptions
 
 
 def test_all_that_can_be_opened_is_an_option_with_its_own_default_and_words():
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(commands())
     options = {option.name: option for option in group.commands["studio"].params}  # pyright: ignore
     for name, field in OpenOptions.model_fields.items():
         if name == "clusters":

@@ -17,7 +17,7 @@ from tests.studio.hostile import HOSTILE
 from tests.studio.serving import Served, studio
 from typer.main import get_command
 
-from rankone.cli import app
+from rankone.cli import commands
 from rankone.edits.lowrank import LowRankEdit
 
 pytestmark = needed
@@ -404,8 +404,10 @@ def test_the_graphs_view_says_a_command_that_can_be_given(page: Page, served: Se
     page.goto(served.address.split("/?")[0] + "/#/graphs")
     said = shlex.split(page.locator("main p code").inner_text(timeout=60_000))
     assert said[0] == "rankone"
-    context = get_command(app).make_context("rankone", said[1:])
-    name, command, rest = get_command(app).resolve_command(context, [*context._protected_args, *context.args])
+    context = get_command(commands()).make_context("rankone", said[1:])
+    name, command, rest = get_command(commands()).resolve_command(
+        context, [*context._protected_args, *context.args]
+    )
     given = command.make_context(name, rest, parent=context).params
     assert (given["model"], given["prompt"]) == ("mini", "A text")
 

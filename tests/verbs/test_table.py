@@ -90,7 +90,7 @@ def test_what_lies_at_the_place_to_write_to_is_refused_before_anything_is_opened
 
 def test_the_table_is_read_without_torch():
     heavy = {"torch", "transformers", "numpy", "pyarrow", "duckdb"}
-    code = f"import sys, rankone.cli; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, rankone.cli; rankone.cli.commands(); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

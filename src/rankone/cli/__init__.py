@@ -11,7 +11,6 @@ from typing import Annotated, cast
 
 import typer
 
-from rankone.cli.command import command_of
 from rankone.cli.grouping import Commands, Once
 from rankone.cli.misread import misread
 from rankone.cli.studio import studio_command
@@ -19,7 +18,6 @@ from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
 from rankone.runtime.quiet import quiet_libraries
-from rankone.verbs.table import VERBS
 
 # The exit status of a command that Ctrl-C broke off, as shells and the parser have it.
 INTERRUPTED = 130
@@ -27,16 +25,24 @@ INTERRUPTED = 130
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
-app = typer.Typer(
-    cls=Commands,
-    help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for verb in VERBS.values():
-    app.command(verb.name, cls=Once, epilog=" ".join(verb.lacking()))(command_of(verb))
-app.command("studio", cls=Once)(studio_command())
+def commands(named: Sequence[str] = ()) -> typer.Typer:
+    """All commands; where `studio` is named it alone, since the models of all verbs take as long as its own server."""
+    made = typer.Typer(
+        cls=Commands,
+        help="Open a language model's weight matrices into rank-one parts and change it by turning the few that matter.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    if list(named) != ["studio"]:
+        from rankone.cli.command import command_of
+        from rankone.verbs.table import VERBS
+
+        for verb in VERBS.values():
+            made.command(verb.name, cls=Once, epilog=" ".join(verb.lacking()))(command_of(verb))
+    made.command("studio", cls=Once)(studio_command())
+    return made
 
 
 def _version(wanted: bool) -> None:
@@ -45,7 +51,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and stop")
@@ -62,6 +67,8 @@ def _refuse_processes(command: list[str]) -> None:
 
 def _interrupted(command: Sequence[str]) -> str:
     """What a user who pressed Ctrl-C should know: commands that go on say so in their help."""
+    from rankone.verbs.table import VERBS
+
     said = next((VERBS[name].run.__doc__ or "" for name in command if name in VERBS), "")
     goes_on = "goes on" in said or "resumes" in said
     return "interrupted. " + (
@@ -101,7 +108,7 @@ def main() -> None:
     try:
         _refuse_processes(sys.argv[1:2])
         _refuse_empty(sys.argv[1:])
-        status = app(prog_name="rankone", standalone_mode=False)
+        status = commands(sys.argv[1:2])(prog_name="rankone", standalone_mode=False)
         if status == INTERRUPTED:
             raise KeyboardInterrupt
         sys.exit(status)

@@ -9,7 +9,6 @@ from difflib import SequenceMatcher
 import typer
 
 from rankone.core.config import plainer
-from rankone.verbs.table import VERBS
 
 # Options for one thing where another command has the other.
 _SYNONYMS = ({"--out", "--save"}, {"--of", "--forget"}, {"--of", "--domains"})
@@ -22,6 +21,8 @@ _ALIKE = 0.6
 
 def misread(error: Exception, typed: Sequence[str]) -> str:
     """What is wrong with the words of a command, in one line."""
+    from rankone.verbs.table import VERBS
+
     said = plainer(getattr(error, "format_message", lambda: str(error))().strip())
     context: typer.Context | None = getattr(error, "ctx", None)
     named = typed[:1] if set(typed[:1]) & {*VERBS, "studio"} else []

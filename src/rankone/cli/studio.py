@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rankone.cli.command import parameter_of
-from rankone.cli.output import say
+from rankone.cli.parameters import parameter_of
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening, OpenOptions
 
@@ -84,6 +83,7 @@ def _studio(
 
 
 def _exported(options: OpenOptions, workspace: Path, out: Path, pages: int) -> None:
+    from rankone.cli.output import say
     from rankone.studio.standing.folder import write_folder
 
     say(write_folder(Opening(options), workspace, out, pages))

@@ -56,6 +56,13 @@ class Prefix:
             return logits
         return self._from(output, forward)
 
+    def take(self, ids: Int[Tensor, "b t"], output: object) -> bool:
+        """Keep what the prefix gave in a whole forward elsewhere; False until `full` has shown that starting late works."""
+        if self._verified:
+            self.output = output
+            self._keep(ids)
+        return self._verified
+
     def _replay(self, ids: Tensor, forward: Callable[[], Tensor], logits: Tensor) -> bool:
         """Whether starting late gives the logits of the whole forward; if not, it is off from here on."""
         if equal_outputs(self._from(self._find(ids), forward), logits):

@@ -37,16 +37,37 @@ def blocks_of(model: nn.Module, sites: Sequence[str]) -> BlockList | None:
     return BlockList(holders.pop(), min(indices)) if len(holders) == 1 else None
 
 
-def last_block(model: nn.Module) -> nn.Module:
-    """The block whose output is the residual stream that the head reads; RankOneError where it cannot be told."""
+def all_blocks(model: nn.Module) -> nn.ModuleList | None:
+    """The list of blocks that holds every site of the model; None where there are several."""
     there = blocks_of(model, [site.name for site in find_sites(model)])
     if there is None:
+        return None
+    blocks = model.get_submodule(there.path)
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks
+
+
+def last_block(model: nn.Module) -> nn.Module:
+    """The block whose output is the residual stream that the head reads; RankOneError where it cannot be told."""
+    blocks = all_blocks(model)
+    if blocks is None:
         raise RankOneError(
             f"{type(model).__name__} keeps its sites in several lists of blocks: its stream cannot be told."
         )
-    blocks = model.get_submodule(there.path)
-    assert isinstance(blocks, nn.ModuleList)
     return blocks[-1]
+
+
+@contextmanager
+def outputs_seen(blocks: Sequence[nn.Module], seen: list[object]) -> Iterator[None]:
+    """What each of the blocks gives is added to `seen`, in the order in which they run."""
+    handles = [
+        block.register_forward_hook(lambda _module, _given, output: seen.append(output)) for block in blocks
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -96,6 +96,11 @@ class Routes:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._static = dict(_static_files()) | {"theme.css": theme().encode()}
+        # All that the page will ask for, begun at once: a module is known only when the one that imports it is there.
+        ahead = [f'<link rel="modulepreload" href="/static/{n}">' for n in self._static if n.endswith(".js")]
+        self._static["index.html"] = self._static["index.html"].replace(
+            b"</head>", "".join(ahead).encode() + b"</head>"
+        )
 
     def pages(self) -> list[Route]:
         """The page itself and its files, read once."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from jinja2 import TemplateError
-
 from rankone.core.errors import RankOneError
 from rankone.text.template import NO_TEMPLATE
 
@@ -86,6 +84,8 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> Encoded:
 
 def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], answering: bool = False) -> str:
     """The turns in the tokenizer's chat template; with `answering` up to where the assistant's words start."""
+    from jinja2 import TemplateError
+
     require_template(tokenizer)
     messages = [turn._asdict() for turn in turns]
     try:

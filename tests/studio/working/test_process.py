@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 
 from rankone.studio.working import process
 from rankone.studio.working.process import Inbox
@@ -21,8 +23,28 @@ def test_a_job_that_comes_late_is_waited_for_and_memory_given_back_meanwhile(mon
     monkeypatch.setattr(process, "give_back", idle)
     with os.fdopen(inward, "rb") as stream:
         inbox = Inbox(stream)
-        assert inbox.next() == {"id": 2, "kind": "warm", "body": {}}
-        assert inbox.next() is None
+        assert inbox.next(iter(())) == {"id": 2, "kind": "warm", "body": {}}
+        assert inbox.next(iter(())) is None
     assert given_back == [True]
     assert inbox.called_off(1)
     assert not inbox.called_off(2)
+
+
+def test_work_ahead_is_done_while_no_job_is_there_and_left_at_once_when_one_comes():
+    inward, outward = os.pipe()
+    done = []
+
+    def ahead() -> Iterator[None]:
+        for step in range(5):
+            done.append(step)
+            if step == 2:
+                os.write(outward, b'{"id": 1, "kind": "preview", "body": {}}\n')
+                while inbox.jobs.empty():
+                    time.sleep(0.001)
+            yield
+
+    with os.fdopen(inward, "rb") as stream:
+        inbox = Inbox(stream)
+        assert inbox.next(ahead()) == {"id": 1, "kind": "preview", "body": {}}
+        assert done == [0, 1, 2]
+        os.close(outward)

@@ -442,6 +442,12 @@ declare namespace Api {
     tokens: TokenView[];
   }
 
+  /** Before figures: how many portions of the text the unedited model has read, of how many. */
+  interface Reading {
+    read: number;
+    of: number;
+  }
+
   /** Why something was not done; with a status of 400 and more. */
   interface Refused {
     error: string;
@@ -707,7 +713,7 @@ declare namespace Api {
 
   interface Streams {
     "/api/generate": { body: GenerateRequest; partial: Side };
-    "/api/preview": { body: PreviewRequest; partial: Sized | MeasuredRow | CutShort };
+    "/api/preview": { body: PreviewRequest; partial: Sized | Reading | MeasuredRow | CutShort };
     "/api/response": { body: ResponseRequest; partial: ResponsePoint };
   }
 }

@@ -61,6 +61,8 @@ POSTS: dict[str, Posted] = {
 }
 STREAMS: dict[str, Posted] = {
     "/api/generate": Posted(asked.GenerateRequest, (worker.Side,)),
-    "/api/preview": Posted(asked.PreviewRequest, (worker.Sized, worker.MeasuredRow, worker.CutShort)),
+    "/api/preview": Posted(
+        asked.PreviewRequest, (worker.Sized, worker.Reading, worker.MeasuredRow, worker.CutShort)
+    ),
     "/api/response": Posted(asked.ResponseRequest, (worker.ResponsePoint,)),
 }

@@ -75,6 +75,13 @@ class Sized(Record):
     size: float
 
 
+class Reading(Record):
+    """Before figures: how many portions of the text the unedited model has read, of how many."""
+
+    read: int
+    of: int
+
+
 class MeasuredRow(Record):
     """A domain's figures as they come."""
 

@@ -10,7 +10,7 @@ import bisect
 import itertools
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -27,7 +27,7 @@ from rankone.metrics.damage import damage
 from rankone.metrics.damage_record import DomainDamage
 from rankone.models.output import vocabulary_size
 from rankone.opening import Opening
-from rankone.studio.views.worker import Cut, Divergence, Hit, Measured
+from rankone.studio.views.worker import Cut, Divergence, Hit, Measured, Reading
 from rankone.studio.working.passes import Passes
 from rankone.studio.working.portions import Portion, portions
 from rankone.studio.working.scoring import Scored
@@ -60,6 +60,7 @@ class Dials:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._text: dict[int, list[Portion]] = {}
+        self._sites: Sequence[str] = ()
 
     @cached_property
     def _passes(self) -> Passes:
@@ -71,26 +72,35 @@ class Dials:
 
     def measure(
         self, scales: Mapping[str, float], stages: Sequence[int] = (FIRST, WHOLE)
-    ) -> Generator[Measured | Cut]:
-        """Domain by domain, stage by stage, until LIMIT seconds are up; RankOneError for an unknown part."""
-        start = time.monotonic()
+    ) -> Generator[Measured | Cut | Reading | None]:
+        """Domain by domain, stage by stage, until LIMIT seconds are up; RankOneError for an unknown part.
+
+        Between two portions of text something is told or None, so that it can be called off there.
+        """
+        until = time.monotonic() + LIMIT
         edit = scale_edit(self._opening.book, {name: a for name, a in scales.items() if a != 1})
         text = {tokens: self._portions(tokens) for tokens in stages}
         self._start(edit.sites)
         for tokens in stages:
-            if time.monotonic() > start + LIMIT:
-                yield Cut(tokens=tokens, domains=tuple(self.domains), seconds=LIMIT)
-                return
-            base = {portion: self._passes.base(portion, tokens == FIRST) for portion in text[tokens]}
+            base: dict[Portion, Scored] = {}
+            for portion in text[tokens]:
+                if time.monotonic() > until:
+                    yield Cut(tokens=tokens, domains=tuple(self.domains), seconds=LIMIT)
+                    return
+                if not self._passes.knows(portion):
+                    yield Reading(read=len(base), of=len(text[tokens]))
+                base[portion] = self._passes.base(portion, tokens == FIRST)
             with edit.applied(self._opening.model):
-                yield from self._stage(edit, base, tokens, start + LIMIT)
+                yield from self._stage(edit, base, tokens, until)
 
-    def warm(self) -> None:
-        """Read the text and score it by the base model, so that the first dial waits for less."""
-        self._start(())
+    def ahead(self) -> Iterator[None]:
+        """Have the base model read what it has not yet, a portion a step, for a dial that starts where the last one did."""
         for tokens in (FIRST, WHOLE):
             for portion in self._portions(tokens):
-                self._passes.base(portion, tokens == FIRST)
+                if not self._passes.knows(portion):
+                    self._start(self._sites)
+                    self._passes.base(portion, tokens == FIRST)
+                    yield
 
     @property
     def domains(self) -> list[str]:
@@ -104,12 +114,13 @@ class Dials:
         return self._text[tokens]
 
     def _start(self, sites: Sequence[str]) -> None:
+        self._sites = sites
         texts = [self._portions(tokens) for tokens in (FIRST, WHOLE)]
         self._passes.start(sites, sum(map(len, texts)), texts[0][0].blocks)
 
     def _stage(
         self, edit: LowRankEdit, base: Mapping[Portion, Scored], tokens: int, until: float
-    ) -> Generator[Measured | Cut]:
+    ) -> Generator[Measured | Cut | None]:
         """Every domain as soon as its last row is there; those that are left when the time is up."""
         gathered: dict[str, _Gathered] = defaultdict(_Gathered)
         rows = Counter(domain for portion in base for domain in portion.domains)
@@ -118,6 +129,7 @@ class Dials:
             for domain in [d for d, one in gathered.items() if len(one.ids) == rows[d]]:
                 yield self._measured(domain, gathered.pop(domain), tokens)
                 del rows[domain]
+            yield None
             if rows and time.monotonic() > until:
                 yield Cut(tokens=tokens, domains=tuple(rows), seconds=LIMIT)
                 return

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.decomposition.prefix import Prefix, late_start
-from rankone.models.blocks import blocks_of
+from rankone.models.blocks import all_blocks, blocks_of, outputs_seen
 from rankone.models.output import output_of
 from rankone.studio.working.portions import Portion
 from rankone.studio.working.scoring import Scored, Scorer, holding
@@ -25,6 +25,8 @@ class Passes:
         self._base: dict[Portion, Scored] = {}
         self._first, self._prefix = -1, Prefix(0, 0)
         self._seen: set[Portion] = set()
+        # What every block gives of the text that is looked at first, so that no start has to run the blocks before it again.
+        self._blocks, self._outputs = list(all_blocks(model) or ()), dict[Portion, list[object]]()
         self._scorer: Scorer | None = None
 
     def close(self) -> None:
@@ -47,15 +49,30 @@ class Passes:
             self._stack.enter_context(late_start(self._model, sites, kept, self._prefix))
 
     @torch.no_grad()
-    def base(self, portion: Portion, logs: bool) -> Scored:
-        """The base model on a portion, with its log-probabilities or without; run again where a late start must see it."""
-        if portion in self._base and (self._first == 0 or portion in self._seen):
+    def base(self, portion: Portion, first: bool) -> Scored:
+        """The base model on a portion; run again where a late start must see it.
+
+        first: of the first look, whose log-probabilities and blocks' outputs are kept.
+        """
+        if self.knows(portion):
             return self._base[portion]
-        output = self._prefix.full(portion.blocks.ids, lambda: self._forward(portion))
+        outputs: list[object] = []
+        with outputs_seen(self._blocks if first else (), outputs):
+            output = self._prefix.full(portion.blocks.ids, lambda: self._forward(portion))
+        self._outputs[portion] = outputs[: len(self._blocks)]  # what follows is of a trial
         self._seen.add(portion)
         if portion not in self._base:
-            self._base[portion] = self._score(output, portion, keep=logs)
+            self._base[portion] = self._score(output, portion, keep=first)
         return self._base[portion]
+
+    def knows(self, portion: Portion) -> bool:
+        """Whether `base` answers without a forward."""
+        if portion not in self._base or self._first == 0 or portion in self._seen:
+            return portion in self._base
+        outputs = self._outputs[portion]
+        if outputs and self._prefix.take(portion.blocks.ids, outputs[self._first - 1]):
+            self._seen.add(portion)
+        return portion in self._seen
 
     @torch.no_grad()
     def edited(self, portion: Portion, before: Scored) -> Scored:

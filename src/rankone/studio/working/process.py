@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from typing import BinaryIO, TextIO
 
@@ -23,6 +24,7 @@ from rankone.runtime.quiet import quiet_libraries
 from rankone.studio.working.memory import IDLE, give_back
 
 Line = dict[str, JsonValue]
+_ENDED = object()
 
 
 class Inbox:
@@ -33,8 +35,10 @@ class Inbox:
         self._off: set[int] = set()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
-    def next(self) -> Line | None:
-        """The next job, waited for; None where the other side has closed."""
+    def next(self, ahead: Iterator[None]) -> Line | None:
+        """The next job, waited for; None where the other side has closed. ahead: done step by step while none is there."""
+        while self.jobs.empty() and next(ahead, _ENDED) is not _ENDED:
+            pass
         try:
             return self.jobs.get(timeout=IDLE)
         except queue.Empty:
@@ -64,7 +68,7 @@ def serve(options: OpenOptions, inbox: Inbox, out: TextIO) -> None:
         out.flush()
 
     work: Work | None = None
-    while (line := inbox.next()) is not None:
+    while (line := inbox.next(work.ahead() if work else iter(()))) is not None:
         id_, kind, body = int(str(line["id"])), str(line["kind"]), line["body"]
         assert isinstance(body, dict)
         try:
@@ -73,7 +77,8 @@ def serve(options: OpenOptions, inbox: Inbox, out: TextIO) -> None:
                 for data in events:
                     if inbox.called_off(id_):
                         break
-                    say(id_, "partial", data)
+                    if data is not None:
+                        say(id_, "partial", data)
             say(id_, "superseded" if inbox.called_off(id_) else "done", None)
         except Exception as error:  # a failed job is told; the next one is done all the same
             say(id_, "failed", _words(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -51,11 +51,11 @@ class Work:
     def __init__(self, opening: Opening) -> None:
         from rankone.studio.working.dials import Dials
 
-        self.opening, self._dials = opening, Dials(opening)
+        self.opening, self._dials, self._warmed = opening, Dials(opening), False
 
-    def do(self, kind: str, body: Mapping[str, JsonValue]) -> Generator[Event]:
-        """The events of one job; RankOneError for what cannot be done."""
-        jobs: dict[str, Callable[[Mapping[str, JsonValue]], Generator[Event]]] = {
+    def do(self, kind: str, body: Mapping[str, JsonValue]) -> Generator[Event | None]:
+        """The events of one job, None where it can be called off and tells nothing; RankOneError for what cannot be done."""
+        jobs: dict[str, Callable[[Mapping[str, JsonValue]], Generator[Event | None]]] = {
             "preview": self._preview,
             "response": self._response,
             "generate": self._generate,
@@ -74,12 +74,16 @@ class Work:
             self._dials.close()
         yield from jobs[kind](body)
 
+    def ahead(self) -> Iterator[None]:
+        """What a dial would wait for, step by step while nothing is asked; only where a page has had the model opened."""
+        with suppress(Exception):  # whatever it is, the dial that needs it tells it
+            yield from self._dials.ahead() if self._warmed else ()
+
     def _warm(self, _: Mapping[str, JsonValue]) -> Generator[Event]:
         """Open the model and its parts, so that the first dial does not wait for them."""
         from rankone.studio.working.looking import judged
 
-        model = self.opening.model
-        self._dials.warm()
+        model, self._warmed = self.opening.model, True
         parts = len(self.opening.decomposition.names()) if self.opening.decomposition_name else 0
         yield Subject(
             model=self.opening.options.model,
@@ -91,11 +95,13 @@ class Work:
             verdict=judged(self.opening),
         ).plain()
 
-    def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+    def _preview(self, body: Mapping[str, JsonValue]) -> Generator[Event | None]:
         request = PreviewRequest.checked(body, "preview")
         yield Sized(chance=self.opening.bare.chance, size=self._size(request.scales)).plain()
         for row in self._dials.measure(request.scales):
-            yield (CutShort(cut=row) if isinstance(row, Cut) else MeasuredRow(row=row)).plain()
+            said = CutShort(cut=row) if isinstance(row, Cut) else row
+            said = MeasuredRow(row=said) if isinstance(said, Measured) else said
+            yield None if said is None else said.plain()
 
     def _damage(self, scales: Mapping[str, float]) -> Iterator[DomainDamage]:
         """What the dials show first, for the card of a saved edit."""
@@ -109,15 +115,19 @@ class Work:
         pairs = ((alpha, *self.opening.book.vectors(name)) for name, alpha in scales.items())
         return sum(abs(alpha - 1) * float(v.norm() * u.norm()) for alpha, v, u in pairs)
 
-    def _response(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+    def _response(self, body: Mapping[str, JsonValue]) -> Generator[Event | None]:
         from rankone.studio.working.dials import FIRST
 
         name = ResponseRequest.checked(body, "response").name
         for alpha in ALPHAS:
-            rows = list(self._dials.measure({name: alpha}, (FIRST,)))
-            rises = {row.damage.domain: row.damage.rise for row in rows if isinstance(row, Measured)}
-            cut = [domain for row in rows if isinstance(row, Cut) for domain in row.domains]
-            yield ResponsePoint(alpha=alpha, rises=rises, tokens=FIRST, cut=tuple(cut)).plain()
+            rises, cut = dict[str, float](), tuple[str, ...]()
+            for row in self._dials.measure({name: alpha}, (FIRST,)):
+                if isinstance(row, Measured):
+                    rises[row.damage.domain] = row.damage.rise
+                elif isinstance(row, Cut):
+                    cut = row.domains
+                yield None
+            yield ResponsePoint(alpha=alpha, rises=rises, tokens=FIRST, cut=cut).plain()
 
     def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.answers.answer import AnswerRequest, answer

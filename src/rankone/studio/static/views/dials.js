@@ -30,10 +30,10 @@ async function preview() {
   try {
     await follow("/api/preview", { scales, client, seq: mine }, (event, data) => {
       if (mine !== seq) return;
-      if (event === "partial" && "row" in data) rows = merged(rows, data.row);
+      if (event === "partial" && "row" in data) measured.value = { ...measured.value, rows: (rows = merged(rows, data.row)), state: "measuring…", stale: false };
+      if (event === "partial" && "read" in data) measured.value = { ...measured.value, state: `the unedited model reads the text first: ${data.read} of ${data.of} portions…` };
       if (event === "partial" && "size" in data) measured.value = { ...measured.value, size: data.size, chance: data.chance };
       if (event === "failed") measured.value = { ...measured.value, of: "", rows: [], error: data, state: "" };
-      if (event === "partial" && rows.length) measured.value = { ...measured.value, rows, stale: false };
       if (event === "partial" && "cut" in data) measured.value = { ...measured.value, cut: data.cut };
       if (event === "looks") measured.value = { ...measured.value, looks: data };
       if (event === "done") measured.value = { ...measured.value, rows, state: "", stale: false };
@@ -131,7 +131,7 @@ function effects(aim) {
     <p role="status" class="evidence">${error ? html`<span class="error">${error}</span>` : nothing}
       ${rows.length ? html`<span class="badge">${extent(rows, domains.length)}</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
       validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} in this workspace; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
-      <strong>${state}</strong></p>
+      <strong>${state && !subject.value ? "the model is still being opened…" : state}</strong></p>
     ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : ""}.</p>` : nothing}
     ${rows.length ? html`<div class="wide"><table class=${`numbers effects${stale ? " stale" : ""}`} aria-busy=${state || stale ? "true" : "false"}><thead><tr>
         <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
