@@ -3,7 +3,8 @@
     python perf/studio.py --out perf/results/studio.json [--large runs/smollm2 [--only-large]]
 
 Needs Chromium and an idle machine: the load average before and after is part of the result. The browser is started before
-the command is, as a user's is. --large: a model whose dial is timed too, at the last `mlp.down_proj` (SmolLM2-135M).
+the command is, as a user's is. --large: a model whose dial is timed too, at the last `mlp.down_proj` (SmolLM2-135M):
+from the command with its files dropped from memory, right after it is open, after the text was read, and as it goes on.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ TURN = """([part, alpha, tokens]) => new Promise((resolve) => {
   const start = performance.now();
   const watch = new MutationObserver(() => {
     const rows = [...document.querySelectorAll("tr[data-tokens]")].map((row) => Number(row.dataset.tokens));
-    const there = [rows.some(Boolean), rows.every((n) => n >= 128), rows.every((n) => n >= tokens)];
+    const all = (n) => rows.length > 0 && rows.every((one) => one >= n);
+    const there = [rows.some(Boolean), all(128), all(tokens)];
     requestAnimationFrame((now) => {
       there.forEach((is, i) => { if (is && !times[i]) times[i] = performance.now() - start; });
       if (times[2]) { watch.disconnect(); resolve(times); }
@@ -130,12 +132,15 @@ def asked(page: Page, path: str, body: dict[str, object], turns: int = 5) -> flo
     return statistics.median(times) / SECOND
 
 
+def family(pid: int) -> list[str]:
+    """A process and its children."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [str(pid), *children.split()]
+
+
 def resident(pid: int) -> float:
     """MB of a process and its children; pages that they share count once (PSS)."""
-    children = subprocess.run(
-        ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children)]
+    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in family(pid)]
     return sum(int(text.split("Pss:")[1].split()[0]) for text in rolled) / 1000
 
 
@@ -202,15 +207,59 @@ def of_mini(browser: Browser) -> dict[str, float]:
 
 
 def of_large(browser: Browser, large: Path) -> dict[str, float]:
-    """The dial of a larger model at a late site."""
+    """The dial of a larger model at a late site: cold from the command, once it is open, and when its text was read."""
     layers = open_session(str(large)).model.config.num_hidden_layers
-    part = f"neuron/model.layers.{layers - 1}.mlp.down_proj:7"
+    part, figures = f"neuron/model.layers.{layers - 1}.mlp.down_proj:7", dict[str, float]()
+    forget(large)
+    with large_dials(browser, large, part, -1) as (page, pid, start):
+        page.get_by_text("128 validation tokens per domain").wait_for()
+        figures["command to figures, turned at once, files not in memory, s"] = time.perf_counter() - start
+        figures["a move while the rest of the text is read, s"] = dial(page, part, -2, 128)[1]
+        rest(pid)
+        moves = [dial(page, part, -3 - i / 4, 128)[1] for i in range(3)]
+        figures["dial to first figures (1,024 tokens), s"] = statistics.median(moves)
+    for name, wait in (("once the model is open", False), ("once the text was read too", True)):
+        with large_dials(browser, large, part, 1) as (page, pid, start):
+            page.locator(".about", has_text="parameters").wait_for()
+            figures["command to an open model, files in memory, s"] = time.perf_counter() - start
+            if wait:
+                rest(pid)
+            figures[f"first move {name}, s"] = dial(page, part, -2, 128)[1]
+    return {f"{large.name}: {name}": value for name, value in figures.items()}
+
+
+@contextmanager
+def large_dials(browser: Browser, large: Path, part: str, alpha: float) -> Iterator[tuple[Page, int, float]]:
+    """The dials of a model as soon as there is a page, one pinned; the server's process, and when it was started."""
+    start = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(browser, Path(folder), "--model", str(large)) as (page, _, _),
+        served(browser, Path(folder), "--model", str(large)) as (page, pid, _),
     ):
-        _, first, _ = dials(page, part, 3, 128)
-    return {f"dial to first figures (1,024 tokens), {large.name}, s": first}
+        page.goto(page.url.split("#")[0] + f"#/dials?d={part}={alpha:g}")
+        yield page, pid, start
+
+
+def forget(folder: Path) -> None:
+    """Have the system drop what it holds of these files in memory."""
+    for file in (one for one in folder.iterdir() if one.is_file()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def rest(pid: int) -> None:
+    """Wait until a process and its children have computed nothing for two seconds."""
+    before = -1.0
+    while (now := sum(processor(one) for one in family(pid))) > before:
+        before = now + 0.05  # a page that polls is at rest
+        time.sleep(2)
+
+
+def processor(pid: str) -> float:
+    """Seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def serve(
 
         settings = uvicorn.Config(
             make_app(Studio(options, folder), door),
-            log_level="warning",
+            log_level="error",  # not a line for each request that is no HTTP
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,

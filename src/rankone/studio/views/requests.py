@@ -17,7 +17,7 @@ MAX_NAME = 300
 # Nodes of a graph that are listed or drawn at once.
 MAX_NODES = 300
 
-Scale = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
+Scale = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Scales = Annotated[dict[Name, Scale], Field(max_length=64)]
 

@@ -132,9 +132,9 @@ function effects(aim) {
       ${rows.length ? html`<span class="badge">${extent(rows, domains.length)}</span> chance ${short(chance)}; Σ ‖ΔW‖ ${short(size)};
       validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} in this workspace; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
       <strong>${state && !subject.value ? "the model is still being opened…" : state}</strong></p>
-    ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : ""}.</p>` : nothing}
+    ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : "; the model reads on: turn again"}.</p>` : nothing}
     ${rows.length ? html`<div class="wide"><table class=${`numbers effects${stale ? " stale" : ""}`} aria-busy=${state || stale ? "true" : "false"}><thead><tr>
-        <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
+        <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">rise from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
         <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
       <tbody>${domains.map((domain) => effectRow(domain, of.get(domain), axis, domain === aim, stale))}</tbody></table></div>
       <p class="evidence">CE and its rise in nats per token; KL(base ‖ edited), nats, of the first 128 tokens</p>

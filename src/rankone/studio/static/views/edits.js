@@ -58,7 +58,7 @@ export function editsView() {
     <p class="does"><button ?disabled=${!canUndo.value} @click=${undo}>undo</button> <button ?disabled=${!canRedo.value} @click=${redo}>redo</button>
       <button ?disabled=${chosen.length !== 2} @click=${() => compare(chosen)}>compare the two chosen</button></p>
     ${entries.length ? html`<div class="wide"><table class="numbers journal stacks"><thead><tr>${["compare", "number", "name", "scales", "kept (UTC)", "into the dials", "export as"].map((t) => html`<th scope="col" class=${["name", "scales"].includes(t) ? "label" : ["compare", "into the dials", "export as"].includes(t) ? "act" : ""}>${t}</th>`)}</tr></thead>
-      <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>None is kept. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
+      <tbody>${[...entries].reverse().map((entry) => line(entry, current, chosen))}</tbody></table></div>` : html`<p>No edit is kept yet. Turn a <a href=${link("dials")}>dial</a> and keep it.</p>`}
     ${compared.value.of.length ? comparison() : nothing} ${exported()}`;
 }
 
@@ -71,7 +71,7 @@ function line(entry, current, chosen) {
   };
   return html`<tr class=${entry.seq === current ? "aim" : ""}>
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
-    <th scope="row">${entry.seq}${entry.seq === current ? " (stands)" : journal.value.undone.includes(entry.seq) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (current)" : journal.value.undone.includes(entry.seq) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { step(entry.scales); place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
     <td class="two">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }

@@ -82,7 +82,7 @@ function counted(name, harvest) {
   const seen = Object.values(held.source.tokens).reduce((a, b) => a + b, 0);
   return html`<section><h2>Where it fires</h2>
     <p class="evidence">seen on ${seen.toLocaleString("en")} tokens of ${held.source.text}, ${held.source.split} split; ${firesOn(held, row)} (importance over ${held.source.firing});
-      mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}; attacks are measured of the decomposition as a whole, not of single parts</p>
+      mean importance ${short(held.importance[row])}, ${held.importance[row] > ALIVE ? "over" : "at most"} 10⁻⁶: ${held.importance[row] > ALIVE ? "alive" : "not alive"}; whether it stays so under attack is measured of the decomposition as a whole, not of a part</p>
     ${verdict()}
     ${harvest ? figures(harvest) : html`<div class="wide"><table class="numbers"><caption>share of each domain's tokens on which it fires</caption>
       <thead><tr>${held.domains.map((d) => html`<th scope="col">${domainName(d)}</th>`)}</tr></thead>
@@ -94,7 +94,7 @@ function firesOn(held, row) {
   const shares = held.by_domain.map((of, d) => /** @type {[string, number]} */ ([domainName(held.domains[d]), of[row]])).sort((a, b) => b[1] - a[1]);
   const named = shares.filter(([, share]) => share && share >= shares[0][1] / 2), all = `${percent(held.density[row])} of all`;
   if (!named.length || named.length === shares.length) return `it fires on ${all}`;
-  return `it fires on ${named.map(([name, share]) => `${percent(share)} of the ${name} ones`).join(", ")}, and on ${all}`;
+  return `it fires on ${named.map(([name, share]) => `${percent(share)} of ${name} tokens`).join(", ")}, and on ${all}`;
 }
 
 /** Importance and activation by domain, as on the page that `rankone show` writes. @param {Api.HarvestView} harvest */
@@ -135,7 +135,7 @@ function harvested(of, h) {
 
 /** @param {string} title @param {Api.TokenShare[]} rows */
 function tokens(title, rows) {
-  return html`<table class="numbers"><caption>${title}</caption><thead><tr><th scope="col">token</th><th scope="col">PMI</th><th scope="col">share</th></tr></thead>
+  return html`<table class="numbers"><caption>${title}</caption><thead><tr><th scope="col">token</th><th scope="col">PMI, nats</th><th scope="col">of its firings</th></tr></thead>
     <tbody>${rows.map((r) => html`<tr><th scope="row"><code>${r.token}</code></th><td>${signed(r.pmi, 1)}</td><td>${percent(r.share)}</td></tr>`)}</tbody></table>`;
 }
 

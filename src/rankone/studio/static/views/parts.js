@@ -8,7 +8,7 @@ import { HAND, ORDERS, rows, tops } from "/static/finding.js";
 import { counts, rowsAt } from "/static/paging.js";
 import { verdict } from "/static/trust.js";
 import { by, filled } from "/static/fields.js";
-import { percent } from "/static/words.js";
+import { percent, short } from "/static/words.js";
 
 const compact = computed(() => place.value.set.rows === "compact");
 // On a narrow screen a row has its label below its name (layout.css).
@@ -35,8 +35,8 @@ export function partsView() {
       <label>rows ${choice("rows", compact.value ? "compact" : "", ["", "compact"], (one) => one || "comfortable")}</label>
       <label class="check"><input type="checkbox" .checked=${dead === "1"} @change=${by((box) => find({ dead: box.checked ? "1" : "" }))}> also those that never fire</label>
     </form>
-    <p class="evidence" role="status">${fit.toLocaleString("en")} of ${all.toLocaleString("en")} parts${busy ? ", searching…" : ""}; seen on ${seen.toLocaleString("en")}
-      tokens of ${held.source.text}, ${held.source.split} split; it fires where its importance is over ${held.source.firing}; of all text: share of all these tokens on which it fires, while a label says the share of the text that it names; labels by counts unless said</p>
+    <p class="evidence" role="status">${fit.toLocaleString("en")} of ${all.toLocaleString("en")} parts${busy ? ", searching…" : ""}, seen on ${seen.toLocaleString("en")}
+      tokens of ${held.source.text}, ${held.source.split} split. A part fires where its importance is over ${held.source.firing}; “of all text” is its share of all these tokens, the share in a label is of the text named there. Labels are by counts unless said.</p>
     ${verdict()}
     ${list(held)}`;
 }
@@ -67,7 +67,7 @@ function list(held) {
   const shown = long.value ? rowsAt(first, count) : [...rows.value.subarray(first, first + count)];
   return html`<div class=${compact.value ? "table compact" : "table"} role="table" aria-label="parts" aria-rowcount=${fit + 1}>
     <div role="rowgroup"><div class="row head" role="row" aria-rowindex="1">
-      ${["", "part", "label", "of all text", "importance", "most beyond others", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
+      ${["", "part", "label", "of all text", "importance", "selective for, by", "by domain"].map((title) => html`<span role="columnheader">${title || html`<span class="unseen">pinned</span>`}</span>`)}
     </div></div>
     ${fit || busy ? nothing : html`<p class="empty">No part fits. <button @click=${() => find({ q: "", site: "", on: "", by: "" })}>clear search and facets</button></p>`}
     <div class="window" role="rowgroup" ?hidden=${!fit} tabindex="0" aria-label="rows" @scroll=${by(scrolled)}>
@@ -95,7 +95,7 @@ function line(held, row, at) {
     <span role="cell"><a href=${link("part", name)}><code>${name}</code></a></span>
     <span role="cell" class="label" title=${labels.value[row]}>${labels.value[row]}${sourceOf(held, row, name)}</span>
     <span role="cell" class="number">${percent(held.density[row])}</span>
-    <span role="cell" class="number">${held.importance[row].toFixed(3)}</span>
+    <span role="cell" class="number">${short(held.importance[row])}</span>
     <span role="cell" class="most">${mostOn(held, row)}</span>
     <span role="cell" title=${held.domains.map((d, i) => `${domainName(d)} ${percent(held.by_domain[i][row])}`).join(", ")}>${strip(held.by_domain.map((of) => of[row]), held.domains)}</span>
   </div>`;

@@ -62,7 +62,7 @@ export function promptView() {
     <form class="filters" @submit=${filled(asked)}>
       <label>text <textarea name="first" rows="2" cols="50" .value=${first}></textarea></label>
       <label>another, to compare <textarea name="second" rows="2" cols="50" .value=${second}></textarea></label>
-      <label>name parts over <input type="number" name="tau" min="0" max="0.99" step="0.01" .value=${String(over())}></label>
+      <label>parts with importance over <input type="number" name="tau" min="0" max="0.99" step="0.01" .value=${String(over())}></label>
       <button>look into it</button>
     </form>
     <p role="status">${error ? html`<span class="error">${error}</span>` : state}</p>
@@ -91,7 +91,7 @@ function difference(one, two, of, at) {
   const most = Math.max(...columns.flatMap(({ rises }) => rises ?? []).map(Math.abs), 1e-9);
   /** @param {number} rise */
   const cell = (rise) => html`<td class=${`${rise < 0 ? "n" : "g"}${Math.round((9 * Math.abs(rise)) / most)}`}>${Math.abs(rise) < 0.05 ? "0" : signed(rise, 1)}</td>`;
-  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the text, token by token as they stand for each other; framed: tokens that differ, new ones and lost ones (struck out). An importance may be read from the whole text: tokens before the change can move too</caption>
+  return html`<section><h2>What the change changes</h2><div class="wide"><table class="heat difference"><caption>Σ of causal importances by site, in the other less in the first, at tokens that stand for each other; framed: what differs, is new or is lost (struck out). Importances may be read from the whole text, so tokens before the change can move too</caption>
     <thead><tr><th scope="col">site</th>${columns.map(({ here, there, text, changed, lost }) => head(text, here === at[0] && there === at[1], changed, () => (looked.value = { ...looked.value, here, there }), lost))}</tr></thead>
     <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${columns.map(({ rises, lost }) => (rises ? cell(rises[s]) : html`<td>${lost ? "lost" : "new"}</td>`))}</tr>`)}</tbody></table></div></section>`;
 }

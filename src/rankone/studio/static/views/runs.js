@@ -45,7 +45,7 @@ export function runsView() {
 function curvesOf(run, { steps, values }) {
   const names = Object.keys(values).sort();
   return html`<section><h2>${run.name}</h2><p class="evidence" role="status">step ${steps.at(-1) ?? "none"}${run.going ? ", going on" : ""}</p>
-    <div class="wide"><table class="numbers stacks"><thead><tr><th scope="col" class="label">metric</th><th scope="col">last</th><th scope="col">least</th><th scope="col">largest</th><th scope="col">steps ${steps[0] ?? ""} to ${steps.at(-1) ?? ""}</th></tr></thead>
+    <div class="wide"><table class="numbers stacks"><thead><tr><th scope="col" class="label">metric</th><th scope="col">last</th><th scope="col">smallest</th><th scope="col">largest</th><th scope="col">steps ${steps[0] ?? ""} to ${steps.at(-1) ?? ""}</th></tr></thead>
     <tbody>${names.map((name) => line(name, steps, values[name]))}</tbody></table></div></section>`;
 }
 
