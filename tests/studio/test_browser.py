@@ -148,6 +148,10 @@ def test_the_address_holds_the_view(page: Page, served: Served):
     expect(page.get_by_label(f"α of {PART}")).to_have_value("-4")
     expect(page.locator("tr.aim")).to_contain_text("Dutch", timeout=60_000)
     assert "d=h.3" in page.url
+    page.get_by_role("link", name="Parts", exact=True).click()
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    expect(page.locator("input[type=search]")).to_be_focused()
 
 
 def test_a_scale_that_is_none_is_refused_by_its_range(page: Page):

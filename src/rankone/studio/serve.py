@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 import webbrowser
@@ -56,6 +57,8 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=1,
         )
+        # Whoever ends it while something is under way has ended that too.
+        logging.getLogger("uvicorn.error").addFilter(lambda line: "graceful shutdown" not in str(line.msg))
         uvicorn.Server(settings).run(sockets=[listening])
 
 

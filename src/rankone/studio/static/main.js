@@ -68,7 +68,7 @@ function skip(event) {
 }
 
 addEventListener("keydown", (event) => {
-  const idle = event.target === document.body || event.target instanceof HTMLAnchorElement || event.target instanceof HTMLButtonElement;
+  const idle = event.target instanceof Element && !event.target.matches("input, select, textarea");
   const search = document.querySelector("input[type=search]");
   if (event.key === "/" && idle && search instanceof HTMLInputElement && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
