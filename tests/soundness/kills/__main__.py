@@ -114,6 +114,7 @@ class Place:
         self.temporary.mkdir()
         os.environ["TMPDIR"] = str(self.temporary)
         tempfile.tempdir = None
+        tempfile.gettempdir()  # tries the place with a file, and a kill may leave that: once, here
         self.hub = FakeHub()
         datasets_settings.HF_DATASETS_CACHE = Path(self.cache)
 
