@@ -73,6 +73,7 @@ def check_fp32_checkpoint(tmp_path, model):
     assert artifact.provenance["edit"]["method"] == "test"
 
 
+@pytest.mark.usefixtures("here")  # test_card.py loads one in a fresh process
 def test_the_built_in_architecture_as_a_stock_checkpoint(tmp_path):
     model = simple_mlp()
     edit = mixed_ranks(model)
