@@ -50,3 +50,13 @@ def here(monkeypatch):
     from tests.consuming import consume_here
 
     consume_here(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def serious():
+    """What axe-core finds on a page (its source, whether dark), in one browser for all of them."""
+    from tests.browser import Axe
+
+    axe = Axe()
+    yield axe.serious
+    axe.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.browser import needed, serious
+from tests.browser import needed
 from tests.experiments import factory
 from tests.show.portraits import portrait
 
@@ -22,11 +22,11 @@ def pages(tmp_path_factory):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("name", ["report", "component"])
-def test_nothing_serious(pages, name, dark, tmp_path):
-    found = serious(pages[name], tmp_path, dark)
+def test_nothing_serious(serious, pages, name, dark):
+    found = serious(pages[name], dark)
     assert found == {"dark": dark, "bad": []}
 
 
-def test_faint_text_would_be_found(pages, tmp_path):
+def test_faint_text_would_be_found(serious, pages):
     faint = pages["component"].replace("</style>", ".note { color: #ddd !important; }</style>")
-    assert [rule for rule, _ in serious(faint, tmp_path, False)["bad"]] == ["color-contrast"]
+    assert [rule for rule, _ in serious(faint, False)["bad"]] == ["color-contrast"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
-from tests.browser import needed, serious
+from tests.browser import needed
 from tests.studio.browsing import watched
 from tests.studio.serving import Served, studio
 
@@ -14,7 +14,7 @@ PART = "h.3.mlp.down_proj:270"
 TEXTS = "t=Der+Ausschuss+hat+gestern+beschlossen&u=Der+Ausschuss+hat+nie+beschlossen"
 
 
-def test_axe_has_no_serious_finding_in_saved_pages(browser: Browser, served: Served, tmp_path):
+def test_axe_has_no_serious_finding_in_saved_pages(serious, browser: Browser, served: Served, tmp_path):
     with studio(tmp_path) as own:
         for seq, name in enumerate(("less German", "more")):
             own.json("/api/edits", {"scales": {PART: -8.0 + 4 * seq}, "name": name, "after": seq})
@@ -39,9 +39,7 @@ def test_axe_has_no_serious_finding_in_saved_pages(browser: Browser, served: Ser
             sources[view] = Path(waited.value.path()).read_text("utf8")
         pages.close()
     found = {
-        (view, dark): serious(source, tmp_path, dark)
-        for view, source in sources.items()
-        for dark in (False, True)
+        (view, dark): serious(source, dark) for view, source in sources.items() for dark in (False, True)
     }
     assert all(said["dark"] == dark for (_, dark), said in found.items())
     assert {where: said["bad"] for where, said in found.items() if said["bad"]} == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from tests.browser import CHROMIUM, needed, serious
+from tests.browser import CHROMIUM, needed
 from tests.pages import Page
 
 from rankone.circuits.asking.summary import graph_reply
@@ -35,8 +35,8 @@ def test_it_keeps_the_rules_of_pages(case, page):
 
 @needed
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_serious(page, dark, tmp_path):
-    assert serious(page, tmp_path, dark) == {"dark": dark, "bad": []}
+def test_axe_finds_nothing_serious(serious, page, dark):
+    assert serious(page, dark) == {"dark": dark, "bad": []}
 
 
 @needed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from tests.browser import needed, serious
+from tests.browser import needed
 from tests.experiments.investigation.world import DOMAINS, HOSTILE
 from tests.harvest.counting.test_plan import Texts
 from tests.pages import Page
@@ -124,8 +124,8 @@ def test_the_page_keeps_the_rules_and_hostile_text_is_inert(found, tmp_path):
 
 @needed
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_page_is_accessible(found, dark, tmp_path):
-    assert serious(investigation_page(found), tmp_path, dark) == {"dark": dark, "bad": []}
+def test_the_page_is_accessible(serious, found, dark):
+    assert serious(investigation_page(found), dark) == {"dark": dark, "bad": []}
 
 
 def test_the_page_of_one_that_does_nothing(found):

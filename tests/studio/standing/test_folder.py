@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.browser import CHROMIUM, needed, serious
+from tests.browser import CHROMIUM, needed
 from tests.studio.hostile import HOSTILE
 from tests.tiny import rankone
 
@@ -149,10 +149,10 @@ def test_its_figures_are_those_of_the_command(written: Written):
 
 @needed
 @pytest.mark.parametrize("name", ["index", "edits", "sites/0", "parts/h.3.mlp.down_proj-270"])
-def test_axe_has_no_serious_finding(written: Written, tmp_path, name):
+def test_axe_has_no_serious_finding(serious, written: Written, name):
     source = (written.out / f"{name}.html").read_text("utf8")
     for dark in (False, True):
-        assert not serious(source, tmp_path, dark)["bad"]
+        assert not serious(source, dark)["bad"]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
