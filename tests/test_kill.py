@@ -1,4 +1,8 @@
-"""A real command killed in the middle of training goes on and ends with the bits of an uninterrupted run."""
+"""A real command killed in the middle of training goes on and ends with the bits of an uninterrupted run.
+
+Two of the three are slow: that a run which was cut off ends as another is held by models/test_pretraining.py and
+harvest/test_harvest.py in the test's process, and `python -m tests.soundness.kills` kills every command.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +75,7 @@ def killed_equals_whole(words, folder, steps, name):
         assert torch.equal(value, second[key]), key
 
 
+@pytest.mark.slow
 def test_pretrain(tmp_path, one_thread):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(tiny.pretrain(8000)), "utf8")
@@ -89,6 +94,7 @@ def test_decompose(tmp_path, one_thread, tokenizer, monkeypatch):
     killed_equals_whole(words, tmp_path, steps=40, name="tensors.safetensors")
 
 
+@pytest.mark.slow
 def test_harvest(tmp_path, one_thread, tokenizer):
     model, decomposition = write_pair(tmp_path / "pair", tokenizer, len(tokenizer))
     words = ["harvest", decomposition, "--model", model, "--domains", "de", "--domains", "en"]
