@@ -150,3 +150,14 @@ def test_an_address_with_scales_is_undone_to_what_was_kept(page: Page, tmp_path)
     _type(page, ONE, "-5")  # whoever turns on gives up what was taken back
     expect(_button(page, "redo")).to_be_disabled()
     assert not (tmp_path / "studio" / "edits.jsonl").exists()
+
+
+def test_what_another_page_kept_is_there_when_the_edits_are_looked_at(page: Page):
+    kept = {"scales": {ONE: -3}, "name": "kept by another", "after": 0}
+    page.evaluate(
+        """(body) => fetch("/api/edits", {
+            method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)})""",
+        kept,
+    )
+    page.get_by_role("link", name="Edits", exact=True).click()
+    expect(page.get_by_text("kept by another")).to_be_visible(timeout=20_000)

@@ -234,6 +234,7 @@ let told = "";
 effect(() => {
   const { view, of } = place.value, here = `${view}/${of}`;
   if (told && told !== here) notice.value = "";
+  if (told !== here && view === "edits") inTurn(async () => (journal.value = await ask("/api/edits"))); // another page may have kept some
   told = here;
 });
 // What the address bar held when it was last read or written here; another value is a step that is still to be read.

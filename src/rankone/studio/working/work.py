@@ -51,7 +51,7 @@ class Work:
     def __init__(self, opening: Opening) -> None:
         from rankone.studio.working.dials import Dials
 
-        self.opening, self._dials, self._warmed = opening, Dials(opening), False
+        self.opening, self._dials, self._dialled = opening, Dials(opening), False
 
     def do(self, kind: str, body: Mapping[str, JsonValue]) -> Generator[Event | None]:
         """The events of one job, None where it can be called off and tells nothing; RankOneError for what cannot be done."""
@@ -70,20 +70,22 @@ class Work:
             "columns": self._columns,
             "warm": self._warm,
         }
-        if kind not in ("preview", "response", "warm"):  # the others take the model as it was loaded
+        if kind in ("preview", "response", "warm"):
+            self._dialled = True
+        else:  # they take the model as it was loaded
             self._dials.close()
         yield from jobs[kind](body)
 
     def ahead(self) -> Iterator[None]:
-        """What a dial would wait for, step by step while nothing is asked; only where a page has had the model opened."""
+        """What a dial would wait for, step by step while nothing is asked; only where there is a page or a dial."""
         with suppress(Exception):  # whatever it is, the dial that needs it tells it
-            yield from self._dials.ahead() if self._warmed else ()
+            yield from self._dials.ahead() if self._dialled else ()
 
     def _warm(self, _: Mapping[str, JsonValue]) -> Generator[Event]:
         """Open the model and its parts, so that the first dial does not wait for them."""
         from rankone.studio.working.looking import judged
 
-        model, self._warmed = self.opening.model, True
+        model = self.opening.model
         parts = len(self.opening.decomposition.names()) if self.opening.decomposition_name else 0
         yield Subject(
             model=self.opening.options.model,
