@@ -119,6 +119,17 @@ def test_a_domain_without_text_is_named():
         mixture_pieces(Numbered(), {"nl": DomainMix(weight=1)}, 600, rng())
 
 
+def test_a_domain_with_less_than_a_row_is_refused_beside_others(tokenizer):
+    """Of two domains one would have been trained on, and the other's weight counted for nothing."""
+    pieces = {"en": [f"alpha train {i}" for i in range(400)], "de": ["beta"]}
+    with pytest.raises(
+        RankOneError, match=r"domain 'de' of the mixture has \d+ tokens, less than one row of 16"
+    ):
+        mixture_rows(
+            tokenizer, pieces, {"en": DomainMix(weight=1), "de": DomainMix(weight=1)}, 400, 16, rng()
+        )
+
+
 def test_a_short_domain_is_used_once_and_that_is_said(tokenizer, caplog):
     caplog.set_level("INFO", "rankone")
     rows = rows_of(tokenizer, Numbered(de=5), tokens=6000)

@@ -19,6 +19,16 @@ def test_exactly_the_tokens_asked_for_or_all_there_are(tokenizer, corpus):
     assert domain_blocks(tokenizer, corpus, "de", "test", 10_000_000, 20).tokens == everything
 
 
+def test_that_there_are_fewer_is_said(tokenizer, corpus, caplog):
+    with caplog.at_level("INFO", "rankone"):
+        domain_blocks(tokenizer, corpus, "en", "test", 5, 16)
+        assert not caplog.messages
+        blocks = domain_blocks(tokenizer, corpus, "en", "test", 10_000_000, 16)
+    assert caplog.messages == [
+        f"the test text of 'en': {blocks.tokens:,} tokens of 10,000,000 wanted, all there are"
+    ]
+
+
 def test_long_documents_are_cut_at_line_ends(tmp_path):
     lines = [f"Zeile {i} " + "x" * 200 for i in range(30)]
     (tmp_path / "de").mkdir()

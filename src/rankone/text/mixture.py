@@ -100,13 +100,18 @@ def mixture_rows(
     """Packed rows of all domains in shuffled order, about `tokens` tokens in the mixture's proportions.
 
     A domain that was left out is not made up for: the others get the tokens they get in the full mixture. One with
-    less text than its share is used once, never repeated; that is said.
+    less text than its share is used once, never repeated; that is said. Raises RankOneError for one without text for a row.
     """
     total = sum(mix.weight for mix in mixture.values())
     rows = []
     for domain, documents in pieces.items():
         wanted = int(tokens * mixture[domain].weight / total)
         stream = packed_stream(tokenizer, documents, wanted)
+        if len(stream) < min(context, wanted):
+            raise RankOneError(
+                f"domain '{domain}' of the mixture has {len(stream)} tokens, less than one row of {context}. "
+                "Give it more text, or leave it out of the mixture."
+            )
         note = "" if len(stream) > 0.9 * wanted else f" of {wanted:,} wanted; used once, not repeated"
         log.info(f"  {domain}: {len(stream):,} tokens{note}")
         rows.append(stream[: len(stream) // context * context].reshape(-1, context))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
+from rankone.runtime.progress import log
 from rankone.text.blocks import Blocks, chunk_documents, passage_blocks
 from rankone.text.corpus import Corpus, enough_chars, require_domain, require_split
 from rankone.text.evenly import evenly
@@ -43,7 +44,8 @@ def domain_blocks(
 ) -> Blocks:
     """The first `tokens` scored tokens of a domain's split, or all it has, in rows of `length`, the opener included.
 
-    Raises RankOneError for an unknown domain or split, for fewer than one token asked for, and where there is no text.
+    That it has fewer is said. Raises RankOneError for an unknown domain or split, for fewer than one token asked for, and
+    where there is no text.
     """
     if tokens < 1:
         raise RankOneError(f"{tokens} tokens per domain are asked for; ask for at least 1.")
@@ -51,7 +53,10 @@ def domain_blocks(
     while True:
         passages = domain_passages(corpus, domain, split, read)
         blocks = passage_blocks(tokenizer, passages, length, what=what, opener=opener).take(tokens)
-        if blocks.tokens == tokens or sum(map(len, passages)) < enough_chars(read):
+        if blocks.tokens == tokens:
+            return blocks
+        if sum(map(len, passages)) < enough_chars(read):
+            log.info(f"{what}: {blocks.tokens:,} tokens of {tokens:,} wanted, all there are")
             return blocks
         read *= 2
 
