@@ -100,6 +100,17 @@ def test_sharpened_parts_leak_less_and_write_the_same(answer, workspace):
     assert row.separation > found.named(raw).separation
 
 
+def test_that_there_is_less_text_than_was_asked_for_is_said(workspace, caplog):
+    with caplog.at_level("INFO", "rankone"):
+        read_text(workspace, REQUEST)
+        assert not caplog.messages
+        text = read_text(workspace, REQUEST.model_copy(update={"rank_tokens": 10_000_000}))
+    assert len(caplog.messages) == 3
+    assert caplog.messages[0].startswith(
+        f"the validation text of 'fr': {text.validation['fr'].tokens:,} tokens of 10,000,000 wanted"
+    )
+
+
 def test_passages_come_from_all_over_a_split(workspace):
     one, other = (spread_blocks(workspace, "fr", "train", 300, seed) for seed in (0, 1))
     assert one.tokens == other.tokens == 300

@@ -9,10 +9,11 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.finding.request import FindConfig
+from rankone.runtime.progress import log
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.corpus import require_domain
-from rankone.text.passages import domain_passages
+from rankone.text.passages import domain_passages, shortages
 from rankone.workspace import Workspace
 
 # More passages than are needed are drawn from, so that all sources of a corpus have a part.
@@ -59,6 +60,11 @@ def read_text(workspace: Workspace, request: FindConfig) -> FindText:
         rows[split] = {d: spread_blocks(workspace, d, split, tokens, request.seed) for d in wanted}
         if known:
             rows[split][about_domain(request.of)] = about_blocks(workspace, request.of, split, tokens)
+        for domain, count in shortages({d: rows[split][d] for d in wanted}, tokens).items():
+            log.info(
+                f"the {split} text of '{domain}': {count:,} tokens of {tokens:,} wanted, all that "
+                f"{PASSAGE_CHARS} characters of each passage give"
+            )
     about = about_domain(request.of) if known else None
     further = _further(workspace, request, wanted, about) if request.several > 1 else {}
     return FindText(request.of, tuple(spared), about, rows["train"], rows["validation"], further)
