@@ -29,17 +29,17 @@ from rankone.metrics.cross_entropy import cross_entropy
 FARTHEST = 100.0
 
 
-def at_chance(bench: Bench, part: str) -> dict[str, Any] | None:
-    """The smallest scale below 1 that takes German test text to chance, and what rises there; None where none does.
+def at_chance(bench: Bench, part: str, split: str = "test") -> dict[str, Any] | None:
+    """The smallest scale below 1 that takes German text of a split to chance, and what rises there; None where none does.
 
     German rises with the size as far as that; the size is halved in, on the grid of `Bench.changes`.
     """
     low, high = 0, round(math.log(FARTHEST) / math.log(STEP))
-    if not _removed(bench, part, high):
+    if not _removed(bench, part, split, high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _removed(bench, part, middle) else (middle, high)
+        low, high = (low, middle) if _removed(bench, part, split, middle) else (middle, high)
     found = bench.changes(part, 1 - STEP**high)
     return {
         "part": part,
@@ -48,10 +48,11 @@ def at_chance(bench: Bench, part: str) -> dict[str, Any] | None:
     }
 
 
-def _removed(bench: Bench, part: str, steps: int) -> bool:
+def _removed(bench: Bench, part: str, split: str, steps: int) -> bool:
     model = bench.workspace.model
-    with scale_edit(bench.book, {part: 1 - STEP**steps}).applied(model):
-        entropy = cross_entropy(model, bench.text["test"][FORGET])
+    turned = dict.fromkeys(bench.pair.get(part, [part]), 1 - STEP**steps)
+    with scale_edit(bench.book, turned).applied(model):
+        entropy = cross_entropy(model, bench.text[split][FORGET])
     return entropy >= CHANCE_SHARE * bench.workspace.chance
 
 

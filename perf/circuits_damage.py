@@ -49,11 +49,12 @@ def graph_rises(
     for ids, valid, present in zip(blocks.ids, blocks.valid, blocks.present, strict=True):
         row, scored = ids[present], valid[present][1:]
         plain, tape = frozen_logits(model, row)
+        plain = plain.detach()
         before = F.cross_entropy(plain[:-1], row[1:], reduction="none")
         for k, name in enumerate(names):
             with intervened(model, parts, [Change(name, 0.0)]):
                 without, _ = frozen_logits(model, row, tape)
-            adds = plain - without
+            adds = plain - without.detach()
             for i, alpha in enumerate(alphas):
                 turned = plain + (alpha - 1) * adds
                 after = F.cross_entropy(turned[:-1], row[1:], reduction="none")

@@ -16,6 +16,7 @@ from rankone.circuits.attribution.nodes import Node, everything, nodes_of
 from rankone.circuits.build import make_graph
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.effects import total_effects
+from rankone.circuits.influence import influence_on_truth
 from rankone.circuits.intervene import Change, intervened
 from rankone.core.errors import RankOneError
 from rankone.models.sites import find_sites
@@ -219,3 +220,22 @@ def test_without_a_cut_a_change_moves_the_logits_by_its_effects_over_all_paths()
         turned, _ = frozen_logits(model, ids, tape)
     seed = graph.aims[0].seed(plain.shape[1])
     assert float((turned - plain)[-1] @ seed) == pytest.approx(-float(effects[node]), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_one_backward_says_what_taking_a_part_out_everywhere_takes_from_the_truth(family):
+    """Against the frozen model run with the part out, of a part of every kind of site."""
+    model, ids = FAMILIES[family][0]().double(), token_rows(1, 6)[0]
+    parts = parts_of(model).frozen()
+    said = dict(zip(parts.names(), influence_on_truth(model, parts, ids).tolist(), strict=True))
+    plain, tape = frozen_logits(model, ids)
+
+    def truth(logits):
+        logits = logits.detach()
+        return float((logits - logits.mean(-1, keepdim=True))[:-1].gather(1, ids[1:, None]).sum())
+
+    for site in parts.sites:
+        name = next(n for n in parts.names() if f"{site}:" in n)
+        with intervened(model, parts, [Change(name, 0.0)]):
+            without, _ = frozen_logits(model, ids, tape)
+        assert truth(without) - truth(plain) == pytest.approx(-said[name], rel=1e-5, abs=1e-9)

@@ -138,7 +138,7 @@ def cut(
 def frozen_logits(
     model: PreTrainedModel, ids: Int[Tensor, " t"], tape: Iterable[Tensor] | None = None
 ) -> tuple[Float[Tensor, "t vocab"], tuple[Tensor, ...]]:
-    """Logits of a row by the frozen rule without any cut, and what was held constant.
+    """Logits of a row by the frozen rule without any cut, with their graph, and what was held constant.
 
     With the tape of an untouched forward the model is linear in what its matrices write: under a change (`intervened`) the
     logits move by the sum of its effects over all paths, which is what a graph of every node says of it.
@@ -155,7 +155,7 @@ def frozen_logits(
             _hook_activation(stack, module, mode)
         with torch.enable_grad(), mode:
             logits = model(input_ids=ids.unsqueeze(0), use_cache=False).logits[0]
-    return logits.detach(), tuple(mode.constant.tape)
+    return logits, tuple(mode.constant.tape)
 
 
 @contextmanager
