@@ -7,10 +7,10 @@ import torch
 
 from rankone.circuits.transcoders.coder import Transcoder, smallest_kept
 from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
-from rankone.circuits.transcoders.jacobians import jacobian_cosine
+from rankone.circuits.transcoders.judging.jacobians import jacobian_cosine
+from rankone.circuits.transcoders.judging.similarity import alike
 from rankone.circuits.transcoders.losses import local_losses
 from rankone.circuits.transcoders.places import Mlp
-from rankone.circuits.transcoders.similarity import alike
 from rankone.core.errors import RankOneError
 
 RAW = torch.tensor([[5.0, 1.0, 0.0], [4.0, 3.0, 2.0]])

@@ -12,17 +12,17 @@ from tests.helpers import VOCAB, llama, probe, simple_mlp
 from tests.tiny import rankone, write_pair
 
 from rankone.circuits.transcoders import training
-from rankone.circuits.transcoders.judging import judge
-from rankone.circuits.transcoders.places import mlps_of, watched
-from rankone.circuits.transcoders.stand_ins import (
+from rankone.circuits.transcoders.judging.judging import judge
+from rankone.circuits.transcoders.judging.stand_ins import (
     active_counts,
     constant,
     important_parts,
     mean_outputs,
     strongest_neurons,
 )
+from rankone.circuits.transcoders.judging.unimportant import unimportant_on
+from rankone.circuits.transcoders.places import mlps_of, watched
 from rankone.circuits.transcoders.storage import load_transcoders
-from rankone.circuits.transcoders.unimportant import unimportant_on
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import read_tensors
 from rankone.decomposition.model import DecomposedModel

@@ -42,7 +42,7 @@ def transcoders_train(opening: Opening, request: TrainTranscodersRequest) -> Tra
 
 def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) -> CompareTranscodersReply:
     """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
-    from rankone.circuits.transcoders.comparing import compare
+    from rankone.circuits.transcoders.judging.comparing import compare
     from rankone.circuits.transcoders.storage import load_transcoders
     from rankone.core.files import write_json
 

@@ -16,14 +16,10 @@ from torch import Tensor
 
 from rankone.circuits.transcoders.coder import Transcoder
 from rankone.circuits.transcoders.config import CoderConfig
-from rankone.circuits.transcoders.jacobians import jacobian_cosine
-from rankone.circuits.transcoders.judging import judge
-from rankone.circuits.transcoders.places import Mlp, mlps_of, watched
-from rankone.circuits.transcoders.records import Alike, Judged
-from rankone.circuits.transcoders.requests import CompareTranscodersReply, CompareTranscodersRequest
-from rankone.circuits.transcoders.rows import packed_rows
-from rankone.circuits.transcoders.similarity import alike
-from rankone.circuits.transcoders.stand_ins import (
+from rankone.circuits.transcoders.judging.jacobians import jacobian_cosine
+from rankone.circuits.transcoders.judging.judging import judge
+from rankone.circuits.transcoders.judging.similarity import alike
+from rankone.circuits.transcoders.judging.stand_ins import (
     StandIns,
     active_counts,
     coded,
@@ -32,8 +28,12 @@ from rankone.circuits.transcoders.stand_ins import (
     mean_outputs,
     strongest_neurons,
 )
+from rankone.circuits.transcoders.judging.unimportant import unimportant_on
+from rankone.circuits.transcoders.places import Mlp, mlps_of, watched
+from rankone.circuits.transcoders.records import Alike, Judged
+from rankone.circuits.transcoders.requests import CompareTranscodersReply, CompareTranscodersRequest
+from rankone.circuits.transcoders.rows import packed_rows
 from rankone.circuits.transcoders.storage import SavedTranscoders
-from rankone.circuits.transcoders.unimportant import unimportant_on
 from rankone.decomposition.model import DecomposedModel, Decomposition
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.models.output import output_of

@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rankone.circuits.transcoders.judging.stand_ins import StandIns
 from rankone.circuits.transcoders.places import Mlp, watched
 from rankone.circuits.transcoders.records import Judged
 from rankone.circuits.transcoders.replacing import giving
-from rankone.circuits.transcoders.stand_ins import StandIns
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.models.output import output_of
 from rankone.runtime.progress import Meter

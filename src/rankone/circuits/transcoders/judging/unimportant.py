@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rankone.circuits.transcoders.judging.stand_ins import StandIns, masked_parts, named_parts
 from rankone.circuits.transcoders.places import Mlp
-from rankone.circuits.transcoders.stand_ins import StandIns, masked_parts, named_parts
 from rankone.decomposition.evidence.attack import restricted_source
 from rankone.decomposition.evidence.groups import channels_of
 from rankone.decomposition.evidence.text import EvidenceText
