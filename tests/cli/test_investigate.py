@@ -29,13 +29,25 @@ def words(folder, *more, component="h.0.mlp.down_proj:1"):
 
 def test_a_subcomponent_is_investigated(folder, tmp_path):
     assert rankone("label", folder / "harvest", "--out", tmp_path / "labels").code == 0
-    more = ["--alphas", "-1,-40", "--labels", tmp_path / "labels", "--html", tmp_path / "page.html"]
+    more = [
+        "--alphas",
+        "-1,-40",
+        "--labels",
+        tmp_path / "labels",
+        "--sources",
+        16,
+        "--html",
+        tmp_path / "page.html",
+    ]
     done = rankone(*words(folder, *more))
     assert done.code == 0, done.err
     assert "At α = −40" in done.out
     assert "German" in done.out
     assert "(statistical, " in done.out
-    assert "What turning h.0.mlp.down_proj:1 does" in (tmp_path / "page.html").read_text("utf8")
+    html = (tmp_path / "page.html").read_text("utf8")
+    assert "What turning h.0.mlp.down_proj:1 does" in html
+    assert "What feeds h.0.mlp.down_proj:1, by the frozen rule" in done.out
+    assert "What feeds h.0.mlp.down_proj:1, by the frozen rule" in html
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,22 @@ def test_show_writes_a_page_with_the_response(world, tmp_path):
     refused(labelled(world, "show", NAME, "--html", page), "already exists")
 
 
+def test_show_says_what_feeds_a_part_and_whom_it_looks_with(world, tmp_path):
+    words = ["--model", *pair(world), "--sources", 24]
+    said = shown(read(world, "show", "h.0.attn.q_proj:0", *words))
+    assert "What feeds h.0.attn.q_proj:0, by the frozen rule" in said
+    assert "What feeds h.0.attn.q_proj:0, by the grad rule" in said
+    pairs = said.partition("Who makes layer 0 look where")[2]
+    assert "h.0.attn.q_proj:0" in pairs
+    assert "h.0.attn.q_proj:1" not in pairs
+    page = tmp_path / "page.html"
+    assert "page: " in shown(read(world, "show", NAME, *words, "--html", page))
+    html = page.read_text("utf8")
+    assert f"What feeds {NAME}, by the grad rule" in html
+    assert "Who makes layer" not in html
+    refused(read(world, "show", NAME, "--sources", 24), "give the --decomposition")
+
+
 def test_picks(world, tmp_path):
     words = ["--targets", "de", "--tokens", 20, "--alphas=-2,3", "--candidates", 2]
     outcome = labelled(world, "picks", *pair(world), *words)

@@ -59,13 +59,23 @@ def attended(cut: Cut, layer: int) -> Attended:
     return Attended(query, key, query_map, key_map)
 
 
-def _map(cut: Cut, side: Tensor) -> tuple[str, Float[Tensor, "t heads d out"]]:
-    """The site behind queries or keys [1, heads, T, d], and its map."""
+def behind_scores(cut: Cut, layer: int) -> set[str]:
+    """The sites that a layer's queries and keys come from; none where it has no attention."""
+    sides = cut.attended[layer] if 0 <= layer < len(cut.attended) else ()
+    return {site for side in sides for site in _behind(cut, side)}
+
+
+def _behind(cut: Cut, side: Tensor) -> list[str]:
     sites = [name for name in cut.inputs]
     (given,) = (
         torch.autograd.grad(side.sum(), [cut.leaves[s] for s in sites], retain_graph=True, allow_unused=True),
     )
-    behind = [s for s, g in zip(sites, given, strict=True) if g is not None and bool(g.ne(0).any())]
+    return [s for s, g in zip(sites, given, strict=True) if g is not None and bool(g.ne(0).any())]
+
+
+def _map(cut: Cut, side: Tensor) -> tuple[str, Float[Tensor, "t heads d out"]]:
+    """The site behind queries or keys [1, heads, T, d], and its map."""
+    behind = _behind(cut, side)
     if len(behind) != 1:
         raise RankOneError(
             f"queries and keys must come from one site each, here from {', '.join(behind) or 'none'}."

@@ -263,6 +263,7 @@ class Methods(Asking):
         *,
         response: bool = False,
         tokens: int = 1000,
+        sources: int = 0,
         examples: int = 12,
         html: Path | str | None = None,
     ) -> ShowReply:
@@ -600,6 +601,7 @@ class Methods(Asking):
         contexts: int = 5,
         words: int = 8,
         seed: int = 0,
+        sources: int = 0,
         html: Path | str | None = None,
     ) -> InvestigateReply:
         """Which other text suffers when a part (or component) is turned, and why? Measured on held-out text."""

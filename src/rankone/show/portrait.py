@@ -14,6 +14,7 @@ from rankone.harvest.reading.page import DomainRow, Example, PartPage
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.label import Label
 from rankone.labels.store import Labels
+from rankone.render.tables import Table
 from rankone.runtime.progress import meter
 from rankone.workspace import Workspace
 
@@ -54,7 +55,7 @@ class Portrait:
 
     source: model, text and split it was harvested from. named: the labels of the neighbours, as far as there are any.
     firing: importance above which it counts as firing. cluster: the component itself, or that of the subcomponent, if a
-    clustering was given.
+    clustering was given. around: tables of what feeds it and of whom it looks with, if asked for.
     """
 
     page: PartPage
@@ -65,6 +66,7 @@ class Portrait:
     named: dict[str, str] = field(default_factory=dict)
     response: Response | None = None
     cluster: Component | None = None
+    around: tuple[Table, ...] = ()
 
     @property
     def density(self) -> float:

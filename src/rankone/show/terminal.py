@@ -29,7 +29,8 @@ def portrait(shown: Portrait, examples: int = 12, tokens: int = 12) -> Iterator[
     yield from [members] if members else []
     yield from [tables.domains(shown), tables.inputs(shown, tokens), tables.outputs(shown, tokens)]
     yield from _examples(shown, examples)
-    yield from [tables.cofiring(shown), *tables.directions(shown), *([response] if response else [])]
+    yield from [tables.cofiring(shown), *tables.directions(shown), *shown.around]
+    yield from [response] if response else []
     said = "no neighbours by direction: give --decomposition, or none is near"
     yield Text(tables.NEAREST if shown.directions else said, style="dim")
 

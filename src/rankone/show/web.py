@@ -41,6 +41,7 @@ def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:
         cofiring=tables.cofiring(shown),
         directions=list(zip(shown.directions, tables.directions(shown), strict=True)),
         nearest=tables.NEAREST,
+        around=shown.around,
         response=_response(shown),
         rises=tables.response(shown),
     )

@@ -85,6 +85,9 @@ class InvestigateRequest(StudyRequest):
     part: Annotated[str, Positional(), Counted()] = Field(
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
+    sources: int = Field(
+        0, ge=0, description="validation tokens per domain over which what feeds it is summed; 0: not"
+    )
     html: Path | None = Field(None, description="also write a page to this file; must not exist")
 
 
@@ -116,14 +119,17 @@ def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateRep
     from rankone.experiments.investigation.terminal import investigation as shown
     from rankone.experiments.investigation.web import write_investigation
     from rankone.experiments.investigation.words import summary
+    from rankone.verbs.circuits.around import around
 
     store = opening.require_harvest("an investigation")
     store.require_origin(opening.decomposition, opening.model)
     store.number(request.part)
     labels = opening.labels.by_part.get(request.part, []) if opening.labels is not None else []
     investigation = study(opening.workspace, store, request.part, request, labels)
+    domains = [f.domain for f in investigation.findings]
+    fed = around(opening, store.members(request.part), domains, request.sources) if request.sources else ()
     if request.html is not None:
-        write_investigation(investigation, request.html)
+        write_investigation(investigation, request.html, fed)
     rows = [
         FindingRow(domain=f.domain, ce=f.ce, rises=dict(f.rises), predicted=dict(f.predicted))
         for f in investigation.findings
@@ -131,7 +137,7 @@ def investigate(opening: Opening, request: InvestigateRequest) -> InvestigateRep
     reply = InvestigateReply(
         part=request.part, summary=tuple(summary(investigation)), findings=tuple(rows), html=request.html
     )
-    return reply.showing(above=shown(investigation))
+    return reply.showing(above=(*shown(investigation), *fed))
 
 
 class SelectRatesRequest(Request):

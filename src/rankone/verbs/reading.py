@@ -218,6 +218,9 @@ class ShowRequest(Request):
     )
     response: bool = Field(False, description="also measure CE by α (takes forwards)")
     tokens: int = Field(1000, gt=0, description="validation tokens per domain, with --response")
+    sources: int = Field(
+        0, ge=0, description="validation tokens per domain over which what feeds it is summed; 0: not"
+    )
     examples: int = Field(12, ge=0, description="examples to show")
     html: Path | None = Field(None, description="write a page to this file; must not exist")
 
@@ -250,6 +253,8 @@ def show(opening: Opening, request: ShowRequest) -> ShowReply:
     named = opening.options.decomposition is not None
     if request.response and not named and opening.held_parts is None:
         raise RankOneError("--response edits the model: give the --decomposition of this harvest.")
+    if request.sources and not named:
+        raise RankOneError("--sources runs the model: give the --decomposition of this harvest.")
     if named or request.response:
         shown = _portrait_with_directions(opening, request, store, cluster)
     else:
@@ -266,13 +271,16 @@ def _portrait_with_directions(
 
     from rankone.experiments.config import ALPHAS
     from rankone.show.portrait import portrait, respond
+    from rankone.verbs.circuits.around import around
 
     store.require_origin(opening.decomposition, opening.model)
     width = int(opening.model.config.get_text_config().hidden_size)
     shown = portrait(store, request.part, opening.labels, opening.decomposition, width, cluster=cluster)
+    members, domains = store.members(request.part), store.domains()
+    if request.sources:
+        shown = replace(shown, around=around(opening, members, domains, request.sources))
     if not request.response:
         return shown
-    members, domains = store.members(request.part), store.domains()
     measured = respond(opening.workspace, members, ALPHAS, domains, request.tokens)
     return replace(shown, response=measured)
 

@@ -127,8 +127,8 @@ class AttributionsReply(Reply):
         for part in dict.fromkeys(row.part for row in self.rows):
             rows = [[r.source, *r.values.values()] for r in self.rows if r.part == part]
             columns = [Column("source", key=True), *(Column(d, "+.3f") for d in self.tokens)]
-            caption = f"{self.rule} rule: Σ edges · g over Σ g · RMS(a) of {part}"
-            made.append(Table.of(f"What feeds {part}", columns, rows, caption))
+            caption = f"Σ edges · g over Σ g · RMS(a) of {part}"
+            made.append(Table.of(f"What feeds {part}, by the {self.rule} rule", columns, rows, caption))
         return made
 
     def lines(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rankone.core.artifact import refuse_existing, write_text
@@ -10,17 +11,18 @@ from rankone.experiments.investigation.study import Investigation
 from rankone.experiments.investigation.words import summary
 from rankone.render.figures import drawing
 from rankone.render.pages import rendered
+from rankone.render.tables import Table
 from rankone.render.values import formatted, signed
 from rankone.text.domains import domain_name
 
 
-def write_investigation(study: Investigation, path: Path) -> None:
-    """Write the page to a file that must not exist."""
+def write_investigation(study: Investigation, path: Path, around: Sequence[Table] = ()) -> None:
+    """Write the page to a file that must not exist; around: tables of what feeds the part."""
     refuse_existing(path)
-    write_text(path, investigation_page(study), new=True)
+    write_text(path, investigation_page(study, around), new=True)
 
 
-def investigation_page(study: Investigation) -> str:
+def investigation_page(study: Investigation, around: Sequence[Table] = ()) -> str:
     """The page as HTML."""
     alpha = shown.alpha(study.strongest)
     most = max(study.findings, key=lambda f: f.rises[study.strongest])
@@ -50,5 +52,6 @@ def investigation_page(study: Investigation) -> str:
         direct=shown.direct(study),
         way=study.direct.way,
         follows=shown.follows(study, 15),
+        around=around,
         contexts=[made for f in study.findings if (made := shown.contexts(f, study.strongest)) is not None],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from rankone.circuits.asking.relations import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rankone.circuits.attribution.cut import Cut
+    from rankone.circuits.dataset import Sums
     from rankone.circuits.qk import Attended
 
 # Tokens of the row that positions' maps are read off.
@@ -33,13 +35,11 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     from rankone.core.files import write_json
 
     model = opening.model
-    row = (
-        _any_row(opening) if request.prompt is None else prompt_ids(model, opening.tokenizer, request.prompt)
-    )
+    row = any_row(opening) if request.prompt is None else prompt_ids(model, opening.tokenizer, request.prompt)
     first = cut(model, row, "frozen")
     maps = attended(first, request.layer)
     rows, explained = (
-        (_over_text(opening, request, maps), None)
+        (pairs_over_text(opening, request, maps), None)
         if request.prompt is None
         else _on_prompt(opening, request, row, first, maps)
     )
@@ -56,13 +56,18 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     return reply
 
 
-def _any_row(opening: Opening) -> Tensor:
+def any_row(opening: Opening) -> Tensor:
     """A row of tokens, to read positions' maps off: what they are does not matter but for norms of queries and keys."""
     corpus = opening.corpus
     return opening.bare.blocks(corpus.domains()[0], "validation", LENGTH).ids[0][:LENGTH]
 
 
-def _over_text(opening: Opening, request: QkRequest, maps: Attended) -> list[QkRow]:
+def pairs_over_text(
+    opening: Opening, request: QkRequest, maps: Attended, among: Collection[str] | None = None
+) -> list[QkRow]:
+    """The strongest pairs over text; among: of those, the ones in which one of these parts is."""
+    import torch
+
     from rankone.circuits.qk import static_table, strongest_pairs
     from rankone.circuits.signs import mean_signs
 
@@ -72,6 +77,12 @@ def _over_text(opening: Opening, request: QkRequest, maps: Attended) -> list[QkR
     signs = mean_signs(opening.model, parts, [maps.query, maps.key], text.values())
     distances = min(request.distances, len(maps.query_map))
     table = static_table(maps, parts, (signs[maps.query], signs[maps.key]), distances)
+    if among is not None:
+        queries, keys = (
+            torch.tensor([f"{site}:{int(n)}" in among for n in parts.indices[site]], device=table.device)
+            for site in (maps.query, maps.key)
+        )
+        table = table * (queries[:, None] | keys)
     return [
         QkRow(
             query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
@@ -112,18 +123,30 @@ def _on_prompt(
 
 def attributions(opening: Opening, request: AttributionsRequest) -> AttributionsReply:
     """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
-    import torch
-
-    from rankone.circuits.dataset import sums_over
     from rankone.core.files import write_json
+
+    reply = fed_by(opening, request, edges_over_text(opening, request))
+    if request.out is not None:
+        write_json(request.out, reply.model_dump(mode="json"), new=True)
+    return reply
+
+
+def edges_over_text(opening: Opening, request: AttributionsRequest) -> dict[str, Sums]:
+    """By domain, by both rules."""
+    from rankone.circuits.dataset import sums_over
     from rankone.runtime.progress import meter
 
-    parts = opening.decomposition
     domains = request.domains or tuple(opening.corpus.domains())
     text = {d: opening.bare.blocks(d, "validation", request.tokens, request.length) for d in domains}
     with meter("attributions", sum(len(blocks.ids) for blocks in text.values())) as bar:
-        sums = sums_over(opening.model, parts, request.parts, text, bar)
-    names, rows = parts.names(), list[AttributionRow]()
+        return sums_over(opening.model, opening.decomposition, request.parts, text, bar)
+
+
+def fed_by(opening: Opening, request: AttributionsRequest, sums: Mapping[str, Sums]) -> AttributionsReply:
+    """The strongest sources of every part by the rule of the request."""
+    import torch
+
+    names, rows = opening.decomposition.names(), list[AttributionRow]()
     for k, part in enumerate(request.parts):
         values = {domain: one.scaled(request.rule)[k] for domain, one in sums.items()}
         size = torch.stack(list(values.values())).abs().sum(0)
@@ -131,15 +154,12 @@ def attributions(opening: Opening, request: AttributionsRequest) -> Attributions
         for i in order:
             row = {domain: float(v[i]) for domain, v in values.items()}
             rows.append(AttributionRow(part=part, source=names[i], values=row))
-    reply = AttributionsReply(
+    return AttributionsReply(
         rule=request.rule,
         tokens={d: one.tokens for d, one in sums.items()},
         rows=tuple(rows),
         out=request.out,
     )
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
-    return reply
 
 
 _OPENED = ("model", "decomposition", "text", "device", "dtype")

@@ -1,0 +1,50 @@
+"""What stands around a part over text: the parts that feed it, and those that it looks with, for pages about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rankone.circuits.asking.relations import AttributionsRequest, QkReply, QkRequest
+from rankone.circuits.records import RULES
+from rankone.opening import Opening
+from rankone.render.tables import Table
+from rankone.verbs.circuits.relating import any_row, edges_over_text, fed_by, pairs_over_text
+
+SHOWN = 8
+
+
+def around(
+    opening: Opening, members: Sequence[str], domains: Sequence[str], tokens: int
+) -> tuple[Table, ...]:
+    """Tables of the sources of each part by both rules, and of the pairs of query and key parts that it is in.
+
+    tokens: of validation text per domain. RankOneError for models that graphs refuse.
+    """
+    asked = AttributionsRequest.model_validate(
+        {"parts": tuple(members), "domains": tuple(domains), "tokens": tokens, "top": SHOWN}
+    )
+    sums = edges_over_text(opening, asked)
+    fed = [fed_by(opening, asked.model_copy(update={"rule": rule}), sums) for rule in RULES]
+    return (*(table for reply in fed for table in reply.tables()), *_pairs(opening, members, domains, tokens))
+
+
+def _pairs(opening: Opening, members: Sequence[str], domains: Sequence[str], tokens: int) -> list[Table]:
+    from rankone.circuits.attribution.cut import cut
+    from rankone.circuits.qk import attended, behind_scores
+    from rankone.models.anatomy import layer_number
+
+    first, made = cut(opening.model, any_row(opening), "frozen"), list[Table]()
+    sites = {name: opening.decomposition.locate(name)[0] for name in members}
+    for layer in sorted({layer_number(site) for site in sites.values()}):
+        behind = behind_scores(first, layer)
+        among = [name for name, site in sites.items() if site in behind]
+        if not among:
+            continue
+        maps = attended(first, layer)
+        asked = QkRequest.model_validate(
+            {"layer": layer, "domains": tuple(domains), "tokens": tokens, "top": SHOWN}
+        )
+        rows = pairs_over_text(opening, asked, maps, among)
+        reply = QkReply(layer=layer, heads=maps.heads, prompt=None, rows=tuple(rows), explained=None)
+        made.extend(reply.tables())
+    return made
