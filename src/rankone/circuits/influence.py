@@ -33,11 +33,11 @@ def influence_on_truth(
     centred = logits - logits.mean(-1, keepdim=True)
     truth = centred[:-1].gather(1, ids[1:, None]).sum()
     slopes = torch.autograd.grad(truth, [written[site] for site in parts.sites], materialize_grads=True)
-    found = []
+    by_site = []
     for site, slope in zip(parts.sites, slopes, strict=True):
         v, u = (factor.detach().to(slope.dtype) for factor in parts.factors(site))
-        found.append(((read[site] @ v) * (slope @ u.T)).flatten(0, -2).sum(0))
-    return torch.cat(found)
+        by_site.append(((read[site] @ v) * (slope @ u.T)).flatten(0, -2).sum(0))
+    return torch.cat(by_site)
 
 
 def _watch(
