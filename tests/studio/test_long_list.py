@@ -98,7 +98,7 @@ def test_it_is_searched_and_scrolled_in_a_browser(own: Served, columns, tmp_path
             assert page.locator(".whole .row").count() <= 60
             page.get_by_label("search").fill("hostile7x")
             expect(page.locator(".whole .row")).to_have_count(1, timeout=20_000)
-            expect(page.locator(".evidence").first).to_have_text(re.compile(rf"^1 of {COUNT:,} parts;"))
+            expect(page.locator(".evidence").first).to_have_text(re.compile(rf"^1 of {COUNT:,} parts,"))
             shown = page.locator(".whole .row .label").inner_text()
             assert " ".join(shown.split()) == clipped(f"{HOSTILE[7]} hostile7x", 200)
             page.screenshot(path=tmp_path / "long.png")
