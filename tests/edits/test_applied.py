@@ -113,6 +113,28 @@ def test_an_interrupt_anywhere_on_the_way_in_or_out_leaves_no_edit_on():
     assert same(model, before)
 
 
+class Wrapper(nn.Module):
+    """As torch.compile and PEFT have it: another module around the same model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+
+def test_an_edit_applied_to_a_part_of_a_model_or_around_it_is_seen():
+    """The record was looked up by the module that was given: an edit of the inner model was merged into the whole unseen."""
+    model, other = simple_mlp(), simple_mlp()
+    whole, edit = Wrapper(model), edit_of_both(model)
+    around = LowRankEdit({f"inner.{name}": pair for name, pair in edit.factors.items()})
+    for holder, held in ((model, edit), (whole, around)):
+        with held.applied(holder):
+            refuse_applied(other)
+            for seen in (model, whole, model.get_submodule(SECOND)):
+                with pytest.raises(RankOneError, match="is applied to this model"):
+                    refuse_applied(seen)
+        refuse_applied(whole)
+
+
 def load(model, other):
     model.load_state_dict(other.state_dict())
 

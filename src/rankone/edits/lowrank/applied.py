@@ -117,13 +117,20 @@ def locked(model: nn.Module) -> Generator[_Ledger]:
 
 
 def refuse_applied(model: nn.Module) -> None:
-    """Raise RankOneError while edits are applied to the model: they would be merged or exported unseen."""
-    ledger = _LEDGERS.get(model)
-    if ledger is not None and ledger.stack:
-        raise RankOneError(
-            f"{ledger.stack[-1].label} is applied to this model. Remove it first; to keep both "
-            "changes, add the edits (a + b)."
-        )
+    """Raise RankOneError while edits are applied to the model: they would be merged or exported unseen.
+
+    Also those applied to a part of it, or to a model that it is a part of.
+    """
+    modules = set(model.modules())
+    for other, ledger in list(_LEDGERS.items()):
+        named: dict[str, nn.Module] = dict(other.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+        for application in reversed(ledger.stack):
+            edited = {named[name] for name in application.before if name in named}
+            if other is model or not modules.isdisjoint(edited):
+                raise RankOneError(
+                    f"{application.label} is applied to this model. Remove it first; to keep both "
+                    "changes, add the edits (a + b)."
+                )
 
 
 def plain_weight(model: nn.Module, site: Site) -> Tensor:
