@@ -60,6 +60,15 @@ def test_two_quick_turns_are_two_steps_back_and_two_forth(page: Page):
     _stand(page, "1", "1")
 
 
+def test_what_was_typed_is_taken_back_from_its_own_field(page: Page):
+    _type(page, ONE, "-8")
+    page.keyboard.press("Control+z")
+    expect(_button(page, "undo")).to_be_disabled()
+    _stand(page, "1", "1")
+    page.keyboard.press("Control+Shift+z")
+    _stand(page, "-8", "1")
+
+
 def test_a_drag_is_one_step_and_a_key_that_is_held_too(page: Page):
     slider = page.get_by_label(f"scale of {ONE}", exact=True)
     box = slider.bounding_box()

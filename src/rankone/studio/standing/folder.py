@@ -119,10 +119,9 @@ class _Folder:
             held, rows_of = self._columns, self._listed
             place = None if held is None else self._places.get(name)
             row = None if rows_of is None or place is None else rows_of.row(place)
-            domains = [] if held is None else held.domains
             corrected = self._corrections.get(name)
             instead = None if corrected is None else corrected.instead
-            page = pages.part_page(row, name, domains, part_page(opening, name), response, instead)
+            page = pages.part_page(row, name, held, part_page(opening, name), response, instead)
         return page.replace("<main>", f"<main>{BACK}", 1)
 
     @cached_property

@@ -17,6 +17,7 @@ from rankone.render.tables import Table
 from rankone.show.portrait import Response
 from rankone.studio.kept.graphs import ListedGraph
 from rankone.studio.kept.journal import Entry
+from rankone.studio.listed.columns import PartColumns, Source
 from rankone.studio.shelf import Shelved
 from rankone.studio.standing.rows import Listed, Row, most_selective
 from rankone.studio.views.worker import PartView
@@ -59,8 +60,6 @@ def numbered(stem: str, number: int) -> str:
 def _list_page(
     title: str, rows: Sequence[Row], listed: Listed, others: Sequence[tuple[str, str, bool]] = ()
 ) -> str:
-    source = listed.columns.source
-    seen = sum(source.tokens.values())
     return rendered(
         "studio_list.html",
         title=title,
@@ -70,9 +69,14 @@ def _list_page(
         rows=rows,
         others=others,
         domains=[domain_name(domain) for domain in listed.columns.domains],
-        said=f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}. "
+        said=f"{_seen_on(listed.columns.source)}. "
         "Shares of tokens on which a part fires: of all text, and of each domain; a label says that of the text it names",
     )
+
+
+def _seen_on(source: Source) -> str:
+    seen = sum(source.tokens.values())
+    return f"seen on {seen:,} tokens of {source.text}, {source.split} split; firing: importance over {source.firing:g}"
 
 
 def domain_page(listed: Listed, domain: int) -> str:
@@ -138,7 +142,7 @@ def _moved(damages: Sequence[DomainDamage]) -> Table:
 def part_page(
     row: Row | None,
     name: str,
-    domains: Sequence[str],
+    columns: PartColumns | None,
     view: PartView,
     response: Response | None,
     instead: str | None,
@@ -151,15 +155,17 @@ def part_page(
         for title, rows in view.directions.items()
     ]
     fires = None
-    if row is not None:
-        columns = [Column("domain", key=True), Column("share of tokens it fires on", ".2%", shade=True)]
-        fires = Table.of("", columns, [[domain_name(d), s] for d, s in zip(domains, row.shares, strict=True)])
+    if row is not None and columns is not None:
+        shares = [Column("domain", key=True), Column("share of tokens it fires on", ".1%", shade=True)]
+        names = [domain_name(d) for d in columns.domains]
+        fires = Table.of("", shares, [[*one] for one in zip(names, row.shares, strict=True)])
     return rendered(
         "studio_part.html",
         title=name,
         row=row,
         instead=instead,
         fires=fires,
+        seen=None if columns is None else _seen_on(columns.source),
         near=near,
         response=None if response is None else curves(name, response),
         rises=None if response is None else _responded(response),

@@ -74,7 +74,8 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     return search.focus();
   }
-  const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
+  // In a field that stands as its dial does there is nothing of its own to take back.
+  const typing = event.target instanceof HTMLInputElement && event.target.type !== "range" && event.target.dataset.at !== event.target.value;
   if (typing || event.target instanceof HTMLTextAreaElement || !(event.ctrlKey || event.metaKey)) return;
   const key = event.key.toLowerCase();
   if (key === "z" && !event.shiftKey && canUndo.value) undo();

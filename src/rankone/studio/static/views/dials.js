@@ -110,7 +110,7 @@ function dial(name, alpha) {
   return html`<fieldset class="dial"><legend><a href=${link("part", name)}><code>${name}</code></a> <span class="evidence">${labelOf(name)}</span></legend>
     <input type="range" aria-label=${`scale of ${name}`} min=${position(-64)} max=${position(4)} step="0.02" .value=${String(position(alpha))}
       aria-valuetext=${`α ${scale(alpha)}`} @input=${by((slider) => turn(name, rounded(alphaAt(Number(slider.value))), true))}>
-    <label>α <input inputmode="decimal" autocomplete="off" .value=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
+    <label>α <input inputmode="decimal" autocomplete="off" .value=${String(alpha)} data-at=${String(alpha)} aria-label=${`α of ${name}`} @change=${by(type)}></label>
     <button @click=${() => turn(name, 0)}>0 <span class="unseen">deletes ${name}</span></button>
     <button @click=${() => turn(name, 1)}>1 <span class="unseen">leaves ${name} as it is</span></button>
     <button @click=${() => unpin(name)} aria-label=${`unpin ${name}`}>unpin</button>
@@ -138,7 +138,7 @@ function effects(aim) {
         <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
       <tbody>${domains.map((domain) => effectRow(domain, of.get(domain), axis, domain === aim, stale))}</tbody></table></div>
       <p class="evidence">CE and its rise in nats per token; KL(base ‖ edited), nats, of the first 128 tokens</p>
-      <details><summary>tokens hit worst: rise of their CE, nats</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} nats <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}
+      <details><summary>tokens hit worst, of all validation tokens measured: rise of their CE, nats</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} nats <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}
   </section>`;
 }
 
