@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tests.helpers import VOCAB, gpt2, llama
 
 from rankone.core.errors import RankOneError
@@ -71,6 +72,30 @@ def test_what_is_said_of_a_folder(tmp_path):
     trained(llama(), r=1, target_modules=["q_proj"]).save_pretrained(tmp_path)
     assert is_adapter(tmp_path)
     assert base_of(tmp_path) in (None, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_modules": ["q_proj"]},
+        {"target_modules": r".*q_proj"},
+        {"exclude_modules": ["down_proj"]},
+        {"layers_to_transform": [0]},
+    ],
+)
+def test_factors_that_peft_leaves_out_are_refused(tmp_path, change):
+    trained(llama(), r=1, target_modules=["q_proj", "down_proj"]).save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf8")), **change}), "utf8")
+    with pytest.raises(RankOneError, match="does not name: PEFT leaves them out"):
+        read_adapter(tmp_path)
+
+
+def test_factors_of_eight_bits_are_read_as_peft_does(tmp_path):
+    trained(llama(), r=2, target_modules=["q_proj"]).save_pretrained(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({k: t.to(torch.float8_e4m3fn) for k, t in load_file(path).items()}, path)
+    agree(tmp_path, llama, PeftModel.from_pretrained(llama(), str(tmp_path)).eval())
 
 
 @pytest.mark.parametrize(

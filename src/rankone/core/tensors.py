@@ -45,8 +45,11 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def require_finite(name: str, tensor: torch.Tensor, where: str) -> None:
     """Raise if a tensor holds NaN or infinity, naming it."""
-    if tensor.is_floating_point() and not tensor.isfinite().all():
-        bad = tensor.numel() - int(tensor.isfinite().sum())
+    if not tensor.is_floating_point():
+        return
+    finite = (tensor.float() if tensor.element_size() == 1 else tensor).isfinite()  # not there for eight bits
+    if not finite.all():
+        bad = tensor.numel() - int(finite.sum())
         raise RankOneError(
             f"the tensor '{name}' of '{where}' holds NaN or infinity ({bad} of {tensor.numel()} values). "
             "Restore the file from its source."

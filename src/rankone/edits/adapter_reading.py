@@ -18,6 +18,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.tensors import read_tensors
 from rankone.edits.adapter_files import CONFIG, PREFIX, TENSORS
 from rankone.edits.lowrank.factors import Factors
+from rankone.models.anatomy import layer_number
 
 # What makes more of an adapter than a low-rank change of linear maps.
 _MORE = (
@@ -106,6 +107,11 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
     settings = Settings.of(folder, config)
     factors = {}
     for module, (read, write) in _pairs(folder).items():
+        if not _meant(config, module):
+            raise RankOneError(
+                f"'{folder}' holds factors of '{module}', which its {CONFIG} does not name: PEFT leaves them out. Name it "
+                "in target_modules, or take its tensors out."
+            )
         if read.shape[0] != write.shape[1]:
             raise RankOneError(
                 f"'{folder}': A and B of '{module}' are of different ranks. Restore the adapter."
@@ -147,7 +153,38 @@ def _pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if half or not pairs:
         what = f"A or B of '{half[0]}'" if half else "any factor"
         raise RankOneError(f"'{folder / TENSORS}' lacks {what}. Restore the adapter from its source.")
-    return {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
+    return {module: (_wide(pair["A"]), _wide(pair["B"])) for module, pair in pairs.items()}
+
+
+def _wide(factor: Tensor) -> Tensor:
+    """Numbers of eight bits as PEFT computes with them: nothing is multiplied in eight bits."""
+    return factor.float() if factor.element_size() == 1 else factor
+
+
+def _meant(config: Mapping[str, object], module: str) -> bool:
+    """Whether PEFT puts a LoRA on a module of this name: target_modules, exclude_modules, layers_to_transform."""
+    targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    if excluded and _named(excluded, module):
+        return False
+    layers = config.get("layers_to_transform")
+    if layers is not None:
+        some = (
+            {layers} if isinstance(layers, int) else {*layers} if isinstance(layers, list) else set[object]()
+        )
+        number = layer_number(module)
+        if number >= 0 and number not in some:
+            return False
+    return targets in (None, "all-linear") or _named(targets, module)
+
+
+def _named(names: object, module: str) -> bool:
+    """As PEFT compares: a string is a regular expression of the whole name, a list has its ends."""
+    if isinstance(names, str):
+        try:
+            return re.fullmatch(names, module) is not None
+        except re.error as error:
+            raise RankOneError(f"'{names}' of an adapter is no regular expression ({error}).") from error
+    return isinstance(names, list) and any(module == name or module.endswith(f".{name}") for name in names)
 
 
 def _pattern(patterns: Mapping[str, object], module: str) -> str:

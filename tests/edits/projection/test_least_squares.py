@@ -59,5 +59,5 @@ def test_a_site_without_change_or_parts_is_no_trouble():
     nothing = SiteProblem.of(NAMES, READS, WRITES, change([[0.0, 0, 0], [0, 0, 0]]))
     empty = SiteProblem.of([], torch.zeros(3, 0), torch.zeros(0, 2), change([[1.0, 0, 0], [0, 0, 0]]))
     solve_all({"s": nothing, "t": empty})
-    solve_sparsely({"s": nothing}, 3)
+    solve_sparsely({"s": nothing, "t": empty}, 3)
     assert (nothing.explained, empty.explained) == (1.0, 0.0)

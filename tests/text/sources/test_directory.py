@@ -156,7 +156,15 @@ def test_hidden_and_loose_files_beside_domains_are_not_read(tmp_path):
 
 def test_what_is_passed_over_is_said_by_name_and_number(tmp_path, caplog):
     write(tmp_path / "de/a.txt", "eins")
-    for name in ("de/b.txt.gz", "de/c.JSONL.GZ", "fr/d.txt.bz2", "fr/e.zip", "de/README.md", "de/old/f.txt"):
+    for name in (
+        "de/b.txt.gz",
+        "de/c.JSONL.GZ",
+        "fr/d.txt.bz2",
+        "fr/e.zip",
+        "de/README.md",
+        "de/old/f.txt",
+        "fr/g.parquet",
+    ):
         write(tmp_path / name, "nichts")
     with caplog.at_level("INFO", "rankone"):
         found, _ = (open_corpus(str(tmp_path)) for _ in range(2))
@@ -164,6 +172,7 @@ def test_what_is_passed_over_is_said_by_name_and_number(tmp_path, caplog):
     assert found.note == "not read: 1 file that is no text (de/README.md)"
     assert found.lost == (
         "not read: 4 archives (de/b.txt.gz, de/c.JSONL.GZ, fr/d.txt.bz2, …): decompress, or compress with zstd (.zst); "
+        "1 table (fr/g.parquet): write its texts as .txt or .jsonl; "
         "1 folder inside a domain's (de/old): move the files up, or name such a folder as the text"
     )
     said = [(r.levelname, r.getMessage()) for r in caplog.records]

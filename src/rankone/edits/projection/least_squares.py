@@ -104,7 +104,7 @@ def solve_sparsely(problems: Mapping[str, SiteProblem], keep: int) -> None:
 
     Orthogonal matching pursuit (Pati et al. 1993): exact where the change is made of parts that do not overlap, greedy else.
     """
-    gains = {site: problem.gains() for site, problem in problems.items()}
+    gains = {site: problem.gains() for site, problem in problems.items() if problem.names}
     for _ in range(keep):
         site = max(gains, key=lambda name: float(gains[name].max()), default=None)
         if site is None or float(gains[site].max()) <= 1e-12 * max(problems[site].squared, 1e-300):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rankone.core.escaping import visible
 
 _PACKED = (".gz", ".bz2", ".xz", ".lzma", ".lz4", ".br", ".zip", ".7z", ".rar", ".tar", ".tgz")
+_TABLES = (".parquet", ".arrow", ".feather", ".csv", ".tsv", ".db", ".sqlite")
 _NAMED = 3
 
 
@@ -21,6 +22,11 @@ class _Kind(Enum):
         "archive",
         "archives",
         "decompress, or compress with zstd (.zst)",
+    )
+    TABLE = (
+        "table",
+        "tables",
+        "write its texts as .txt or .jsonl",
     )
     INNER = (
         "folder inside a domain's",
@@ -76,7 +82,13 @@ def _left_out(root: Path, known: set[Path]) -> Iterator[tuple[_Kind, Path]]:
         if path.is_dir():
             yield _Kind.INNER, path
         elif path not in known:
-            yield _Kind.PACKED if path.name.lower().endswith(_PACKED) else _Kind.OTHER, path
+            yield _kind(path.name.lower()), path
+
+
+def _kind(name: str) -> _Kind:
+    if name.endswith(_PACKED):
+        return _Kind.PACKED
+    return _Kind.TABLE if name.endswith(_TABLES) else _Kind.OTHER
 
 
 def _entries(folder: Path) -> list[Path]:
