@@ -13,7 +13,8 @@ from unittest.mock import patch
 import typer.main
 from tests.helpers import simple_mlp
 
-from rankone.cli import command, main
+from rankone import cli
+from rankone.cli import command, commands, main
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import save_decomposition
@@ -55,8 +56,10 @@ def write_pair(
     return folder / "model", folder / "decomposition"
 
 
-# Made from the signatures of all commands at each call, which is most of what a short command takes.
-_parser = cache(typer.main.get_command)
+@cache
+def parser_of(studio: bool):
+    """Made from the signatures of all commands at each call: most of what a short command takes."""
+    return typer.main.get_command(commands(["studio"] if studio else []))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def rankone(*words: object, quiet: bool = True) -> Outcome:
     width = patch.object(console, "_width", 200)
     still = patch.object(command, "report", lambda **_: progress.report(quiet))
     argv = patch.object(sys, "argv", ["rankone", *map(str, words)])
-    parser = patch.object(typer.main, "get_command", _parser)
+    parser = patch.object(cli, "commands", lambda named: parser_of(list(named) == ["studio"]))
     before = progress.log.level, list(progress.log.handlers), progress.log.propagate
     with width, still, argv, parser, redirect_stdout(out), redirect_stderr(err):
         try:

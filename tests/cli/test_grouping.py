@@ -10,9 +10,9 @@ from itertools import chain
 from unittest.mock import patch
 
 import pytest
+from tests import tiny
 from tests.tiny import rankone
 
-from rankone import cli
 from rankone.cli.grouping import THEMES
 from rankone.verbs.table import VERBS
 
@@ -60,7 +60,7 @@ def test_what_was_broken_off_says_whether_it_goes_on(verb, said, monkeypatch):
     def broken_off(**_: object) -> int:
         return 130  # of a command that Ctrl-C broke off
 
-    monkeypatch.setattr(cli, "commands", lambda _: broken_off)
+    monkeypatch.setattr(tiny, "parser_of", lambda _: broken_off)
     stopped = rankone(verb)
     assert (stopped.code, stopped.err) == (130, f"\nrankone: interrupted. {said}\n")
 

@@ -394,8 +394,11 @@ CHILD = """
 import contextlib, functools, io, json, os, shlex
 os.environ["HF_HUB_OFFLINE"] = "1"
 import typer.main
-typer.main.get_command = functools.cache(typer.main.get_command)  # one parser for all that is typed
+from rankone import cli
 from rankone.cli import main
+# One parser for all that is typed: it takes longer to make than most of it takes.
+made, parsed = cli.commands, functools.cache(lambda studio: typer.main.get_command(made(["studio"] if studio else [])))
+cli.commands = lambda named: parsed(list(named) == ["studio"])
 answers = {}
 for typed in json.loads(%r):
     sys.argv = ["rankone", *shlex.split(typed)]
