@@ -47,13 +47,18 @@ def require_finite(name: str, tensor: torch.Tensor, where: str) -> None:
     """Raise if a tensor holds NaN or infinity, naming it."""
     if not tensor.is_floating_point():
         return
-    finite = (tensor.float() if tensor.element_size() == 1 else tensor).isfinite()  # not there for eight bits
+    finite = widened(tensor).isfinite()
     if not finite.all():
         bad = tensor.numel() - int(finite.sum())
         raise RankOneError(
             f"the tensor '{name}' of '{where}' holds NaN or infinity ({bad} of {tensor.numel()} values). "
             "Restore the file from its source."
         )
+
+
+def widened(tensor: torch.Tensor) -> torch.Tensor:
+    """Numbers of eight bits as float32, others as they are: PyTorch neither tests nor multiplies floats of eight bits."""
+    return tensor.float() if tensor.element_size() == 1 else tensor
 
 
 def is_plain(tensor: torch.Tensor) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rankone.core.artifact import read_json
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import read_tensors
+from rankone.core.tensors import read_tensors, widened
 from rankone.edits.adapter_files import CONFIG, PREFIX, TENSORS
 from rankone.edits.lowrank.factors import Factors
 from rankone.models.anatomy import layer_number
@@ -153,12 +153,7 @@ def _pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if half or not pairs:
         what = f"A or B of '{half[0]}'" if half else "any factor"
         raise RankOneError(f"'{folder / TENSORS}' lacks {what}. Restore the adapter from its source.")
-    return {module: (_wide(pair["A"]), _wide(pair["B"])) for module, pair in pairs.items()}
-
-
-def _wide(factor: Tensor) -> Tensor:
-    """Numbers of eight bits as PEFT computes with them: nothing is multiplied in eight bits."""
-    return factor.float() if factor.element_size() == 1 else factor
+    return {module: (widened(pair["A"]), widened(pair["B"])) for module, pair in pairs.items()}
 
 
 def _meant(config: Mapping[str, object], module: str) -> bool:
@@ -168,9 +163,7 @@ def _meant(config: Mapping[str, object], module: str) -> bool:
         return False
     layers = config.get("layers_to_transform")
     if layers is not None:
-        some = (
-            {layers} if isinstance(layers, int) else {*layers} if isinstance(layers, list) else set[object]()
-        )
+        some = layers if isinstance(layers, list) else [layers]
         number = layer_number(module)
         if number >= 0 and number not in some:
             return False
@@ -180,21 +173,23 @@ def _meant(config: Mapping[str, object], module: str) -> bool:
 def _named(names: object, module: str) -> bool:
     """As PEFT compares: a string is a regular expression of the whole name, a list has its ends."""
     if isinstance(names, str):
-        try:
-            return re.fullmatch(names, module) is not None
-        except re.error as error:
-            raise RankOneError(f"'{names}' of an adapter is no regular expression ({error}).") from error
+        return _matches(names, module, names)
     return isinstance(names, list) and any(module == name or module.endswith(f".{name}") for name in names)
 
 
 def _pattern(patterns: Mapping[str, object], module: str) -> str:
     """The first pattern that a module's name ends with, as PEFT matches it; '' for none."""
     for pattern in patterns:
-        try:
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return pattern
-        except re.error as error:
-            raise RankOneError(
-                f"the pattern '{pattern}' of an adapter is no regular expression ({error})."
-            ) from error
+        if _matches(rf"(.*\.)?({pattern})", module, pattern):
+            return pattern
     return ""
+
+
+def _matches(expression: str, module: str, pattern: str) -> bool:
+    """Whether a module's whole name is as an expression says; `pattern`: the adapter's own words, for the error."""
+    try:
+        return re.fullmatch(expression, module) is not None
+    except re.error as error:
+        raise RankOneError(
+            f"the pattern '{pattern}' of an adapter is no regular expression ({error})."
+        ) from error

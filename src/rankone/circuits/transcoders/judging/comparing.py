@@ -119,12 +119,11 @@ def _decomposed(
     request: CompareTranscodersRequest,
     bar: Meter,
 ) -> Iterator[StandIns]:
+    counted = {above: active_counts(model, tests, above) for above in dict.fromkeys((*request.levels, 0.0))}
     for above in request.levels:
-        counted = active_counts(model, tests, above)
         for attention in (False, True):
-            yield important_parts(model, mlps, above, attention, counted)
-    counted = active_counts(model, tests, 0.0)
-    yield from unimportant_on(model, mlps, tests, counted, request.attack, request.seed, bar)
+            yield important_parts(model, mlps, above, attention, counted[above])
+    yield from unimportant_on(model, mlps, tests, counted[0.0], request.attack, request.seed, bar)
 
 
 @torch.no_grad()
