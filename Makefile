@@ -71,7 +71,7 @@ check: $(DEV) ## lint, format check and types alone
 api: $(DEV) ## renew what is made from tables: docs/api.md, the session's methods, the page's types
 	$(BIN)/python -m rankone.verbs.writing.reference > $(VENV)/api.md && mv $(VENV)/api.md docs/api.md
 	$(BIN)/python -m rankone.verbs.writing.methods > $(VENV)/methods.py && mv $(VENV)/methods.py src/rankone/session/methods.py
-	$(BIN)/python -m rankone.studio.views.typescript > $(VENV)/api.d.ts && mv $(VENV)/api.d.ts src/rankone/studio/types/api.d.ts
+	$(BIN)/python -m rankone.studio.types.declarations > $(VENV)/api.d.ts && mv $(VENV)/api.d.ts src/rankone/studio/types/api.d.ts
 
 # Where it is missing the tests that need it are skipped. Where npm gets it from is npm's business.
 types: | $(BIN)/python ## TypeScript, which checks the studio's page (needs node and npm)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rankone.studio.views.typescript import declarations
+from rankone.studio.types.declarations import declarations
 
 STUDIO = Path(__file__).resolve().parents[2] / "src" / "rankone" / "studio"
 MODULES = Path(sys.prefix) / "types" / "node_modules"

@@ -1,4 +1,4 @@
-"""What the worker says, each a model: the page's types are written from them (typescript.py); importable without PyTorch."""
+"""What the worker says, each a model: the page's types are written from them (types/declarations.py); importable without PyTorch."""
 
 from __future__ import annotations
 
