@@ -21,7 +21,7 @@ def chromium() -> Iterator[Browser]:
 
 
 # What is told of the model alone: the same by every studio on it.
-_OF_THE_MODEL = ("warm", "preview", "prompt", "part", "response")
+_OF_THE_MODEL = ("warm", "preview", "prompt", "importance", "part", "response")
 
 
 def watched(browser: Browser, served: Served, worker: Served | None = None, **settings) -> Iterator[Page]:

@@ -111,6 +111,21 @@ def test_a_text_is_looked_into(served: Served):
     assert (status, "tokens" in json.loads(said)["error"]) == (400, True)
 
 
+def test_parts_are_looked_up_at_a_token_by_name(served: Served):
+    text = "Der Ausschuss hat"
+    view = served.json("/api/prompt", {"text": text, "top": 20, "threshold": 0})
+    names = [[one["part"] for one in token["top"]] for token in view["tokens"]]
+    for at, token in enumerate(view["tokens"]):
+        others = [name for name in names[at - 1] if name not in names[at]]
+        said = served.json("/api/importance", {"text": text, "at": at, "parts": [*names[at], *others]})
+        told = [one["importance"] for one in token["top"]]
+        assert said["values"][: len(told)] == pytest.approx(told, abs=1e-6)
+        assert len(said["values"]) == len(told) + len(others)
+        assert all(0 <= value <= 1 for value in said["values"])
+    for wrong in ({"at": len(names)}, {"parts": ["h.9:1"]}, {"parts": [PART] * 65}, {"at": -1}):
+        assert served.ask("/api/importance", {"text": text, "at": 0, "parts": [PART], **wrong})[0] == 400
+
+
 def test_verbs_that_take_minutes_or_name_places_are_refused(served: Served):
     said = served.json("/api/verbs")
     listed = {verb["name"]: verb for verb in said["verbs"]}

@@ -133,6 +133,7 @@ class Routes:
             Route("/api/part", self._once("part", asked.PartRequest), methods=["POST"]),
             Route("/api/text", self._once("text", asked.TextRequest), methods=["POST"]),
             Route("/api/prompt", self._once("prompt", asked.PromptRequest), methods=["POST"]),
+            Route("/api/importance", self._once("importance", asked.ImportanceRequest), methods=["POST"]),
             Route("/api/preview", self._stream("preview", asked.PreviewRequest), methods=["POST"]),
             Route("/api/response", self._stream("response", asked.ResponseRequest), methods=["POST"]),
             Route("/api/generate", self._stream("generate", asked.GenerateRequest), methods=["POST"]),

@@ -210,6 +210,18 @@ declare namespace Api {
     rise: number;
   }
 
+  /** Parts whose importance is asked for at one token of a text. at: its place, counted from 0 as they are shown. */
+  interface ImportanceRequest {
+    text: string;
+    at: number;
+    parts: string[];
+  }
+
+  /** Causal importances of parts at one token, in the order in which they were named. */
+  interface Importances {
+    values: number[];
+  }
+
   /** A part that matters at a token, and its causal importance there. */
   interface Important {
     part: string;
@@ -700,6 +712,7 @@ declare namespace Api {
     "/api/edits": { body: NewEdit; answer: JournalView };
     "/api/exports": { body: ExportRequest; answer: Started };
     "/api/graph": { body: GraphAsked; answer: GraphView };
+    "/api/importance": { body: ImportanceRequest; answer: Importances };
     "/api/intervene": { body: InterveneAsked; answer: GraphInterveneReply };
     "/api/labels": { body: NewLabel; answer: CorrectionsView };
     "/api/named": { body: NamesRequest; answer: NamesView };

@@ -22,6 +22,7 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Scales = Annotated[dict[Name, Scale], Field(max_length=64)]
 
 
+# Of nodes or parts.
 Places = Annotated[tuple[Name, ...], Field(max_length=64)]
 
 
@@ -49,6 +50,14 @@ class PromptRequest(Config):
     text: str = Field(min_length=1, max_length=MAX_PROMPT)
     top: int = Field(8, gt=0, le=20)
     threshold: float = Field(0.01, ge=0, lt=1)
+
+
+class ImportanceRequest(Config):
+    """Parts whose importance is asked for at one token of a text. at: its place, counted from 0 as they are shown."""
+
+    text: str = Field(min_length=1, max_length=MAX_PROMPT)
+    at: int = Field(ge=0)
+    parts: Places
 
 
 class PartRequest(Config):

@@ -49,6 +49,7 @@ POSTS: dict[str, Posted] = {
     "/api/edits": Posted(asked.NewEdit, (JournalView,)),
     "/api/exports": Posted(asked.ExportRequest, (server.Started,)),
     "/api/graph": Posted(asked.GraphAsked, (worker.GraphView,)),
+    "/api/importance": Posted(asked.ImportanceRequest, (worker.Importances,)),
     "/api/intervene": Posted(asked.InterveneAsked, (GraphInterveneReply,)),
     "/api/labels": Posted(asked.NewLabel, (CorrectionsView,)),
     "/api/named": Posted(asked.NamesRequest, (server.NamesView,)),

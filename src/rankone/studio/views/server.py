@@ -1,4 +1,4 @@
-"""What the server says without the worker, each a model: the page's types are written from them (types/declarations.py)."""
+"""What the server says without the worker, each a model: the types of the page are written from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker says, each a model: the page's types are written from them (types/declarations.py); importable without PyTorch."""
+"""What the worker says, each a model: the types of the page are written from them; importable without PyTorch."""
 
 from __future__ import annotations
 
@@ -129,6 +129,12 @@ class PromptView(Record):
 
     sites: tuple[str, ...]
     tokens: tuple[TokenView, ...]
+
+
+class Importances(Record):
+    """Causal importances of parts at one token, in the order in which they were named."""
+
+    values: tuple[float, ...]
 
 
 class GraphView(Record):

@@ -21,11 +21,12 @@ from rankone.models.sources.names import BUILTIN_DECOMPOSITION
 from rankone.opening import Opening
 from rankone.show.portrait import DIRECTIONS, Portrait, portrait, strongest
 from rankone.studio.listed.columns import SHIPPED, read_columns
-from rankone.studio.views.requests import PromptRequest, TextRequest
+from rankone.studio.views.requests import ImportanceRequest, PromptRequest, TextRequest
 from rankone.studio.views.worker import (
     DomainFigures,
     ExampleView,
     HarvestView,
+    Importances,
     Important,
     Judged,
     LabelView,
@@ -54,16 +55,8 @@ def look_into(
     The parts of a token are those whose importance exceeds its mean over the text that was harvested by most: some hundred
     matter at any token, most of them everywhere. usual: those means (`usual_importances`).
     """
-    decomposition = opening.workspace.decomposition
-    tokenizer, first = opening.tokenizer, opener_id(opening.tokenizer)
-    (said,) = encode(tokenizer, [request.text])
-    ids = said if first is None else [first, *said]
-    longest = min(MAX_TOKENS, context_length(opening.model) or MAX_TOKENS)
-    if not 0 < len(ids) <= longest:
-        raise RankOneError(f"the text has {len(ids):,} tokens; from 1 to {longest:,} can be looked into.")
-    row = torch.tensor([ids], device=opening.model.device)
-    with DecomposedModel(opening.model, decomposition) as decomposed:
-        importance = decomposed.importance(row)[0]
+    ids, importance = _importance(opening, request.text)
+    decomposition, tokenizer = opening.workspace.decomposition, opening.tokenizer
     names, by_site = decomposition.names(), importance.split(decomposition.counts, dim=-1)
     sums = torch.stack([site.sum(-1) for site in by_site], dim=-1).tolist()
     unusual = importance if usual is None else importance - usual.to(importance)
@@ -80,6 +73,27 @@ def look_into(
             TokenView(text=visible(spelling(tokenizer, token)), sums=tuple(site_sums), top=tuple(top))
         )
     return PromptView(sites=tuple(decomposition.sites), tokens=tuple(views))
+
+
+def importances_at(opening: Opening, request: ImportanceRequest) -> Importances:
+    """Of parts that are named at another token; errors as of `look_into`, and for a part or a token that is none."""
+    ids, importance = _importance(opening, request.text)
+    if request.at >= len(ids):
+        raise RankOneError(f"the text has {len(ids):,} tokens, counted from 0: none is {request.at}.")
+    places = [opening.workspace.decomposition.column(name) for name in request.parts]
+    return Importances(values=tuple(importance[request.at, places].tolist()))
+
+
+def _importance(opening: Opening, text: str) -> tuple[list[int], Float[Tensor, "tokens parts"]]:
+    """The ids of a text, and what every part matters at each."""
+    (said,), first = encode(opening.tokenizer, [text]), opener_id(opening.tokenizer)
+    ids = said if first is None else [first, *said]
+    longest = min(MAX_TOKENS, context_length(opening.model) or MAX_TOKENS)
+    if not 0 < len(ids) <= longest:
+        raise RankOneError(f"the text has {len(ids):,} tokens; from 1 to {longest:,} can be looked into.")
+    row = torch.tensor([ids], device=opening.model.device)
+    with DecomposedModel(opening.model, opening.workspace.decomposition) as decomposed:
+        return ids, decomposed.importance(row)[0]
 
 
 def judged(opening: Opening) -> tuple[Judged, ...]:

@@ -16,6 +16,7 @@ from rankone.opening import Opening
 from rankone.studio.views.requests import (
     GenerateRequest,
     GraphAsked,
+    ImportanceRequest,
     InterveneAsked,
     PartRequest,
     PreviewRequest,
@@ -60,6 +61,7 @@ class Work:
             "response": self._response,
             "generate": self._generate,
             "prompt": self._prompt,
+            "importance": self._importance,
             "part": self._part,
             "text": self._text,
             "verb": self._verb,
@@ -152,6 +154,11 @@ class Work:
         from rankone.studio.working.looking import look_into
 
         yield look_into(self.opening, PromptRequest.checked(body, "prompt"), self._usual).plain()
+
+    def _importance(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
+        from rankone.studio.working.looking import importances_at
+
+        yield importances_at(self.opening, ImportanceRequest.checked(body, "importance")).plain()
 
     @cached_property
     def _usual(self) -> Tensor | None:

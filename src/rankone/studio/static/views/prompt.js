@@ -5,7 +5,7 @@ import { send, why } from "/static/api.js";
 import { field, filled } from "/static/fields.js";
 import { labelOf } from "/static/listed.js";
 import { paired, together } from "/static/pairing.js";
-import { link, pin, place, settle } from "/static/store.js";
+import { link, notice, pin, place, settle } from "/static/store.js";
 import { signed } from "/static/words.js";
 
 /** of: for every token of the first its counterpart in the second; here, there: which token of each is looked at; -1 for none. @typedef {{ first: Api.PromptView | null, second: Api.PromptView | null, of: number[], here: number, there: number, state: string, error: string }} Looked */
@@ -35,6 +35,26 @@ async function look() {
     looked.value = { ...NOTHING, error: why(error) };
   }
 }
+
+/** Tokens whose parts were asked about. @type {WeakSet<Api.TokenView>} */
+const completed = new WeakSet();
+/** Have the importance of the other token's parts too, so that every change is a number. @param {string} text @param {number} at @param {Api.TokenView} here @param {Api.TokenView} there */
+async function complete(text, at, here, there) {
+  const parts = there.top.map(({ part }) => part).filter((part) => here.top.every((one) => one.part !== part));
+  if (completed.has(here) || !parts.length) return;
+  completed.add(here);
+  try {
+    const { values } = await send("/api/importance", { text, at, parts });
+    here.top = [...here.top, ...values.map((importance, i) => ({ part: parts[i], importance }))];
+    looked.value = { ...looked.value };
+  } catch (error) {
+    notice.value = why(error);
+  }
+}
+effect(() => {
+  const { first: one, second: two, here, there } = looked.value, [g, h] = [one?.tokens[here], two?.tokens[there]];
+  if (g && h) [complete(first, here, g, h), complete(second, there, h, g)];
+});
 
 /** @param {HTMLFormElement} form */
 function asked(form) {
@@ -96,26 +116,21 @@ function difference(one, two, of, at) {
     <tbody>${two.sites.map((site, s) => html`<tr><th scope="row">${site}</th>${columns.map(({ rises, lost }) => (rises ? cell(rises[s]) : html`<td>${lost ? "lost" : "new"}</td>`))}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** The parts at a token, or at two that stand for each other: then those first that move most, and last those whose move is not known. @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there */
+/** The parts at a token, or at two that stand for each other: then those first that move most. @param {Api.TokenView | undefined} here @param {Api.TokenView | undefined} there */
 function token(here, there) {
   const shown = [here, there].flatMap((one, i) => (one ? [{ text: one.text, top: new Map(one.top.map((p) => [p.part, p.importance])), of: here?.text === there?.text ? [" in the text", " in the other"][i] : "" }] : []));
   if (!shown.length) return nothing;
   const rows = [...new Set(shown.flatMap(({ top }) => [...top.keys()]))].map((part) => ({ part, at: shown.map(({ top }) => top.get(part)) }));
-  /** How far a part moves; none where it is not named of both. @param {(number | undefined)[]} at */
-  const moved = ([g, h]) => (g === undefined || h === undefined ? undefined : h - g);
-  /** @param {number | undefined} by */
-  const far = (by) => (by === undefined ? -1 : Math.abs(by));
+  /** How far a part moves; NaN until its importance at both has come. @param {(number | undefined)[]} at */
+  const moved = ([g = NaN, h = NaN]) => h - g;
+  /** @param {{ at: (number | undefined)[] }} row */
+  const far = ({ at }) => Math.abs(moved(at)) || 0;
   const both = shown.length === 2;
-  if (both) rows.sort((a, b) => far(moved(b.at)) - far(moved(a.at)));
-  /** @param {(number | undefined)[]} at */
-  const change = (at) => {
-    const by = moved(at);
-    return by === undefined ? html`<span class="evidence">not among the other's first twelve</span>` : signed(by);
-  };
+  if (both) rows.sort((a, b) => far(b) - far(a));
   return html`<section><h2>At ${shown.map(({ text }, i) => html`${i ? " and " : nothing}<code>${text}</code>`)}</h2>
-    <div class="wide"><table class="numbers stacks"><caption>importance of the parts that matter more here than in most text, at most twelve of each token${both ? "; those first that move most, last those that are named of one token alone" : ""}</caption>
+    <div class="wide"><table class="numbers stacks"><caption>importance of the parts that matter more here than in most text, at most twelve of each token${both ? ", and of each what it is at both; those first that move most" : ""}</caption>
       <thead><tr><th scope="col" class="label">part</th>${shown.map(({ text, of }) => html`<th scope="col">at <code>${text}</code>${of}</th>`)}${both ? html`<th scope="col">change</th>` : nothing}<th scope="col" class="label">label</th><th scope="col" class="act"><span class="unseen">pin</span></th></tr></thead>
       <tbody>${rows.map(({ part, at }) => html`<tr>
-        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th>${at.map((g) => html`<td>${g === undefined ? "–" : g.toFixed(3)}</td>`)}${both ? html`<td>${change(at)}</td>` : nothing}
+        <th scope="row"><a href=${link("part", part)}><code>${part}</code></a></th>${at.map((g) => html`<td>${g === undefined ? "…" : g.toFixed(3)}</td>`)}${both ? html`<td>${isNaN(moved(at)) ? "…" : signed(moved(at))}</td>` : nothing}
         <td class="label">${labelOf(part)}</td><td><button @click=${() => pin(part)} aria-label=${`pin ${part}`}>pin</button></td></tr>`)}</tbody></table></div></section>`;
 }
