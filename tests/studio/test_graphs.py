@@ -19,7 +19,8 @@ from rankone.circuits.asking.replies import GraphInterveneReply
 from rankone.circuits.graph import Graph
 from rankone.circuits.storage import load_graph
 from rankone.render.values import signed
-from rankone.studio.kept.graphs import listed
+from rankone.studio import shelf as shelf_module
+from rankone.studio.kept.graphs import checked, listed
 from rankone.studio.shelf import Shelf
 from rankone.studio.standing.folder import write_folder
 from rankone.studio.views.worker import GraphView
@@ -44,8 +45,17 @@ def own(pair, tmp_path_factory):
     shutil.copytree(folder / "checked", folder / "broken")
     (folder / "broken" / "graph.json").write_text("{}")
     rankone(*asked, "--unverified", "--random-graphs", 0, "--out", folder / "unchecked")
+    shutil.copytree(folder / "unchecked", folder / "altered")
+    _alter(folder / "altered" / "edges.parquet")
     with studio(folder, "--model", str(model), "--decomposition", str(decomposition)) as running:
         yield running
+
+
+def _alter(file: Path) -> None:
+    """Another bit in its midst."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
 
 
 def _id(served: Served, name: str) -> str:
@@ -55,6 +65,7 @@ def _id(served: Served, name: str) -> str:
 def test_they_are_listed_with_what_was_checked(own: Served):
     graphs = {one.name: one for one in listed(Shelf(own.folder)).graphs}
     assert {name: one.state for name, one in graphs.items()} == {
+        "altered": "not verified",  # until its files are read through
         "broken": "broken",
         "checked": "exact",
         "unchecked": "not verified",
@@ -62,6 +73,43 @@ def test_they_are_listed_with_what_was_checked(own: Served):
     assert graphs["checked"].prompt == "the cat"
     assert graphs["broken"].broken.startswith("graph.json: prompt is missing")
     assert [one["name"] for one in own.json("/api/graphs")["graphs"]] == sorted(graphs)
+
+
+def test_what_was_cut_or_altered_is_named_with_the_reason(own: Served, tmp_path):
+    for name in ("whole", "cut", "altered", "lacking", "newer"):
+        shutil.copytree(own.folder / "checked", tmp_path / name)
+    edges = tmp_path / "cut" / "edges.parquet"
+    edges.write_bytes(edges.read_bytes()[:-9])
+    _alter(tmp_path / "altered" / "edges.parquet")
+    (tmp_path / "lacking" / "nodes.parquet").unlink()
+    manifest = tmp_path / "newer" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    shelf = Shelf(tmp_path)
+    quickly = {one.name: one for one in listed(shelf).graphs}
+    assert {name for name, one in quickly.items() if one.state == "broken"} == {"cut", "lacking", "newer"}
+    assert not any(one.hashed for one in quickly.values())
+    told = {one.name: one for one in checked(shelf).graphs}
+    assert [name for name, one in told.items() if one.state != "broken"] == ["whole"]
+    assert (told["whole"].state, told["whole"].hashed) == ("exact", True)
+    for name, said in (
+        ("cut", "'edges.parquet' is cut short"),
+        ("altered", "'edges.parquet' was altered or truncated: its hash is"),
+        ("lacking", "lacks its file 'nodes.parquet'"),
+        ("newer", "version 99"),
+    ):
+        assert said in told[name].broken
+    assert listed(shelf) == checked(shelf)  # what was read through is known from then on
+
+
+def test_only_graphs_are_read_through_for_their_list(own: Served, tmp_path, monkeypatch):
+    shutil.copytree(own.folder / "checked", tmp_path / "graph")
+    open_session("mini").scale({"h.3.mlp.down_proj:270": -8.0}).save_pretrained(tmp_path / "edit")
+    read = []
+    monkeypatch.setattr(shelf_module, "check_listed", lambda path, _: read.append(path.name))
+    shelf = Shelf(tmp_path)
+    for _ in range(2):
+        checked(shelf)
+    assert read == ["graph"]
 
 
 def test_one_is_shown_with_its_strongest_nodes(own: Served):
@@ -143,7 +191,8 @@ def test_a_folder_for_a_static_host_has_their_pages(own: Served, pair, tmp_path)
     index = (tmp_path / "out" / "index.html").read_text("utf8")
     page = (tmp_path / "out" / "graphs" / f"{_id(own, 'checked')}.html").read_text("utf8")
     assert f"graphs/{_id(own, 'checked')}.html" in index
-    assert "graph.json: prompt is missing" in index  # the broken one, with the reason
+    for name in ("graph.json", "edges.parquet"):  # of the broken ones the reason
+        assert re.search(f"<td[^>]*>&#39;{name}&#39; was altered", index)
     assert "the cat" in page
     assert "<script" not in page
 
@@ -236,6 +285,8 @@ def test_nodes_are_dropped_in_a_browser(own: Served, tmp_path):
         page.goto(own.address)
         page.get_by_role("link", name="Graphs").click()
         expect(page.get_by_role("row", name="unchecked")).to_contain_text("not verified", timeout=60_000)
+        expect(page.get_by_text("reading its files through")).to_have_count(0, timeout=60_000)
+        expect(page.get_by_role("button", name="show altered")).to_be_disabled()
         page.get_by_role("button", name="show checked", exact=True).click()
         expect(page.get_by_text("verified", exact=True)).to_be_visible(timeout=60_000)
         page.get_by_role("button", name="drop").first.click()

@@ -118,7 +118,8 @@ class Routes:
             Route("/api/checked", self._workspace(self._studio.shelf.check)),
             Route("/api/columns", self._columns),
             Route("/api/rows", self._rows, methods=["POST"]),
-            Route("/api/graphs", self._graphs),
+            Route("/api/graphs", self._graphs(graphs.listed)),
+            Route("/api/graphs/checked", self._graphs(graphs.checked)),
             Route("/api/runs", self._runs),
             Route("/api/runs/{id}", self._metrics),
             Route("/api/verbs", self._verbs),
@@ -169,8 +170,13 @@ class Routes:
             return PlainTextResponse(str(data), 400)
         return _framed(str(data["page"]).encode())
 
-    async def _graphs(self, _: Request) -> Response:
-        return record_reply(await asyncio.to_thread(graphs.listed, self._studio.shelf))
+    def _graphs(
+        self, read: Callable[[Shelf], graphs.GraphsView]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def listed(_: Request) -> Response:
+            return record_reply(await asyncio.to_thread(read, self._studio.shelf))
+
+        return listed
 
     def _workspace(self, read: Callable[[], list[Shelved]]) -> Callable[[Request], Awaitable[Response]]:
         """What is open and what lies here; read: the list, or the list whose files were read through."""

@@ -9,19 +9,23 @@ from pathlib import Path
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.manifest import MANIFEST, Manifest, check_listed, read_manifest
+from rankone.core.escaping import clipped
+from rankone.core.manifest import MANIFEST, Manifest, artefact_kind, check_listed, read_manifest
 from rankone.doctor.cut import require_whole
 
 # Folders below the workspace that are looked into, and how many artefacts are listed.
 DEPTH, MOST = 3, 500
 PAGE = "index.html"
+# Characters of a kind that nobody has checked.
+_KIND = 40
 
 # Of every file its name, when it was changed, and its size.
 Stamp = tuple[tuple[str, str, int], ...]
 
 
 class Shelved(Record):
-    """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it.
+    """An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it;
+    kind: then what its manifest says, where it says any.
 
     hashed: whether the contents of its files were compared with its manifest; else only that they are there and, by their
     headers, whole.
@@ -58,9 +62,13 @@ class Shelf:
         self._places = places
         return sorted(shelved, key=lambda entry: entry.name)
 
-    def check(self) -> list[Shelved]:
-        """All of them as by `list`, the contents of their files compared with their manifests, once as long as they stay."""
-        for path in [self._places[entry.id] for entry in self.list() if not (entry.broken or entry.hashed)]:
+    def check(self, kind: str = "") -> list[Shelved]:
+        """All of them as by `list`, the contents of their files compared with their manifests, once as long as they stay.
+
+        kind: of which alone files are read.
+        """
+        unread = (one for one in self.list() if not (one.broken or one.hashed) and kind in ("", one.kind))
+        for path in [self._places[entry.id] for entry in unread]:
             manifest, said = read_manifest(path), ""
             stamp = _stamp(path, manifest)
             try:
@@ -94,7 +102,8 @@ class Shelf:
             stamp = _stamp(path, manifest)
         except RankOneError as error:
             here = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
-            return Shelved(id=here[:16], name=name, kind="?", size=size, broken=str(error))
+            kind = clipped(artefact_kind(path) or "?", _KIND)
+            return Shelved(id=here[:16], name=name, kind=kind, size=size, broken=str(error))
         here = hashlib.sha256((name + manifest.fingerprint).encode(errors="surrogateescape"))
         judged, said = self._verdicts.get(path, (None, ""))
         hashed = judged == stamp

@@ -22,6 +22,7 @@ BODIES: dict[str, object] = {
     "/api/labels": {"name": PART, "label": "x", "after": 0},
     "/api/named": {"names": [PART, "nope:1"]},
     "/api/part": {"name": PART},
+    "/api/importance": {"text": "Der Ausschuss hat", "at": 1, "parts": [PART]},
     "/api/prompt": {"text": "Der Ausschuss"},
     "/api/rows": {"q": "german", "sort": "margin"},
     "/api/undo": {"after": 1},

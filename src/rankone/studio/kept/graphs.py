@@ -20,7 +20,10 @@ State = Literal["exact", "not exact", "not verified", "broken"]
 
 
 class ListedGraph(Record):
-    """A graph of the workspace. outputs: what it explains; replacement: share of influence that is of tokens."""
+    """A graph of the workspace. outputs: what it explains; replacement: share of influence that is of tokens.
+
+    hashed: as of `Shelved`.
+    """
 
     id: str
     name: str
@@ -30,6 +33,7 @@ class ListedGraph(Record):
     node_set: str = ""
     replacement: float | None = None
     broken: str = ""
+    hashed: bool = False
 
 
 class GraphsView(Record):
@@ -39,8 +43,14 @@ class GraphsView(Record):
 
 
 def listed(shelf: Shelf) -> GraphsView:
-    """The graphs as they lie there; one that cannot be read with the reason."""
+    """The graphs as they lie there; one that was cut, altered or cannot be read with the reason, as far as it is known."""
     return GraphsView(graphs=tuple(_listed(one, shelf) for one in shelf.list() if one.kind == KIND))
+
+
+def checked(shelf: Shelf) -> GraphsView:
+    """The same, all their files read through."""
+    shelf.check(KIND)
+    return listed(shelf)
 
 
 def place_of(shelf: Shelf, id_: str) -> Path:
@@ -54,6 +64,8 @@ def place_of(shelf: Shelf, id_: str) -> Path:
 def _listed(one: Shelved, shelf: Shelf) -> ListedGraph:
     place = shelf.place(one.id)
     try:
+        if one.broken:
+            raise RankOneError(one.broken.replace(f"{place}/", ""))
         record = GraphRecord.checked(_json(place / "graph.json"), "graph.json")
         verified = place / "verification.json"
         state: State = "not verified"
@@ -70,6 +82,7 @@ def _listed(one: Shelved, shelf: Shelf) -> ListedGraph:
         outputs=tuple(clipped(output.text, _LONGEST) for output in record.outputs),
         node_set=record.node_set,
         replacement=record.scores.replacement,
+        hashed=one.hashed,
     )
 
 

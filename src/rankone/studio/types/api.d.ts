@@ -289,6 +289,7 @@ declare namespace Api {
     node_set: string;
     replacement: number | null;
     broken: string;
+    hashed: boolean;
   }
 
   /** How often in all, and by what was asked. */
@@ -547,7 +548,7 @@ declare namespace Api {
     completeness: number;
   }
 
-  /** An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it. */
+  /** An artefact. id: the start of its fingerprint, or for a broken one of its place. broken: what is wrong with it; */
   interface Shelved {
     id: string;
     name: string;
@@ -700,6 +701,7 @@ declare namespace Api {
     "/api/edits": JournalView;
     "/api/exports": ExportsView;
     "/api/graphs": GraphsView;
+    "/api/graphs/checked": GraphsView;
     "/api/labels": CorrectionsView;
     "/api/runs": RunsView;
     [path: `/api/runs/${string}`]: Metrics;

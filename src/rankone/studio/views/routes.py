@@ -38,6 +38,7 @@ GETS: dict[str, Model] = {
     "/api/edits": JournalView,
     "/api/exports": server.ExportsView,
     "/api/graphs": GraphsView,
+    "/api/graphs/checked": GraphsView,
     "/api/labels": CorrectionsView,
     "/api/runs": server.RunsView,
     "/api/runs/{}": Metrics,

@@ -31,6 +31,7 @@ const asked = () => `${place.value.set.x ?? ""} ${place.value.set.k ?? ""}`;
 async function list() {
   try {
     graphs.value = (await ask("/api/graphs")).graphs;
+    graphs.value = (await ask("/api/graphs/checked")).graphs; // their files read through, which takes longer
   } catch (error) {
     notice.value = why(error);
   }
@@ -83,7 +84,7 @@ export function graphsView() {
     <p class="does"><button @click=${list}>read again</button></p>
     ${held.length ? html`<div class="wide"><table class="numbers graphs stacks"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${t === "explained by tokens" ? "" : t ? "label" : "act"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
-        <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : one.state}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
+        <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : `${one.state}${one.hashed ? "" : "; reading its files through…"}`}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
         <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "", p: "", s: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
     : html`<p>No graph lies in this workspace. <code>${command()}</code> makes one, checks it and keeps it.</p>`}
     ${graph ? opened(graph) : nothing}`;
