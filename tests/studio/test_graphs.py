@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser import CHROMIUM, needed
 from tests.studio.browsing import chromium, watched
@@ -15,10 +17,12 @@ from tests.studio.serving import Served, studio
 from tests.tiny import rankone
 
 from rankone import open as open_session
+from rankone.circuits.asking.groups import group_rows
 from rankone.circuits.asking.replies import GraphInterveneReply
+from rankone.circuits.asking.summary import graph_reply, node_rows
 from rankone.circuits.graph import Graph
 from rankone.circuits.storage import load_graph
-from rankone.render.values import signed
+from rankone.render.values import formatted, signed
 from rankone.studio import shelf as shelf_module
 from rankone.studio.kept.graphs import checked, listed
 from rankone.studio.shelf import Shelf
@@ -204,6 +208,28 @@ def _numbers(own: Served, id_: str) -> tuple[Graph, list[str]]:
     return graph, [row["name"].replace(" at ", "@") for row in rows]
 
 
+def test_where_there_is_no_edge_none_is_told_and_an_edge_that_rounds_to_zero_is_one(own: Served, tmp_path):
+    saved = load_graph(own.folder / "checked")
+    graph, output = saved.graph, saved.graph.outputs[0]
+    edges = graph.edges["frozen"]
+    into = [i for i in graph.chosen if i in edges.source[edges.target == output].tolist()]
+    assert len(into) > 1
+    lost, small = into[:2]
+    kept = ~((edges.source == lost) & (edges.target == output))
+    weight = torch.where((edges.source == small) & (edges.target == output), -4e-5, edges.weight)
+    changed = replace(edges, source=edges.source[kept], target=edges.target[kept], weight=weight[kept])
+    without = replace(graph, edges={**graph.edges, "frozen": changed})
+    place = {i: f"{graph.part(i)}@{graph.nodes[i].position}" for i in (lost, small)}
+    rows = {i: node_rows(without, "frozen", [i])[0] for i in (lost, small)}
+    assert (rows[lost].effect, rows[small].effect) == (None, pytest.approx(-4e-5))
+    alone, both = group_rows(without, "frozen", {"a": [place[lost]]}), {"b": [*place.values()]}
+    assert (alone[0].effect, alone[0].within) == (None, None)
+    assert group_rows(without, "frozen", both)[0].effect == pytest.approx(-4e-5)
+    said = graph_reply(without, None, "frozen", 300).tables()[0]
+    shown = {row[0]: said.columns[-1].text(row[-1]) for row in said.rows}
+    assert (shown[rows[lost].name], shown[rows[small].name]) == ("–", "0.000")
+
+
 def test_a_group_is_the_sum_of_its_nodes_and_of_their_edges(own: Served):
     id_ = _id(own, "checked")
     graph, places = _numbers(own, id_)
@@ -223,8 +249,8 @@ def test_a_group_is_the_sum_of_its_nodes_and_of_their_edges(own: Served):
         assert row.influence == pytest.approx(sum(float(graph.influence[i]) for i in inside) / whole)
         output = graph.outputs[0]
         assert row.effect == pytest.approx(sum(weights.get((i, output), 0) for i in inside))
-        among = sum(w for (s, t), w in weights.items() if s in inside and t in inside)
-        assert row.within == pytest.approx(among, abs=1e-6)
+        among = [w for (s, t), w in weights.items() if s in inside and t in inside]
+        assert row.within == (pytest.approx(sum(among), abs=1e-6) if among else None)
         shown = {edge.name: (edge.into, edge.out) for edge in row.edges}
         said = graph.record.outputs[0].text
         assert shown[said][1] == pytest.approx(row.effect)
@@ -233,7 +259,7 @@ def test_a_group_is_the_sum_of_its_nodes_and_of_their_edges(own: Served):
     back = sum(w for (s, t), w in weights.items() if t in {node[p] for p in first} and s in other)
     edge = next((e for e in view.groups[0].edges if e.name == "second"), None)
     assert edge is not None
-    assert (edge.into, edge.out) == (pytest.approx(back, abs=1e-6), pytest.approx(between, abs=1e-6))
+    assert [edge.into or 0, edge.out or 0] == pytest.approx([back, between], abs=1e-6)
     for wrong in (
         {"pinned": ["h.9:1@0"]},
         {"groups": {"a": ["x@1"]}},
@@ -263,7 +289,10 @@ def test_nodes_are_pinned_and_grouped_in_a_browser(own: Served, tmp_path):
             asked = {"id": id_, "groups": {"x": places}}
             (there,) = own.json("/api/graph", asked)["groups"]
             shown = row.locator("td").all_inner_texts()
-            assert shown[:1] + shown[2:4] == ["2", signed(there["effect"]), signed(there["within"])]
+            assert shown[:1] + shown[2:4] == [
+                "2",
+                *(formatted(there[key], "+.3f") for key in ("effect", "within")),
+            ]
             expect(page).to_have_url(re.compile("both"))  # written a moment later
             page.reload()  # the address holds them
             expect(row).to_have_count(1, timeout=60_000)

@@ -170,9 +170,7 @@ class Routes:
             return PlainTextResponse(str(data), 400)
         return _framed(str(data["page"]).encode())
 
-    def _graphs(
-        self, read: Callable[[Shelf], graphs.GraphsView]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _graphs(self, read: Callable[[Shelf], graphs.GraphsView]) -> Callable[[Request], Awaitable[Response]]:
         async def listed(_: Request) -> Response:
             return record_reply(await asyncio.to_thread(read, self._studio.shelf))
 

@@ -47,18 +47,23 @@ def _group(graph: Graph, rule: Rule, name: str, nodes: Sequence[int], owner: Map
     inside = torch.zeros(len(graph.nodes), dtype=torch.bool)
     inside[list(nodes)] = True
     starts, ends = inside[edges.source], inside[edges.target]
-    sums: dict[str, list[float]] = {}
+    sums: dict[str, list[float | None]] = {}
     for side, here, others in ((0, ends & ~starts, edges.source), (1, starts & ~ends, edges.target)):
         for other, weight in zip(others[here].tolist(), edges.weight[here].tolist(), strict=True):
-            sums.setdefault(owner.get(other) or graph.name(other), [0.0, 0.0])[side] += weight
+            at = sums.setdefault(owner.get(other) or graph.name(other), [None, None])
+            at[side] = (at[side] or 0.0) + weight
     first = {*owner.values(), *map(graph.name, graph.outputs)}
-    others = sorted(sums.keys() - first, key=lambda other: -max(map(abs, sums[other])))[:EDGES]
+    others = sorted(sums.keys() - first, key=lambda other: -max(abs(s or 0.0) for s in sums[other]))[:EDGES]
     shown = [*(other for other in sums if other in first), *others]
     return GroupRow(
         name=name,
         nodes=tuple(rows),
         influence=sum(row.influence for row in rows),
-        effect=sum(row.effect for row in rows),
-        within=float(edges.weight[starts & ends].double().sum()),
+        effect=_added([row.effect for row in rows if row.effect is not None]),
+        within=_added(edges.weight[starts & ends].double().tolist()),
         edges=tuple(GroupEdge(name=other, into=sums[other][0], out=sums[other][1]) for other in shown),
     )
+
+
+def _added(edges: Sequence[float]) -> float | None:
+    return sum(edges) if edges else None

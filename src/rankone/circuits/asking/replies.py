@@ -14,33 +14,34 @@ from rankone.render.values import signed
 
 class NodeRow(Reply):
     """One node. influence: on the outputs through all paths, frozen rule; effect: its edge into the first output, by the
-    rule that was asked for."""
+    rule that was asked for, None where there is none."""
 
     name: str
     token: str
     label: str | None
     importance: float | None
     influence: float
-    effect: float
+    effect: float | None
 
 
 class GroupEdge(Reply):
-    """Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them."""
+    """Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them; None
+    where there is none."""
 
     name: str
-    into: float
-    out: float
+    into: float | None
+    out: float | None
 
 
 class GroupRow(Reply):
-    """Nodes taken together: sums of what `NodeRow` says of each. within: edges among them;
+    """Nodes taken together: sums of what `NodeRow` says of each. within: edges among them, None where there is none;
     edges: to other groups and outputs, and the strongest to nodes."""
 
     name: str
     nodes: tuple[NodeRow, ...]
     influence: float
-    effect: float
-    within: float
+    effect: float | None
+    within: float | None
     edges: tuple[GroupEdge, ...]
 
 
@@ -108,7 +109,7 @@ class GraphReply(Reply):
             + (f"(p {o.probability:.3f})" if o.probability is not None else f"({signed(o.value, 2)})")
             for o in self.outputs[:4]
         )
-        caption = f"influence: on {said}, through all paths (frozen rule); edge: {self.rule} rule, logits"
+        caption = f"influence: on {said}, through all paths (frozen rule); edge: {self.rule} rule, logits; –: no edge"
         return Table.of(f"What leads from “{self.prompt}” to the next token", columns, rows, caption)
 
     def _kinds(self) -> Table:

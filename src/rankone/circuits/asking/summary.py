@@ -51,7 +51,8 @@ def kind_rows(graph: Graph) -> Sequence[RestRow]:
 
 def node_rows(graph: Graph, rule: Rule, nodes: Sequence[int]) -> list[NodeRow]:
     """What is said of these nodes, subcomponents all."""
-    effects = direct_effects(graph, rule, graph.outputs[0])
+    output, edges = graph.outputs[0], graph.edges[rule]
+    effects, linked = direct_effects(graph, rule, output), set(edges.source[edges.target == output].tolist())
     whole = max(float(graph.influence.sum()), 1e-30)
     return [
         NodeRow(
@@ -60,7 +61,7 @@ def node_rows(graph: Graph, rule: Rule, nodes: Sequence[int]) -> list[NodeRow]:
             label=graph.label(i) or None,
             importance=graph.nodes[i].importance,
             influence=float(graph.influence[i]) / whole,
-            effect=float(effects[i]),
+            effect=float(effects[i]) if i in linked else None,
         )
         for i in nodes
     ]

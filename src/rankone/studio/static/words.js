@@ -6,6 +6,9 @@ export const signed = (value, digits = 3) => {
   return (Number(size) === 0 ? "" : value < 0 ? "−" : "+") + size;
 };
 
+/** What a value says, a dash for one that is not there. @param {number | null} value @param {(value: number) => string} [said] */
+export const known = (value, said = signed) => (value === null ? "–" : said(value));
+
 /** Without a plus; a rounded zero has no sign. @param {number} value @param {number} [digits] */
 export const fixed = (value, digits = 3) => signed(value, digits).replace("+", "");
 

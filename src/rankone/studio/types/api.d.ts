@@ -173,20 +173,20 @@ declare namespace Api {
     graphs: ListedGraph[];
   }
 
-  /** Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them. */
+  /** Edges between a group and another node or group, added up. into: into the group's nodes; out: out of them; None */
   interface GroupEdge {
     name: string;
-    into: number;
-    out: number;
+    into: number | null;
+    out: number | null;
   }
 
-  /** Nodes taken together: sums of what `NodeRow` says of each. within: edges among them; */
+  /** Nodes taken together: sums of what `NodeRow` says of each. within: edges among them, None where there is none; */
   interface GroupRow {
     name: string;
     nodes: NodeRow[];
     influence: number;
-    effect: number;
-    within: number;
+    effect: number | null;
+    within: number | null;
     edges: GroupEdge[];
   }
 
@@ -370,7 +370,7 @@ declare namespace Api {
     label: string | null;
     importance: number | null;
     influence: number;
-    effect: number;
+    effect: number | null;
   }
 
   /** Names of what is to be opened, and where it is computed with. */

@@ -6,7 +6,7 @@ import { by, field, filled } from "/static/fields.js";
 import { inert } from "/static/inert.js";
 import { labelOf } from "/static/listed.js";
 import { link, notice, place, settle, workspace } from "/static/store.js";
-import { fixed, percent, scale, short, signed, typedNumber } from "/static/words.js";
+import { fixed, known, percent, scale, short, signed, typedNumber } from "/static/words.js";
 import { groupTable, groups, pinNode, pinned, pinnedNodes } from "/static/views/groups.js";
 
 const graphs = signal(/** @type {Api.ListedGraph[] | null} */ (null));
@@ -84,7 +84,7 @@ export function graphsView() {
     <p class="does"><button @click=${list}>read again</button></p>
     ${held.length ? html`<div class="wide"><table class="numbers graphs stacks"><thead><tr>${["graph", "of", "leads to", "checks", "explained by tokens", ""].map((t) => html`<th scope="col" class=${t === "explained by tokens" ? "" : t ? "label" : "act"}>${t || html`<span class="unseen">show</span>`}</th>`)}</tr></thead>
       <tbody>${held.map((one) => html`<tr class=${one.id === graph ? "aim" : ""}><th scope="row"><code>${one.name}</code></th><td class="label">${one.prompt}</td><td class="label">${one.outputs.slice(0, 4).join(", ")}</td>
-        <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : `${one.state}${one.hashed ? "" : "; reading its files through…"}`}</td><td>${one.replacement === null ? "–" : percent(one.replacement)}</td>
+        <td class="label">${one.state === "broken" ? html`<span class="error">${one.broken}</span>` : `${one.state}${one.hashed ? "" : "; reading its files through…"}`}</td><td>${known(one.replacement, percent)}</td>
         <td><button aria-pressed=${one.id === graph} ?disabled=${one.state === "broken"} @click=${() => settle({ graph: one.id === graph ? "" : one.id, x: "", k: "", p: "", s: "" })}>show<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>`
     : html`<p>No graph lies in this workspace. <code>${command()}</code> makes one, checks it and keeps it.</p>`}
     ${graph ? opened(graph) : nothing}`;
@@ -117,7 +117,7 @@ function nodes({ graph, pinned: marked, groups: together }) {
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label>
       <label>strongest nodes: ${count()} <input type="range" min="5" max=${MOST} step="5" .value=${String(count())} @change=${by((slider) => settle({ n: slider.value }))}></label></form>
     ${pinnedNodes(marked, node, HEAD)} ${groupTable(together, output, (places) => change({ ...changes(), ...Object.fromEntries(places.map((where) => [where, 0])) }))}
-    <div class="wide"><table class="numbers stacks"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats</caption>
+    <div class="wide"><table class="numbers stacks"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats; –: no edge</caption>
       ${HEAD}<tbody>${graph.nodes.map(node)}</tbody></table></div>`;
 }
 
@@ -129,7 +129,7 @@ function node(node) {
   const [out, only, marked] = [dropped[where] === 0, alone.includes(where), pinned().includes(where)];
   const rest = Object.fromEntries(Object.entries(dropped).filter(([one]) => one !== where));
   return html`<tr class=${where in dropped || only ? "aim" : ""}><th scope="row">${partLink(where)}</th><td class="label"><code>${node.token}</code></td><td class="label">${node.label ?? labelOf(partOf(where))}</td>
-    <td>${node.importance === null ? "–" : node.importance.toFixed(2)}</td><td>${percent(node.influence)}</td><td>${signed(node.effect)}</td>
+    <td>${known(node.importance, (value) => value.toFixed(2))}</td><td>${percent(node.influence)}</td><td>${known(node.effect)}</td>
     <td class="two"><button aria-pressed=${out} @click=${() => change(out ? rest : { ...dropped, [where]: 0 })}>drop<span class="unseen"> ${where}</span></button>
       <button aria-pressed=${only} @click=${() => keepAlone(only ? alone.filter((one) => one !== where) : [...alone.filter((one) => one !== "all"), where])}>keep<span class="unseen"> ${where} alone</span></button></td>
     <td><button class="pin" aria-pressed=${marked} aria-label=${`${marked ? "unpin" : "pin"} ${where}`} @click=${() => pinNode(where)}>${marked ? "●" : "○"}</button></td></tr>`;
@@ -179,7 +179,7 @@ function masked({ kept: rows, target }) {
 /** @param {Api.GraphInterveneReply} reply */
 function outcomes({ outcomes: rows, likely, before, after, edit }) {
   /** @param {number | null} p */
-  const share = (p) => (p === null ? "–" : p.toFixed(3));
+  const share = (p) => known(p, (value) => value.toFixed(3));
   return html`<div class="wide"><table class="numbers stacks"><caption>predicted beside measured: change of the output's value (centred logit, or contrast), through all paths</caption>
       <thead><tr>${["output", "was", "frozen says", "grad says", "happened", "p", "p after"].map((t) => html`<th scope="col">${t}</th>`)}</tr></thead>
       <tbody>${rows.map((o) => html`<tr><th scope="row"><code>${o.text}</code></th><td>${signed(o.before)}</td><td>${signed(o.predicted.frozen)}</td><td>${signed(o.predicted.grad)}</td><td class="happened"><strong>${signed(o.happened)}</strong></td><td>${share(o.probability)}</td><td>${share(o.probability_after)}</td></tr>`)}</tbody></table>

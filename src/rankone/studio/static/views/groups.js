@@ -3,7 +3,7 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { field, filled } from "/static/fields.js";
 import { inert } from "/static/inert.js";
 import { place, settle } from "/static/store.js";
-import { percent, signed } from "/static/words.js";
+import { known, percent } from "/static/words.js";
 
 /** Places that are pinned. */
 export const pinned = () => (place.value.set.p ?? "").split(",").filter(Boolean);
@@ -41,14 +41,14 @@ export function pinnedNodes(rows, row, head) {
 /** @param {readonly Api.GroupRow[]} rows @param {string} output @param {(places: string[]) => void} drop what drops all nodes of one */
 export function groupTable(rows, output, drop) {
   if (!rows.length) return nothing;
-  return html`<section><h3>Groups</h3><div class="wide"><table class="numbers groups stacks"><caption>sums over the nodes of each: influence, edges into ${output}, edges among them, nats</caption>
+  return html`<section><h3>Groups</h3><div class="wide"><table class="numbers groups stacks"><caption>sums over the nodes of each: influence, edges into ${output}, edges among them, nats; –: no edge</caption>
       <thead><tr>${["group", "nodes", "influence", "edge", "within", "change"].map((t) => html`<th scope="col" class=${t === "group" ? "label" : t === "change" ? "act" : ""}>${t}</th>`)}</tr></thead>
-      <tbody>${rows.map((one) => html`<tr><th scope="row">${one.name}</th><td>${one.nodes.length}</td><td>${percent(one.influence)}</td><td>${signed(one.effect)}</td><td>${signed(one.within)}</td>
+      <tbody>${rows.map((one) => html`<tr><th scope="row">${one.name}</th><td>${one.nodes.length}</td><td>${percent(one.influence)}</td><td>${known(one.effect)}</td><td>${known(one.within)}</td>
         <td class="two"><button @click=${() => drop(places(one))}>drop all<span class="unseen"> of ${one.name}</span></button> <button @click=${() => dissolve(one)}>ungroup<span class="unseen"> ${one.name}</span></button></td></tr>`)}</tbody></table></div>
     ${rows.map((one) => html`<details><summary>${one.name}: its nodes and strongest edges</summary>
       <p><code>${places(one).join(", ")}</code></p>
       <div class="wide"><table class="numbers"><caption>edges between ${one.name} and each other node or group, added up over its nodes, nats</caption><thead><tr><th scope="col">node or group</th><th scope="col">into ${one.name}</th><th scope="col">out of it</th></tr></thead>
-        <tbody>${one.edges.map((edge) => html`<tr><th scope="row">${edge.name}</th><td>${edge.into ? signed(edge.into) : "–"}</td><td>${edge.out ? signed(edge.out) : "–"}</td></tr>`)}</tbody></table></div></details>`)}</section>`;
+        <tbody>${one.edges.map((edge) => html`<tr><th scope="row">${edge.name}</th><td>${known(edge.into)}</td><td>${known(edge.out)}</td></tr>`)}</tbody></table></div></details>`)}</section>`;
 }
 
 /** @param {Api.GroupRow} group */
