@@ -17,7 +17,6 @@ from typing import Any
 
 from perf.environment import environment
 
-from rankone.core.claims import scratch_folder
 from rankone.core.files import write_json
 from rankone.experiments.bench.cells import Cell, tuning_cells
 from rankone.experiments.bench.config import read_recipe
@@ -70,12 +69,9 @@ def main() -> None:
     config = read_recipe(RECIPE)
     fit = config.fit.model_copy(update={"steps": asked.steps})
     config = config.model_copy(update={"methods": METHODS, "fit": fit, "retain": {RETAIN: ("en",)}})
-    with scratch_folder(asked.out) as scratch:
-        benchmark = Benchmark(config, scratch)
-        rows = [
-            measured(benchmark, m, b, asked.runs * CHEAP.get(m, 1)) for m in METHODS for b in (SHORT, LONG)
-        ]
-        taken = hours(rows, benchmark)
+    benchmark = Benchmark(config)
+    rows = [measured(benchmark, m, b, asked.runs * CHEAP.get(m, 1)) for m in METHODS for b in (SHORT, LONG)]
+    taken = hours(rows, benchmark)
     write_json(asked.out, {"rows": rows, "hours": taken, "environment": environment()})
     print("\n".join(f"{what}: {value:.2f} processor hours" for what, value in taken.items()))
 

@@ -641,6 +641,7 @@ class Methods(Asking):
         text: str | None = None,
         methods: str | Sequence[str] = (),
         seeds: int | None = None,
+        workers: str = "1",
     ) -> BenchReply:
         """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
         return self._ask(BenchReply, "bench", locals())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rankone.core.fields import Folder, Names, Positional, Request, TextName
 from rankone.experiments.survival.config import SurviveReply, SurviveRequest
@@ -29,6 +29,15 @@ class BenchRequest(Request):
     text: Annotated[str | None, TextName()] = Field(None, description="other text than the recipe's")
     methods: Names = Field((), description="methods, instead of the recipe's")
     seeds: int | None = Field(None, gt=0, description="seeds, instead of the recipe's")
+    workers: str = Field(
+        "1", description="processes that share the runs, or a Ray cluster: ray://HOST:PORT, ray://auto"
+    )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _counted(cls, value: object) -> object:
+        """A number, as Python gives it."""
+        return str(value) if type(value) is int else value
 
     @property
     def goes_on(self) -> bool:
@@ -56,7 +65,9 @@ class BenchReply(Reply):
 
 def _recipe(request: BenchRequest) -> BenchConfig:
     from rankone.experiments.bench.config import read_recipe
+    from rankone.experiments.workers.named import require_workers
 
+    require_workers(request.workers)
     changes = {"text": request.text, "methods": request.methods or None, "seeds": request.seeds}
     config = read_recipe(request.recipe, request.preset, **changes)
     named = config.model_dump(include={"model", "decomposition", "text"})
@@ -72,9 +83,15 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
     from rankone.experiments.bench.shown import successes_table, verdict_table
     from rankone.experiments.bench.summary import gathered
     from rankone.experiments.bench.tables import bench_rows, fit_rows
+    from rankone.experiments.workers.named import workers_named
 
     config = _recipe(request)
-    record, outcomes, workspace = run_bench(config, request.out, opening.options)
+    workers = workers_named(request.workers)
+    try:
+        record, outcomes, workspace = run_bench(config, request.out, opening.options, workers)
+    finally:
+        if workers is not None:
+            workers.close()
     texts = rollouts(workspace, request.out, record.config)
     verdicts = write_results(request.out, record, outcomes, texts)
     cells = gathered(bench_rows(outcomes, record.aim, config.cap), "fitted", fit_rows(outcomes))

@@ -60,20 +60,6 @@ def values(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def picked(values):
-    """The tiny model's harvest names no German part: any one will do."""
-    from rankone.edits.ranking.measured import Tried
-    from rankone.experiments.job import Job
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(
-        Job, "tried", property(lambda job: [Tried(job.workspace.require_parts().names()[0], 0.0, 1.0, 0.0)])
-    )
-    yield
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
 def done(values, picked, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     config = BenchConfig.checked(values, "test")

@@ -8,15 +8,16 @@ from typing import cast
 
 from pydantic import Field
 
-from rankone.core.claims import scratch_folder
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.experiments.bench.cells import Cell
 from rankone.experiments.bench.ledger import Ledger, Outcome
 from rankone.experiments.bench.run import RUNS, Benchmark, read_record
 from rankone.experiments.bench.tables import FITS, FitRow
+from rankone.experiments.bench.work import Work
 from rankone.experiments.tables import read_table
 from rankone.opening import OpenOptions
+from rankone.runtime.progress import Meter, meter
 
 CE_TOLERANCE = 0.02
 """Nats per token by which a cross-entropy of a run may differ: Adam divides by small gradients, so rounding grows."""
@@ -49,7 +50,7 @@ class Reproduction(Record):
 def reproduce(
     out: Path, runs: int, tolerance: float = CE_TOLERANCE, computed: OpenOptions | None = None
 ) -> Reproduction:
-    """Run `runs` of a saved benchmark's runs again, spread over its grid, in a scratch folder, and compare.
+    """Run `runs` of a saved benchmark's runs again, spread over its grid, and compare.
 
     RankOneError where the folder holds no finished run.
     """
@@ -59,14 +60,14 @@ def reproduce(
         raise RankOneError(f"'{out}' holds no finished run: finish it with `rankone bench`.")
     step = max(1, len(before) // runs)
     chosen = before[::step][:runs]
-    with scratch_folder(out) as scratch:
-        again = Benchmark(record.config, scratch, computed)
-        changed = {
-            name: f"{old} was, {again.identities.get(name)} is"
-            for name, old in record.identities.items()
-            if again.identities.get(name) != old
-        }
-        compared = [_compared(old, _again(again, old.cell), tolerance) for old in chosen]
+    again = Benchmark(record.config, computed)
+    changed = {
+        name: f"{old} was, {again.identities.get(name)} is"
+        for name, old in record.identities.items()
+        if again.identities.get(name) != old
+    }
+    with meter("run again", len(chosen)) as bar:
+        compared = [_compared(old, _again(again, old, bar), tolerance) for old in chosen]
     return Reproduction(runs=tuple(compared), changed=changed)
 
 
@@ -78,8 +79,9 @@ def _finished(out: Path) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome is not None and outcome.fitted is not None]
 
 
-def _again(benchmark: Benchmark, cell: Cell) -> Outcome:
-    (outcome,) = benchmark.outcomes([cell], "grid", f"{cell.method} again")
+def _again(benchmark: Benchmark, old: Outcome, bar: Meter) -> Outcome:
+    (outcome,) = benchmark.do(Work(purpose="grid", cells=(old.cell,), keys=(old.key,))).outcomes
+    bar.advance(1, old.cell.method)
     return outcome
 
 

@@ -15,6 +15,7 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.manifest import hashed_files
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.bench.cells import Cell, Purpose, facts_of, grid_cells, tuning_cells
 from rankone.experiments.bench.config import BenchConfig
 from rankone.experiments.bench.ledger import Ledger, Outcome
@@ -22,6 +23,7 @@ from rankone.experiments.bench.measuring import Base, base_of, damage_of
 from rankone.experiments.bench.rollouts import EDITS, shown_cell
 from rankone.experiments.bench.stack import Bench
 from rankone.experiments.bench.tables import score
+from rankone.experiments.bench.work import Made, Setup, Work, Workers
 from rankone.experiments.job import Job
 from rankone.experiments.requests import Rate
 from rankone.metrics.damage_record import measured
@@ -58,8 +60,7 @@ class Benchmark:
     computed: on which device and in which numbers. config: without the domains that its text lacks.
     """
 
-    def __init__(self, config: BenchConfig, out: Path, computed: OpenOptions | None = None) -> None:
-        self.out, self.ledger = out, Ledger(out / RUNS)
+    def __init__(self, config: BenchConfig, computed: OpenOptions | None = None) -> None:
         named = {
             "model": config.model,
             "decomposition": config.decomposition,
@@ -132,62 +133,104 @@ class Benchmark:
             self._benches = {key: Bench(self.job(retain), method, self.config.cap, texts)}
         return self._benches[key]
 
-    def outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
-        """The outcome of every cell of one method and retain set: found in the ledger, or run now, a stack at a time."""
-        if not cells:
-            return []
-        method, retain = cells[0].method, cells[0].retain
-        facts = facts_of(self.config, retain, self.identities, purpose)
-        keys = [cell.key(facts) for cell in cells]
-        finished = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
-        left = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in finished]
-        with meter(what, len(cells)) as bar:
-            bar.advance(len(cells) - len(left))
-            for part in _stacks(left, self.config.stack):
-                bench = self.bench(method, retain, purpose == "grid")
-                sized = self.config.sized and purpose == "grid" and bench.kind.trained
-                made = bench.run([cell for cell, _ in part], [key for _, key in part], sized)
-                if purpose == "grid":
-                    self._save(bench, made)
-                for outcome in made:
-                    self.ledger.add(outcome)
-                    finished[outcome.key] = outcome
-                    bar.advance()
-        return [finished[key] for key in keys]
+    def do(self, work: Work) -> Made:
+        """Fit and measure a stack; in tuning it sees no test text."""
+        (method, retain), grid = work.of, work.purpose == "grid"
+        bench = self.bench(method, retain, grid)
+        sized = self.config.sized and grid and bench.kind.trained
+        outcomes = bench.run(work.cells, work.keys, sized)
+        shown = (o for o in outcomes if grid and o.fitted is not None and shown_cell(self.config, o.cell))
+        fits = (bench.fits[o.cell] for o in shown if bench.kind.weights and o.cell in bench.fits)
+        return Made(outcomes, next((fit.edit.bind(self.workspace.model) for fit in fits), None))
 
-    def _save(self, bench: Bench, outcomes: Sequence[Outcome]) -> None:
-        """Keep the edit that is shown, if it is among these, before its run counts as finished."""
-        for outcome in outcomes:
-            cell, fitted = outcome.cell, outcome.fitted
-            if bench.kind.weights and cell in bench.fits and fitted and shown_cell(self.config, cell):
-                edit = bench.fits[cell].edit.bind(self.workspace.model)
-                rows = [damage_of(d, one, self.judged.role(d)) for d, one in fitted.test.items()]
-                edit.save_pretrained(self.out / EDITS / cell.method, measured(rows), replace=True)
+    def setup(self, threads: int = 1) -> Setup:
+        """What others open it by, to do stacks of it as it does itself."""
+        pick = self.pick
+        options = self.opening.options
+        harvest = pick.store.artifact.path
+        return Setup(
+            config=self.config, options=options, tried=tuple(pick.tried), harvest=harvest, threads=threads
+        )
 
-    def rates(self, method: str, retain: str) -> dict[int, Rate]:
-        """The learning rate of a method at every budget, by the mean score of its tuning runs on validation text."""
-        config = self.config
-        weight = min(config.weights_of(method), key=lambda w: (abs(w - config.tuning_weight), w))
-        chosen = dict.fromkeys(config.budgets, config.rates(method)[0])
-        cells = list(tuning_cells(config, method, retain))
-        scores: dict[int, dict[float, list[float]]] = {}
-        for outcome in self.outcomes(cells, "tuning", f"rates of {method}, {retain}"):
-            value = -float("inf") if outcome.fitted is None else score(outcome.fitted.validation, self.judged)
+
+class _Grid:
+    """The runs of a benchmark, those that lie in its folder left out."""
+
+    def __init__(self, benchmark: Benchmark, out: Path, workers: Workers | None) -> None:
+        self.benchmark, self.config = benchmark, benchmark.config
+        self.out, self.ledger, self.workers = out, Ledger(out / RUNS), workers
+
+    def rates(self) -> dict[str, dict[str, dict[int, Rate]]]:
+        """The learning rate of every method, retain set and budget, by the mean score of its runs on validation text."""
+        config, scores = self.config, dict[tuple[str, str, int], dict[float, list[float]]]()
+        asked = [(m, r) for m in config.methods for r in config.retain]
+        cells = [cell for method, retain in asked for cell in tuning_cells(config, method, retain)]
+        for outcome in self._outcomes(cells, "tuning", "choose rates"):
+            value = (
+                -float("inf")
+                if outcome.fitted is None
+                else score(outcome.fitted.validation, self.benchmark.judged)
+            )
             cell = outcome.cell
-            scores.setdefault(cell.budget, {}).setdefault(cell.learning_rate, []).append(value)
-        for budget, by_rate in scores.items():
-            chosen[budget] = max(by_rate, key=lambda rate: sum(by_rate[rate]) / len(by_rate[rate]))
-        return {b: Rate(learning_rate=r, retain_weight=weight, margin=config.cap) for b, r in chosen.items()}
+            by_rate = scores.setdefault((cell.method, cell.retain, cell.budget), {})
+            by_rate.setdefault(cell.learning_rate, []).append(value)
+        return {m: {r: self._chosen(m, r, scores) for r in config.retain} for m in config.methods}
 
-    def grid(self, rates: Mapping[str, Mapping[str, Mapping[int, Rate]]]) -> list[Outcome]:
+    def _chosen(
+        self, method: str, retain: str, scores: Mapping[tuple[str, str, int], Mapping[float, Sequence[float]]]
+    ) -> dict[int, Rate]:
+        config, chosen = self.config, dict[int, Rate]()
+        weight = min(config.weights_of(method), key=lambda w: (abs(w - config.tuning_weight), w))
+        for budget in config.budgets:
+            tried = scores.get((method, retain, budget), {config.rates(method)[0]: (0.0,)})
+            best = max(tried, key=lambda rate: sum(tried[rate]) / len(tried[rate]))
+            chosen[budget] = Rate(learning_rate=best, retain_weight=weight, margin=config.cap)
+        return chosen
+
+    def runs(self, rates: Mapping[str, Mapping[str, Mapping[int, Rate]]]) -> list[Outcome]:
         """All runs of the grid."""
-        outcomes: list[Outcome] = []
+        cells: list[Cell] = []
         for method in self.config.methods:
             for retain in self.config.retain:
                 chosen = {budget: rate.learning_rate for budget, rate in rates[method][retain].items()}
-                cells = list(grid_cells(self.config, method, retain, chosen))
-                outcomes += self.outcomes(cells, "grid", f"{method}, {retain}")
-        return outcomes
+                cells += grid_cells(self.config, method, retain, chosen)
+        return self._outcomes(cells, "grid", "runs")
+
+    def _outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
+        """The outcome of every cell: found in the ledger, or run now, a stack at a time."""
+        identities = self.benchmark.identities
+        facts = {r: facts_of(self.config, r, identities, purpose) for r in self.config.retain}
+        keys = [cell.key(facts[cell.retain]) for cell in cells]
+        finished = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
+        left = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in finished]
+        works = [
+            Work(purpose=purpose, cells=tuple(c for c, _ in part), keys=tuple(k for _, k in part))
+            for part in _stacks(left, self.config.stack)
+        ]
+        if not cells:
+            return []
+        with meter(what, len(cells)) as bar:
+            bar.advance(len(cells) - len(left))
+            for work, made in self._done(works):
+                if made.edit is not None:
+                    self._save(made, made.edit)
+                for outcome in made.outcomes:
+                    self.ledger.add(outcome)
+                    finished[outcome.key] = outcome
+                bar.advance(len(made.outcomes), ", ".join(work.of))
+        return [finished[key] for key in keys]
+
+    def _done(self, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
+        if self.workers is None or not works:
+            return ((work, self.benchmark.do(work)) for work in works)
+        return self.workers.results(self.benchmark.setup(), works)
+
+    def _save(self, made: Made, edit: LowRankEdit) -> None:
+        """Keep the edit that is shown before its run counts as finished."""
+        (outcome,) = (o for o in made.outcomes if shown_cell(self.config, o.cell))
+        assert outcome.fitted is not None
+        rows = [damage_of(d, one, self.benchmark.judged.role(d)) for d, one in outcome.fitted.test.items()]
+        edit.save_pretrained(self.out / EDITS / outcome.cell.method, measured(rows), replace=True)
 
 
 class Finished(NamedTuple):
@@ -198,20 +241,23 @@ class Finished(NamedTuple):
     workspace: Workspace
 
 
-def run_bench(config: BenchConfig, out: Path, computed: OpenOptions | None = None) -> Finished:
+def run_bench(
+    config: BenchConfig, out: Path, computed: OpenOptions | None = None, workers: Workers | None = None
+) -> Finished:
     """Run what is not in `out` yet; writes `bench.json` and the runs. RankOneError where `out` holds something else.
 
-    computed: on which device and in which numbers. Domains that the text lacks are left out.
+    computed: on which device and in which numbers. workers: who does the runs, else this process. Domains that the text
+    lacks are left out.
     """
     if out.exists() and not (out / RECORD).is_file() and any(out.iterdir()):
         raise RankOneError(f"'{out}' holds no benchmark: give another --out, or an empty folder.")
     clock = time.monotonic()
-    benchmark = Benchmark(config, out, computed)
+    benchmark = Benchmark(config, computed)
     log.info(f"the part: {benchmark.pick.pick}")
     _write(out, _record(benchmark, {}, 0.0))
-    config = benchmark.config
-    rates = {m: {r: benchmark.rates(m, r) for r in config.retain} for m in config.methods}
-    outcomes = benchmark.grid(rates)
+    grid = _Grid(benchmark, out, workers)
+    rates = grid.rates()
+    outcomes = grid.runs(rates)
     record = _record(benchmark, rates, time.monotonic() - clock)
     _write(out, record)
     return Finished(record, outcomes, benchmark.workspace)
@@ -250,10 +296,14 @@ def read_record(out: Path) -> BenchRecord:
 
 
 def _stacks(left: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[tuple[Cell, str]]]:
-    """Cells of like width together, so that padding costs little: a stack holds one budget where it can."""
-    ordered = sorted(left, key=lambda item: item[0].budget)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+    """Cells of one method and retain set, of like width together, so that padding costs little."""
+    by_kind: dict[tuple[str, str], list[tuple[Cell, str]]] = {}
+    for cell, key in left:
+        by_kind.setdefault((cell.method, cell.retain), []).append((cell, key))
+    for alike in by_kind.values():
+        ordered = sorted(alike, key=lambda item: item[0].budget)
+        for start in range(0, len(ordered), size):
+            yield ordered[start : start + size]
 
 
 def _model_identity(opening: Opening) -> JsonValue:

@@ -1,0 +1,61 @@
+"""What a benchmark hands to others: stacks of runs, and all they need to do one of them as it would itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from rankone.core.config import Record
+from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.ranking.measured import Tried
+from rankone.experiments.bench.cells import Cell, Purpose
+from rankone.experiments.bench.config import BenchConfig
+from rankone.experiments.bench.ledger import Outcome
+from rankone.opening import OpenOptions
+
+
+class Work(Record):
+    """A stack of runs of one method and retain set, with their keys."""
+
+    purpose: Purpose
+    cells: tuple[Cell, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def of(self) -> tuple[str, str]:
+        """Method and retain set."""
+        return self.cells[0].method, self.cells[0].retain
+
+
+class Made(NamedTuple):
+    """The outcomes of a stack in its order, and of the run among them that is shown (rollouts.py) the edit."""
+
+    outcomes: list[Outcome]
+    edit: LowRankEdit | None = None
+
+
+class Setup(Record):
+    """A benchmark as others open it.
+
+    tried: the candidates of the pick as they were measured, so that all turn one part. harvest: the folder of what they were
+    chosen from; where it does not lie (on another machine) it is made again. threads: of the processor, for each.
+    """
+
+    config: BenchConfig
+    options: OpenOptions
+    tried: tuple[Tried, ...]
+    harvest: Path
+    threads: int = 1
+
+
+class Workers(Protocol):
+    """Whoever does stacks of runs; which of them does which leaves the results as they are, up to rounding."""
+
+    def results(self, setup: Setup, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
+        """Every stack with what came of it, as they end. RankOneError where one cannot be done."""
+        ...
+
+    def close(self) -> None:
+        """End what was started."""
+        ...

@@ -1,0 +1,34 @@
+"""The process of one local worker: a line with the setup, then a line for each stack; a line of answer for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from rankone.core.errors import RankOneError
+from rankone.core.foreign import explained
+from rankone.experiments.workers.doing import answered
+from rankone.runtime.quiet import quiet_libraries
+
+
+def main() -> None:
+    """Answers {"made": …} or {"refused": words}. What libraries print goes to standard error."""
+    quiet_libraries()
+    out = os.fdopen(os.dup(1), "w", encoding="utf8")
+    os.dup2(2, 1)
+    setup = sys.stdin.readline()
+    for line in sys.stdin:
+        try:
+            said = {"made": answered(setup, line)}
+        except Exception as error:
+            words = str(error) if isinstance(error, RankOneError) else explained(error)
+            if words is None:
+                raise
+            said = {"refused": words}
+        out.write(json.dumps(said) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
