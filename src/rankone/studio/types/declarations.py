@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, cast
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from rankone.studio.views.routes import GETS, POSTS, STREAMS, Posted
+from rankone.studio.types.routes import GETS, POSTS, STREAMS, Posted
 from rankone.studio.views.server import Refused
 
 HEAD = """// What the studio's server takes and answers; made from its models (`make api`), not by hand.

@@ -1,4 +1,4 @@
-"""The dials' numbers: what scales do to validation text of every domain, a little of it first, then all.
+"""The dials' numbers: what scales do to validation text of every domain, a little of it first, then all that is left.
 
 Every edit of late sites starts at the first edited block from what the base model left there, and the base model is scored
 once. Test text cannot be reached from here: whoever turns a dial until the figures please is tuning.
@@ -11,12 +11,12 @@ import itertools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rankone.core.escaping import visible
@@ -29,8 +29,9 @@ from rankone.models.output import vocabulary_size
 from rankone.opening import Opening
 from rankone.studio.views.worker import Cut, Divergence, Hit, Measured, Reading
 from rankone.studio.working.passes import Passes
-from rankone.studio.working.portions import Portion, portions
+from rankone.studio.working.portions import Place, Portion, portions, rows_of
 from rankone.studio.working.scoring import Scored
+from rankone.text.blocks import Blocks
 
 SPLIT: Literal["validation"] = "validation"
 # Tokens per domain of the first look, and of the whole.
@@ -44,14 +45,18 @@ WORST, CONTEXT = 3, 12
 
 
 @dataclass
-class _Gathered:
-    """Rows of a domain as they come: what is scored before and after, and KL at every scored position."""
+class _Row:
+    """What is scored of a row before and after, and KL at every scored position, where it is known."""
 
-    ids: list[Tensor] = field(default_factory=list)
-    valid: list[Tensor] = field(default_factory=list)
-    base: list[Tensor] = field(default_factory=list)
-    edited: list[Tensor] = field(default_factory=list)
-    kl: list[Tensor] = field(default_factory=list)
+    ids: Int[Tensor, " length"]
+    valid: Bool[Tensor, " length"]
+    base: Float[Tensor, " length"]
+    edited: Float[Tensor, " length"]
+    kl: Float[Tensor, " scored"] | None
+
+
+# Rows of each domain by their number there.
+_Gathered = dict[str, dict[int, _Row]]
 
 
 class Dials:
@@ -75,12 +80,14 @@ class Dials:
     ) -> Generator[Measured | Cut | Reading | None]:
         """Domain by domain, stage by stage, until LIMIT seconds are up; RankOneError for an unknown part.
 
+        stages: tokens per domain, FIRST before all others. A row that a later one has as it is there is not run again.
         Between two portions of text something is told or None, so that it can be called off there.
         """
         until = time.monotonic() + LIMIT
         edit = scale_edit(self._opening.book, {name: a for name, a in scales.items() if a != 1})
         text = {tokens: self._portions(tokens) for tokens in stages}
         self._start(edit.sites)
+        first: _Gathered = defaultdict(dict)
         for tokens in stages:
             base: dict[Portion, Scored] = {}
             for portion in text[tokens]:
@@ -91,7 +98,7 @@ class Dials:
                     yield Reading(read=len(base), of=len(text[tokens]))
                 base[portion] = self._passes.base(portion, tokens == FIRST)
             with edit.applied(self._opening.model):
-                yield from self._stage(edit, base, tokens, until)
+                yield from self._stage(edit, base, tokens, until, first)
 
     def ahead(self) -> Iterator[None]:
         """Have the base model read what it has not yet, a portion a step, for a dial that starts where the last one did."""
@@ -108,10 +115,24 @@ class Dials:
         return self._opening.corpus.domains()
 
     def _portions(self, tokens: int) -> list[Portion]:
+        """Of the first look, or of another what is not in the first."""
         if tokens not in self._text:
             text = self._opening.workspace.text(self.domains, SPLIT, tokens)
-            self._text[tokens] = portions(text, AT_ONCE // vocabulary_size(self._opening.model))
+            known = frozenset[Place]() if tokens == FIRST else self._same(text)
+            self._text[tokens] = portions(text, AT_ONCE // vocabulary_size(self._opening.model), known)
         return self._text[tokens]
+
+    def _same(self, text: Mapping[str, Blocks]) -> frozenset[Place]:
+        """Rows that the first look has as they are here; its last ones are cut short."""
+        first = self._opening.workspace.text(self.domains, SPLIT, FIRST)
+        before, now = (dict(row for one in side.items() for row in rows_of(*one)) for side in (first, text))
+        return frozenset(
+            place
+            for place, row in before.items()
+            if place in now
+            and torch.equal(row.ids, now[place].ids)
+            and torch.equal(row.valid, now[place].valid)
+        )
 
     def _start(self, sites: Sequence[str]) -> None:
         self._sites = sites
@@ -119,48 +140,56 @@ class Dials:
         self._passes.start(sites, sum(map(len, texts)), texts[0][0].blocks)
 
     def _stage(
-        self, edit: LowRankEdit, base: Mapping[Portion, Scored], tokens: int, until: float
+        self, edit: LowRankEdit, base: Mapping[Portion, Scored], tokens: int, until: float, first: _Gathered
     ) -> Generator[Measured | Cut | None]:
-        """Every domain as soon as its last row is there; those that are left when the time is up."""
-        gathered: dict[str, _Gathered] = defaultdict(_Gathered)
-        rows = Counter(domain for portion in base for domain in portion.domains)
+        """Every domain as soon as its last row is there; those that are left when the time is up. first: the first look's
+        rows, filled by it."""
+        gathered: _Gathered = defaultdict(dict)
+        rows = Counter(domain for portion in base for domain, _ in portion.places)
+        for domain in (
+            d for d in self.domains if d not in rows
+        ):  # it has no more text than the first look took
+            yield self._measured(domain, first[domain], tokens)
         for portion, before in base.items():
             self._gather(gathered, edit, portion, before)
-            for domain in [d for d, one in gathered.items() if len(one.ids) == rows[d]]:
-                yield self._measured(domain, gathered.pop(domain), tokens)
+            for domain in [d for d in rows if len(gathered[d]) == rows[d]]:
+                if tokens == FIRST:
+                    first[domain] = gathered[domain]
+                yield self._measured(domain, {**first[domain], **gathered[domain]}, tokens)
                 del rows[domain]
             yield None
             if rows and time.monotonic() > until:
                 yield Cut(tokens=tokens, domains=tuple(rows), seconds=LIMIT)
                 return
 
-    def _gather(
-        self, gathered: Mapping[str, _Gathered], edit: LowRankEdit, portion: Portion, before: Scored
-    ) -> None:
+    def _gather(self, gathered: _Gathered, edit: LowRankEdit, portion: Portion, before: Scored) -> None:
         """One portion while the edit is in the weights; without an edit nothing is computed anew."""
         after = self._passes.edited(portion, before) if edit.sites else before
         counts = portion.blocks.valid[:, 1:].sum(1).tolist()
-        kl = () if after.kl is None else after.kl.split(counts)
-        for row, domain in enumerate(portion.domains):
-            one = gathered[domain]
-            one.ids.append(portion.blocks.ids[row])
-            one.valid.append(portion.blocks.valid[row])
-            one.base.append(before.losses[row])
-            one.edited.append(after.losses[row])
-            one.kl += kl[row : row + 1]
+        kl = [None] * len(counts) if after.kl is None else after.kl.split(counts)
+        for row, (domain, number) in enumerate(portion.places):
+            gathered[domain][number] = _Row(
+                portion.blocks.ids[row],
+                portion.blocks.valid[row],
+                before.losses[row],
+                after.losses[row],
+                kl[row],
+            )
 
-    def _measured(self, domain: str, rows: _Gathered, tokens: int) -> Measured:
-        base, edited = (_passages(side, rows.valid) for side in (rows.base, rows.edited))
+    def _measured(self, domain: str, numbered: Mapping[int, _Row], tokens: int) -> Measured:
+        rows = [numbered[i] for i in sorted(numbered)]
+        valid, kl = [row.valid for row in rows], [row.kl for row in rows if row.kl is not None]
+        base, edited = (_passages(side, valid) for side in ([r.base for r in rows], [r.edited for r in rows]))
         return Measured(
             damage=DomainDamage.of(domain, damage(base, edited)),
             tokens=tokens,
-            kl=_divergence(torch.cat(rows.kl)) if rows.kl else None,
+            kl=_divergence(torch.cat(kl)) if kl and tokens == FIRST else None,
             worst=self._worst(rows),
         )
 
-    def _worst(self, rows: _Gathered) -> tuple[Hit, ...]:
-        rises = torch.cat([after - before for before, after in zip(rows.base, rows.edited, strict=True)])
-        ids, width = torch.cat(rows.ids), [0, *itertools.accumulate(len(row) for row in rows.ids)]
+    def _worst(self, rows: Sequence[_Row]) -> tuple[Hit, ...]:
+        rises = torch.cat([row.edited - row.base for row in rows])
+        ids, width = torch.cat([r.ids for r in rows]), [0, *itertools.accumulate(len(r.ids) for r in rows)]
         values, places = rises.topk(min(WORST, rises.numel()))
         hits = []
         for value, place in zip(values.tolist(), places.tolist(), strict=True):

@@ -13,7 +13,7 @@ from tests.studio.serving import Served
 from rankone.core.errors import RankOneError
 from rankone.opening import OpenOptions
 from rankone.studio.app import Routes, Studio
-from rankone.studio.views.routes import GETS, POSTS, STREAMS
+from rankone.studio.types.routes import GETS, POSTS, STREAMS
 
 PART = "h.3.mlp.down_proj:270"
 # In the order in which they are asked; graphs and long texts have tests of their own (test_graphs.py, test_part_page.py).
