@@ -4,9 +4,11 @@
 
 Choosers name their first parts for German: `labels` (the demo's order), `importance` (mean importance, German less the
 largest other domain), `graph` (what a part adds through all paths by the frozen rule to the tokens that do come next, German
-less the largest size elsewhere; training text). Every one of them, and every pair of the first few with one scale for
+less the largest size elsewhere; training text), and as a control `random` (drawn from the parts whose mean importance on
+German is above FLOOR). Every one of them, and every pair of the first few with one scale for
 both, is turned until German validation text is at .98 of chance; the one with the smallest worst rise of en, fr, es, it
-and code there is chosen, and measured on test text and on whole sources of DIR (fits.py). Nothing is fitted: no seeds.
+and code there is chosen, and measured on test text and on whole sources of DIR (fits.py). Nothing is
+fitted: no seeds but that of the draw.
 The path: sources of the picked part over German and English text, then of its strongest source, down to the embeddings.
 """
 
@@ -38,6 +40,8 @@ from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
 TRAINED = ("en", "fr", "es", "it", "code")
+# Least mean importance on German of a part that is drawn at random: one that turning can be expected to matter for.
+FLOOR = 0.01
 
 
 def influences(workspace: Workspace, text: Mapping[str, Blocks]) -> dict[str, Tensor]:
@@ -67,7 +71,10 @@ def first_choices(bench: Bench, harvest: Path, labels: Path, tokens: int, count:
         importances = mean_importances(model, text)
     by_domain = influences(space, text)
     others = torch.stack([by_domain[d].abs() for d in TRAINED]).max(0).values
+    active = (importances.of(FORGET) > FLOOR).nonzero().squeeze(1)
+    drawn = active[torch.randperm(len(active), generator=torch.Generator().manual_seed(0))]
     return {
+        "random": [importances.names[int(i)] for i in drawn[:count]],
         "labels": [c.name for c in named[:count]],
         "importance": top_names(importances, specificity(importances, FORGET), count),
         "graph": top_names(importances, by_domain[FORGET] - others, count),
