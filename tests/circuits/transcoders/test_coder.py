@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rankone.circuits.transcoders.coder import Transcoder, smallest_kept
+from rankone.circuits.transcoders.codes import Codes, Pattern, read_codes
 from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
 from rankone.circuits.transcoders.judging.jacobians import jacobian_cosine
 from rankone.circuits.transcoders.judging.similarity import alike
@@ -20,32 +21,79 @@ def coder(reach="per-layer", latents=3, k=1, layers=2, width=2):
     return Transcoder(CoderConfig(reach=reach, latents=latents, k=k), layers, width)
 
 
+def reading_itself(k=1):
+    """A coder whose latents are what it reads."""
+    made = coder(k=k, width=3)
+    with torch.no_grad():
+        made.encoder[0] = torch.eye(3)
+    return made
+
+
+def table(codes):
+    return codes.written(torch.eye(codes.pattern.shape[1])).tolist()
+
+
 def test_a_batch_keeps_its_largest_whichever_token_they_are_of():
-    made = coder(k=1)
-    kept = made.kept(0, RAW)
-    assert kept.tolist() == [[5.0, 0.0, 0.0], [4.0, 0.0, 0.0]]
-    assert coder(k=2).kept(0, RAW).tolist() == [[5.0, 0.0, 0.0], [4.0, 3.0, 2.0]]
-    assert coder(k=3).kept(0, RAW).tolist() == RAW.tolist()
-    assert float(smallest_kept(RAW, 1)) == 4.0
+    assert table(reading_itself().codes(0, RAW)) == [[5.0, 0.0, 0.0], [4.0, 0.0, 0.0]]
+    assert table(reading_itself(2).codes(0, RAW)) == [[5.0, 0.0, 0.0], [4.0, 3.0, 2.0]]
+    assert table(reading_itself(3).codes(0, RAW)) == RAW.tolist()
+    assert table(reading_itself(3).codes(0, -RAW)) == [[0.0] * 3] * 2
+    assert reading_itself(2).codes(0, RAW).fired().tolist() == [True, True, True]
+    assert reading_itself(1).codes(0, RAW).fired().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("k", [1, 5, 40, 199, 200])
+def test_the_guess_at_what_is_kept_changes_nothing(k):
+    drawn = torch.randn(500, 200, generator=torch.Generator().manual_seed(k)).sub(0.5)
+    ordered = torch.cat([drawn.flatten().sort().values, drawn.new_zeros(200)]).view(-1, 200)
+    for read in (drawn, drawn.relu(), ordered, ordered.flip(0), torch.ones(501, 200)):
+        tiny = torch.finfo(read.dtype).tiny
+        wanted = read.flatten().sort(descending=True).values[k * len(read) - 1].clamp_min(tiny)
+        assert float(smallest_kept(read, k)) == (float(wanted) if k < 200 else tiny)
 
 
 def test_a_threshold_judges_each_token_alone():
-    made = coder()
+    made = reading_itself()
     with pytest.raises(RankOneError, match="no threshold yet"):
-        made.kept(0, RAW, "threshold")
+        made.codes(0, RAW, "threshold")
     made.threshold[0] = 2.5
-    assert made.kept(0, RAW, "threshold").tolist() == [[5.0, 0.0, 0.0], [4.0, 3.0, 0.0]]
+    assert table(made.codes(0, RAW, "threshold")) == [[5.0, 0.0, 0.0], [4.0, 3.0, 0.0]]
+
+
+def test_gradients_over_what_is_kept_are_those_of_the_whole_table():
+    draw = torch.Generator().manual_seed(0)
+    x, encoder, bias, decoder = (
+        torch.randn(*size, generator=draw, dtype=torch.float64).requires_grad_()
+        for size in ((7, 4), (9, 4), (9,), (9, 5))
+    )
+    read = x @ encoder.T + bias
+    chosen = read > 0.8
+    chosen[2] = False  # a token that keeps none
+    wanted = (read * chosen) @ decoder
+    said = read_codes(x, encoder, bias, read, chosen).written(decoder)
+    torch.testing.assert_close(said, wanted)
+    weights = torch.randn(7, 5, generator=draw, dtype=torch.float64)
+    given = (x, encoder, bias, decoder)
+    for a, b in zip(
+        torch.autograd.grad((said.square() * weights).sum(), given),
+        torch.autograd.grad((wanted.square() * weights).sum(), given),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    nothing = read_codes(x, encoder, bias, read, torch.zeros_like(chosen)).written(decoder)
+    assert not any(g.any() for g in torch.autograd.grad(nothing.sum(), given))
 
 
 def test_what_is_written_is_a_layers_own_or_that_of_all_before_it():
-    codes = [torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 3.0, 0.0]])]
+    tables = [torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 3.0, 0.0]])]
+    codes = [Codes(Pattern.of(one > 0), one[one > 0]) for one in tables]
     for reach in ("per-layer", "cross-layer"):
         made = coder(reach)
         with torch.no_grad():
             made.decoder_bias[1] = torch.tensor([10.0, 0.0])
-        wanted = codes[1] @ made.decoders[1][0] + torch.tensor([10.0, 0.0])
+        wanted = tables[1] @ made.decoders[1][0] + torch.tensor([10.0, 0.0])
         if reach == "cross-layer":
-            wanted = wanted + codes[0] @ made.decoders[0][1]
+            wanted = wanted + tables[0] @ made.decoders[0][1]
         torch.testing.assert_close(made.output(1, codes), wanted)
     assert (coder("cross-layer").active_per_output(), coder().active_per_output()) == (1.5, 1.0)
     assert coder("cross-layer").active_parameters() == 2 * (1 + 2) + 2 * (1 + 1)
@@ -68,7 +116,7 @@ def test_losses_are_the_share_left_and_the_dead_learn_from_it():
     left, revived, codes = local_losses(made, [x], [x - x.mean(0)], nothing)
     assert float(left) == pytest.approx(1.0)
     assert float(revived) == 0
-    assert not codes[0].any()
+    assert not codes[0].fired().any()
     with torch.no_grad():
         made.encoder_bias.fill_(5.0)
     _, revived, _ = local_losses(made, [x], [x], ~nothing)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Transcoder, smallest_kept
+from rankone.circuits.transcoders.codes import Codes
 from rankone.circuits.transcoders.places import Mlp
 from rankone.circuits.transcoders.replacing import replacing
 from rankone.metrics.kl import kl_per_position
@@ -23,33 +24,34 @@ def local_losses(
     inputs: Sequence[Float[Tensor, "n_tokens d"]],
     outputs: Sequence[Float[Tensor, "n_tokens d"]],
     dead: Bool[Tensor, "layers n"],
-) -> tuple[Float[Tensor, " layers"], Float[Tensor, " layers"], list[Float[Tensor, "n_tokens n"]]]:
+) -> tuple[Float[Tensor, " layers"], Float[Tensor, " layers"], list[Codes]]:
     """(unexplained share of each MLP's output, the same of what dead latents say of the rest, latents kept)."""
-    raw = [coder.raw(layer, x) for layer, x in enumerate(inputs)]
-    codes = [coder.kept(layer, one) for layer, one in enumerate(raw)]
+    codes = [coder.codes(layer, x) for layer, x in enumerate(inputs)]
     unexplained, revived = [], []
     for layer, y in enumerate(outputs):
         rest = y - coder.output(layer, codes)
         total = (y - y.mean(0)).square().sum().clamp_min(1e-12)
         unexplained.append(rest.square().sum() / total)
-        revived.append(_revival(coder, layer, raw[layer], rest.detach(), dead[layer]))
+        revived.append(_revival(coder, layer, inputs[layer], rest.detach(), dead[layer]))
     return torch.stack(unexplained), torch.stack(revived), codes
 
 
 def _revival(
     coder: Transcoder,
     layer: int,
-    raw: Float[Tensor, "n_tokens n"],
+    x: Float[Tensor, "n_tokens d"],
     rest: Float[Tensor, "n_tokens d"],
     dead: Bool[Tensor, " n"],
 ) -> Float[Tensor, ""]:
     """Share of the rest that dead latents of a layer, the strongest per token, leave unexplained; 0 where none is dead."""
-    if not dead.any():
+    which = dead.nonzero().squeeze(1)
+    if not len(which):
         return rest.new_zeros(())
-    asleep = raw * dead
-    count = min(REVIVED, max(1, raw.shape[1] // 2), int(dead.sum()))
-    said = asleep * (asleep >= smallest_kept(asleep.detach(), count))
-    left = rest - said @ coder.decoders[layer][0]
+    said = torch.relu(x @ coder.encoder[layer][which].T + coder.encoder_bias[layer][which])
+    count = min(REVIVED, max(1, len(dead) // 2))
+    if count < len(which):
+        said = said * (said >= smallest_kept(said.detach(), count))
+    left = rest - said @ coder.decoders[layer][0][which]
     return left.square().sum() / rest.square().sum().clamp_min(1e-12)
 
 

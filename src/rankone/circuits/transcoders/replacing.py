@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Keeping, Transcoder
+from rankone.circuits.transcoders.codes import Codes
 from rankone.circuits.transcoders.places import Mlp
 from rankone.models.modules import StandIn, replaced
 
@@ -22,7 +23,7 @@ class _Coded(StandIn):
         base: nn.Module,
         coder: Transcoder,
         layer: int,
-        codes: list[Tensor],
+        codes: list[Codes],
         writes: bool,
         keeping: Keeping,
     ) -> None:
@@ -37,7 +38,7 @@ class _Coded(StandIn):
         flat = x.flatten(0, -2).float()
         if self.layer == 0:
             self.codes.clear()
-        self.codes.append(coder.kept(self.layer, coder.raw(self.layer, flat), self.keeping))
+        self.codes.append(coder.codes(self.layer, flat, self.keeping))
         if not self.writes:
             return self.base(x, *args, **options)
         return coder.output(self.layer, self.codes).view_as(x).to(x.dtype)
@@ -64,7 +65,7 @@ def replacing(
     keeping: Keeping = "batch",
 ) -> Iterator[None]:
     """The model with a transcoder in place of the MLPs of `layers`; the others run, and are read by it."""
-    codes: list[Tensor] = []
+    codes: list[Codes] = []
     places = {
         mlp.path: _Coded(model.get_submodule(mlp.path), coder, i, codes, i in layers, keeping)
         for i, mlp in enumerate(mlps)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rankone.circuits.transcoders.coder import Transcoder, smallest_kept
+from rankone.circuits.transcoders.codes import Codes
 from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
 from rankone.circuits.transcoders.losses import local_losses, prediction_loss
 from rankone.circuits.transcoders.places import Mlp, mlps_of, watched
@@ -65,9 +66,9 @@ class _Trainee:
         self.optimizer.zero_grad()
         self.coder.normalise()
 
-    def fired(self, codes: Sequence[Float[Tensor, "n_tokens n"]]) -> None:
+    def fired(self, codes: Sequence[Codes]) -> None:
         """Count which latents fired in a batch."""
-        alive = torch.stack([(code > 0).any(0) for code in codes])
+        alive = torch.stack([code.fired() for code in codes])
         self.silent = torch.where(alive, 0, self.silent + 1)
 
 
@@ -234,8 +235,8 @@ def _fit_thresholds(
             subject.model(input_ids=ids.to(subject.device), use_cache=False)
         for coder, limit in zip(coders, limits, strict=True):
             for layer, mlp in enumerate(mlps):
-                raw = coder.raw(layer, inputs[mlp.path].flatten(0, -2).float())
-                limit[layer] += smallest_kept(raw, coder.config.k) / THRESHOLD_BATCHES
+                read = coder.read(layer, inputs[mlp.path].flatten(0, -2).float())
+                limit[layer] += smallest_kept(read, coder.config.k) / THRESHOLD_BATCHES
     for coder, limit in zip(coders, limits, strict=True):
         coder.get_buffer("threshold").copy_(limit)
 

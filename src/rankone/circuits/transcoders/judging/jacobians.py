@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Transcoder
 from rankone.circuits.transcoders.places import Mlp
-
-Map = Callable[[Float[Tensor, " d"]], Float[Tensor, " d"]]
 
 
 def jacobian_cosine(
@@ -27,24 +25,26 @@ def jacobian_cosine(
     """
     cosines: list[Tensor] = []
     for layer, mlp in enumerate(mlps):
-        module = model.get_submodule(mlp.path)
-
-        def itself(x: Tensor, module: torch.nn.Module = module) -> Tensor:
-            kind = next(module.parameters()).dtype
-            return module(x.view(1, 1, -1).to(kind)).view(-1).float()
-
-        def stand_in(x: Tensor, layer: int = layer) -> Tensor:
-            code = coder.kept(layer, coder.raw(layer, x.unsqueeze(0)), "threshold")
-            return (code @ coder.decoders[layer][0]).view(-1)
-
         for x in inputs[layer].detach().float():
-            a, b = _jacobian(itself, x), _jacobian(stand_in, x)
+            a, b = _of_module(model.get_submodule(mlp.path), x), _of_latents(coder, layer, x)
             cosines.append((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-12))
     return float(torch.stack(cosines).mean())
 
 
-def _jacobian(function: Map, x: Float[Tensor, " d"]) -> Float[Tensor, "d d"]:
+def _of_module(module: nn.Module, x: Float[Tensor, " d"]) -> Float[Tensor, "d d"]:
+    kind = next(module.parameters()).dtype
+
+    def itself(x: Tensor) -> Tensor:
+        return module(x.view(1, 1, -1).to(kind)).view(-1).float()
+
     with torch.enable_grad():
-        made = torch.autograd.functional.jacobian(function, x, vectorize=True)  # pyright: ignore
+        made = torch.autograd.functional.jacobian(itself, x, vectorize=True)  # pyright: ignore
     assert isinstance(made, Tensor)
     return made
+
+
+@torch.no_grad()
+def _of_latents(coder: Transcoder, layer: int, x: Float[Tensor, " d"]) -> Float[Tensor, "d d"]:
+    """Σ over the latents that are on of what one writes times what it reads."""
+    on = coder.codes(layer, x.unsqueeze(0), "threshold").pattern.latents
+    return coder.decoders[layer][0][on].T @ coder.encoder[layer][on]
