@@ -117,4 +117,5 @@ def smallest_kept(read: Float[Tensor, "n_tokens n"], k: int) -> Float[Tensor, ""
     above = flat[flat >= guess]
     if len(above) < count:
         above = flat
-    return above.topk(count).values[-1].clamp_min(torch.finfo(read.dtype).tiny)
+    kept = above.kthvalue(len(above) - count + 1).values
+    return kept.clamp_min(torch.finfo(read.dtype).tiny)
