@@ -134,9 +134,9 @@ class _Run:
         others = self.background.others(page.part)
         if seen is None:
             _, kept = split_examples(page)
-            detected = detection(FiringPredictor(page, kept), page, kept, others)
+            detected = detection(FiringPredictor.of_page(page, kept), page, kept, others)
         else:
-            detected = detection(FiringPredictor(page), seen, seen.examples, others)
+            detected = detection(FiringPredictor.of_page(page), seen, seen.examples, others)
         return {"firing_auc": detected.auc, "firing_accuracy": detected.balanced_accuracy} if detected else {}
 
     def to_label(self) -> list[str]:

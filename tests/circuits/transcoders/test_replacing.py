@@ -207,6 +207,11 @@ def test_everything_is_judged_in_one_table(world, tmp_path):
         ("per-layer-16-k2-local-0", "per-layer-16-k2-local-1")
     ]
     assert -1 <= said["rows"][4]["jacobian"] <= 1
+    scores = {row["name"]: row["firing_auc"] for row in said["rows"]}
+    assert {n for n, auc in scores.items() if auc is not None} >= {
+        *("neurons, k 2", "random transcoder", "per-layer-16-k2-local-0, batch", "decomposition, g > 0.5")
+    }
+    assert scores["nothing"] is None
 
 
 def test_what_cannot_be_replaced_or_is_another_models_is_refused(world, tmp_path, tokenizer):

@@ -28,7 +28,7 @@ def ordinary(count=600, seed=1):
 def scored(rule, background=None):
     made = ruled("h.0.a:1", rule)
     _, kept = split_examples(made)
-    return detection(FiringPredictor(made, kept), made, kept, background or ordinary())
+    return detection(FiringPredictor.of_page(made, kept), made, kept, background or ordinary())
 
 
 def test_rules_of_tokens_and_domains_are_read():
@@ -60,7 +60,7 @@ def test_firing_background_is_corrected_for():
     made = ruled("h.0.a:1", rule)
     _, kept = split_examples(made)
     silent = replace(made, domains=[replace(d, density=0.0) for d in made.domains])
-    want = detection(FiringPredictor(made, kept), silent, kept, clean)
+    want = detection(FiringPredictor.of_page(made, kept), silent, kept, clean)
     assert mixed.auc == pytest.approx(want.auc, abs=0.05)
     assert mixed.balanced_accuracy == pytest.approx(want.balanced_accuracy, abs=0.05)
 
@@ -69,14 +69,14 @@ def test_held_out_firings_are_taken_out_of_the_counts():
     """A token that only held-out examples fire on tells the predictor nothing."""
     kept = [example("de", ["x", "y"], 1, ids=[1, 2])] * 20
     made = page(domains=[domain("de", 1000, 40)], inputs=[token("y", 20, 20, 40, 1000, 2)], examples=kept)
-    told, blind = FiringPredictor(made), FiringPredictor(made, kept)
+    told, blind = FiringPredictor.of_page(made), FiringPredictor.of_page(made, kept)
     assert told.score(kept[0]) > 1
     assert blind.score(kept[0]) < 0
 
 
 def test_too_little_to_compare_gives_no_score():
     made = ruled("h.0.a:1", lambda d, t: t == " der", kept=FEWEST - 1)
-    assert detection(FiringPredictor(made), made, made.examples, ordinary()) is None
+    assert detection(FiringPredictor.of_page(made), made, made.examples, ordinary()) is None
     assert scored(lambda d, t: t == " der", ordinary(FEWEST - 1)) is None
     assert scored(lambda d, t: t != " der") is None
 

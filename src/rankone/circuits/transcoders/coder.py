@@ -56,14 +56,15 @@ class Transcoder(nn.Module):
     def codes(self, layer: int, x: Float[Tensor, "n_tokens d"], keeping: Keeping = "batch") -> Codes:
         """The latents that stay: the k per token that are largest in this batch, or those above the threshold."""
         read = self.read(layer, x)
-        chosen = (
-            self._chosen(layer, read)
-            if keeping == "threshold"
-            else read >= smallest_kept(read, self.config.k)
-        )
+        chosen = self.chosen(layer, read, keeping)
         return read_codes(x, self.encoder[layer], self.encoder_bias[layer], read, chosen)
 
-    def _chosen(self, layer: int, read: Float[Tensor, "n_tokens n"]) -> Bool[Tensor, "n_tokens n"]:
+    def chosen(
+        self, layer: int, read: Float[Tensor, "n_tokens n"], keeping: Keeping
+    ) -> Bool[Tensor, "n_tokens n"]:
+        """Which of what an encoder reads stays."""
+        if keeping == "batch":
+            return read >= smallest_kept(read, self.config.k)
         limit: Tensor = self.get_buffer("threshold")[layer]
         if not torch.isfinite(limit):
             raise RankOneError("this transcoder has no threshold yet: it is fitted at the end of training.")

@@ -9,7 +9,8 @@ from rankone.core.config import Config
 
 class Judged(Config):
     """One way to replace MLPs. cascading, parallel, single: rise of cross-entropy, nats per token (judging.py). per_module,
-    per_output: units active per token; parameters: numbers used per token. jacobian: cosine, None where it is not asked."""
+    per_output: units active per token; parameters: numbers used per token. jacobian: cosine, None where it is not asked.
+    firing_auc: how well token and domain tell where a unit is on (firing.py), mean over the `scored` units."""
 
     name: str
     cascading: float
@@ -21,6 +22,8 @@ class Judged(Config):
     parameters: float
     dead: float | None = None
     jacobian: float | None = None
+    firing_auc: float | None = None
+    scored: int | None = None
 
 
 class Alike(Config):

@@ -120,11 +120,12 @@ class CompareTranscodersReply(Reply):
             Column("numbers", ",.0f", priority=5),
             Column("dead", ".1%", priority=1),
             Column("Jacobian", ".2f", priority=2),
+            Column("AUC", ".2f", priority=5),
         ]
         rows = [
             [
                 *(r.name, r.cascading, r.parallel, r.single, r.unexplained),
-                *(r.per_module, r.per_output, r.parameters, r.dead, r.jacobian),
+                *(r.per_module, r.per_output, r.parameters, r.dead, r.jacobian, r.firing_auc),
             ]
             for r in self.rows
         ]
@@ -132,7 +133,8 @@ class CompareTranscodersReply(Reply):
             f"rise of cross-entropy over {self.target:.3f}, nats per token, {self.tokens:,} test tokens: all replaced, "
             "errors running on; all, from clean inputs; one at a time. Then what is active per token: units of a "
             "dictionary or matrix, units that an MLP's output is made of, numbers of all layers; under random masks and "
-            "PGD, where unimportant parts are on by some amount, those of importance above 0"
+            "PGD, where unimportant parts are on by some amount, those of importance above 0. AUC: how well token and "
+            "domain, counted on training text, tell where a unit is on; chance .5"
         )
         tables = [Table.of("Replacing the MLPs", columns, rows, note)]
         if self.alike:

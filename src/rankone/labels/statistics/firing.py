@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rankone.harvest.reading.page import Example, PartPage
@@ -39,27 +39,42 @@ class Detection:
     others: int
 
 
-class FiringPredictor:
-    """Log-odds of firing for a domain and a token, from the counts of one page, the firings of `removed` taken out."""
+Counts = tuple[float, float]
+"""(firings, tokens): of some tokens, on how many it fires, and how many there are."""
 
-    def __init__(self, page: PartPage, removed: Sequence[Example] = ()) -> None:
+
+class FiringPredictor:
+    """Log-odds of firing for a domain and a token, from counts: of all tokens, by domain, and of tokens that are listed."""
+
+    def __init__(
+        self, of_all: Counts, by_domain: Mapping[str, Counts], by_token: Mapping[int, Counts]
+    ) -> None:
+        self._firings, self._tokens = of_all
+        self._domains = {domain: self._odds(*counts) for domain, counts in by_domain.items()}
+        self._listed = {token: self._odds(*counts) for token, counts in by_token.items()}
+        # Tokens that are not listed share what is left.
+        rest = self._firings - sum(max(firings, 0.0) for firings, _ in by_token.values())
+        self._unlisted = self._odds(rest, self._tokens - sum(tokens for _, tokens in by_token.values()))
+
+    @classmethod
+    def of_page(cls, page: PartPage, removed: Sequence[Example] = ()) -> FiringPredictor:
+        """From the counts of one page, the firings of `removed` taken out."""
         tokens = Counter(example.ids[example.centre] for example in removed)
         domains = Counter(example.domain for example in removed)
         # Taken out of firings and of occurrences alike: a token on which it always fires keeps its rate.
-        self._firings = max(page.firings - len(removed), 0)
-        self._tokens = max(page.tokens - len(removed), 1)
-        self._domains = {
-            row.domain: self._odds(row.firings - domains[row.domain], row.tokens - domains[row.domain])
+        by_domain = {
+            row.domain: (row.firings - domains[row.domain], row.tokens - domains[row.domain])
             for row in page.domains
             if row.tokens
         }
-        # How often a listed token occurs in all text follows from its recall; the others share what is left.
-        rows = [row for row in page.input_tokens if row.recall > 0]
-        fired = {row.token_id: row.weight - tokens[row.token_id] for row in rows}
-        totals = {row.token_id: row.weight / row.recall - tokens[row.token_id] for row in rows}
-        self._listed = {i: self._odds(fired[i], totals[i]) for i in totals}
-        rest = self._firings - sum(max(n, 0.0) for n in fired.values())
-        self._unlisted = self._odds(rest, self._tokens - sum(totals.values()))
+        # How often a listed token occurs in all text follows from its recall.
+        by_token = {
+            row.token_id: (row.weight - tokens[row.token_id], row.weight / row.recall - tokens[row.token_id])
+            for row in page.input_tokens
+            if row.recall > 0
+        }
+        of_all = (max(page.firings - len(removed), 0), max(page.tokens - len(removed), 1))
+        return cls(of_all, by_domain, by_token)
 
     def _odds(self, firings: float, tokens: float) -> float:
         """log of (firing rate on these tokens) / (firing rate on all); 0 without evidence, by the prior."""
@@ -67,9 +82,13 @@ class FiringPredictor:
         there = (max(firings, 0.0) + 2 * _PRIOR * rate) / (max(tokens, 0.0) + 2 * _PRIOR)
         return math.log(there / rate)
 
+    def odds(self, domain: str, token: int) -> float:
+        """s of a token in a domain; an unseen domain adds nothing."""
+        return self._domains.get(domain, 0.0) + self._listed.get(token, self._unlisted)
+
     def score(self, at: Example) -> float:
-        """s at the centre of a window; an unseen domain adds nothing."""
-        return self._domains.get(at.domain, 0.0) + self._listed.get(at.ids[at.centre], self._unlisted)
+        """s at the centre of a window."""
+        return self.odds(at.domain, at.ids[at.centre])
 
 
 def detection(

@@ -7,7 +7,10 @@ below a level, on by random amounts, and on by an adversary's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from torch import Tensor
 
 from rankone.circuits.transcoders.coder import Transcoder
 from rankone.circuits.transcoders.config import CoderConfig
+from rankone.circuits.transcoders.judging.clean import clean_forward
+from rankone.circuits.transcoders.judging.firing import Tagged, firing_areas, tagged_text
 from rankone.circuits.transcoders.judging.jacobians import jacobian_cosine
 from rankone.circuits.transcoders.judging.judging import judge
 from rankone.circuits.transcoders.judging.similarity import alike
@@ -41,6 +46,8 @@ from rankone.runtime.progress import Meter, meter
 from rankone.subject import Subject
 
 Batches = list[Int[Tensor, "rows length"]]
+# Training text that firings are counted on, in units of the test text.
+COUNTED = 4
 
 
 def compare(
@@ -59,18 +66,25 @@ def compare(
     few = (len(request.levels) * 2 + 2 + 2 * (request.attack > 0)) * (decomposition is not None)
     dead = {one.coder.name: one.dead for one in saved.coders}
     ascents = 2 * request.attack * (decomposition is not None)
-    with meter("judging", (len(ways) + few) * len(tests) + ascents) as bar:
+    texts = _tagged(subject, domains, saved, request)
+    looks = sum(len(text.ids) for text in texts)
+    with meter("judging", (len(ways) + few) * len(tests) + ascents + looks) as bar, ExitStack() as opened:
         rows = [judge(subject.model, mlps, way, tests, bar) for way in ways]
+        model = None
         if decomposition is not None:
-            with DecomposedModel(subject.model, decomposition) as model:
-                for way in _decomposed(model, mlps, tests, request, bar):
-                    rows.append(judge(subject.model, mlps, way, tests, bar))
+            model = opened.enter_context(DecomposedModel(subject.model, decomposition))
+            for way in _decomposed(model, mlps, tests, request, bar):
+                rows.append(judge(subject.model, mlps, way, tests, bar))
+                ways.append(way)
+        clean = partial(clean_forward, subject.model, mlps, model)
+        active = {way.name: way.active for way in ways if way.active is not None}
+        areas = firing_areas(clean, active, *texts, request.seed, bar)
     cosines = _jacobians(subject, mlps, coders, tests[0], request.jacobians)
     return CompareTranscodersReply(
         tokens=sum(ids.numel() for ids in tests),
         batch=config.batch,
         target=_target(subject, tests),
-        rows=tuple(_completed(row, dead, cosines) for row in rows),
+        rows=tuple(_completed(row, dead, cosines, areas) for row in rows),
         alike=tuple(_alike(coders)),
         out=request.out,
     )
@@ -103,7 +117,7 @@ def _lines(
     random = CoderConfig(latents=saved.coders[0].coder.latents, k=saved.coders[0].coder.k)
     untrained = Transcoder(random, saved.layers, saved.width).to(subject.device)
     way = coded(subject.model, mlps, untrained, "batch")
-    yield StandIns("random transcoder", way.forward, way.per_module, way.per_output, way.parameters)
+    yield replace(way, name="random transcoder")
 
 
 def _coded(subject: Subject, mlps: Sequence[Mlp], coders: Sequence[Transcoder]) -> Iterator[StandIns]:
@@ -149,9 +163,32 @@ def _jacobians(
     return {coder.config.name: jacobian_cosine(subject.model, mlps, coder, some) for coder in coders}
 
 
-def _completed(row: Judged, dead: dict[str, float], cosines: dict[str, float]) -> Judged:
+def _tagged(
+    subject: Subject, domains: Sequence[str], saved: SavedTranscoders, request: CompareTranscodersRequest
+) -> tuple[Tagged, Tagged]:
+    """Text that firings are counted on, COUNTED times the other, and that they are told on."""
+    config = saved.training
+    sizes = (
+        ("train", saved.domains, COUNTED * request.tokens, config.seed),
+        ("test", domains, request.tokens, request.seed),
+    )
+    train, test = (
+        tagged_text(subject, some, split, tokens, config.context, config.batch, seed)
+        for split, some, tokens, seed in sizes
+    )
+    return train, test
+
+
+def _completed(
+    row: Judged,
+    dead: dict[str, float],
+    cosines: dict[str, float],
+    areas: Mapping[str, tuple[float, int] | None],
+) -> Judged:
     name = row.name.partition(",")[0]
-    return row.model_copy(update={"dead": dead.get(name), "jacobian": cosines.get(name)})
+    auc, scored = areas.get(row.name) or (None, None)
+    measured = {"dead": dead.get(name), "jacobian": cosines.get(name), "firing_auc": auc, "scored": scored}
+    return row.model_copy(update=measured)
 
 
 def _alike(coders: Sequence[Transcoder]) -> Iterator[Alike]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Keeping, Transcoder, smallest_kept
+from rankone.circuits.transcoders.judging.clean import Active, Clean
 from rankone.circuits.transcoders.places import Mlp, Seen, watched
 from rankone.circuits.transcoders.replacing import giving, replacing
 from rankone.decomposition.model import DecomposedModel, Decomposition
@@ -26,7 +28,7 @@ class StandIns:
     afterwards.
 
     per_module: units active per token in a matrix (or a dictionary); per_output: those that an MLP's output is made of;
-    parameters: numbers used per token over all layers.
+    parameters: numbers used per token over all layers; active: which units are on where, None where that is not asked.
     """
 
     name: str
@@ -36,6 +38,7 @@ class StandIns:
     per_module: float
     per_output: float
     parameters: float
+    active: Active | None = None
 
 
 def coded(model: PreTrainedModel, mlps: Sequence[Mlp], coder: Transcoder, keeping: Keeping) -> StandIns:
@@ -46,6 +49,7 @@ def coded(model: PreTrainedModel, mlps: Sequence[Mlp], coder: Transcoder, keepin
         float(coder.config.k),
         coder.active_per_output(),
         coder.active_parameters(),
+        lambda clean: [coder.chosen(i, coder.read(i, x), keeping) for i, x in enumerate(clean.inputs)],
     )
 
 
@@ -63,13 +67,17 @@ def constant(
 
 def strongest_neurons(model: PreTrainedModel, mlps: Sequence[Mlp], k: int) -> StandIns:
     """The k neurons per token, on average over a batch, with the largest |activation| · ‖write vector‖; the others 0."""
+    norms = [_write_norms(model.get_submodule(mlp.last)) for mlp in mlps]
 
     def forward(ids: Int[Tensor, "rows length"], layers: Collection[int]) -> tuple[Tensor, Seen]:
-        return _run(model, mlps, ids, _few_neurons(model, mlps, layers, k))
+        few = {mlps[i].last: norms[i] for i in layers}
+        return _run(model, mlps, ids, _few_neurons(model, few, k))
+
+    def active(clean: Clean) -> list[Bool[Tensor, "n_tokens neurons"]]:
+        return [_strongest(x, norm, k) for x, norm in zip(clean.neurons, norms, strict=True)]
 
     width = sum(model.get_submodule(site).get_parameter("weight").shape.numel() for site in mlps[0].sites)
-    neurons = len(_write_norms(model.get_submodule(mlps[0].last)))
-    return StandIns(f"neurons, k {k}", forward, k, k, k * len(mlps) * width / neurons)
+    return StandIns(f"neurons, k {k}", forward, k, k, k * len(mlps) * width / len(norms[0]), active)
 
 
 def _write_norms(last: nn.Module) -> Float[Tensor, " neurons"]:
@@ -78,20 +86,26 @@ def _write_norms(last: nn.Module) -> Float[Tensor, " neurons"]:
     return weight.norm(dim=0 if isinstance(last, nn.Linear) else 1)
 
 
+def _strongest(
+    x: Float[Tensor, "... neurons"], norms: Float[Tensor, " neurons"], k: int
+) -> Bool[Tensor, "n_tokens neurons"]:
+    size = (x.float().abs() * norms).flatten(0, -2)
+    return size >= smallest_kept(size, k)
+
+
 @contextmanager
 def _few_neurons(
-    model: PreTrainedModel, mlps: Sequence[Mlp], layers: Collection[int], k: int
+    model: PreTrainedModel, norms: Mapping[str, Float[Tensor, " neurons"]], k: int
 ) -> Iterator[None]:
-    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        size = (args[0].float().abs() * _write_norms(module)).flatten(0, -2)
-        kept = (size >= smallest_kept(size, k)).view_as(args[0])
-        return (args[0] * kept, *args[1:])
+    """norms: by the path of each last matrix whose neurons are cut down."""
+
+    def keep(norm: Tensor, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001
+        return (args[0] * _strongest(args[0], norm, k).view_as(args[0]), *args[1:])
 
     with ExitStack() as hooks:
-        for i, mlp in enumerate(mlps):
-            if i in layers:
-                handle = model.get_submodule(mlp.last).register_forward_pre_hook(keep)
-                hooks.callback(handle.remove)
+        for path, norm in norms.items():
+            handle = model.get_submodule(path).register_forward_pre_hook(partial(keep, norm))
+            hooks.callback(handle.remove)
         yield
 
 
@@ -104,7 +118,8 @@ def important_parts(
     else attention keeps its weights. counted: active parts per token and site, from `active_counts`.
     """
     name = named_parts(f"g > {above:g}", attention)
-    return masked_parts(model, mlps, name, attention, counted, lambda g: (g > above).float())
+    way = masked_parts(model, mlps, name, attention, counted, lambda g: (g > above).float())
+    return replace(way, active=lambda clean: [g > above for g in clean.importances])
 
 
 def named_parts(which: str, attention: bool) -> str:
