@@ -58,6 +58,73 @@ def test_all_buttons_of_the_journal_are_in_sight_on_a_phone(page: Page, own: Ser
     assert page.locator("table.journal td.when").get_attribute("data-label") == "kept (UTC)"
 
 
+def test_forget_rise_and_kl_are_in_sight_on_a_phone(page: Page, own: Served, served: Served):
+    served.events("/api/preview", {"scales": {PART: -8}})  # the text was read: the page does not wait for that
+    page.set_viewport_size({"width": 390, "height": 800})
+    _at(page, own, f"dials?d={PART}=-8")
+    expect(page.get_by_text("800 validation tokens per domain")).to_be_visible(timeout=60_000)
+    table = page.locator("table.effects")
+    assert table.evaluate("t => t.parentElement.scrollWidth - t.parentElement.clientWidth") == 0
+    cells = table.locator("tbody tr").first.locator("th, td")
+    boxes = [cells.nth(i).bounding_box() for i in range(8)]
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes), boxes
+    titles = [cells.nth(i).get_attribute("data-label") for i in range(8)]
+    assert titles[1:4] == ["CE before", "CE after", "rise ± 95%"]
+    assert titles[5:] == ["KL mean", "KL p99", "KL largest"]
+    # All bars on one axis: as wide, below each other.
+    bars = [one.bounding_box() for one in table.locator("svg.rise").all()]
+    assert len({(bar["x"], bar["width"]) for bar in bars if bar}) == 1
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_of_parts_stand_on_one_line_in_the_journal(page: Page, own: Served, width):
+    scales = {PART: -8, "h.0.attn.v_proj:101": 0.5, "h.2.attn.o_proj:130": 0, "h.1.mlp.down_proj:725": 2}
+    state = own.json("/api/edits")
+    own.json("/api/edits", {"scales": scales, "name": f"several at {width}", "after": state["last"]})
+    page.set_viewport_size({"width": width, "height": 800})
+    _at(page, own, "edits")
+    row = page.locator("table.journal tbody tr", has_text=f"several at {width}")
+    spans = row.locator("td.scales span")
+    expect(spans).to_have_count(4)
+    assert [one.evaluate("s => s.getClientRects().length") for one in spans.all()] == [1] * 4
+    heights = [one.bounding_box()["height"] for one in spans.all()]
+    assert max(heights) < 30  # a line
+    said = " ".join(row.locator("td.scales").inner_text().split())
+    assert said == ", ".join(f"{name} × {alpha:g}".replace("-", "−") for name, alpha in scales.items())
+    own.json("/api/undo", {"after": state["last"] + 1})
+
+
+def test_what_is_pinned_and_what_was_looked_at_last_are_marked_in_the_list(page: Page, own: Served):
+    _at(page, own, "parts?q=german")
+    links = page.locator(".whole .row a")
+    expect(links.first).to_be_visible(timeout=20_000)
+    pinned, picked = links.nth(1).inner_text(), links.nth(3).inner_text()
+    page.get_by_role("button", name=f"pin {pinned}", exact=True).click()
+    page.get_by_role("link", name=picked, exact=True).click()
+    expect(page.get_by_role("heading", name=picked)).to_be_visible()
+    page.get_by_role("link", name="all parts").click()
+
+    def marked() -> None:
+        rows = {
+            name: page.locator(".whole .row", has=page.get_by_text(name, exact=True))
+            for name in (pinned, picked)
+        }
+        expect(rows[picked]).to_have_attribute("aria-current", "true", timeout=20_000)
+        expect(rows[pinned].get_by_role("button")).to_have_attribute("aria-pressed", "true")
+        for name, row in rows.items():
+            plain = page.locator(".whole .row:not(.pinned):not([aria-current])").first
+            style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).boxShadow].join()"
+            assert row.evaluate(style) != plain.evaluate(style), name
+        expect(page.locator(".whole .row[aria-current], .whole .row.pinned")).to_have_count(2)
+
+    page.locator("input[name=q]").fill("german")
+    marked()
+    page.locator(".window").evaluate("w => w.scrollTo(0, 20000)")
+    expect(page.locator(".whole .row[aria-current]")).to_have_count(0)
+    page.locator(".window").evaluate("w => w.scrollTo(0, 0)")
+    marked()
+
+
 def test_a_part_of_a_text_is_a_card_and_not_a_tower_on_a_phone(page: Page, own: Served):
     page.set_viewport_size({"width": 390, "height": 800})
     _look(page, own)

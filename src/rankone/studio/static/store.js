@@ -15,6 +15,8 @@ const ASKED = new Set(["t", "u"]);
 
 /** The address after the #: view, what it is of, its settings. */
 export const place = signal(read());
+/** The part that was looked at last. */
+export const picked = signal("");
 /** The pinned parts with their scales, in the order in which they were pinned. */
 export const dials = signal(/** @type {Record<string, number>} */ (dialsOf(place.value)));
 
@@ -233,6 +235,7 @@ export async function load() {
 let told = "";
 effect(() => {
   const { view, of } = place.value, here = `${view}/${of}`;
+  if (view === "part") picked.value = of;
   if (told && told !== here) notice.value = "";
   if (told !== here && view === "edits") inTurn(async () => (journal.value = await ask("/api/edits"))); // another page may have kept some
   told = here;

@@ -39,6 +39,11 @@ export const scale = (alpha) => {
   return (rounded < 0 ? "−" : "") + String(Math.abs(rounded));
 };
 
+/** Each part with its scale. @param {Record<string, number>} scales */
+export const turns = (scales) => {
+  const pairs = Object.entries(scales);
+  return pairs.length ? pairs.map(([name, alpha]) => `${name} × ${scale(alpha)}`) : ["nothing"];
+};
+
 /** @param {Record<string, number>} scales */
-export const scaled = (scales) =>
-  Object.entries(scales).map(([name, alpha]) => `${name} × ${scale(alpha)}`).join(", ") || "nothing";
+export const scaled = (scales) => turns(scales).join(", ");

@@ -133,9 +133,9 @@ function effects(aim) {
       validation text was looked at ${looks} ${looks === 1 ? "time" : "times"} in this workspace; a figure for a paper comes from test text (<code>rankone edit</code>)` : nothing}
       <strong>${state && !subject.value ? "the model is still being opened…" : state}</strong></p>
     ${cut ? html`<p class="error">${cut.seconds} seconds were up: ${cut.domains.map(domainName).join(", ")} ${cut.domains.length === 1 ? "was" : "were"} not measured on ${cut.tokens} tokens${cut.tokens > 128 ? "; their rows, where there are any, are of the first 128" : "; the model reads on: turn again"}.</p>` : nothing}
-    ${rows.length ? html`<div class="wide"><table class=${`numbers effects${stale ? " stale" : ""}`} aria-busy=${state || stale ? "true" : "false"}><thead><tr>
+    ${rows.length ? html`<div class="wide"><table class=${`numbers effects stacks${stale ? " stale" : ""}`} aria-busy=${state || stale ? "true" : "false"}><thead><tr>
         <th scope="col">domain</th><th scope="col">CE before</th><th scope="col">CE after</th><th scope="col">rise ± 95%</th><th scope="col">rise from ${signed(axis.low, 2)} to ${signed(axis.high, 2)}</th>
-        <th scope="col">KL mean</th><th scope="col">p99</th><th scope="col">largest</th></tr></thead>
+        <th scope="col">KL mean</th><th scope="col">KL p99</th><th scope="col">KL largest</th></tr></thead>
       <tbody>${domains.map((domain) => effectRow(domain, of.get(domain), axis, domain === aim, stale))}</tbody></table></div>
       <p class="evidence">CE and its rise in nats per token; KL(base ‖ edited), nats, of the first 128 tokens</p>
       <details><summary>tokens hit worst, of all validation tokens measured: rise of their CE, nats</summary>${shown.map(({ damage, worst }) => html`<h3>${domainName(damage.domain)}</h3>${worst.length ? html`<ul>${worst.map((hit) => html`<li>${signed(hit.rise, 2)} nats <span class="evidence">${hit.before}</span><mark>${hit.token}</mark></li>`)}</ul>` : html`<p class="evidence">none is hit</p>`}`)}</details>` : nothing}

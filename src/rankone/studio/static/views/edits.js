@@ -4,7 +4,7 @@ import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow, send, why } from "/static/api.js";
 import { domainName } from "/static/listed.js";
 import { canRedo, canUndo, journal, link, notice, place, redo, step, undo } from "/static/store.js";
-import { scaled, short, signed } from "/static/words.js";
+import { short, signed, turns } from "/static/words.js";
 
 const exports = signal(/** @type {Api.Export[]} */ ([]));
 /** @typedef {{ of: Api.Entry[], rows: Record<string, Record<string, Api.Measured>>, state: string }} Compared */
@@ -71,7 +71,7 @@ function line(entry, current, chosen) {
   };
   return html`<tr class=${entry.seq === current ? "aim" : ""}>
     <td><input type="checkbox" aria-label=${`choose edit ${entry.seq}`} .checked=${chosen.includes(entry)} @change=${choose}></td>
-    <th scope="row">${entry.seq}${entry.seq === current ? " (current)" : journal.value.undone.includes(entry.seq) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label">${scaled(entry.scales)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
+    <th scope="row">${entry.seq}${entry.seq === current ? " (current)" : journal.value.undone.includes(entry.seq) ? " (undone)" : ""}</th><td class="label">${entry.name}</td><td class="label scales">${turns(entry.scales).map((one, i, all) => html`<span>${one}${i + 1 < all.length ? "," : nothing}</span> `)}</td><td class="when">${entry.time.replace("T", " ").slice(0, 19)}</td>
     <td><button @click=${() => { step(entry.scales); place.value = { view: "dials", of: "", set: {} }; }}>load<span class="unseen"> edit ${entry.seq}</span></button></td>
     <td class="two">${forms.map(([as, title]) => html`<button @click=${() => start(entry.seq, as)}>${title}<span class="unseen"> of edit ${entry.seq}</span></button> `)}</td></tr>`;
 }

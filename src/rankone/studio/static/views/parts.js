@@ -2,7 +2,7 @@
 import { batch, computed, effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { columns, long, corrections, domainName, labels, nameOf } from "/static/listed.js";
-import { dials, link, pin, place, settle, unpin } from "/static/store.js";
+import { dials, link, picked, pin, place, settle, unpin } from "/static/store.js";
 import { slim, strip } from "/static/draw.js";
 import { HAND, ORDERS, rows, tops } from "/static/finding.js";
 import { counts, rowsAt } from "/static/paging.js";
@@ -89,7 +89,7 @@ function line(held, row, at) {
   if (row < 0) return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}><span></span><span role="cell" class="evidence">coming…</span></div>`;
   const name = nameOf(held, row);
   const pinned = name in dials.value;
-  return html`<div class="row" role="row" aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}>
+  return html`<div class=${pinned ? "row pinned" : "row"} role="row" aria-current=${name === picked.value ? "true" : nothing} aria-rowindex=${at + 2} .style=${`transform:translateY(${at * rowHeight.value}px)`}>
     <span role="cell"><button class="pin" aria-pressed=${pinned} aria-label=${`${pinned ? "unpin" : "pin"} ${name}`}
       @click=${() => (pinned ? unpin(name) : pin(name))}>${pinned ? "●" : "○"}</button></span>
     <span role="cell"><a href=${link("part", name)}><code>${name}</code></a></span>
