@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from rankone.render.values import formatted, shown_token
+from rankone.render.values import formatted, percent, shown_token
 
 Value = str | int | float | bool | None | tuple[str, ...]
 """What a cell may hold; a tuple is a list of tokens."""
-BAR, LEVEL, TOKEN = "bar", "level", "token"
+BAR, LEVEL, TOKEN, SHARE = "bar", "level", "token", "share"
 """Formats beside Python's specifications: a bar against the column's largest value, one cell against the largest of the
-row's levels, and text whose outer spaces are shown."""
+row's levels, text whose outer spaces are shown, and a share to three digits."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Column:
     """One column of a table.
 
     name: its heading, and its key in rows written as JSON or CSV.
-    format: a Python format specification (`+.3f`, `.1%`) or one of BAR, LEVEL, TOKEN.
+    format: a Python format specification (`+.3f`, `.1%`) or one of BAR, LEVEL, TOKEN, SHARE.
     key: it names the row: it is always shown, and wraps where it must.
     priority: where there is no room the column with the lowest is left out first, of equals the one furthest right.
     limit: values at or above it stand out. shade: on a page the cell is darker the larger its value.
@@ -38,6 +38,8 @@ class Column:
             return " ".join(map(shown_token, value))
         if self.format == TOKEN and isinstance(value, str):
             return shown_token(value)
+        if self.format == SHARE and isinstance(value, float):
+            return percent(value)
         return formatted(value, "" if self.format in (BAR, LEVEL, TOKEN) else self.format)
 
     def stands_out(self, value: Value) -> bool:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from rankone.core.escaping import SHOWN, clipped, html_text, visible
 from rankone.render import colours
 from rankone.render.columns import BAR, LEVEL, TOKEN, Tabular, Value, is_words, share
-from rankone.render.values import signed
+from rankone.render.values import formatted, percent, signed
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -37,6 +37,7 @@ def _engine() -> jinja2.Environment:
         finalize=_inert,
     )
     made.filters |= {"cut": cut, "passage": passage, "signed": signed, "token": token}
+    made.filters |= {"formatted": formatted, "percent": percent}
     made.globals |= {
         "policy": POLICY,
         "light": colours.LIGHT | colours.variables(colours.CARD),

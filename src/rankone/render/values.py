@@ -19,6 +19,13 @@ def signed(value: float, digits: int = 3) -> str:
     return text if text.startswith("−") or not any(d in text for d in "123456789") else f"+{text}"
 
 
+def percent(share: float) -> str:
+    """A share to three digits, in hundredths of a percent at most: `0.12%`, `9.07%`, `66.3%`."""
+    if share == 0:
+        return "0"
+    return "<0.01%" if share < 1e-4 else f"{100 * share:.{2 if share < 0.0995 else 1}f}%"
+
+
 def spanned(value: float, low: float | None, high: float | None) -> str:
     """A number with its sign and, where it has one, its interval: `+0.012 (−0.003 to +0.027)`."""
     return signed(value) + ("" if low is None or high is None else f" ({signed(low)} to {signed(high)})")

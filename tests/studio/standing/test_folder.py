@@ -16,7 +16,7 @@ from tests.tiny import rankone
 from rankone import open as open_session
 from rankone.core.artifact import new_artifact
 from rankone.core.errors import RankOneError
-from rankone.render.values import formatted
+from rankone.render.values import formatted, percent
 from rankone.studio.kept.corrections import Corrections
 from rankone.studio.kept.journal import Journal
 from rankone.studio.listed.columns import SHIPPED, read_columns
@@ -158,6 +158,31 @@ def test_axe_has_no_serious_finding(serious, written: Written, name):
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@needed
+def test_shares_have_the_digits_that_the_list_has(page, written: Written):
+    held = read_columns(SHIPPED)
+    shares = sorted({*held.density, *(share for of in held.by_domain for share in of)})
+    script = "async (all) => { const { percent } = await import('/static/words.js'); return all.map((v) => percent(v)); }"
+    assert page.evaluate(script, shares) == [percent(share) for share in shares]
+    row = next(
+        i for i, share in enumerate(held.density) if share > 0.1
+    )  # of which two decimals say more than is known
+    file = written.out / "sites" / f"{held.site[row]}.html"
+    (cells,) = re.findall(
+        rf"<tr><td[^>]*>(?:<a[^>]*>)?{re.escape(held.sites[held.site[row]])}:{held.number[row]}<.*?</tr>",
+        file.read_text("utf8"),
+    )[:1]
+    said = re.findall(r"<td>([^<]*)</td>", cells)
+    assert [said[0], *said[2:]] == [
+        percent(share).replace("<", "&lt;")
+        for share in (held.density[row], *(of[row] for of in held.by_domain))
+    ]
+    shown = (written.out / "parts" / "h.3.mlp.down_proj-270.html").read_text("utf8")
+    there = next(i for i in range(len(held.number)) if f"{held.sites[held.site[i]]}:{held.number[i]}" == PART)
+    assert f"fires on {percent(held.density[there])} of all tokens" in shown
+    assert all(f">{percent(of[there])}<" in shown for of in held.by_domain)
 
 
 def test_a_long_list_is_several_pages_of_which_every_one_leads_to_the_others():

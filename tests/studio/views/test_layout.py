@@ -59,7 +59,9 @@ def test_all_buttons_of_the_journal_are_in_sight_on_a_phone(page: Page, own: Ser
 
 
 def test_forget_rise_and_kl_are_in_sight_on_a_phone(page: Page, own: Served, served: Served):
-    served.events("/api/preview", {"scales": {PART: -8}})  # the text was read: the page does not wait for that
+    served.events(
+        "/api/preview", {"scales": {PART: -8}}
+    )  # the text was read: the page does not wait for that
     page.set_viewport_size({"width": 390, "height": 800})
     _at(page, own, f"dials?d={PART}=-8")
     expect(page.get_by_text("800 validation tokens per domain")).to_be_visible(timeout=60_000)

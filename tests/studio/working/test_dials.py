@@ -28,16 +28,14 @@ def _time_enough(monkeypatch):
     monkeypatch.setattr(module, "LIMIT", 3600.0)
 
 
-def _figures(dials, scales, stages=(FIRST,)) -> list:
+def _figures(dials, scales, then=None) -> list:
     """What is measured, without what is told meanwhile."""
-    return [told for told in dials.measure(scales, stages) if isinstance(told, Measured | Cut)]
+    return [told for told in dials.measure(scales, then) if isinstance(told, Measured | Cut)]
 
 
 @pytest.mark.parametrize("scales", [{PART: -8.0}, {PART: -8.0, EARLY: 0.0}, {EARLY: -2.0}])
 def test_they_are_what_edit_says_on_the_same_text(session, scales):
-    rows = {
-        (row.tokens, row.damage.domain): row.damage for row in _figures(Dials(session), scales, (FIRST, 300))
-    }
+    rows = {(row.tokens, row.damage.domain): row.damage for row in _figures(Dials(session), scales, 300)}
     for tokens in (FIRST, 300):
         reply = session.edit(scales, split="validation", tokens=tokens)
         for said in reply.domains:
@@ -68,7 +66,7 @@ def test_a_domain_with_no_more_text_than_the_first_look_has_its_figures_of_both(
         "_same",
         lambda text: same(text) | {(d, i) for d in known for i in range(len(text[d].ids))},
     )
-    rows = {(row.tokens, row.damage.domain): row for row in _figures(dials, {PART: -8.0}, (FIRST, 200))}
+    rows = {(row.tokens, row.damage.domain): row for row in _figures(dials, {PART: -8.0}, 200)}
     assert len(rows) == 2 * len(dials.domains)
     for domain in known:
         assert rows[200, domain].damage == rows[FIRST, domain].damage
@@ -151,7 +149,7 @@ def test_what_the_base_model_read_ahead_no_dial_reads_again(session, monkeypatch
     assert sum(1 for _ in dials.ahead()) == len(forwards) == rows + len(dials._portions(200))
     assert not list(dials.ahead())
     forwards.clear()
-    told = list(dials.measure(scales, (FIRST,)))
+    told = list(dials.measure(scales, None))
     # From the last block on: the first row shows that starting late gives the same, the others are known.
     assert [one for one in told if isinstance(one, Reading)] == [Reading(read=0, of=rows)]
     assert len(forwards) == rows + 2
@@ -165,10 +163,10 @@ def test_a_dial_can_be_called_off_while_the_base_model_reads_and_the_next_goes_o
     monkeypatch.setattr(module, "AT_ONCE", 1)
     dials = Dials(session)
     rows = len(dials._portions(FIRST))
-    running = dials.measure({PART: -8.0}, (FIRST,))
+    running = dials.measure({PART: -8.0}, None)
     assert [next(running) for _ in range(4)] == [Reading(read=i, of=rows) for i in range(4)]
     running.close()
-    read = [told.read for told in dials.measure({PART: -4.0}, (FIRST,)) if isinstance(told, Reading)]
+    read = [told.read for told in dials.measure({PART: -4.0}, None) if isinstance(told, Reading)]
     assert read == list(range(3, rows))
     dials.close()
 
@@ -176,5 +174,5 @@ def test_a_dial_can_be_called_off_while_the_base_model_reads_and_the_next_goes_o
 def test_the_time_is_up_for_the_base_model_too(session, monkeypatch):
     monkeypatch.setattr(module, "AT_ONCE", 1)
     monkeypatch.setattr(module.time, "monotonic", iter([0.0, -1.0, -1.0, module.LIMIT + 1]).__next__)
-    told = list(Dials(session).measure({PART: -8.0}, (FIRST,)))
+    told = list(Dials(session).measure({PART: -8.0}, None))
     assert [type(one) for one in told] == [Reading, Reading, Cut]

@@ -32,12 +32,13 @@ def responses(opening: Opening, dials: Dials, parts: Sequence[str]) -> dict[str,
             rows = [
                 ResponseRow(alpha=alpha, domain=d.domain, ce_base=d.base, ce=d.edited, rise=d.rise)
                 for alpha in ALPHAS
-                for d in _damages(dials, {part: alpha}, FIRST)
+                for d in _damages(dials, {part: alpha}, None)
             ]
             measured[part] = Response(rows, opening.bare.chance, FIRST)
             bar.advance()
     return measured
 
 
-def _damages(dials: Dials, scales: Mapping[str, float], tokens: int) -> list[DomainDamage]:
-    return [row.damage for row in dials.measure(scales, (tokens,)) if isinstance(row, Measured)]
+def _damages(dials: Dials, scales: Mapping[str, float], then: int | None) -> list[DomainDamage]:
+    told = [row for row in dials.measure(scales, then) if isinstance(row, Measured)]
+    return [row.damage for row in told if row.tokens == (then or FIRST)]

@@ -10,7 +10,7 @@ from rankone.experiments.part_figures import response_key, scale_response
 from rankone.experiments.report.words import seen_in_response
 from rankone.experiments.tables import ResponseRow
 from rankone.metrics.damage_record import DomainDamage
-from rankone.render.columns import Column
+from rankone.render.columns import SHARE, Column
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import POLICY, rendered
 from rankone.render.tables import Table
@@ -156,7 +156,7 @@ def part_page(
     ]
     fires = None
     if row is not None and columns is not None:
-        shares = [Column("domain", key=True), Column("share of tokens it fires on", ".1%", shade=True)]
+        shares = [Column("domain", key=True), Column("share of tokens it fires on", SHARE, shade=True)]
         names = [domain_name(d) for d in columns.domains]
         fires = Table.of("", shares, [[*one] for one in zip(names, row.shares, strict=True)])
     return rendered(

@@ -76,15 +76,16 @@ class Dials:
         self._passes.close()
 
     def measure(
-        self, scales: Mapping[str, float], stages: Sequence[int] = (FIRST, WHOLE)
+        self, scales: Mapping[str, float], then: int | None = WHOLE
     ) -> Generator[Measured | Cut | Reading | None]:
         """Domain by domain, stage by stage, until LIMIT seconds are up; RankOneError for an unknown part.
 
-        stages: tokens per domain, FIRST before all others. A row that a later one has as it is there is not run again.
+        FIRST tokens per domain, and `then` so many where that is a number: rows that are the same there are not run again.
         Between two portions of text something is told or None, so that it can be called off there.
         """
         until = time.monotonic() + LIMIT
         edit = scale_edit(self._opening.book, {name: a for name, a in scales.items() if a != 1})
+        stages = (FIRST,) if then is None else (FIRST, then)
         text = {tokens: self._portions(tokens) for tokens in stages}
         self._start(edit.sites)
         first: _Gathered = defaultdict(dict)

@@ -109,9 +109,7 @@ class Work:
 
     def _damage(self, scales: Mapping[str, float]) -> Iterator[DomainDamage]:
         """What the dials show first, for the card of a saved edit."""
-        from rankone.studio.working.dials import FIRST
-
-        rows = self._dials.measure(scales, (FIRST,))
+        rows = self._dials.measure(scales, None)
         return (row.damage for row in rows if isinstance(row, Measured))
 
     def _size(self, scales: Mapping[str, float]) -> float:
@@ -125,7 +123,7 @@ class Work:
         name = ResponseRequest.checked(body, "response").name
         for alpha in ALPHAS:
             rises, cut = dict[str, float](), tuple[str, ...]()
-            for row in self._dials.measure({name: alpha}, (FIRST,)):
+            for row in self._dials.measure({name: alpha}, None):
                 if isinstance(row, Measured):
                     rises[row.damage.domain] = row.damage.rise
                 elif isinstance(row, Cut):
