@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.tiny import rankone
 
+from rankone.core.claims import staging_folder
+
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.1-2"
 
 
@@ -17,8 +19,8 @@ def left(tmp_path, monkeypatch):
     """A folder with what a killed export left, beside a finished file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    staging = tmp_path / "runs" / ".out.partial-abcdefgh"
-    staging.mkdir(parents=True)
+    (tmp_path / "runs").mkdir()
+    staging = staging_folder(tmp_path / "runs" / "out")
     (staging / "half.bin").write_bytes(b"x" * 1000)
     (tmp_path / "runs" / "kept.txt").write_text("mine", "utf8")
     return tmp_path / "runs"
@@ -43,7 +45,7 @@ def test_json_holds_every_finding(tmp_path):
 def test_clean_lists_first_and_then_removes(left):
     listed = rankone("doctor", left, "--clean", "--dry-run")
     assert (listed.code, "1 leftovers" in listed.out, "Nothing was removed" in listed.out) == (0, True, True)
-    assert (left / ".out.partial-abcdefgh").exists()
+    assert len(list(left.iterdir())) == 2
     done = rankone("doctor", left, "--clean")
     assert "1 of 1 leftovers removed" in done.out
     assert [p.name for p in left.iterdir()] == ["kept.txt"]

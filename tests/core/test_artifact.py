@@ -19,6 +19,7 @@ from rankone.core.artifact import (
     read_json,
     read_manifest,
     refuse_existing,
+    remove_artifact,
     write_json,
     write_text,
 )
@@ -316,3 +317,37 @@ def test_an_exchange_refuses_what_it_did_not_find_at_its_start(tmp_path):
         work()
     assert (path / "a.txt").read_text("utf8") == "of somebody else"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["before", "x"]
+
+
+def test_an_exchange_keeps_what_somebody_else_put_there(tmp_path):
+    """Hidden files are allowed beside an artefact's own; others stop the exchange."""
+    path = make(tmp_path / "x")
+    (path / ".git").mkdir()
+    (path / ".git/HEAD").write_text("mine", "utf8")
+    (path / ".notes").write_text("mine", "utf8")
+    make(path, "new", replace=True)
+    assert (path / "a.txt").read_text("utf8") == "new"
+    assert {(path / name).read_text("utf8") for name in (".git/HEAD", ".notes")} == {"mine"}
+
+    def work():
+        with new_artifact(path, "thing", replace=True):
+            (path / "notes.md").write_text("mine", "utf8")
+
+    with pytest.raises(RankOneError, match=r"x' holds 'notes.md', which its manifest does not list"):
+        work()
+    assert (path / "notes.md").read_text("utf8") == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_artefact_is_removed_without_what_is_not_its_own(tmp_path):
+    path = make(tmp_path / "x")
+    remove_artifact(path, "thing")
+    assert not path.exists()
+    make(path)
+    (path / "sub/notes.md").write_text("mine", "utf8")
+    with pytest.raises(RankOneError, match="is of kind 'thing'"):
+        remove_artifact(path, "model")
+    remove_artifact(path, "thing")
+    assert [p.name for p in path.rglob("*") if p.is_file()] == ["notes.md"]
+    with pytest.raises(RankOneError, match="it is no RankOne artefact"):
+        remove_artifact(path, "thing")

@@ -12,6 +12,7 @@ import pytest
 from rankone.core.artifact import claimed, new_artifact
 from rankone.core.claims import claim, clean, leftovers, retired, scratch_folder
 from rankone.core.errors import RankOneError
+from rankone.core.paths import hidden_name, read_hidden
 
 HOLDER = """
 import sys, time
@@ -46,6 +47,10 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+def said(path):
+    return read_hidden(path.name)
+
+
 def test_another_process_is_refused_until_the_first_is_gone(tmp_path, holder):
     with pytest.raises(RankOneError, match=r"another run is writing to '.*/out'\. Wait"):
         make(tmp_path / "out")
@@ -68,11 +73,7 @@ def test_clean_removes_what_killed_writers_left_and_nothing_else(tmp_path, holde
     aside = retired(deep / "exchanged")
     make(aside)
     removed = clean(tmp_path)
-    assert sorted(p.name.split("-")[0] for p in removed) == [
-        ".exchanged.old",
-        ".out.claim",
-        ".out.partial",
-    ]
+    assert sorted(map(said, removed)) == [("exchanged", "old"), ("out", "claim"), ("out", "partial")]
     assert names(tmp_path) == ["deep"]
     assert names(deep) == ["exchanged", "kept"]
     assert names(deep / "kept") == [".hidden.txt", "a.txt", "manifest.json"]
@@ -120,7 +121,7 @@ def test_leftovers_are_listed_without_touching_them(tmp_path, holder):
     holder.kill()
     holder.wait()
     before = names(tmp_path)
-    assert sorted(p.name.split("-")[0] for p in leftovers(tmp_path)) == [".out.claim", ".out.partial"]
+    assert sorted(map(said, leftovers(tmp_path))) == [("out", "claim"), ("out", "partial")]
     assert names(tmp_path) == before
     assert clean(tmp_path) != []
     assert leftovers(tmp_path) == []
@@ -148,3 +149,32 @@ def test_a_file_that_a_living_process_writes_is_no_leftover(tmp_path):
         process.wait()
     assert leftovers(tmp_path) == clean(tmp_path) != []
     assert names(tmp_path) == []
+
+
+LIKE_OURS = (
+    ".out.old-20260101",
+    ".out.partial-q1_2026_",
+    ".out.partial-abcdefgh",
+    ".out.claim",
+    ".insurance.claim",
+    ".bashrc.old-20260102",
+    ".out.rankone-partial-0123456789abcdef",
+    ".out.rankone-old-20260101",
+    ".out.rankone-claim-01234567",
+    # of another output: somebody has renamed it
+    hidden_name("before", "partial", "01234567").replace("before", "out"),
+)
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["folder", "file"])
+@pytest.mark.parametrize("name", LIKE_OURS)
+def test_what_only_looks_like_a_leftover_stays(tmp_path, name, folder):
+    """A dated backup looks like anything: only a name that RankOne has made tells what it made."""
+    kept = tmp_path / name / "letter.txt" if folder else tmp_path / name
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("precious", "utf8")
+    make(tmp_path / "out")
+    with claim(tmp_path / "insurance"):
+        pass
+    assert (leftovers(tmp_path), clean(tmp_path)) == ([], [])
+    assert kept.read_text("utf8") == "precious"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -75,8 +76,9 @@ def test_what_is_broken_off_leaves_no_half_of_a_report(job, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run_demo(job, tmp_path / "report")
     assert not list(tmp_path.iterdir())
-    (tmp_path / "report").mkdir()
-    write_json(tmp_path / "report" / "summary.json", {"of": "another"})
+    monkeypatch.undo()
+    run_demo(job, tmp_path / "report")
+    monkeypatch.setattr(demo, last, broken_off)
     before = contents(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         run_demo(job, tmp_path / "report", replace=True)
@@ -85,12 +87,14 @@ def test_what_is_broken_off_leaves_no_half_of_a_report(job, tmp_path, monkeypatc
 
 def test_a_report_that_is_replaced_keeps_nothing_of_the_old_one_and_what_is_not_its_own(job, tmp_path):
     out = tmp_path / "report"
-    (out / "edit").mkdir(parents=True)
+    out.mkdir()
+    run_demo(job, out, replace=True)
     (out / "notes.md").write_text("mine", "utf8")
+    (out / "evidence.json").write_text("{}", "utf8")
+    (out / "edit/manifest.json").unlink()
     with pytest.raises(RankOneError, match="edit"):
         run_demo(job, out, replace=True)
-    (out / "edit").rmdir()
-    (out / "evidence.json").write_text("{}", "utf8")
+    shutil.rmtree(out / "edit")
     run_demo(job, out, replace=True)
     made = contents(out)
     assert made.pop("notes.md") == b"mine"
@@ -98,6 +102,34 @@ def test_a_report_that_is_replaced_keeps_nothing_of_the_old_one_and_what_is_not_
     run_demo(job, tmp_path / "new")
     assert made.keys() == contents(tmp_path / "new").keys()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_of_other_things_is_replaced_by_nothing(job, tmp_path):
+    """Their names alone make them no report."""
+    mine = {"summary.json": {"of": "my own work"}, "evidence.json": {}, "rollouts.json": {}}
+    for name, document in mine.items():
+        write_json(tmp_path / "report" / name, document)
+    before = contents(tmp_path)
+    with pytest.raises(RankOneError, match=r"holds no report that could be replaced .* Choose another name"):
+        run_demo(job, tmp_path / "report", replace=True)
+    assert contents(tmp_path) == before
+
+
+def test_an_exchange_cut_off_is_completed_by_the_same_command(job, tmp_path, monkeypatch):
+    out = tmp_path / "report"
+    run_demo(job, out)
+
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rankone.experiments.report.place.remove_artifact", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(job, out, replace=True)
+    assert not (out / "summary.json").exists()
+    run_demo(job, out, replace=True)
+    run_demo(job, tmp_path / "new")
+    assert contents(out).keys() == contents(tmp_path / "new").keys()
 
 
 def test_the_edit_that_is_shown_is_kept_and_named(job, tmp_path):

@@ -14,6 +14,7 @@ from tests.harvest.counting.test_plan import Texts
 from tests.tiny import RECIPE, tiny_model
 
 from rankone.core.artifact import open_artifact
+from rankone.core.claims import retired
 from rankone.core.errors import RankOneError
 from rankone.decomposition.config import DecomposeConfig
 from rankone.decomposition.init.start import new_decomposition
@@ -295,7 +296,7 @@ def test_an_interrupted_run_goes_on(world, store, tmp_path, small_buffers, monke
     monkeypatch.setattr(collect.Collector, "add", fails)
     with pytest.raises(KeyboardInterrupt):
         world.run(tmp_path / "run", chunk_tokens=100)
-    (tmp_path / "run/shard-000-of-001/.chunk-00000099.partial-a1b2c3d4").mkdir()
+    retired(tmp_path / "run/shard-000-of-001/chunk-00000099")
     monkeypatch.setattr(collect.Collector, "add", add)
     assert world.run(tmp_path / "run", chunk_tokens=100)
     assert "resuming at batch" in caplog.text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 from torch import nn
 
+from rankone.core.claims import staging_folder
 from rankone.core.errors import RankOneError
 from rankone.core.tensors import tensor_hash
 from rankone.runtime.checkpoint import (
@@ -108,13 +110,28 @@ def test_only_the_newest_is_kept_and_the_same_step_can_be_written_again(tmp_path
     assert state.tensors["a"].item() == 10
 
 
+def test_only_older_checkpoints_go_whatever_others_are_called(tmp_path):
+    def saved(step):
+        return save_checkpoint(tmp_path, State(step, {"a": torch.ones(1)}, {}), "hash")
+
+    kept = [saved(1).with_name(name) for name in ("step-0000001-best", "step-7", "step-8")]
+    shutil.copytree(tmp_path / "checkpoints/step-0000001", kept[0])
+    kept[1].mkdir()
+    kept[2].write_text("mine", "utf8")
+    (tmp_path / "checkpoints/step-0000001/notes.md").write_text("mine", "utf8")
+    newest = saved(9)
+    left = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert left == {newest.name, "step-0000001", *(p.name for p in kept)}
+    assert [p.name for p in (tmp_path / "checkpoints/step-0000001").iterdir()] == ["notes.md"]
+
+
 def test_no_checkpoint_is_none(tmp_path):
     assert load_checkpoint(tmp_path, "hash") is None
 
 
 def test_leftovers_of_a_killed_writer_are_not_taken_for_checkpoints(tmp_path):
     save_checkpoint(tmp_path, State(1, {"a": torch.ones(1)}, {}), "hash")
-    (tmp_path / "checkpoints/.step-0000002.partial-abc").mkdir()
+    staging_folder(tmp_path / "checkpoints/step-0000002")
     (tmp_path / "checkpoints/step-notes").mkdir()
     state = load_checkpoint(tmp_path, "hash")
     assert state is not None

@@ -8,6 +8,7 @@ import pytest
 
 from rankone.core.claims import claim
 from rankone.core.errors import RankOneError
+from rankone.core.paths import CLAIM, hidden_name
 from rankone.runtime.places import holds
 
 
@@ -19,10 +20,10 @@ def work(value: int, out: Path, run: Path | None = None) -> list[str]:
 
 
 def test_places_are_claimed_while_it_runs_and_free_afterwards(tmp_path):
-    assert work(3, tmp_path / "o", run=tmp_path / "r") == [".o.claim", ".r.claim"]
-    assert work(3, out=tmp_path / "o") == [".o.claim"]
+    assert work(3, tmp_path / "o", run=tmp_path / "r") == [hidden_name("o", CLAIM), hidden_name("r", CLAIM)]
+    assert work(3, out=tmp_path / "o") == [hidden_name("o", CLAIM)]
     assert list(tmp_path.iterdir()) == []
-    assert work(3, tmp_path / "new/o") == [".o.claim"]
+    assert work(3, tmp_path / "new/o") == [hidden_name("o", CLAIM)]
     assert list(tmp_path.iterdir()) == []
 
 

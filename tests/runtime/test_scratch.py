@@ -52,7 +52,9 @@ def test_what_a_killed_process_left_is_found_and_a_living_ones_is_not(tmp_path):
 
 
 def test_a_process_killed_before_it_had_its_lock_left_an_empty_folder(tmp_path):
-    folder = tmp_path / "rankone-test-abcdefgh"
+    made = Scratch("test")
+    folder = made.path
+    made.close()
     folder.mkdir()
     assert stray_scratch() == []  # a process may be about to put its lock there
     os.utime(folder, (0, 0))
@@ -63,9 +65,17 @@ def test_a_process_killed_before_it_had_its_lock_left_an_empty_folder(tmp_path):
 
 
 def test_folders_of_others_are_not_taken_for_ours(tmp_path):
-    for name in ("rankone-mine", "rankone-test-abcdefgh", "other-test-abcdefgh"):
+    for name in (
+        "rankone-mine",
+        "rankone-notes-20260101",
+        "rankone-notes-2026010120260102",
+        "other-test-abcdefgh",
+    ):
         (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
     (tmp_path / "other-test-abcdefgh" / ".rankone-scratch").touch()
     (tmp_path / "rankone-mine" / ".rankone-scratch").touch()
-    (tmp_path / "rankone-link-abcdefgh").symlink_to(tmp_path / "other-test-abcdefgh")
+    made = Scratch("link")
+    made.close()
+    made.path.symlink_to(tmp_path / "other-test-abcdefgh")
     assert stray_scratch() == []

@@ -6,6 +6,7 @@ import pytest
 from tests.claimed import claimed_elsewhere
 
 from rankone.core.errors import RankOneError
+from rankone.core.paths import CLAIM, hidden_name
 from rankone.opening import Opening
 from rankone.verbs import verb as boundary
 from rankone.verbs.table import VERBS
@@ -28,7 +29,7 @@ def test_a_place_that_another_run_makes_is_refused_before_any_work(name, tmp_pat
             VERBS[name].ask(Opening(), request)
         assert worked == []
         VERBS[name].ask(Opening(), request)
-        assert worked == [[".out.claim"]]
+        assert worked == [[hidden_name("out", CLAIM)]]
         assert list(tmp_path.iterdir()) == []
     finally:
         object.__setattr__(VERBS[name], "run", before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,9 @@ from rankone.core.manifest import (
     Manifest,
     artefact_kind,
     check_files,
+    check_nothing_else,
     hashed_files,
+    hidden_beside,
     read_manifest,
 )
 from rankone.core.provenance import environment, git_revision
@@ -64,6 +66,7 @@ __all__ = [
     "read_json",
     "read_manifest",
     "refuse_existing",
+    "remove_artifact",
     "require_folder",
     "write_json",
     "write_text",
@@ -240,6 +243,10 @@ def _swap_in(staging: Path, path: Path, replaced: Manifest | None) -> None:
         return
     if not path.exists() or read_manifest(path) != replaced:
         raise appeared(path)
+    check_nothing_else(path, replaced)
+    for kept in hidden_beside(path, replaced):
+        copy = shutil.copytree if kept.is_dir() else shutil.copy2
+        copy(kept, staging / kept.name)
     old = retired(path)
     path.rename(old)
     try:
@@ -267,6 +274,23 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     manifest = read_manifest(path, kind)
     check_files(path, manifest)
     return Artifact(path, manifest)
+
+
+def remove_artifact(path: Path, kind: str) -> None:
+    """Remove the files that an artefact's manifest lists, and its folders where nothing else is in them.
+
+    Cut off by a kill, it can be called again. RankOneError for what is no artefact of the kind.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+        return
+    manifest = read_manifest(path, kind)
+    for name in (*manifest.files, MANIFEST):
+        (path / name).unlink(missing_ok=True)
+    for name in sorted(manifest.files, reverse=True):
+        for folder in (path / name).relative_to(path).parents:
+            with suppress(OSError):  # Something else is in it.
+                (path / folder).rmdir()
 
 
 def copy_artifact(artifact: Artifact, path: Path | str) -> Path:

@@ -1,15 +1,14 @@
 """Claims on places that a run writes to: made at its start, so that of two writers the second is refused at once.
 
-A claim on OUT is a locked file `.OUT.claim` beside it. The lock dies with its process, so nothing has to guess whether
-an old claim is alive; what a killed writer left is cleared away by the next claim on the place, or by `clean`.
+A claim on OUT is a locked file beside it (core/paths.py has its name). The lock dies with its process, so nothing has to
+guess whether an old claim is alive; what a killed writer left is cleared away by the next claim on the place, or by `clean`.
+Both remove only what has a name that RankOne has made.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -18,10 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rankone.core.errors import RankOneError
-from rankone.core.files import PARTIAL, is_being_written, require_folder
+from rankone.core.files import is_being_written, require_folder
+from rankone.core.paths import CLAIM, OLD, PARTIAL, hidden_folder, hidden_name, read_hidden
 
-_CLAIM, _OLD = "claim", "old"
-_LEFT = re.compile(rf"\.(?P<name>.+)\.(?P<kind>{_CLAIM}|(?:{PARTIAL}|{_OLD})-[a-z0-9_]{{8}})")
 # Places claimed by this process, and by which of its threads.
 _HELD: dict[Path, int] = {}
 _REGISTER = threading.Lock()
@@ -65,7 +63,7 @@ def require_claim(path: Path) -> None:
 def staging_folder(path: Path) -> Path:
     """A new hidden folder beside `path`, which `clean` and the next claim on `path` know as unfinished."""
     try:
-        return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-"))
+        return hidden_folder(path, PARTIAL)
     except FileNotFoundError:
         require_claim(path)
         raise
@@ -83,7 +81,7 @@ def scratch_folder(path: Path) -> Generator[Path]:
 
 def retired(path: Path) -> Path:
     """Where what stands at `path` waits until its successor is in place."""
-    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{_OLD}-")) / "artifact"
+    return hidden_folder(path, OLD) / "artifact"
 
 
 def clean(place: Path) -> list[Path]:
@@ -105,9 +103,9 @@ def _left_by_target(place: Path) -> Iterator[tuple[Path, list[Path]]]:
         left: dict[str, list[Path]] = {}
         for entry in (*folders, *files):
             path = Path(folder) / entry
-            if (match := _LEFT.fullmatch(entry)) and not path.is_symlink() and not is_being_written(path):
-                left.setdefault(match["name"], []).append(path)
-        folders[:] = [name for name in folders if not _LEFT.fullmatch(name)]
+            if (said := read_hidden(entry)) and not path.is_symlink() and not is_being_written(path):
+                left.setdefault(said.name, []).append(path)
+        folders[:] = [name for name in folders if read_hidden(name) is None]
         yield from ((Path(folder) / name, sorted(paths)) for name, paths in sorted(left.items()))
 
 
@@ -152,18 +150,18 @@ def _locked(path: Path) -> Generator[None]:
 
 
 def _claim_file(path: Path) -> Path:
-    return path.parent / f".{path.name}.{_CLAIM}"
+    return path.parent / hidden_name(path.name, CLAIM)
 
 
 def _clear(path: Path) -> None:
     """Remove what a writer of `path` that was killed left beside it; the claim is held."""
-    for left in path.parent.glob(f".{_escaped(path.name)}.*"):
-        match = _LEFT.fullmatch(left.name)
-        if match is None or match["name"] != path.name or match["kind"] == _CLAIM:
+    for left in list(path.parent.iterdir()):
+        said = read_hidden(left.name)
+        if said is None or said.name != path.name or said.kind == CLAIM:
             continue
         if left.is_symlink() or is_being_written(left):
             continue
-        if (left / "artifact").is_dir() and match["kind"].startswith(_OLD) and not path.exists():
+        if (left / "artifact").is_dir() and said.kind == OLD and not path.exists():
             (left / "artifact").rename(path)
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -180,10 +178,6 @@ def is_locked(file: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _taken(path: Path) -> RankOneError:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import IO, BinaryIO, overload
 from pydantic import JsonValue
 
 from rankone.core.errors import RankOneError
+from rankone.core.paths import PARTIAL, hidden_file
 
-# In the names of what is being written; `clean` (claims.py) knows them.
-PARTIAL = "partial"
 # No JSON of an artefact comes near it.
 _LARGEST = 1 << 30
 
@@ -121,17 +119,17 @@ def atomic_file(path: Path, new: bool = False) -> Generator[BinaryIO]:
     new: what has appeared at `path` meanwhile is refused and left as it is; else it is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}-")
+    handle, temporary = hidden_file(path, PARTIAL)
     try:
         with os.fdopen(handle, "wb") as stream:
             _lock(stream)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        _move_new(Path(temporary), path) if new else Path(temporary).replace(path)
+        temporary.chmod(0o644)
+        _move_new(temporary, path) if new else temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

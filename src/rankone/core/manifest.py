@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, cast
 
@@ -123,16 +124,32 @@ def check_files(directory: Path, manifest: Manifest) -> None:
     Hidden ones aside, and the bytecode of its own Python files: installing a wheel compiles those of the built-in model.
     """
     check_listed(directory, manifest)
+    check_nothing_else(directory, manifest)
+
+
+def check_nothing_else(directory: Path, manifest: Manifest) -> None:
+    """Raise where the artefact holds a file that its manifest does not list, as `check_files` does."""
+    for name in _unlisted(directory, manifest):
+        if not name.parts[0].startswith("."):
+            raise RankOneError(
+                f"'{directory}' holds '{name.as_posix()}', which its manifest does not list. Restore the artefact from "
+                "its source, or move that file elsewhere."
+            )
+
+
+def hidden_beside(directory: Path, manifest: Manifest) -> list[Path]:
+    """Hidden entries at the top of an artefact that its manifest does not list: somebody else's (`.git`)."""
+    tops = {name.parts[0] for name in _unlisted(directory, manifest) if name.parts[0].startswith(".")}
+    return [directory / name for name in sorted(tops)]
+
+
+def _unlisted(directory: Path, manifest: Manifest) -> Iterator[Path]:
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
-        if path.is_dir() or name.as_posix() in (*manifest.files, MANIFEST) or name.parts[0].startswith("."):
+        if path.is_dir() or name.as_posix() in (*manifest.files, MANIFEST):
             continue
-        if _source_of(name) in manifest.files:
-            continue
-        raise RankOneError(
-            f"'{directory}' holds '{name.as_posix()}', which its manifest does not list. Restore the artefact from "
-            "its source, or move that file elsewhere."
-        )
+        if _source_of(name) not in manifest.files:
+            yield name
 
 
 def check_listed(directory: Path, manifest: Manifest) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +19,17 @@ from pydantic import Field, JsonValue
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from rankone.core.artifact import new_artifact, open_artifact, read_json, write_json, write_text
+from rankone.core.artifact import (
+    new_artifact,
+    open_artifact,
+    read_json,
+    remove_artifact,
+    write_json,
+    write_text,
+)
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.core.manifest import artefact_kind
 from rankone.core.tensors import save_tensors
 from rankone.runtime.distributed import Ranks, current
 
@@ -138,9 +145,9 @@ def save_checkpoint(run: Path, state: State, config_hash: str) -> Path:
             )
             write_json(staging / STATE, about.model_dump())
     if ranks.first:
-        for other in folder.glob("step-*"):
-            if other != target:
-                shutil.rmtree(other)
+        for other in _steps(run):
+            if other != target and artefact_kind(other) == KIND:
+                remove_artifact(other, KIND)
     return target
 
 

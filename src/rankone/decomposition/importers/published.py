@@ -7,10 +7,7 @@ Keys of a decomposition (torch state dict): `target_model.<key of the target>`; 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from pydantic import JsonValue
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rankone.core.artifact import Provenance, file_hash, new_artifact, refuse_existing
+from rankone.core.artifact import Provenance, file_hash, new_artifact, new_folder, refuse_existing
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError, nearest
 from rankone.decomposition.importance.config import SharedTransformerConfig
@@ -78,7 +75,7 @@ def import_published(
         _name_special_tokens(target, target_tokenizer)
         provenance = _provenance(files)
         bar.advance(1, "hashed")
-        with _together(out) as staging:
+        with new_folder(out) as staging:
             _write_model(target, target_tokenizer, staging / "model", provenance)
             if decomposition is not None:
                 counts = dict(zip(decomposition.sites, decomposition.counts, strict=True))
@@ -187,19 +184,6 @@ def _factor_shapes(sites: Mapping[str, Site], counts: Mapping[str, int]) -> dict
         shapes[f"_components.{site_key(name)}.V"] = (site.d_in, counts[name])
         shapes[f"_components.{site_key(name)}.U"] = (counts[name], site.d_out)
     return shapes
-
-
-@contextmanager
-def _together(out: Path) -> Iterator[Path]:
-    """A staging directory that becomes `out` when the block ends well: all artefacts in it or none."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.partial-"))
-    try:
-        yield staging
-        staging.chmod(0o755)
-        staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from rankone.answers.answer import Answer
 from rankone.answers.sideeffects import SideEffectRequest, SideEffects, side_effects
+from rankone.core.artifact import remove_artifact
 from rankone.core.config import Config
 from rankone.edits.adapters import Method
 from rankone.edits.export import export_adapter
@@ -109,11 +109,11 @@ class Job:
     def _path(self, name: str) -> Path:
         return self.stages.folder / f"{self.language}-{name}"
 
-    def _fresh(self, name: str) -> Path:
+    def _fresh(self, name: str, kind: str) -> Path:
         """A path to write to: what a sitting left there that was broken off before its stage ended is removed."""
         path = self._path(name)
         if path.exists():
-            shutil.rmtree(path)
+            remove_artifact(path, kind)
         return path
 
     def _find(self) -> Found:
@@ -138,7 +138,7 @@ class Job:
         pair = search.chosen_pair
         held = book.gathered([search.pick.part]) if pair is None else pair_parts(pair, self.language, book)
         provenance = {"request": request.model_dump(mode="json")}
-        save_parts([held], self.workspace.model, self._fresh("part"), provenance)
+        save_parts([held], self.workspace.model, self._fresh("part", "parts"), provenance)
         return search
 
     def _fitted(self, name: str) -> Fitted:
@@ -153,7 +153,7 @@ class Job:
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
         fit.edit.bind(model).save_pretrained(
-            self._fresh(f"{name}-edit"), {"config": c.model_dump(mode="json")}
+            self._fresh(f"{name}-edit", "edit"), {"config": c.model_dump(mode="json")}
         )
         return _fitted(name, fit)
 
@@ -232,7 +232,7 @@ class Job:
 
     def _export(self) -> Exported:
         """A standard LoRA adapter, read back by plain PEFT in a process of its own."""
-        path = self._fresh("adapter")
+        path = self._fresh("adapter", "adapter")
         report = export_adapter(self.workspace.model, self.edits["scale"], path, self.model_name)
         return Exported(path=path.name, engine=report.engine, difference=report.difference)
 

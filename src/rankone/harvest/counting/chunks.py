@@ -19,10 +19,13 @@ from torch import Tensor
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, read_json, write_json
 from rankone.core.claims import clean, scratch_folder
 from rankone.core.errors import RankOneError
+from rankone.core.manifest import artefact_kind
+from rankone.harvest.config import HELD_PARTS
 from rankone.harvest.counting.shard import Shard
 from rankone.harvest.records import About, Finished, Progress
 
 KIND = "harvest-chunk"
+_ABOUT, _FINISHED = "about.json", "finished.json"
 Column = Tensor | np.ndarray | pa.Array
 # Rows per row group of a chunk: a reader takes one stretch of parts at a time.
 ROW_GROUP = 1 << 16
@@ -91,10 +94,22 @@ def _column(values: Column) -> pa.Array:
 def clear(run: Path, shard: Shard) -> None:
     """Remove what a shard left in a run directory, and that where nothing else is in it: the harvest holds it all."""
     place = run / shard.folder
-    if place.is_dir():
-        alone = list(run.iterdir()) == [place]
-        with scratch_folder(run) as gone:  # what a kill leaves of it, `clean` knows
-            (run if alone else place).rename(gone / "run")
+    if not place.is_dir():
+        return
+    counted = [path for path in place.iterdir() if _is_counted(path)]
+    whole = len(counted) == len(list(place.iterdir()))
+    alone = whole and list(run.iterdir()) == [place]
+    with scratch_folder(run) as gone:  # what a kill leaves of it, `clean` knows
+        for path in [run] if alone else [place] if whole else counted:
+            path.rename(gone / path.name)
+
+
+def _is_counted(path: Path) -> bool:
+    """Whether an entry of a shard's folder was made by the harvest."""
+    kinds = {HELD_PARTS: "decomposition"}
+    if path.is_dir() and not path.is_symlink():
+        return artefact_kind(path) == kinds.get(path.name, KIND)
+    return path.name in (_ABOUT, _FINISHED)
 
 
 class ShardFolder:
@@ -117,16 +132,16 @@ class ShardFolder:
     @property
     def finished(self) -> bool:
         """Whether all its batches are counted."""
-        return (self.path / "finished.json").exists()
+        return (self.path / _FINISHED).exists()
 
     def finish(self, seen: Finished) -> None:
         """Note that all is counted."""
-        write_json(self.path / "finished.json", seen.model_dump())
+        write_json(self.path / _FINISHED, seen.model_dump())
 
     @contextmanager
     def open_chunk(self, first: int) -> Iterator[OpenChunk]:
         """A chunk to fill from batch `first` on; its `stop` is to be moved with every batch."""
-        about = self.path / "about.json"
+        about = self.path / _ABOUT
         if not about.exists():  # Not earlier: a mistyped command leaves nothing to clear away.
             write_json(about, self._about.model_dump(mode="json"))
         with new_artifact(self.path / f"chunk-{first:08d}", KIND, {"shard": self.shard.folder}) as staging:
@@ -145,7 +160,7 @@ def progress_of(chunk: Artifact) -> Progress:
 
 def read_about(folder: Path) -> About | None:
     """What a shard's folder says it harvests; None where it says nothing yet."""
-    path = folder / "about.json"
+    path = folder / _ABOUT
     if not path.exists():
         return None
     try:
