@@ -439,7 +439,7 @@ def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(
         page = next(pages)
         page.set_viewport_size({"width": 390, "height": 800})
         page.route(
-            "**/api/graphs",
+            re.compile(r"/api/graphs(/checked)?$"),
             lambda route: route.fulfill(json={"graphs": [_graph_of(hidden + long)]}),
         )
         for view in ("edits?two=1-2", f"part/{PART}", f"part/{quote(hidden)}", "graphs"):
@@ -467,4 +467,4 @@ def test_what_hides_in_foreign_text_is_shown_in_every_view_and_in_saved_pages(
 
 def _graph_of(prompt: str) -> dict[str, object]:
     given = {"id": "0" * 16, "name": "g", "state": "exact", "prompt": prompt, "outputs": [prompt]}
-    return {**given, "node_set": "natural", "replacement": 0.5, "broken": ""}
+    return {**given, "node_set": "natural", "replacement": 0.5, "broken": "", "hashed": True}

@@ -40,5 +40,5 @@ def responses(opening: Opening, dials: Dials, parts: Sequence[str]) -> dict[str,
 
 
 def _damages(dials: Dials, scales: Mapping[str, float], then: int | None) -> list[DomainDamage]:
-    told = [row for row in dials.measure(scales, then) if isinstance(row, Measured)]
-    return [row.damage for row in told if row.tokens == (then or FIRST)]
+    rows = [row for row in dials.measure(scales, then) if isinstance(row, Measured)]
+    return [row.damage for row in rows if row.tokens == (then or FIRST)]
