@@ -30,7 +30,7 @@ class BenchRequest(Request):
     methods: Names = Field((), description="methods, instead of the recipe's")
     seeds: int | None = Field(None, gt=0, description="seeds, instead of the recipe's")
     workers: str = Field(
-        "1", description="processes that share the runs, or a Ray cluster: ray://HOST:PORT, ray://auto"
+        "1", description="processes that share the runs; or a Ray cluster: ray, ray://HOST:PORT"
     )
 
     @field_validator("workers", mode="before")

@@ -13,10 +13,10 @@ _MOST = 1024
 def require_workers(name: str) -> None:
     """RankOneError for what names no workers: a number of processes, or the address of a Ray cluster."""
     whole = re.fullmatch(r"[0-9]{1,9}", name)
-    if not (whole and 0 < int(name) <= _MOST) and not re.fullmatch(r"ray://[^\s/]+:[0-9]+|ray://auto", name):
+    if not (whole and 0 < int(name) <= _MOST) and not re.fullmatch(r"ray(://[^\s/]+:[0-9]+)?", name):
         raise RankOneError(
-            f"--workers {name}: give a number of processes (1 to {_MOST}), ray://HOST:PORT, or ray://auto for the cluster "
-            "that this machine belongs to."
+            f"--workers {name}: give a number of processes (1 to {_MOST}), ray for the cluster that this machine "
+            "belongs to, or ray://HOST:PORT."
         )
 
 
@@ -25,10 +25,10 @@ def workers_named(name: str) -> Workers | None:
     require_workers(name)
     if name == "1":
         return None
-    if name.startswith("ray://"):
+    if name.startswith("ray"):
         from rankone.experiments.workers.on_ray import OnRay
 
-        return OnRay("auto" if name == "ray://auto" else name)
+        return OnRay(name)
     from rankone.experiments.workers.processes import Processes
 
     return Processes(int(name))

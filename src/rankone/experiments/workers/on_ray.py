@@ -5,6 +5,8 @@ Each machine needs this version of RankOne and, under the same names, what the r
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,19 +16,24 @@ from rankone.experiments.bench.work import Made, Setup, Work
 from rankone.experiments.workers.doing import Answer, answered
 from rankone.runtime.progress import log
 
+_PATIENCE = 5.0  # seconds
+
 
 class OnRay:
-    """All that a cluster has: a task a core, or a GPU where it has those and none but the CPU was asked for."""
+    """All that a cluster has: a task a core, or a GPU where it has those and none but the CPU was asked for.
 
-    def __init__(self, address: str) -> None:
+    name: `ray`, the cluster that this machine belongs to or that RAY_ADDRESS names; or `ray://HOST:PORT`, a client port.
+    """
+
+    def __init__(self, name: str) -> None:
         self._ray: Any = optional("ray", "ray", "workers on a Ray cluster")
+        self._told = False
+        address = os.environ.get("RAY_ADDRESS", "auto") if name == "ray" else name
+        _require_answer(address)
         try:
             self._ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise RankOneError(
-                f"no Ray cluster at '{address}' ({said}). Start one (`ray start --head`), or give a number of processes."
-            ) from error
+        except Exception as error:  # gRPC's and Ray's own, of many classes
+            raise _no_cluster(address, error) from error
 
     def results(self, setup: Setup, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
         """Every stack with what came of it, as they end. RankOneError where one cannot be done, or nothing can do it."""
@@ -36,7 +43,11 @@ class OnRay:
         if gpus and setup.options.device is None:
             setup = setup.model_copy(update={"options": setup.options.model_copy(update={"device": "cuda"})})
         unit = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_gpus": 0, "num_cpus": 1}
-        log.info(f"Ray: {resources.get('GPU' if gpus else 'CPU', 0):.0f} {'GPUs' if gpus else 'cores'}")
+        if not self._told:
+            log.info(
+                f"Ray cluster, {'GPUs' if gpus else 'cores'}: {resources.get('GPU' if gpus else 'CPU', 0):.0f}"
+            )
+            self._told = True
         # A worker that runs out of memory or whose machine is lost is no fault of the stack's.
         task = ray.remote(max_retries=-1, **unit)(answered)
         shared = ray.put(setup.model_dump_json())
@@ -63,3 +74,22 @@ class OnRay:
             raise RankOneError(
                 f"a worker on the Ray cluster failed: {type(cause).__name__}: {cause}"
             ) from error
+
+
+def _require_answer(address: str) -> None:
+    """RankOneError where nobody listens: Ray itself tries again for minutes, then ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # auto: a cluster of this machine, which Ray finds by its files
+        return
+    try:
+        with socket.create_connection((host, int(port)), timeout=_PATIENCE):
+            return
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> RankOneError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return RankOneError(
+        f"no Ray cluster at '{address}' ({said}). Start one (`ray start --head`), or give a number of processes."
+    )

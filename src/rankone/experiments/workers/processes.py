@@ -32,7 +32,7 @@ class Processes:
         self._children: list[_Child] = []
 
     def results(self, setup: Setup, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
-        """Every stack with what came of it, as they end. RankOneError where one is refused or its process dies; all end then."""
+        """Every stack with what came of it, as they end. RankOneError, and the end of all, where one is refused or dies."""
         setup = setup.model_copy(update={"threads": max(1, torch.get_num_threads() // self.count)})
         left, ended = queue.SimpleQueue[Work](), queue.SimpleQueue[tuple[Work, Made] | RankOneError]()
         for work in works:
