@@ -351,3 +351,12 @@ def test_an_artefact_is_removed_without_what_is_not_its_own(tmp_path):
     assert [p.name for p in path.rglob("*") if p.is_file()] == ["notes.md"]
     with pytest.raises(RankOneError, match="it is no RankOne artefact"):
         remove_artifact(path, "thing")
+
+
+def test_json_that_others_cannot_read_is_written_only_where_a_record_says_so(tmp_path):
+    for value in (float("nan"), -float("inf")):
+        with pytest.raises(RankOneError, match=r"cannot write '.*/a\.json': it would hold NaN or infinity"):
+            write_json(tmp_path / "a.json", {"deep": [value]})
+    assert list(tmp_path.iterdir()) == []
+    write_json(tmp_path / "a.json", {"loss": float("inf")}, constants=True)
+    assert json.loads((tmp_path / "a.json").read_text("utf8")) == {"loss": float("inf")}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from tests.foreign_kinds import KINDS
+from transformers import AutoConfig
 
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.foreign import explained, one_error_type
@@ -43,3 +45,24 @@ def test_our_own_errors_pass_as_they_are(error):
     with pytest.raises(RankOneError) as caught, one_error_type("measure"):
         raise error
     assert caught.value is error
+
+
+def test_what_a_library_raises_of_the_interpreters_own_is_told_by_where_it_was_raised():
+    """transformers and torch say ValueError and RuntimeError; raised by our own lines they stay faults."""
+
+    def of_transformers():
+        AutoConfig.for_model("none")
+
+    def of_torch():
+        torch.nn.Linear(2, 2)(torch.ones(3))
+
+    def ours():
+        assert torch.ones(2) @ torch.ones(3)
+
+    for raising, library in ((of_transformers, "transformers"), (of_torch, "torch")):
+        said = f"^generate: {library} refused what it was given"
+        with pytest.raises(RankOneError, match=said), one_error_type("generate"):
+            raising()
+    with pytest.raises(RuntimeError) as caught, one_error_type("generate"):
+        ours()
+    assert not isinstance(caught.value, RankOneError)

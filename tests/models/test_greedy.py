@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.helpers import VOCAB, gpt2, llama, probe, simple_mlp
-from transformers import MambaConfig, MambaForCausalLM
+from transformers import (
+    DogeConfig,
+    DogeForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
+)
 
 from rankone.core.errors import RankOneError
 from rankone.models import greedy as greedy_room
@@ -90,3 +97,64 @@ def test_a_weight_that_is_no_number_is_named():
 
 def test_nothing_is_asked_nothing_is_said():
     assert greedy(llama(), [], 3) == []
+
+
+def doge():
+    """Its kept keys choose others than its whole rows do, past a window of six."""
+    torch.manual_seed(0)
+    config = DogeConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        keep_window_size=6,
+        initializer_range=0.5,
+    )
+    return DogeForCausalLM(config).eval()
+
+
+def recurrent():
+    """Two recurrent layers: its kept state cannot be asked for a length."""
+    torch.manual_seed(0)
+    config = RecurrentGemmaConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        lru_width=32,
+        attention_window_size=16,
+    )
+    return RecurrentGemmaForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("build", [doge, recurrent])
+def test_without_kept_keys_where_these_choose_otherwise_or_cannot_be_kept(build):
+    model = build()
+    prompts = rows()[:4]
+    expected = [loop(model, row, 12) for row in prompts]
+    assert greedy(model, prompts, 12) == expected
+    assert [greedy(model, [row], 12)[0] for row in prompts] == expected
+    assert model in greedy_room._WITHOUT_CACHE
+
+
+@pytest.mark.parametrize("build", [simple_mlp, gpt2, llama, mamba, lambda: llama().to(torch.bfloat16)])
+def test_kept_keys_are_used_where_they_hold(build):
+    model = build()
+    greedy(model, rows(), 8)
+    assert model not in greedy_room._WITHOUT_CACHE
+
+
+def test_what_a_family_makes_of_a_length_is_one_line(monkeypatch):
+    model = llama()
+
+    def fails(*_, **__):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+
+    monkeypatch.setattr(model.model, "forward", fails)
+    with pytest.raises(
+        RankOneError, match=r"LlamaForCausalLM cannot continue 2 tokens: upper bound .* another length"
+    ):
+        greedy(model, [[1, 2]], 3)

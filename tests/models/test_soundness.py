@@ -234,3 +234,22 @@ def test_what_a_configuration_makes_of_a_forward_is_one_line():
         RankOneError, match="Overflowing cannot be run on token ids alone: int too big to conv"
     ):
         require_causal(model)
+
+
+@pytest.mark.parametrize("how", ["configuration", "weight"])
+def test_a_model_whose_logits_are_no_numbers_is_refused(how, tmp_path):
+    """All its weights may be finite: comparisons with NaN are false, so nothing later would say it."""
+    model = llama()
+    if how == "weight":
+        with torch.no_grad():
+            model.model.norm.weight.fill_(1e38)
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    if how == "configuration":
+        path.write_text(
+            json.dumps(json.loads(path.read_text("utf8")) | {"rms_norm_eps": float("nan")}), "utf8"
+        )
+    with pytest.raises(
+        RankOneError, match=r"the logits of LlamaForCausalLM are not finite \(.* Restore the model"
+    ):
+        load_model(tmp_path)

@@ -39,11 +39,11 @@ def save_graph(
 ) -> Path:
     """Write a graph as an artefact; figures: SVG text by file name. With `replace` a graph there is exchanged."""
     with new_artifact(path, KIND, {}, replace) as staging:
-        write_json(staging / "graph.json", graph.record.plain())
+        write_json(staging / "graph.json", graph.record.plain(), constants=True)
         pq.write_table(_node_table(graph), staging / "nodes.parquet", compression="zstd")
         pq.write_table(_edge_table(graph), staging / "edges.parquet", compression="zstd")
         if verification is not None:
-            write_json(staging / "verification.json", verification.plain())
+            write_json(staging / "verification.json", verification.plain(), constants=True)
         for name, text in (figures or {}).items():
             write_text(staging / name, text)
     return Path(path)

@@ -129,7 +129,11 @@ class Artifact:
     def manifest_bytes(self) -> bytes:
         """Its `manifest.json` as it lies there; of one that has none on disk, as it would be written."""
         path = self.path / MANIFEST
-        return path.read_bytes() if path.is_file() else json_text(self.manifest.model_dump()).encode()
+        return (
+            path.read_bytes()
+            if path.is_file()
+            else json_text(self.manifest.model_dump(), constants=True).encode()
+        )
 
 
 def column_of(folder: Path, kind: str, table: str, column: str) -> list[str]:
@@ -233,7 +237,8 @@ def _write_manifest(directory: Path, kind: str, provenance: Provenance) -> None:
         "files": hashed_files(directory),
         "provenance": {**environment(), **provenance},
     }
-    write_json(directory / MANIFEST, manifest)
+    # What was measured stands in it as it is, a run that failed too.
+    write_json(directory / MANIFEST, manifest, constants=True)
 
 
 def _swap_in(staging: Path, path: Path, replaced: Manifest | None) -> None:

@@ -89,14 +89,23 @@ def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]
     return values
 
 
-def write_json(path: Path, value: object, new: bool = False) -> None:
-    """Write JSON atomically, as `atomic_file` does."""
-    write_text(path, json_text(value), new)
+def write_json(path: Path, value: object, new: bool = False, constants: bool = False) -> None:
+    """Write JSON atomically, as `atomic_file` does.
+
+    constants: NaN and infinity may stand in it, as `Record` says; else they are refused: other readers take no such JSON.
+    """
+    try:
+        text = json_text(value, constants)
+    except ValueError as error:
+        raise RankOneError(
+            f"cannot write '{path}': it would hold NaN or infinity, no JSON ({error}). Look for the figure that went wrong."
+        ) from error
+    write_text(path, text, new)
 
 
-def json_text(value: object) -> str:
-    """JSON as it is written here."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+def json_text(value: object, constants: bool = False) -> str:
+    """JSON as it is written here; ValueError for NaN and infinity without `constants`."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=constants) + "\n"
 
 
 def write_text(path: Path, text: str, new: bool = False) -> None:

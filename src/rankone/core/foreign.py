@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -20,6 +21,18 @@ _MENDS = {
     "datasets": "Check the name of the data set and the network, or give a directory of text.",
     "torch": "Check that the device works and has room; `--device cpu` does without it.",
 }
+# Libraries that raise ValueError and its like for a model, a file or a setting that they cannot do.
+_RAISE = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "lm_eval",
+)
 _GENERAL = "Check the files that were given, or make them again."
 
 
@@ -95,7 +108,10 @@ def _about_memory(error: BaseException) -> str | None:
 
 
 def _about_libraries(error: BaseException) -> str | None:
-    """An exception of a class that another library defines, whatever it is; the interpreter's own may be faults of ours."""
+    """An exception of a class that another library defines, or of the interpreter's own raised by the code of one of _RAISE.
+
+    The interpreter's own from elsewhere may be faults of ours.
+    """
     kind, said = type(error).__name__, _first_line(error)
     package = type(error).__module__.partition(".")[0].lstrip("_")
     # Rust gives no better class (tokenizers); neither RankOne nor Python raises a plain Exception.
@@ -103,9 +119,21 @@ def _about_libraries(error: BaseException) -> str | None:
         return f"a library gave up on what it was given: {said}. {_GENERAL}"
     if isinstance(error, RuntimeError) and ("CUDA error" in said or "NCCL error" in said):
         return f"the device failed: {said}. {_MENDS['torch']}"
-    if not isinstance(error, Exception) or package in sys.stdlib_module_names | {"rankone", "__main__"}:
+    if not isinstance(error, Exception):
+        return None
+    if package in sys.stdlib_module_names | {"rankone", "__main__"}:
+        package = _raised_in(error)
+    if package is None:
         return None
     return f"{package} refused what it was given ({kind}: {said[:300]}). {_MENDS.get(package, _GENERAL)}"
+
+
+def _raised_in(error: BaseException) -> str | None:
+    """The library of _RAISE whose code an exception was raised in, by its innermost frame."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    name: str = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    package = name.partition(".")[0]
+    return package if package in _RAISE else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -269,7 +269,7 @@ def save_decomposition(
         save_tensors(staging / "tensors.safetensors", tensors)
         write_json(staging / "config.json", config)
         if evidence is not None:
-            write_json(staging / EVIDENCE, evidence.plain())
+            write_json(staging / EVIDENCE, evidence.plain(), constants=True)
 
 
 def load_decomposition(path: Path | str, target: PreTrainedModel) -> tuple[Decomposition, Artifact]:

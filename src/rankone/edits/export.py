@@ -319,7 +319,7 @@ def _accept(
             f"Nothing was written to '{out}'."
             + (" Export a checkpoint instead: it holds the edited weights." if v.kind == "adapter" else "")
         )
-    write_json(staging / REPORT, v.model_dump())
+    write_json(staging / REPORT, v.model_dump(), constants=True)
     said = card(v, edit.description, edit.method, edit.sites, base_name, _opens(tokenizer))
     write_text(staging / "README.md", said)
 

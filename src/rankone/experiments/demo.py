@@ -61,7 +61,7 @@ def _run(job: Job, out: Path) -> JobSummary:
     _response(job, test, base, out)
     _zero_token(job, test, base, reference, out)
     if job.evidence is not None:
-        write_json(out / "evidence.json", job.evidence.plain())
+        write_json(out / "evidence.json", job.evidence.plain(), constants=True)
     method, fit = _shown(fits)
     write_json(out / "rollouts.json", [dict(rollout) for rollout in job.rollouts(fit.edit)])
     _save_edit(job, fit.edit, test, out / EDIT)

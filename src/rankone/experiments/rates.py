@@ -85,7 +85,7 @@ def select(job: Job, out: Path, seeds: int = 2) -> SelectedRates:
                 scored.append(_scored(job, method, fit, base, edited))
                 bar.advance(1)
     selected = SelectedRates(rates=_choose(scored), settings=tuple(scored))
-    write_json(out, selected.model_dump(mode="json"), new=True)
+    write_json(out, selected.model_dump(mode="json"), new=True, constants=True)
     return selected
 
 

@@ -2,17 +2,20 @@
 
 Prompts run together, padded at the left; the keys and values of what was read are kept. Both give the tokens of the plain
 loop (one prompt, whole sequence every step), up to ties closer than rounding. Where a model does not read padding right,
-which is tried, only prompts of one length run together.
+which is tried, only prompts of one length run together. What a group was given by kept keys and values is held against
+whole forwards of its longest and its shortest row; where they differ, or a model cannot keep them, it goes without.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, overload
+from weakref import WeakSet
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
@@ -22,6 +25,10 @@ from rankone.text.openers import end_of_text
 TOGETHER = 32
 # Difference that left padding may make to a prompt's logits, in their standard deviations; rounding stays far below.
 _PADDING_NOISE = 0.05
+# The same for kept keys and values, in full precision and in half: kernels add in another order.
+_CACHE_NOISE, _CACHE_NOISE_HALF = 1e-3, 0.2
+# Models whose kept keys and values were seen to give other logits than the whole row, or none.
+_WITHOUT_CACHE: WeakSet[nn.Module] = WeakSet()
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> frozenset[int]:
@@ -86,8 +93,8 @@ def _groups(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Iterator[l
 
 def _reads_padding(model: PreTrainedModel, short: Sequence[int], long: Sequence[int]) -> bool:
     """Whether the short prompt's last logits are the same alone and beside the long one."""
-    alone = _step(model, *_padded([short], model.device), None)[0]
-    beside = _step(model, *_padded([short, long], model.device), None)[0]
+    alone = _whole(model, *_padded([short], model.device))[:, -1]
+    beside = _whole(model, *_padded([short, long], model.device))[:, -1]
     return float((alone[0] - beside[0]).abs().max()) <= _PADDING_NOISE * float(alone.std())
 
 
@@ -102,40 +109,141 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor
 def _continued(
     model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int]
 ) -> list[list[int]]:
+    read = None
+    if model not in _WITHOUT_CACHE:
+        read = _read(model, rows, tokens, ends, cached=True)
+        if read is None or not _holds(model, rows, read):
+            _WITHOUT_CACHE.add(model)
+            read = None
+    if read is not None:
+        return read.made
+    # A family whose cache errs may read padding wrong as well, past a length that the trial of it had.
+    made: list[list[int]] = [[] for _ in rows]
+    for length in set(map(len, rows)):
+        same = [i for i, row in enumerate(rows) if len(row) == length]
+        whole = _read(model, [rows[i] for i in same], tokens, ends, cached=False)
+        for i, ids in zip(same, whole.made, strict=True):
+            made[i] = ids
+    return made
+
+
+class _Output(Protocol):
+    logits: Tensor
+
+
+class _Read(NamedTuple):
+    """made: of each row. chosen: what followed each row, after an end too. last: the logits of the last choice."""
+
+    made: list[list[int]]
+    chosen: Int[Tensor, "rows made"]
+    last: Float[Tensor, "rows vocab"]
+
+
+@overload
+def _read(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    tokens: int,
+    ends: Collection[int],
+    cached: Literal[False],
+) -> _Read: ...
+@overload
+def _read(
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int], cached: bool
+) -> _Read | None: ...
+def _read(
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int], cached: bool
+) -> _Read | None:
+    """The group's continuations; None where the model fails with kept keys and values."""
     ids, mask = _padded(rows, model.device)
+    width = ids.shape[1]
     made: list[list[int]] = [[] for _ in rows]
     open_rows = set(range(len(rows)))
-    cache = None
+    cache, logits = None, torch.empty(0)
     for _ in range(tokens):
-        logits, cache = _step(model, ids, mask, cache)
+        if cached:
+            try:
+                logits, cache = _step(model, ids, mask, cache)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:  # whatever a family's cache makes of it: without one it may work
+                return None
+        else:
+            logits = _whole(model, ids, mask)[:, -1]
+        _require_finite(logits)
         chosen = logits.argmax(-1)
+        ids = torch.cat((ids, chosen.unsqueeze(1)), 1)
+        mask = torch.cat((mask, torch.ones_like(mask[:, :1])), 1)
         for row in list(open_rows):
             made[row].append(int(chosen[row]))
             if made[row][-1] in ends:
                 open_rows.discard(row)
         if not open_rows:
             break
-        ids = torch.cat((ids, chosen.unsqueeze(1)), 1)
-        mask = torch.cat((mask, torch.ones_like(mask[:, :1])), 1)
-    return made
+    return _Read(made, ids[:, width:], logits)
+
+
+def _holds(model: PreTrainedModel, rows: Sequence[Sequence[int]], read: _Read) -> bool:
+    """Whether whole forwards of the longest and the shortest row, alone, choose what was chosen and end in like logits."""
+    count = read.chosen.shape[1]
+    if count == 1:
+        return True
+    allowed = _CACHE_NOISE if model.dtype in (torch.float32, torch.float64) else _CACHE_NOISE_HALF
+    lengths = [len(row) for row in rows]
+    for row in {lengths.index(max(lengths)), lengths.index(min(lengths))}:
+        given = [*rows[row], *read.chosen[row, :-1].tolist()]
+        logits = _whole(model, *_padded([given], model.device), keep=count)[0, -count:]
+        noise = allowed * float(logits[-1].std())
+        short = logits.amax(-1) - logits.gather(1, read.chosen[row].unsqueeze(1)).squeeze(1)
+        apart = (logits[-1] - read.last[row]).abs().max()
+        if not (float(short.max()) <= noise and float(apart) <= noise):
+            return False
+    return True
 
 
 def _step(
     model: PreTrainedModel, ids: Tensor, mask: Tensor, cache: Cache | None
 ) -> tuple[Float[Tensor, "rows vocab"], Cache | None]:
     """The logits after each row, and what the model keeps of it; without a cache it reads the whole row."""
-    positions = (mask.cumsum(1) - 1).clamp_min(0)
     unread = slice(-1, None) if cache is not None else slice(None)
-    taken = inspect.signature(model.forward).parameters
-    given: dict[str, object] = {"input_ids": ids[:, unread], "past_key_values": cache, "use_cache": True}
+    given = {**_given(ids, mask, unread), "past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+    out = _forward(model, given)
+    return out.logits[:, -1].float(), getattr(out, "past_key_values", None)
+
+
+def _whole(
+    model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int = 1
+) -> Float[Tensor, "rows kept vocab"]:
+    """The logits after the last `keep` places, or more, of whole rows, nothing kept."""
+    given = {**_given(ids, mask, slice(None)), "use_cache": False, "logits_to_keep": keep}
+    try:
+        return _forward(model, given).logits.float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a length makes of another library's forward
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RankOneError(
+            f"{type(model).__name__} cannot continue {ids.shape[1]} tokens: {reason}. Give prompts of another length."
+        ) from error
+
+
+def _given(ids: Tensor, mask: Tensor, unread: slice) -> dict[str, object]:
+    given: dict[str, object] = {"input_ids": ids[:, unread]}
     # Without padding nothing is masked, and models that know no mask are not given one.
-    given |= {"attention_mask": mask, "position_ids": positions[:, unread]} if not mask.all() else {}
-    given |= {"logits_to_keep": 1}
+    if not mask.all():
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        given |= {"attention_mask": mask, "position_ids": positions[:, unread]}
+    return given
+
+
+def _forward(model: PreTrainedModel, given: Mapping[str, object]) -> _Output:
+    taken = inspect.signature(model.forward).parameters
     with torch.no_grad():
-        out = model(**{k: v for k, v in given.items() if k in taken and v is not None})
-    logits = out.logits[:, -1].float()
+        return model(**{k: v for k, v in given.items() if k in taken and v is not None})
+
+
+def _require_finite(logits: Tensor) -> None:
     if not logits.isfinite().all():
         raise RankOneError(
             "the model's logits are not finite: a weight holds NaN or infinity, or the edit is too large for the dtype."
         )
-    return logits, getattr(out, "past_key_values", None)

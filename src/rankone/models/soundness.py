@@ -67,7 +67,7 @@ def require_eval_mode(model: nn.Module) -> None:
 
 
 def require_causal(model: PreTrainedModel) -> None:
-    """Raise unless the logits of earlier positions stay when a later token is another; each model is tried once.
+    """Raise unless logits are finite and those of earlier positions stay when a later token is another; tried once a model.
 
     Eight forwards of eight random tokens, in eval mode: one as drawn, and one for every later token that is another, since a
     look ahead may reach some positions alone. They may differ by 1e-5 of the largest logit; in a half precision by what the
@@ -175,12 +175,20 @@ def probe_ids(model: PreTrainedModel) -> Int[Tensor, "1 length"]:
 def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
     try:
         with torch.no_grad():
-            return _in_eval_mode(model, ids)
+            logits = _in_eval_mode(model, ids)
     except Exception as error:  # whatever a configuration makes of another library's forward
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RankOneError(
             f"{type(model).__name__} cannot be run on token ids alone: {reason} Load a causal language model."
         ) from error
+    # Of comparisons with NaN none is true: what follows would pass whatever it asks.
+    if not logits.isfinite().all():
+        raise RankOneError(
+            f"the logits of {type(model).__name__} are not finite ({int((~logits.isfinite()).sum())} of {logits.numel()} on "
+            f"{ids.numel()} random tokens in {model.dtype}): a number in its config.json is wrong, a weight is too large, "
+            "or the dtype too narrow. Restore the model from its source, or load it in float32."
+        )
+    return logits
 
 
 def _in_eval_mode(model: PreTrainedModel, ids: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def survive(opening: Opening, request: SurviveRequest) -> SurviveReply:
 
     reply = attacked(opening.bare, LowRankEdit.from_pretrained(request.edit), request)
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
+        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
     return reply
 
 

@@ -64,7 +64,7 @@ def lm_eval(opening: Opening, request: LmEvalRequest) -> LmEvalReply:
         figures=figures,
     )
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
+        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
     return reply
 
 

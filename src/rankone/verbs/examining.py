@@ -64,7 +64,7 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
         broad_of(artifact, corpus),
     )
     if request.out is not None:
-        write_json(request.out, account.plain(), new=True)
+        write_json(request.out, account.plain(), new=True, constants=True)
     if request.folder is not None:
         save_evidence(request.folder, account, rows, {"decomposition": artifact.fingerprint})
     name = str(opening.decomposition_name)
@@ -128,7 +128,12 @@ def compare(opening: Opening, request: CompareRequest) -> CompareReply:
     with meter("compare", len(set(pairs[0]) & set(pairs[1]))) as bar:
         comparison = run_compare(pairs[0], pairs[1], starts, bar=bar)
     if request.out is not None:
-        write_json(request.out, {"a": request.one, "b": request.other, **comparison.plain()}, new=True)
+        write_json(
+            request.out,
+            {"a": request.one, "b": request.other, **comparison.plain()},
+            new=True,
+            constants=True,
+        )
     ways = (("A → B", comparison.a_to_b), ("B → A", comparison.b_to_a))
     each = [
         (s.site, way, m.best)

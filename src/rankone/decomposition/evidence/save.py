@@ -22,7 +22,7 @@ def save_evidence(
 ) -> None:
     """Write evidence.json, subcomponents.parquet and spectrum.svg, which is drawn from that table."""
     with new_artifact(out, KIND, provenance) as staging:
-        write_json(staging / FILE, evidence.plain())
+        write_json(staging / FILE, evidence.plain(), constants=True)
         pq.write_table(
             pa.Table.from_pylist([row.model_dump() for row in subcomponents]),
             staging / TABLE,

@@ -57,7 +57,7 @@ def run_toys(recipe: ToyRecipe, seeds: int, out: Path, device: torch.device | No
         scores = run_toy(recipe, seed, run_directory(out) / f"seed-{seed}", device)
         rows += [SeedScore(seed=seed, **dict(score)) for score in scores]
     with new_artifact(out, KIND, {"recipe": recipe.model_dump()}) as staging:
-        write_json(staging / "scores.json", {"rows": [row.plain() for row in rows]})
+        write_json(staging / "scores.json", {"rows": [row.plain() for row in rows]}, constants=True)
     return rows
 
 

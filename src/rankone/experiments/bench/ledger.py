@@ -81,4 +81,4 @@ class Ledger:
 
     def add(self, outcome: Outcome) -> None:
         """Write a finished run, atomically."""
-        write_json(self.folder / f"{outcome.key}.json", outcome.plain())
+        write_json(self.folder / f"{outcome.key}.json", outcome.plain(), constants=True)

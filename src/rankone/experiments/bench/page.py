@@ -55,7 +55,11 @@ def write_results(
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
     verdicts = _verdicts(record, measured, rollouts)
-    write_json(out / "verdicts.json", {k: [v.plain() for v in texts_of] for k, texts_of in verdicts.items()})
+    write_json(
+        out / "verdicts.json",
+        {k: [v.plain() for v in texts_of] for k, texts_of in verdicts.items()},
+        constants=True,
+    )
     write_text(out / "index.html", _page(out, record, fits, measured, verdicts, rollouts))
     return next(iter(verdicts.values()), [])
 

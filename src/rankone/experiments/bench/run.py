@@ -284,7 +284,7 @@ def _record(
 
 
 def _write(out: Path, record: BenchRecord) -> None:
-    write_json(out / RECORD, record.model_dump(mode="json"))
+    write_json(out / RECORD, record.model_dump(mode="json"), constants=True)
 
 
 def read_record(out: Path) -> BenchRecord:

@@ -52,7 +52,7 @@ def run_real_model(
         Job(config, space, language, stages, folder, corpora, moments, base_answers).run()
         for language in config.languages
     ]
-    write_json(out / "summary.json", _summary(config, results, stages, folder, text))
+    write_json(out / "summary.json", _summary(config, results, stages, folder, text), constants=True)
     path = out / "index.html"
     write_text(path, page(results, config, precision(folder), stages.seconds()))
     return results, path

@@ -52,7 +52,7 @@ class Stages:
         log.info(name.replace("-", ", "))
         clock, cpu = time.monotonic(), time.process_time()
         made = make()
-        write_json(path, made.model_dump(mode="json"))
+        write_json(path, made.model_dump(mode="json"), constants=True)
         self._took(name, time.monotonic() - clock, time.process_time() - cpu)
         return made
 

@@ -52,7 +52,7 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
         out=request.out,
     )
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
+        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
     return reply
 
 
@@ -127,7 +127,7 @@ def attributions(opening: Opening, request: AttributionsRequest) -> Attributions
 
     reply = fed_by(opening, request, edges_over_text(opening, request))
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
+        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
     return reply
 
 

@@ -51,7 +51,7 @@ def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) ->
     parts = opening.decomposition if opening.decomposition_name is not None else None
     reply = compare(opening.bare, parts, saved, coders, domains, request)
     if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True)
+        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
     return reply
 
 
