@@ -13,6 +13,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertLMHeadModel,
+    BigBirdConfig,
+    BigBirdForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MixtralConfig,
@@ -234,6 +236,24 @@ def test_what_a_configuration_makes_of_a_forward_is_one_line():
         RankOneError, match="Overflowing cannot be run on token ids alone: int too big to conv"
     ):
         require_causal(model)
+
+
+def test_a_model_that_a_short_row_turns_into_another_is_refused(tmp_path):
+    """BigBird's sparse attention sees later tokens, and eight tokens set it to its full one for good."""
+    more = {
+        "is_decoder": True,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "max_position_embeddings": 256,
+    }
+    sparse = {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1}
+    torch.manual_seed(0)
+    BigBirdForCausalLM(BigBirdConfig(**{**SMALL, **more, **sparse})).save_pretrained(tmp_path / "sparse")
+    with pytest.raises(RankOneError, match="sets its attention_type from 'block_sparse' to 'original_full'"):
+        load_model(tmp_path / "sparse")
+    full = BigBirdConfig(**{**SMALL, **more, "attention_type": "original_full"})
+    BigBirdForCausalLM(full).save_pretrained(tmp_path / "full")
+    load_model(tmp_path / "full")
 
 
 @pytest.mark.parametrize("how", ["configuration", "weight"])

@@ -76,17 +76,78 @@ def split(change):
     return work
 
 
+def again(folder):
+    """A tensor of the first shard in the second too, with other values."""
+    first, second = (load_file(folder / f"{name}.safetensors") for name in "ab")
+    second["lm_head.weight"] = 9 * first["lm_head.weight"]
+    save_file(second, folder / "b.safetensors", {"format": "pt"})
+
+
+def moved(folder, where):
+    (folder / "b.safetensors").rename(folder.parent / "b.safetensors")
+    where.update({name: "../b.safetensors" for name, file in where.items() if file == "b.safetensors"})
+
+
+def doubled(file, key, value):
+    """A JSON file with a key twice."""
+
+    def change(folder):
+        path = folder / file
+        values = json.loads(path.read_text("utf8")) if path.exists() else {}
+        values.setdefault(key, 1)
+        rest = json.dumps(values)[1:]
+        path.write_text(f'{{"{key}": {value}, {rest}', "utf8")
+
+    return change
+
+
 SOUND = {
     "as it is": lambda folder: None,
     "another library's manifest": written("manifest.json", b'{"name": "something else"}'),
     "in two shards": split(lambda folder, where: None),
-    "an index that leaves one out": split(lambda folder, where: where.pop(UP)),
-    "an index to the wrong shard": split(lambda folder, where: where.update({UP: "a.safetensors"})),
     "a table that models compute": weights(
         lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(3)})
     ),
 }
 REFUSED = {
+    # index and shards of different minds
+    "an index that leaves one out": (
+        split(lambda folder, where: where.pop(UP)),
+        f"names no shard for '{UP}', which lies in 'b.safetensors'",
+    ),
+    "an index to the wrong shard": (
+        split(lambda folder, where: where.update({UP: "a.safetensors"})),
+        f"names 'a.safetensors' for '{UP}', which lies in 'b.safetensors'",
+    ),
+    "a tensor in two shards": (
+        split(lambda folder, where: again(folder)),
+        "leaves open which 'lm_head.weight' counts, in 'a.safetensors' or 'b.safetensors'",
+    ),
+    "an index to a tensor that is nowhere": (
+        split(lambda folder, where: where.update({"none": "a.safetensors"})),
+        "names 'a.safetensors' for 'none', which lies in no shard",
+    ),
+    "an index that leads out": (
+        split(lambda folder, where: moved(folder, where)),
+        "leads out of the folder, to '../b.safetensors'",
+    ),
+    "no shard": (
+        split(lambda folder, where: (folder / "b.safetensors").unlink()),
+        "names the shard 'b.safetensors', which is not there",
+    ),
+    # which of two values counts depends on the reader
+    "a key twice in its config": (
+        doubled("config.json", "num_hidden_layers", 3),
+        "config.json' the key 'num_hidden_layers' stands there twice",
+    ),
+    "a key twice in how it generates": (
+        doubled("generation_config.json", "eos_token_id", 3),
+        "generation_config.json' the key 'eos_token_id' stands there twice",
+    ),
+    "an unembedding of its own, and tied": (
+        config(tie_word_embeddings=True),
+        "differs from its embedding, but its config.json says tie_word_embeddings",
+    ),
     # what the configuration says is not what the weights are
     "more layers than weights": (config(num_hidden_layers=3), "missing keys model.layers.2"),
     "fewer layers than weights": (config(num_hidden_layers=1), "no place for: model.layers.1"),
@@ -159,7 +220,6 @@ REFUSED = {
     "weights of zero bytes": (written(WEIGHTS, b""), "cannot load the model"),
     "weights of garbage": (written(WEIGHTS, b"\xff" * 999), "cannot load the model"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "cannot load the model"),
-    "a shard missing": (split(lambda f, _: (f / "b.safetensors").unlink()), "cannot load the model"),
     # files beside them
     "an adapter beside": (written("adapter_config.json", b"{}"), "holds an adapter beside the model"),
     "a configuration cut": (written(CONFIG, b'{"model_type": "lla'), "cannot load the model"),

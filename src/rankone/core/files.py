@@ -81,11 +81,27 @@ def parse_json(text: str) -> JsonValue:
         raise ValueError("it nests too deep") from None
 
 
+class DoubledKey(ValueError):
+    """A key that stands twice in JSON: which of its values counts depends on the reader."""
+
+
+def refuse_doubled_keys(path: Path) -> None:
+    """Raise for a JSON file of other libraries with a key twice; whatever else is wrong with it they say themselves."""
+    try:
+        parse_json(read_text(path))
+    except DoubledKey as error:
+        raise RankOneError(
+            f"in '{path}' {error}: readers differ in which value they take. Remove one of the two."
+        ) from None
+    except (OSError, ValueError):
+        return
+
+
 def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     values = dict(pairs)
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' stands there twice")
+        raise DoubledKey(f"the key '{next(n for n in names if names.count(n) > 1)}' stands there twice")
     return values
 
 

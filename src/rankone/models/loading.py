@@ -20,9 +20,9 @@ from transformers import (
 )
 
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
-from rankone.core.artifact import MANIFEST, open_artifact, read_manifest
+from rankone.core.artifact import MANIFEST, open_artifact, read_json, read_manifest
 from rankone.core.errors import RankOneError
-from rankone.core.files import parse_json, require_regular
+from rankone.core.files import parse_json, refuse_doubled_keys, require_regular
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
 from rankone.models.sources.known import BUILTIN_MODELS
@@ -34,6 +34,9 @@ from rankone.runtime.quiet import without_bars
 _COMPUTED = ("rotary_emb.inv_freq",)
 # Types of safetensors that hold a weight's own values.
 _REAL = ("F64", "F32", "F16", "BF16")
+_INDEX = "model.safetensors.index.json"
+_MODEL_JSON = ("config.json", "generation_config.json", _INDEX)
+_TOKENIZER_JSON = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _MANIFEST_KEYS = {"kind", "files", "schema_version"}
 
 
@@ -49,7 +52,9 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     _verify_manifest(source)
     _refuse_adapter(source)
     _refuse_special(source)
+    _refuse_keys(source, _MODEL_JSON)
     _refuse_doubled(source)
+    _refuse_index(source)
     _refuse_quantised(path_or_name, _config(path_or_name, source))
     _refuse_packed(source)
     with _foreign("model", path_or_name, source), without_bars(isinstance(source, Path)):
@@ -65,6 +70,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
     _refuse_gaps(path_or_name, info)
     if getattr(model, "peft_config", None):
         raise _adapter_error(path_or_name)
+    _refuse_untied(path_or_name, model)
     require_finite_weights(model, str(path_or_name))
     require_causal(model.eval())
     return model
@@ -77,6 +83,7 @@ def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
     """
     source = resolve(path_or_name)
     _verify_manifest(source, read_manifest)
+    _refuse_keys(source, _MODEL_JSON)
     config = _config(path_or_name, source)
     _refuse_quantised(path_or_name, config)
     with _foreign("model", path_or_name, source), torch.device("meta"):
@@ -114,6 +121,7 @@ def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
     alone = Path(path_or_name)
     source = alone if (alone / "tokenizer_config.json").is_file() else resolve(path_or_name)
     _verify_manifest(source)
+    _refuse_keys(source, _TOKENIZER_JSON)
     with _foreign("tokenizer", path_or_name, source):
         return AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=_only_here(source)
@@ -198,10 +206,72 @@ def _refuse_doubled(source: Path | str) -> None:
     if not isinstance(source, Path) or not (source / "model.safetensors").exists():
         return
     shards = sorted(path.name for path in source.glob("model-*-of-*.safetensors"))
-    if shards and (source / "model.safetensors.index.json").exists():
+    if shards and (source / _INDEX).exists():
         raise RankOneError(
             f"'{source}' holds weights twice, in model.safetensors and in {len(shards)} shards ({shards[0]}, …): tools "
             "differ in which they read. Move one of the two elsewhere, the shards with model.safetensors.index.json."
+        )
+
+
+def _refuse_keys(source: Path | str, names: Sequence[str]) -> None:
+    if isinstance(source, Path):
+        for file in (source / name for name in names):
+            if file.is_file():
+                refuse_doubled_keys(file)
+
+
+def _refuse_index(source: Path | str) -> None:
+    """Raise unless shards and their index agree: every tensor in one shard of the folder, the one that the index names.
+
+    What else lies there twice, or beside the index, is read by some tools and not by others; what lies elsewhere no manifest
+    of the folder covers.
+    """
+    if not isinstance(source, Path) or not (source / _INDEX).is_file():
+        return
+    said = read_json(source / _INDEX).get("weight_map")
+    if not isinstance(said, dict) or (source / "model.safetensors").exists():
+        return  # no index, or one that nobody reads
+    where = {name: str(file) for name, file in said.items()}
+    held: dict[str, str] = {}
+    for file in sorted(set(where.values())):
+        if Path(file).name != file or "\\" in file:
+            raise _index_error(source, f"leads out of the folder, to '{file}'")
+        if not (source / file).is_file():
+            raise _index_error(source, f"names the shard '{file}', which is not there")
+        with _foreign("model", source, source), safe_open(source / file, "pt") as opened:
+            names = list(opened.keys())
+        for name in names:
+            if name in held:
+                raise _index_error(
+                    source, f"leaves open which '{name}' counts, in '{held[name]}' or '{file}'"
+                )
+            held[name] = file
+    for name in sorted({*where, *held}):
+        if where.get(name) != held.get(name):
+            there = f"lies in '{held[name]}'" if name in held else "lies in no shard"
+            placed = f"'{where[name]}'" if name in where else "no shard"
+            raise _index_error(source, f"names {placed} for '{name}', which {there}")
+
+
+def _index_error(source: Path, said: str) -> RankOneError:
+    return RankOneError(
+        f"{_INDEX} of '{source}' {said}: tools differ in what they read. Restore index and shards from one source."
+    )
+
+
+def _refuse_untied(name: str | Path, model: PreTrainedModel) -> None:
+    """Raise for an unembedding of its own where the configuration says that it is the embedding: libraries differ."""
+    read, write = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = getattr(model, "_tied_weights_keys", None) and model.config.get_text_config().tie_word_embeddings
+    if not tied or not isinstance(read, nn.Module) or not isinstance(write, nn.Module):
+        return
+    first, second = getattr(read, "weight", None), getattr(write, "weight", None)
+    if first is None or second is None or first is second or first.shape != second.shape:
+        return
+    if not torch.equal(first, second):
+        raise RankOneError(
+            f"'{name}' holds an unembedding that differs from its embedding, but its config.json says "
+            "tie_word_embeddings: some libraries use the one, some the other. Set it to false, or remove the tensor."
         )
 
 

@@ -5,7 +5,7 @@ Class names do not say so: a `BertForMaskedLM` loads as a causal model, and sees
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from weakref import WeakSet
 
 import torch
@@ -77,8 +77,9 @@ def require_causal(model: PreTrainedModel) -> None:
     if model in _CAUSAL:
         return
     require_plain_weights(model)
-    ids = probe_ids(model)
+    ids, before = probe_ids(model), _settings(model)
     drawn, rows = _logits(model, ids), _rows_of_embedding(model)
+    _require_unchanged(before, _settings(model))
     moved = {place: _moved(ids, place, rows) for place in range(ids.shape[1] - 1, 0, -1)}
     apart = max(
         (float(_apart(_logits(model, row)[:, :p], drawn[:, :p])) for p, row in moved.items()), default=0.0
@@ -94,6 +95,26 @@ def require_causal(model: PreTrainedModel) -> None:
             "a cross-entropy of it means nothing. Load a causal language model (a decoder)."
         )
     _CAUSAL.add(model)
+
+
+def _require_unchanged(before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str]) -> None:
+    for (kind, name), value in after.items():
+        said = before.get((kind, name))
+        if said != value:
+            raise RankOneError(
+                f"{kind} sets its {name} from '{said}' to '{value}' by the length of what it reads, and stays so: what is "
+                f"measured would depend on what ran before. Load it with {name} '{value}' in its config.json."
+            )
+
+
+def _settings(model: nn.Module) -> dict[tuple[str, str], str]:
+    """(Class, attribute) → what modules hold as a word: ways to compute, which no forward may change."""
+    return {
+        (type(module).__name__, name): value
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, str)
+    }
 
 
 def _moved(ids: Int[Tensor, "1 length"], place: int, rows: int) -> Int[Tensor, "1 length"]:
