@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -17,6 +18,14 @@ from rankone.edits.lowrank import LowRankEdit
 LLAMA = {
     "plain": {"r": 2, "lora_alpha": 5, "target_modules": ["q_proj", "down_proj"]},
     "a regular expression": {"r": 2, "lora_alpha": 3, "target_modules": r".*\.0\..*_proj"},
+    "some layers": {
+        "r": 2,
+        "target_modules": ["q_proj"],
+        "layers_to_transform": [1],
+        "layers_pattern": "layers",
+    },
+    "orthogonal": {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "orthogonal"},
+    "mica": {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "mica"},
     "rank-stabilised": {"r": 4, "lora_alpha": 3, "use_rslora": True, "target_modules": ["v_proj"]},
     "patterns": {
         "r": 2,
@@ -81,6 +90,9 @@ def test_what_is_said_of_a_folder(tmp_path):
         {"target_modules": r".*q_proj"},
         {"exclude_modules": ["down_proj"]},
         {"layers_to_transform": [0]},
+        {"layers_to_transform": [0, 1], "layers_pattern": "blocks"},
+        {"layers_to_transform": [0, 1], "layers_pattern": ["blocks", "h"]},
+        {"layers_to_transform": [0, 1], "target_modules": ".*_proj"},
     ],
 )
 def test_factors_that_peft_leaves_out_are_refused(tmp_path, change):
@@ -122,6 +134,14 @@ def test_more_than_a_low_rank_change_is_refused(tmp_path, config, named):
         ({"r": 3}, "gives rank 3 for"),
         ({"lora_alpha": "many"}, "is damaged"),
         ({"rank_pattern": {"(": 1}}, "no regular expression"),
+        ({"layers_to_transform": [0], "layers_pattern": "("}, "layers_pattern .* no regular expression"),
+        ({"target_modules": None}, "names no target_modules: PEFT would choose modules by the model's type"),
+        ({"kasa_config": {"beta": 0.1}}, r"no plain LoRA adapter \(kasa_config\)"),
+        ({"monteclora_config": {"num_samples": 3}}, "monteclora_config"),
+        ({"use_qalora": True}, "use_qalora"),
+        ({"init_lora_weights": "kasa"}, "init_lora_weights=kasa, which is not known"),
+        ({"r": 1.0}, "is damaged"),
+        ({"lora_alpha": "8"}, "is damaged"),
     ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path, change, named):
@@ -129,4 +149,17 @@ def test_a_wrong_configuration_is_refused(tmp_path, change, named):
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text("utf8")), **change}), "utf8")
     with pytest.raises(RankOneError, match=named):
+        read_adapter(tmp_path)
+
+
+def test_a_setting_that_peft_has_and_nobody_here_knows_is_refused_where_it_is_used(tmp_path, monkeypatch):
+    """One that PEFT does not have either it leaves out, and so it changes nothing."""
+    trained(llama(), r=1, target_modules=["q_proj"]).save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text("utf8"))
+    path.write_text(json.dumps({**config, "of_another_tool": True}), "utf8")
+    read_adapter(tmp_path)
+    new = dataclasses.make_dataclass("Config", [("of_another_tool", bool)])
+    monkeypatch.setattr("peft.LoraConfig", new)
+    with pytest.raises(RankOneError, match=r"no plain LoRA adapter \(of_another_tool\)"):
         read_adapter(tmp_path)

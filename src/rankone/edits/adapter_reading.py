@@ -6,6 +6,8 @@ of the first pattern that matches the module's name. A is [r, d_in] and B [d_out
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,15 +34,45 @@ _MORE = (
     "arrow_config",
     "use_bdlora",
     "enable_lora",
+    "kasa_config",
+    "monteclora_config",
+    "use_qalora",
+    "megatron_config",
 )
+# What PEFT knows beside these and what is read here: it says how the adapter was trained or where it came from.
+_OF_TRAINING = (
+    "peft_type",
+    "task_type",
+    "auto_mapping",
+    "peft_version",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "lora_dropout",
+    "fan_in_fan_out",
+    "bias",
+    "init_lora_weights",
+    "megatron_core",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "velora_config",
+    "qalora_group_size",
+    "ensure_weight_tying",
+    "runtime_config",
+)
+_NAMING = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 # Starts that take something out of the base weight, so that B A alone is not the change.
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+# Starts that do not.
+_PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica")
 
 
 class Settings(BaseModel):
-    """What the factors' scales follow from; all else in the file is left to PEFT."""
+    """What the factors' scales follow from, of just these types: PEFT fails on a rank of 4.0."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     r: int = Field(gt=0)
     lora_alpha: float
@@ -125,12 +157,19 @@ def _refuse_more(folder: Path, config: Mapping[str, object]) -> None:
         raise RankOneError(
             f"'{folder}' is no plain LoRA adapter but {config.get('peft_type')}. Merge it, or train a LoRA."
         )
-    more = [name for name in _MORE if config.get(name)]
+    if config.get("target_modules") is None:
+        raise RankOneError(
+            f"'{folder / CONFIG}' names no target_modules: PEFT would choose modules by the model's type. Name those that "
+            "the adapter was trained on."
+        )
+    more = [*(name for name in _MORE if config.get(name)), *_unread(config)]
     if config.get("bias", "none") != "none":
         more.append(f"bias={config['bias']}")
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(_CHANGED_BASE):
         more.append(f"init_lora_weights={start}, which changed the base weights")
+    elif isinstance(start, str) and start not in _PLAIN_STARTS:
+        more.append(f"init_lora_weights={start}, which is not known")
     if more:
         raise RankOneError(
             f"'{folder}' is no plain LoRA adapter ({', '.join(more)}): it is more than a low-rank change of linear maps. "
@@ -156,18 +195,51 @@ def _pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     return {module: (widened(pair["A"]), widened(pair["B"])) for module, pair in pairs.items()}
 
 
+def _unread(config: Mapping[str, object]) -> list[str]:
+    """Settings beside their default that PEFT, where it is installed, has and nobody here knows."""
+    if importlib.util.find_spec("peft") is None:
+        return []
+    from peft import LoraConfig
+
+    known = {*_MORE, *_OF_TRAINING, *_NAMING, *Settings.model_fields}
+    fields = (field for field in dataclasses.fields(LoraConfig) if field.name not in known)
+    return [field.name for field in fields if config.get(field.name) not in (None, False, field.default)]
+
+
 def _meant(config: Mapping[str, object], module: str) -> bool:
-    """Whether PEFT puts a LoRA on a module of this name: target_modules, exclude_modules, layers_to_transform."""
-    targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    """Whether PEFT puts a LoRA on a module of this name, as its `check_target_module_exists` decides it.
+
+    A list of targets goes by layers too; a regular expression does not, and PEFT takes no layers beside one.
+    """
+    targets, excluded = config["target_modules"], config.get("exclude_modules")
     if excluded and _named(excluded, module):
         return False
+    if targets == "all-linear":
+        return layer_number(module) >= 0  # not the unembedding
+    if not _named(targets, module):
+        return False
     layers = config.get("layers_to_transform")
-    if layers is not None:
-        some = layers if isinstance(layers, list) else [layers]
-        number = layer_number(module)
-        if number >= 0 and number not in some:
-            return False
-    return targets in (None, "all-linear") or _named(targets, module)
+    if layers is None or layers == []:
+        return True
+    if isinstance(targets, str):
+        return False
+    return _layer(config, module) in (layers if isinstance(layers, list) else [layers])
+
+
+def _layer(config: Mapping[str, object], module: str) -> int | None:
+    """The layer that a module lies in, as PEFT counts: the first number after one of `layers_pattern`, or after any name."""
+    patterns = config.get("layers_pattern")
+    names = [patterns] if isinstance(patterns, str) and patterns else patterns or [r"[^.]*"]
+    for name in names if isinstance(names, list) else []:
+        try:
+            match = re.match(rf"(?:^|.*?\.){name}\.(\d+)\.", module)
+        except re.error as error:
+            raise RankOneError(
+                f"the layers_pattern '{name}' of an adapter is no regular expression ({error})."
+            ) from error
+        if match is not None:
+            return int(match[1])
+    return None
 
 
 def _named(names: object, module: str) -> bool:
