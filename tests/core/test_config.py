@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 from pydantic import Field, ValidationError
@@ -127,6 +129,13 @@ def test_a_recipe_has_an_end(tmp_path):
         path.write_text(content, "utf8")
         with pytest.raises(RankOneError, match=words):
             Outer.from_yaml(path)
-    with pytest.raises(RankOneError, match="'/dev/zero' has over 1 MiB: it is no recipe"):
-        Outer.from_yaml("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for endless in (Path("/dev/zero"), tmp_path / "pipe.yaml"):
+        with pytest.raises(
+            RankOneError, match=f"'{endless}' cannot be read: it is no regular file but a pipe"
+        ):
+            Outer.from_yaml(endless)
+    (tmp_path / "long.yaml").write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(RankOneError, match=r"long\.yaml' has over 1 MiB: it is no recipe"):
+        Outer.from_yaml(tmp_path / "long.yaml")
     assert time.process_time() - begun < 15

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.files import require_regular
 
 # Of a value in a message; whole recipes may stand where a number should.
 _SHOWN = 120
@@ -131,7 +132,8 @@ class Record(Config):
 
 
 def _text(path: Path) -> str:
-    """What a recipe holds; RankOneError for more than any recipe does, be it a device without an end."""
+    """What a recipe holds; ValueError for a pipe or a device, RankOneError for more than any recipe does."""
+    require_regular(path)
     with path.open("rb") as stream:
         content = stream.read(_LARGEST + 1)
     if len(content) > _LARGEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 
 
@@ -11,13 +12,14 @@ def evenly(sources: Iterable[Iterable[str]], limit_chars: int | None = None) -> 
     So any prefix holds about as much text of each source that has not run out, and a limit only says where to stop: after
     the document with which `limit_chars` characters are reached.
     """
-    left = [(0, number, iter(source)) for number, source in enumerate(sources)]
+    left = [(0, number, iter(source)) for number, source in enumerate(sources)]  # a heap: all are equal
     taken = 0
     while left and (limit_chars is None or taken < limit_chars):
-        length, number, source = least = min(left, key=lambda entry: entry[:2])
-        left.remove(least)
+        length, number, source = left[0]
         document = next(source, None)
-        if document is not None:
-            left.append((length + len(document), number, source))
-            taken += len(document)
-            yield document
+        if document is None:
+            heapq.heappop(left)
+            continue
+        heapq.heapreplace(left, (length + len(document), number, source))
+        taken += len(document)
+        yield document

@@ -87,6 +87,20 @@ def test_hashed_split_of_known_text():
     assert dealt == "ttttttvtvtetttettvttttttettttv"
 
 
+def test_a_domain_of_many_files_is_looked_through_once(tmp_path, monkeypatch):
+    """A document a file is a common layout; each of them was compared with all the others."""
+    from rankone.text.sources import directory
+
+    for n in range(50):
+        write(tmp_path / "en" / f"{n}.txt", f"document {n}")
+    seen, split_of = [], directory.split_of
+    monkeypatch.setattr(directory, "split_of", lambda path: seen.append(path) or split_of(path))
+    corpus = directory.DirectoryCorpus(tmp_path)
+    documents = [d for split in ("train", "validation", "test") for d in corpus.documents("en", split)]
+    assert sorted(documents) == sorted(f"document {n}" for n in range(50))
+    assert len(seen) <= 50
+
+
 def test_limit_is_shared_by_the_sources(tmp_path):
     for source in ("a", "b"):
         write(tmp_path / f"de/{source}.train.txt", "\n\n".join(f"{source}{i:03}" for i in range(100)))

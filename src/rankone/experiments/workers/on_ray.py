@@ -27,7 +27,7 @@ class OnRay:
 
     def __init__(self, name: str) -> None:
         self._ray: Any = optional("ray", "ray", "workers on a Ray cluster")
-        self._told = False
+        self._announced = False
         address = os.environ.get("RAY_ADDRESS", "auto") if name == "ray" else name
         _require_answer(address)
         try:
@@ -43,11 +43,11 @@ class OnRay:
         if gpus and setup.options.device is None:
             setup = setup.model_copy(update={"options": setup.options.model_copy(update={"device": "cuda"})})
         unit = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_gpus": 0, "num_cpus": 1}
-        if not self._told:
+        if not self._announced:
             log.info(
                 f"Ray cluster, {'GPUs' if gpus else 'cores'}: {resources.get('GPU' if gpus else 'CPU', 0):.0f}"
             )
-            self._told = True
+            self._announced = True
         # A worker that runs out of memory or whose machine is lost is no fault of the stack's.
         task = ray.remote(max_retries=-1, **unit)(answered)
         shared = ray.put(setup.model_dump_json())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rankone.core.errors import RankOneError
@@ -29,6 +29,9 @@ class DirectoryCorpus:
         self.root = root if root.is_dir() else root.parent
         self.name = str(root)
         self._files, self.note, self.lost = text_layout(root)
+        self._sources = {domain: _by_source(paths) for domain, paths in self._files.items()}
+        # Domains in which names carry splits.
+        self._marked = {d for d, paths in self._files.items() if any(split_of(p) for p in paths)}
         files = [p for paths in self._files.values() for p in paths]
         for path in files:
             require_file(path)
@@ -45,7 +48,7 @@ class DirectoryCorpus:
     def sources(self, domain: str) -> list[str]:
         """Source names (file names before the first dot) of a domain."""
         require_domain(self, domain)
-        return sorted({_source(p) for p in self._files[domain]})
+        return sorted(self._sources[domain])
 
     def documents(self, domain: str, split: str, limit_chars: int | None = None) -> list[str]:
         """Documents of one split, about `limit_chars` characters, the domain's sources in turns (evenly.py)."""
@@ -61,9 +64,9 @@ class DirectoryCorpus:
     def _stream(self, domain: str, source: str, split: str) -> Iterator[str]:
         require_domain(self, domain)
         require_split(split)
-        marked = any(split_of(p) for p in self._files[domain])
-        for path in self._files[domain]:
-            if _source(path) == source and (not marked or split_of(path) == split):
+        marked = domain in self._marked
+        for path in self._sources[domain].get(source, ()):
+            if not marked or split_of(path) == split:
                 yield from (d for d in read_documents(path) if marked or hashed_split(d) == split)
 
     def fingerprint(self) -> str:
@@ -84,5 +87,9 @@ def _ends(path: Path) -> tuple[str, str]:
         return hashlib.sha256(first).hexdigest(), hashlib.sha256(stream.read()).hexdigest()
 
 
-def _source(path: Path) -> str:
-    return path.name.split(".")[0]
+def _by_source(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """The files of each source, by the name before the first dot."""
+    sources: dict[str, list[Path]] = {}
+    for path in paths:
+        sources.setdefault(path.name.split(".")[0], []).append(path)
+    return sources
