@@ -203,3 +203,34 @@ def test_two_threads_take_turns():
         thread.join()
     assert wrong == []
     assert same(model, before)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_site_that_is_gone_leaves_a_way_out(how):
+    """With `keep` nothing is put back, and so nothing need be there."""
+    model = simple_mlp()
+    edit = edit_of_both(model)
+    edit.apply(model)
+    if how == "removed":
+        del model.h[1]
+    else:
+        model.get_submodule("h.1.mlp").c_fc = nn.Sequential(nn.Linear(24, 40))
+    for changed in ("refuse", "restore"):
+        with pytest.raises(
+            RankOneError, match=r"was removed or replaced since .* with changed='keep' to leave"
+        ):
+            edit.remove(model, changed)
+    left = snapshot(model)
+    edit.remove(model, "keep")
+    assert same(model, left)
+    with pytest.raises(RankOneError, match="not applied"):
+        edit.remove(model, "keep")
+
+
+def test_a_compiled_wrapper_is_named():
+    model = simple_mlp()
+    edit = edit_of_both(model)
+    with pytest.raises(
+        RankOneError, match=r"torch.compile's wrapper of SimpleMLPForCausalLM: give the model itself"
+    ):
+        edit.apply(torch.compile(model))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -440,3 +442,43 @@ def test_inverting_takes_an_edit_back():
     plain = logits(model)
     with (edit + edit.invert()).applied(model):
         assert torch.allclose(logits(model), plain, atol=1e-5)
+
+
+def test_an_edit_of_no_site_is_refused():
+    with pytest.raises(RankOneError, match="an edit of no site changes nothing"):
+        LowRankEdit({})
+
+
+@pytest.mark.parametrize("values", [[[1.0]], np.ones((1, 1))], ids=["list", "array"])
+def test_factors_that_are_no_tensors_are_named(values):
+    with pytest.raises(
+        RankOneError, match=r"factors of 'h\.0\.mlp\.c_fc' are tensors, not .*: write torch.as_tensor"
+    ):
+        LowRankEdit({C_FC: Factors(values, torch.ones(1, 1))})
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float8_e4m3fn, torch.complex64])
+def test_a_dtype_that_holds_no_weights_is_named(dtype):
+    model = simple_mlp()
+    before = snapshot(model)
+    with pytest.raises(RankOneError, match=f"not merged into {dtype}, which cannot hold them"):
+        one_edit().merge(model, dtype, in_place=True)
+    assert same(model, before)
+
+
+@pytest.mark.parametrize("factor", [10**400, -(10**400), float("nan"), float("inf")])
+def test_a_scale_out_of_range_is_named_in_one_short_line(factor):
+    with pytest.raises(RankOneError, match="scaled by a finite number") as caught:
+        one_edit().scale(factor)
+    assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])  # noqa: S301
+def test_a_copy_of_a_bound_edit_is_the_same_edit_of_no_model_in_memory(copied):
+    model = simple_mlp()
+    edit = one_edit(description="d").bind(model)
+    made = copied(edit)
+    assert (made.sites, made.base, made.label, made.model) == (edit.sites, edit.base, edit.label, None)
+    assert torch.equal(made.factors[C_FC].write, edit.factors[C_FC].write)
+    made.check_base(model)
+    assert edit.model is model

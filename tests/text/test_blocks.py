@@ -111,3 +111,8 @@ def test_special_tokens_written_in_text_stay_text(token, tokenizer):
     assert special not in blocks.ids[blocks.valid].tolist()
     # Chats and openers get theirs as before.
     assert words(token, add_special_tokens=False)["input_ids"] == [special]
+
+
+def test_a_context_of_one_position_is_named(tokenizer):
+    with pytest.raises(RankOneError, match="a context of 1 leaves no token to score"):
+        passage_blocks(tokenizer, ["some text"], 1)

@@ -66,11 +66,18 @@ def read_text(path: Path) -> str:
     return content.decode("utf8")
 
 
+# Their files are made by the kernel as they are read, and some never end or never begin.
+_KERNEL = ("/proc", "/sys")
+
+
 def require_regular(path: Path) -> None:
-    """ValueError for a pipe, a device or a socket: opening one may never return."""
+    """ValueError for a pipe, a device, a socket or a file of the kernel: opening or reading one may never return."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError("it is no regular file but a pipe, a device or a socket")
+    real = path.resolve()
+    if any(real.is_relative_to(place) for place in _KERNEL):
+        raise ValueError(f"it is no regular file but '{real}', which the kernel makes as it is read")
 
 
 def parse_json(text: str) -> JsonValue:

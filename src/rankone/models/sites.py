@@ -63,6 +63,7 @@ def site_named(model: nn.Module, name: str) -> Site:
 
 def sites_named(model: nn.Module, names: Sequence[str]) -> dict[str, Site]:
     """Several sites by module path, in the order asked for; errors as in `site_named`."""
+    refuse_wrapped(model)
     sites = _all_sites(model)
     known = {site.name: site for site in sites}
     for name in names:
@@ -249,6 +250,15 @@ def _no_match(model: nn.Module, wanted: str, sites: list[Site]) -> RankOneError:
         return RankOneError(f"'{wanted}' is no site: {_why_no_site(model, module)}")
     offered = nearest(wanted, names) or f" The model has {', '.join(names[:3])}, …"
     return RankOneError(f"no site matches '{wanted}' in {type(model).__name__}.{offered}")
+
+
+def refuse_wrapped(model: nn.Module) -> None:
+    """Raise for what torch.compile makes of a model: its sites have other names, and an edit of them another effect."""
+    if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        raise RankOneError(
+            f"this is torch.compile's wrapper of {type(model._orig_mod).__name__}: give the model itself (model._orig_mod), "
+            "and compile it after the edit."
+        )
 
 
 def _why_no_site(model: nn.Module, module: nn.Module) -> str:

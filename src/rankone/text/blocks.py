@@ -106,8 +106,13 @@ def passage_blocks(
     """Rows of the opener + up to length − 1 tokens of one document each, padded at the right.
 
     A conversation whose template opens it gets no second one. Raises RankOneError when
-    there are fewer than `need` scored tokens in all.
+    there are fewer than `need` scored tokens in all, and for rows of one token.
     """
+    if length < 2:
+        raise RankOneError(
+            f"a context of {length} leaves no token to score: each is predicted from those before it. Take one of 2 or "
+            "more, or a model that reads more positions."
+        )
     first = opener_id(tokenizer, opener)
     pieces = [
         piece

@@ -70,7 +70,7 @@ def remove_factors(model: nn.Module, edit: object, label: str, changed: Changed)
     """Put back the weights from before `apply_factors`, bit for bit; RankOneError in the wrong order or if they changed."""
     with locked(model) as ledger:
         application = _last(ledger, edit, label)
-        sites = {name: site for name, site in _sites_of(model, application).items() if changed != "keep"}
+        sites = {} if changed == "keep" else _sites_of(model, application)
         if changed == "refuse":
             _refuse_changed(sites, application)
         try:
@@ -154,7 +154,13 @@ def _last(ledger: _Ledger, edit: object, label: str) -> _Application:
 
 
 def _sites_of(model: nn.Module, application: _Application) -> dict[str, Site]:
-    return sites_named(model, list(application.before))
+    try:
+        return sites_named(model, list(application.before))
+    except RankOneError as error:
+        raise RankOneError(
+            f"a site of {application.label} was removed or replaced since it was applied ({error}) Take that back (an "
+            "adapter of PEFT: unload), or remove with changed='keep' to leave the model as it is now."
+        ) from error
 
 
 def _refuse_changed(sites: Mapping[str, Site], application: _Application) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import weakref
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -34,6 +34,9 @@ from rankone.sharing.requests import PushReply
 if TYPE_CHECKING:
     from rankone.edits.verification import Verification
 
+_MERGED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+_LARGEST = sys.float_info.max
+
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class LowRankEdit:
@@ -42,7 +45,7 @@ class LowRankEdit:
     `factors` maps a site's module path to (write [d_out, r], read [r, d_in]); they are copied and kept in
     fp32 or fp64. model: the one in memory that it is bound to; the edit does not keep it alive. provenance: of one that was
     read, how it was made and what was measured of it. Raises RankOneError for
-    wrong shapes, integer factors, NaN and infinity.
+    no site, wrong shapes, integer factors, NaN and infinity. Copied or pickled it is bound to no model in memory.
     """
 
     factors: Mapping[str, Factors]
@@ -61,6 +64,8 @@ class LowRankEdit:
         model: nn.Module | None = None,
         provenance: Provenance | None = None,
     ) -> None:
+        if not factors:
+            raise RankOneError("an edit of no site changes nothing. Give the factors of at least one site.")
         checked = {name: checked_factors(name, *pair) for name, pair in sorted(factors.items())}
         unknown = sorted(set(base or ()) - set(checked))
         if unknown:
@@ -75,6 +80,9 @@ class LowRankEdit:
         values["_model"] = None if model is None else weakref.ref(model)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_model": None}
 
     def __repr__(self) -> str:
         sites = ", ".join(f"{name} rank {self.rank(name)}" for name in self.sites)
@@ -103,8 +111,10 @@ class LowRankEdit:
 
     def scale(self, factor: float) -> LowRankEdit:
         """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it); RankOneError for no finite number."""
-        if not isinstance(factor, int | float) or not math.isfinite(factor):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise RankOneError(f"an edit is scaled by a finite number, not {factor!r}: write 0.5, or -1.")
+        if not isinstance(factor, int | float) or not abs(factor) <= _LARGEST:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RankOneError(
+                f"an edit is scaled by a finite number, not {_short(factor)}: write 0.5, or -1."
+            )
         factors = {name: Factors(f.write * factor, f.read) for name, f in self.factors.items()}
         said = self.description and f"{factor:g} × ({self.description})"
         return LowRankEdit(factors, said, self.method, self.base, self.model)
@@ -201,6 +211,11 @@ class LowRankEdit:
         require_model(model)
         if dtype is not None and not isinstance(dtype, torch.dtype):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RankOneError(f"dtype is a torch.dtype, not {dtype!r}: write torch.bfloat16.")
+        if dtype is not None and dtype not in _MERGED:
+            raise RankOneError(
+                f"weights are not merged into {dtype}, which cannot hold them as they are. Take torch.bfloat16, float16, "
+                "float32 or float64, and quantise the result."
+            )
         fitting_sites(model, self.factors)
         if self.base:
             self.check_base(model)
@@ -288,6 +303,13 @@ def require_edit(value: object, what: str) -> None:
             f"{what} takes an edit, not {value!r}: make one with session.scale, or read a saved one with "
             "LowRankEdit.from_pretrained."
         )
+
+
+def _short(value: object) -> str:
+    """A value for a message; a whole number of hundreds of digits by its size."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def require_model(value: object) -> None:

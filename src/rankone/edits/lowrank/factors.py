@@ -27,6 +27,9 @@ class Factors(NamedTuple):
 
 def checked_factors(name: str, write: Tensor, read: Tensor) -> Factors:
     """Copies of both factors in fp32 or fp64; RankOneError for wrong shapes, integers, NaN and infinity."""
+    if not (isinstance(write, Tensor) and isinstance(read, Tensor)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kinds = f"{type(write).__name__} and {type(read).__name__}"
+        raise RankOneError(f"factors of '{name}' are tensors, not {kinds}: write torch.as_tensor(values).")
     shapes = f"write {tuple(write.shape)}, read {tuple(read.shape)}"
     if write.ndim != 2 or read.ndim != 2 or write.shape[1] != read.shape[0]:
         raise RankOneError(f"factors of '{name}' do not fit: {shapes}; expected [d_out, r] and [r, d_in].")

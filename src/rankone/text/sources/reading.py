@@ -17,6 +17,7 @@ from typing import BinaryIO
 import zstandard
 
 from rankone.core.errors import RankOneError
+from rankone.core.files import require_regular
 from rankone.text.sources.layout import undecodable_line
 from rankone.text.sources.records import read_record
 
@@ -34,17 +35,18 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def require_file(path: Path) -> None:
-    """Raise RankOneError for a device, a pipe, a socket or a broken link."""
+    """Raise RankOneError for a device, a pipe, a socket, a file of the kernel or a broken link."""
     try:
         mode = path.stat().st_mode
+        require_regular(path)
     except OSError as error:
         raise RankOneError(
             f"cannot read text from '{path}': {error.strerror}. Remove it or mend the link."
         ) from error
+    except ValueError as error:
+        raise RankOneError(f"cannot read text from '{path}': {error}. Take it out.") from error
     if not stat.S_ISREG(mode):
-        raise RankOneError(
-            f"'{path}' is no regular file (a device, pipe or socket): text is read from files alone."
-        )
+        raise RankOneError(f"'{path}' is no regular file: text is read from files alone.")
 
 
 _PEEK = 1 << 12  # bytes at the start of a file that must be text
