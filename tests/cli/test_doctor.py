@@ -55,3 +55,9 @@ def test_clean_lists_first_and_then_removes(left):
 def test_options_without_effect_are_refused():
     assert "--dry-run belongs to --clean" in rankone("doctor", "--dry-run").err
     assert rankone("doctor", "--clean", "--model", "mini").code == 2
+
+
+def test_a_code_that_is_nearly_one_is_offered():
+    done = rankone("doctor", "no-causal-modle")
+    assert (done.code, "Nearest: no-causal-model" in done.err) == (2, True)
+    assert rankone("doctor", "no-causal-model").code == 0

@@ -444,9 +444,15 @@ def test_inverting_takes_an_edit_back():
         assert torch.allclose(logits(model), plain, atol=1e-5)
 
 
-def test_an_edit_of_no_site_is_refused():
-    with pytest.raises(RankOneError, match="an edit of no site changes nothing"):
-        LowRankEdit({})
+def test_an_edit_of_no_site_is_kept_nowhere(tmp_path):
+    """It may be asked what it does (scales that are all 1), but not saved or merged as if it did something."""
+    model = simple_mlp()
+    with LowRankEdit({}).applied(model):
+        pass
+    for keep in (lambda e: e.save_pretrained(tmp_path / "e"), lambda e: e.merge(model)):
+        with pytest.raises(RankOneError, match="an edit of no site changes nothing"):
+            keep(LowRankEdit({}))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("values", [[[1.0]], np.ones((1, 1))], ids=["list", "array"])

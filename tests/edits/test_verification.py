@@ -196,7 +196,8 @@ def test_an_edit_that_rounding_drowns_is_refused(tmp_path):
         RankOneError, match=r"rounding to bfloat16 costs too much.*Export in float32"
     ) as caught:
         export_checkpoint(model, tokenizer(), edit, tmp_path / "out", torch.bfloat16, probe())
-    assert "% of the edit would be realised" in str(caught.value)
+    # Of a change below the rounding a share of it (1,323%) says nothing.
+    assert "the edit is smaller than the rounding" in str(caught.value)
     assert nothing_left(tmp_path)
     result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe())
     assert result.realised == pytest.approx(1.0, abs=1e-2)

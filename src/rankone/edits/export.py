@@ -306,10 +306,13 @@ def _accept(
     """Store the report and the card in the export, or refuse it."""
     v = verification
     if v.exact and not v.passed and v.dtype != "float32":
+        # Of a change below the rounding itself a share means nothing.
+        share = f"{v.realised:.1%} of the edit would be realised"
+        kept = share if v.edit_kl > v.kl and 0 <= v.realised <= 1 else "the edit is smaller than the rounding"
         raise RankOneError(
             f"rounding to {v.dtype} costs too much: KL {v.kl:.3g} nats per token (bound {v.kl_bound:.3g}), beside "
-            f"{v.edit_kl:.3g} that the edit itself does (at most {v.rounding_share:.0%} of it); {v.realised:.1%} of "
-            f"the edit would be realised. Nothing was written to '{out}'. Export in float32, or as an adapter."
+            f"{v.edit_kl:.3g} that the edit itself does (at most {v.rounding_share:.0%} of it); {kept}. "
+            f"Nothing was written to '{out}'. Export in float32, or as an adapter."
         )
     if not v.passed:
         raise RankOneError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from rankone.core.errors import RankOneError, nearest
-from rankone.doctor.families import family_named
+from rankone.doctor.families import families, family_named
 from rankone.doctor.requests import DoctorReply, DoctorRequest
 from rankone.integrations.requests import LmEvalReply, LmEvalRequest
 from rankone.models.sources.known import BUILTIN_MODELS
@@ -35,6 +36,9 @@ def _require_there(target: str) -> None:
     near = nearest(target, [BUILTIN_DECOMPOSITION]) if target not in BUILTIN_MODELS else ""
     if near:
         raise RankOneError(f"nothing at '{target}'. Check the path.{near}")
+    codes = [family.code for family in families()]
+    if target not in BUILTIN_MODELS and (close := difflib.get_close_matches(target, codes, 1, cutoff=0.75)):
+        raise RankOneError(f"'{target}' is no code of an error, no model and no path. Nearest: {close[0]}.")
     findable(target)
 
 

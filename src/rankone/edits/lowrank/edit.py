@@ -45,7 +45,7 @@ class LowRankEdit:
     `factors` maps a site's module path to (write [d_out, r], read [r, d_in]); they are copied and kept in
     fp32 or fp64. model: the one in memory that it is bound to; the edit does not keep it alive. provenance: of one that was
     read, how it was made and what was measured of it. Raises RankOneError for
-    no site, wrong shapes, integer factors, NaN and infinity. Copied or pickled it is bound to no model in memory.
+    wrong shapes, integer factors, NaN and infinity. Copied or pickled it is bound to no model in memory.
     """
 
     factors: Mapping[str, Factors]
@@ -64,8 +64,6 @@ class LowRankEdit:
         model: nn.Module | None = None,
         provenance: Provenance | None = None,
     ) -> None:
-        if not factors:
-            raise RankOneError("an edit of no site changes nothing. Give the factors of at least one site.")
         checked = {name: checked_factors(name, *pair) for name, pair in sorted(factors.items())}
         unknown = sorted(set(base or ()) - set(checked))
         if unknown:
@@ -216,6 +214,7 @@ class LowRankEdit:
                 f"weights are not merged into {dtype}, which cannot hold them as they are. Take torch.bfloat16, float16, "
                 "float32 or float64, and quantise the result."
             )
+        self._require_sites()
         fitting_sites(model, self.factors)
         if self.base:
             self.check_base(model)
@@ -229,6 +228,7 @@ class LowRankEdit:
         provenance: how it was made, and as `measured` what it does (`metrics/damage_record.py`: `measured`); of an edit that
         was read from disk, what stood there unless given. With `replace` another edit may lie there.
         """
+        self._require_sites()
         unbound = [name for name in self.sites if name not in self.base]
         if unbound:
             raise RankOneError(
@@ -243,6 +243,12 @@ class LowRankEdit:
             Path(path), config, self.factors, self.provenance if provenance is None else provenance, replace
         )
         return Path(path)
+
+    def _require_sites(self) -> None:
+        if not self.factors:
+            raise RankOneError(
+                "an edit of no site changes nothing: there is nothing to keep. Give at least one scale but 1."
+            )
 
     def push_to_hub(
         self,
