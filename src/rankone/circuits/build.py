@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.circuits.attribution.cut import Cut, cut, require_precise
 from rankone.circuits.attribution.edges import Edges, Output, all_edges, probe, row_count
+from rankone.circuits.attribution.footprint import CUTS, PER_EDGE, cut_bytes, edge_bound, gradient_bytes, tell
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
 from rankone.circuits.attribution.precision import doubled
@@ -27,7 +28,7 @@ from rankone.core.tensors import tensor_hash
 from rankone.models.context import context_length
 from rankone.parts.parts import Parts
 from rankone.parts.target import target_entry
-from rankone.runtime.progress import log, meter
+from rankone.runtime.progress import meter
 from rankone.text.vocabulary import spelling
 
 # How far sums may be off, of what flows in, where a saved graph is drawn again on another machine.
@@ -73,12 +74,14 @@ def make_graph(
     ids = prompt_ids(model, tokenizer, prompt)
     try:
         exact = doubled(model) if config.precision == "float64" else model
+        size = cut_bytes(exact, ids)
+        tell(f"{len(ids)} tokens, {CUTS} cuts of the model there", CUTS * size, model.device)
         first = cut(exact, ids, "frozen")
         aims = aims_of(config.target, first.logits[-1], tokenizer)
         choice = chosen(model, parts, first, ids, config, aims[0])
         nodes = nodes_of(exact, parts, first, choice.selection, choice.importance)
         table, seeds = _with_outputs(nodes, first, aims)
-        cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds)
+        cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, size)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise RankOneError(
             "memory does not suffice for this graph. Shorten the prompt, raise --threshold, take --nodes optimised, or "
@@ -125,7 +128,7 @@ def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     g = torch.cat([importance[s] for s in parts.sites], dim=1) if known else None
     nodes = nodes_of(exact, parts, first, selection, g)
     table, seeds = _with_outputs(nodes, first, graph.aims)
-    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds)
+    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, cut_bytes(exact, ids))
     _require_same(graph, table, edges)
     flow = influence(edges["frozen"], output_weights(table), len(table))
     again = Graph(graph.record, table, edges, flow, _pattern(cuts, nodes, table, edges["grad"]))
@@ -181,15 +184,17 @@ def _edges(
     nodes: Nodes,
     table: tuple[Node, ...],
     outputs: list[Output],
+    size: int,
 ) -> tuple[dict[Rule, Cut], dict[Rule, Edges], IdentityRecord]:
+    """size: bytes of a cut."""
     cuts: dict[Rule, Cut] = {"frozen": first, "grad": cut(model, ids, "grad")}
     edges: dict[Rule, Edges] = {}
     rows = {rule: row_count(made, nodes) for rule, made in cuts.items()}
-    size = sum(leaf.numel() * leaf.element_size() for leaf in first.leaves.values())
-    log.info(
-        f"{len(table):,} nodes, {sum(rows.values()):,} backward rows; at most about "
-        f"{(3 * 64 * size + 2**29) / 2**20:,.0f} MB"
-    )
+    bound = {rule: edge_bound(made, nodes, len(outputs)) for rule, made in cuts.items()}
+    # One rule's edges are put in order while the other's are there.
+    needed = gradient_bytes(first) + PER_EDGE * max(bound.values()) + (CUTS - len(cuts)) * size
+    what = f"{len(table):,} nodes, {sum(rows.values()):,} backward rows, up to {sum(bound.values()):,} edges"
+    tell(what, needed, model.device)
     with meter("edges", sum(rows.values())) as bar:
         for rule in RULES:
             edges[rule] = all_edges(cuts[rule], nodes, outputs, len(table), bar)

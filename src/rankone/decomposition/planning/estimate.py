@@ -33,6 +33,7 @@ from rankone.decomposition.training.head import logits_at_once
 from rankone.decomposition.training.passes import rows_at_once
 from rankone.render.columns import Column
 from rankone.render.tables import Table
+from rankone.runtime.memory import available_bytes
 from rankone.runtime.progress import log
 
 GIB = 2**30
@@ -233,17 +234,6 @@ def estimate_tables(estimate: Estimate, size: RunSize, device: torch.device) -> 
             f"This needs more than the {free / GIB:.1f} GiB free on {device.type}. Lower {KNOBS[dearest]}."
         )
     return [memory, work]
-
-
-def available_bytes(device: torch.device) -> float | None:
-    """Free memory of the device; None where nothing reports it."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next((float(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line), None)
-    except OSError:
-        return None
 
 
 def _duration(seconds: float) -> str:
