@@ -75,7 +75,7 @@ def make_graph(
     try:
         exact = doubled(model) if config.precision == "float64" else model
         size = cut_bytes(exact, ids)
-        tell(f"{len(ids)} tokens, {CUTS} cuts of the model there", CUTS * size, model.device)
+        tell(f"{len(ids)} tokens, cut by either rule and once more to check", CUTS * size, model.device)
         first = cut(exact, ids, "frozen")
         aims = aims_of(config.target, first.logits[-1], tokenizer)
         choice = chosen(model, parts, first, ids, config, aims[0])

@@ -24,6 +24,8 @@ BYTES_AT_ONCE = 1 << 28
 ROWS_AT_ONCE = 64
 # Edges smaller than this share of what flows into their target are left out.
 SMALLEST = 1e-6
+# Edges of a piece that is filled before another is begun.
+PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class _Gathered:
         device = cut.logits.device
         self.total = torch.zeros(count, dtype=torch.float64, device=device)
         self.absolute = torch.zeros(count, dtype=torch.float64, device=device)
-        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.kept = _Kept()
 
     def take(self, read: Tensor, seeds: Tensor, ids: Int[Tensor, "b t"], leaves: Sequence[str]) -> None:
         """Edges of one batch of seeds."""
@@ -163,7 +165,7 @@ class _Gathered:
             blocks += [self._block(*flow, ids) for flow in _flows(rows, self.nodes.sources[name])]
         for source, target, weight in blocks:
             large = weight.abs() > SMALLEST * self.absolute[target]
-            self.kept.append((source[large], target[large], weight[large]))
+            self.kept.add(source[large].cpu(), target[large].cpu(), weight[large].cpu())
 
     def _block(
         self, weight: Float[Tensor, "b n"], place: Tensor, node: Tensor, ids: Tensor
@@ -177,12 +179,40 @@ class _Gathered:
 
     def edges(self) -> Edges:
         """All of them, by target and source."""
-        if not self.kept:
-            none = torch.empty(0, dtype=torch.long)
-            return Edges(none, none, torch.empty(0), self.total.cpu(), self.absolute.cpu())
-        source, target, weight = (torch.cat(column).cpu() for column in zip(*self.kept, strict=True))
+        source, target, weight = self.kept.joined()
         order = (target * len(self.total) + source).argsort()
         return Edges(source[order], target[order], weight[order], self.total.cpu(), self.absolute.cpu())
+
+
+class _Kept:
+    """Edges as they come, in a few large pieces: small ones, strewn among gradients that come and go, would keep the memory
+    of those from being used again (some gigabytes, at 512 tokens of a model of 135M)."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.filled = 0  # of the last piece
+
+    def add(self, *columns: Tensor) -> None:
+        """Source, target and weight of some edges, on the CPU."""
+        start, count = 0, len(columns[0])
+        while start < count:
+            if not self.pieces or self.filled == PIECE:
+                source, target, weight = (torch.empty(PIECE, dtype=c.dtype) for c in columns)
+                self.pieces.append((source, target, weight))
+                self.filled = 0
+            some = min(count - start, PIECE - self.filled)
+            for whole, column in zip(self.pieces[-1], columns, strict=True):
+                whole[self.filled : self.filled + some] = column[start : start + some]
+            start, self.filled = start + some, self.filled + some
+
+    def joined(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Source, target and weight of all of them."""
+        if not self.pieces:
+            none = torch.empty(0, dtype=torch.long)
+            return none, none, torch.empty(0)
+        source, target, weight = (torch.cat(column) for column in zip(*self.pieces, strict=True))
+        count = len(source) - PIECE + self.filled
+        return source[:count], target[:count], weight[:count]
 
 
 def _flows(
