@@ -75,7 +75,7 @@ def make_graph(
     try:
         exact = doubled(model) if config.precision == "float64" else model
         size = cut_bytes(exact, ids)
-        tell(f"{len(ids)} tokens, cut by either rule and once more to check", CUTS * size, model.device)
+        tell(f"{len(ids)} tokens, cut by either rule and to check it", CUTS * size, model.device)
         first = cut(exact, ids, "frozen")
         aims = aims_of(config.target, first.logits[-1], tokenizer)
         choice = chosen(model, parts, first, ids, config, aims[0])
@@ -192,7 +192,7 @@ def _edges(
     rows = {rule: row_count(made, nodes) for rule, made in cuts.items()}
     bound = {rule: edge_bound(made, nodes, len(outputs)) for rule, made in cuts.items()}
     # One rule's edges are put in order while the other's are there.
-    needed = gradient_bytes(first) + PER_EDGE * max(bound.values()) + (CUTS - len(cuts)) * size
+    needed = PER_EDGE * max(bound.values()) + max(gradient_bytes(first), (CUTS - len(cuts)) * size)
     what = f"{len(table):,} nodes, {sum(rows.values()):,} backward rows, up to {sum(bound.values()):,} edges"
     tell(what, needed, model.device)
     with meter("edges", sum(rows.values())) as bar:

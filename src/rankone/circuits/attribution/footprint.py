@@ -13,8 +13,8 @@ from rankone.circuits.attribution.nodes import Nodes
 from rankone.runtime.memory import available_bytes, peak_bytes
 from rankone.runtime.progress import log
 
-# Both rules' cuts are held at once, and one more while edges are checked against a changed forward.
-CUTS = 3
+# Both rules' cuts are held at once, and while edges are checked against changed forwards the latest two of those.
+CUTS = 4
 # Lengths that the size of a cut is told from.
 SHORT = (8, 16)
 # Bytes of an edge: two nodes and a weight, as they are gathered, joined, put in order, and the order.
