@@ -192,7 +192,7 @@ def _edges(
     rows = {rule: row_count(made, nodes) for rule, made in cuts.items()}
     bound = {rule: edge_bound(made, nodes, len(outputs)) for rule, made in cuts.items()}
     # One rule's edges are put in order while the other's are there.
-    needed = PER_EDGE * max(bound.values()) + max(gradient_bytes(first), (CUTS - len(cuts)) * size)
+    needed = PER_EDGE * max(bound.values()) + gradient_bytes(first) + (CUTS - len(cuts)) * size
     what = f"{len(table):,} nodes, {sum(rows.values()):,} backward rows, up to {sum(bound.values()):,} edges"
     tell(what, needed, model.device)
     with meter("edges", sum(rows.values())) as bar:
