@@ -35,10 +35,11 @@ def card(
         if v.kind == "adapter"
         else "A checkpoint with an edit in its weights"
     )
+    counted = f"{len(sites)} site{'s' * (len(sites) != 1)}"
     lines = [
         f"# {html_text(description or 'An edit')}",
         "",
-        f"{what}, exported by RankOne ({html_text(method or 'no method named')}; {len(sites)} sites, {v.dtype}).",
+        f"{what}, exported by RankOne ({html_text(method or 'no method named')}; {counted}, {v.dtype}).",
         *(f"\n**{warning[0].upper()}{warning[1:]}**" for warning in v.warnings),
         "",
         "```python",

@@ -74,7 +74,7 @@ def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Re
     splits = {"split": SPLIT} if "split" in verb.request.model_fields else {}
     request = verb.request.checked({**splits, **given}, verb.name)
     if "scales" in verb.request.model_fields:
-        PreviewRequest.checked({"scales": request.model_dump()["scales"]}, verb.name)
+        PreviewRequest.checked({"scales": given.get("scales", request.model_dump()["scales"])}, verb.name)
     return request
 
 

@@ -149,7 +149,7 @@ export const rows = computed(() => {
   const source = held.label_sources.indexOf(by), hand = new Set(by === HAND ? Object.keys(corrections.value.parts).map((name) => rowOf.value.get(name)) : []);
   const score = searched(held, q);
   const at = held.sites.indexOf(site), domain = held.domains.indexOf(on), { domain: top } = tops.value;
-  const order = (sort in sorted ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density).value;
+  const order = (Object.hasOwn(sorted, sort) ? sorted[/** @type {keyof typeof sorted} */ (sort)] : sorted.density).value;
   const kept = new Uint32Array(order.length);
   let count = 0;
   for (let k = 0; k < order.length; k++) {

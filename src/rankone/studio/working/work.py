@@ -129,7 +129,8 @@ class Work:
                 elif isinstance(row, Cut):
                     cut = row.domains
                 yield None
-            yield ResponsePoint(alpha=alpha, rises=rises, tokens=FIRST, cut=cut).plain()
+            ordered = {domain: rises[domain] for domain in self._dials.domains if domain in rises}
+            yield ResponsePoint(alpha=alpha, rises=ordered, tokens=FIRST, cut=cut).plain()
 
     def _generate(self, body: Mapping[str, JsonValue]) -> Generator[Event]:
         from rankone.answers.answer import AnswerRequest, answer

@@ -3,7 +3,7 @@ import { effect, signal } from "/static/vendor/signals-core.js";
 import { html, nothing } from "/static/vendor/lit-html.js";
 import { ask, follow, send, why } from "/static/api.js";
 import { domainName } from "/static/listed.js";
-import { canRedo, canUndo, journal, link, notice, place, redo, step, undo } from "/static/store.js";
+import { canRedo, canUndo, journal, link, notice, place, redo, step, subject, undo } from "/static/store.js";
 import { short, signed, turns } from "/static/words.js";
 
 const exports = signal(/** @type {Api.Export[]} */ ([]));
@@ -78,7 +78,7 @@ function line(entry, current, chosen) {
 
 function comparison() {
   const { of, rows, state } = compared.value;
-  const domains = Object.keys(rows[of[0].seq] ?? {}), seen = Object.values(rows).flatMap((one) => Object.values(one).map((row) => row.tokens));
+  const domains = (subject.value?.domains ?? []).filter((domain) => of.some((entry) => rows[entry.seq]?.[domain])), seen = Object.values(rows).flatMap((one) => Object.values(one).map((row) => row.tokens));
   return html`<section><h2>Two edits</h2><p role="status">${state}</p>
     <div class="wide"><table class="numbers compared"><caption>rise of cross-entropy on validation text, ${seen.length ? Math.min(...seen) : "…"} tokens per domain, nats per token; ± 95%</caption><thead><tr><th scope="col">domain</th>${of.map((entry) => html`<th scope="col">${entry.seq} ${entry.name}</th>`)}</tr></thead>
       <tbody>${domains.map((domain) => html`<tr><th scope="row">${domainName(domain)}</th>${of.map((entry) => html`<td>${said(rows[entry.seq]?.[domain])}</td>`)}</tr>`)}</tbody></table></div></section>`;
@@ -91,6 +91,6 @@ function exported() {
   if (!exports.value.length) return nothing;
   return html`<section><h2>Exports</h2>${exports.value.map((job) => html`<article class="job"><h3>edit ${job.entry} as ${FORMS[job.form]}: <span role="status">${job.state}</span></h3>
     <p>${job.said}${job.state === "done" ? html`; it lies in the workspace: <code>studio/exports/${job.out}</code>` : nothing}</p>
-    ${job.warnings.map((w) => html`<p class="error">${w}</p>`)}
+    ${job.warnings.map((w) => html`<p><b>${w[0].toUpperCase() + w.slice(1)}</b></p>`)}
     ${Object.keys(job.figures).length ? html`<details><summary>figures of the verification</summary><dl>${Object.entries(job.figures).map(([k, v]) => html`<dt>${k.replaceAll("_", " ")}</dt><dd>${typeof v === "number" ? short(v) : String(v)}</dd>`)}</dl></details>` : nothing}</article>`)}</section>`;
 }

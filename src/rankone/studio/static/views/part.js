@@ -66,7 +66,7 @@ export function partView() {
 
 /** A label said by hand stands beside what it replaces, with who said it and when. @param {string} name */
 function corrected(name) {
-  const by = corrections.value.parts[name];
+  const { parts } = corrections.value, by = Object.hasOwn(parts, name) ? parts[name] : undefined;
   const save = filled((form) => correct(name, field(form, "label").value.trim()));
   return html`${by ? html`<p class="evidence">corrected by hand (${by.author}, ${by.time.slice(0, 10)}); before: ${by.instead || "no label"}
       <button @click=${() => correct(name, "")}>take the correction back</button></p>` : nothing}
