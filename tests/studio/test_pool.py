@@ -50,3 +50,13 @@ def test_a_question_that_waits_when_the_server_ends_is_answered():
         return await waiting
 
     assert asyncio.run(told()) == ("failed", "the studio was ended.")
+
+
+def test_a_worker_that_cannot_be_started_is_said(monkeypatch):
+    async def refused(*_: object, **__: object) -> Process:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    event, words = asyncio.run(Worker(OpenOptions()).answer("warm", {}))
+    assert event == "failed"
+    assert "cannot be started (Resource temporarily unavailable)" in str(words)

@@ -47,7 +47,14 @@ class Worker:
 
         slot: a later job of the same slot calls this one off.
         """
-        process = await self._start()
+        try:
+            process = await self._start()
+        except OSError as error:  # no memory, no more processes
+            yield (
+                "failed",
+                f"the worker cannot be started ({error.strerror}): end what else runs, and ask again.",
+            )
+            return
         id_ = next(self._numbers)
         box: asyncio.Queue[Event] = asyncio.Queue()
         self._waiting[id_] = process, box

@@ -92,3 +92,14 @@ def test_what_hides_in_a_name_is_written_as_a_sign(tmp_path):
         .add({"h.0:1": 0.0}, "a\u202eb\0" * 100, 0)
         .name.startswith(r"a\u{202e}b\x00a")
     )
+
+
+def test_a_workspace_that_is_gone_is_one_line(tmp_path):
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    journal = Journal(folder / "studio")
+    folder.rmdir()
+    with pytest.raises(RankOneError, match="journal"):
+        journal.add(A, "first", 0)
+    assert not folder.exists()
+    assert journal.state().current is None

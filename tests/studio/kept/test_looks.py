@@ -21,3 +21,21 @@ def test_a_file_that_holds_no_counts_is_named(tmp_path):
     (tmp_path / "looks.json").write_text('{"by": {"preview": "many"}}')
     with pytest.raises(RankOneError, match=r"looks\.json"):
         Looks(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_takes_no_figure_away(tmp_path, monkeypatch, caplog):
+    """A full disk, a mount that became read-only: counting goes on, it is said once, and later all is written down."""
+    looks = Looks(tmp_path / "studio")
+    monkeypatch.setattr("rankone.studio.kept.looks.REST", -1.0)
+    with monkeypatch.context() as full:
+
+        def refused(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        full.setattr("rankone.studio.kept.looks.write_json", refused)
+        assert [looks.count("preview") for _ in range(3)] == [1, 2, 3]
+    assert [r.message for r in caplog.records if "no longer written down" in r.message] == [
+        "looks at validation text are counted, but no longer written down: [Errno 28] No space left on device"
+    ]
+    assert looks.count("preview") == 4
+    assert Looks(tmp_path / "studio").total == 4

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.files import require_folder
+from rankone.core.foreign import one_error_type
 
 
 class Line(Config):
@@ -55,15 +56,16 @@ class Lines(Generic[LineT]):
                     f"another page has changed the {self._what} meanwhile; it is shown anew. Try again."
                 )
             line = make(self.last + 1, datetime.now(UTC).isoformat(timespec="seconds"))
-            require_folder(self.path.parent.parent)
-            self.path.parent.mkdir(exist_ok=True)
-            content = (line.model_dump_json() + "\n").encode()
-            with self.path.open("r+b" if self.path.exists() else "xb") as file:
-                file.seek(self._whole)
-                file.truncate()  # half a line of a killed writer
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            with one_error_type(f"the {self._what} cannot be written"):
+                require_folder(self.path.parent.parent)
+                self.path.parent.mkdir(exist_ok=True)
+                content = (line.model_dump_json() + "\n").encode()
+                with self.path.open("r+b" if self.path.exists() else "xb") as file:
+                    file.seek(self._whole)
+                    file.truncate()  # half a line of a killed writer
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
             self._whole += len(content)
             self.all = (*self.all, line)
             return line

@@ -8,7 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 from rankone.core.config import Config, Record
+from rankone.core.errors import RankOneError
 from rankone.core.files import read_json, write_json
+from rankone.runtime.progress import log
 
 # Seconds between two writes of the file: a dial moves twenty times in one.
 REST = 1.0
@@ -34,7 +36,7 @@ class Looks:
         self._path, self._written = folder / "looks.json", 0.0
         kept = Counts.checked(read_json(self._path), str(self._path)) if self._path.exists() else Counts()
         self._by = dict(kept.by)
-        self._dirty = False
+        self._dirty, self._writable = False, True
 
     def count(self, what: str) -> int:
         """One more; how many there are."""
@@ -50,10 +52,17 @@ class Looks:
         return sum(self._by.values())
 
     def write(self) -> None:
-        """Put the counts on disk, where they changed."""
-        if self._dirty and self._path.parent.parent.is_dir():
+        """Put the counts on disk, where they changed; what cannot be written is said once and takes no figure away."""
+        if not self._dirty or not self._path.parent.parent.is_dir():
+            return
+        self._written = time.monotonic()
+        try:
             write_json(self._path, Counts(by=self._by).model_dump())
-            self._written, self._dirty = time.monotonic(), False
+            self._dirty, self._writable = False, True
+        except (OSError, RankOneError) as error:
+            if self._writable:
+                log.warning(f"looks at validation text are counted, but no longer written down: {error}")
+            self._writable = False
 
     def state(self) -> Looked:
         """For a page."""

@@ -8,7 +8,7 @@ import { inert, parsed } from "/static/inert.js";
  * @param {P} path
  * @returns {Promise<Api.Gets[P]>}
  */
-export const ask = async (path) => parsed(await (await answered(await fetch(path))).text());
+export const ask = async (path) => parsed(await (await answered(await reached(path))).text());
 
 /**
  * What a route answers to a body.
@@ -16,7 +16,7 @@ export const ask = async (path) => parsed(await (await answered(await fetch(path
  * @param {P} path @param {Api.Posts[P]["body"]} body
  * @returns {Promise<Api.Posts[P]["answer"]>}
  */
-export const send = async (path, body) => parsed(await (await answered(await fetch(path, posted(body)))).text());
+export const send = async (path, body) => parsed(await (await answered(await reached(path, posted(body)))).text());
 
 /**
  * Hands every event on; ends with the last one (done, superseded, failed).
@@ -25,7 +25,7 @@ export const send = async (path, body) => parsed(await (await answered(await fet
  * @param {(...told: ["partial", Api.Streams[P]["partial"]] | ["failed", string] | ["looks", number] | ["started" | "done" | "superseded", null]) => void} each
  */
 export async function follow(path, body, each) {
-  const reply = await answered(await fetch(path, posted(body)));
+  const reply = await answered(await reached(path, posted(body)));
   if (!reply.body) return;
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -44,6 +44,9 @@ function tell(block, each) {
   const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
   each(lines.event, parsed(lines.data));
 }
+
+/** @param {string} path @param {RequestInit} [how] */
+const reached = (path, how) => fetch(path, how).catch(() => Promise.reject(new Error("the studio does not answer: is it still running?")));
 
 /** The reply, or why it was refused as an error. @param {Response} reply */
 async function answered(reply) {
