@@ -212,7 +212,7 @@ AT_ONCE = {
     "pretrain pretrain.yaml --text builtin --preset middle --out new": "unknown preset 'middle'; the recipe has mini, midi",
     "toys kind.yaml --out new": "kind.yaml: unknown target.kind 'tsm'; choose 'tms', 'resid_mlp'",
     "bench method.yaml --out new": "methods.0: unknown method 'scaler'. Nearest: scalar",
-    "bench bench.yaml --preset quik --out new": "has no preset 'quik'; it has quick, .*Nearest: quick",
+    "bench bench.yaml --preset quik --out new": "has no preset 'quik'; it has published, quick, .*Nearest: quick",
     "bench bench.yaml --methods lora --out new": "unknown method 'lora'. Nearest: lora_r",
     "bench bench.yaml --text nowhere --out new": "'nowhere' is no directory, and the Hub",
     "demo --recipe seeds.yaml --out new": "seeds.yaml: unknown key sedes .got 9.. Nearest: seeds",

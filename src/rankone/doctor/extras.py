@@ -10,6 +10,7 @@ GIVES = {
     "tensorboard": "tracking in TensorBoard (pretrain, decompose --track tensorboard)",
     "eval": "tasks of lm-eval before and after an edit (lm-eval)",
     "sae": "edits by a sparse autoencoder (bench)",
+    "ray": "runs shared by the machines of a cluster (bench --workers ray)",
     "studio": "the local web app (studio)",
     "gguf": "fetching models from packages that carry GGUF files (fetch)",
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from rankone.core.errors import RankOneError
-from rankone.experiments.bench.work import Workers
+
+if TYPE_CHECKING:
+    from rankone.experiments.bench.work import Workers
 
 _MOST = 1024
 
