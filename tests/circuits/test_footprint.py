@@ -32,7 +32,7 @@ def test_more_than_is_free_is_said(monkeypatch):
     said = []
     monkeypatch.setattr(footprint, "available_bytes", lambda device: 5e6)
     monkeypatch.setattr(footprint.log, "warning", said.append)
-    footprint.tell("a graph", 4e6, torch.device("cpu"))
+    footprint.log_memory("a graph", 4e6, torch.device("cpu"))
     assert not said
-    footprint.tell("a graph", 6e6, torch.device("cpu"))
+    footprint.log_memory("a graph", 6e6, torch.device("cpu"))
     assert "shorten the prompt" in said[0]

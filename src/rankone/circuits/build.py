@@ -14,7 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.circuits.attribution.cut import Cut, cut, require_precise
 from rankone.circuits.attribution.edges import Edges, Output, all_edges, probe, row_count
-from rankone.circuits.attribution.footprint import CUTS, PER_EDGE, cut_bytes, edge_bound, gradient_bytes, tell
+from rankone.circuits.attribution.footprint import (
+    CUTS,
+    PER_EDGE,
+    cut_bytes,
+    edge_bound,
+    gradient_bytes,
+    log_memory,
+)
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
 from rankone.circuits.attribution.precision import doubled
@@ -75,7 +82,7 @@ def make_graph(
     try:
         exact = doubled(model) if config.precision == "float64" else model
         size = cut_bytes(exact, ids)
-        tell(f"{len(ids)} tokens, cut by either rule and to check it", CUTS * size, model.device)
+        log_memory(f"{len(ids)} tokens, cut by either rule and to check it", CUTS * size, model.device)
         first = cut(exact, ids, "frozen")
         aims = aims_of(config.target, first.logits[-1], tokenizer)
         choice = chosen(model, parts, first, ids, config, aims[0])
@@ -194,7 +201,7 @@ def _edges(
     # One rule's edges are put in order while the other's are there.
     needed = PER_EDGE * max(bound.values()) + gradient_bytes(first) + (CUTS - len(cuts)) * size
     what = f"{len(table):,} nodes, {sum(rows.values()):,} backward rows, up to {sum(bound.values()):,} edges"
-    tell(what, needed, model.device)
+    log_memory(what, needed, model.device)
     with meter("edges", sum(rows.values())) as bar:
         for rule in RULES:
             edges[rule] = all_edges(cuts[rule], nodes, outputs, len(table), bar)

@@ -46,8 +46,8 @@ def _held(model: PreTrainedModel, ids: Int[Tensor, " t"]) -> int:
     queries_and_keys = [tensor for pair in made.attended for tensor in pair]
     for tensor in (*made.leaves.values(), *made.inputs.values(), made.logits, *made.tape, *queries_and_keys):
         note(tensor)
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    return sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in own)
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    return sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
 
 
 def edge_bound(cut: Cut, nodes: Nodes, outputs: int) -> int:
@@ -74,7 +74,7 @@ def gradient_bytes(cut: Cut) -> int:
     return 3 * rows_at_once(cut) * leaves
 
 
-def tell(what: str, needed: float, device: torch.device) -> None:
+def log_memory(what: str, needed: float, device: torch.device) -> None:
     """Say what is needed beside what the process holds already, and warn where that much is not free."""
     held, free = peak_bytes(), available_bytes(device)
     whole = "" if held is None or device.type != "cpu" else f", {(held + needed) / MIB:,.0f} MB in all"
