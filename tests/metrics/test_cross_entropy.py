@@ -18,6 +18,7 @@ from rankone.metrics.cross_entropy import (
     next_token_losses,
     passage_losses,
     prediction_losses,
+    text_losses,
 )
 from rankone.text.blocks import Blocks
 
@@ -147,3 +148,19 @@ def test_no_more_rows_than_memory_allows_go_together(monkeypatch):
         passage_losses(model, text())
         assert seen == expected
     hook.remove()
+
+
+@pytest.mark.parametrize(("value", "said"), [(float("nan"), "nan"), (float("inf"), "nan"), (1e38, "inf|nan")])
+def test_no_figure_is_no_number(value, said):
+    """Finite weights, and finite logits of short texts, may overflow in a longer one."""
+    model = llama()
+    model.lm_head.weight.data[:5] = value
+    ids = torch.arange(12).view(1, 12) % 7
+    text = {"de": Blocks(ids, torch.ones_like(ids, dtype=torch.bool))}
+    for measure in (text_losses, cross_entropies):
+        with pytest.raises(
+            RankOneError, match=rf"cross-entropy of 'de' is ({said}): logits overflow in float32"
+        ):
+            measure(model, text)
+    with pytest.raises(RankOneError, match=r"cross-entropy of this text is"):
+        passage_losses(model, text["de"])

@@ -8,10 +8,12 @@ from typing import cast
 from torch import nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses, text_losses
 from rankone.metrics.damage import damages
 from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.render.tables import Table
+from rankone.runtime.progress import log
 from rankone.text.blocks import Blocks
 
 
@@ -51,7 +53,11 @@ class DamageCallback(TrainerCallback):
         """Measure again, and keep the rises in the history of the run."""
         del args, control
         epoch = float(state.epoch or 0.0)
-        made = damages(self._base, self._measured(model))
+        try:
+            made = damages(self._base, self._measured(model))
+        except RankOneError as error:  # training that went wrong is not ours to end
+            log.warning(f"epoch {epoch:g}: {error}")
+            return
         self.rows[epoch] = tuple(DomainDamage.of(domain, damage) for domain, damage in made.items())
         rises = {f"damage/{domain}": damage.rise for domain, damage in made.items()}
         state.log_history.append({"epoch": epoch, "step": state.global_step, **rises})

@@ -80,10 +80,10 @@ def next_token_losses(
     return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
 
 
-def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
+def passage_losses(model: PreTrainedModel, blocks: Blocks, what: str = "this text") -> PassageLosses:
     """Score a text on the model's device, as many rows at once as LOGITS_AT_ONCE allows.
 
-    Raises RankOneError for text without a scored token.
+    Raises RankOneError for text without a scored token, and where logits overflow: no figure is NaN. what: names the text.
     """
     if blocks.tokens == 0:
         raise RankOneError("there is no token to score in this text. Give more text.")
@@ -95,12 +95,18 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks) -> PassageLosses:
         with torch.no_grad():
             logits = model(input_ids=chunk.ids, use_cache=False).logits
             sums.append(next_token_losses(logits, chunk.ids, chunk.valid).double().sum(1).cpu())
-    return PassageLosses(torch.cat(sums), blocks.valid[:, 1:].sum(1).cpu())
+    losses = PassageLosses(torch.cat(sums), blocks.valid[:, 1:].sum(1).cpu())
+    if not math.isfinite(losses.mean):
+        raise RankOneError(
+            f"the cross-entropy of {what} is {losses.mean}: logits overflow in {str(model.dtype).removeprefix('torch.')}. "
+            "Load the model in a wider dtype, restore it from its source, or take a smaller edit."
+        )
+    return losses
 
 
 def text_losses(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, PassageLosses]:
     """`passage_losses` of every domain."""
-    return {domain: passage_losses(model, blocks) for domain, blocks in text.items()}
+    return {domain: passage_losses(model, blocks, f"'{domain}'") for domain, blocks in text.items()}
 
 
 def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
@@ -110,4 +116,4 @@ def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:
 
 def cross_entropies(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, float]:
     """Mean per domain, nats per token."""
-    return {domain: cross_entropy(model, blocks) for domain, blocks in text.items()}
+    return {domain: losses.mean for domain, losses in text_losses(model, text).items()}

@@ -65,6 +65,10 @@ def _continued(
     ids = torch.tensor([start] * count)
     for _ in range(tokens):
         logits = model(input_ids=ids.to(workspace.device), use_cache=False).logits[:, -1].float().cpu()
+        if not logits.isfinite().all():
+            raise RankOneError(
+                "the model cannot write text of its own: its logits are not finite. Load it in a wider dtype, or give text."
+            )
         logits[:, special] = -torch.inf
         odds = (logits / TEMPERATURE).softmax(-1)
         ids = torch.cat((ids, torch.multinomial(odds, 1, generator=generator)), dim=1)
