@@ -360,3 +360,13 @@ def test_json_that_others_cannot_read_is_written_only_where_a_record_says_so(tmp
     assert list(tmp_path.iterdir()) == []
     write_json(tmp_path / "a.json", {"loss": float("inf")}, constants=True)
     assert json.loads((tmp_path / "a.json").read_text("utf8")) == {"loss": float("inf")}
+
+
+def test_provenance_that_no_reader_takes_is_not_written(tmp_path):
+    """A manifest with NaN was written, and then refused as damaged by every reader."""
+    with (
+        pytest.raises(RankOneError, match="NaN or infinity"),
+        new_artifact(tmp_path / "edit", "edit", {"measured": [{"rise": float("nan")}]}) as staging,
+    ):
+        (staging / "config.json").write_text("{}")
+    assert list(tmp_path.iterdir()) == []

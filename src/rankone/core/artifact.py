@@ -237,8 +237,7 @@ def _write_manifest(directory: Path, kind: str, provenance: Provenance) -> None:
         "files": hashed_files(directory),
         "provenance": {**environment(), **provenance},
     }
-    # What was measured stands in it as it is, a run that failed too.
-    write_json(directory / MANIFEST, manifest, constants=True)
+    write_json(directory / MANIFEST, manifest)
 
 
 def _swap_in(staging: Path, path: Path, replaced: Manifest | None) -> None:
