@@ -20,6 +20,7 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.models.context import context_length
+from rankone.models.output import require_finite_logits
 from rankone.text.openers import end_of_text
 
 TOGETHER = 32
@@ -170,7 +171,7 @@ def _read(
                 return None
         else:
             logits = _whole(model, ids, mask)[:, -1]
-        _require_finite(logits)
+        require_finite_logits(logits)
         chosen = logits.argmax(-1)
         ids = torch.cat((ids, chosen.unsqueeze(1)), 1)
         mask = torch.cat((mask, torch.ones_like(mask[:, :1])), 1)
@@ -240,10 +241,3 @@ def _forward(model: PreTrainedModel, given: Mapping[str, object]) -> _Output:
     taken = inspect.signature(model.forward).parameters
     with torch.no_grad():
         return model(**{k: v for k, v in given.items() if k in taken and v is not None})
-
-
-def _require_finite(logits: Tensor) -> None:
-    if not logits.isfinite().all():
-        raise RankOneError(
-            "the model's logits are not finite: a weight holds NaN or infinity, or the edit is too large for the dtype."
-        )

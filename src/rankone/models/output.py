@@ -16,6 +16,14 @@ def output_of(target: nn.Module, batch: Tensor) -> Float[Tensor, "b t out"]:
     return target(batch)
 
 
+def require_finite_logits(logits: Tensor) -> None:
+    """RankOneError for logits that hold NaN or infinity: nothing can be chosen or drawn by them."""
+    if not logits.isfinite().all():
+        raise RankOneError(
+            "the model's logits are not finite: a weight holds NaN or infinity, or the edit is too large for the dtype."
+        )
+
+
 def run_blocks(target: nn.Module, batch: Tensor) -> None:
     """Run a model for what its blocks do (hooks see it), without the unembedding where the model can leave it out."""
     if isinstance(target, PreTrainedModel) and target.base_model is not target:

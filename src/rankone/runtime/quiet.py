@@ -6,7 +6,10 @@ import os
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import TextIO
 
+# Threads of several processes that wait for each other sleep: on busy cores spinning costs severalfold.
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
 QUIET = {
     "TOKENIZERS_PARALLELISM": "true",  # said, so that a fork brings no warning
     "TRANSFORMERS_VERBOSITY": "error",
@@ -22,6 +25,13 @@ def quiet_libraries(environment: MutableMapping[str, str] = os.environ) -> None:
     """
     for name, value in QUIET.items():
         environment.setdefault(name, value)
+
+
+def lines_out() -> TextIO:
+    """Standard output for the lines of a process that another one reads; what libraries print goes to standard error."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf8")
+    os.dup2(2, 1)
+    return out
 
 
 @contextmanager

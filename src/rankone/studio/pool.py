@@ -16,12 +16,11 @@ from collections.abc import AsyncIterator
 from pydantic import JsonValue
 
 from rankone.opening import OpenOptions
+from rankone.runtime.quiet import PASSIVE
 
 Event = tuple[str, JsonValue]
 # Longest line of the worker's: a page of a part with its examples.
 _LINE = 1 << 24
-# Threads that wait for each other sleep: the browser computes beside them, and on busy cores spinning costs fivefold.
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ENDED = ("done", "failed", "superseded")
 
 
@@ -108,7 +107,7 @@ class Worker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE,
-                env=_ENVIRONMENT | os.environ,
+                env=PASSIVE | os.environ,
             )
             self.restarts += 1
             self._reader = asyncio.create_task(self._read(self._process))

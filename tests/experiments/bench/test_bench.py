@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.experiments.workers.tiny import CONFIG
 from tests.tiny import write_pair
 
 from rankone.core.artifact import open_artifact
@@ -37,24 +38,14 @@ def test_a_result_is_run_again(done, picked):  # before tests that run other set
 def values(tmp_path_factory, tokenizer):
     model, decomposition = write_pair(tmp_path_factory.mktemp("bench"), tokenizer, len(tokenizer))
     return {
+        **CONFIG,
         "model": str(model),
         "decomposition": str(decomposition),
-        "trained": ["de", "en", "fr"],
         "evaluated": ["de", "en", "fr", "nl"],
-        "retain": {"english": ["en"], "others": ["en", "fr"]},
         "methods": ["scalar", "lora_r1_local", "scalar_zero", "task_vector"],
-        "budgets": [4, 16],
         "seeds": 2,
         "weights": [1.0, 10.0],
-        "tuning_seeds": 1,
-        "fit": {"steps": 3, "patience": 3, "target": "sampled"},
-        "selection_tokens": 60,
-        "candidates": 2,
-        "pick_tokens": 20,
-        "retain_tokens": 120,
-        "retain_length": 16,
-        "validation_tokens": 30,
-        "test_tokens": 40,
+        "stack": BenchConfig.model_fields["stack"].default,
         "prompts": {"de": ["Die Lösung liegt"], "en": ["The solution"]},
     }
 

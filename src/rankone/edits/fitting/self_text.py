@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.models.context import context_length, require_context
+from rankone.models.output import require_finite_logits
 from rankone.text.blocks import Blocks
 from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
@@ -65,10 +66,7 @@ def _continued(
     ids = torch.tensor([start] * count)
     for _ in range(tokens):
         logits = model(input_ids=ids.to(workspace.device), use_cache=False).logits[:, -1].float().cpu()
-        if not logits.isfinite().all():
-            raise RankOneError(
-                "the model cannot write text of its own: its logits are not finite. Load it in a wider dtype, or give text."
-            )
+        require_finite_logits(logits)
         logits[:, special] = -torch.inf
         odds = (logits / TEMPERATURE).softmax(-1)
         ids = torch.cat((ids, torch.multinomial(odds, 1, generator=generator)), dim=1)

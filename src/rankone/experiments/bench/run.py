@@ -198,6 +198,8 @@ class _Grid:
 
     def _outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
         """The outcome of every cell: found in the ledger, or run now, a stack at a time."""
+        if not cells:
+            return []
         identities = self.benchmark.identities
         facts = {r: facts_of(self.config, r, identities, purpose) for r in self.config.retain}
         keys = [cell.key(facts[cell.retain]) for cell in cells]
@@ -207,8 +209,6 @@ class _Grid:
             Work(purpose=purpose, cells=tuple(c for c, _ in part), keys=tuple(k for _, k in part))
             for part in _stacks(left, self.config.stack)
         ]
-        if not cells:
-            return []
         with meter(what, len(cells)) as bar:
             bar.advance(len(cells) - len(left))
             for work, made in self._done(works):

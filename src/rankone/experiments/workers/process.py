@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 from rankone.core.errors import RankOneError
 from rankone.core.foreign import explained
 from rankone.experiments.workers.doing import answered
-from rankone.runtime.quiet import quiet_libraries
+from rankone.runtime.quiet import lines_out, quiet_libraries
 
 
 def main() -> None:
     """Answers {"made": …} or {"refused": words}. What libraries print goes to standard error."""
     quiet_libraries()
-    out = os.fdopen(os.dup(1), "w", encoding="utf8")
-    os.dup2(2, 1)
-    setup = sys.stdin.readline()
+    out, setup = lines_out(), sys.stdin.readline()
     for line in sys.stdin:
         try:
             said = {"made": answered(setup, line)}

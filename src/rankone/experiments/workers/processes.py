@@ -17,10 +17,9 @@ import torch
 from rankone.core.errors import RankOneError
 from rankone.experiments.bench.work import Made, Setup, Work
 from rankone.experiments.workers.doing import Answer
+from rankone.runtime.quiet import PASSIVE
 from rankone.runtime.scratch import Scratch
 
-# Threads of several processes that wait for each other sleep: with more of them than cores, spinning costs severalfold.
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _LAST = 2000
 
 
@@ -84,7 +83,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=_ENVIRONMENT | os.environ,
+                env=PASSIVE | os.environ,
                 text=True,
                 encoding="utf8",
             )

@@ -7,7 +7,6 @@ last an event done, superseded or failed. What libraries print goes to standard 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sys
 import threading
@@ -20,7 +19,7 @@ from pydantic import JsonValue
 from rankone.core.errors import RankOneError
 from rankone.core.foreign import explained
 from rankone.opening import Opening, OpenOptions
-from rankone.runtime.quiet import quiet_libraries
+from rankone.runtime.quiet import lines_out, quiet_libraries
 from rankone.studio.working.memory import IDLE, give_back
 
 Line = dict[str, JsonValue]
@@ -93,9 +92,7 @@ def _words(error: Exception) -> str:
 def main() -> None:
     """Started by the server: the options of the opening are its one argument, as JSON."""
     quiet_libraries()
-    out = os.fdopen(os.dup(1), "w", encoding="utf8")
-    os.dup2(2, 1)
-    serve(OpenOptions.checked(json.loads(sys.argv[1]), "studio"), Inbox(sys.stdin.buffer), out)
+    serve(OpenOptions.checked(json.loads(sys.argv[1]), "studio"), Inbox(sys.stdin.buffer), lines_out())
 
 
 if __name__ == "__main__":
