@@ -11,7 +11,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import JsonValue
 from starlette.applications import Starlette
@@ -35,7 +34,7 @@ from rankone.studio.listed.known import Known
 from rankone.studio.listed.requests import RowsRequest
 from rankone.studio.listing import Listing
 from rankone.studio.pool import Worker
-from rankone.studio.replies import NO_OBJECT, answered, body_of, json_of, record_reply, refusal
+from rankone.studio.replies import answered, body_of, object_of, record_reply, refusal, refused
 from rankone.studio.security import Door, Gate
 from rankone.studio.shelf import Shelf, Shelved
 from rankone.studio.views import requests as asked
@@ -43,7 +42,6 @@ from rankone.studio.views.server import Limits, RunsView, VerbsView, WorkerState
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
-BodyT = TypeVar("BodyT", bound=Config)
 
 
 @dataclass
@@ -85,7 +83,9 @@ def make_app(studio: Studio, door: Door) -> ASGIApp:
 
     routes, keeping = Routes(studio), studio.keeping()
     app = Starlette(
-        routes=[*routes.pages(), *routes.reads(), *routes.works(), *keeping.routes()], lifespan=lifespan
+        routes=[*routes.pages(), *routes.reads(), *routes.works(), *keeping.routes()],
+        exception_handlers={RankOneError: refused},
+        lifespan=lifespan,
     )
     return Gate(app, door)
 
@@ -181,10 +181,7 @@ class Routes:
 
         async def workspace(_: Request) -> Response:
             studio = self._studio
-            try:
-                shelved = await asyncio.to_thread(read)
-            except RankOneError as error:
-                return refusal(error)
+            shelved = await asyncio.to_thread(read)
             state = WorkerState(alive=studio.worker.alive, restarts=max(studio.worker.restarts, 0))
             return record_reply(
                 WorkspaceView(
@@ -201,10 +198,7 @@ class Routes:
 
     async def _columns(self, request: Request) -> Response:
         """The list of parts, gzipped once; unchanged, it is not sent again."""
-        try:
-            packed, tag = await self._studio.listing.packed()
-        except RankOneError as error:
-            return refusal(error)
+        packed, tag = await self._studio.listing.packed()
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         headers = {"content-encoding": "gzip", "etag": tag, "cache-control": "no-cache"}
@@ -213,12 +207,8 @@ class Routes:
     async def _rows(self, request: Request) -> Response:
         """A page of a list that is too long to be sent."""
         corrected = {part: line.label for part, line in self._studio.corrections.state().parts.items()}
-        try:
-            return record_reply(
-                await self._studio.listing.rows(await body_of(request, RowsRequest), corrected)
-            )
-        except RankOneError as error:
-            return refusal(error)
+        asked_for = await body_of(request, RowsRequest)
+        return record_reply(await self._studio.listing.rows(asked_for, corrected))
 
     async def _runs(self, _: Request) -> Response:
         listed = await asyncio.to_thread(self._studio.runs.list)
@@ -244,9 +234,7 @@ class Routes:
     async def _verb(self, request: Request) -> Response:
         from rankone.studio.offered import split_of
 
-        name, body = request.path_params["name"], await json_of(request)
-        if not isinstance(body, dict):
-            return refusal(RankOneError(NO_OBJECT))
+        name, body = request.path_params["name"], await object_of(request)
         event, data = await self._studio.worker.answer("verb", {"verb": name, "request": body})
         if event == "done" and split_of(name, body) == "validation":
             self._studio.looks.count(name)
@@ -254,10 +242,7 @@ class Routes:
 
     def _once(self, kind: str, model: type[Config]) -> Callable[[Request], Awaitable[Response]]:
         async def once(request: Request) -> Response:
-            try:
-                body = await body_of(request, model)
-            except RankOneError as error:
-                return refusal(error)
+            body = await body_of(request, model)
             return answered(*await self._studio.worker.answer(kind, body.model_dump(mode="json")))
 
         return once
@@ -266,11 +251,8 @@ class Routes:
         self, kind: str, model: type[asked.GraphAsked | asked.InterveneAsked]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def once(request: Request) -> Response:
-            try:
-                body = await body_of(request, model)
-                place = await asyncio.to_thread(graphs.place_of, self._studio.shelf, body.id)
-            except RankOneError as error:
-                return refusal(error)
+            body = await body_of(request, model)
+            place = await asyncio.to_thread(graphs.place_of, self._studio.shelf, body.id)
             given: JsonValue = body.model_dump(mode="json")
             return answered(*await self._studio.worker.answer(kind, {"place": str(place), "asked": given}))
 
@@ -280,10 +262,7 @@ class Routes:
         """Server-sent events; of one page's jobs of a kind the last one counts."""
 
         async def stream(request: Request) -> Response:
-            try:
-                body = (await body_of(request, model)).model_dump(mode="json")
-            except RankOneError as error:
-                return refusal(error)
+            body = (await body_of(request, model)).model_dump(mode="json")
 
             async def lines() -> AsyncIterator[str]:
                 yield _event("started", None)

@@ -11,12 +11,11 @@ from starlette.routing import Route
 
 from rankone.core.errors import RankOneError
 from rankone.studio.jobs import Exports
-from rankone.studio.kept.corrections import Corrections, CorrectionsView
-from rankone.studio.kept.journal import Journal, JournalView
-from rankone.studio.kept.lines import Conflict
+from rankone.studio.kept.corrections import Corrections
+from rankone.studio.kept.journal import Journal
 from rankone.studio.listed.known import Known
 from rankone.studio.listing import Listing
-from rankone.studio.replies import body_of, record_reply, refusal
+from rankone.studio.replies import body_of, record_reply
 from rankone.studio.views import requests as asked
 from rankone.studio.views.server import ExportsView, NamesView, Started
 
@@ -48,22 +47,18 @@ class Keeping:
         return record_reply(self._journal.state())
 
     async def _keep(self, request: Request) -> Response:
-        async def write() -> None:
-            new = await body_of(request, asked.NewEdit)
-            if all(alpha == 1 for alpha in new.scales.values()):
-                raise RankOneError("every dial stands at 1: there is nothing to keep. Turn one first.")
-            await asyncio.to_thread(self._known.require, list(new.scales))
-            await asyncio.to_thread(self._journal.add, new.scales, new.name, new.after)
-
-        return await _written(write, self._journal.state)
+        new = await body_of(request, asked.NewEdit)
+        if all(alpha == 1 for alpha in new.scales.values()):
+            raise RankOneError("every dial stands at 1: there is nothing to keep. Turn one first.")
+        await asyncio.to_thread(self._known.require, list(new.scales))
+        await asyncio.to_thread(self._journal.add, new.scales, new.name, new.after)
+        return record_reply(self._journal.state())
 
     def _step(self, way: str) -> Callable[[Request], Awaitable[Response]]:
         async def step(request: Request) -> Response:
-            async def write() -> None:
-                after = (await body_of(request, asked.Step)).after
-                await asyncio.to_thread(self._journal.undo if way == "undo" else self._journal.redo, after)
-
-            return await _written(write, self._journal.state)
+            after = (await body_of(request, asked.Step)).after
+            await asyncio.to_thread(self._journal.undo if way == "undo" else self._journal.redo, after)
+            return record_reply(self._journal.state())
 
         return step
 
@@ -71,12 +66,10 @@ class Keeping:
         return record_reply(self._corrections.state())
 
     async def _correct(self, request: Request) -> Response:
-        async def write() -> None:
-            new = await body_of(request, asked.NewLabel)
-            await self._require_labelled(new.name)
-            await asyncio.to_thread(self._corrections.add, new.name, new.label, new.instead, new.after)
-
-        return await _written(write, self._corrections.state)
+        new = await body_of(request, asked.NewLabel)
+        await self._require_labelled(new.name)
+        await asyncio.to_thread(self._corrections.add, new.name, new.label, new.instead, new.after)
+        return record_reply(self._corrections.state())
 
     async def _require_labelled(self, name: str) -> None:
         """RankOneError for a part that is neither there, nor in the list, nor corrected before."""
@@ -87,29 +80,12 @@ class Keeping:
                 raise
 
     async def _export(self, request: Request) -> Response:
-        try:
-            wanted = await body_of(request, asked.ExportRequest)
-            return record_reply(Started(job=self._exports.start(wanted)))
-        except RankOneError as error:
-            return refusal(error)
+        wanted = await body_of(request, asked.ExportRequest)
+        return record_reply(Started(job=self._exports.start(wanted)))
 
     async def _named(self, request: Request) -> Response:
-        try:
-            names = (await body_of(request, asked.NamesRequest)).names
-        except RankOneError as error:
-            return refusal(error)
+        names = (await body_of(request, asked.NamesRequest)).names
         return record_reply(NamesView(refused=await asyncio.to_thread(self._known.refused, names)))
 
     async def _exported(self, _: Request) -> Response:
         return record_reply(ExportsView(jobs=tuple(self._exports.list())))
-
-
-async def _written(
-    write: Callable[[], Awaitable[None]], state: Callable[[], JournalView | CorrectionsView]
-) -> Response:
-    """What is kept after a line was added, or why none was."""
-    try:
-        await write()
-    except RankOneError as error:
-        return refusal(error, 409 if isinstance(error, Conflict) else 400)
-    return record_reply(state())

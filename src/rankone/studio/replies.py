@@ -11,17 +11,21 @@ from starlette.responses import Response
 
 from rankone.core.config import Config, Record
 from rankone.core.errors import RankOneError
+from rankone.studio.kept.lines import Conflict
 
-NO_OBJECT = 'the request\'s body is no JSON object, as {"name": …}. Mend what was sent.'
+_NO_OBJECT = 'the request\'s body is no JSON object, as {"name": …}. Mend what was sent.'
 BodyT = TypeVar("BodyT", bound=Config)
 
 
-async def json_of(request: Request) -> JsonValue:
-    """The body as JSON; None where it is none."""
+async def object_of(request: Request) -> dict[str, JsonValue]:
+    """The body as a JSON object; RankOneError where it is none."""
     try:
-        return json.loads(await request.body(), parse_constant=_no_constant)
+        body = json.loads(await request.body(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return None
+        body = None
+    if not isinstance(body, dict):
+        raise RankOneError(_NO_OBJECT)
+    return body
 
 
 def _no_constant(name: str) -> None:
@@ -30,16 +34,13 @@ def _no_constant(name: str) -> None:
 
 async def body_of(request: Request, model: type[BodyT]) -> BodyT:
     """The body as what the route takes; RankOneError where it does not fit."""
-    body = await json_of(request)
-    if not isinstance(body, dict):
-        raise RankOneError(NO_OBJECT)
-    return model.checked(body, "request")
+    return model.checked(await object_of(request), "request")
 
 
 def answered(event: str, data: JsonValue) -> Response:
-    """What the worker answered."""
+    """What the worker answered; RankOneError where it failed."""
     if event == "failed":
-        return refusal(RankOneError(str(data)))
+        raise RankOneError(str(data))
     return _said(data)
 
 
@@ -48,7 +49,12 @@ def record_reply(record: Record) -> Response:
     return Response(json.dumps(record.plain()), media_type="application/json")
 
 
-def refusal(error: RankOneError, status: int = 400) -> Response:
+async def refused(_: Request, error: Exception) -> Response:
+    """What a route's RankOneError becomes: why not, in words."""
+    return refusal(error, 409 if isinstance(error, Conflict) else 400)
+
+
+def refusal(error: Exception, status: int) -> Response:
     """Why not, in words."""
     return _said({"error": str(error)}, status)
 
