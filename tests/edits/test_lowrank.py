@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -45,6 +47,8 @@ def test_an_edit_is_itself_alone_and_can_be_a_key():
     edit = one_edit()
     assert {edit: 1}[edit] == 1
     assert edit != edit.scale(1.0)
+    with pytest.raises(FrozenInstanceError):
+        edit.method = "another"
 
 
 @settings(deadline=None, max_examples=40)
@@ -332,6 +336,17 @@ def test_save_and_load(tmp_path):
         edit.save_pretrained(tmp_path / "e")
 
 
+def test_what_was_measured_is_said_of_the_model_it_was_measured_on_alone(tmp_path):
+    model, other = simple_mlp(), simple_mlp()
+    with torch.no_grad():
+        weight_of(site_named(other, C_FC)).add_(1)
+    random_edit(model, {C_FC: 1}).bind(model).save_pretrained(tmp_path / "e", {"seed": 3})
+    read = LowRankEdit.from_pretrained(tmp_path / "e")
+    assert read.provenance["seed"] == 3
+    assert read.bind(model).provenance == read.provenance
+    assert read.bind(other).provenance is None
+
+
 def test_saving_needs_a_base(tmp_path):
     with pytest.raises(RankOneError, match=r"call bind\(model\) before save_pretrained"):
         one_edit().save_pretrained(tmp_path / "e")
@@ -477,6 +492,10 @@ def test_a_scale_out_of_range_is_named_in_one_short_line(factor):
     with pytest.raises(RankOneError, match="scaled by a finite number") as caught:
         one_edit().scale(factor)
     assert len(str(caught.value)) < 120
+
+
+def test_the_largest_number_is_a_scale():
+    assert one_edit(rank=0).scale(-sys.float_info.max).rank(C_FC) == 0
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])  # noqa: S301

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import PassageLosses
 from rankone.metrics.damage import damage, damages
-from rankone.metrics.damage_record import DomainDamage, interval_said, scored
+from rankone.metrics.damage_record import Damages, DomainDamage, interval_said, scored
 
 
 def losses(sums, tokens):
@@ -82,6 +82,19 @@ def test_how_much_text_is_said():
     made = [damage(losses([4.0, 4.0], [n, n]), losses([4.0, 5.0], [n, n])) for n in (400, 300)]
     assert scored(made[:1], "test") == "800 test tokens of each domain"
     assert scored(made, "validation") == "600 to 800 validation tokens of a domain"
+
+
+def test_the_damage_of_a_domain_is_found_by_its_name():
+    """Among several, each with its own; a name that is none is told with those that are."""
+    texts = {"en": [5.0, 13.0], "de": [9.0, 13.0], "code": [4.0, 8.5]}
+    each = [
+        DomainDamage.of(name, damage(losses([4.0, 8.0], [2, 4]), losses(sums, [2, 4])))
+        for name, sums in texts.items()
+    ]
+    made = Damages(split="test", domains=tuple(each))
+    assert [made[name] for name in texts] == each
+    with pytest.raises(RankOneError, match="no damage of 'fr' was measured; of en, de, code it was"):
+        made["fr"]
 
 
 def test_a_damage_that_was_measured_cannot_be_altered():

@@ -56,6 +56,12 @@ def test_chunks_change_nothing(at_once, monkeypatch):
     torch.testing.assert_close(found, kl_per_position(p.double(), q.detach().double()).flatten())
 
 
+def test_texts_of_different_lengths_are_not_compared_as_far_as_they_go(monkeypatch):
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 9)
+    with pytest.raises(ValueError, match="zip"):
+        kl_in_chunks(torch.randn(1, 3, 9), torch.randn(1, 2, 9))
+
+
 def test_a_chunk_is_what_its_comment_says():
     assert module.NUMBERS_AT_ONCE * 8 * 12 == 384 * 2**20
 

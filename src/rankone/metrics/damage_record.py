@@ -69,7 +69,7 @@ class Damages(Reply):
     def tables(self) -> Sequence[Table]:
         """One row per domain: cross-entropy before and after, the rise with its interval."""
         rows = [[d.domain, d.base, d.edited, d.rise, d.low, d.high] for d in self.domains]
-        level = self.domains[0].level if self.domains else 0.95
+        level = self.domains[0].level
         caption = (
             f"nats per token; {scored(self.domains, self.split)}; low, high: {level:.0%} interval of the rise"
         )

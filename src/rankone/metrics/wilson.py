@@ -32,6 +32,6 @@ def wilson_lower(share: float, draws: float, z: float = Z) -> float:
 
 def effective_draws(weights: Sequence[float], counts: Sequence[int]) -> float:
     """Kish's effective sample size of counts[i] draws of weight weights[i] each: (Σ w)² / Σ w²."""
-    total = sum(w * n for w, n in zip(weights, counts, strict=True))
-    squares = sum(w * w * n for w, n in zip(weights, counts, strict=True))
+    pairs = list(zip(weights, counts, strict=True))
+    total, squares = sum(w * n for w, n in pairs), sum(w * w * n for w, n in pairs)
     return total * total / squares if squares > 0 else 0.0

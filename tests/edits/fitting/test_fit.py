@@ -20,7 +20,7 @@ from rankone.edits.adapters import adapted
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import Run, describe
+from rankone.edits.fitting.run import Fit, Run, describe
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
@@ -377,6 +377,12 @@ def test_the_model_is_untouched_after_fitting(model, methods, runs, retain, kind
     assert list(model.modules()) == modules
     assert torch.equal(model(ids).logits, logits)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_an_outcome_cannot_be_altered(runs, methods):
+    fit = Fit(runs[0], methods["scales"], {}, steps=1, loss=0.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fit.loss = 0.0
 
 
 def test_the_layers_are_back_after_an_exception(model, methods):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from tests.helpers import probe, simple_mlp
+from torch import nn
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import adapted
@@ -50,9 +53,29 @@ def test_the_residual_is_that_of_the_whole_forward(model):
         torch.testing.assert_close(residual(model, "h.0", ids), whole)
 
 
-def test_the_loss_by_hand(model, asked):
+class Pair(nn.Module):
+    """A block that gives its stream first in a tuple, as many families do."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, *given, **named):
+        return self.block(*given, **named), None
+
+
+def test_of_a_block_that_gives_several_things_the_first_is_the_residual(model):
+    paired, ids = copy.deepcopy(model), probe(2, 6)
+    paired.h[0] = Pair(paired.h[0])
+    with torch.no_grad():
+        torch.testing.assert_close(residual(paired, "h.0", ids), residual(model, "h.0", ids))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_loss_by_hand(model, asked, rows):
     method, runs, retain = asked
-    loss = Misdirection(model, method, runs, retain, CONFIG)
+    config = CONFIG.model_copy(update={"retain_rows": rows})
+    loss = Misdirection(model, method, runs, retain, config)
     assert loss.block == "h.0"
     generator = torch.Generator().manual_seed(0)
     start = {k: p.detach() for k, p in method.start(2, [1, 2]).items()}
@@ -62,9 +85,9 @@ def test_the_loss_by_hand(model, asked):
     for i, run in enumerate(runs):
         own = {k: p[i : i + 1] for k, p in parameters.items()}
         with torch.no_grad(), adapted(model, method, own, 1):
-            led, moved = residual(model, "h.0", run.forget.ids)[0], residual(model, "h.0", retain.ids[:1])[0]
+            led, moved = residual(model, "h.0", run.forget.ids)[0], residual(model, "h.0", retain.ids[:rows])
         with torch.no_grad():
-            first, held = residual(model, "h.0", run.forget.ids)[0], residual(model, "h.0", retain.ids[:1])[0]
+            first, held = residual(model, "h.0", run.forget.ids)[0], residual(model, "h.0", retain.ids[:rows])
         goal = SIZE * first.norm(dim=-1)[run.forget.valid[0]].mean() * loss.directions[i]
         scored = run.forget.valid[0]
         away = (led - goal).square().sum(-1)[scored].mean() / first.square().sum(-1)[scored].mean()

@@ -8,6 +8,7 @@ from tests.helpers import workspace as made
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting import self_text as module
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.openings import OPENINGS, openings_of
@@ -59,6 +60,11 @@ def test_what_does_not_fit_is_refused(workspace):
         self_text(workspace, ["Es ist " * 40])
     text = self_text(workspace, ["Es"], rows=1, tokens=100)
     assert text.ids.shape == (1, 64)
+
+
+def test_a_model_without_a_limit_writes_as_much_as_is_asked_for(workspace, monkeypatch):
+    monkeypatch.setattr(module, "context_length", lambda _: None)
+    assert self_text(workspace, ["Es"], rows=1, tokens=9).tokens == 9
 
 
 def test_the_aim_says_where_forget_text_comes_from(workspace):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +51,20 @@ def test_a_value_that_is_not_finite_is_over_the_bar():
 def test_no_crossing_and_no_room():
     assert first_crossing(lambda sizes: [0.0 for _ in sizes], 1.0) == (16 * LARGEST, False)
     assert first_crossing(lambda sizes: [2.0 for _ in sizes], 1.0) == (0.0, True)
+
+
+@pytest.mark.parametrize(("value", "turn"), [(0.0, 1), (2.0, -1)])
+def test_each_grid_goes_on_where_the_last_one_ended(value, turn):
+    grids = []
+    first_crossing(lambda sizes: grids.append(list(sizes)) or [value] * len(sizes), 1.0)
+    asked = [size for grid in grids[::turn] for size in grid]
+    assert len(grids) > 1
+    assert [after / before for before, after in pairwise(asked)] == [4.0] * (len(asked) - 1)
+
+
+def test_what_forget_text_said_cannot_be_altered():
+    with pytest.raises(FrozenInstanceError):
+        Removal(1.0, 0.5).mean = 2.0
 
 
 class Bigram(nn.Module):

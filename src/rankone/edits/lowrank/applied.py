@@ -52,8 +52,6 @@ def apply_factors(model: nn.Module, edit: object, label: str, factors: Mapping[s
     """Change the weights in place; RankOneError, with the model as it was, for what does not fit or cannot be written."""
     with locked(model) as ledger:
         sites = fitting_sites(model, factors)
-        for name, site in sites.items():
-            edited_weight(site, factors[name])
         application = _Application(edit, label, {n: weight_of(s).clone() for n, s in sites.items()})
         ledger.stack.append(application)
         try:

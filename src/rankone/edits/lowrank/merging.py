@@ -42,7 +42,7 @@ class MergeReport(Config):
     @property
     def worst(self) -> float:
         """The smallest `survived` of all sites."""
-        return min((site.survived for site in self.sites), default=1.0)
+        return min(site.survived for site in self.sites)
 
 
 class Merged(NamedTuple):

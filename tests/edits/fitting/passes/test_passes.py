@@ -12,6 +12,7 @@ from torch.func import functional_call
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.last_write import LastWriteForward
 from rankone.edits.fitting.passes.late import LateForward
+from rankone.edits.fitting.passes.untouched import _by_row
 from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
@@ -27,7 +28,10 @@ PARTS = {
 
 @pytest.fixture(scope="module")
 def model():
-    return simple_mlp()
+    made = simple_mlp()
+    with torch.no_grad():  # as of a trained model: a gain of ones hides what is done with it
+        made.ln_f.weight.copy_(torch.linspace(0.5, 1.5, made.ln_f.weight.numel()))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,15 @@ FORWARDS = [
 
 def made(kind, model, sites, ids):
     return WholeForward(model) if kind is WholeForward else kind(model, sites, "lm_head", ids[:2, :4])
+
+
+def test_what_is_kept_of_a_module_is_one_tensor_by_row_and_position(ids):
+    by_row = torch.zeros(*ids.shape, 5)
+    assert _by_row(by_row, ids)
+    assert _by_row((by_row, None), ids)
+    assert not any(
+        _by_row(gave, ids) for gave in ((by_row, by_row), (by_row, None, by_row), (), by_row[0], None)
+    )
 
 
 @pytest.mark.filterwarnings("error:An output with one or more elements was resized")
