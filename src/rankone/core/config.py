@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from rankone.core.errors import RankOneError, nearest
-from rankone.core.files import require_regular
+from rankone.core.files import require_regular, write_json
 
 # Of a value in a message; whole recipes may stand where a number should.
 _SHOWN = 120
@@ -129,6 +129,12 @@ class Record(Config):
     def plain(self) -> dict[str, JsonValue]:
         """Its values as JSON holds them."""
         return self.model_dump(mode="json")
+
+    def written_to(self, path: Path | None) -> Self:
+        """Itself, written as JSON to `path` too, where one is named; RankOneError where something stands there."""
+        if path is not None:
+            write_json(path, self.plain(), new=True, constants=True)
+        return self
 
 
 def _text(path: Path) -> str:

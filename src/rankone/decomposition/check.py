@@ -7,19 +7,19 @@ on a few random tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
 from rankone.decomposition.masking.masking import Masking, MaskingInForce, SiteMask
 from rankone.decomposition.site import DecomposedSite, installed
-from rankone.models.context import context_length
 from rankone.models.sites import Site
-from rankone.models.soundness import require_causal, require_plain_weights
+from rankone.models.soundness import probe_ids, require_causal, require_plain_weights
 
 ROWS, LENGTH = 2, 5
 _RELATIVE = 1e-3
@@ -33,7 +33,7 @@ def check_wrap(target: PreTrainedModel, sites: Sequence[Site]) -> None:
     weight is read past the wrap. Three forwards of ten tokens.
     """
     require_plain_weights(target)
-    ids = _probe(target)
+    ids = probe_ids(target, ROWS, LENGTH)
     with torch.no_grad():
         clean = _logits(target, ids)
     require_causal(target)
@@ -62,14 +62,6 @@ def equal_outputs(one: Tensor, other: Tensor) -> bool:
     return (one - other).abs().max().item() <= allowed
 
 
-def _probe(target: PreTrainedModel) -> Int[Tensor, "2 length"]:
-    embedding: Any = target.get_input_embeddings()
-    vocabulary = embedding.weight.shape[0]
-    length = min(LENGTH, context_length(target) or LENGTH)
-    drawn = torch.randint(vocabulary, (ROWS, length), generator=torch.Generator().manual_seed(0))
-    return drawn.to(next(target.parameters()).device)
-
-
 def _nothing(site: Site) -> tuple[nn.Parameter, nn.Parameter]:
     """One subcomponent of zeros, like the site's weight."""
     like: dict[str, Any] = {"device": site.module.weight.device, "dtype": site.module.weight.dtype}
@@ -94,17 +86,17 @@ def _watched_run(
 ) -> tuple[Float[Tensor, "b t vocab"], Calls]:
     """Logits without masks, and the leading shapes of each site's calls."""
     calls: Calls = {name: [] for name in placed}
-    hooks = [m.register_forward_pre_hook(_watch(n, calls), with_kwargs=True) for n, m in placed.items()]
     try:
-        return _logits(target, ids), calls
+        with ExitStack() as hooks:
+            for name, module in placed.items():
+                hook = module.register_forward_pre_hook(_watch(name, calls), with_kwargs=True)
+                hooks.enter_context(hook)
+            return _logits(target, ids), calls
     except (AttributeError, TypeError, RuntimeError, ValueError) as error:
         raise RankOneError(
             f"{type(target).__name__} does not run with its layers wrapped ({error}): it uses more of one than its output, "
             f"weight and bias. Leave out of `sites` what it uses so; those asked for begin with '{next(iter(placed))}'."
         ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _read_past(

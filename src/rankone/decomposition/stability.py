@@ -105,9 +105,9 @@ def alive_pairs(decomposition: Decomposition, alive: Bool[Tensor, " c"]) -> dict
 def alive_on(model: DecomposedModel, blocks: Blocks, rows: int = 8) -> Bool[Tensor, " c"]:
     """Which subcomponents have a mean importance over 1e-6 on some text."""
     device = next(model.target.parameters()).device
-    total, blocks = torch.zeros(model.decomposition.total, device=device), blocks.to(device)
-    for ids, present in zip(blocks.ids.split(rows), blocks.present.split(rows), strict=True):
-        total += model.importance(ids, present)[present].sum(0)
+    total = torch.zeros(model.decomposition.total, device=device)
+    for piece in blocks.split(rows, device):
+        total += model.importance(piece.ids, piece.present)[piece.present].sum(0)
     return total / int(blocks.present.sum()) > ALIVE_MEAN_IMPORTANCE
 
 

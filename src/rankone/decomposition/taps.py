@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from jaxtyping import Float
@@ -67,11 +67,8 @@ def block_inputs(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, F
 
         return hook
 
-    handles = [
-        model.get_submodule(path).register_forward_pre_hook(keep(path), with_kwargs=True) for path in paths
-    ]
-    try:
+    with ExitStack() as hooks:
+        for path in paths:
+            block = model.get_submodule(path)
+            hooks.enter_context(block.register_forward_pre_hook(keep(path), with_kwargs=True))
         yield inputs
-    finally:
-        for handle in handles:
-            handle.remove()

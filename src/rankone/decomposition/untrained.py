@@ -52,8 +52,7 @@ def _sizes(target: PreTrainedModel, decomposition: Decomposition, text: Sequence
     collected: list[list[Tensor]] = [[] for _ in decomposition.sites]
     with DecomposedModel(target, decomposition) as model:
         for blocks in text:
-            for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
-                batch = blocks.rows(start, start + ROWS_AT_ONCE).to(target.device)
+            for batch in blocks.split(ROWS_AT_ONCE, target.device):
                 _, inputs = model.clean(batch.ids)
                 for site, x, sizes in zip(decomposition.sites, inputs, collected, strict=True):
                     sizes.append((x[batch.valid].float() @ decomposition.factors(site)[0].float()).abs())

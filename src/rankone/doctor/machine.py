@@ -13,6 +13,7 @@ import torch
 
 from rankone.doctor.finding import Finding, note, ok, wrong
 from rankone.runtime import hub
+from rankone.runtime.memory import available_bytes
 
 GIB = 2**30
 # Below this a small model's export fits hardly; below the other nothing is written safely.
@@ -74,7 +75,7 @@ def _threads(threads: int, available: int) -> Finding:
 
 
 def _memory() -> Iterator[Finding]:
-    available = _available()
+    available = available_bytes(torch.device("cpu"))
     if available is None:
         return
     said = f"{available / GIB:.1f} GiB free"
@@ -84,16 +85,6 @@ def _memory() -> Iterator[Finding]:
         )
     else:
         yield ok("memory", said)
-
-
-def _available() -> int | None:
-    """Free memory, caches counted as free; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text("utf8").splitlines()
-    except OSError:
-        return None
-    free = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return None if free is None else int(free) * 1024
 
 
 def _disks() -> Iterator[Finding]:

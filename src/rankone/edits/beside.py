@@ -32,8 +32,7 @@ def beside(model: nn.Module, factors: Mapping[str, Factors]) -> Iterator[set[str
 
     with ExitStack() as hooks:
         for name in factors:
-            handle = model.get_submodule(name).register_forward_hook(hook(name))
-            hooks.callback(handle.remove)
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(hook(name)))
         yield called
 
 

@@ -82,10 +82,8 @@ def scale_slopes(model: PreTrainedModel, parts: Parts, blocks: Blocks, bar: Mete
     if blocks.tokens == 0:
         raise RankOneError("the text for the gradient is empty.")
     total, squares = torch.zeros(parts.total), torch.zeros(parts.total)
-    device = next(model.parameters()).device
     with _probed(model, parts.sites) as layers:
-        for start in range(0, len(blocks.ids), ROWS_AT_ONCE):
-            chunk = blocks.rows(start, start + ROWS_AT_ONCE).to(device)
+        for chunk in blocks.split(ROWS_AT_ONCE, model.device):
             summed = _summed(model, parts, layers, chunk)
             total += summed.gradient
             squares += summed.square

@@ -56,42 +56,27 @@ def harvest(
     may cost. stop_after: leave off after so many chunks. Returns whether the shard is finished. Raises RankOneError for
     text that is missing or empty, and for a run directory of something else.
     """
-    shard = shard or Shard()
+    shard, parts = shard or Shard(), workspace.decomposition
     with claim(run / shard.folder):
-        return _harvest(workspace, config, run, shard, chunk_tokens, stop_after, grouping, keep_parts)
-
-
-def _harvest(
-    workspace: Workspace,
-    config: HarvestConfig,
-    run: Path,
-    shard: Shard,
-    chunk_tokens: int,
-    stop_after: int | None,
-    grouping: Grouping | None,
-    keep_parts: bool,
-) -> bool:
-    folder = ShardFolder(run, shard, describe(workspace, config, grouping))
-    if folder.finished:
-        log.info(f"{shard.folder} is finished")
-        return True
-    if keep_parts and not (folder.path / HELD_PARTS).exists():
-        save_decomposition(
-            workspace.decomposition, workspace.model, folder.path / HELD_PARTS, {}, None, "float32"
-        )
-    done = folder.chunks()
-    first = progress_of(done[-1]).stop if done else 0
-    if done:
-        log.info(f"{shard.folder}: resuming at batch {first}")
-    with (
-        DecomposedModel(workspace.model, workspace.decomposition) as model,
-        meter("harvest", len(config.domains) * config.tokens) as bar,
-    ):
-        collector = Collector(model, config, grouping)
-        _recall(collector, done)
-        return _Pass(folder, collector, config, chunk_tokens, stop_after, bar).over(
-            batches(workspace.tokenizer, workspace.corpus, config), first
-        )
+        folder = ShardFolder(run, shard, describe(workspace, config, grouping))
+        if folder.finished:
+            log.info(f"{shard.folder} is finished")
+            return True
+        if keep_parts and not (folder.path / HELD_PARTS).exists():
+            save_decomposition(parts, workspace.model, folder.path / HELD_PARTS, {}, None, "float32")
+        done = folder.chunks()
+        first = progress_of(done[-1]).stop if done else 0
+        if done:
+            log.info(f"{shard.folder}: resuming at batch {first}")
+        with (
+            DecomposedModel(workspace.model, parts) as model,
+            meter("harvest", len(config.domains) * config.tokens) as bar,
+        ):
+            collector = Collector(model, config, grouping)
+            _recall(collector, done)
+            return _Pass(folder, collector, config, chunk_tokens, stop_after, bar).over(
+                batches(workspace.tokenizer, workspace.corpus, config), first
+            )
 
 
 def _recall(collector: Collector, chunks: list[Artifact]) -> None:

@@ -36,8 +36,7 @@ def hooked(model: nn.Module, edit: LowRankEdit) -> Generator[None]:
     sites = fitting_sites(model, edit.factors)
     with ExitStack() as stack:
         for name, hook in forward_hooks(edit).items():
-            handle = sites[name].module.register_forward_hook(hook)
-            stack.callback(handle.remove)
+            stack.enter_context(sites[name].module.register_forward_hook(hook))
         yield
 
 

@@ -90,8 +90,7 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks, what: str = "this tex
     size = int(model.config.get_text_config().vocab_size)
     rows = max(1, LOGITS_AT_ONCE // (size * blocks.ids.shape[1]))
     sums: list[Tensor] = []
-    for start in range(0, len(blocks.ids), rows):
-        chunk = blocks.rows(start, start + rows).to(model.device)
+    for chunk in blocks.split(rows, model.device):
         with torch.no_grad():
             logits = model(input_ids=chunk.ids, use_cache=False).logits
             sums.append(next_token_losses(logits, chunk.ids, chunk.valid).double().sum(1).cpu())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -60,14 +60,10 @@ def last_block(model: nn.Module) -> nn.Module:
 @contextmanager
 def outputs_seen(blocks: Sequence[nn.Module], seen: list[object]) -> Iterator[None]:
     """What each of the blocks gives is added to `seen`, in the order in which they run."""
-    handles = [
-        block.register_forward_hook(lambda _module, _given, output: seen.append(output)) for block in blocks
-    ]
-    try:
+    with ExitStack() as hooks:
+        for block in blocks:
+            hooks.enter_context(block.register_forward_hook(lambda _module, _given, out: seen.append(out)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -81,8 +77,5 @@ def changed_stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
         assert isinstance(output, Tensor)
         return change(output)
 
-    handle = block.register_forward_hook(hook)
-    try:
+    with block.register_forward_hook(hook):
         yield
-    finally:
-        handle.remove()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, overload
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 import torch
@@ -123,6 +123,7 @@ def _continued(
     for length in set(map(len, rows)):
         same = [i for i, row in enumerate(rows) if len(row) == length]
         whole = _read(model, [rows[i] for i in same], tokens, ends, cached=False)
+        assert whole is not None  # only with kept keys and values may it fail
         for i, ids in zip(same, whole.made, strict=True):
             made[i] = ids
     return made
@@ -140,18 +141,6 @@ class _Read(NamedTuple):
     last: Float[Tensor, "rows vocab"]
 
 
-@overload
-def _read(
-    model: PreTrainedModel,
-    rows: Sequence[Sequence[int]],
-    tokens: int,
-    ends: Collection[int],
-    cached: Literal[False],
-) -> _Read: ...
-@overload
-def _read(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int], cached: bool
-) -> _Read | None: ...
 def _read(
     model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int], cached: bool
 ) -> _Read | None:

@@ -150,17 +150,14 @@ def _derivative_ahead(model: PreTrainedModel, ids: Int[Tensor, "1 length"]) -> f
         held.append(output.detach().requires_grad_())
         return held[-1].clone()
 
-    hook = model.get_input_embeddings().register_forward_hook(keep)
     try:
-        with torch.enable_grad():
+        with model.get_input_embeddings().register_forward_hook(keep), torch.enable_grad():
             logits = _in_eval_mode(model, ids)[0]
             weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits)
             middle = ids.shape[1] // 2
             return max(_share_ahead(logits * weights, held, cut) for cut in (middle, middle + 1))
     except Exception:  # an operation has no derivative, or a family refuses one in eval mode
         return 0.0
-    finally:
-        hook.remove()
 
 
 def _share_ahead(values: Float[Tensor, "length v"], embedded: Sequence[Tensor], cut: int) -> float:
@@ -186,10 +183,10 @@ def _rows_of_embedding(model: PreTrainedModel) -> int:
     return model.get_input_embeddings().get_parameter("weight").shape[0]
 
 
-def probe_ids(model: PreTrainedModel) -> Int[Tensor, "1 length"]:
-    """A row of random tokens that a model is tried on; no global seed is touched."""
-    length = min(LENGTH, context_length(model) or LENGTH)
-    drawn = torch.randint(_rows_of_embedding(model), (1, length), generator=torch.Generator().manual_seed(0))
+def probe_ids(model: PreTrainedModel, rows: int = 1, longest: int = LENGTH) -> Int[Tensor, "rows length"]:
+    """Rows of random tokens that a model is tried on; no global seed is touched."""
+    shape = (rows, min(longest, context_length(model) or longest))
+    drawn = torch.randint(_rows_of_embedding(model), shape, generator=torch.Generator().manual_seed(0))
     return drawn.to(next(model.parameters()).device)
 
 

@@ -48,6 +48,12 @@ class Blocks:
         """A slice of the rows."""
         return Blocks(self.ids[start:stop], self.valid[start:stop])
 
+    def split(self, rows: int, device: torch.device | None = None) -> Iterator[Blocks]:
+        """The rows in their order, so many at a time, each piece on the device, if one is named."""
+        for start in range(0, len(self.ids), rows):
+            piece = self.rows(start, start + rows)
+            yield piece if device is None else piece.to(device)
+
     def take(self, tokens: int) -> Blocks:
         """The first rows up to exactly `tokens` text tokens; the last row is cut."""
         keep = self.valid.flatten().cumsum(0).view_as(self.ids) <= tokens

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rankone.edits.lowrank import LowRankEdit
     from rankone.edits.projection.project import Projection
     from rankone.parts.book import Book
-    from rankone.parts.parts import Parts
 
 
 def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
@@ -50,10 +49,7 @@ def _book(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> Boo
     from rankone.parts.sources import make_parts
 
     sites = list(sites_named(opening.model, change.sites).values())
-    sets: list[Parts] = []
-    for source in request.sources:
-        sets.append(make_parts(source, sites, count=request.count))
-    return opening.book.joined(sets)
+    return opening.book.joined([make_parts(source, sites, count=request.count) for source in request.sources])
 
 
 def _second_moments(opening: Opening, request: ProjectRequest, change: LowRankEdit) -> dict[str, Tensor]:

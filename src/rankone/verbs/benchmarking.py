@@ -150,14 +150,11 @@ def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:
 
 def survive(opening: Opening, request: SurviveRequest) -> SurviveReply:
     """Attack an edit as exported: rounding, prompts, its own size refitted, training on forgotten or other text."""
-    from rankone.core.files import write_json
     from rankone.edits.lowrank import LowRankEdit
     from rankone.experiments.survival.survive import survive as attacked
 
-    reply = attacked(opening.bare, LowRankEdit.from_pretrained(request.edit), request)
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
-    return reply
+    edit = LowRankEdit.from_pretrained(request.edit)
+    return attacked(opening.bare, edit, request).written_to(request.out)
 
 
 VERBS = (

@@ -53,23 +53,19 @@ def _clean(place: Path, dry_run: bool) -> DoctorReply:
 
 def lm_eval(opening: Opening, request: LmEvalRequest) -> LmEvalReply:
     """Tasks of lm-eval on a model as it is and with an edit, in one table."""
-    from rankone.core.files import write_json
     from rankone.edits.lowrank import LowRankEdit
     from rankone.integrations.lm_eval import evaluate, version
 
     edit = LowRankEdit.from_pretrained(request.edit)
     edit.check_base(opening.model)
     figures = evaluate(opening.model, opening.tokenizer, edit, request)
-    reply = LmEvalReply(
+    return LmEvalReply(
         model=opening.options.model,
         edit=request.edit,
         version=version(),
         limit=request.limit,
         figures=figures,
-    )
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
-    return reply
+    ).written_to(request.out)
 
 
 VERBS = (

@@ -45,7 +45,6 @@ class EvidenceReply(Reply):
 
 def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
     """The full account of a decomposition on held-out text: maskings, attack, spectrum, where error arises, verdict."""
-    from rankone.core.artifact import write_json
     from rankone.decomposition.evidence.attack import ladder_to
     from rankone.decomposition.evidence.save import save_evidence
     from rankone.decomposition.evidence.tables import evidence_tables
@@ -63,8 +62,7 @@ def evidence(opening: Opening, request: EvidenceRequest) -> EvidenceReply:
         request.restarts,
         broad_of(artifact, corpus),
     )
-    if request.out is not None:
-        write_json(request.out, account.plain(), new=True, constants=True)
+    account.written_to(request.out)
     if request.folder is not None:
         save_evidence(request.folder, account, rows, {"decomposition": artifact.fingerprint})
     name = str(opening.decomposition_name)

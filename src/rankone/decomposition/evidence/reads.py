@@ -44,8 +44,8 @@ def reads_of(model: DecomposedModel, texts: Mapping[str, Blocks]) -> Reads:
 
 def _of_domain(model: DecomposedModel, blocks: Blocks) -> Reads:
     """Sums over the real positions of one domain's blocks."""
-    batches = zip(blocks.ids.split(ROWS_AT_ONCE), blocks.present.split(ROWS_AT_ONCE), strict=True)
-    reads = [_of_batch(model, ids, real) for ids, real in batches]
+    device = next(model.target.parameters()).device
+    reads = [_of_batch(model, piece) for piece in blocks.split(ROWS_AT_ONCE, device)]
     return Reads(
         [torch.stack(moments).sum(0) for moments in zip(*(r.moments for r in reads), strict=True)],
         *(torch.stack(values).sum(0) for values in zip(*(r[1:] for r in reads), strict=True)),
@@ -53,10 +53,9 @@ def _of_domain(model: DecomposedModel, blocks: Blocks) -> Reads:
 
 
 @torch.no_grad()
-def _of_batch(model: DecomposedModel, ids: Tensor, real: Tensor) -> Reads:
-    device, decomposition = next(model.target.parameters()).device, model.decomposition
-    real = real.to(device)
-    _, inputs = model.clean(ids.to(device))
+def _of_batch(model: DecomposedModel, blocks: Blocks) -> Reads:
+    real, decomposition = blocks.present, model.decomposition
+    _, inputs = model.clean(blocks.ids)
     g = decomposition.logits(inputs, real).clamp(0, 1)[real]
     moments, silent, outputs = [], [], []
     by_site = zip(decomposition.sites, model.modules, inputs, g.split(decomposition.counts, -1), strict=True)

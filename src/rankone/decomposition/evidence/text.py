@@ -31,8 +31,8 @@ class EvidenceText:
         decomposition = model.decomposition
         self.signs: Float[Tensor, "2 c"] = torch.zeros(2, decomposition.total, device=self.device)
         clean, importance = [], []
-        for ids, present in zip(self.ids.split(ROWS_AT_ONCE), self.present.split(ROWS_AT_ONCE), strict=True):
-            logits, inputs = model.clean(ids)
+        for piece in self.blocks.split(ROWS_AT_ONCE):
+            (logits, inputs), present = model.clean(piece.ids), piece.present
             clean.append(logits)
             with torch.no_grad():
                 g = decomposition.logits(inputs, present).clamp(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -39,13 +40,10 @@ def forward_fault(
         parts = (gathered(site.V), gathered(site.U), split[index], given[0], output)
         faults[index] = torch.tensor([not bool(part.isfinite().all()) for part in parts])
 
-    hooks = [m.register_forward_hook(partial(look, i)) for i, m in enumerate(model.modules)]
-    try:
-        with torch.no_grad():
-            masked()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for i, module in enumerate(model.modules):
+            hooks.enter_context(module.register_forward_hook(partial(look, i)))
+        masked()
     faulty = ranks.sum_(faults) > 0
     for site in order:
         bad = [part for part, wrong in zip(_PARTS, faulty[sites.index(site)].tolist(), strict=True) if wrong]

@@ -52,12 +52,9 @@ def activations(
     def hook(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
         kept.append(given[0].float() @ read.to(given[0].device).float())
 
-    handle = site_named(model, site).module.register_forward_pre_hook(hook)
-    try:
+    with site_named(model, site).module.register_forward_pre_hook(hook):
         for ids in text.ids.split(16):
             run_blocks(model, ids)
-    finally:
-        handle.remove()
     return torch.cat([one.reshape(-1, text.ids.shape[1]) for one in kept])
 
 

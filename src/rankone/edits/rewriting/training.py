@@ -79,8 +79,5 @@ def _with_write(
     def hook(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output + ((given[0].float() @ read)[..., None] * change).to(output.dtype)
 
-    handle = site_named(model, site).module.register_forward_hook(hook)
-    try:
+    with site_named(model, site).module.register_forward_hook(hook):
         return output_of(model, ids)
-    finally:
-        handle.remove()

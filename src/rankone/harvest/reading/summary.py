@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,19 +63,10 @@ def mean_importances(
     rows, tokens = [], {}
     for domain, blocks in text.items():
         total = torch.zeros(len(names))
-        for ids, valid, present in _pieces(blocks):
-            fired = firings(model.importance(ids, present), valid)
+        for piece in blocks.split(ROWS_AT_ONCE):
+            fired = firings(model.importance(piece.ids, piece.present), piece.valid)
             fired = fired if grouping is None else grouping.joined(fired)
             total.index_add_(0, fired.part.cpu(), fired.importance.cpu())
         rows.append(total / max(blocks.tokens, 1))
         tokens[domain] = blocks.tokens
     return Importances(list(text), names, torch.stack(rows), tokens)
-
-
-def _pieces(blocks: Blocks) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-    return zip(
-        blocks.ids.split(ROWS_AT_ONCE),
-        blocks.valid.split(ROWS_AT_ONCE),
-        blocks.present.split(ROWS_AT_ONCE),
-        strict=True,
-    )

@@ -32,7 +32,6 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     from rankone.circuits.attribution.cut import cut
     from rankone.circuits.build import prompt_ids
     from rankone.circuits.qk import attended
-    from rankone.core.files import write_json
 
     model = opening.model
     row = any_row(opening) if request.prompt is None else prompt_ids(model, opening.tokenizer, request.prompt)
@@ -43,17 +42,14 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
         if request.prompt is None
         else _on_prompt(opening, request, row, first, maps)
     )
-    reply = QkReply(
+    return QkReply(
         layer=request.layer,
         heads=maps.heads,
         prompt=request.prompt,
         rows=tuple(rows),
         explained=explained,
         out=request.out,
-    )
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
-    return reply
+    ).written_to(request.out)
 
 
 def any_row(opening: Opening) -> Tensor:
@@ -123,12 +119,7 @@ def _on_prompt(
 
 def attributions(opening: Opening, request: AttributionsRequest) -> AttributionsReply:
     """Show what feeds chosen parts over text: sums of edges by source part and domain, by either rule."""
-    from rankone.core.files import write_json
-
-    reply = fed_by(opening, request, edges_over_text(opening, request))
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
-    return reply
+    return fed_by(opening, request, edges_over_text(opening, request)).written_to(request.out)
 
 
 def edges_over_text(opening: Opening, request: AttributionsRequest) -> dict[str, Sums]:

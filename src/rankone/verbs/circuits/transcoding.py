@@ -44,15 +44,11 @@ def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) ->
     """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
     from rankone.circuits.transcoders.judging.comparing import compare
     from rankone.circuits.transcoders.storage import load_transcoders
-    from rankone.core.files import write_json
 
     saved, coders = load_transcoders(request.transcoders, opening.model)
     domains = request.domains or tuple(opening.corpus.domains())
     parts = opening.decomposition if opening.decomposition_name is not None else None
-    reply = compare(opening.bare, parts, saved, coders, domains, request)
-    if request.out is not None:
-        write_json(request.out, reply.model_dump(mode="json"), new=True, constants=True)
-    return reply
+    return compare(opening.bare, parts, saved, coders, domains, request).written_to(request.out)
 
 
 VERBS = (

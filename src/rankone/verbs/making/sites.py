@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from rankone.decomposition.config import DecomposeConfig
-
-Storage = Literal["float32", "bfloat16", "int8"]
 
 
 class SitesRequest(Request):

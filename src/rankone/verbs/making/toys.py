@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,8 +17,6 @@ from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
     from rankone.decomposition.ground_truth.recipe import ToyRecipe
-
-Storage = Literal["float32", "bfloat16", "int8"]
 
 
 class ToysRequest(Request):

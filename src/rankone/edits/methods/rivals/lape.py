@@ -36,8 +36,7 @@ def firing_shares(
 ) -> dict[str, Float[Tensor, " d_in"]]:
     """The share of a text's positions at which each input of some sites is above zero."""
     sums = {site.name: torch.zeros(site.d_in, dtype=torch.float64) for site in sites}
-    for start in range(0, len(text.ids), ROWS_AT_ONCE):
-        rows = text.rows(start, start + ROWS_AT_ONCE).to(model.device)
+    for rows in text.split(ROWS_AT_ONCE, model.device):
         with ExitStack() as hooks, torch.no_grad():
             for site in sites:
                 count = _counting(sums[site.name], rows.present)

@@ -99,12 +99,8 @@ def site_outputs(
         del module, given
         seen.append(gave)
 
-    handle = site.module.register_forward_hook(keep)
-    try:
-        with torch.no_grad():
-            run_blocks(model, ids)
-    finally:
-        handle.remove()
+    with site.module.register_forward_hook(keep), torch.no_grad():
+        run_blocks(model, ids)
     return seen[0].flatten(0, -2) if present is None else seen[0][present]
 
 
@@ -115,8 +111,7 @@ def mean_activations(
     means = []
     for text in texts.values():
         total = torch.zeros(coder.coder.num_latents, device=model.device)
-        for start in range(0, len(text.ids), ROWS_AT_ONCE):
-            rows = text.rows(start, start + ROWS_AT_ONCE).to(model.device)
+        for rows in text.split(ROWS_AT_ONCE, model.device):
             top = coder.coder.encode(site_outputs(model, coder.site, rows.ids, rows.present))
             total.index_add_(0, top.top_indices.flatten(), top.top_acts.detach().flatten())
         means.append(total / int(text.present.sum()))

@@ -89,8 +89,7 @@ class Steered:
 def mean_residual(model: PreTrainedModel, site: Site, text: Blocks) -> Float[Tensor, " d"]:
     """The mean over a text's positions of the residual stream behind the block of a site; RankOneError without blocks."""
     block, total = last_block(model, [site.name]), torch.zeros(site.d_out, dtype=torch.float64)
-    for start in range(0, len(text.ids), ROWS_AT_ONCE):
-        rows = text.rows(start, start + ROWS_AT_ONCE).to(model.device)
+    for rows in text.split(ROWS_AT_ONCE, model.device):
         with torch.no_grad():
             stream = residual(model, block, rows.ids)
         total += stream[rows.present].sum(0, dtype=torch.float64).cpu()
