@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -73,11 +73,38 @@ def next_token_losses(
 
     valid: the tokens whose prediction is scored (`Blocks.valid`); None scores all but the first. Differentiable.
     """
-    scored = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid.clone()
-    scored[:, 0] = False
+    scored = _scored(ids, valid)
     keep = scored[:, 1:]
     each = prediction_losses(logits[:, :-1][keep], ids[:, 1:][keep])
     return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
+
+
+def scored_losses(
+    hidden: Float[Tensor, "rows length d"],
+    logits: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n vocab"]],
+    blocks: Blocks,
+    at_once: int,
+) -> Float[Tensor, "rows length"]:
+    """`next_token_losses` from last hidden states: `logits` are formed of `at_once` scored positions at a time."""
+    scored = _scored(blocks.ids, blocks.valid)
+    keep = scored[:, 1:]
+    states, ids = hidden[:, :-1][keep], blocks.ids[:, 1:][keep]
+    each = torch.cat(
+        [
+            prediction_losses(logits(states[i : i + at_once]), ids[i : i + at_once])
+            for i in range(0, len(ids), at_once)
+        ]
+    )
+    return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
+
+
+def _scored(
+    ids: Int[Tensor, "rows length"], valid: Bool[Tensor, "rows length"] | None
+) -> Bool[Tensor, "rows length"]:
+    """The tokens whose prediction counts; never the first."""
+    scored = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid.clone()
+    scored[:, 0] = False
+    return scored
 
 
 def passage_losses(model: PreTrainedModel, blocks: Blocks, what: str = "this text") -> PassageLosses:

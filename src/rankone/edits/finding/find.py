@@ -15,7 +15,7 @@ from rankone.edits.finding.candidates import Candidates, block_number, candidate
 from rankone.edits.finding.found import Found, FoundPair, FoundPart
 from rankone.edits.finding.measuring import Steps, measuring
 from rankone.edits.finding.request import FindConfig
-from rankone.edits.finding.scanner import scanning
+from rankone.edits.finding.scanner import Clean, Scanner, scanning
 from rankone.edits.finding.several import best_several
 from rankone.edits.finding.shortlist import Candidate
 from rankone.edits.finding.text import FindText, read_text
@@ -47,11 +47,15 @@ def find(workspace: Workspace, request: FindConfig) -> Found:
 
 
 def find_parts(
-    workspace: Workspace, request: FindConfig, known: dict[str, Moments] | None = None
+    workspace: Workspace,
+    request: FindConfig,
+    known: dict[str, Moments] | None = None,
+    clean: Clean | None = None,
 ) -> tuple[Found, Book]:
     """As `find`, with a book that holds the measured parts.
 
     known: moments of training text that earlier calls for the same sites, tokens and seed took; those of now are put in.
+    clean: what scanners of this model share.
     """
     clock = _Clock()
     sites = late_sites(workspace.model, request.sites)
@@ -64,14 +68,15 @@ def find_parts(
         worth = candidates(workspace, request, sites, text, moments)
     with clock.of("gradients"):
         slopes = _slopes(workspace, worth, text)
-    with clock.of("scan"):
-        rows, base = _scan(workspace, request, worth, text, slopes)
+    names = [site.name for site in sites]
+    with clock.of("scan"), scanning(workspace.model, text.validation, names, clean) as scanner:
+        rows, base = _scan(workspace, request, worth, text, slopes, scanner), scanner.base
     search = Found(
         of=request.of,
         against=list(text.spared),
         chance=workspace.chance,
-        base=base,
-        sites=[site.name for site in sites],
+        base={d: losses.mean for d, losses in base.items()},
+        sites=names,
         tolerance=request.tolerance,
         parts=rows,
         seconds=clock.seconds,
@@ -135,27 +140,31 @@ def _slopes(workspace: Workspace, worth: Candidates, text: FindText) -> dict[str
 
 
 def _scan(
-    workspace: Workspace, request: FindConfig, worth: Candidates, text: FindText, slopes: Mapping[str, float]
-) -> tuple[list[FoundPart], dict[str, float]]:
+    workspace: Workspace,
+    request: FindConfig,
+    worth: Candidates,
+    text: FindText,
+    slopes: Mapping[str, float],
+    scanner: Scanner,
+) -> list[FoundPart]:
     """Measure all candidates, block by block, so that what lies before a block is computed once."""
     by_block: dict[int, list[Candidate]] = {}
     for candidate in worth.chosen:
         by_block.setdefault(block_number(workspace.model, candidate.site), []).append(candidate)
     ranked: list[tuple[tuple[float, float], FoundPart]] = []
-    base: dict[str, float] = {}
+    base = scanner.base[text.target].mean
+    rule = _rule(request, workspace.chance, base)
     with meter("measure parts", len(worth.chosen)) as bar:
         for together in by_block.values():
-            with scanning(workspace.model, text.validation, [c.site for c in together]) as scanner:
-                base = {d: losses.mean for d, losses in scanner.base.items()}
-                rule = _rule(request, workspace.chance, base[text.target])
-                measure = measuring(worth.book, scanner, rule, text)
+            with scanner.later([c.site for c in together]) as late:
+                measure = measuring(worth.book, late, rule, text)
                 for candidate in together:
                     best = _best(candidate.name, measure, rule, text)
-                    removed = base[text.target] + best.rise >= CHANCE_SHARE * workspace.chance
+                    removed = base + best.rise >= CHANCE_SHARE * workspace.chance
                     ranked.append((rule.score(best), _row(candidate, best, removed, slopes[candidate.name])))
                     bar.advance(1, f"{best.rise:+.2f} {candidate.name}")
     ranked.sort(key=lambda pair: pair[0], reverse=True)
-    return [row for _, row in ranked], base
+    return [row for _, row in ranked]
 
 
 def _rule(request: FindConfig, chance: float, base: float) -> Rule:

@@ -187,7 +187,7 @@ def _surprise(
     """Cross-entropy against a domain's targets less their entropy, mean over what counts, at each size (float64)."""
     total = torch.zeros(len(sizes), dtype=torch.float64)
     text, counted = held.texts[domain], held.counted(domain)
-    for values, index in _stacked(held.forward, text, model, edit, sizes):
+    for values, index in _stacked(held.forward, text, model, edit, sizes, counted):
         some = counted[index.to(counted.device)].to(values.device)
         each = (values - text.entropy[index])[:, some]
         total += each.sum(1, dtype=torch.float64).cpu()
@@ -205,7 +205,7 @@ def removals(
     ids = forget.ids.to(next(model.parameters()).device)
     forward = forward or forward_of(model, edit.sites, ids)
     each: list[list[Tensor]] = [[] for _ in sizes]
-    for values, index in _stacked(forward, forward.prepare(ids), model, edit, sizes):
+    for values, index in _stacked(forward, forward.prepare(ids), model, edit, sizes, forget.valid):
         scored = forget.valid[index.to(forget.ids.device)].to(values.device)
         for i in range(len(sizes)):
             each[i].append(values[i][scored].double().cpu())
@@ -226,8 +226,9 @@ def _stacked(
     model: PreTrainedModel,
     edit: LowRankEdit | Resizable,
     sizes: Sequence[float],
+    counted: Bool[Tensor, "rows t"],
 ) -> Iterator[tuple[Float[Tensor, "sizes rows t"], Int[Tensor, " rows"]]]:
-    """(cross-entropy against the base at every position, indices of the rows) of some rows at a time, all sizes at once."""
+    """(cross-entropy against the base where it counts, indices of the rows) of some rows at a time, all sizes at once."""
     device = text.ids.device
     method, parameters = _multiples(edit, sizes, device)
     positions = POSITIONS_AT_ONCE
@@ -236,7 +237,8 @@ def _stacked(
     rows = max(1, positions // (len(sizes) * text.ids.shape[1]))
     with torch.no_grad():
         for index in torch.arange(len(text.ids), device=device).split(rows):
-            yield forward.each(text, index.unsqueeze(0), method, parameters), index
+            scored = counted[index.to(counted.device)].to(device).unsqueeze(0)
+            yield forward.each(text, index.unsqueeze(0), method, parameters, scored), index
 
 
 def find_limit(
@@ -250,24 +252,42 @@ def find_limit(
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
     order = list(held.blocks)
 
-    def worst(sizes: Sequence[float]) -> list[float]:
-        """The largest strain at each size, ascending; at sizes beyond the first one over the bar that of some domains.
+    known: dict[float, dict[str, float]] = {}
 
-        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked.
+    def ask(domain: str, sizes: Sequence[float]) -> None:
+        new = [size for size in sizes if domain not in known.setdefault(size, {})]
+        for size, value in zip(
+            new, _damage(model, edit, new, held, domain).tolist() if new else [], strict=True
+        ):
+            known[size][domain] = value
+
+    def up_to_bar(sizes: Sequence[float]) -> int:
+        """How many sizes there are up to the first one over the bar, that one included; all where none is."""
+        over = (i + 1 for i, size in enumerate(sizes) if size in known and not aim.strain(known[size]) <= 1)
+        return next(over, len(sizes))
+
+    def worst(sizes: Sequence[float]) -> list[float]:
+        """The largest strain at each size, ascending; of all domains at the first size over the bar and at the one before.
+
+        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked. What is
+        within its bar at one size is taken to be so at the smaller ones of these.
         """
-        seen: list[dict[str, float]] = [{} for _ in sizes]
-        wanted = len(sizes)
+        wanted = sizes
         for domain in tuple(order):
-            each = _damage(model, edit, sizes[:wanted], held, domain).tolist()
-            for at_size, value in zip(seen, each, strict=False):
-                at_size[domain] = value
-            wanted = next((i + 1 for i in range(wanted) if not aim.strain(seen[i]) <= 1), wanted)
-        order.sort(key=lambda domain: -aim.strain({domain: seen[0][domain]}))
-        return [aim.strain(at_size) for at_size in seen]
+            near = max(len(wanted) - 2, 0) if domain != order[0] else 0
+            ask(domain, wanted[near:])
+            if not aim.strain({domain: known[wanted[near]][domain]}) <= 1:
+                ask(domain, wanted[:near])
+            wanted = sizes[: up_to_bar(sizes)]
+        for domain in order:
+            ask(domain, wanted[-2:])
+        order.sort(key=lambda domain: -aim.strain({domain: known[wanted[-2:][0]][domain]}))
+        return [aim.strain(known[size]) for size in sizes]
 
     size, bounded = first_crossing(worst, 1.0)
-    kl = damages(model, edit, [size], held)[:, 0].tolist()
-    return Limit(size, dict(zip(held.blocks, kl, strict=True)), bounded)
+    for domain in order:
+        ask(domain, [size])
+    return Limit(size, {domain: known[size][domain] for domain in held.blocks}, bounded)
 
 
 def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float) -> tuple[float, bool]:

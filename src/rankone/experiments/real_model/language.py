@@ -16,7 +16,7 @@ from rankone.edits.export import export_adapter
 from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.found import Found
 from rankone.edits.finding.request import FindConfig
-from rankone.edits.finding.scanner import scanning
+from rankone.edits.finding.scanner import Clean, scanning
 from rankone.edits.finding.text import about_blocks, spread_blocks
 from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
@@ -56,8 +56,8 @@ class Exported(Config):
 class Job:
     """One language on one model.
 
-    corpora: held-out text by name, the workspace's own among it. moments, base_answers: of training text and of the unedited
-    model, shared by languages.
+    corpora: held-out text by name, the workspace's own among it. moments, base_answers, clean: of training text and of the
+    unedited model, shared by languages.
     """
 
     config: RealModelConfig
@@ -68,6 +68,7 @@ class Job:
     corpora: Mapping[str, Corpus]
     moments: dict[str, Moments] = field(default_factory=dict)
     base_answers: dict[str, Answer] = field(default_factory=dict)
+    clean: Clean = field(default_factory=Clean)
 
     def run(self) -> Language:
         """All stages; those that are finished are read."""
@@ -134,7 +135,7 @@ class Job:
             about_weight=c.about_weight,
             seed=c.seed,
         )
-        search, book = find_parts(self.workspace, request, self.moments)
+        search, book = find_parts(self.workspace, request, self.moments, self.clean)
         pair = search.chosen_pair
         held = book.gathered([search.pick.part]) if pair is None else pair_parts(pair, self.language, book)
         provenance = {"request": request.model_dump(mode="json")}
@@ -201,7 +202,10 @@ class Job:
         damage: dict[str, dict[str, dict[str, Damage]]] = {name: {} for name in self.edits}
         sites = list(dict.fromkeys(site for edit in self.edits.values() for site in edit.sites))
         for corpus in self.corpora:
-            with scanning(self.workspace.model, self._test(corpus), sites) as scanner:
+            with (
+                scanning(self.workspace.model, self._test(corpus), self.search.sites, self.clean) as whole,
+                whole.later(sites) as scanner,
+            ):
                 for name, edit in self.edits.items():
                     damage[name][corpus] = scanner.damage(edit)
         unseen = tuple(n for n, c in self.corpora.items() if c is not self.workspace.corpus)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rankone.answers.answer import Answer
 from rankone.core.artifact import environment, write_json, write_text
 from rankone.core.errors import RankOneError
+from rankone.edits.finding.scanner import Clean
 from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.language import Job
 from rankone.experiments.real_model.page import page
@@ -47,9 +48,10 @@ def run_real_model(
     space = Workspace(model, load_tokenizer(folder), builtin)
     moments: dict[str, Moments] = {}
     base_answers: dict[str, Answer] = {}
+    clean = Clean()
     corpora = {"built-in": builtin, **more}
     results = [
-        Job(config, space, language, stages, folder, corpora, moments, base_answers).run()
+        Job(config, space, language, stages, folder, corpora, moments, base_answers, clean).run()
         for language in config.languages
     ]
     write_json(out / "summary.json", _summary(config, results, stages, folder, text), constants=True)

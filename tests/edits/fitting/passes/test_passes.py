@@ -89,6 +89,22 @@ def test_what_is_kept_of_a_module_is_one_tensor_by_row_and_position(ids):
     )
 
 
+@pytest.mark.parametrize(("forward", "sites"), FORWARDS)
+def test_where_some_positions_are_asked_for_these_are_as_in_all(model, ids, forward, sites):
+    method, parameters = method_of(model, "lora", sites)
+    passes = made(forward, model, sites, ids)
+    text, rows = passes.prepare(ids), torch.tensor([[2, 0]])
+    scored = torch.zeros(1, 2, ids.shape[1], dtype=torch.bool)
+    scored[0, 0, 1:3], scored[0, 1, -1] = True, True
+    with torch.no_grad():
+        every = passes.each(text, rows, method, parameters)
+        some = passes.each(text, rows, method, parameters, scored)
+        own = passes.each(text, rows.expand(2, -1), method, parameters, scored.expand(2, -1, -1))
+    where = scored.expand_as(every)
+    torch.testing.assert_close(some[where], every[where], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(own[where], every[where], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("error:An output with one or more elements was resized")
 @pytest.mark.parametrize("following", [False, True])
 @pytest.mark.parametrize("kind", ["scales", "lora"])

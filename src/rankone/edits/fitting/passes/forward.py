@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rankone.edits.adapters import Change
@@ -56,9 +56,17 @@ class Forward(Protocol):
         ...
 
     def each(
-        self, text: Text, index: Int[Tensor, "own rows"], method: Change, parameters: Mapping[str, Tensor]
+        self,
+        text: Text,
+        index: Int[Tensor, "own rows"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+        scored: Bool[Tensor, "own rows t"] | None = None,
     ) -> Float[Tensor, "runs rows t"]:
-        """Cross-entropy against the targets at every position, nats. Differentiable in the parameters."""
+        """Cross-entropy against the targets at every position, nats. Differentiable in the parameters.
+
+        scored: the positions that are asked for, all where None; what stands elsewhere is then not said.
+        """
         ...
 
     def weighted(
@@ -70,7 +78,7 @@ class Forward(Protocol):
         parameters: Mapping[str, Tensor],
     ) -> Float[Tensor, " runs"]:
         """Σ weight · cross-entropy of every run. Differentiable in the parameters."""
-        return (self.each(text, index, method, parameters) * weights).sum((1, 2))
+        return (self.each(text, index, method, parameters, weights != 0) * weights).sum((1, 2))
 
 
 def runs_of(parameters: Mapping[str, Tensor]) -> int:

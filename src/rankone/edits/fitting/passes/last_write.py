@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
@@ -137,11 +137,16 @@ class LastWriteForward(LateForward):
         return cast(Tensor, sums) - (flat_weights * straight).sum(1)
 
     def each(
-        self, text: Text, index: Int[Tensor, "own rows"], method: Change, parameters: Mapping[str, Tensor]
+        self,
+        text: Text,
+        index: Int[Tensor, "own rows"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+        scored: Bool[Tensor, "own rows t"] | None = None,
     ) -> Float[Tensor, "runs rows t"]:
         """See `Forward`; in closed form where no gradient is wanted."""
         if torch.is_grad_enabled() or not isinstance(method, LowRankChange):
-            return super().each(text, index, method, parameters)
+            return super().each(text, index, method, parameters, scored)
         inner, outer, scale, straight = self._at(text, index, method, parameters)
         pieces = _Pieces(cast(LastText, text), index, self.unembed)
         sums = torch.empty_like(scale)

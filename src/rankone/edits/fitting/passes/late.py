@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -109,23 +109,35 @@ class LateForward(Forward):
             parts = [self._clean(rows) for rows in ids.split(ROWS_AT_ONCE)]
             hidden = torch.cat([hidden for hidden, _ in parts])
             kept = {name: torch.cat([seen[name] for _, seen in parts]) for name in parts[0][1]}
-            rows, biases, entropy = self.head.targets(hidden.flatten(0, 1))
             if following:
                 rows, biases = self.head.following(ids.roll(-1, dims=1).flatten())
-                entropy = torch.zeros_like(entropy)
+                entropy = torch.zeros_like(biases)
+            else:
+                rows, biases, entropy = self.head.targets(hidden.flatten(0, 1))
         shape = ids.shape
         return LateText(
             ids, entropy.view(shape), rows.view(*shape, -1), biases.view(shape), kept, hidden.detach()
         )
 
     def each(
-        self, text: Text, index: Int[Tensor, "own rows"], method: Change, parameters: Mapping[str, Tensor]
+        self,
+        text: Text,
+        index: Int[Tensor, "own rows"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+        scored: Bool[Tensor, "own rows t"] | None = None,
     ) -> Float[Tensor, "runs rows t"]:
         """See `Forward`."""
         assert isinstance(text, LateText)
         runs = runs_of(parameters)
         rows = index.expand(runs, -1).flatten()
-        hidden = self._hidden(text.ids, rows, text.kept, method, parameters)
-        targets = text.rows[rows].flatten(0, 1)
-        values = self.head.surprise(hidden.flatten(0, 1), targets) - text.biases[rows].flatten()
+        hidden = self._hidden(text.ids, rows, text.kept, method, parameters).flatten(0, 1)
+        # On a GPU choosing positions would wait for it, and costs more than it saves.
+        if scored is None or hidden.device.type != "cpu":
+            values = self.head.surprise(hidden, text.rows[rows].flatten(0, 1)) - text.biases[rows].flatten()
+        else:
+            places = scored.expand(runs, -1, -1).flatten().nonzero().squeeze(1)
+            wanted, width = rows[places // scored.shape[-1]], places % scored.shape[-1]
+            some = self.head.surprise(hidden[places], text.rows[wanted, width]) - text.biases[wanted, width]
+            values = some.new_zeros(len(hidden)).index_put((places,), some)
         return values.view(runs, -1, text.ids.shape[1])

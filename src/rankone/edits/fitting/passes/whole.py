@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -57,7 +57,12 @@ class WholeForward(Forward):
         return -(log_probs.exp() * log_probs).sum(-1), log_probs.exp()
 
     def each(
-        self, text: Text, index: Int[Tensor, "own rows"], method: Change, parameters: Mapping[str, Tensor]
+        self,
+        text: Text,
+        index: Int[Tensor, "own rows"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+        scored: Bool[Tensor, "own rows t"] | None = None,  # noqa: ARG002
     ) -> Float[Tensor, "runs rows t"]:
         """See `Forward`."""
         assert isinstance(text, WholeText)
