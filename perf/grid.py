@@ -19,8 +19,8 @@ from perf.environment import environment
 
 from rankone.core.files import write_json
 from rankone.experiments.bench.cells import Cell, tuning_cells
-from rankone.experiments.bench.config import read_recipe
 from rankone.experiments.bench.run import Benchmark
+from rankone.experiments.config import read_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "german.yaml"
 METHODS = ("scalar", "top16", "lora_r1_local", "lora_r1", "lora_r4")
@@ -32,7 +32,7 @@ RETAIN = "english"
 
 def measured(benchmark: Benchmark, method: str, budget: int, runs: int) -> dict[str, Any]:
     """Processor seconds and steps of a stack of one method at one budget."""
-    rate = benchmark.config.rates(method)[0]
+    rate = benchmark.config.rate(method, budget).learning_rate
     cells = [
         Cell(method=method, retain=RETAIN, budget=budget, seed=s, retain_weight=1.0, learning_rate=rate)
         for s in range(runs)
@@ -51,7 +51,7 @@ def hours(rows: list[dict[str, Any]], benchmark: Benchmark) -> dict[str, float]:
     config, found = benchmark.config, {}
     cost = {(row["method"], row["budget"]): row["seconds_per_run"] for row in rows}
     for method in METHODS:
-        per = {b: cost[method, SHORT if b <= BOUND else LONG] / 3600 for b in config.budgets}
+        per = {b: cost[method, SHORT if b <= BOUND else LONG] / 3600 for b in config.budgets_of(method)}
         found[method] = sum(per.values()) * config.seeds * len(config.weights)
         found[f"{method}, rates"] = sum(per[c.budget] for c in tuning_cells(config, method, RETAIN))
     found["grid"] = sum(found[m] for m in METHODS)

@@ -28,21 +28,11 @@ def transcoders(tokens: int) -> dict[str, Any]:
     return {"tokens": tokens, "batch": 64, "context": 16, "checkpoint_every": 4, "coders": coders}
 
 
-def job(**changes: object) -> dict[str, Any]:
-    """A recipe of the main job on MODEL and DEC, few tokens and steps."""
+def bench(methods: list[str], **changes: object) -> dict[str, Any]:
+    """A recipe of a benchmark of these methods on MODEL and DEC, or of a report; few tokens and steps."""
     fixed = {"model": "MODEL", "decomposition": "DEC", "trained": ["de", "en"], "evaluated": ["de", "en"]}
-    sizes = {"seeds": 1, "selection_tokens": 800, "candidates": 2, "pick_tokens": 30, "retain_tokens": 60}
-    return {**fixed, **sizes, "fit": {"steps": 2}, "test_tokens": 40, "prompts": {"de": ["Der"]}, **changes}
-
-
-def bench(methods: list[str]) -> dict[str, Any]:
-    """A recipe of a benchmark of these methods, as `job`."""
-    about = {
-        "judged": "en",
-        "retain": {"english": ["en"]},
-        "budgets": [4],
-        "weights": [1.0],
-        "methods": methods,
-    }
-    sizes = {"tuning_seeds": 1, "retain_length": 16, "validation_tokens": 30, "cap": 1.0}
-    return job(**about, **sizes, fit={"steps": 2, "target": "sampled"})
+    runs = {"retain": {"english": ["en"]}, "methods": methods, "budgets": [4], "seeds": 1, "tuning_seeds": 1}
+    sizes = {"selection_tokens": 800, "candidates": 2, "pick_tokens": 30, "retain_tokens": 60}
+    sizes |= {"retain_length": 16, "validation_tokens": 30, "test_tokens": 40}
+    fit = {"weights": [1.0], "fit": {"steps": 2, "target": "sampled"}, "prompts": {"de": ["Der"]}}
+    return {**fixed, **runs, **sizes, **fit, **changes}

@@ -51,7 +51,7 @@ LIGHT = (
     "rankone.labels.model.server",
     "rankone.models.pretraining.config",
     "rankone.decomposition.ground_truth.recipe",
-    "rankone.experiments.bench.config",
+    "rankone.experiments.config",
     "rankone.experiments.real_model.config",
     "rankone.cli",
 )

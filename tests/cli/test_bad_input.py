@@ -22,10 +22,10 @@ from rankone.workspace import Workspace
 
 NAME = "h.0.mlp.c_fc:3"
 JOB = {
-    "forget": "de",
-    "retain": "en",
     "trained": ["de", "en"],
     "evaluated": ["de", "en"],
+    "retain": {"english": ["en"]},
+    "methods": ["scalar"],
     "budgets": {"scalar": [4]},
     "seeds": 1,
 }
@@ -78,11 +78,11 @@ def _recipes(folder):
     changes = {
         "job": {},
         "nan": {"probe_scale": float("nan")},
-        "twice": {"retain": "de"},
+        "twice": {"judged": "de"},
         "budgetless": {"budgets": {}},
         "cut-rates": {"rates_from": "cut.json"},
         "list-rates": {"rates_from": "list.json"},
-        "large": {"budgets": {"scalar": [4], "lora_r1": [10_000_000]}},
+        "large": {"methods": ["scalar", "lora_r1"], "budgets": {"scalar": [4], "lora_r1": [10_000_000]}},
         "reference": {"reference": "cut.json"},
     }
     for name, change in changes.items():
@@ -148,8 +148,8 @@ CASES = {
     "decompose MODEL --recipe inf.yaml --text builtin --out OUT": r"faithfulness: .*\(got inf\)",
     "decompose MODEL --recipe whole.yaml --text builtin --out file/o": "'.*file' is a file",
     "demo --recipe nan.yaml --out OUT": r"probe_scale: .*\(got nan\)",
-    "demo --recipe twice.yaml --out OUT": "forget and retain are both 'de'",
-    "demo --recipe budgetless.yaml --out OUT": "budgets: Dictionary should have at least 1 item",
+    "demo --recipe twice.yaml --out OUT": "forget and judged are both 'de'",
+    "demo --recipe budgetless.yaml --out OUT": "budgets names no budget of the method 'scalar'",
     "demo --recipe cut-rates.yaml --out OUT": "cannot read JSON from '.*cut.json'",
     "demo --recipe list-rates.yaml --out OUT": "'.*list.json' must hold a JSON dict",
     "demo --recipe large.yaml --out OUT": "but 10000000 are needed",

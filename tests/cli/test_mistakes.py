@@ -220,7 +220,7 @@ AT_ONCE = {
     "demo --recipe language.yaml --out new": "language.yaml: trained lacks german",
     "demo --recipe rates.yaml --out new": "no file 'norates.json': make it with `rankone select-rates",
     "demo --model smollm2 --recipe demo.yaml --out new": "demo.yaml: unknown key decomposition",
-    "select-rates --recipe method.yaml --out new": "method.yaml: .*unknown key",
+    "select-rates --recipe method.yaml --out new": "methods.0: unknown method 'scaler'. Nearest: scalar",
     "toys twice.yaml --out new": "recipe 'twice.yaml' is no valid YAML: the key 'steps' stands there twice",
     "toys tab.yaml --out new": "recipe 'tab.yaml' is no valid YAML: .* cannot start any token",
     "toys list.yaml --out new": "recipe 'list.yaml' holds no `key: value` pairs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from tests.decomposition.tiny import decomposed
 from tests.harvest.counted import Counted
 from tests.helpers import workspace
@@ -16,11 +17,18 @@ from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking.measured import Tried
 from rankone.edits.selection import specificity
 from rankone.experiments import job as module
-from rankone.experiments.config import JobConfig, resolved
+from rankone.experiments.bench.cells import grid_cells, tuning_cells
+from rankone.experiments.config import BenchConfig, DemoConfig, read_recipe
 from rankone.experiments.job import Job
 from rankone.labels.statistics.statistical import statistical_label
 
-BASE = {"trained": ["de", "en"], "evaluated": ["de", "en", "fr"], "budgets": {"scalar": [4]}}
+BASE = {
+    "trained": ["de", "en"],
+    "evaluated": ["de", "en", "fr"],
+    "retain": {"english": ["en"]},
+    "methods": ["scalar"],
+    "budgets": {"scalar": [4]},
+}
 
 
 def test_candidates_are_of_the_named_harvest_and_labels_and_the_pick_is_measured(
@@ -36,8 +44,8 @@ def test_candidates_are_of_the_named_harvest_and_labels_and_the_pick_is_measured
     opened = []
     monkeypatch.setattr(module.HarvestStore, "open", lambda *a: opened.append(a) or store)
     monkeypatch.setattr(module, "open_labels", lambda *a: opened.append(a) or labels)
-    config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l"})
-    job = Job(config, workspace(model, decomposition, tokenizer, corpus))
+    config = BenchConfig.model_validate({**BASE, "harvest": "h", "labels": "l"})
+    job = Job(config, workspace(model, decomposition, tokenizer, corpus), "english")
     assert job.importances.domains == ["de", "en"]  # fr was harvested, but nothing here may look at it
     monkeypatch.setattr(
         module, "measured", lambda *a: [Tried(name, 0.0, 1.0, 0.0) for name in reversed(a[2])]
@@ -66,9 +74,9 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
         "measured",
         lambda *a: asked.append(a[2]) or [Tried(name, 0.0, 1.0, 0.0) for name in reversed(a[2])],
     )
-    config = JobConfig.model_validate({**BASE, "harvest": "h", "labels": "l", "selection_tokens": 200})
+    config = BenchConfig.model_validate({**BASE, "harvest": "h", "labels": "l", "selection_tokens": 200})
     space = workspace(model, decomposition, tokenizer, corpus)
-    job = Job(config, space)
+    job = Job(config, space, "english")
     assert job.starts("labelled16")[0].components == [first]
     steepest = job.starts("steepest16")[0].components
     slopes = {d: scale_gradients(space, space.blocks(d, "train", 200)).abs() for d in ("de", "en")}
@@ -88,27 +96,51 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"budgets": {}}, "budgets: Dictionary should have at least 1 item"),
+        ({"budgets": {}}, "budgets names no budget of the method 'scalar'"),
+        ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
         ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'. Nearest: scalar"),
-        ({"budgets": {"scalar": []}}, "budgets.scalar: List should have at least 1 item"),
-        ({"budgets": {"scalar": [4, 0]}}, "budgets.scalar.1: must be greater than 0"),
-        ({"budgets": {"scalar": [4, 4]}}, "budgets of scalar name one twice"),
+        ({"budgets": {"scalar": []}}, "should have at least 1 item"),
+        ({"budgets": {"scalar": [4, 0]}}, "must be greater than 0"),
+        ({"budgets": {"scalar": [4, 4]}}, "budgets scalar names one twice: 4, 4"),
         ({"evaluated": ["en", "fr"]}, "evaluated lacks de"),
         ({"trained": ["de", "fr"]}, "trained lacks en"),
-        ({"retain": "de"}, "forget and retain are both 'de'"),
+        ({"judged": "de"}, "forget and judged are both 'de'"),
+        ({"retain": {"one": ["en"], "two": ["en"]}}, "a report has one retain set, and these are one, two"),
         ({"alphas": []}, "alphas: List should have at least 1 item"),
     ],
 )
 def test_a_job_that_could_not_be_reported_is_refused_when_it_is_read(change, complaint):
     with pytest.raises(RankOneError, match=complaint):
-        JobConfig.checked({**BASE, **change}, "job")
+        DemoConfig.checked({**BASE, **change}, "job")
 
 
-def test_harvest_and_labels_belong_together(tmp_path):
+def test_harvest_and_labels_belong_together_and_lie_beside_the_recipe(tmp_path):
     with pytest.raises(RankOneError, match="harvest and labels belong together"):
-        JobConfig.checked({**BASE, "harvest": "h"}, "job")
-    config = resolved(JobConfig.model_validate({**BASE, "harvest": "h", "labels": "/l"}), tmp_path)
+        DemoConfig.checked({**BASE, "harvest": "h"}, "job")
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "harvest": "h", "labels": "/l"}))
+    config = read_recipe(path)
     assert (config.harvest, config.labels) == (str(tmp_path / "h"), "/l")
+
+
+def test_rates_that_were_chosen_before_are_those_of_the_budget_or_the_nearest_below(tmp_path):
+    rates = {"lora_r1": {n: {"learning_rate": n / 100, "retain_weight": 4, "margin": 1.1} for n in (4, 16)}}
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        yaml.safe_dump({**BASE, "methods": ["scalar", "lora_r1"], "budgets": [2, 8], "rates": rates})
+    )
+    config = read_recipe(path)
+    assert [config.rate("lora_r1", budget).learning_rate for budget in (2, 8, 99)] == [0.04, 0.04, 0.16]
+    assert config.weights_of("lora_r1", 8) == (4.0,)
+    assert config.learning_rates("lora_r1") == ()
+    assert list(tuning_cells(config, "lora_r1", "english")) == []
+    chosen = {budget: config.rate("lora_r1", budget) for budget in (2, 8)}
+    cells = list(grid_cells(config, "lora_r1", "english", chosen))
+    assert {(c.retain_weight, c.cap, c.learning_rate) for c in cells} == {(4.0, 1.1, 0.04)}
+    assert {
+        c.cap
+        for c in grid_cells(config, "scalar", "english", dict.fromkeys((2, 8), config.rate("scalar", 2)))
+    } == {None}
 
 
 def test_without_a_harvest_one_is_made_of_training_text_with_labels_on_demand(tokenizer, corpus, monkeypatch):
@@ -121,11 +153,12 @@ def test_without_a_harvest_one_is_made_of_training_text_with_labels_on_demand(to
     monkeypatch.setattr(module, "brief_harvest", lambda *a: made.append(a) or store)
     monkeypatch.setattr(module, "StatisticalLabels", lambda pages: said if pages is store else None)
     job = Job(
-        JobConfig.model_validate({**BASE, "selection_tokens": 70}),
+        BenchConfig.model_validate({**BASE, "selection_tokens": 70}),
         workspace(model, decomposition, tokenizer, corpus),
+        "english",
     )
     assert job.pick == second
-    assert made == [(job.workspace, ["de", "en"], 70)]
+    assert made == [(job.workspace, ("de", "en"), 70)]
 
 
 def test_the_table_of_candidates(tokenizer, corpus):
@@ -133,8 +166,9 @@ def test_the_table_of_candidates(tokenizer, corpus):
     model = tiny_model(len(tokenizer))
     decomposition = decomposed(model, "random")
     job = Job(
-        JobConfig.model_validate({**BASE, "selection_tokens": 60}),
+        BenchConfig.model_validate({**BASE, "selection_tokens": 60}),
         workspace(model, decomposition, tokenizer, corpus),
+        "english",
     )
     picked = decomposition.names()[5]
     job.tried = [Tried(picked, 0.0, 1.0, 0.0)]

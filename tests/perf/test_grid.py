@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from perf import grid
-from rankone.experiments.bench.config import read_recipe
+from rankone.experiments.config import read_recipe
 
 
 def test_hours_by_hand():

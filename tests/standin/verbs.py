@@ -28,8 +28,11 @@ PART = "h.0.mlp.down_proj:1"
 JOB = {
     "trained": ["de", "en"],
     "evaluated": ["de", "en", "code"],
+    "retain": {"english": ["en"]},
+    "budgets": [4],
     "seeds": 1,
-    "fit": {"steps": 2},
+    "tuning_seeds": 1,
+    "fit": {"steps": 2, "target": "sampled"},
     "selection_tokens": 800,
     "candidates": 2,
     "pick_tokens": 30,
@@ -145,14 +148,12 @@ class World:
     @cached_property
     def bench(self) -> Path:
         """A benchmark that has run, of every method but `component`."""
-        about = {"judged": "en", "retain": {"english": ["en"]}, "budgets": [4], "weights": [1.0]}
         # Parts of so small a model fire alone, and `component` refuses a component of one.
-        about |= {"methods": [kind for kind in kinds() if kind != "component"], "sae": str(self.sae)}
-        fixed = {"tuning_seeds": 1, "retain_length": 16, "validation_tokens": 30, "cap": 1.0}
-        values = {**JOB, **about, **fixed, "fit": {"steps": 2, "target": "sampled"}}
-        pair = {"model": str(self.model), "decomposition": str(self.decomposition)}
+        methods = [kind for kind in kinds() if kind != "component"]
+        sizes = {"retain_length": 16, "validation_tokens": 30, "weights": [1.0]}
+        path = self.job("bench", methods=methods, sae=str(self.sae), **sizes)
         out = self.folder / "bench"
-        reply = self.opened().bench(self.recipe("bench", {**pair, **values}), out=out)
+        reply = self.opened().bench(path, out=out)
         assert reply.failed == 0
         return out
 
@@ -290,12 +291,12 @@ def _investigate(world: World) -> None:
 
 
 def _select_rates(world: World) -> None:
-    path = world.job("rates", budgets={"scalar": [4], "lora_r1_local": [4]}, fit={"steps": 1})
+    path = world.job("rates", methods=["scalar", "lora_r1_local"], fit={"steps": 1})
     assert world.opened().select_rates(recipe=path, out=world.folder / "rates.json", seeds=1).rates
 
 
 def _demo(world: World) -> None:
-    path = world.job("demo", budgets={"scalar": [4], "lora_r1": [4]}, alphas=[0.0])
+    path = world.job("demo", methods=["scalar", "lora_r1"], alphas=[0.0])
     picked = {"harvest": world.harvest, "labels": world.labels}
     assert world.opened().demo(recipe=path, out=world.folder / "report", **picked).report.is_file()
 

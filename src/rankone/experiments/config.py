@@ -1,16 +1,16 @@
-"""What the job runs: target, text, methods, budgets, seeds and the rates a committed run selected."""
+"""What is compared: target, text, methods, retain sets, budgets, seeds, weights, and how results are measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, nearest
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kind_named, unknown
@@ -28,38 +28,60 @@ def _known_method(name: str) -> str:
 
 
 MethodName = Annotated[str, AfterValidator(_known_method)]
-Budget = Annotated[int, Field(gt=0)]
+Budgets = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+Weight = Annotated[float, Field(ge=0)]
+Sized = bool | Literal["only"]
 
 
-class JobConfig(Config):
-    """One run of the main job: forget a domain, hold another, measure them all."""
+class BenchConfig(Config):
+    """One benchmark. Every method runs at its budgets, at every seed and weight λ, under every retain set.
+
+    Learning rates are chosen per method, retain set and budget on validation text, at the weight `tuning_weight`; every
+    method has as many seeds there. Those in `rates` were chosen before. Nothing is chosen on test text.
+    """
 
     model: str = "mini"
     decomposition: str = BUILTIN_DECOMPOSITION
-    reference: str | None = Field(
-        default=None,
-        description="model trained without the forget domain, or beside the recipe its `measure` file",
-    )
     text: str = "builtin"
     forget: str = "de"
-    retain: str = "en"
-    trained: list[str] = Field(description="domains the ranking and the pick look at")
-    evaluated: list[str] = Field(description="domains the results are measured on")
-    budgets: dict[MethodName, Annotated[list[Budget], Field(min_length=1)]] = Field(
-        min_length=1, description="forget tokens per method"
+    judged: str = Field(default="en", description="domain whose rise must stay under .1 nats")
+    trained: tuple[str, ...] = Field(min_length=2, description="domains the ranking and the pick look at")
+    evaluated: tuple[str, ...] = Field(min_length=2, description="domains the results are measured on")
+    retain: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        min_length=1, description="retain sets by name: the domains whose KL each fit holds"
+    )
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
+    budgets: Budgets | dict[MethodName, Budgets] = Field(
+        default=(2, 4, 8, 16, 32, 64, 128, 512, 2048),
+        description="forget tokens: of all methods, or by method",
     )
     seeds: int = Field(default=9, gt=0)
-    fit: FitConfig = FitConfig()
-    held: list[str] | None = Field(
-        default=None,
-        description="domains whose text bounds every edit; all trained ones but `forget` unless given",
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.1, 1.0, 10.0, 100.0)
+    tuning_seeds: int = Field(
+        default=2, gt=0, description="seeds per rate that is tried, apart from the grid's"
     )
-    tolerance: float = Field(default=0.015, gt=0, description="most KL on a held domain, nats per token")
-    rates: dict[str, dict[int, Rate]] = Field(default_factory=dict, description="selected on validation text")
+    tuning_weight: float = Field(default=1.0, ge=0, description="λ at which rates are chosen")
+    rates: dict[MethodName, dict[int, Rate]] = Field(
+        default_factory=dict, description="by method and budget, chosen before: with its λ and cap"
+    )
     rates_from: str | None = Field(
         default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
     )
-    probe_scale: float = Field(default=-8.0, description="α of the picked one, set without fitting")
+    fit: FitConfig = FitConfig(steps=3000, patience=300, target="sampled")
+    sized: Sized = Field(
+        default=True,
+        description="also bring every fit to the size of the rule for all methods; only: nothing else is looked at, "
+        "and of a method's starts that is kept which removes most at its size",
+    )
+    tolerance: float = Field(default=0.015, gt=0, description="most KL on a retained domain at that size")
+    cap: float = Field(
+        default=1.0, gt=0, description="forget cross-entropy that is enough, in units of chance"
+    )
+    harvest: str | None = Field(
+        default=None,
+        description="harvest to pick by, in place of a small one made on training text; needs `labels`",
+    )
+    labels: str | None = Field(default=None, description="labels of `harvest`, in place of statistical ones")
     selection_tokens: int = Field(
         default=3000, gt=0, description="training tokens per domain that are harvested"
     )
@@ -67,107 +89,184 @@ class JobConfig(Config):
     pick_tokens: int = Field(
         default=300, gt=0, description="validation tokens of `forget` they are measured on"
     )
-    retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all held domains")
+    retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
+    validation_tokens: int = Field(default=700, gt=0, description="per domain, for choosing rates and λ")
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
-    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
-    harvest: str | None = Field(
-        default=None,
-        description="harvest to pick by, in place of a small one made on training text; needs `labels`",
-    )
-    labels: str | None = Field(default=None, description="labels of `harvest`, in place of statistical ones")
     sae: str | None = Field(default=None, description="folder of a sparse coder, for the methods sae_*")
-    prompts: dict[str, list[str]] = Field(default_factory=dict, description="rollout prompts by domain")
+    stack: int = Field(default=36, gt=0, description="fits in one forward; results do not depend on it")
+    prompts: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="rollout prompts by domain")
 
     @model_validator(mode="after")
-    def _harvest_and_labels(self) -> JobConfig:
+    def _two_sides(self) -> BenchConfig:
+        if self.forget == self.judged:
+            raise ValueError(f"forget and judged are both '{self.forget}': name another domain to judge by")
+        for key in ("trained", "evaluated"):
+            lacking = {self.forget, self.judged} - set(getattr(self, key))
+            if lacking:
+                raise ValueError(f"{key} lacks {', '.join(sorted(lacking))}: it must name forget and judged")
+        for name, domains in self.retain.items():
+            if self.forget in domains:
+                raise ValueError(f"the retain set '{name}' holds '{self.forget}', which is to be forgotten")
+            strange = sorted(set(domains) - set(self.trained))
+            if strange:
+                raise ValueError(f"the retain set '{name}' names '{strange[0]}', which `trained` lacks")
         if (self.harvest is None) != (self.labels is None):
             raise ValueError("harvest and labels belong together: give both, or neither")
         return self
 
     @model_validator(mode="after")
-    def _two_domains_looked_at(self) -> JobConfig:
-        if self.forget == self.retain:
-            raise ValueError(f"forget and retain are both '{self.forget}': name another domain to hold")
-        for key in ("trained", "evaluated"):
-            lacking = {self.forget, self.retain} - set(getattr(self, key))
-            if lacking:
-                raise ValueError(f"{key} lacks {', '.join(sorted(lacking))}: it must name forget and retain")
+    def _no_run_twice(self) -> BenchConfig:
+        by_method = self.budgets if isinstance(self.budgets, dict) else {"": self.budgets}
+        if isinstance(self.budgets, dict) and (lacking := [m for m in self.methods if m not in by_method]):
+            raise ValueError(f"budgets names no budget of the method '{lacking[0]}'")
+        listed = {f"budgets {method}".strip(): budgets for method, budgets in by_method.items()}
+        for key, values in {"methods": self.methods, "weights": self.weights, **listed}.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} names one twice: {', '.join(map(str, values))}")
         return self
 
-    @model_validator(mode="after")
-    def _no_run_twice(self) -> JobConfig:
-        for method, budgets in self.budgets.items():
-            if len(set(budgets)) < len(budgets):
-                raise ValueError(f"budgets of {method} name one twice: {budgets}")
-        return self
+    def on_domains(self, available: Sequence[str]) -> BenchConfig:
+        """The same without the domains that a text lacks; RankOneError where nothing is left to forget, judge or hold."""
 
-    def aim(self, chance: float, cap: float = 1.0) -> Aim:
-        """What its fits are for, on a model with this chance (ln V)."""
-        held = self.held or [domain for domain in self.trained if domain != self.forget]
-        values = {"forget": self.forget, "retain": tuple(held), "chance": chance, "cap": cap}
+        def kept(domains: Iterable[str]) -> list[str]:
+            return [domain for domain in domains if domain in available]
+
+        retain = {name: kept(domains) for name, domains in self.retain.items()}
+        changes = {"trained": kept(self.trained), "evaluated": kept(self.evaluated), "retain": retain}
+        return type(self).checked({**self.model_dump(), **changes}, f"the text has {', '.join(available)}")
+
+    def aim(self, chance: float, retain: str) -> Aim:
+        """What fits under a retain set are for, on a model with this chance (ln V)."""
+        values = {"forget": self.forget, "retain": self.retain[retain], "chance": chance}
         return Aim.checked({**values, "tolerance": self.tolerance}, "aim")
 
-    def judged(self, chance: float) -> Aim:
-        """What its results are judged by: the one domain `retain` has to stay, whatever else was held in the fits."""
-        return Aim(forget=self.forget, retain=(self.retain,), chance=chance, tolerance=self.tolerance)
+    def judged_by(self, chance: float) -> Aim:
+        """What results are judged by: the one domain that has to stay, whatever else was held in the fits."""
+        return Aim(forget=self.forget, retain=(self.judged,), chance=chance, tolerance=self.tolerance)
 
-    def rate(self, method: str, budget: int) -> Rate:
-        """The selected rate at this budget, or at the nearest one below (else the nearest above)."""
-        known = self.rates.get(method, {})
+    def budgets_of(self, method: str) -> tuple[int, ...]:
+        """Forget tokens that a method runs at."""
+        return self.budgets[method] if isinstance(self.budgets, dict) else self.budgets
+
+    def known(self, method: str, budget: int) -> Rate | None:
+        """The rate chosen before for this budget, or for the nearest one below (else the nearest above)."""
+        known = self.rates.get(method)
         if not known:
-            return Rate(learning_rate=kind_named(method).learning_rates[0], retain_weight=1.0, margin=1.1)
+            return None
         below = [b for b in known if b <= budget]
         return known[max(below) if below else min(known)]
 
-    def on_domains(self, available: list[str]) -> JobConfig:
-        """The same job without the off-target domains, and prompts, that a corpus has no text for."""
-        needed = {self.forget, self.retain}
-        kept = {
-            key: [d for d in getattr(self, key) if d in available or d in needed]
-            for key in ("trained", "evaluated")
-        }
-        return self.model_copy(update=kept)
+    def rate(self, method: str, budget: int) -> Rate:
+        """What a method runs with where nothing is tried: the rate chosen before, or its first one."""
+        first, weight = kind_named(method).learning_rates[0], self.weight(method, budget)
+        usual = Rate(learning_rate=first, retain_weight=weight, margin=self.cap)
+        return self.known(method, budget) or usual
+
+    def learning_rates(self, method: str) -> tuple[float, ...]:
+        """Learning rates that are tried of a method: none where they were chosen before."""
+        return () if self.rates.get(method) else kind_named(method).learning_rates
+
+    def weights_of(self, method: str, budget: int) -> tuple[float, ...]:
+        """The weights λ a method runs at: none but 0 for one without a retain term, one for what is not fitted."""
+        kind, rate = kind_named(method), self.known(method, budget)
+        if rate is not None:
+            return (rate.retain_weight,)
+        if not kind.trained:
+            return self.weights[:1]
+        return (0.0,) if kind.retain_weights == (0.0,) else self.weights
+
+    def weight(self, method: str, budget: int) -> float:
+        """Of its weights the one that rates are chosen at: the nearest to `tuning_weight`."""
+        return min(self.weights_of(method, budget), key=lambda w: (abs(w - self.tuning_weight), w))
+
+    @property
+    def first_stage(self) -> Literal["fitted", "sized"]:
+        """What verdicts are of: fits as they came, or in their size where nothing else is looked at."""
+        return "sized" if self.sized == "only" else "fitted"
+
+    @property
+    def pick_retain(self) -> str:
+        """The retain set that the pick is measured under: the one that holds most."""
+        return max(self.retain, key=lambda name: len(self.retain[name]))
 
 
-def read_job(
+class DemoConfig(BenchConfig):
+    """A benchmark with one retain set that becomes a report: beside its runs, edits that saw no token of `forget`."""
+
+    sized: Sized = "only"
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (1.0,)
+    reference: str | None = Field(
+        default=None,
+        description="model trained without the forget domain, or beside the recipe its `measure` file",
+    )
+    probe_scale: float = Field(default=-8.0, description="α of the picked one, set without fitting")
+    alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
+
+    @model_validator(mode="after")
+    def _one_retain_set(self) -> DemoConfig:
+        if len(self.retain) > 1:
+            raise ValueError(f"a report has one retain set, and these are {', '.join(self.retain)}")
+        return self
+
+
+C = TypeVar("C", bound=BenchConfig)
+
+
+def read_recipe(
+    path: Path, preset: str | None = None, kind: type[C] = BenchConfig, where: str = "", **overrides: object
+) -> C:
+    """A benchmark from its recipe; `presets:` there name changes of its values. Overrides that are not None come last.
+
+    Paths in a recipe are from there, those that override it from here. where: what an error names, else the recipe.
+    """
+    values = dict(Config.yaml_values(path))
+    presets = values.pop("presets", {})
+    if not isinstance(presets, Mapping):
+        raise RankOneError(f"{path}: presets must name sets of values, not {presets!r}.")
+    if preset is not None:
+        if preset not in presets:
+            offered = ", ".join(map(str, presets)) or "none"
+            raise RankOneError(
+                f"{path} has no preset '{preset}'; it has {offered}.{nearest(preset, list(presets))}"
+            )
+        changes = presets[preset]
+        if not isinstance(changes, Mapping):
+            raise RankOneError(f"{path}: the preset '{preset}' holds no `key: value` pairs.")
+        values.update(changes)
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    config = kind.checked(values, where or str(path))
+    return _resolved(config, path.parent)
+
+
+def read_demo(
     recipe: Path | None,
     text: str | None = None,
     rates: bool = True,
     harvest: Path | None = None,
     labels: Path | None = None,
-) -> JobConfig:
-    """A job's configuration from its recipe (the demo's where none is named), on other text and with a harvest if these are
+) -> DemoConfig:
+    """The demo's configuration from its recipe (its own where none is named), on other text and with a harvest if these are
     named; `rates`: whether with those that the recipe names.
-
-    Paths that are given are from here, those in a recipe from the recipe.
     """
-    path = recipe or ASSETS / "demo.yaml"
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
-    values = {
-        **JobConfig.yaml_values(path),
-        **{k: v for k, v in {"text": text, **selection}.items() if v is not None},
-    }
-    config = JobConfig.checked(values, "demo" if recipe is None else str(path))
-    return resolved(config if rates else config.model_copy(update={"rates_from": None}), path.parent)
+    without = {} if rates else {"rates": {}, "rates_from": ""}
+    where = "demo" if recipe is None else ""
+    path = recipe or ASSETS / "demo.yaml"
+    return read_recipe(path, None, DemoConfig, where, text=text, **selection, **without)
 
 
-def resolved(config: JobConfig, folder: Path) -> JobConfig:
+def _resolved(config: C, folder: Path) -> C:
     """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
     update: dict[str, object] = {}
-    if config.rates_from is not None:
-        update |= {
-            "rates": _json(folder / config.rates_from, "select-rates").get("rates"),
-            "rates_from": None,
-        }
-    if config.reference is not None and config.reference.endswith(".json"):
-        update["reference"] = str(folder / config.reference)
-    update |= {
-        key: str(folder / value)
-        for key in ("harvest", "labels")
-        if (value := getattr(config, key)) is not None
-    }
-    return JobConfig.checked({**config.model_dump(), **update}, str(folder))
+    if config.rates_from:
+        rates = _json(folder / config.rates_from, "select-rates").get("rates")
+        update = {"rates": rates, "rates_from": None}
+    named = {key: getattr(config, key, None) for key in ("reference", "harvest", "labels")}
+    for key, value in named.items():
+        if value is not None and (key != "reference" or value.endswith(".json")):
+            update[key] = str(folder / value)
+    return type(config).checked({**config.model_dump(), **update}, str(folder)) if update else config
 
 
 def read_measured(path: Path) -> Measured:

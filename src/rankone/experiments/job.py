@@ -1,4 +1,4 @@
-"""The main job on one target: rank, pick, fit every method at every budget and seed, measure on test text."""
+"""What every run of a target shares under one retain set: harvest, ranking, the pick, text to forget and to hold."""
 
 from __future__ import annotations
 
@@ -8,32 +8,25 @@ from functools import cached_property
 
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import clustered
-from rankone.decomposition.evidence.records import Outline
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.forget_text import budget_text
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import retain_text
-from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.sized import fit_sized
-from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
 from rankone.edits.ranking.asked import Asked, Sources
 from rankone.edits.ranking.gradient import by_gradient
 from rankone.edits.ranking.measured import Tried, measured
 from rankone.edits.requests import SharpenRequest
-from rankone.edits.scales import scale_edit
 from rankone.edits.selection import (
     contrast,
     labelled_candidates,
-    specific_names,
     specificity,
     top_names,
 )
 from rankone.edits.sharpen import sharpen
-from rankone.experiments.config import JobConfig, MethodName
-from rankone.experiments.measure import Rollout, rollout
+from rankone.experiments.config import BenchConfig
 from rankone.harvest.brief import brief_harvest
 from rankone.harvest.reading.page import most_informative
 from rankone.harvest.reading.store import HarvestStore
@@ -44,11 +37,9 @@ from rankone.labels.store import open_labels
 from rankone.models.sites import Site
 from rankone.parts.moments import Moments, collect_moments, combined
 from rankone.parts.parts import Parts
-from rankone.render.values import formatted
-from rankone.runtime.progress import Meter, meter
+from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import require_domain
-from rankone.text.domains import domain_name
 from rankone.workspace import Workspace
 
 # Parts that are ranked for methods with several scales.
@@ -57,14 +48,14 @@ RANKED = 64
 
 @dataclass
 class Job:
-    """A workspace with what is asked of it, and everything computed from both once."""
+    """A workspace with what is asked of it, and everything computed from both once. retain: the retain set by its name."""
 
-    config: JobConfig
+    config: BenchConfig
     workspace: Workspace
-    evidence: Outline | None = None
+    retain: str
 
     def __post_init__(self) -> None:
-        for domain in {self.config.forget, self.config.retain, *self.config.trained, *self.config.evaluated}:
+        for domain in {*self.config.trained, *self.config.evaluated}:
             require_domain(self.workspace.corpus, domain)
 
     @cached_property
@@ -91,7 +82,7 @@ class Job:
     @cached_property
     def top(self) -> list[str]:
         """The 64 subcomponents with the largest importance contrast forget − retain."""
-        score = contrast(self.importances, [self.config.forget], [self.config.retain])
+        score = contrast(self.importances, [self.config.forget], [self.config.judged])
         return top_names(self.importances, score, RANKED)
 
     @cached_property
@@ -119,12 +110,12 @@ class Job:
     @cached_property
     def aim(self) -> Aim:
         """What all fits are for."""
-        return self.config.aim(self.workspace.chance)
+        return self.config.aim(self.workspace.chance, self.retain)
 
     @property
     def judged(self) -> Aim:
         """What its results are judged by."""
-        return self.config.judged(self.workspace.chance)
+        return self.config.judged_by(self.workspace.chance)
 
     @cached_property
     def retain_text(self) -> RetainText:
@@ -201,29 +192,6 @@ class Job:
         (made,), _ = sharpen(self.workspace, SharpenRequest.checked(asked, "sharpen"))
         return made
 
-    def fit(self, method: str, runs: Sequence[Run], bar: Meter | None = None) -> list[Fit]:
-        """Fit runs of one method from its starts, each brought to its size; results in the order of `runs`."""
-        config, model = self.config.fit, self.workspace.model
-        return fit_sized(model, self.starts(method), runs, self.retain_text, self.aim, config, bar)
-
-    def fit_steps(self, method: str, runs: Sequence[Run]) -> int:
-        """How often `fit` moves its progress bar."""
-        return len(runs) * len(self.starts(method))
-
-    def runs(self, method: MethodName) -> list[Run]:
-        """All budgets and seeds of a method at its selected rates."""
-        made = []
-        for budget in self.config.budgets[method]:
-            rate = self.config.rate(method, budget)
-            for seed in range(self.config.seeds):
-                text = self.forget_text(budget, seed)
-                made.append(Run(text, seed, rate.retain_weight, rate.learning_rate, rate.margin))
-        return made
-
-    def text(self, split: str, tokens: int) -> dict[str, Blocks]:
-        """Text of every evaluated domain in one split."""
-        return self.workspace.text(self.config.evaluated, split, tokens)
-
     def part_rows(self, count: int = 20) -> list[dict[str, object]]:
         """The table of the most forget-specific parts: label, importance per domain, firing and output tokens."""
         importances, single = self.importances, self.pick
@@ -253,28 +221,3 @@ class Job:
             side: [row.text for row in most_informative(rows, top) if row.pmi > 0]
             for side, rows in sides.items()
         }
-
-    def zero_token_edits(self) -> dict[str, LowRankEdit]:
-        """Edits that need no forget token to fit: deletion of all specific subcomponents, and the probe scale."""
-        edits, parts = {}, self.workspace.require_parts()
-        for ratio in (100.0, 10.0):
-            names = specific_names(self.importances, self.config.forget, ratio)
-            if names:
-                label = f"α = 0 on the {len(names)} over {ratio:.0f} times as important on {domain_name(self.config.forget)}"
-                edits[label] = scale_edit(parts, dict.fromkeys(names, 0.0))
-        single, probe = self.pick, self.config.probe_scale
-        edits[f"α = 0 on {single}"] = scale_edit(parts, {single: 0.0})
-        edits[f"α = {formatted(probe, 'g')} on {single}"] = scale_edit(parts, {single: probe})
-        return edits
-
-    def rollouts(self, edit: LowRankEdit, tokens: int = 32) -> list[Rollout]:
-        """Greedy continuations before and after an edit."""
-        prompts = [(d, p) for d, texts in self.config.prompts.items() for p in texts]
-        model, tokenizer = self.workspace.model, self.workspace.tokenizer
-        before = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
-        with edit.applied(model):
-            after = [rollout(model, tokenizer, p, tokens) for _, p in prompts]
-        return [
-            Rollout(prompt=p, domain=d, before=b, after=a)
-            for (d, p), b, a in zip(prompts, before, after, strict=True)
-        ]

@@ -17,7 +17,7 @@ from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
-    from rankone.experiments.bench.config import BenchConfig
+    from rankone.experiments.config import BenchConfig
 
 
 class BenchRequest(Request):
@@ -64,13 +64,18 @@ class BenchReply(Reply):
 
 
 def _recipe(request: BenchRequest) -> BenchConfig:
-    from rankone.experiments.bench.config import read_recipe
+    from rankone.experiments.config import read_recipe
     from rankone.experiments.workers.named import require_workers
 
     require_workers(request.workers)
-    changes = {"text": request.text, "methods": request.methods or None, "seeds": request.seeds}
-    config = read_recipe(request.recipe, request.preset, **changes)
-    named = config.model_dump(include={"model", "decomposition", "text"})
+    config = read_recipe(
+        request.recipe,
+        request.preset,
+        text=request.text,
+        methods=request.methods or None,
+        seeds=request.seeds,
+    )
+    named = config.model_dump(include={"model", "decomposition", "text", "harvest", "labels"})
     require_job(named, (config.forget, config.judged))
     return config
 
@@ -94,7 +99,7 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
             workers.close()
     texts = rollouts(workspace, request.out, record.config)
     verdicts = write_results(request.out, record, outcomes, texts)
-    cells = gathered(bench_rows(outcomes, record.aim, config.cap), "fitted", fit_rows(outcomes))
+    cells = gathered(bench_rows(outcomes, record.aim, config.cap), config.first_stage, fit_rows(outcomes))
     return BenchReply(
         page=request.out / "index.html",
         part=record.part,

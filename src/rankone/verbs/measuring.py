@@ -19,7 +19,7 @@ from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
-    from rankone.experiments.config import JobConfig
+    from rankone.experiments.config import DemoConfig
     from rankone.experiments.real_model.config import RealModelConfig
 
 
@@ -170,21 +170,19 @@ class SelectRatesReply(Reply):
 
 
 def _rates_recipe(request: SelectRatesRequest) -> None:
-    from rankone.experiments.config import read_job
+    from rankone.experiments.config import read_demo
 
-    _require_job(read_job(request.recipe, request.text, rates=False))
+    _require_job(read_demo(request.recipe, request.text, rates=False))
 
 
 def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:
     """Choose each method's learning rate and λ per budget on validation text."""
-    from rankone.experiments.from_recipe import job_from_recipe
+    from rankone.experiments.bench.run import Benchmark
+    from rankone.experiments.config import read_demo
     from rankone.experiments.rates import select
 
-    selected = select(
-        job_from_recipe(request.recipe, request.text, rates=False, computed=opening.options),
-        request.out,
-        request.seeds,
-    )
+    config = read_demo(request.recipe, request.text, rates=False)
+    selected = select(Benchmark(config, opening.options), request.out, request.seeds)
     rates = [
         RateRow(method=method, budget=budget, **dict(rate))
         for method, by_budget in selected.rates.items()
@@ -236,7 +234,7 @@ class DemoReply(Reply):
 
 
 def _demo_recipe(request: DemoRequest) -> None:
-    from rankone.experiments.config import read_job
+    from rankone.experiments.config import read_demo
 
     if request.model is not None:
         if request.harvest is not None or request.labels is not None or request.replace:
@@ -249,12 +247,12 @@ def _demo_recipe(request: DemoRequest) -> None:
             )
         _real_config(request, request.model)
     else:
-        _require_job(read_job(request.recipe, request.text, harvest=request.harvest, labels=request.labels))
+        _require_job(read_demo(request.recipe, request.text, harvest=request.harvest, labels=request.labels))
 
 
-def _require_job(config: JobConfig) -> None:
+def _require_job(config: DemoConfig) -> None:
     named = config.model_dump(include={"model", "decomposition", "text", "harvest", "labels"})
-    require_job(named, (config.forget, config.retain))
+    require_job(named, (config.forget, config.judged))
 
 
 def _real_config(request: DemoRequest, model: str) -> RealModelConfig:
@@ -268,19 +266,13 @@ def demo(opening: Opening, request: DemoRequest) -> DemoReply:
     """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
     if request.model is not None:
         return _real_model(opening, request, request.model)
+    from rankone.experiments.config import read_demo
     from rankone.experiments.demo import run_demo
-    from rankone.experiments.from_recipe import job_from_recipe
     from rankone.experiments.report.results import read_results
     from rankone.experiments.report.shown import printed
 
-    job = job_from_recipe(
-        request.recipe,
-        request.text,
-        harvest=request.harvest,
-        labels=request.labels,
-        computed=opening.options,
-    )
-    summary = run_demo(job, request.out, request.replace)
+    config = read_demo(request.recipe, request.text, harvest=request.harvest, labels=request.labels)
+    summary = run_demo(config, request.out, request.replace, opening.options)
     reply = DemoReply(
         report=request.out / "index.html",
         part=summary.part,

@@ -14,13 +14,13 @@ from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import stack as stack_module
-from rankone.experiments.bench.config import BenchConfig, read_recipe
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
 from rankone.experiments.bench.run import read_record, run_bench
 from rankone.experiments.bench.summary import SUMMARY
 from rankone.experiments.bench.tables import BENCH, FITS
+from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.tables import read_table
 from rankone.sharing.card import card
 

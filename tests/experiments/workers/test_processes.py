@@ -11,9 +11,9 @@ from tests.experiments.workers.tiny import written
 import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.experiments.bench.config import BenchConfig
 from rankone.experiments.bench.ledger import Ledger
 from rankone.experiments.bench.run import RUNS, run_bench
+from rankone.experiments.config import BenchConfig
 from rankone.experiments.workers.named import workers_named
 from rankone.experiments.workers.processes import Processes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.tiny import write_pair
 
-from rankone.experiments.bench.config import BenchConfig
+from rankone.experiments.config import BenchConfig
 
 CONFIG = {
     "trained": ["de", "en", "fr"],

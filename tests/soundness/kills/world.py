@@ -131,8 +131,8 @@ def make_world(folder: Path, finished: Callable[[Sequence[str]], None]) -> None:
         "DECOMPOSE": tiny.decompose(12),
         "TOY": _shorter(toy),
         "CODERS": tiny.transcoders(1280),
-        "RATES": tiny.job(budgets={"scalar": [4], "lora_r1_local": [4]}),
-        "JOB": tiny.job(budgets={"scalar": [4], "lora_r1": [4]}, alphas=[0.0]),
+        "RATES": tiny.bench(["scalar", "lora_r1_local"]),
+        "JOB": tiny.bench(["scalar", "lora_r1"], alphas=[0.0]),
         "BENCH": tiny.bench(["scalar", "neuron"]),
     }
     for name, values in recipes.items():

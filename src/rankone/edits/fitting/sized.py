@@ -17,7 +17,8 @@ from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, find_limit, size_edit
+from rankone.edits.fitting.size import Held, Limit, Resizable, find_limit, size_edit
+from rankone.edits.lowrank import LowRankEdit
 from rankone.runtime.progress import Meter
 
 # Runs whose forget rows differ in width by more than this are fitted apart: padding would cost more than sharing saves.
@@ -44,9 +45,9 @@ def fit_sized(
         for i, fit in _directions(model, method, runs, retain, config):
             if method.fixed and limit is None:
                 limit = find_limit(model, fit.edit, held, aim)
-            sized = _brought_to_size(model, method, fit, held, aim, limit)
+            sized = brought_to_size(model, fit, fit.edit, held, aim, limit)
             kept = best[i]
-            if kept is None or _merit(sized, aim) > _merit(kept, aim):
+            if kept is None or merit(sized, aim) > merit(kept, aim):
                 best[i] = sized
             if bar is not None:
                 bar.advance(1)
@@ -74,15 +75,22 @@ def _directions(
     ]
 
 
-def _brought_to_size(
-    model: PreTrainedModel, method: Method, fit: Fit, held: Held, aim: Aim, limit: Limit | None
+def brought_to_size(
+    model: PreTrainedModel,
+    fit: Fit,
+    change: LowRankEdit | Resizable,
+    held: Held,
+    aim: Aim,
+    limit: Limit | None,
 ) -> Fit:
+    """The fit at its size; change: what it does, as an edit of weights or as its method says."""
     capped = aim.model_copy(update={"cap": fit.run.margin})
-    sized = size_edit(model, fit.edit, fit.run.forget, held, capped, limit)
-    return replace(fit, parameters=method.resized(fit.parameters, sized.size), sized=sized)
+    sized = size_edit(model, change, fit.run.forget, held, capped, limit)
+    return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 
-def _merit(fit: Fit, aim: Aim) -> tuple[float, float]:
+def merit(fit: Fit, aim: Aim) -> tuple[float, float]:
+    """What starts are chosen by: removal at the size, as far as the target, then the least damage."""
     assert fit.sized is not None
     target = fit.run.margin * aim.chance
     return min(fit.sized.removal.mean, target), -fit.sized.worst

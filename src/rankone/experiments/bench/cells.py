@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from rankone.core.config import Config
-from rankone.experiments.bench.config import BenchConfig
+from rankone.experiments.config import BenchConfig
+from rankone.experiments.requests import Rate
 
 # Raised when a change of the code makes results other than they were.
 VERSION = 2
@@ -20,7 +21,7 @@ FIRST_TUNING_SEED = 1000
 
 
 class Cell(Config):
-    """One run: method, retain set, forget tokens, seed, weight λ and learning rate."""
+    """One run: method, retain set, forget tokens, seed, weight λ and learning rate; cap: where it is not the benchmark's."""
 
     method: str
     retain: str
@@ -28,10 +29,16 @@ class Cell(Config):
     seed: int
     retain_weight: float
     learning_rate: float
+    cap: float | None = None
+
+    def rate(self, cap: float) -> Rate:
+        """What it is fitted with; cap: the benchmark's."""
+        margin = cap if self.cap is None else self.cap
+        return Rate(learning_rate=self.learning_rate, retain_weight=self.retain_weight, margin=margin)
 
     def key(self, facts: Mapping[str, JsonValue]) -> str:
         """32 hex digits of its setting and of `facts` (facts_of), the same on every machine."""
-        said = {"version": VERSION, "cell": self.model_dump(), "facts": facts}
+        said = {"version": VERSION, "cell": self.model_dump(exclude_none=True), "facts": facts}
         text = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -57,19 +64,20 @@ def facts_of(
     values = config.model_dump(mode="json", include=set(named))
     measured: dict[str, JsonValue] = {"validation_tokens": config.validation_tokens}
     if purpose == "grid":
-        measured |= {"test_tokens": config.test_tokens, "sized": config.sized, "tolerance": config.tolerance}
+        measured |= {"test_tokens": config.test_tokens}
+    if purpose == "grid" or config.sized == "only":
+        measured |= {"sized": config.sized, "tolerance": config.tolerance}
     held: JsonValue = list(config.retain[retain])
     return {**values, **measured, "held": held, "identities": dict(identities), "purpose": purpose}
 
 
 def tuning_cells(config: BenchConfig, method: str, retain: str) -> Iterator[Cell]:
     """Every rate of a method at every budget and tuning seed; none where there is nothing to choose."""
-    rates = config.rates(method)
+    rates = config.learning_rates(method)
     if len(rates) < 2:
         return
-    weights = config.weights_of(method)
-    weight = min(weights, key=lambda w: (abs(w - config.tuning_weight), w))
-    for budget in config.budgets:
+    for budget in config.budgets_of(method):
+        weight = config.weight(method, budget)
         for rate in rates:
             for seed in range(config.tuning_seeds):
                 yield Cell(
@@ -82,16 +90,18 @@ def tuning_cells(config: BenchConfig, method: str, retain: str) -> Iterator[Cell
                 )
 
 
-def grid_cells(config: BenchConfig, method: str, retain: str, rates: Mapping[int, float]) -> Iterator[Cell]:
+def grid_cells(config: BenchConfig, method: str, retain: str, rates: Mapping[int, Rate]) -> Iterator[Cell]:
     """Every budget, seed and weight of a method at the rate chosen for the budget."""
-    for budget in config.budgets:
+    for budget in config.budgets_of(method):
+        rate = rates[budget]
         for seed in range(config.seeds):
-            for weight in config.weights_of(method):
+            for weight in config.weights_of(method, budget):
                 yield Cell(
                     method=method,
                     retain=retain,
                     budget=budget,
                     seed=seed,
                     retain_weight=weight,
-                    learning_rate=rates[budget],
+                    learning_rate=rate.learning_rate,
+                    cap=None if rate.margin == config.cap else rate.margin,
                 )

@@ -37,7 +37,7 @@ PANELS: Mapping[str, Panel] = {
 
 
 def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: str) -> list[RunRow]:
-    """The rows a figure draws, in the columns of the demo's table: every λ of trade-offs, else the chosen one."""
+    """The rows a figure draws, in the columns of `runs.parquet`: every λ of trade-offs, else the chosen one."""
     weights = chosen_weights(rows)
     chosen = [
         row
@@ -50,7 +50,7 @@ def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: s
             for row in chosen
             if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
         ]
-    return [_run(row) for row in chosen]
+    return run_rows(chosen)
 
 
 def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim) -> Figure:
@@ -69,10 +69,10 @@ def frontier(rows: Sequence[BenchRow], methods: Sequence[str], retain_set: str, 
     shared = set.intersection(*budgets) if budgets else set()
     if not shared:
         return []
-    return [_run(row) for row in shown if row["budget"] == max(shared)]
+    return run_rows([row for row in shown if row["budget"] == max(shared)])
 
 
-def _run(row: BenchRow) -> RunRow:
-    """The columns that the demo's figures are drawn from."""
-    values: Mapping[str, object] = row
-    return cast("RunRow", {name: values[name] for name in RUNS.names})
+def run_rows(rows: Sequence[BenchRow]) -> list[RunRow]:
+    """The columns that figures are drawn from."""
+    values: Sequence[Mapping[str, object]] = rows
+    return [cast("RunRow", {name: row[name] for name in RUNS.names}) for row in values]

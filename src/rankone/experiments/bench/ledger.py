@@ -46,9 +46,10 @@ class Stage(Record):
 
 
 class Outcome(Record):
-    """A finished run. start: which of the method's starts had the lower loss. error: why it failed, else None.
+    """A finished run. start: which of the method's starts was the better. error: why it failed, else None.
 
-    A run that failed has no stages; one that diverged stands where it last was finite.
+    A run that failed has no stages; one that diverged stands where it last was finite. fitted: None where fits are looked
+    at in their size alone.
     """
 
     cell: Cell
@@ -61,6 +62,11 @@ class Outcome(Record):
     fitted: Stage | None = None
     sized: Stage | None = None
     seconds: float = 0.0
+
+    @property
+    def first(self) -> Stage | None:
+        """The first stage it has: what is chosen by, saved and repeated."""
+        return self.fitted or self.sized
 
     @property
     def status(self) -> str:

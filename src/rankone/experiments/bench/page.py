@@ -67,8 +67,8 @@ def write_results(
 def _verdicts(
     record: BenchRecord, rows: Sequence[BenchRow], rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[str, list[Verdict]]:
-    """By retain set, fits as they came."""
-    cells = gathered(rows, "fitted")
+    """By retain set."""
+    cells = gathered(rows, record.config.first_stage)
     return {name: judge(Cells(cells, name, record.aim), rollouts) for name in record.config.retain}
 
 

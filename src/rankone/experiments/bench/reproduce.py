@@ -76,7 +76,7 @@ def _finished(out: Path) -> list[Outcome]:
     fits = cast("list[FitRow]", read_table(out / "fits.parquet", FITS))
     keys = dict.fromkeys(row["key"] for row in fits if row["status"] == "ok")
     outcomes = (Ledger(out / RUNS).find(key) for key in keys)
-    return [outcome for outcome in outcomes if outcome is not None and outcome.fitted is not None]
+    return [outcome for outcome in outcomes if outcome is not None and outcome.first is not None]
 
 
 def _again(benchmark: Benchmark, old: Outcome, bar: Meter) -> Outcome:
@@ -86,14 +86,15 @@ def _again(benchmark: Benchmark, old: Outcome, bar: Meter) -> Outcome:
 
 
 def _compared(old: Outcome, new: Outcome, tolerance: float) -> Compared:
-    assert old.fitted is not None
-    if new.fitted is None:
+    was, now = old.first, new.first
+    assert was is not None
+    if now is None:
         return Compared(
             cell=old.cell, ce_apart=float("inf"), base_apart=float("inf"), alpha_apart=None, same=False
         )
-    pairs = [(old.fitted.test[d], new.fitted.test[d]) for d in old.fitted.test]
+    pairs = [(was.test[d], now.test[d]) for d in was.test]
     ce, base = _most([a.ce - b.ce for a, b in pairs]), _most([a.ce_base - b.ce_base for a, b in pairs])
-    alphas = old.fitted.alpha, new.fitted.alpha
+    alphas = was.alpha, now.alpha
     alpha = None if alphas[0] is None or alphas[1] is None else abs(alphas[0] - alphas[1])
     same = ce <= tolerance and base <= BASE_TOLERANCE
     return Compared(cell=old.cell, ce_apart=ce, base_apart=base, alpha_apart=alpha, same=same)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.bench.cells import Cell
-from rankone.experiments.bench.config import BenchConfig
+from rankone.experiments.config import BenchConfig
 from rankone.experiments.measure import Rollout, rollout
 from rankone.workspace import Workspace
 
@@ -17,15 +17,10 @@ LEAST_TOKENS = 4
 
 def shown_cell(config: BenchConfig, cell: Cell) -> bool:
     """Whether a run's edit is saved and shown: first seed, smallest budget from 4 tokens on, λ of the tuning."""
-    enough = [b for b in sorted(config.budgets) if b >= LEAST_TOKENS]
-    budget = enough[0] if enough else max(config.budgets)
-    weights = config.weights_of(cell.method)
-    weight = min(weights, key=lambda w: (abs(w - config.tuning_weight), w))
-    return (cell.seed, cell.budget, cell.retain_weight) == (
-        0,
-        budget,
-        weight,
-    ) and cell.retain == config.pick_retain
+    budgets = config.budgets_of(cell.method)
+    budget = min((b for b in budgets if b >= LEAST_TOKENS), default=max(budgets))
+    shown = (0, budget, config.weight(cell.method, budget), config.pick_retain)
+    return (cell.seed, cell.budget, cell.retain_weight, cell.retain) == shown
 
 
 def saved_edits(out: Path, config: BenchConfig) -> dict[str, Path]:
@@ -38,24 +33,20 @@ def rollouts(
     workspace: Workspace, out: Path, config: BenchConfig, tokens: int = 32
 ) -> dict[str, list[Rollout]]:
     """Greedy continuations of the recipe's prompts before and after each saved edit."""
-    prompts = [(d, p) for d, texts in config.prompts.items() for p in texts]
-    before = {p: rollout(workspace.model, workspace.tokenizer, p, tokens) for _, p in prompts}
-    return {
-        method: _continued(workspace, LowRankEdit.from_pretrained(path), prompts, before, tokens)
-        for method, path in saved_edits(out, config).items()
-    }
+    edits = saved_edits(out, config)
+    return {method: continued(workspace, path, config.prompts, tokens) for method, path in edits.items()}
 
 
-def _continued(
-    workspace: Workspace,
-    edit: LowRankEdit,
-    prompts: list[tuple[str, str]],
-    before: Mapping[str, str],
-    tokens: int,
+def continued(
+    workspace: Workspace, path: Path, prompts: Mapping[str, Sequence[str]], tokens: int = 32
 ) -> list[Rollout]:
-    with edit.applied(workspace.model):
-        after = [rollout(workspace.model, workspace.tokenizer, p, tokens) for _, p in prompts]
+    """Greedy continuations of prompts, by domain, before and after a saved edit."""
+    model, tokenizer = workspace.model, workspace.tokenizer
+    asked = [(d, p) for d, texts in prompts.items() for p in texts]
+    before = [rollout(model, tokenizer, p, tokens) for _, p in asked]
+    with LowRankEdit.from_pretrained(path).applied(model):
+        after = [rollout(model, tokenizer, p, tokens) for _, p in asked]
     return [
-        Rollout(prompt=p, domain=d, before=before[p], after=a)
-        for (d, p), a in zip(prompts, after, strict=True)
+        Rollout(prompt=p, domain=d, before=b, after=a)
+        for (d, p), b, a in zip(asked, before, after, strict=True)
     ]

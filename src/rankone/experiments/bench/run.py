@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,13 @@ from rankone.core.manifest import hashed_files
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.bench.cells import Cell, Purpose, facts_of, grid_cells, tuning_cells
-from rankone.experiments.bench.config import BenchConfig
+from rankone.experiments.bench.choice import best_rates
 from rankone.experiments.bench.ledger import Ledger, Outcome
 from rankone.experiments.bench.measuring import Base, base_of, damage_of
 from rankone.experiments.bench.rollouts import EDITS, shown_cell
 from rankone.experiments.bench.stack import Bench
-from rankone.experiments.bench.tables import score
 from rankone.experiments.bench.work import Made, Setup, Work, Workers
+from rankone.experiments.config import BenchConfig
 from rankone.experiments.job import Job
 from rankone.experiments.requests import Rate
 from rankone.metrics.damage_record import measured
@@ -68,7 +69,10 @@ class Benchmark:
             **(computed or OpenOptions()).model_dump(include={"device", "dtype"}),
         }
         self.opening = Opening(OpenOptions.checked(named, "bench"))
-        self.config = config.on_domains(self.opening.corpus.domains())
+        available = self.opening.corpus.domains()
+        self.config = config.on_domains(available)
+        if left_out := sorted({*config.trained, *config.evaluated} - set(available)):
+            log.info(f"'{config.text}' has no text for {', '.join(left_out)}: not looked at")
         self._jobs: dict[str, Job] = {}
         self._benches: dict[tuple[str, str, bool], Bench] = {}
 
@@ -80,7 +84,7 @@ class Benchmark:
     def job(self, retain: str) -> Job:
         """The job of a retain set; all of them share one harvest and one pick."""
         if retain not in self._jobs:
-            made = Job(self.config.job(retain), self.workspace)
+            made = Job(self.config, self.workspace, retain)
             first = self.config.pick_retain
             if retain != first:
                 made.__dict__["store"] = self.job(first).store
@@ -108,6 +112,10 @@ class Benchmark:
             "model": _model_identity(self.opening),
             "numbers": self.opening.options.dtype,
             "part": self.pick.pick,
+            **({} if self.config.harvest is None else {"harvest": self.pick.store.artifact.fingerprint}),
+            **(
+                {} if self.config.labels is None else {"labels": dict(hashed_files(Path(self.config.labels)))}
+            ),
             **({} if self.config.sae is None else {"sae": dict(hashed_files(Path(self.config.sae)))}),
         }
 
@@ -125,21 +133,27 @@ class Benchmark:
             for split, (domains, tokens) in asked.items()
         }
 
+    def require_text(self, seeds: Iterable[int]) -> None:
+        """RankOneError where there is too little to forget for these seeds."""
+        budgets = {b for method in self.config.methods for b in self.config.budgets_of(method)}
+        for budget, seed in product(sorted(budgets), seeds):
+            self.pick.forget_text(budget, seed)
+
     def bench(self, method: str, retain: str, grid: bool) -> Bench:
         """A method under a retain set; in tuning it sees no test text."""
         key = (method, retain, grid)
         if key not in self._benches:
             texts = self.texts if grid else {"validation": self.texts["validation"]}
-            self._benches = {key: Bench(self.job(retain), method, self.config.cap, texts)}
+            self._benches = {key: Bench(self.job(retain), method, texts)}
         return self._benches[key]
 
     def do(self, work: Work) -> Made:
         """Fit and measure a stack; in tuning it sees no test text."""
         (method, retain), grid = work.of, work.purpose == "grid"
         bench = self.bench(method, retain, grid)
-        sized = self.config.sized and grid and bench.kind.trained
-        outcomes = bench.run(work.cells, work.keys, sized)
-        shown = (o for o in outcomes if grid and o.fitted is not None and shown_cell(self.config, o.cell))
+        asked = self.config.sized if grid or self.config.sized == "only" else False
+        outcomes = bench.run(work.cells, work.keys, bench.kind.trained and asked)
+        shown = (o for o in outcomes if grid and o.first is not None and shown_cell(self.config, o.cell))
         fits = (bench.fits[o.cell] for o in shown if bench.kind.weights and o.cell in bench.fits)
         return Made(outcomes, next((fit.edit.bind(self.workspace.model) for fit in fits), None))
 
@@ -153,50 +167,36 @@ class Benchmark:
         )
 
 
-class _Grid:
+class Grid:
     """The runs of a benchmark, those that lie in its folder left out."""
 
-    def __init__(self, benchmark: Benchmark, out: Path, workers: Workers | None) -> None:
+    def __init__(self, benchmark: Benchmark, out: Path, workers: Workers | None = None) -> None:
         self.benchmark, self.config = benchmark, benchmark.config
         self.out, self.ledger, self.workers = out, Ledger(out / RUNS), workers
 
     def rates(self) -> dict[str, dict[str, dict[int, Rate]]]:
-        """The learning rate of every method, retain set and budget, by the mean score of its runs on validation text."""
-        config, scores = self.config, dict[tuple[str, str, int], dict[float, list[float]]]()
-        asked = [(m, r) for m in config.methods for r in config.retain]
-        cells = [cell for method, retain in asked for cell in tuning_cells(config, method, retain)]
-        for outcome in self._outcomes(cells, "tuning", "choose rates"):
-            value = (
-                -float("inf")
-                if outcome.fitted is None
-                else score(outcome.fitted.validation, self.benchmark.judged)
-            )
-            cell = outcome.cell
-            by_rate = scores.setdefault((cell.method, cell.retain, cell.budget), {})
-            by_rate.setdefault(cell.learning_rate, []).append(value)
-        return {m: {r: self._chosen(m, r, scores) for r in config.retain} for m in config.methods}
-
-    def _chosen(
-        self, method: str, retain: str, scores: Mapping[tuple[str, str, int], Mapping[float, Sequence[float]]]
-    ) -> dict[int, Rate]:
-        config, chosen = self.config, dict[int, Rate]()
-        weight = min(config.weights_of(method), key=lambda w: (abs(w - config.tuning_weight), w))
-        for budget in config.budgets:
-            tried = scores.get((method, retain, budget), {config.rates(method)[0]: (0.0,)})
-            best = max(tried, key=lambda rate: sum(tried[rate]) / len(tried[rate]))
-            chosen[budget] = Rate(learning_rate=best, retain_weight=weight, margin=config.cap)
-        return chosen
+        """The rate of every method, retain set and budget, by the mean score of its runs on validation text."""
+        config = self.config
+        cells = [c for m in config.methods for r in config.retain for c in tuning_cells(config, m, r)]
+        outcomes = self.outcomes(cells, "tuning", "choose rates")
+        best = best_rates(outcomes, self.benchmark.judged, config.cap)
+        return {
+            m: {
+                r: {b: best.get((m, r, b)) or config.rate(m, b) for b in config.budgets_of(m)}
+                for r in config.retain
+            }
+            for m in config.methods
+        }
 
     def runs(self, rates: Mapping[str, Mapping[str, Mapping[int, Rate]]]) -> list[Outcome]:
         """All runs of the grid."""
         cells: list[Cell] = []
         for method in self.config.methods:
             for retain in self.config.retain:
-                chosen = {budget: rate.learning_rate for budget, rate in rates[method][retain].items()}
-                cells += grid_cells(self.config, method, retain, chosen)
-        return self._outcomes(cells, "grid", "runs")
+                cells += grid_cells(self.config, method, retain, rates[method][retain])
+        return self.outcomes(cells, "grid", "runs")
 
-    def _outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
+    def outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
         """The outcome of every cell: found in the ledger, or run now, a stack at a time."""
         if not cells:
             return []
@@ -228,8 +228,8 @@ class _Grid:
     def _save(self, made: Made, edit: LowRankEdit) -> None:
         """Keep the edit that is shown before its run counts as finished."""
         (outcome,) = (o for o in made.outcomes if shown_cell(self.config, o.cell))
-        assert outcome.fitted is not None
-        rows = [damage_of(d, one, self.benchmark.judged.role(d)) for d, one in outcome.fitted.test.items()]
+        assert outcome.first is not None
+        rows = [damage_of(d, one, self.benchmark.judged.role(d)) for d, one in outcome.first.test.items()]
         edit.save_pretrained(self.out / EDITS / outcome.cell.method, measured(rows), replace=True)
 
 
@@ -251,11 +251,15 @@ def run_bench(
     """
     if out.exists() and not (out / RECORD).is_file() and any(out.iterdir()):
         raise RankOneError(f"'{out}' holds no benchmark: give another --out, or an empty folder.")
+    return ran(Benchmark(config, computed), out, workers)
+
+
+def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None) -> Finished:
+    """The same of what is opened, into a folder of its own."""
     clock = time.monotonic()
-    benchmark = Benchmark(config, computed)
     log.info(f"the part: {benchmark.pick.pick}")
     _write(out, _record(benchmark, {}, 0.0))
-    grid = _Grid(benchmark, out, workers)
+    grid = Grid(benchmark, out, workers)
     rates = grid.rates()
     outcomes = grid.runs(rates)
     record = _record(benchmark, rates, time.monotonic() - clock)

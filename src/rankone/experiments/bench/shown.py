@@ -75,13 +75,14 @@ def _rise(cell: Cellwise, domain: str) -> str | None:
 
 def rates_table(record: BenchRecord) -> Table:
     """The learning rate chosen for every method, retain set and budget."""
-    budgets = list(record.config.budgets)
+    config = record.config
+    budgets = sorted({budget for method in config.methods for budget in config.budgets_of(method)})
     rows = [
         [
             method_name(method),
             name,
             record.tuning_runs.get(method, 0),
-            *(f"{rates[b].learning_rate:g}" for b in budgets),
+            *(f"{rates[b].learning_rate:g}" if b in rates else None for b in budgets),
         ]
         for method, by_retain in record.rates.items()
         for name, rates in by_retain.items()

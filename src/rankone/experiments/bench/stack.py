@@ -12,28 +12,28 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
-from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, Resizable, find_limit, size_edit
-from rankone.edits.fitting.sized import width_groups
+from rankone.edits.fitting.size import Held, Limit, Resizable, find_limit
+from rankone.edits.fitting.sized import brought_to_size, merit, width_groups
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Kind
 from rankone.edits.methods.registry import kind_named
 from rankone.experiments.bench.cells import Cell
 from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
 from rankone.experiments.bench.measuring import Base, Measure
+from rankone.experiments.config import Sized
 from rankone.experiments.job import Job
 
 
 class Bench:
     """A method under a retain set: its starts, and its measures on validation and test text.
 
-    fits: those of the last stack, before sizing.
+    fits: those of the last stack that are measured first, before sizing if they are measured so.
     """
 
-    def __init__(self, job: Job, method: str, cap: float, texts: Mapping[str, Mapping[str, Base]]) -> None:
-        self.job, self.kind, self.cap = job, kind_named(method), cap
+    def __init__(self, job: Job, method: str, texts: Mapping[str, Mapping[str, Base]]) -> None:
+        self.job, self.kind = job, kind_named(method)
         self.starts: Sequence[Method] = job.starts(method)
         sites = self.starts[0].sites()
         model = job.workspace.model
@@ -44,9 +44,9 @@ class Bench:
     @cached_property
     def held(self) -> Held:
         """Retained text for sizing."""
-        return self.job.retain_text.held(self.starts[0].sites())
+        return self.job.retain_text.held(self.starts[0].sites(), self.job.aim.measure)
 
-    def run(self, cells: Sequence[Cell], keys: Sequence[str], sized: bool) -> list[Outcome]:
+    def run(self, cells: Sequence[Cell], keys: Sequence[str], sized: Sized) -> list[Outcome]:
         """Outcomes of the cells, in their order. What RankOne refuses is told as the failure of every run of the stack."""
         clock = time.monotonic()
         try:
@@ -59,14 +59,12 @@ class Bench:
             for outcome, key in zip(outcomes, keys, strict=True)
         ]
 
-    def _run(self, cells: Sequence[Cell], sized: bool) -> list[Outcome]:
-        runs = [self._asked(cell) for cell in cells]
-        best = self._best(runs)
+    def _run(self, cells: Sequence[Cell], sized: Sized) -> list[Outcome]:
+        best = self._best([self._asked(cell) for cell in cells], sized == "only")
         self.fits = {cell: fit for cell, (_, fit) in zip(cells, best, strict=True)}
-        fitted = self._measured(best, [dict(fit.parameters) for _, fit in best], [1.0] * len(best))
-        stages: list[Stage | None] = [None] * len(cells)
-        if sized:
-            stages = list(self._sized(best))
+        first, at_size = self._measured(best), list[Stage | None]()
+        if sized is True:
+            at_size += self._measured([(start, self._at_size(start, fit)) for start, fit in best])
         return [
             Outcome(
                 cell=cell,
@@ -75,26 +73,34 @@ class Bench:
                 steps=fit.steps,
                 loss=fit.loss,
                 diverged=fit.diverged,
-                fitted=one,
-                sized=two,
+                fitted=None if sized == "only" else first[i],
+                sized=first[i] if sized == "only" else at_size[i] if at_size else None,
             )
-            for cell, (start, fit), one, two in zip(cells, best, fitted, stages, strict=True)
+            for i, (cell, (start, fit)) in enumerate(zip(cells, best, strict=True))
         ]
 
     def _asked(self, cell: Cell) -> Run:
         text = self.job.forget_text(cell.budget, cell.seed)
-        return Run(text, cell.seed, cell.retain_weight, cell.learning_rate, self.cap)
+        cap = self.job.config.cap if cell.cap is None else cell.cap
+        return Run(text, cell.seed, cell.retain_weight, cell.learning_rate, cap)
 
-    def _best(self, runs: Sequence[Run]) -> list[tuple[int, Fit]]:
-        """Of every run the start with the lowest loss, and its fit."""
-        every = [self._from(method, runs) for method in self.starts]
-        return [
-            min(enumerate(fits), key=lambda item: (item[1].diverged, _number(item[1].loss), item[0]))
-            for fits in zip(*every, strict=True)
-        ]
+    def _best(self, runs: Sequence[Run], at_size: bool) -> list[tuple[int, Fit]]:
+        """Of every run the start with the lowest loss, and its fit; at_size: the one that removes most at its size."""
+        every = [self._from(method, runs, at_size) for method in self.starts]
+        if at_size:
+            every = [[self._at_size(start, fit) for fit in fits] for start, fits in enumerate(every)]
 
-    def _from(self, method: Method, runs: Sequence[Run]) -> list[Fit]:
-        if not self.kind.trained:
+        def worse(item: tuple[int, Fit]) -> tuple[object, ...]:
+            start, fit = item
+            if at_size:
+                return fit.diverged, *(-value for value in merit(fit, self.job.aim)), start
+            return fit.diverged, _number(fit.loss), start
+
+        return [min(enumerate(fits), key=worse) for fits in zip(*every, strict=True)]
+
+    def _from(self, method: Method, runs: Sequence[Run], at_size: bool) -> list[Fit]:
+        """Fits of one start; of what is looked at in its size alone, one scale is not fitted."""
+        if not self.kind.trained or (at_size and method.fixed):
             return [_as_it_starts(method, run) for run in runs]
         config = self.job.config.fit.model_copy(update=_objective(self.kind))
         fits_by_run: dict[int, Fit] = {}
@@ -113,55 +119,43 @@ class Bench:
             for i in range(len(runs))
         ]
 
-    def _sized(self, best: Sequence[tuple[int, Fit]]) -> list[Stage | None]:
-        sizes, reached, parameters = [], [], []
-        model = self.job.workspace.model
-        aim = self.job.aim.model_copy(update={"cap": self.cap})
-        for start, fit in best:
-            change = fit.edit if self.kind.weights else Resizable(fit.method, fit.parameters)
-            limit = self._limit(start, fit, change, aim)
-            sized = size_edit(model, change, fit.run.forget, self.held, aim, limit)
-            sizes.append(sized.size)
-            reached.append(sized.reached)
-            parameters.append(self.starts[start].resized(fit.parameters, sized.size))
-        stages = self._measured(best, parameters, sizes)
-        return [stage.model_copy(update={"reached": r}) for stage, r in zip(stages, reached, strict=True)]
+    def _at_size(self, start: int, fit: Fit) -> Fit:
+        change = fit.edit if self.kind.weights else Resizable(fit.method, fit.parameters)
+        limit = self._limit(start, fit, change)
+        return brought_to_size(self.job.workspace.model, fit, change, self.held, self.job.aim, limit)
 
-    def _limit(self, start: int, fit: Fit, change: LowRankEdit | Resizable, aim: Aim) -> Limit | None:
+    def _limit(self, start: int, fit: Fit, change: LowRankEdit | Resizable) -> Limit | None:
         """How far retained text lets a fit go: of one scale found once for each side, as all its fits have one direction."""
         amount = _amount(fit.method, fit.parameters) if fit.method.fixed else None
         if not amount:
             return None
         key = (start, amount > 0)
         if key not in self._limits:
-            self._limits[key] = amount, find_limit(self.job.workspace.model, change, self.held, aim)
+            limit = find_limit(self.job.workspace.model, change, self.held, self.job.aim)
+            self._limits[key] = amount, limit
         first, limit = self._limits[key]
         return replace(limit, size=limit.size * first / amount)
 
-    def _measured(
-        self,
-        best: Sequence[tuple[int, Fit]],
-        parameters: Sequence[Mapping[str, Tensor]],
-        sizes: Sequence[float],
-    ) -> list[Stage]:
+    def _measured(self, best: Sequence[tuple[int, Fit]]) -> list[Stage]:
         """Stages of fits, runs of one start together."""
         stage_of: dict[int, Stage] = {}
         for start, method in enumerate(self.starts):
-            places = [i for i, (chosen, _) in enumerate(best) if chosen == start]
-            if not places:
+            fits = {i: fit for i, (chosen, fit) in enumerate(best) if chosen == start}
+            if not fits:
                 continue
-            stacked = {k: torch.stack([parameters[i][k] for i in places]) for k in parameters[places[0]]}
+            names = next(iter(fits.values())).parameters
+            stacked = {k: torch.stack([fit.parameters[k] for fit in fits.values()]) for k in names}
             results = {split: measure.results(method, stacked) for split, measure in self.measures.items()}
-            for n, i in enumerate(places):
+            for n, (i, fit) in enumerate(fits.items()):
                 by_split: dict[str, dict[str, DomainResult]] = {
                     split: by_run[n] for split, by_run in results.items()
                 }
-                alpha = _alpha(self.kind, method, parameters[i])
                 stage_of[i] = Stage(
-                    size=sizes[i],
-                    alpha=alpha,
+                    size=1.0 if fit.sized is None else fit.sized.size,
+                    alpha=_alpha(self.kind, method, fit.parameters),
                     validation=by_split["validation"],
                     test=by_split.get("test", {}),
+                    reached=None if fit.sized is None else fit.sized.reached,
                 )
         return [stage_of[i] for i in range(len(best))]
 

@@ -7,14 +7,15 @@ to size) and domain, on test text. Its columns hold those of the demo's `runs.pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypedDict, cast
 
 import pyarrow as pa
 
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
-from rankone.experiments.tables import DAMAGE_BAR, RunRow
+from rankone.experiments.bench.choice import score
+from rankone.experiments.bench.ledger import Outcome, Stage
+from rankone.experiments.tables import RunRow
 
 
 class FitRow(TypedDict):
@@ -103,7 +104,7 @@ def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[BenchR
             "start": outcome.start,
             "retain_weight": cell.retain_weight,
             "learning_rate": cell.learning_rate,
-            "margin": cap,
+            "margin": cap if cell.cap is None else cell.cap,
         }
         stages = {"fitted": outcome.fitted, "sized": outcome.sized}
         for name, stage in stages.items():
@@ -153,13 +154,3 @@ def _stage_rows(stage: Stage, aim: Aim) -> list[dict[str, object]]:
         }
         for domain, result in stage.test.items()
     ]
-
-
-def score(results: Mapping[str, DomainResult], aim: Aim) -> float:
-    """What a run is chosen by, on validation text: removal up to chance, less damage, damage beyond the bar ten times more.
-
-    The score of `select-rates` (experiments/rates.py). −∞ for results that are not finite.
-    """
-    forget, damage = results[aim.domain], max(results[d].rise for d in aim.retain)
-    worth = min(forget.ce, aim.chance) - forget.ce_base - damage - 10 * max(0.0, damage - DAMAGE_BAR)
-    return worth if math.isfinite(worth) else -math.inf

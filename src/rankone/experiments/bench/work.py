@@ -10,8 +10,8 @@ from rankone.core.config import Record
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.ranking.measured import Tried
 from rankone.experiments.bench.cells import Cell, Purpose
-from rankone.experiments.bench.config import BenchConfig
 from rankone.experiments.bench.ledger import Outcome
+from rankone.experiments.config import BenchConfig
 from rankone.opening import OpenOptions
 
 
