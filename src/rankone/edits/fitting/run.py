@@ -60,16 +60,3 @@ class Described(TypedDict):
     learning_rate: float
     margin: float
     steps: int
-
-
-def describe(fit: Fit) -> Described:
-    """Plain values of a fit for a results table."""
-    run = fit.run
-    return {
-        "budget": run.forget.tokens,
-        "seed": run.seed,
-        "retain_weight": run.retain_weight,
-        "learning_rate": run.learning_rate,
-        "margin": run.margin,
-        "steps": fit.steps,
-    }
