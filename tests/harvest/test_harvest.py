@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +23,7 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting import collect
-from rankone.harvest.counting.chunks import OpenChunk
+from rankone.harvest.counting.chunks import OpenChunk, ShardFolder
 from rankone.harvest.counting.combine import combine
 from rankone.harvest.counting.plan import batches
 from rankone.harvest.counting.sampling import firing_keys
@@ -38,6 +40,10 @@ CONFIG = HarvestConfig(
 )  # fmt: skip
 
 
+class CutOff(BaseException):
+    """A harvest was cut off between two chunks."""
+
+
 @dataclass(frozen=True)
 class World:
     """What a harvest is made of."""
@@ -47,13 +53,21 @@ class World:
     decomposition: object
     corpus: object
 
-    def run(self, folder, **options):
-        return harvest(
-            Workspace(self.model, self.tokenizer, self.corpus, self.decomposition),
-            options.pop("config", CONFIG),
-            folder,
-            **options,
-        )
+    def run(self, folder, stop_after=None, **options):
+        """Harvest; whether it came to its end, and was not cut off after so many chunks."""
+        opened, count = ShardFolder.open_chunk, itertools.count()
+
+        def cut_off(shard, first):
+            if next(count) == stop_after:
+                raise CutOff
+            return opened(shard, first)
+
+        workspace = Workspace(self.model, self.tokenizer, self.corpus, self.decomposition)
+        with pytest.MonkeyPatch.context() as patch, suppress(CutOff):
+            patch.setattr(ShardFolder, "open_chunk", cut_off)
+            harvest(workspace, options.pop("config", CONFIG), folder, **options)
+            return True
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +416,7 @@ def test_missing_mixed_and_unfinished_shards_are_named(world, tmp_path):
 
 def test_shards_given_twice_are_refused(world, tmp_path):
     for folder in ("a", "b"):
-        world.run(tmp_path / folder, stop_after=None)
+        world.run(tmp_path / folder)
     with pytest.raises(RankOneError, match="do not fit together"):
         combine([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
 

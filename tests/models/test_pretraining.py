@@ -108,28 +108,26 @@ def test_the_table_is_measured_on_test_text(trained, corpus):
 
 def test_a_run_cut_off_ends_as_the_uninterrupted_one(trained, tmp_path, corpus, monkeypatch, caplog):
     caplog.set_level("INFO", "rankone")
-    """Stopped on purpose at step 3, then cut off in step 9: it goes on from the checkpoints at 3 and 5."""
+    """Cut off in step 3, before any checkpoint, then in step 9 and in step 12: it goes on from those at 5 and 10."""
     run, out = tmp_path / "run", tmp_path / "model"
-    assert pretrain(recipe(), "tiny", corpus, run, out, stop_after=3) is None
-    assert checkpoint(run)[0] == 3
-    assert not out.exists()
     loss, calls = pretraining.next_token_loss, []
 
     def cut_off(model, ids):
         calls.append(ids)
-        if len(calls) == 6:
+        if len(calls) in (3, 3 + 9, 3 + 9 + 7):
             raise KeyboardInterrupt
         return loss(model, ids)
 
     monkeypatch.setattr(pretraining, "next_token_loss", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(recipe(), "tiny", corpus, run, out)
-    assert checkpoint(run)[0] == 5
-    assert not out.exists()
+    for saved in (None, 5, 10):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(recipe(), "tiny", corpus, run, out)
+        assert saved is None or checkpoint(run)[0] == saved
+        assert not out.exists()
     monkeypatch.undo()
     assert pretrain(recipe(), "tiny", corpus, run, out) == out
-    assert "resuming at step 3" in caplog.text
     assert "resuming at step 5" in caplog.text
+    assert "resuming at step 10" in caplog.text
     assert_same_tensors(checkpoint(run)[1], checkpoint(trained / "run")[1])
     assert_same_tensors(*(load_file(f / "model" / "model.safetensors") for f in (tmp_path, trained)))
     steps = [line.split(",")[0] for line in (run / "metrics.jsonl").read_text("utf8").splitlines()]
@@ -255,7 +253,7 @@ def test_large_vocabularies_fit_the_stored_rows(tmp_path, trained, corpus, vocab
 
 
 def outcome(config, folder, corpus, monkeypatch):
-    """What a run of 7 steps leaves: its last tensors, and the steps at which it saved."""
+    """What the training of a run leaves: its last tensors, and the steps at which it saved."""
     saved = []
     save = pretraining.save_checkpoint
     monkeypatch.setattr(
@@ -263,7 +261,8 @@ def outcome(config, folder, corpus, monkeypatch):
         "save_checkpoint",
         lambda run, state, key: (saved.append(state.step), save(run, state, key)),
     )
-    assert pretrain(config, "tiny", corpus, folder, folder / "model", stop_after=7) is None
+    monkeypatch.setattr(pretraining, "_finish", lambda *_: {})
+    pretrain(config, "tiny", corpus, folder, folder / "model")
     monkeypatch.undo()
     return saved, checkpoint(folder)[1]
 

@@ -14,6 +14,11 @@ class PeerError(RankOneError):
     """An error of another process: this one stops with the same words and says nothing."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says in its first line, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(name: str, known: list[str], limit: int = 3) -> str:
     """Return a sentence that offers the known names closest to `name`, or an empty string."""
     import difflib

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 
 _MEND = "Check that the place exists, can be read and written, and has room."
 # What a library's own exceptions mean, by the package that defines them; others are taken for a fault of what it was given.
@@ -137,4 +137,4 @@ def _raised_in(error: BaseException) -> str | None:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return first_line(error).rstrip(".")

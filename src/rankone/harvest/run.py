@@ -45,23 +45,21 @@ def harvest(
     run: Path,
     shard: Shard | None = None,
     chunk_tokens: int = CHUNK_TOKENS,
-    stop_after: int | None = None,
     grouping: Grouping | None = None,
     keep_parts: bool = False,
-) -> bool:
+) -> None:
     """Count one shard's batches into `run`; a shard cut off goes on after its last chunk.
 
     grouping: components to count in place of subcomponents. keep_parts: the harvest shall hold the parts that it counts,
     which lie nowhere else. chunk_tokens: tokens between two chunks, what an interruption
-    may cost. stop_after: leave off after so many chunks. Returns whether the shard is finished. Raises RankOneError for
-    text that is missing or empty, and for a run directory of something else.
+    may cost. Raises RankOneError for text that is missing or empty, and for a run directory of something else.
     """
     shard, parts = shard or Shard(), workspace.decomposition
     with claim(run / shard.folder):
         folder = ShardFolder(run, shard, describe(workspace, config, grouping))
         if folder.finished:
             log.info(f"{shard.folder} is finished")
-            return True
+            return
         if keep_parts and not (folder.path / HELD_PARTS).exists():
             save_decomposition(parts, workspace.model, folder.path / HELD_PARTS, {}, None, "float32")
         done = folder.chunks()
@@ -74,9 +72,8 @@ def harvest(
         ):
             collector = Collector(model, config, grouping)
             _recall(collector, done)
-            return _Pass(folder, collector, config, chunk_tokens, stop_after, bar).over(
-                batches(workspace.tokenizer, workspace.corpus, config), first
-            )
+            plan = batches(workspace.tokenizer, workspace.corpus, config)
+            _Pass(folder, collector, config, chunk_tokens, bar).over(plan, first)
 
 
 def _recall(collector: Collector, chunks: list[Artifact]) -> None:
@@ -97,27 +94,21 @@ class _Pass:
         collector: Collector,
         config: HarvestConfig,
         chunk_tokens: int,
-        stop_after: int | None,
         bar: Meter,
     ) -> None:
         self.folder, self.collector, self.config = folder, collector, config
-        self.chunk_tokens, self.stop_after, self.bar = chunk_tokens, stop_after, bar
+        self.chunk_tokens, self.bar = chunk_tokens, bar
         self.tokens = np.zeros(len(config.domains), dtype=np.int64)
         self.last = -1
 
-    def over(self, plan: Iterator[Batch], first: int) -> bool:
-        """Count the shard's batches from `first` on; True once all of them are."""
-        written = 0
+    def over(self, plan: Iterator[Batch], first: int) -> None:
+        """Count the shard's batches from `first` on."""
         mine = (b for b in self._seen(plan) if b.index >= first and self.folder.shard.owns(b.index))
         batch = next(mine, None)
         while batch is not None:
-            if written == self.stop_after:
-                return False
             batch = self._fill(batch, mine)
-            written += 1
         values = dict(zip(self.config.domains, self.tokens.tolist(), strict=True))
         self.folder.finish(Finished(tokens=values, batches=self.last + 1))
-        return True
 
     def _seen(self, plan: Iterator[Batch]) -> Iterator[Batch]:
         for batch in plan:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.errors import RankOneError, nearest
+from rankone.core.errors import RankOneError, first_line, nearest
 from rankone.core.optional import optional
 from rankone.edits.lowrank import LowRankEdit
 from rankone.integrations.requests import LmEvalRequest, TaskFigure
@@ -45,7 +45,7 @@ def evaluate(
                 torch_random_seed=None,
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            said = first_line(error)[:200]
             raise RankOneError(
                 f"lm-eval could not run {', '.join(request.tasks)} ({said}). Its tasks bring their data from the Hub; give "
                 "--include for tasks of yours."

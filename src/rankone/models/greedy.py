@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.models.context import context_length
 from rankone.models.output import require_finite_logits
 from rankone.text.openers import end_of_text
@@ -211,7 +211,7 @@ def _whole(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a length makes of another library's forward
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise RankOneError(
             f"{type(model).__name__} cannot continue {ids.shape[1]} tokens: {reason}. Give prompts of another length."
         ) from error

@@ -21,7 +21,7 @@ from transformers import (
 
 import rankone.models.simple_mlp  # noqa: F401  (registers the built-in architecture with the Auto classes)
 from rankone.core.artifact import MANIFEST, open_artifact, read_json, read_manifest
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.core.files import parse_json, refuse_doubled_keys, require_regular
 from rankone.core.tensors import tensor_hash
 from rankone.models.soundness import require_causal, require_finite_weights
@@ -298,7 +298,7 @@ def _foreign(what: str, name: str | Path, source: Path | str) -> Iterator[None]:
 
 
 def _load_error(what: str, name: str | Path, source: Path | str, error: BaseException) -> RankOneError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     if isinstance(source, Path):
         return RankOneError(f"cannot load the {what} in '{source}': {reason}")
     builtin = ", ".join(BUILTIN_MODELS)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.core.tensors import is_plain, require_finite
 from rankone.models.context import context_length
 from rankone.models.output import output_of
@@ -195,9 +195,8 @@ def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
         with torch.no_grad():
             logits = _in_eval_mode(model, ids)
     except Exception as error:  # whatever a configuration makes of another library's forward
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RankOneError(
-            f"{type(model).__name__} cannot be run on token ids alone: {reason} Load a causal language model."
+            f"{type(model).__name__} cannot be run on token ids alone: {first_line(error)} Load a causal language model."
         ) from error
     # Of comparisons with NaN none is true: what follows would pass whatever it asks.
     if not logits.isfinite().all():

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.sharing.names import Remote
 
 
@@ -64,7 +64,7 @@ def _status(where: Remote, error: HfHubHTTPError) -> RankOneError:
         )
     if status == 403:
         return RankOneError(f"'{where}': your token may not do this. Use one with write access to it.")
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    said = first_line(error)[:200]
     return RankOneError(
         f"the Hub did not do what was asked of '{where}' ({said}). Run the same command again later."
     )

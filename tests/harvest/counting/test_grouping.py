@@ -28,6 +28,11 @@ def grouping(columns, count):
     return Grouping(names, members, torch.tensor(columns), "f")
 
 
+def test_sizes_of_components_at_one_site_alone():
+    sizes = grouping([0, -1, 0], 1).sizes([torch.tensor([[3.0, 9.0, 4.0], [0.0, 1.0, 2.0]])])
+    assert sizes.tolist() == [[5.0], [2.0]]
+
+
 BY_HAND = grouping([1, 0, -1, 1], 2)
 
 

@@ -47,3 +47,8 @@ def test_numbers_are_kept_and_nothing_is_made_up():
     assert rows == [(7, 90, 1), (7, 1000, 2), (90, 1000, 1)]
     empty = torch.zeros(0, dtype=torch.long)
     assert list(joint_counts(empty, empty)) == []
+
+
+def test_what_fires_at_the_first_position_alone_is_counted():
+    ((first, second, joint),) = joint_counts(torch.zeros(2, dtype=torch.long), torch.tensor([3, 5]))
+    assert (first.tolist(), second.tolist(), joint.tolist()) == ([3], [5], [1])

@@ -21,6 +21,24 @@ def keys(seed, positions, parts):
     return firing_keys(seed, position, part).view(positions, parts)
 
 
+def test_keys_by_hand():
+    """SplitMix64's finaliser of position and seed, then of that and the part, in whole numbers of Python."""
+    word, golden = (1 << 64) - 1, 0x9E3779B97F4A7C15
+
+    def finalised(z):
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & word
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
+        return z ^ (z >> 31)
+
+    seed, positions, parts = 7, [0, 1, 12_345], [0, 5, 999]
+    seeded = [finalised((position + golden * (seed + 1)) & word) for position in positions]
+    expected = [
+        finalised((state + part * golden) & word) >> (64 - KEY_BITS)
+        for state, part in zip(seeded, parts, strict=True)
+    ]
+    assert firing_keys(seed, torch.tensor(positions), torch.tensor(parts)).tolist() == expected
+
+
 def test_keys_are_uniform():
     found = keys(0, 2000, 32)
     assert int(found.min()) >= 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.core.tensors import read_tensors
 
 
@@ -27,9 +27,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         # Mapped rather than read where the format allows it: the published decomposition is 3 GB.
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))  # noqa: TID251
     except Exception as error:  # an unpickler fails with errors of any type
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RankOneError(
-            f"cannot read '{path}' as a plain state dict: {reason} Only tensors are read from a foreign file; "
+            f"cannot read '{path}' as a plain state dict: {first_line(error)} Only tensors are read from a foreign file; "
             "save its `state_dict()` alone, or check that the download is complete."
         ) from error
     return _state_dict(loaded, path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.core.optional import optional
 from rankone.decomposition.importers.files import (
     CONFIG,
@@ -115,8 +115,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RankOneError(f"cannot download the Hub repository '{name}': {reason}") from error
+        raise RankOneError(f"cannot download the Hub repository '{name}': {first_line(error)}") from error
 
 
 def _from_wandb(run: WandbRun) -> Path:
@@ -129,8 +128,7 @@ def _from_wandb(run: WandbRun) -> Path:
             log.info(f"{run}: {file.name}")
             file.download(root=str(folder), exist_ok=True)
     except Exception as error:  # the client raises errors of many types, requests' among them
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RankOneError(f"cannot download the W&B run '{run}': {reason}") from error
+        raise RankOneError(f"cannot download the W&B run '{run}': {first_line(error)}") from error
     return folder
 
 

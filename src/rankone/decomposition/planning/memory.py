@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from rankone.core.errors import RankOneError
+from rankone.core.errors import RankOneError, first_line
 from rankone.decomposition.config import TrainingConfig
 from rankone.runtime.distributed import current
 
@@ -29,9 +29,8 @@ def memory_advice(config: TrainingConfig) -> Iterator[None]:
 
 
 def _advice(config: TrainingConfig, error: BaseException) -> RankOneError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return RankOneError(
-        f"out of memory ({reason}). {_harmless_knobs(config)}Else lower rows ({config.rows}) or context "
+        f"out of memory ({first_line(error)}). {_harmless_knobs(config)}Else lower rows ({config.rows}) or context "
         f"({config.context}), give the sites a smaller C (subcomponents), or decompose fewer or later sites; `rankone "
         "decompose --estimate` shows what takes how much. The last checkpoint is kept."
     )

@@ -21,7 +21,6 @@ from rankone.core.artifact import (
     new_artifact,
     open_artifact,
     read_json,
-    refuse_existing,
     write_json,
 )
 from rankone.core.errors import RankOneError
@@ -138,7 +137,6 @@ def combine(runs: list[Path], out: Path) -> Path:
 
     Raises RankOneError when shards are missing, unfinished, damaged or of different harvests, and when `out` exists.
     """
-    refuse_existing(out)
     source = gather(runs)
     about = source.about
     record = HarvestRecord(

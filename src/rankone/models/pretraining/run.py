@@ -52,14 +52,12 @@ def pretrain(
     corpus: Corpus,
     run: Path,
     out: Path,
-    stop_after: int | None = None,
     device: torch.device | None = None,
     tracking: Tracking | None = None,
-) -> Path | None:
+) -> Path:
     """Train a model and write it to `out`; a run cut off goes on from its last checkpoint in `run`.
 
-    `stop_after` ends the run early at that step, with a checkpoint (None is returned then). device: None takes a GPU where
-    there is one. tracking: who is told of the numbers beside the run's metrics.jsonl.
+    device: None takes a GPU where there is one. tracking: who is told of the numbers beside the run's metrics.jsonl.
     """
     size = config.require_preset(preset)
     refuse_existing(out)
@@ -71,9 +69,7 @@ def pretrain(
         tokenizer, tokens = prepare_tokens(config, size, corpus, run, config_hash)
         model = build_model(config, size, tokenizer)
         model.to(device or chosen_device())  # pyright: ignore[reportArgumentType]
-        finished = _train(model, config, size, tokens, run, config_hash, stop_after, recorder)
-        if not finished:
-            return None
+        _train(model, config, size, tokens, run, config_hash, recorder)
         table = _finish(model, tokenizer, config, preset, corpus, out)
         recorder.summary({f"test CE {domain}": row["ce"] for domain, row in table.items()})
     return out
@@ -187,10 +183,9 @@ def _train(
     rows: np.ndarray,
     run: Path,
     config_hash: str,
-    stop_after: int | None,
     recorder: Recorder,
-) -> bool:
-    """One pass over the rows; True when it reached the end."""
+) -> None:
+    """One pass over the rows."""
     device = model.device
     model.train()
     optimizer = _optimizer(model, config, size.learning_rate)
@@ -198,11 +193,10 @@ def _train(
     if steps == 0:
         raise RankOneError(f"{len(rows)} rows of text are fewer than one batch of {size.batch_rows}.")
     start = _resume(model, optimizer, run, config_hash)
-    last = steps if stop_after is None else min(steps, stop_after)
     clock = time.monotonic()
     with meter("pretrain", steps) as bar:
         bar.advance(start)
-        for step in range(start, last):
+        for step in range(start, steps):
             batch = rows[step * size.batch_rows : (step + 1) * size.batch_rows].astype(np.int64)
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(step, steps, config, size.learning_rate)
@@ -211,10 +205,10 @@ def _train(
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad()
-            due = (step + 1) % config.checkpoint_every == 0 or step + 1 == last
+            due = (step + 1) % config.checkpoint_every == 0 or step + 1 == steps
             if due or step % LOG_EVERY == 0:
                 _refuse_divergence(loss, norm, step, run)
-            if step % LOG_EVERY == 0 or step + 1 == last:
+            if step % LOG_EVERY == 0 or step + 1 == steps:
                 value = loss.item()
                 rate = (step + 1 - start) * batch.size / (time.monotonic() - clock)
                 recorder.log(step, {"loss": value, "tokens_per_second": rate})
@@ -223,7 +217,6 @@ def _train(
             if due:
                 tensors = pack_module("model", model) | pack_optimizer("optimizer", optimizer)
                 save_checkpoint(run, State(step + 1, tensors, {}), config_hash)
-    return last == steps
 
 
 def _refuse_divergence(loss: Tensor, norm: Tensor, step: int, run: Path) -> None:
