@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rankone.core.artifact import refuse_existing, write_text
@@ -13,7 +14,7 @@ from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
 from rankone.render.values import formatted, number, signed
 from rankone.show import tables
-from rankone.show.portrait import Portrait, cluster_words, strongest
+from rankone.show.portrait import Portrait, Response, cluster_words, strongest
 from rankone.text.domains import domain_name
 from rankone.text.vocabulary import with_neighbours
 
@@ -78,14 +79,18 @@ def _window(example: Example) -> list[tuple[str, str, float, str]]:
 def _response(shown: Portrait) -> Drawing | None:
     if shown.response is None:
         return None
-    name = shown.page.part
-    rows: list[ResponseRow] = [
-        {"part": name, "alpha": r.alpha, "domain": r.domain, "ce_base": r.ce_base, "ce": r.ce, "rise": r.rise}
-        for r in shown.response.rows
-    ]
     measured = dict.fromkeys(row.domain for row in shown.response.rows)
     first = [row.domain for row in shown.domains[:2] if row.domain in measured]
     domains = list(dict.fromkeys([*first, *measured]))
-    fig = scale_response(rows, name, shown.response.chance, domains)
-    caption = f"{shown.response.tokens:,} tokens of validation text per domain, nats per token."
-    return drawing(fig, "response", seen_in_response(rows, domains[0]), caption, response_key(domains))
+    return response_curves(shown.page.part, shown.response, domains)
+
+
+def response_curves(name: str, response: Response, domains: Sequence[str]) -> Drawing:
+    """The figure of a part's scale response; what is seen in it is said of the first of the domains."""
+    rows: list[ResponseRow] = [
+        {"part": name, "alpha": r.alpha, "domain": r.domain, "ce_base": r.ce_base, "ce": r.ce, "rise": r.rise}
+        for r in response.rows
+    ]
+    figure = scale_response(rows, name, response.chance, domains)
+    caption = f"{response.tokens:,} tokens of validation text per domain, nats per token."
+    return drawing(figure, "response", seen_in_response(rows, domains[0]), caption, response_key(domains))

@@ -6,15 +6,13 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from rankone.experiments.part_figures import response_key, scale_response
-from rankone.experiments.report.words import seen_in_response
-from rankone.experiments.tables import ResponseRow
 from rankone.metrics.damage_record import DomainDamage
 from rankone.render.columns import SHARE, Column
-from rankone.render.figures import Drawing, drawing
+from rankone.render.figures import Drawing
 from rankone.render.pages import POLICY, rendered
 from rankone.render.tables import Table
 from rankone.show.portrait import Response
+from rankone.show.web import response_curves
 from rankone.studio.kept.graphs import ListedGraph
 from rankone.studio.kept.journal import Entry
 from rankone.studio.listed.columns import PartColumns, Source
@@ -174,15 +172,9 @@ def part_page(
 
 def curves(name: str, response: Response) -> Drawing:
     """The figure of a scale response."""
-    rows: list[ResponseRow] = [
-        {"part": name, "alpha": r.alpha, "domain": r.domain, "ce_base": r.ce_base, "ce": r.ce, "rise": r.rise}
-        for r in response.rows
-    ]
     domains = list(dict.fromkeys(r.domain for r in response.rows))
     domains.sort(key=lambda d: -max(r.rise for r in response.rows if r.domain == d))
-    caption = f"{response.tokens:,} tokens of validation text per domain, nats per token."
-    figure = scale_response(rows, name, response.chance, domains)
-    return drawing(figure, "response", seen_in_response(rows, domains[0]), caption, response_key(domains))
+    return response_curves(name, response, domains)
 
 
 def _responded(response: Response) -> Table:

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from rankone.text.corpus import require_domain, require_split
+from rankone.text.evenly import evenly
 
 LANGUAGES = ("de", "en", "fr", "es", "it", "nl", "sv")
 PASSAGES, CODE = "passages.jsonl", "code.jsonl"
@@ -32,15 +33,7 @@ class BuiltinCorpus:
         require_domain(self, domain)
         require_split(split)
         rows = _rows(CODE if domain == "code" else PASSAGES)
-        documents: list[str] = []
-        taken = 0
-        for row in rows:
-            if limit_chars is not None and taken >= limit_chars:
-                break
-            if row["split"] == split:
-                documents.append(row[domain])
-                taken += len(row[domain])
-        return documents
+        return list(evenly([(row[domain] for row in rows if row["split"] == split)], limit_chars))
 
     def fingerprint(self) -> str:
         """SHA-256 over the two data files."""

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from rankone.core.errors import RankOneError, nearest
 from rankone.core.optional import optional
 from rankone.text.corpus import hashed_split, require_domain, require_split
+from rankone.text.evenly import evenly
 
 OPTIONS = ("domains", "field", "split", "revision", "config")
 DOMAIN_COLUMNS = ("lang", "language", "domain")
@@ -79,19 +80,12 @@ class HubCorpus:
         """Documents of one domain and split, streamed from the start up to about `limit_chars` characters."""
         require_split(split)
         require_domain(self, domain)
-        documents: list[str] = []
-        taken = 0
         with self._reachable():
             config = self._config_of(domain)
             source_split, dealt = self._source_split(config, split)
-            for document in self._texts(config, source_split, domain):
-                if dealt and hashed_split(document) != split:
-                    continue
-                documents.append(document)
-                taken += len(document)
-                if limit_chars is not None and taken >= limit_chars:
-                    break
-        return documents
+            texts = self._texts(config, source_split, domain)
+            kept = (document for document in texts if not dealt or hashed_split(document) == split)
+            return list(evenly([kept], limit_chars))
 
     def fingerprint(self) -> str:
         """Hash over id, revision, config, field and split; for a local folder also its file names and sizes.
