@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from perf.pages import write_table
 
-from rankone.core.files import write_json, write_text
+from rankone.core.files import write_json
 from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results" / "languages"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
-BEGIN, END = "<!-- perf.languages -->", "<!-- /perf.languages -->"
 METHODS = {
     "scalar": "the pick",
     "neuron": "its raw neuron or channel",
@@ -50,7 +50,7 @@ def keep(folders: Sequence[Path]) -> None:
         said = {"forget": config["forget"], "part": record["part"], "label": record["label"]}
         said["aim"] = record["aim"]
         said["config"] = {key: config[key] for key in kept}
-        said["versions"] = record["provenance"].get("versions")
+        said |= {key: record["provenance"].get(key) for key in ("versions", "git_revision")}
         write_json(out / "about.json", said)
 
 
@@ -110,9 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--keep", type=Path, nargs="*", default=[])
     keep(parser.parse_args().keep)
-    before, _, rest = PAGE.read_text("utf8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
+    write_table(PAGE, "perf.languages", table())
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
         ({"trained": ["de", "fr"]}, "trained lacks en"),
         ({"judged": "de"}, "forget and judged are both 'de'"),
         ({"retain": {"one": ["en"], "two": ["en"]}}, "a report has one retain set, and these are one, two"),
+        ({"sized": True}, "a report looks at fits in their size alone"),
         ({"alphas": []}, "alphas: List should have at least 1 item"),
     ],
 )

@@ -204,9 +204,11 @@ class DemoConfig(BenchConfig):
     alphas: list[float] = Field(default_factory=lambda: list(ALPHAS), min_length=1)
 
     @model_validator(mode="after")
-    def _one_retain_set(self) -> DemoConfig:
+    def _of_one_report(self) -> DemoConfig:
         if len(self.retain) > 1:
             raise ValueError(f"a report has one retain set, and these are {', '.join(self.retain)}")
+        if self.sized != "only":
+            raise ValueError("a report looks at fits in their size alone: leave `sized` out")
         return self
 
 
