@@ -1,6 +1,8 @@
-"""The table of two arithmetics: what differs is named; a table stands between marks."""
+"""The table of two arithmetics: what differs is named; the page's table is the one the kept results give."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 from perf.pages import write_table
@@ -30,6 +32,11 @@ def test_claims_whose_verdicts_differ_are_named():
     said = arithmetic.table(kept)
     assert "| claim 1 | holds | open |" in said
     assert "| one scalar, 4 | 2/3 | +4.00 (+3.50 to +4.50) | 2/3 | −3.90 (+3.50 to +4.50) |" in said
+
+
+def test_the_page_has_the_table_of_the_kept_results():
+    kept = json.loads(arithmetic.KEPT.read_text("utf8"))
+    assert arithmetic.table(kept) in arithmetic.PAGE.read_text("utf8")
 
 
 def test_a_page_without_the_marks_is_left_alone(tmp_path):
