@@ -14,6 +14,7 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.real_model import language as room
 from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.language import Exported
+from rankone.experiments.real_model.page import page as written
 from rankone.experiments.real_model.results import bars
 from rankone.experiments.real_model.run import run_real_model
 from rankone.models.sources.names import ASSETS
@@ -74,6 +75,15 @@ def test_every_stage_is_kept(ran):
     assert (
         text.index("before") < text.index("what was promised") < text.index("the best part of every source")
     )
+
+
+def test_the_page_says_how_the_model_was_asked(ran):
+    (own,), page, _ = ran
+    text = page.read_text("utf8")
+    assert "French from a model" in text
+    assert "asked in plain text" in text
+    chats = own.model_copy(update={"effects": own.effects.model_copy(update={"chat": True})})
+    assert "French from a chat model" in written([chats], SMALL, "", {})
 
 
 def test_a_finished_run_computes_nothing_again(ran, monkeypatch):

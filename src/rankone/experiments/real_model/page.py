@@ -29,9 +29,10 @@ def page(
 ) -> str:
     """The whole page."""
     names = " and ".join(domain_name(result.language) for result in results)
+    kind = "a chat model" if all(result.effects.chat for result in results) else "a model"
     return rendered(
         "real_model.html",
-        title=f"RankOne: removing {names} from a chat model",
+        title=f"RankOne: removing {names} from {kind}",
         model=config.model if config.model.isidentifier() else "a model folder",
         precision=precision,
         languages=[_section(result, config) for result in results],
