@@ -45,7 +45,6 @@ NOT_RUN = {
 }
 # Verbs that no document prints as a command → where they are run.
 NOT_PRINTED = {
-    "compare": "tests/cli/test_examining.py",
     "merge-harvest": "joins what several processes harvested; tests/cli/test_harvest.py",
 }
 # The beginning of a command → words exchanged ('' puts words at the end); why.
@@ -55,6 +54,7 @@ CHANGED = {
     "demo --model smollm2": [("smollm2", "mini"), ("", "--recipe recipes/demo-mini.yaml")],
     # hours of training: a few steps of it, from recipes that are cut
     "decompose runs/mini/model --recipe recipes/decompose-mini-3.yaml": [("1200", "2")],
+    "decompose mini --recipe recipes/capacity/": [("", "--steps 2")],
     "decompose runs/": [("", "--evidence none")],
     "select-rates": [("6", "1"), ("", "--recipe recipes/job.yaml")],
     # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tests.decomposition.tiny import TINY_VOCAB, decomposed, recipe, target
 
 from rankone.core.errors import RankOneError
+from rankone.decomposition import stability
 from rankone.decomposition.model import DecomposedModel
 from rankone.decomposition.stability import alive_on, alive_pairs, best_matches, compare, initial_pairs
 from rankone.text.blocks import Blocks
@@ -70,6 +73,41 @@ def test_means_are_over_subcomponents_and_each_way():
         assert matches.start is None
 
 
+def test_a_subcomponent_with_several_matches_is_split():
+    """The first of A lies at 45° to two of B by what it reads and is written by both; the second is in B as it is."""
+    eye, half = torch.eye(4), 0.5**0.5
+    one = torch.stack([half * (eye[0] + eye[1]), eye[2]], 1), torch.stack([eye[0], eye[2]])
+    other = torch.stack([eye[0], eye[1], eye[2]], 1), torch.stack([eye[0], eye[0], eye[2]])
+    got = compare({"a": one}, {"a": other}, ({"a": one}, {"a": one}))
+    trained = got.a_to_b.split.trained
+    assert (trained.u, trained.v, trained.matrix) == (0.5, 0.5, 0.5)
+    back = got.b_to_a.split.trained
+    assert (back.u, back.v, back.matrix) == (0, 0, 0)
+    assert got.a_to_b.split.start is not None
+    assert got.a_to_b.split.start.v == 0
+    # By what is written both of B may be the best match of the first; one to one only one of them.
+    assert got.b_to_a.best.u == pytest.approx(1)
+    assert got.one_to_one.trained.v == pytest.approx((half + 1) / 2)
+    assert got.one_to_one.trained.matrix == pytest.approx((half + 1) / 2)
+
+
+def test_one_to_one_is_the_best_of_all_orders():
+    one, other = pair(4, 0), pair(4, 1)
+    v, w = (F.normalize(side[0].T, dim=1) for side in (one, other))
+    cosine = (v @ w.T).abs()
+    best = max(
+        sum(float(cosine[i, j]) for i, j in enumerate(order)) for order in itertools.permutations(range(4))
+    )
+    assert compare({"a": one}, {"a": other}).one_to_one.trained.v == pytest.approx(best / 4)
+
+
+def test_large_sites_are_not_matched_one_to_one(monkeypatch):
+    monkeypatch.setattr(stability, "ONE_TO_ONE", 3)
+    got = compare({"a": pair(4, 0), "b": pair(2, 1)}, {"a": pair(3, 2), "b": pair(3, 3)})
+    assert got.per_site[0].one_to_one.trained.u is None
+    assert got.one_to_one.trained == got.per_site[1].one_to_one.trained
+
+
 def test_the_controls_tell_stability_from_a_common_start():
     model = target()
     one, other = (alive_pairs(decomposed(model, "random", seed=seed), ONES) for seed in (0, 1))
@@ -77,7 +115,8 @@ def test_the_controls_tell_stability_from_a_common_start():
     found = compare(one, other, starts)
     # Nothing was trained: the two are as alike as random vectors, and each is its own start.
     for measure in ("u", "v", "matrix"):
-        best, random, start = (getattr(means, measure) for _, means in found.a_to_b)
+        way = found.a_to_b
+        best, random, start = (getattr(means, measure) for means in (way.best, way.random, way.start))
         assert best == pytest.approx(random, abs=0.1)
         assert start == pytest.approx(best)
     again = compare(one, one, starts)

@@ -21,6 +21,7 @@ from rankone.circuits.attribution.footprint import (
     edge_bound,
     gradient_bytes,
     log_memory,
+    measured_cut,
 )
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
@@ -122,7 +123,7 @@ def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     """A saved graph drawn anew, of the same nodes and outputs; RankOneError where it does not come out as it was saved."""
     ids = torch.tensor(graph.record.ids, device=model.device)
     exact = doubled(model) if graph.record.precision == "float64" else model
-    first = cut(exact, ids, "frozen")
+    first, size = measured_cut(exact, ids)
     columns = {(s, int(n)): i for s in parts.sites for i, n in enumerate(parts.indices[s])}
     selection = {
         s: torch.zeros(len(ids), c, dtype=torch.bool) for s, c in zip(parts.sites, parts.counts, strict=True)
@@ -135,7 +136,7 @@ def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     g = torch.cat([importance[s] for s in parts.sites], dim=1) if known else None
     nodes = nodes_of(exact, parts, first, selection, g)
     table, seeds = _with_outputs(nodes, first, graph.aims)
-    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, cut_bytes(exact, ids))
+    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, size)
     _require_same(graph, table, edges)
     flow = influence(edges["frozen"], output_weights(table), len(table))
     again = Graph(graph.record, table, edges, flow, _pattern(cuts, nodes, table, edges["grad"]))

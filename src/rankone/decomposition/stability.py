@@ -4,6 +4,9 @@ For a subcomponent of A the match is max over those of B, at the same site, of |
 rank-1 matrices, cos(u, u′) · cos(v, v′) (whose sign means something: −u vᵀ is another matrix). Each maximum is on its own,
 as in "Adversarial Parameter Decomposition". Two controls say what such figures are worth: Gaussian vectors of the same
 shapes, and the vectors that B's recipe starts from; an aligned start is the same for every seed.
+
+A maximum lets many of A take the same one of B, so the best one-to-one matching stands beside it. And of two capacities: a
+subcomponent of A is split where several of B lie above a cosine of .5 with it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from pydantic import JsonValue
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from rankone.core.config import Record
@@ -26,15 +30,27 @@ from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 BLOCK = 1024
+# Cosine above which two count as the same, in counting splits.
+MATCH = 0.5
+# The best one-to-one matching takes time by the cube of its size: not asked at sites of more subcomponents.
+ONE_TO_ONE = 4096
 Pair = tuple[Float[Tensor, "d_in c"], Float[Tensor, "c d_out"]]
 
 
 class Cosines(Record):
-    """Means over subcomponents of the best match of u, v and rank-one matrix; None over no subcomponents."""
+    """Means over subcomponents of the best match of u, v and rank-one matrix, or shares; None over no subcomponents."""
 
     u: float | None
     v: float | None
     matrix: float | None
+
+
+class Splits(Record):
+    """One way: shares with more than one match above .5, and the same of the controls."""
+
+    trained: Cosines
+    random: Cosines
+    start: Cosines | None
 
 
 class Matches(Record):
@@ -43,6 +59,14 @@ class Matches(Record):
     best: Cosines
     random: Cosines
     start: Cosines | None
+    split: Splits
+
+
+class OneToOne(Record):
+    """Mean cosine of the best one-to-one matching, and of that of random vectors; None at sites that are too large."""
+
+    trained: Cosines
+    random: Cosines
 
 
 class SiteComparison(Record):
@@ -52,6 +76,7 @@ class SiteComparison(Record):
     alive: tuple[int, int]
     a_to_b: Matches
     b_to_a: Matches
+    one_to_one: OneToOne
 
 
 class Comparison(Record):
@@ -62,6 +87,7 @@ class Comparison(Record):
     alive: tuple[int, int]
     a_to_b: Matches
     b_to_a: Matches
+    one_to_one: OneToOne
     per_site: tuple[SiteComparison, ...]
 
 
@@ -70,18 +96,42 @@ def best_matches(one: Pair, other: Pair, block: int = BLOCK) -> Float[Tensor, "3
 
     Never holds more than block × block cosines at a time.
     """
+    return _matches(one, other, block)[0]
+
+
+def _matches(one: Pair, other: Pair, block: int = BLOCK) -> tuple[Float[Tensor, "3 c"], Float[Tensor, "3 c"]]:
+    """Best matches, and how many lie above .5."""
     v, u = _directions(one)
     other_v, other_u = _directions(other)
-    best = v.new_zeros(3, len(v))
+    best, count = v.new_zeros(3, len(v)), v.new_zeros(3, len(v))
     for rows in _blocks(len(v), block):
         best_of_block = [v.new_zeros(3, len(v[rows]))]
         for columns in _blocks(len(other_v), block):
-            cos_v, cos_u = v[rows] @ other_v[columns].T, u[rows] @ other_u[columns].T
-            best_of_block.append(
-                torch.stack([cos_u.abs().amax(1), cos_v.abs().amax(1), (cos_u * cos_v).amax(1)])
-            )
+            cosines = _all_cosines(u[rows], v[rows], other_u[columns], other_v[columns])
+            best_of_block.append(cosines.amax(2))
+            count[:, rows] += (cosines > MATCH).sum(2)
         best[:, rows] = torch.stack(best_of_block).amax(0)
-    return best
+    return best, count
+
+
+def _all_cosines(u: Tensor, v: Tensor, other_u: Tensor, other_v: Tensor) -> Float[Tensor, "3 n m"]:
+    """By u, v and matrix, of unit rows."""
+    cos_u, cos_v = u @ other_u.T, v @ other_v.T
+    return torch.stack([cos_u.abs(), cos_v.abs(), cos_u * cos_v])
+
+
+def one_to_one(cosine: Float[Tensor, "n m"]) -> Float[Tensor, " k"]:
+    """The cosines of the best one-to-one matching, k the smaller count."""
+    rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
+    return cosine[torch.as_tensor(rows), torch.as_tensor(columns)]
+
+
+def _one_to_one(one: Pair, other: Pair) -> Float[Tensor, "3 k"] | None:
+    v, u = _directions(one)
+    other_v, other_u = _directions(other)
+    if max(len(v), len(other_v)) > ONE_TO_ONE:
+        return None
+    return torch.stack([one_to_one(cosine) for cosine in _all_cosines(u, v, other_u, other_v)])
 
 
 def _directions(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -139,10 +189,12 @@ def compare(
             f"'{next(iter(other))}'. Compare two of the same sites."
         )
     generator = torch.Generator().manual_seed(seed)
-    forth, back = [], []
+    forth, back, pairs = [], [], []
     for site in shared:
-        forth.append(_Best.of(one[site], other[site], _at(starts[1], site), generator))
-        back.append(_Best.of(other[site], one[site], _at(starts[0], site), generator))
+        forth.append(_Way.of(one[site], other[site], _at(starts[1], site), generator))
+        back.append(_Way.of(other[site], one[site], _at(starts[0], site), generator))
+        noise = _noise(one[site], generator), _noise(other[site], generator)
+        pairs.append((_one_to_one(one[site], other[site]), _one_to_one(*noise)))
         if bar is not None:
             bar.advance(1)
     counts = [(one[site][0].shape[1], other[site][0].shape[1]) for site in shared]
@@ -152,9 +204,12 @@ def compare(
         alive=(sum(a for a, _ in counts), sum(b for _, b in counts)),
         a_to_b=_means(forth),
         b_to_a=_means(back),
+        one_to_one=_paired(pairs),
         per_site=tuple(
-            SiteComparison(site=site, alive=alive, a_to_b=_means([a]), b_to_a=_means([b]))
-            for site, alive, a, b in zip(shared, counts, forth, back, strict=True)
+            SiteComparison(
+                site=site, alive=alive, a_to_b=_means([a]), b_to_a=_means([b]), one_to_one=_paired([p])
+            )
+            for site, alive, a, b, p in zip(shared, counts, forth, back, pairs, strict=True)
         ),
     )
 
@@ -163,34 +218,50 @@ def _at(start: dict[str, Pair] | None, site: str) -> Pair | None:
     return None if start is None else start[site]
 
 
-class _Best(NamedTuple):
-    """Best matches of every subcomponent of a site [3, c], and those of the controls."""
+class _Way(NamedTuple):
+    """Best matches of every subcomponent of a site [3, c] and how many lie above .5 [3, c], and those of the controls."""
 
-    best: Tensor
-    random: Tensor
-    start: Tensor | None
+    trained: tuple[Tensor, Tensor]
+    random: tuple[Tensor, Tensor]
+    start: tuple[Tensor, Tensor] | None
 
     @classmethod
-    def of(cls, one: Pair, other: Pair, start: Pair | None, generator: torch.Generator) -> _Best:
-        random = best_matches(_noise(one, generator), _noise(other, generator))
-        return cls(best_matches(one, other), random, None if start is None else best_matches(one, start))
+    def of(cls, one: Pair, other: Pair, start: Pair | None, generator: torch.Generator) -> _Way:
+        random = _matches(_noise(one, generator), _noise(other, generator))
+        return cls(_matches(one, other), random, None if start is None else _matches(one, start))
 
 
 def _noise(like: Pair, generator: torch.Generator) -> Pair:
     return tuple(torch.randn(m.shape, generator=generator).to(m.device) for m in like)  # pyright: ignore[reportReturnType]
 
 
-def _means(per_site: list[_Best]) -> Matches:
+def _means(per_site: list[_Way]) -> Matches:
     """Means over the subcomponents of all given sites."""
+    trained, random = [site.trained for site in per_site], [site.random for site in per_site]
     starts = [site.start for site in per_site if site.start is not None]
     return Matches(
-        best=_mean([site.best for site in per_site]),
-        random=_mean([site.random for site in per_site]),
-        start=_mean(starts) if starts else None,
+        best=_mean([best for best, _ in trained]),
+        random=_mean([best for best, _ in random]),
+        start=_mean([best for best, _ in starts]) if starts else None,
+        split=Splits(
+            trained=_split(trained), random=_split(random), start=_split(starts) if starts else None
+        ),
     )
 
 
+def _split(per_site: list[tuple[Tensor, Tensor]]) -> Cosines:
+    return _mean([(count > 1).float() for _, count in per_site])
+
+
+def _paired(per_site: list[tuple[Tensor | None, Tensor | None]]) -> OneToOne:
+    """Means over all pairs of the sites that are small enough."""
+    trained, random = (
+        _mean([matched for matched in side if matched is not None]) for side in zip(*per_site, strict=True)
+    )
+    return OneToOne(trained=trained, random=random)
+
+
 def _mean(matches: list[Tensor]) -> Cosines:
-    joined = torch.cat(matches, 1)
+    joined = torch.cat(matches, 1) if matches else torch.zeros(3, 0)
     u, v, matrix = joined.mean(1).tolist() if joined.shape[1] else (None, None, None)
     return Cosines(u=u, v=v, matrix=matrix)

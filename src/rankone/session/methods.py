@@ -140,7 +140,10 @@ class Methods(Asking):
         split: Literal["train", "validation", "test"] = "test",
         out: Path | str | None = None,
     ) -> CompareReply:
-        """How alike two decompositions are: mean best cosine of u, v and rank-one matrices over alive subcomponents."""
+        """How alike two decompositions are: mean best cosine of u, v and rank-one matrices over alive subcomponents.
+
+        Also one to one, and how many subcomponents of one have several matches in the other.
+        """
         return self._ask(CompareReply, "compare", locals())
 
     def harvest(

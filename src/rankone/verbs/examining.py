@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rankone.core.fields import DecompositionName, Positional, Request
 from rankone.opening import Opening, OpenOptions
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import Split
@@ -82,7 +83,7 @@ class CompareRequest(Request):
 
 
 class Cosines(Reply):
-    """Mean best cosine of writes, reads and rank-one matrices, one way; None where there is nothing to compare."""
+    """Mean cosine of writes, reads and rank-one matrices, or a share by each; None where there is nothing to compare."""
 
     what: str
     direction: str
@@ -92,31 +93,41 @@ class Cosines(Reply):
 
 
 class CompareReply(Reply):
-    """How alike two decompositions are, over all sites and per site."""
+    """How alike two decompositions are, over all sites and per site. split: shares with several matches above .5."""
 
     alive: tuple[int, int]
     sites: int
     only_in_one: tuple[str, ...]
     overall: tuple[Cosines, ...]
     per_site: tuple[Cosines, ...]
+    split: tuple[Cosines, ...] = ()
 
     def tables(self) -> Sequence[Table]:
-        """All sites, then each."""
+        """All sites, what is split, then each site."""
         caption = f"{self.alive[0]:,} and {self.alive[1]:,} alive subcomponents at {self.sites} sites"
         if self.only_in_one:
             caption += f"; left out, in one of them only: {', '.join(self.only_in_one)}"
         columns = ["direction", "|cos| u", "|cos| v", "cos matrix"]
-        overall, each = (
-            [list(row.model_dump().values()) for row in rows] for rows in (self.overall, self.per_site)
+        overall, split, each = (
+            [list(row.model_dump().values()) for row in rows]
+            for rows in (self.overall, self.split, self.per_site)
+        )
+        shares = [Column(name, ".1%") for name in ("by u", "by v", "by matrix")]
+        splits = (
+            "share of one side's subcomponents that have more than one in the other with a cosine above .5"
         )
         return (
             Table.of("Mean best cosine", ["", *columns], overall, caption),
+            Table.of("Split", ["", "direction", *shares], split, splits),
             Table.of("Per site", ["site", *columns], each),
         )
 
 
 def compare(opening: Opening, request: CompareRequest) -> CompareReply:
-    """How alike two decompositions are: mean best cosine of u, v and rank-one matrices over alive subcomponents."""
+    """How alike two decompositions are: mean best cosine of u, v and rank-one matrices over alive subcomponents.
+
+    Also one to one, and how many subcomponents of one have several matches in the other.
+    """
     from rankone.core.artifact import write_json
     from rankone.decomposition.stability import compare as run_compare
     from rankone.runtime.progress import meter
@@ -146,6 +157,13 @@ def compare(opening: Opening, request: CompareRequest) -> CompareReply:
             *(_cosines("best match", way, matches.best) for way, matches in ways),
             *(_cosines("control: random vectors", way, matches.random) for way, matches in ways),
             *(_cosines("control: the other's start", way, matches.start) for way, matches in ways),
+            _cosines("one to one", "A ↔ B", comparison.one_to_one.trained),
+            _cosines("control: random vectors, one to one", "A ↔ B", comparison.one_to_one.random),
+        ),
+        split=(
+            *(_cosines("split", way, matches.split.trained) for way, matches in ways),
+            *(_cosines("control: random vectors", way, matches.split.random) for way, matches in ways),
+            *(_cosines("control: the other's start", way, matches.split.start) for way, matches in ways),
         ),
         per_site=tuple(_cosines(*row) for row in each),
     )

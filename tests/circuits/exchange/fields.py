@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 METADATA = {"slug": str, "scan": str, "prompt": str, "prompt_tokens": list}
+QPARAMS = {"pinnedIds": list, "supernodes": list, "linkType": str, "clickedId": str, "sg_pos": str}
 NODE = {
     "node_id": str,
     "feature": int,
@@ -47,7 +48,7 @@ def check(document: dict, neuronpedia: bool) -> None:
     assert all(type(t) is str for t in meta["prompt_tokens"])
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", meta["slug"])
     assert "node_threshold" not in meta  # null is no number there
-    assert isinstance(document["qParams"], dict)
+    has(document["qParams"], QPARAMS)
     if neuronpedia:
         assert "schema_version" not in meta
         assert re.fullmatch(r"[A-Za-z0-9_.-]+", meta["scan"])

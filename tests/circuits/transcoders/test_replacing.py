@@ -186,7 +186,7 @@ def test_a_run_cut_off_goes_on_to_the_same_end(world, tmp_path, monkeypatch):
     done = rankone(*words, *out, quiet=False)
     assert done.code == 0
     assert "resuming at step 4" in done.out + done.err
-    name = "cross-layer-16-k2-local-0/layer_1.safetensors"
+    name = "cross-layer-16-k2-local-0/W_dec_1.safetensors"
     first, second = (read_tensors(place / name) for place in (folder / "trained", tmp_path / "again"))
     assert all(torch.equal(first[n], second[n]) for n in first)
 

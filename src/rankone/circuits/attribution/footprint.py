@@ -13,8 +13,8 @@ from rankone.circuits.attribution.nodes import Nodes
 from rankone.runtime.memory import available_bytes, peak_bytes
 from rankone.runtime.progress import log
 
-# Both rules' cuts are held at once, and while edges are checked against changed forwards the latest two of those.
-CUTS = 4
+# Both rules' cuts are held at once, and while edges are checked against changed forwards one of those.
+CUTS = 3
 # Lengths that the size of a cut is told from.
 SHORT = (8, 16)
 # Bytes of an edge: two nodes and a weight, as they are gathered, joined, put in order, and the order.
@@ -26,15 +26,15 @@ def cut_bytes(model: PreTrainedModel, ids: Int[Tensor, " t"]) -> int:
     """What a cut of a prompt holds: exactly for one of at most 16 tokens, else as a first ones of it say that it grows,
     by its length and (attention) the square of that."""
     if len(ids) <= SHORT[1]:
-        return _held(model, ids)
+        return measured_cut(model, ids)[1]
     (a, b), length = SHORT, len(ids)
-    each_a, each_b = _held(model, ids[:a]) / a, _held(model, ids[:b]) / b
+    each_a, each_b = (measured_cut(model, ids[:count])[1] / count for count in SHORT)
     square = max(0.0, (each_b - each_a) / (b - a))
     return round(length * (each_a + square * (length - a)))
 
 
-def _held(model: PreTrainedModel, ids: Int[Tensor, " t"]) -> int:
-    """Bytes of all that a cut keeps, but for the model's own weights."""
+def measured_cut(model: PreTrainedModel, ids: Int[Tensor, " t"]) -> tuple[Cut, int]:
+    """A cut by the frozen rule, and the bytes of all that it keeps, but for the model's own weights."""
     kept: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -47,7 +47,9 @@ def _held(model: PreTrainedModel, ids: Int[Tensor, " t"]) -> int:
     for tensor in (*made.leaves.values(), *made.inputs.values(), made.logits, *made.tape, *queries_and_keys):
         note(tensor)
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    return sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
+    held = sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
+    kept.clear()  # the cut's graph keeps `note`, and so what it kept
+    return made, held
 
 
 def edge_bound(cut: Cut, nodes: Nodes, outputs: int) -> int:

@@ -1,6 +1,8 @@
 """What a viewer shows beside a node: examples of the part from a harvest, and the tokens it leads to.
 
 Colours of the viewer are clamped to [act_min, act_max], so that causal importance stands there, not the signed activation.
+What nobody has measured is left out (quantiles and a histogram of the activation; without a harvest, how often the part
+fires): of empty ones the viewer says that the activation is in the 0th percentile, and that the part never fires.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ def feature_file(part: str, number: int, harvest: HarvestStore | None) -> dict[s
     examples = [] if page is None else sorted(page.examples, key=lambda e: -max(e.importances, default=0.0))
     leads = [] if page is None else [row.text for row in most_informative(page.output_tokens, TOKENS)]
     shown: list[JsonValue] = [_example(e) for e in examples[:EXAMPLES]]
+    frequency = {} if page is None else {"activation_frequency": page.firings / max(page.tokens, 1)}
     return {
         "index": number,
         "transcoder_id": part,
@@ -30,9 +33,7 @@ def feature_file(part: str, number: int, harvest: HarvestStore | None) -> dict[s
         "bottom_logits": [],
         "act_min": 0.0,
         "act_max": 1.0,
-        "quantile_values": [],
-        "histogram": [],
-        "activation_frequency": 0.0 if page is None else page.firings / max(page.tokens, 1),
+        **frequency,
     }
 
 

@@ -50,6 +50,7 @@ def viewer_document(shown: Shown, slug: str) -> Json:
     """The whole graph file."""
     rows = Rows(shown.graph)
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
+    pinned = _strongest(shown, ids)
     links: list[JsonValue] = [
         {"source": ids[s], "target": ids[t], "weight": w}
         for s, t, w in zip(shown.source, shown.target, shown.weight, strict=True)
@@ -61,9 +62,10 @@ def viewer_document(shown: Shown, slug: str) -> Json:
             "schema_version": 1,
         },
         "qParams": {
-            "pinnedIds": [*_strongest(shown, ids)],
+            "pinnedIds": [*pinned],
             "supernodes": [],
             "linkType": "both",
+            "clickedId": pinned[0],
             "sg_pos": "",
         },
         "nodes": [viewer_node(shown, rows, i) for i in shown.nodes],

@@ -1,4 +1,4 @@
-"""Transcoders on disk: per layer a safetensors file with the names that circuit-tracer's loader reads, and what they are."""
+"""Transcoders on disk: what they are, and a folder of each with the files that circuit-tracer's loader reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.circuits.transcoders.coder import Transcoder
 from rankone.circuits.transcoders.config import CoderConfig, TranscodersConfig
+from rankone.circuits.transcoders.files import THRESHOLD, read_layer, write_coder
 from rankone.circuits.transcoders.places import Mlp, mlps_of
 from rankone.circuits.transcoders.training import Trained
 from rankone.core.artifact import new_artifact, open_artifact, write_json
@@ -19,7 +19,6 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.provenance import environment
 from rankone.core.reading import reading
-from rankone.core.tensors import read_tensors, save_tensors
 from rankone.parts.origins import SavedTarget
 from rankone.parts.target import require_target, target_entry
 
@@ -57,8 +56,7 @@ def save_transcoders(
 ) -> Path:
     """Write them as an artefact; RankOneError where something stands at `path`.
 
-    A layer of `NAME/layer_I.safetensors` has W_enc, W_dec [latents, d], b_enc, b_dec and the threshold of its JumpReLU; of a
-    cross-layer one W_dec is [layers written to, latents, d].
+    Files of a transcoder: files.py.
     """
     sites = [site for mlp in mlps for site in mlp.sites]
     about = SavedTranscoders(
@@ -81,9 +79,7 @@ def save_transcoders(
     with new_artifact(path, KIND, environment()) as staging:
         write_json(staging / "config.json", about.model_dump(mode="json"))
         for one in trained:
-            (staging / one.coder.config.name).mkdir()
-            for layer in range(len(mlps)):
-                save_tensors(staging / _file(one.coder.config, layer), _tensors(one.coder, layer))
+            write_coder(one.coder, about.target.name, staging / one.coder.config.name)
     return path
 
 
@@ -112,55 +108,16 @@ def _require_places(said: SavedTranscoders, mlps: int, target: PreTrainedModel, 
         raise RankOneError(f"'{path}' lists a transcoder twice. Restore it from its source.")
 
 
-def _file(config: CoderConfig, layer: int) -> str:
-    return f"{config.name}/layer_{layer}.safetensors"
-
-
-def _tensors(coder: Transcoder, layer: int) -> dict[str, Tensor]:
-    decoder = coder.decoders[layer].detach()
-    return {
-        "W_enc": coder.encoder[layer].detach().contiguous(),
-        "b_enc": coder.encoder_bias[layer].detach().contiguous(),
-        "W_dec": (decoder if coder.config.reach == "cross-layer" else decoder[0]).contiguous(),
-        "b_dec": coder.decoder_bias[layer].detach().contiguous(),
-        "activation_function.threshold": coder.get_buffer("threshold")[layer]
-        .expand(coder.config.latents)
-        .contiguous(),
-    }
-
-
 @torch.no_grad()
 def _read(folder: Path, config: CoderConfig, said: SavedTranscoders) -> Transcoder:
     """All shapes are looked at before a transcoder of the sizes that are stated is made."""
-    layers = [_layer(folder / _file(config, layer), config, said, layer) for layer in range(said.layers)]
+    home = folder / config.name
+    layers = [read_layer(home, config, said.layers, said.width, layer) for layer in range(said.layers)]
     coder = Transcoder(config, said.layers, said.width)
     for layer, tensors in enumerate(layers):
-        decoder = tensors["W_dec"]
         coder.encoder[layer] = tensors["W_enc"]
         coder.encoder_bias[layer] = tensors["b_enc"]
-        coder.decoders[layer].copy_(decoder if decoder.ndim == 3 else decoder.unsqueeze(0))
+        coder.decoders[layer].copy_(tensors["W_dec"])
         coder.decoder_bias[layer] = tensors["b_dec"]
-        coder.get_buffer("threshold")[layer] = tensors["activation_function.threshold"][0]
+        coder.get_buffer("threshold")[layer] = tensors[THRESHOLD][0]
     return coder.requires_grad_(False).eval()
-
-
-def _layer(path: Path, config: CoderConfig, said: SavedTranscoders, layer: int) -> dict[str, Tensor]:
-    """Tensors of a layer; RankOneError for one that is not there, of another shape or no real numbers."""
-    tensors = read_tensors(path)
-    for name, shape in _shapes(config, said, layer).items():
-        tensor = tensors.get(name)
-        if tensor is None or tuple(tensor.shape) != shape or not tensor.is_floating_point():
-            raise RankOneError(f"'{path}' has no {name} of shape {list(shape)}: train it anew.")
-    return tensors
-
-
-def _shapes(config: CoderConfig, said: SavedTranscoders, layer: int) -> dict[str, tuple[int, ...]]:
-    latents, width = config.latents, said.width
-    reach = (said.layers - layer,) if config.reach == "cross-layer" else ()
-    return {
-        "W_enc": (latents, width),
-        "b_enc": (latents,),
-        "W_dec": (*reach, latents, width),
-        "b_dec": (width,),
-        "activation_function.threshold": (latents,),
-    }

@@ -39,10 +39,11 @@ def linearity(made: Made, sampled: list[int]) -> float:
     value or output is from the source's edge, of the largest change; the worst over the sampled sources."""
     ids = torch.tensor(made.graph.record.ids, device=made.exact.device)
     edges, first = made.graph.edges["frozen"], made.cuts["frozen"]
-    worst = 0.0
+    worst, before = 0.0, values(made, first)
     for node in sampled:
-        again = cut(made.exact, ids, "frozen", changed(made, node, 2.0, "frozen"), first.tape)
-        moved = values(made, again).double() - values(made, first).double()
+        # No cut has a name here: the last one would be held until the next is there.
+        moved = values(made, cut(made.exact, ids, "frozen", changed(made, node, 2.0, "frozen"), first.tape))
+        moved -= before
         column = torch.zeros(len(made.graph.nodes), dtype=torch.float64)
         here = edges.source == node
         column[edges.target[here]] = edges.weight[here].double()
@@ -59,8 +60,7 @@ def differences(made: Made, sampled: list[int], step: float = 1e-2) -> float:
     edges, worst = made.graph.edges["grad"], 0.0
     for node in sampled:
         up, down = (
-            values(made, cut(made.exact, ids, "grad", changed(made, node, 1 + s))).double()
-            for s in (step, -step)
+            values(made, cut(made.exact, ids, "grad", changed(made, node, 1 + s))) for s in (step, -step)
         )
         slope = (up - down) / (2 * step)
         column = torch.zeros(len(made.graph.nodes), dtype=torch.float64)
@@ -93,10 +93,15 @@ def connectivity(made: Made, seed: int = 0) -> int:
     )
     different = 0
     for rule, here in made.cuts.items():
-        other = cut(made.exact, ids, rule)
-        for site in made.nodes.targets:
-            different += len(set(probe(here, site).leaves) ^ set(probe(other, site, seed + 1).leaves))
+        different += _differing(made, here, cut(made.exact, ids, rule), seed)
     return different
+
+
+def _differing(made: Made, here: Cut, other: Cut, seed: int) -> int:
+    return sum(
+        len(set(probe(here, site).leaves) ^ set(probe(other, site, seed + 1).leaves))
+        for site in made.nodes.targets
+    )
 
 
 def backwards(graph: Graph) -> int:

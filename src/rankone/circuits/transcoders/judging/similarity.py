@@ -9,13 +9,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from rankone.circuits.transcoders.records import Alike
-
-# Cosine above which two latents count as the same, in counting splits.
-MATCH = 0.5
+from rankone.decomposition.stability import MATCH, one_to_one
 
 
 def alike(
@@ -30,8 +27,7 @@ def alike(
     for a, b in zip(first, second, strict=True):
         cosine = _cosine(a, b)
         best.append(float(cosine.max(1).values.mean()))
-        rows, columns = linear_sum_assignment(cosine.cpu().numpy(), maximize=True)
-        matched.append(float(cosine[torch.as_tensor(rows), torch.as_tensor(columns)].mean()))
+        matched.append(float(one_to_one(cosine).mean()))
         random = torch.randn(b.shape, generator=torch.Generator().manual_seed(0)).to(a)
         chance.append(float(_cosine(a, random).max(1).values.mean()))
         split.append(float(((cosine > MATCH).sum(1) > 1).float().mean()))
