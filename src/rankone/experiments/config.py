@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
@@ -96,6 +96,15 @@ class BenchConfig(Config):
     sae: str | None = Field(default=None, description="folder of a sparse coder, for the methods sae_*")
     stack: int = Field(default=36, gt=0, description="fits in one forward; results do not depend on it")
     prompts: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="rollout prompts by domain")
+
+    @field_validator("retain", mode="before")
+    @classmethod
+    def _sets_by_name(cls, retain: object) -> object:
+        if isinstance(retain, str | list):
+            raise ValueError(
+                "retain holds named sets, as {held: [en, fr]}; the one domain that results are judged by is `judged`"
+            )
+        return retain
 
     @model_validator(mode="after")
     def _two_sides(self) -> BenchConfig:
@@ -209,6 +218,8 @@ class DemoConfig(BenchConfig):
             raise ValueError(f"a report has one retain set, and these are {', '.join(self.retain)}")
         if self.sized != "only":
             raise ValueError("a report looks at fits in their size alone: leave `sized` out")
+        if len(self.weights) > 1:
+            raise ValueError("a report has one weight λ: several would be chosen from on the text it reports")
         return self
 
 

@@ -20,7 +20,7 @@ from rankone.edits.adapters import adapted
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import Fit, Run, describe
+from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
@@ -398,18 +398,6 @@ def test_the_layers_are_back_after_an_exception(model, methods):
         fails()
     assert list(model.modules()) == modules
     assert same(model, before)
-
-
-def test_a_fit_is_described_by_plain_values(model, methods, runs, retain):
-    (fit,) = fit_many(model, methods["scales"], runs[1:2], retain, exact(steps=2))
-    assert describe(fit) == {
-        "budget": 5,
-        "seed": 15,
-        "retain_weight": 1.0,
-        "learning_rate": 0.05,
-        "margin": 1.0,
-        "steps": 2,
-    }
 
 
 def test_the_cap_of_each_run_is_its_own(model, methods, runs, retain):

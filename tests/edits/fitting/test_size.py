@@ -165,6 +165,19 @@ def test_each_domain_has_its_own_tolerance():
     assert find_limit(Bigram(), PUSH, RETAIN, wide.model_copy(update={"tolerance": KL_2})).size > 1.9
 
 
+@pytest.mark.parametrize("order", [("en", "fr"), ("fr", "en")])
+def test_a_text_that_comes_back_below_its_bar_ends_the_edit_where_it_first_crossed(monkeypatch, order):
+    """French is over its bar between .2 and .6 alone, English from 3.87 on; which one stands first says nothing."""
+    curves = {"en": lambda s: 0.001 * s * s, "fr": lambda s: 0.02 if 0.2 < s < 0.6 else 0.001}
+
+    def drawn(model, edit, sizes, held, domain):
+        return torch.tensor([curves[domain](size) for size in sizes])
+
+    monkeypatch.setattr(module, "_damage", drawn)
+    retain = {domain: RETAIN["en"] for domain in order}
+    assert find_limit(Bigram(), PUSH, retain, aim(retain=order, tolerance=0.015)).size <= 0.2
+
+
 def test_where_one_text_is_over_its_bar_the_others_are_not_asked(monkeypatch):
     """English has all the damage: once that bounds the size, French is asked at fewer sizes; the limit is the same."""
     retain = {"en": hand([[0, 0]], [[0, 1]]), "fr": hand([[1, 2]], [[0, 1]])}

@@ -246,7 +246,8 @@ def find_limit(
 ) -> Limit:
     """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
 
-    The first crossing counts: what comes back below the tolerance further out is not trusted.
+    The first crossing counts: what comes back below the tolerance further out is not trusted. Every domain is asked
+    at the first sizes, COARSE; between two of them one that is within its bar is taken to be so at the smaller ones too.
     """
 
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
@@ -269,12 +270,11 @@ def find_limit(
     def worst(sizes: Sequence[float]) -> list[float]:
         """The largest strain at each size, ascending; of all domains at the first size over the bar and at the one before.
 
-        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked. What is
-        within its bar at one size is taken to be so at the smaller ones of these.
+        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked.
         """
-        wanted = sizes
+        wanted, all_of_them = sizes, not known
         for domain in tuple(order):
-            near = max(len(wanted) - 2, 0) if domain != order[0] else 0
+            near = 0 if all_of_them or domain == order[0] else max(len(wanted) - 2, 0)
             ask(domain, wanted[near:])
             if not aim.strain({domain: known[wanted[near]][domain]}) <= 1:
                 ask(domain, wanted[:near])
