@@ -152,9 +152,7 @@ class Benchmark:
         (method, retain), grid = work.of, work.purpose == "grid"
         bench = self.bench(method, retain, grid)
         asked = self.config.sized if grid or self.config.sized == "only" else False
-        outcomes = bench.run(work.cells, work.keys, bench.kind.trained and asked)
-        if asked == "only" and not bench.kind.trained:  # What is not fitted has its size.
-            outcomes = [o.model_copy(update={"fitted": None, "sized": o.fitted}) for o in outcomes]
+        outcomes = bench.run(work.cells, work.keys, asked)
         shown = (o for o in outcomes if grid and o.first is not None and shown_cell(self.config, o.cell))
         fits = (bench.fits[o.cell] for o in shown if bench.kind.weights and o.cell in bench.fits)
         return Made(outcomes, next((fit.edit.bind(self.workspace.model) for fit in fits), None))

@@ -60,10 +60,11 @@ class Bench:
         ]
 
     def _run(self, cells: Sequence[Cell], sized: Sized) -> list[Outcome]:
-        best = self._best([self._asked(cell) for cell in cells], sized == "only")
+        alone, resized = sized == "only", self.kind.trained  # What is not fitted has its size.
+        best = self._best([self._asked(cell) for cell in cells], alone and resized)
         self.fits = {cell: fit for cell, (_, fit) in zip(cells, best, strict=True)}
         first, at_size = self._measured(best), list[Stage | None]()
-        if sized is True:
+        if resized and sized is True:
             at_size += self._measured([(start, self._at_size(start, fit)) for start, fit in best])
         return [
             Outcome(
@@ -73,8 +74,8 @@ class Bench:
                 steps=fit.steps,
                 loss=fit.loss,
                 diverged=fit.diverged,
-                fitted=None if sized == "only" else first[i],
-                sized=first[i] if sized == "only" else at_size[i] if at_size else None,
+                fitted=None if alone else first[i],
+                sized=first[i] if alone else at_size[i] if at_size else None,
             )
             for i, (cell, (start, fit)) in enumerate(zip(cells, best, strict=True))
         ]
