@@ -140,7 +140,7 @@ def family(pid: int) -> list[str]:
 
 def resident(pid: int) -> float:
     """MB of a process and its children; pages that they share count once (PSS)."""
-    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in family(pid)]
+    rolled = [Path(f"/proc/{one}/smaps_rollup").read_text("ascii") for one in family(pid)]
     return sum(int(text.split("Pss:")[1].split()[0]) for text in rolled) / 1000
 
 
@@ -258,7 +258,7 @@ def rest(pid: int) -> None:
 
 def processor(pid: str) -> float:
     """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("utf8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -67,11 +67,11 @@ def id_past_the_embedding(_):
 
 
 def no_such_file(_):
-    open("/nowhere/at/all")  # noqa: SIM115
+    open("/nowhere/at/all", encoding="utf8")  # noqa: SIM115
 
 
 def a_folder_for_a_file(folder):
-    open(folder)  # noqa: SIM115
+    open(folder, encoding="utf8")  # noqa: SIM115
 
 
 def too_large(_):

@@ -69,9 +69,11 @@ def test_an_artefact_kind_is_one_file(added, tmp_path):
 
 
 def test_an_architecture_is_one_file(monkeypatch):
-    site = "model.layers.0.mixer.back_proj"
+    site, said = "model.layers.0.mixer.back_proj", {}
     assert not anatomy.writes_residual(site, 64, 64)
-    monkeypatch.setattr(anatomy, "_MLP_OUTPUTS", anatomy._MLP_OUTPUTS | {"back_proj"})
+    exec(EXAMPLES["models/anatomy.py"], said)
+    assert said["_MLP_OUTPUTS"] == anatomy._MLP_OUTPUTS | {"back_proj"}
+    monkeypatch.setattr(anatomy, "_MLP_OUTPUTS", said["_MLP_OUTPUTS"])
     assert anatomy.writes_residual(site, 64, 64)
     assert anatomy.reads_hidden(site, 64, 64)
 

@@ -234,6 +234,7 @@ def resigned(path, files):
         (lambda f: {**f, "a.txt": "abc"}, "files.a.txt: String should match pattern"),
         (lambda f: {**f, "../b": f["a.txt"]}, r"'\.\./b' is no file inside the artefact"),
         (lambda f: {**f, "/etc/passwd": f["a.txt"]}, "is no file inside the artefact"),
+        (lambda f: {**f, "C:b": f["a.txt"]}, "'C:b' is no file inside the artefact"),
         (lambda f: [*f], "files: must be a valid dictionary"),
     ],
 )

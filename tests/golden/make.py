@@ -1,8 +1,8 @@
 """Makes one small artefact of every kind as this version writes them: `python -m tests.golden.make VERSION`.
 
-Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and
-labels; `0.1-3`: the first with a graph; `0.1-4`: with transcoders), and commit the folder;
-it is never made again. `expected.json` holds what readers of that version said of them, and test_golden.py asks the readers
+Run once per release, or when a schema changes (`0.1-2`: the second schema of harvest and labels; `0.1-3`: the first with a
+graph; `0.1-4`: with transcoders; `0.1-5`: transcoders as circuit-tracer reads them, and answers), and commit the folder; it
+is never made again. `expected.json` holds what readers of that version said of them, and test_golden.py asks the readers
 of today.
 """
 
@@ -23,6 +23,10 @@ from tests.golden.reading import read_all
 from tests.helpers import simple_mlp
 from tests.helpers import tokenizer as small_tokenizer
 
+from rankone.answers.asking import Asked
+from rankone.answers.collecting import Kept, write_answers
+from rankone.answers.habits import HABITS
+from rankone.answers.requests import Answer
 from rankone.circuits.build import make_graph
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.storage import save_graph
@@ -54,6 +58,7 @@ from rankone.models.sites import find_sites
 from rankone.parts.sources import make_parts
 from rankone.parts.storage import save_parts
 from rankone.runtime.checkpoint import State, save_checkpoint
+from rankone.text.corpus import SPLITS
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.workspace import Workspace
 
@@ -74,6 +79,7 @@ SCORED = SeedScore(
     write=None,
     remainder=0.5,
 )
+TURN = {"chat": True, "tokens": 4, "finish": "end"}
 SCALES = {"h.0.mlp.c_fc:3": -8.0, "h.0.attn.v_proj:1": 0.0}
 
 
@@ -89,6 +95,7 @@ def make(out: Path) -> None:
     _graph(out, model, tokenizer, pair)
     _transcoders(out, model)
     _harvest(out, model, tokenizer, pair)
+    _answers(out)
     _results(out)
     _without_readers(out)
     state = State(3, {"w": torch.arange(4.0)}, {"note": "golden"})
@@ -133,6 +140,17 @@ def _transcoders(out: Path, model) -> None:
     trained = [Trained(coder, (0.75, 0.5), 0.25, 640) for coder in coders]
     config = TranscodersConfig(coders=tuple(kinds), tokens=640, batch=64, context=16)
     save_transcoders(trained, mlps, model, config, ("de", "en"), out / "transcoders")
+
+
+def _answers(out: Path) -> None:
+    """Two prompts of each split, answered with a list and without."""
+    with new_artifact(out / "answers", "answers", {"model": "golden"}) as staging:
+        kept = [
+            Kept(Asked(f"{word} {split}?", split), Answer(**TURN, prompt=word, text=text), has)
+            for split in SPLITS
+            for word, text, has in (("which", "- a\n- b", True), ("why", "Since ß.", False))
+        ]
+        write_answers(staging, HABITS["list"], kept, chat=True)
 
 
 def _harvest(out: Path, model, tokenizer, pair) -> None:

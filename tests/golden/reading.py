@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from rankone.answers.collecting import read_collected
 from rankone.circuits.storage import load_graph, require_origin
 from rankone.circuits.transcoders.storage import load_transcoders
 from rankone.clustering.components import Components
@@ -23,6 +24,7 @@ from rankone.labels.store import open_labels
 from rankone.models.loading import load_model, load_tokenizer, model_hash
 from rankone.parts.parts import load_parts
 from rankone.runtime.checkpoint import load_checkpoint
+from rankone.text.corpus import SPLITS
 
 NAME = "h.0.mlp.c_fc:3"
 
@@ -47,7 +49,8 @@ def read_all(folder: Path) -> dict[str, Any]:
     values |= _harvested(folder, pair, model) | _results(folder)
     values |= _later(folder, pair, model) if (folder / "parts").exists() else {}
     values |= _graph(folder, pair, model) if (folder / "graph").exists() else {}
-    return values | (_transcoders(folder, model) if (folder / "transcoders").exists() else {})
+    values |= _transcoders(folder, model) if (folder / "transcoders").exists() else {}
+    return values | (_answers(folder) if (folder / "answers").exists() else {})
 
 
 def _harvested(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
@@ -83,6 +86,11 @@ def _graph(folder: Path, pair: Any, model: Any) -> dict[str, Any]:
             "verified": [account.exact, account.identity_worst, len(account.removals)],
         }
     }
+
+
+def _answers(folder: Path) -> dict[str, Any]:
+    said = {split: read_collected(folder / "answers", split) for split in SPLITS}
+    return {"answers": {split: [habit.name, prompts] for split, (habit, prompts) in said.items()}}
 
 
 def _transcoders(folder: Path, model: Any) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_every_form_of_a_row_is_a_document(corpus):
 def test_drawn_faults_are_named_or_read(seed, tmp_path):
     """As in fuzz.py, whose 10,000 these begin: in a sixth of the memory."""
     said = faulty_text(tmp_path / "text", seed)
-    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
+    used = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
     before, refusal = resource.getrlimit(resource.RLIMIT_AS), ""
     resource.setrlimit(resource.RLIMIT_AS, (used + (350 << 20), before[1]))
     try:

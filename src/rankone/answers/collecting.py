@@ -54,7 +54,7 @@ def collect(workspace: Workspace, request: CollectRequest, model: str = "") -> C
     _require_both(habit, shares)
     provenance = {"request": request.model_dump(mode="json"), "model": model}
     with new_artifact(request.out, KIND, provenance) as folder:
-        _write(folder, habit, kept, chat)
+        write_answers(folder, habit, kept, chat)
     return CollectReply(out=request.out, habit=habit, shares=shares)
 
 
@@ -98,7 +98,7 @@ def _require_both(habit: Habit, shares: Sequence[CollectedShare]) -> None:
             )
 
 
-def _write(folder: Path, habit: Habit, kept: Sequence[Kept], chat: bool) -> None:
+def write_answers(folder: Path, habit: Habit, kept: Sequence[Kept], chat: bool) -> None:
     """A folder per kind of answer with a file per split, as any text (docs/text.md), and the habit."""
     write_json(folder / HABIT, habit.model_dump(mode="json"))
     for name, has in ((habit.name, True), (habit.without, False)):

@@ -13,6 +13,7 @@ import typer
 
 from rankone.cli.grouping import Commands, Once
 from rankone.cli.misread import misread
+from rankone.cli.output import write_all_characters
 from rankone.cli.studio import studio_command
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
@@ -104,6 +105,8 @@ def _refuse_empty(words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
+    write_all_characters(sys.stdout)
+    write_all_characters(sys.stderr)
     sys.argv[1:] = _asked_for_help(sys.argv[1:])
     try:
         _refuse_processes(sys.argv[1:2])

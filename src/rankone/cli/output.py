@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+from typing import TextIO
+
 from rankone.core.escaping import visible
 from rankone.render.reply import Reply
 from rankone.runtime.progress import console as output
@@ -18,3 +22,12 @@ def say(reply: Reply) -> None:
 def say_json(reply: Reply) -> None:
     """Print the reply as JSON, by its schema."""
     output.print(reply.model_dump_json(indent=2), markup=False, soft_wrap=True)
+
+
+def write_all_characters(stream: TextIO) -> None:
+    """Pipes and files get UTF-8, whatever the system writes by itself (Windows: a code page without α), unless
+    PYTHONIOENCODING says otherwise; what the encoding of a terminal lacks becomes '?'.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        settled = stream.isatty() or "PYTHONIOENCODING" in os.environ
+        stream.reconfigure(encoding=None if settled else "utf8", errors="replace")

@@ -141,8 +141,10 @@ def _locked(path: Path) -> Generator[None]:
     try:
         yield
     finally:
-        # Unlinked while it is held: one who opened it meanwhile finds it unlinked and begins anew.
-        _claim_file(path).unlink(missing_ok=True)
+        # Unlinked while it is held: one who opened it meanwhile finds it unlinked and begins anew. Windows unlinks no open
+        # file: there the lock does it as it is let go.
+        with suppress(PermissionError):
+            _claim_file(path).unlink(missing_ok=True)
         lock.release()
         for folder in made:
             with suppress(OSError):  # Something is in it: the block wrote what it was to write.
@@ -166,7 +168,8 @@ def _clear(path: Path) -> None:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows: somebody writes it
+                left.unlink(missing_ok=True)
 
 
 def is_locked(file: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, cast
 
 from pydantic import Field, JsonValue, StringConstraints, field_validator
@@ -42,7 +42,8 @@ class Manifest(Config):
     def _inside(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or name == MANIFEST:
+            outside = path.is_absolute() or ".." in path.parts or bool(PureWindowsPath(name).drive)
+            if outside or "\\" in name or "\0" in name or name == MANIFEST:
                 raise ValueError(f"'{name}' is no file inside the artefact")
         return files
 

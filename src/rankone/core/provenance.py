@@ -83,7 +83,9 @@ def _is_ours(root: Path) -> bool:
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says in a folder; None where it fails or is not there."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, encoding="utf8", check=True
+        )
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -43,6 +43,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def unmapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that were read, in memory of their own: before they are the file's, and Windows neither removes nor replaces a
+    file that is mapped."""
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
 def require_finite(name: str, tensor: torch.Tensor, where: str) -> None:
     """Raise if a tensor holds NaN or infinity, naming it."""
     if not tensor.is_floating_point():

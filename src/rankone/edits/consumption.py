@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import read_tensors, save_tensors
+from rankone.core.tensors import read_tensors, save_tensors, unmapped
 from rankone.edits.verification import Form, Logits
 
 _SCRIPT = Path(__file__).with_name("consumer.py")
@@ -58,7 +58,7 @@ def consume(
     if reason is not None:
         raise RankOneError(f"the exported {kind} does not load again, so it was not written: {reason}")
     engine = json.loads(said.read_text("utf8"))["engine"]
-    return Consumed(engine, **read_tensors(out)) if out.exists() else Consumed(engine)
+    return Consumed(engine, **unmapped(read_tensors(out))) if out.exists() else Consumed(engine)
 
 
 def run_consumer(instructions: Path, scratch: Path) -> str | None:

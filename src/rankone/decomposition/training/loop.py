@@ -30,12 +30,12 @@ def train(
     last = config.steps if stop_after is None else min(config.steps, stop_after)
     with trainer.installed():
         start = _resume(trainer, run, config_hash)
-        clock = time.monotonic()
+        clock = time.perf_counter()
         with meter("decompose", config.steps) as bar:
             bar.advance(start)
             for step in range(start, last):
                 metrics = trainer.step(step)
-                metrics["it/s"] = (step + 1 - start) / (time.monotonic() - clock)
+                metrics["it/s"] = (step + 1 - start) / (time.perf_counter() - clock)
                 if first and (step % log_every == 0 or step + 1 == last):
                     recorder.log(step, metrics)
                 bar.advance(1, format_values(metrics))

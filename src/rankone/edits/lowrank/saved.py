@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rankone.core.artifact import Provenance, new_artifact, open_artifact, write_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.tensors import save_tensors
+from rankone.core.tensors import save_tensors, unmapped
 from rankone.edits.lowrank.factors import Factors, expect_shape
 
 KIND = "edit"
@@ -60,7 +60,7 @@ def read_edit(path: Path | str) -> SavedEdit:
     artifact = open_artifact(path, KIND)
     where = str(artifact.path / "config.json")
     config = EditFile.checked(artifact.json(), where)
-    tensors = artifact.tensors(TENSORS)
+    tensors = unmapped(artifact.tensors(TENSORS))
     expected = {f"{name}.{part}" for name in config.sites for part in Factors._fields}
     if expected != tensors.keys():
         raise RankOneError(

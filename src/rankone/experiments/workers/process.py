@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -14,8 +15,11 @@ from rankone.runtime.quiet import lines_out, quiet_libraries
 def main() -> None:
     """Answers {"made": …} or {"refused": words}. What libraries print goes to standard error."""
     quiet_libraries()
-    out, setup = lines_out(), sys.stdin.readline()
-    for line in sys.stdin:
+    lines = io.TextIOWrapper(
+        sys.stdin.buffer, encoding="utf8"
+    )  # as they are sent, whatever this system's encoding
+    out, setup = lines_out(), lines.readline()
+    for line in lines:
         try:
             said = {"made": answered(setup, line)}
         except Exception as error:

@@ -193,7 +193,7 @@ def _train(
     if steps == 0:
         raise RankOneError(f"{len(rows)} rows of text are fewer than one batch of {size.batch_rows}.")
     start = _resume(model, optimizer, run, config_hash)
-    clock = time.monotonic()
+    clock = time.perf_counter()
     with meter("pretrain", steps) as bar:
         bar.advance(start)
         for step in range(start, steps):
@@ -210,7 +210,7 @@ def _train(
                 _refuse_divergence(loss, norm, step, run)
             if step % LOG_EVERY == 0 or step + 1 == steps:
                 value = loss.item()
-                rate = (step + 1 - start) * batch.size / (time.monotonic() - clock)
+                rate = (step + 1 - start) * batch.size / (time.perf_counter() - clock)
                 recorder.log(step, {"loss": value, "tokens_per_second": rate})
                 bar.advance(0, format_values({"loss": value, "tok/s": rate}))
             bar.advance(1)

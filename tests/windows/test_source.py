@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import pytest
 from tests.rooms import over
+from tests.windows.rules import UNIX_ALONE
 
-MODULES = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 CALLS = {
     "chown",
     "fork",
@@ -40,7 +40,9 @@ def unix_alone(source: str, path: Path) -> list[str]:
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {a.name for a in node.names} if isinstance(node, ast.Import) else {node.module}
-            problems += [f"src/rankone/{path}:{node.lineno} imports {name}" for name in names & MODULES]
+            problems += [
+                f"src/rankone/{path}:{node.lineno} imports {name}" for name in names & set(UNIX_ALONE)
+            ]
         elif (
             isinstance(node, ast.Attribute)
             and node.attr in CALLS
@@ -66,26 +68,3 @@ def test_nothing_of_unix_alone_is_leaned_on():
 )
 def test_the_check_sees_it(source, count):
     assert len(unix_alone(source, Path("x.py"))) == count
-
-
-def portable(name: str) -> bool:
-    """Whether Windows takes a file of this name."""
-    return (
-        not set(name) & set('<>:"/\\|?*')
-        and name[-1:] not in (" ", ".")
-        and not PureWindowsPath(name).is_reserved()
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "taken"),
-    [
-        ("manifest.json", True),
-        ("h.3:270", False),
-        ("neuron/3", False),
-        ("con.json", False),
-        ("shard-000-of-001", True),
-    ],
-)
-def test_names_that_windows_takes(name, taken):
-    assert portable(name) is taken
