@@ -228,14 +228,14 @@ def resigned(path, files):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (lambda _: {}, "files: Dictionary should have at least 1 item"),
+        (lambda _: {}, "files: must have at least 1 item"),
         (lambda f: {"a.txt": f["a.txt"]}, r"holds 'sub/t\.safetensors', which its manifest does not list"),
         (lambda f: {**f, "a.txt": None}, r"files\.a\.txt: must be a valid string"),
         (lambda f: {**f, "a.txt": "abc"}, "files.a.txt: String should match pattern"),
         (lambda f: {**f, "../b": f["a.txt"]}, r"'\.\./b' is no file inside the artefact"),
         (lambda f: {**f, "/etc/passwd": f["a.txt"]}, "is no file inside the artefact"),
         (lambda f: {**f, "C:b": f["a.txt"]}, "'C:b' is no file inside the artefact"),
-        (lambda f: [*f], "files: must be a valid dictionary"),
+        (lambda f: [*f], "files: must be `key: value` pairs"),
     ],
 )
 def test_a_manifest_made_anew_that_lists_other_files_is_refused(tmp_path, files, message):

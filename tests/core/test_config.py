@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -21,6 +22,25 @@ class Inner(Config):
 class Outer(Config):
     steps: int = 3
     inner: Inner = Inner(rate=1.0)
+
+
+Counts = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class Small(Config):
+    kind: Literal["small"] = "small"
+    size: int
+
+
+class Large(Config):
+    kind: Literal["large"] = "large"
+    sizes: dict[str, int]
+
+
+class EitherWay(Config):
+    counts: Counts | dict[str, Counts] = (1,)
+    only: bool | Literal["only"] = True
+    kinds: list[Annotated[Small | Large, Field(discriminator="kind")]] = Field(default_factory=list)
 
 
 @pytest.fixture
@@ -58,6 +78,33 @@ def test_nested_errors_are_all_named(recipe):
         Outer.from_yaml(recipe("steps: many\ninner: {rate: -1}\n"))
     assert "steps: " in str(caught.value)
     assert "(got 'many')" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"counts": 4}, "counts: must be a list, or `key: value` pairs (got 4)"),
+        ({"counts": [4, 0]}, "counts.1: must be greater than 0 (got 0)"),
+        (
+            {"counts": ["a", 0]},
+            "counts.0: must be a valid integer (got 'a'); counts.1: must be greater than 0 (got 0)",
+        ),
+        ({"counts": []}, "counts: must have at least 1 item (got [])"),
+        ({"counts": {"a": [1], "b": 2}}, "counts.b: must be a list (got 2)"),
+        ({"counts": {"a": [1, "x"]}}, "counts.a.1: must be a valid integer (got 'x')"),
+        ({"only": "onyl"}, "only: must be true or false, or 'only' (got 'onyl')"),
+        ({"only": [True]}, "only: must be true or false, or 'only' (got [True])"),
+        ({"kinds": [{"kind": "small"}]}, "kinds.0.size is missing"),
+        ({"kinds": [{"kind": "large", "sizes": 3}]}, "kinds.0.sizes: must be `key: value` pairs (got 3)"),
+        ({"kinds": [{"kind": "small", "size": 1, "sizes": {}}]}, "unknown key kinds.0.sizes (got {})"),
+        ({"kinds": [{"kind": "tiny"}]}, "unknown kinds.0.kind 'tiny'; choose 'small', 'large'"),
+    ],
+)
+def test_a_value_that_may_be_read_in_several_ways_is_told_of_by_its_place_alone(values, said):
+    """Those of the way that goes furthest, in words of a recipe; what pydantic calls the ways stands nowhere."""
+    with pytest.raises(RankOneError) as caught:
+        EitherWay.checked(values, "r.yaml")
+    assert str(caught.value) == f"r.yaml: {said}"
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])

@@ -26,6 +26,7 @@ from rankone.experiments.measure import edited_cross_entropies
 from rankone.experiments.rates import SelectedRates, select, settings
 from rankone.experiments.report.results import read_results
 from rankone.experiments.report.shown import budgets, texts
+from rankone.subject import Subject
 
 SIZES = {"selection_tokens": 60, "retain_tokens": 120, "test_tokens": 60, "alphas": [0.0], "seeds": 2}
 BASE = {
@@ -168,14 +169,51 @@ def test_the_edit_that_is_shown_is_kept_and_named(config, tmp_path):
     assert LowRankEdit.from_pretrained(tmp_path / "report" / "edit").sites == kept.sites
 
 
-def test_a_fit_that_fails_is_no_report(config, tmp_path, monkeypatch):
-    def refused(*_):
+@pytest.mark.parametrize(
+    "make",
+    [run_demo, lambda config, out: select(Benchmark(config), out, seeds=2)],
+    ids=["demo", "select-rates"],
+)
+def test_the_first_fit_that_fails_ends_it(base, picked, tmp_path, monkeypatch, make):
+    """A report, or rates, would lack it: no other run is waited for, and nothing is written."""
+    tried = []
+
+    def refused(bench, cells, sized):
+        tried.append(cells)
         raise RankOneError("not this one")
 
     monkeypatch.setattr(Bench, "_run", refused)
+    config = DemoConfig.model_validate({**base, "stack": 1})
     with pytest.raises(RankOneError, match="not this one"):
+        make(config, tmp_path / "out")
+    assert [len(cells) for cells in tried] == [1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_that_diverges_ends_a_report_and_no_choice_of_rates(base, picked, tmp_path, monkeypatch):
+    run = Bench._run
+
+    def diverges(bench, cells, sized):
+        return [o.model_copy(update={"diverged": True}) for o in run(bench, cells, sized)]
+
+    monkeypatch.setattr(Bench, "_run", diverges)
+    config = DemoConfig.model_validate(base)
+    with pytest.raises(RankOneError, match="a fit of scalar diverged: lower its learning rate"):
         run_demo(config, tmp_path / "report")
-    assert not (tmp_path / "report").exists()
+    assert select(Benchmark(config), tmp_path / "rates.json", seeds=1).rates["scalar"]
+
+
+def test_test_text_is_cut_once(config, tmp_path, monkeypatch):
+    """The edits that no token was spent on are measured on the very text of the runs."""
+    cut, blocks = [], Subject.blocks
+
+    def counted(space, domain, split, *rest):
+        cut.append((domain, split))
+        return blocks(space, domain, split, *rest)
+
+    monkeypatch.setattr(Subject, "blocks", counted)
+    run_demo(config, tmp_path / "report")
+    assert [one for one in cut if one[1] == "test"] == [("de", "test"), ("en", "test")]
 
 
 def test_rates_are_chosen_by_the_runs_of_a_benchmark(config, tmp_path):

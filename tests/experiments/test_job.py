@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +13,14 @@ from tests.helpers import workspace
 from tests.labels.written import labelled
 from tests.tiny import tiny_model
 
+from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
 from rankone.edits.gradients import scale_gradients
 from rankone.edits.ranking.measured import Tried
 from rankone.edits.selection import specificity
 from rankone.experiments import job as module
 from rankone.experiments.bench.cells import grid_cells, tuning_cells
-from rankone.experiments.config import BenchConfig, DemoConfig, read_recipe
+from rankone.experiments.config import BenchConfig, DemoConfig, read_demo, read_recipe
 from rankone.experiments.job import Job
 from rankone.labels.statistics.statistical import statistical_label
 
@@ -99,7 +101,7 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
         ({"budgets": {}}, "budgets names no budget of the method 'scalar'"),
         ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
         ({"budgets": {"scaler": [4]}}, "unknown method 'scaler'. Nearest: scalar"),
-        ({"budgets": {"scalar": []}}, "should have at least 1 item"),
+        ({"budgets": {"scalar": []}}, "budgets.scalar: must have at least 1 item"),
         ({"budgets": {"scalar": [4, 0]}}, "must be greater than 0"),
         ({"budgets": {"scalar": [4, 4]}}, "budgets scalar names one twice: 4, 4"),
         ({"evaluated": ["en", "fr"]}, "evaluated lacks de"),
@@ -109,7 +111,7 @@ def test_methods_of_a_job_rank_by_label_gradient_and_measure(tokenizer, corpus, 
         ({"retain": "en"}, "retain holds named sets"),
         ({"weights": [0.1, 1.0]}, "a report has one weight"),
         ({"sized": True}, "a report looks at fits in their size alone"),
-        ({"alphas": []}, "alphas: List should have at least 1 item"),
+        ({"alphas": []}, "alphas: must have at least 1 item"),
     ],
 )
 def test_a_job_that_could_not_be_reported_is_refused_when_it_is_read(change, complaint):
@@ -117,13 +119,36 @@ def test_a_job_that_could_not_be_reported_is_refused_when_it_is_read(change, com
         DemoConfig.checked({**BASE, **change}, "job")
 
 
-def test_harvest_and_labels_belong_together_and_lie_beside_the_recipe(tmp_path):
+def test_harvest_and_labels_belong_together_and_lie_beside_the_recipe(tmp_path, monkeypatch):
     with pytest.raises(RankOneError, match="harvest and labels belong together"):
         DemoConfig.checked({**BASE, "harvest": "h"}, "job")
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump({**BASE, "harvest": "h", "labels": "/l"}))
     config = read_recipe(path)
     assert (config.harvest, config.labels) == (str(tmp_path / "h"), "/l")
+    monkeypatch.chdir(tmp_path)  # What is recorded of a relative recipe holds in every folder.
+    (tmp_path / "recipes").mkdir()
+    path.rename("recipes/job.yaml")
+    path = Path("recipes/job.yaml")
+    path.write_text(yaml.safe_dump({**BASE, "harvest": "../h", "labels": "l", "sae": "../sae"}))
+    config = read_recipe(path)
+    named = [str(tmp_path / name) for name in ("h", "recipes/l", "sae")]
+    assert [config.harvest, config.labels, config.sae] == named
+
+
+def test_a_file_without_rates_is_named_with_the_mend(tmp_path):
+    path, rates = tmp_path / "job.yaml", tmp_path / "rates.json"
+    path.write_text(yaml.safe_dump({**BASE, "rates_from": "rates.json"}))
+    for document in ({}, {"rates": {}}, {"rates": None}):
+        write_json(rates, document)
+        with pytest.raises(
+            RankOneError, match=f"'{rates}', which rates_from names, holds no rates: take a file of"
+        ):
+            read_recipe(path)
+    write_json(rates, {"rates": {"scalar": {"4": {"learning_rate": "high", "retain_weight": 1}}}})
+    with pytest.raises(RankOneError, match=f"{rates}: rates.scalar.4.learning_rate: must be a valid number"):
+        read_recipe(path)
+    assert read_demo(path, rates=False).rates_from is None
 
 
 def test_rates_that_were_chosen_before_are_those_of_the_budget_or_the_nearest_below(tmp_path):

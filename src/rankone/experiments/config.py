@@ -65,7 +65,7 @@ class BenchConfig(Config):
         default_factory=dict, description="by method and budget, chosen before: with its λ and cap"
     )
     rates_from: str | None = Field(
-        default=None, description="file of `select-rates` beside the recipe, instead of `rates`"
+        default=None, min_length=1, description="file of `select-rates` beside the recipe, instead of `rates`"
     )
     fit: FitConfig = FitConfig(steps=3000, patience=300, target="sampled")
     sized: Sized = Field(
@@ -227,11 +227,17 @@ C = TypeVar("C", bound=BenchConfig)
 
 
 def read_recipe(
-    path: Path, preset: str | None = None, kind: type[C] = BenchConfig, where: str = "", **overrides: object
+    path: Path,
+    preset: str | None = None,
+    kind: type[C] = BenchConfig,
+    where: str = "",
+    without: Sequence[str] = (),
+    **overrides: object,
 ) -> C:
     """A benchmark from its recipe; `presets:` there name changes of its values. Overrides that are not None come last.
 
-    Paths in a recipe are from there, those that override it from here. where: what an error names, else the recipe.
+    Paths in a recipe are from there (names of model, decomposition and text are as on the command line), those that override
+    it from here. where: what an error names, else the recipe. without: keys of the recipe that do not count.
     """
     values = dict(Config.yaml_values(path))
     presets = values.pop("presets", {})
@@ -247,9 +253,11 @@ def read_recipe(
         if not isinstance(changes, Mapping):
             raise RankOneError(f"{path}: the preset '{preset}' holds no `key: value` pairs.")
         values.update(changes)
+    for key in without:
+        values.pop(key, None)
     values.update({key: value for key, value in overrides.items() if value is not None})
     config = kind.checked(values, where or str(path))
-    return _resolved(config, path.parent)
+    return _resolved(config, path)
 
 
 def read_demo(
@@ -263,23 +271,40 @@ def read_demo(
     named; `rates`: whether with those that the recipe names.
     """
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
-    without = {} if rates else {"rates": {}, "rates_from": ""}
+    without = () if rates else ("rates", "rates_from")
     where = "demo" if recipe is None else ""
     path = recipe or ASSETS / "demo.yaml"
-    return read_recipe(path, None, DemoConfig, where, text=text, **selection, **without)
+    return read_recipe(path, None, DemoConfig, where, without, text=text, **selection)
 
 
-def _resolved(config: C, folder: Path) -> C:
-    """The configuration with the files it names beside its recipe: rates filled in, paths made full."""
+def _resolved(config: C, recipe: Path) -> C:
+    """The configuration with what lies beside its recipe: rates read, paths in full, so that its record holds anywhere."""
+    folder = recipe.parent
     update: dict[str, object] = {}
-    if config.rates_from:
-        rates = _json(folder / config.rates_from, "select-rates").get("rates")
-        update = {"rates": rates, "rates_from": None}
-    named = {key: getattr(config, key, None) for key in ("reference", "harvest", "labels")}
+    if config.rates_from is not None:
+        update = {"rates": _rates(folder / config.rates_from), "rates_from": None}
+    named = {key: getattr(config, key, None) for key in ("reference", "harvest", "labels", "sae")}
     for key, value in named.items():
         if value is not None and (key != "reference" or value.endswith(".json")):
-            update[key] = str(folder / value)
-    return type(config).checked({**config.model_dump(), **update}, str(folder)) if update else config
+            update[key] = str((folder / value).resolve())
+    return type(config).checked({**config.model_dump(), **update}, str(recipe)) if update else config
+
+
+class _Rates(Config):
+    """Of a file of `select-rates` what a recipe takes."""
+
+    rates: dict[MethodName, dict[int, Rate]]
+
+
+def _rates(path: Path) -> dict[str, dict[int, Rate]]:
+    """The rates of a file of `select-rates`."""
+    held = _json(path, "select-rates")
+    if not held.get("rates"):
+        raise RankOneError(
+            f"'{path}', which rates_from names, holds no rates: take a file of `rankone select-rates --out`, or leave "
+            "rates_from out."
+        )
+    return _Rates.checked({"rates": held["rates"]}, str(path)).rates
 
 
 def read_measured(path: Path) -> Measured:

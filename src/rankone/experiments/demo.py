@@ -57,20 +57,21 @@ def run_demo(
 ) -> JobSummary:
     """Run it, write all tables and the report, which appear at `out` together at the end, and return the summary.
 
-    Text, harvest and whatever else is named are read first, so that what is lacking is said before anything is computed.
+    Text, harvest and whatever else is named are read first, so that what is lacking is said before anything is fitted.
     replace: `out` may stand, and its report is exchanged. computed: on which device and in which numbers.
     """
     benchmark = Benchmark(config, computed)
     with report_folder(out, replace) as staging:
-        return _run(benchmark, config, staging)
+        return _run(benchmark, staging)
 
 
-def _run(benchmark: Benchmark, config: DemoConfig, out: Path) -> JobSummary:
-    """The same into an empty folder."""
+def _run(benchmark: Benchmark, out: Path) -> JobSummary:
+    """The same of a demo's benchmark into an empty folder."""
     clock = time.monotonic()
-    job = benchmark.pick
+    config, job = benchmark.config, benchmark.pick
+    assert isinstance(config, DemoConfig)
     benchmark.require_text(range(config.seeds))
-    test = job.workspace.text(benchmark.config.evaluated, "test", config.test_tokens)
+    test = {domain: base.blocks for domain, base in benchmark.texts["test"].items()}
     reference = _reference(benchmark.workspace, config, test)
     log.info(f"looking into {job.workspace.require_parts().total:,} parts on training text")
     write_table(out / "parts.parquet", job.part_rows(), parts_schema(job.importances.domains))
@@ -94,12 +95,7 @@ def _fitted(benchmark: Benchmark, out: Path) -> tuple[Shown, list[RunRow]]:
     """Run the benchmark; its table, the edit that is shown and what is written with it go to `out`."""
     config = benchmark.config
     with scratch("demo") as folder:
-        outcomes = ran(benchmark, folder).outcomes
-        for outcome in outcomes:
-            if outcome.status != "ok":
-                rate = outcome.cell.learning_rate
-                diverged = f"a fit of {outcome.cell.method} diverged: lower its learning rate ({rate})."
-                raise RankOneError(outcome.error or diverged)
+        outcomes = ran(benchmark, folder, whole=True).outcomes
         rows = run_rows(bench_rows(outcomes, benchmark.judged, config.cap))
         write_table(out / "runs.parquet", rows, RUNS)
         edits = saved_edits(folder, config)

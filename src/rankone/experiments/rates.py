@@ -10,7 +10,6 @@ from pydantic import Field, JsonValue
 
 from rankone.core.artifact import environment, refuse_existing, write_json
 from rankone.core.config import Config
-from rankone.core.errors import RankOneError
 from rankone.edits.methods.registry import kind_named
 from rankone.experiments.bench.cells import FIRST_TUNING_SEED, Cell
 from rankone.experiments.bench.choice import best_rates, score
@@ -74,7 +73,7 @@ def select(benchmark: Benchmark, out: Path, seeds: int = 2) -> SelectedRates:
         for rate, weight, cap in settings(method)
     ]
     with scratch("rates") as folder:
-        outcomes = Grid(benchmark, folder).outcomes(cells, "tuning", "choose rates")
+        outcomes = Grid(benchmark, folder, whole=True).outcomes(cells, "tuning", "choose rates")
     chosen: dict[str, dict[int, Rate]] = {method: {} for method in config.methods}
     for (method, _, budget), rate in best_rates(outcomes, benchmark.judged, config.cap).items():
         chosen[method][budget] = rate
@@ -85,8 +84,7 @@ def select(benchmark: Benchmark, out: Path, seeds: int = 2) -> SelectedRates:
 
 
 def _scored(benchmark: Benchmark, outcome: Outcome) -> Scored:
-    if outcome.first is None:
-        raise RankOneError(str(outcome.error))
+    assert outcome.first is not None  # What fails has ended the whole.
     cell, config, results = outcome.cell, benchmark.config, outcome.first.validation
     return Scored(
         **dict(cell.rate(config.cap)),

@@ -618,7 +618,7 @@ class Methods(Asking):
         text: str | None = None,
         seeds: int = 2,
     ) -> SelectRatesReply:
-        """Choose each method's learning rate and λ per budget on validation text."""
+        """Choose each method's learning rate, λ and cap per budget on validation text."""
         return self._ask(SelectRatesReply, "select-rates", locals())
 
     def demo(

@@ -176,7 +176,7 @@ def _rates_recipe(request: SelectRatesRequest) -> None:
 
 
 def select_rates(opening: Opening, request: SelectRatesRequest) -> SelectRatesReply:
-    """Choose each method's learning rate and λ per budget on validation text."""
+    """Choose each method's learning rate, λ and cap per budget on validation text."""
     from rankone.experiments.bench.run import Benchmark
     from rankone.experiments.config import read_demo
     from rankone.experiments.rates import select

@@ -156,7 +156,7 @@ def test_a_stack_does_not_change_results(values, picked, done, tmp_path):
             assert together[alone.key].fitted.test[domain].ce == pytest.approx(result.ce, abs=2e-3)
 
 
-def test_failed_and_diverged_runs_stay_visible(values, picked, tmp_path, monkeypatch):
+def test_failed_and_diverged_runs_stay_visible(values, picked, tmp_path, monkeypatch, caplog):
     run = stack_module.Bench._run
 
     def fails(bench, cells, sized):
@@ -166,7 +166,11 @@ def test_failed_and_diverged_runs_stay_visible(values, picked, tmp_path, monkeyp
 
     monkeypatch.setattr(stack_module.Bench, "_run", fails)
     config = BenchConfig.checked({**values, "methods": ["scalar"], "stack": 4}, "test")
-    record, outcomes, _ = run_bench(config, tmp_path / "out")
+    with caplog.at_level("WARNING", logger="rankone"):
+        record, outcomes, _ = run_bench(config, tmp_path / "out")
+    said = "scalar, english: 2 of 4 runs failed or diverged: a fit of scalar diverged: lower its learning rate (0.5)."
+    assert caplog.messages.count(said) == 2
+    assert "scalar, others: 4 of 4 runs failed or diverged: the text is too short" in caplog.messages
     write_results(tmp_path / "out", record, outcomes, {})
     rows = read_table(tmp_path / "out" / "fits.parquet", FITS)
     by_status = {s: {r["key"] for r in rows if r["status"] == s} for s in ("ok", "diverged", "failed")}
@@ -240,6 +244,11 @@ def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
         ({"retain": {"odd": ["nl"]}}, "names 'nl', which `trained` lacks"),
         ({"evaluated": ["fr", "nl"]}, "evaluated lacks de, en"),
         ({"budgets": [4, 4]}, "budgets names one twice: 4, 4"),
+        ({"budgets": 4}, "test: budgets: must be a list, or `key: value` pairs .got 4."),
+        ({"budgets": [4, 0]}, "test: budgets.1: must be greater than 0 .got 0."),
+        ({"budgets": {"scalar": "4"}}, "test: budgets.scalar: must be a list .got '4'."),
+        ({"sized": "onyl"}, "test: sized: must be true or false, or 'only' .got 'onyl'."),
+        ({"rates_from": ""}, "test: rates_from: must have at least 1 character"),
         ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
     ],
 )
@@ -252,9 +261,7 @@ def test_domains_that_a_text_lacks_are_left_out(values):
     config = BenchConfig.checked(values, "test").on_domains(["de", "en"])
     assert (config.trained, config.evaluated) == (("de", "en"), ("de", "en"))
     assert config.retain == {"english": ("en",), "others": ("en",)}
-    with pytest.raises(
-        RankOneError, match="the text has fr, en: trained: Tuple should have at least 2 items"
-    ):
+    with pytest.raises(RankOneError, match="the text has fr, en: trained: must have at least 2 items"):
         config.on_domains(["fr", "en"])
 
 

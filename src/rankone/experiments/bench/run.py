@@ -168,11 +168,16 @@ class Benchmark:
 
 
 class Grid:
-    """The runs of a benchmark, those that lie in its folder left out."""
+    """The runs of a benchmark, those that lie in its folder left out.
 
-    def __init__(self, benchmark: Benchmark, out: Path, workers: Workers | None = None) -> None:
+    whole: the first run that fails ends it with RankOneError, and so does one of the grid that diverges; else that is said.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, out: Path, workers: Workers | None = None, whole: bool = False
+    ) -> None:
         self.benchmark, self.config = benchmark, benchmark.config
-        self.out, self.ledger, self.workers = out, Ledger(out / RUNS), workers
+        self.out, self.ledger, self.workers, self.whole = out, Ledger(out / RUNS), workers, whole
 
     def rates(self) -> dict[str, dict[str, dict[int, Rate]]]:
         """The rate of every method, retain set and budget, by the mean score of its runs on validation text."""
@@ -217,8 +222,17 @@ class Grid:
                 for outcome in made.outcomes:
                     self.ledger.add(outcome)
                     finished[outcome.key] = outcome
+                self._say_failures(work, made.outcomes)
                 bar.advance(len(made.outcomes), ", ".join(work.of))
         return [finished[key] for key in keys]
+
+    def _say_failures(self, work: Work, outcomes: Sequence[Outcome]) -> None:
+        """What went wrong with runs that have just ended; in tuning a rate that diverges is one that is not chosen."""
+        looked_for = ("failed", "diverged") if work.purpose == "grid" else ("failed",)
+        for why, runs in _by_reason(outcomes, looked_for).items():
+            if self.whole:
+                raise RankOneError(why)
+            log.warning(f"{', '.join(work.of)}: {runs} of {len(outcomes)} runs failed or diverged: {why}")
 
     def _done(self, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
         if self.workers is None or not works:
@@ -254,12 +268,12 @@ def run_bench(
     return ran(Benchmark(config, computed), out, workers)
 
 
-def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None) -> Finished:
-    """The same of what is opened, into a folder of its own."""
+def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None, whole: bool = False) -> Finished:
+    """The same of what is opened, into a folder of its own; whole: where a run fails all of it does (Grid)."""
     clock = time.monotonic()
     log.info(f"the part: {benchmark.pick.pick}")
     _write(out, _record(benchmark, {}, 0.0))
-    grid = Grid(benchmark, out, workers)
+    grid = Grid(benchmark, out, workers, whole)
     rates = grid.rates()
     outcomes = grid.runs(rates)
     record = _record(benchmark, rates, time.monotonic() - clock)
@@ -297,6 +311,17 @@ def read_record(out: Path) -> BenchRecord:
     if not path.is_file():
         raise RankOneError(f"'{out}' holds no benchmark: make one with `rankone bench RECIPE --out {out}`.")
     return BenchRecord.checked(read_json(path), str(path))
+
+
+def _by_reason(outcomes: Sequence[Outcome], looked_for: Sequence[str]) -> dict[str, int]:
+    """Why runs of these statuses went wrong, and how many did."""
+    reasons: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.status in looked_for:
+            method, rate = outcome.cell.method, outcome.cell.learning_rate
+            why = outcome.error or f"a fit of {method} diverged: lower its learning rate ({rate})."
+            reasons[why] = reasons.get(why, 0) + 1
+    return reasons
 
 
 def _stacks(left: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[tuple[Cell, str]]]:
