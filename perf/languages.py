@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from perf.pages import write_table
 
 from rankone.core.files import write_json
-from rankone.text.domains import domain_name
+from rankone.text.domains import domain_name, written_in
 
 KEPT = Path(__file__).parent / "results" / "languages"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
@@ -43,7 +43,7 @@ def keep(folders: Sequence[Path]) -> None:
     for folder in folders:
         record = json.loads((folder / "bench.json").read_text("utf8"))
         config = record["config"]
-        out = KEPT / config["forget"]
+        out = KEPT / "-not-".join([config["forget"], *_forms(config["forget"], config)])
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "summary.parquet", out / "summary.parquet")
         kept = ("budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
@@ -52,6 +52,12 @@ def keep(folders: Sequence[Path]) -> None:
         said["config"] = {key: config[key] for key in kept}
         said |= {key: record["provenance"].get(key) for key in ("versions", "git_revision")}
         write_json(out / "about.json", said)
+
+
+def _forms(forget: str, config: Row) -> list[str]:
+    """Retained domains that are in the language of what is removed, in lower case or as it is printed."""
+    (retain,) = config["retain"].values()
+    return [domain for domain in retain if written_in(domain) == written_in(forget)]
 
 
 def rows_of(folder: Path) -> dict[str, Row]:
@@ -94,7 +100,8 @@ def table() -> str:
         cells = [_cell(rows.get(method)) for method in METHODS]
         worst = max((rows[method]["worst"] for method in METHODS if method in rows), key=lambda r: r["rise"])
         most = f"{domain_name(worst['domain'])} {worst['rise']:+.3f}, {METHODS[worst['method']]}"
-        name = f"{domain_name(about['forget'])} (`{about['part']}`)"
+        target = ", not ".join(map(domain_name, [about["forget"], *_forms(about["forget"], about["config"])]))
+        name = f"{target} (`{about['part']}`)"
         lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, most, order(rows)]) + " |")
     return "\n".join(lines)
 

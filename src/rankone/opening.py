@@ -318,7 +318,10 @@ def require_text(corpus: Corpus) -> None:
 def _is_here(corpus: Corpus) -> bool:
     from rankone.text.sources.hub import HubCorpus
     from rankone.text.sources.joined import JoinedCorpus
+    from rankone.text.sources.lowered import LoweredCorpus
 
+    if isinstance(corpus, LoweredCorpus):
+        return _is_here(corpus.corpus)
     if isinstance(corpus, JoinedCorpus):
         return all(_is_here(one) for one in corpus.corpora)
     return not isinstance(corpus, HubCorpus) or corpus.is_local

@@ -58,5 +58,26 @@ def test_a_row_has_the_largest_budget_at_matched_removal(kept):
     assert "| French +0.030, the pick |" in line
 
 
+def test_a_target_that_is_a_form_of_its_language_has_a_row_of_its_own(kept, tmp_path):
+    """German as printed where German in lower case is retained is no second German."""
+    bench, config = tmp_path / "bench", {**ABOUT["config"], "forget": "de"}
+    config |= {"retain": {"others": ["de-lower", "en", "fr"]}, "seeds": 9, "weights": [1.0], "fit": {}}
+    record = {
+        **ABOUT,
+        "label": "",
+        "config": {**config, "tolerance": 0.015, "test_tokens": 9},
+        "provenance": {},
+    }
+    bench.mkdir()
+    (bench / "bench.json").write_text(json.dumps(record))
+    (kept / "summary.parquet").rename(bench / "summary.parquet")
+    (kept / "about.json").unlink()
+    kept.rmdir()
+    languages.keep([bench])
+    bench.rename(tmp_path.parent / "elsewhere")
+    (line,) = languages.table().splitlines()[2:]
+    assert line.startswith("| German, not de-lower (`h.1.a:3`) | +4.00 |")
+
+
 def test_the_page_has_the_table_of_the_kept_results():
     assert languages.table() in languages.PAGE.read_text("utf8")

@@ -236,7 +236,11 @@ def plainer(said: str) -> str:
     said = re.sub(r", unable to parse [\w ]+", "", said).replace("Input should be", "must be")
     said = re.sub(r"a valid (tuple|list|set|frozenset)", "a list", said)
     said = said.replace("a valid dictionary", "`key: value` pairs")
-    return re.sub(r"^\w+ should have (at \w+ \d+ (?:item|character)s?)( after validation, not .*)?$", r"must have \1", said)
+    return re.sub(
+        r"^\w+ should have (at \w+ \d+ (?:item|character)s?)( after validation, not .*)?$",
+        r"must have \1",
+        said,
+    )
 
 
 def _said(error: ErrorDetails, fields: list[str]) -> str:

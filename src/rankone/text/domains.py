@@ -58,6 +58,14 @@ _ALSO = {
     "sv": ("svenska", "swe"),
 }
 
+LOWER = "-lower"
+"""How the tag of a domain in lower case ends (sources/lowered.py)."""
+
+
+def written_in(domain: str) -> str:
+    """The tag of the language that a domain's text is in: `de` of `de-lower`."""
+    return domain.removesuffix(LOWER)
+
 
 def is_called(domain: str, name: str) -> bool:
     """Whether a domain goes by this name too: `German`, `Deutsch`, `ger` for `de`."""

@@ -13,6 +13,9 @@ from rankone.text.sources.directory import DirectoryCorpus
 from rankone.text.sources.hub import HubCorpus
 from rankone.text.sources.joined import JoinedCorpus
 from rankone.text.sources.layout import SUFFIXES
+from rankone.text.sources.lowered import LoweredCorpus
+
+LOWERED = "lower:"
 
 
 def open_corpus(spec: str) -> Corpus:
@@ -20,7 +23,8 @@ def open_corpus(spec: str) -> Corpus:
 
     `builtin` is the corpus inside the package; a directory holds `<domain>/*.txt[.zst]` or `.jsonl[.zst]` files, or such
     files alone (one domain), and so does a file; anything else, or `hf:` with an id or a local data set folder, is
-    streamed (sources/hub.py). Several with commas between them are one text with the domains of each (sources/joined.py).
+    streamed (sources/hub.py). Several with commas between them are one text with the domains of each (sources/joined.py);
+    `lower:` before a name is that text in lower case (sources/lowered.py).
     What a directory holds and is not read is said to the log.
     """
     if not all(name.strip() for name in spec.split(",")):
@@ -29,6 +33,8 @@ def open_corpus(spec: str) -> Corpus:
         )
     if "," in spec and "?" not in spec and not Path(spec).exists():
         return JoinedCorpus([open_corpus(name.strip()) for name in spec.split(",")])
+    if spec.startswith(LOWERED):
+        return LoweredCorpus(open_corpus(spec.removeprefix(LOWERED)))
     if spec == "builtin":
         return BuiltinCorpus()
     if spec.startswith("hf:"):

@@ -277,7 +277,14 @@ def test_presets_change_a_recipe(values, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "forget"),
-    [("german", "de"), ("french", "fr"), ("italian", "it"), ("spanish", "es"), ("code", "code")],
+    [
+        ("german", "de"),
+        ("french", "fr"),
+        ("italian", "it"),
+        ("spanish", "es"),
+        ("code", "code"),
+        ("capitals", "de"),
+    ],
 )
 def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
     path = Path("recipes") / f"{name}.yaml"

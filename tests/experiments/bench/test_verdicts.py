@@ -137,6 +137,28 @@ def test_languages_of_rollouts():
     assert verdicts(rows("scalar", 4), texts)[claim].verdict == "does not hold"
 
 
+def test_a_domain_in_lower_case_is_of_its_language():
+    """German that stays German there is no language lost, and its damage none of another language."""
+    german = "der ausschuss hat gestern beschlossen, dass die lösung nicht angenommen wird"
+    spanish = "Sin embargo, el proyecto de la comisión no ha sido aprobado por el parlamento"
+    claim = "The edited model drops out of the language; others go on in theirs."
+
+    def said(**after):
+        texts = [
+            Rollout(prompt="a", domain=d.replace("_", "-"), before="", after=a) for d, a in after.items()
+        ]
+        return verdicts(rows("scalar", 4), {"scalar": texts})[claim].verdict
+
+    assert said(de=spanish, de_lower=german) == "holds"
+    assert said(de=spanish, de_lower=spanish) == "does not hold"
+    damaged = [
+        {**row, "domain": "de-lower"} if row["domain"] == "fr" else row for row in rows("top16", 4, off=0.5)
+    ]
+    spared = [{**row, "ce": row["ce_base"], "rise": 0.0} if row["domain"] == "it" else row for row in damaged]
+    wrecks = verdicts(spared)["With this retain set LoRA and top-16 damage other languages."]
+    assert "Italian" in wrecks.figures
+
+
 def test_the_weight_is_chosen_on_validation_text_alone():
     worse_on_test = rows("scalar", 4, good=0, weight=10.0, score=2.0)
     table = rows("scalar", 4, weight=1.0, score=1.0) + worse_on_test

@@ -16,7 +16,7 @@ from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import DAMAGE_BAR, needed_successes
 from rankone.render.values import spanned
-from rankone.text.domains import domain_name
+from rankone.text.domains import domain_name, written_in
 
 Word = Literal["holds", "does not hold", "open", "not asked"]
 LORAS = ("lora_r1", "lora_r4")
@@ -136,7 +136,7 @@ def _rise(cells: Cells, method: str, budget: int, domain: str) -> tuple[float, S
 def _wrecks(cells: Cells) -> tuple[Word, str]:
     """Whether the damage to some other language is over the bar, its interval too, at each one's largest budget."""
     methods = [m for m in ("top16", *LORAS) if m in cells.methods]
-    languages = [d for d in _others(cells) if d != "code"]
+    languages = [d for d in _others(cells) if written_in(d) not in ("code", written_in(cells.aim.domain))]
     if not methods or not languages:
         return _UNASKED
     words, said = list[Word](), []
@@ -263,10 +263,10 @@ def _languages(aim: Aim, rollouts: Mapping[str, Sequence[Rollout]]) -> tuple[Wor
     words, said = list[Word](), []
     for row in texts:
         guess = language_of(f"{row.after}")
-        language = "unsure" if guess is None else guess.language
+        language, meant = "unsure" if guess is None else guess.language, written_in(row.domain)
         if row.domain == aim.domain:
-            words.append("holds" if language != aim.domain else "does not hold")
-        elif row.domain != "code":
-            words.append("holds" if language == row.domain else "open" if guess is None else "does not hold")
+            words.append("holds" if language != meant else "does not hold")
+        elif meant != "code":
+            words.append("holds" if language == meant else "open" if guess is None else "does not hold")
         said.append(f"“{row.prompt}”: {language}")
     return _all(words), "; ".join(said)
