@@ -142,7 +142,7 @@ def test_a_file_without_rates_is_named_with_the_mend(tmp_path):
     for document in ({}, {"rates": {}}, {"rates": None}):
         write_json(rates, document)
         with pytest.raises(
-            RankOneError, match=f"'{rates}', which rates_from names, holds no rates: take a file of"
+            RankOneError, match=f"'{rates}' holds no rates: rates_from of a recipe wants a file of"
         ):
             read_recipe(path)
     write_json(rates, {"rates": {"scalar": {"4": {"learning_rate": "high", "retain_weight": 1}}}})

@@ -301,8 +301,7 @@ def _rates(path: Path) -> dict[str, dict[int, Rate]]:
     held = _json(path, "select-rates")
     if not held.get("rates"):
         raise RankOneError(
-            f"'{path}', which rates_from names, holds no rates: take a file of `rankone select-rates --out`, or leave "
-            "rates_from out."
+            f"'{path}' holds no rates: rates_from of a recipe wants a file of `rankone select-rates --out`."
         )
     return _Rates.checked({"rates": held["rates"]}, str(path)).rates
 
