@@ -13,6 +13,7 @@ from tests.tiny import write_pair
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits.methods.registry import kinds
+from rankone.experiments.bench import run as run_module
 from rankone.experiments.bench import stack as stack_module
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
@@ -143,6 +144,17 @@ def test_an_interrupted_grid_goes_on(values, picked, tmp_path, monkeypatch):
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 6
     outcomes = run_bench(config, tmp_path / "out").outcomes
     assert sum(count[3:]) == len(outcomes) - 6
+
+
+def test_the_record_is_of_the_revision_it_began_with(values, picked, tmp_path, monkeypatch):
+    """Code that is loaded stays what it was, whatever is checked out while it runs."""
+    revisions = iter(("first", "second"))
+    monkeypatch.setattr(run_module, "environment", lambda: {"git_revision": next(revisions)})
+    config = BenchConfig.checked({**values, "methods": ["scalar_zero"], "seeds": 1}, "test")
+    record = run_bench(config, tmp_path / "out").record
+    assert read_record(tmp_path / "out") == record
+    assert record.provenance["git_revision"] == "first"
+    assert record.seconds > 0
 
 
 def test_a_stack_does_not_change_results(values, picked, done, tmp_path):

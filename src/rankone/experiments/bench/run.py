@@ -272,18 +272,19 @@ def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None, whole: 
     """The same of what is opened, into a folder of its own; whole: where a run fails all of it does (Grid)."""
     clock = time.monotonic()
     log.info(f"the part: {benchmark.pick.pick}")
-    _write(out, _record(benchmark, {}, 0.0))
+    begun = _record(benchmark)
+    _write(out, begun)
     grid = Grid(benchmark, out, workers, whole)
     rates = grid.rates()
     outcomes = grid.runs(rates)
-    record = _record(benchmark, rates, time.monotonic() - clock)
+    # Of the revision it began with: hours later another may lie there.
+    record = begun.model_copy(update={"rates": rates, "seconds": time.monotonic() - clock})
     _write(out, record)
     return Finished(record, outcomes, benchmark.workspace)
 
 
-def _record(
-    benchmark: Benchmark, rates: dict[str, dict[str, dict[int, Rate]]], seconds: float
-) -> BenchRecord:
+def _record(benchmark: Benchmark) -> BenchRecord:
+    """What is known before any run."""
     config, job = benchmark.config, benchmark.pick
     return BenchRecord(
         config=config,
@@ -291,13 +292,12 @@ def _record(
         identities=benchmark.identities,
         part=job.pick,
         label=job.labels.best(job.pick).label,
-        rates=rates,
+        rates={},
         tuning_runs={
             m: len(list(tuning_cells(config, m, next(iter(config.retain))))) for m in config.methods
         },
         spent={"harvest and ranking": config.selection_tokens, "measuring candidates": config.pick_tokens},
         provenance={**environment(), "text": described(benchmark.workspace.corpus)},
-        seconds=seconds,
     )
 
 
