@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rankone.circuits.asking.places import Place
 from rankone.circuits.asking.replies import Likely, Outcome
 from rankone.circuits.choosing.masks import loss_of, masked_prompt, masked_rows
+from rankone.circuits.config import BY_IMPORTANCE
 from rankone.circuits.effects import direct_effects, total_effects
 from rankone.circuits.graph import Graph
 from rankone.circuits.intervene import Change, changed_logits
@@ -124,14 +125,19 @@ def likely(
 def kept_rows(
     graph: Graph, model: PreTrainedModel, parts: Decomposition, nodes: Sequence[int], seed: int = 0
 ) -> list[MaskedRow]:
-    """What the model says where only these nodes are let through, under every kind of mask."""
+    """What the model says where only these nodes are let through, under every kind of mask.
+
+    As the graph was measured: with their importances where those chose its nodes, else whole; the adversary against what
+    they were fitted to.
+    """
     ids = torch.tensor(graph.record.ids, device=model.device)
+    by_importance = graph.record.node_set in BY_IMPORTANCE
+    objective = "kl" if graph.record.optimised is None else graph.record.optimised.objective
     columns = {key: i for i, key in enumerate((s, int(n)) for s in parts.sites for n in parts.indices[s])}
     with masked_prompt(model, parts, ids) as prompt:
         g = torch.zeros_like(prompt.importance)
         for node in (graph.nodes[i] for i in nodes):
-            g[node.position, columns[node.place, node.number]] = (
-                1.0 if node.importance is None else node.importance
-            )
+            kept = node.importance if by_importance else None
+            g[node.position, columns[node.place, node.number]] = 1.0 if kept is None else kept
         aim = graph.aims[0]
-        return masked_rows(prompt, g, prompt.raw > 0, aim, loss_of("kl", prompt.clean, aim), seed)
+        return masked_rows(prompt, g, prompt.raw > 0, aim, loss_of(objective, prompt.clean, aim), seed)
