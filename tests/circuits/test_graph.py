@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.decomposition.tiny import decomposed
 from tests.helpers import probe, simple_mlp, tokenizer
+from tests.models.families import FAMILIES
 
 from rankone.circuits import build
 from rankone.circuits.attribution.edges import Edges
@@ -17,8 +18,11 @@ from rankone.circuits.config import GraphConfig
 from rankone.circuits.graph import influence
 from rankone.circuits.intervene import Change, changed_logits
 from rankone.circuits.storage import load_graph, require_origin, save_graph
+from rankone.circuits.verification import cuts
+from rankone.circuits.verification.verify import verified
 from rankone.core.errors import RankOneError
 from rankone.edits.scales import scale_edit
+from rankone.models.context import context_length
 from rankone.models.sites import find_sites
 from rankone.parts.sources import SOURCES, make_parts
 
@@ -47,8 +51,28 @@ def test_a_saved_graph_is_drawn_again_and_one_that_does_not_come_out_is_refused(
     assert torch.allclose(again.graph.edges["frozen"].total, case.made.graph.edges["frozen"].total)
     assert [n.importance for n in again.graph.nodes] == [n.importance for n in back.nodes]
     wrong = replace(back.edges["grad"], total=back.edges["grad"].total + 1)
-    with pytest.raises(RankOneError, match="does not come out as it was saved"):
-        remade(replace(back, edges={**back.edges, "grad": wrong}), case.model, case.parts)
+    node, scores = back.nodes[back.chosen[0]], back.record.scores
+    weight = back.edges["frozen"].weight.clone()
+    weight[back.edges["frozen"].target == back.outputs[0]] *= 2
+    for altered in (
+        replace(back, edges={**back.edges, "grad": wrong}),
+        replace(back, edges={**back.edges, "frozen": replace(back.edges["frozen"], weight=weight)}),
+        replace(
+            back,
+            nodes=(
+                *back.nodes[: back.chosen[0]],
+                replace(node, value=node.value + 1),
+                *back.nodes[back.chosen[0] + 1 :],
+            ),
+        ),
+        replace(back, influence=back.influence.flip(0)),
+        replace(
+            back,
+            record=back.record.model_copy(update={"scores": scores.model_copy(update={"replacement": 0.99})}),
+        ),
+    ):
+        with pytest.raises(RankOneError, match="does not come out as it was saved"):
+            remade(altered, case.model, case.parts)
 
 
 def test_a_graph_altered_by_hand_is_refused(case, tmp_path):
@@ -153,6 +177,29 @@ def test_where_memory_does_not_suffice_it_says_what_to_lower(case, monkeypatch):
     def full(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(build, "all_edges", full)
+    def none_on_a_processor(*_, **__):
+        torch.empty(1 << 50)
+
+    for failing in (full, none_on_a_processor):
+        monkeypatch.setattr(build, "all_edges", failing)
+        with pytest.raises(RankOneError, match="Shorten the prompt, raise --threshold"):
+            make_graph(case.model, case.words, case.parts, "the cat", GraphConfig(nodes="strongest"))
+        with pytest.raises(RankOneError, match="Shorten the prompt, raise --threshold"):
+            remade(load_graph(case.path).graph, case.model, case.parts)
+    monkeypatch.setattr(cuts, "connectivity", none_on_a_processor)
     with pytest.raises(RankOneError, match="Shorten the prompt, raise --threshold"):
-        make_graph(case.model, case.words, case.parts, "the cat", GraphConfig(nodes="strongest"))
+        verified(case.parts, case.made, checked=2)
+
+
+def test_a_prompt_that_fills_the_context_is_checked_too():
+    """Positions are learned there: a token more has none."""
+    model, words = FAMILIES["gpt2"][0](), tokenizer()
+    parts = decomposed(model)
+    longest = context_length(model)
+    assert longest is not None
+    prompt = next(p for n in range(longest) if len(words(p := "cat " * n)["input_ids"]) == longest)
+    made = make_graph(
+        model, words, parts, prompt, GraphConfig(nodes="strongest", per_site=1, random_graphs=0)
+    )
+    assert made.graph.length == longest
+    assert verified(parts, made, checked=2).exact

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +22,7 @@ from rankone.circuits.attribution.footprint import (
     gradient_bytes,
     log_memory,
     measured_cut,
+    memory_advice,
 )
 from rankone.circuits.attribution.identity import IdentityRecord, require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, Nodes, nodes_of
@@ -65,6 +66,7 @@ def prompt_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, promp
     return ids
 
 
+@memory_advice()
 def make_graph(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -80,21 +82,15 @@ def make_graph(
     started = time.process_time()
     require_precise(model)
     ids = prompt_ids(model, tokenizer, prompt)
-    try:
-        exact = doubled(model) if config.precision == "float64" else model
-        size = cut_bytes(exact, ids)
-        log_memory(f"{len(ids)} tokens, cut by either rule and to check it", CUTS * size, model.device)
-        first = cut(exact, ids, "frozen")
-        aims = aims_of(config.target, first.logits[-1], tokenizer)
-        choice = chosen(model, parts, first, ids, config, aims[0])
-        nodes = nodes_of(exact, parts, first, choice.selection, choice.importance)
-        table, seeds = _with_outputs(nodes, first, aims)
-        cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, size)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise RankOneError(
-            "memory does not suffice for this graph. Shorten the prompt, raise --threshold, take --nodes optimised, or "
-            "--precision float32."
-        ) from error
+    exact = doubled(model) if config.precision == "float64" else model
+    size = cut_bytes(exact, ids)
+    log_memory(f"{len(ids)} tokens, cut by either rule and to check it", CUTS * size, model.device)
+    first = cut(exact, ids, "frozen")
+    aims = aims_of(config.target, first.logits[-1], tokenizer)
+    choice = chosen(model, parts, first, ids, config, aims[0])
+    nodes = nodes_of(exact, parts, first, choice.selection, choice.importance)
+    table, seeds = _with_outputs(nodes, first, aims)
+    cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, size)
     flow = influence(edges["frozen"], output_weights(table), len(table))
     record = GraphRecord(
         prompt=prompt,
@@ -119,6 +115,7 @@ def make_graph(
     return Made(graph, exact, cuts, nodes, identity)
 
 
+@memory_advice()
 def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     """A saved graph drawn anew, of the same nodes and outputs; RankOneError where it does not come out as it was saved."""
     ids = torch.tensor(graph.record.ids, device=model.device)
@@ -137,27 +134,49 @@ def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     nodes = nodes_of(exact, parts, first, selection, g)
     table, seeds = _with_outputs(nodes, first, graph.aims)
     cuts, edges, identity = _edges(exact, ids, first, nodes, table, seeds, size)
-    _require_same(graph, table, edges)
     flow = influence(edges["frozen"], output_weights(table), len(table))
     again = Graph(graph.record, table, edges, flow, _pattern(cuts, nodes, table, edges["grad"]))
+    _require_same(graph, again)
     return Made(again, exact, cuts, nodes, identity)
 
 
-def _require_same(graph: Graph, table: tuple[Node, ...], edges: dict[Rule, Edges]) -> None:
-    """The same nodes, and what flows into each the same but for the rounding of another machine."""
-    kinds = [[(n.kind, n.place, n.position, n.number) for n in nodes] for nodes in (graph.nodes, table)]
-    off = 0.0
-    if kinds[0] == kinds[1]:
-        for rule in RULES:
-            saved, drawn = graph.edges[rule], edges[rule]
-            size = saved.absolute.clamp_min(1e-30)
-            off = max(off, float(((saved.total - drawn.total).abs() / size).max()))
-            off = max(off, float(((saved.absolute - drawn.absolute).abs() / size).max()))
-    if kinds[0] != kinds[1] or off > SAME:
+def _require_same(graph: Graph, again: Graph) -> None:
+    """The same nodes, and all numbers of them the same but for the rounding of another machine."""
+    kinds = [[(n.kind, n.place, n.position, n.number) for n in one.nodes] for one in (graph, again)]
+    off = _difference(graph, again) if kinds[0] == kinds[1] else None
+    if off is None or not off <= SAME:
+        what = "it has other nodes" if off is None else f"numbers off by {off:.1e}"
         raise RankOneError(
-            f"the graph of '{graph.record.prompt}' does not come out as it was saved (sums off by {off:.1e}): it was "
-            "altered, or the model runs differently here. Make it again."
+            f"the graph of '{graph.record.prompt}' does not come out as it was saved ({what}): it was altered, or the "
+            "model runs differently here. Make it again."
         )
+
+
+def _difference(graph: Graph, again: Graph) -> float:
+    """The largest difference: of values, sums and edges as a share of what flows into the node; of influence and scores."""
+    saved, drawn = (torch.tensor([n.value for n in one.nodes], dtype=torch.float64) for one in (graph, again))
+    flows = again.edges["frozen"].absolute
+    # What reads nothing is held against the largest that is written anywhere.
+    size = torch.where(flows > 0, flows, drawn.abs().max())
+    off = [((saved - drawn).abs() / size).max(), (graph.influence - again.influence).abs().max()]
+    for rule in RULES:
+        one, other = graph.edges[rule], again.edges[rule]
+        size = other.absolute.clamp_min(1e-30)
+        off.append(((one.total - other.total).abs() / size).max())
+        off.append(((one.absolute - other.absolute).abs() / size).max())
+        off.append(_edges_apart(one, other, len(graph.nodes)))
+    said, counted = graph.record.scores, scores(again.nodes, again.edges["frozen"])
+    apart = (said.replacement - counted.replacement, said.completeness - counted.completeness)
+    return max(*map(float, off), *map(abs, apart))
+
+
+def _edges_apart(saved: Edges, drawn: Edges, count: int) -> Float[Tensor, ""]:
+    """Of what flows into their target; an edge that one of them lacks is 0 there."""
+    pairs = torch.cat([e.target * count + e.source for e in (saved, drawn)])
+    weights = torch.cat([saved.weight.double(), -drawn.weight.double()])
+    each, place = pairs.unique(return_inverse=True)
+    apart = torch.zeros(len(each), dtype=torch.float64).index_add_(0, place, weights).abs()
+    return (apart / drawn.absolute[each // count].clamp_min(1e-30)).max()
 
 
 def parts_hash(parts: Parts) -> str:

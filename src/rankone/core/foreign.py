@@ -33,6 +33,8 @@ _RAISE = (
     "huggingface_hub",
     "lm_eval",
 )
+# How the CPU allocator words it.
+_FULL = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
 _GENERAL = "Check the files that were given, or make them again."
 
 
@@ -96,15 +98,19 @@ def _about_places(error: BaseException) -> str | None:
     return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: CUDA and Python have classes for it, PyTorch on a CPU raises a plain RuntimeError."""
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _FULL)
+
+
 def _about_memory(error: BaseException) -> str | None:
+    if not is_out_of_memory(error):
+        return None
     said = _first_line(error)
-    if (
-        type(error).__name__ == "OutOfMemoryError"
-        or isinstance(error, MemoryError)
-        or "can't allocate memory" in said
-    ):
-        return f"out of memory: {said}. Take fewer tokens or rows, a smaller batch, or a larger machine."
-    return None
+    return f"out of memory: {said}. Take fewer tokens or rows, a smaller batch, or a larger machine."
 
 
 def _about_libraries(error: BaseException) -> str | None:

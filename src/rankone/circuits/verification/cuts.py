@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from rankone.circuits.attribution.cut import Cut, cut
@@ -11,6 +10,7 @@ from rankone.circuits.attribution.edges import probe
 from rankone.circuits.build import Made
 from rankone.circuits.graph import Graph
 from rankone.circuits.records import Rule
+from rankone.models.context import context_length
 from rankone.models.output import vocabulary_size
 
 
@@ -116,12 +116,19 @@ def backwards(graph: Graph) -> int:
 
 
 def extension(made: Made, seed: int = 0) -> float:
-    """Largest relative change of what any site reads where a token is added after the target position."""
+    """Largest relative change of what any site reads where a token is added after the target position; of a prompt that
+    fills the context, where its last token is added after the one before."""
     ids = torch.tensor(made.graph.record.ids, device=made.exact.device)
-    more: Int[Tensor, " t"] = torch.cat([ids, ids.new_tensor([(seed + 7) % vocabulary_size(made.exact)])])
-    longer, first = cut(made.exact, more, "frozen"), made.cuts["frozen"]
+    shorter = longer = made.cuts["frozen"]
+    if len(ids) == context_length(made.exact):
+        if len(ids) == 1:
+            return 0.0
+        shorter = cut(made.exact, ids[:-1], "frozen")
+    else:
+        added = ids.new_tensor([(seed + 7) % vocabulary_size(made.exact)])
+        longer = cut(made.exact, torch.cat([ids, added]), "frozen")
     worst = 0.0
     for site in made.nodes.targets:
-        before, after = first.read(site), longer.read(site)[:-1]
+        before, after = shorter.read(site), longer.read(site)[: shorter.length]
         worst = max(worst, float((after - before).norm() / before.norm().clamp_min(1e-30)))
     return worst

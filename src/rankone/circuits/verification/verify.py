@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from rankone.circuits.attribution.footprint import memory_advice
 from rankone.circuits.build import Made
 from rankone.circuits.choosing.masks import masked_row
 from rankone.circuits.graph import Graph, scores
@@ -20,6 +21,7 @@ from rankone.parts.parts import Parts
 SAMPLED = 8
 
 
+@memory_advice()
 def verified(
     parts: Parts,
     made: Made,

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from rankone.core.errors import RankOneError, first_line
+from rankone.core.foreign import is_out_of_memory
 from rankone.decomposition.config import TrainingConfig
 from rankone.runtime.distributed import current
-
-# How the CPU allocator words it; CUDA has an exception class of its own.
-_WORDS = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
 
 
 @contextmanager
@@ -20,10 +16,8 @@ def memory_advice(config: TrainingConfig) -> Iterator[None]:
     """Turn an allocation that fails inside the block into a RankOneError with the recipe's knobs."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _advice(config, error) from error
-    except RuntimeError as error:
-        if not any(words in str(error).lower() for words in _WORDS):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _advice(config, error) from error
 
