@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from tests.helpers import probe as token_rows
 from tests.helpers import simple_mlp, tokenizer
 from tests.models.families import FAMILIES
+from transformers import AutoModelForCausalLM, BloomConfig, OlmoConfig
 
 from rankone.circuits.attribution.cut import cut, frozen_logits
 from rankone.circuits.attribution.edges import Output, all_edges, probe
@@ -189,6 +190,31 @@ def test_an_operation_that_is_not_known_is_refused_by_name():
     made, nodes, table, edges = drawn_edges(model, parts_of(model, 2), ids, "frozen")
     with pytest.raises(RankOneError, match="'erf'"):
         require_known_operations(sum_identity(made, nodes, table, edges), made, table)
+
+
+def test_a_function_that_pytorch_does_not_ask_for_is_refused_by_name():
+    """Bloom's GELU has a backward of its own; its scores, by an operation that is only noted, are no cause."""
+    config = BloomConfig(vocab_size=300, hidden_size=24, n_layer=1, n_head=3)
+    model, ids = AutoModelForCausalLM.from_config(config).double(), token_rows(1, 5)[0]
+    made, nodes, table, edges = drawn_edges(model, parts_of(model, 2), ids, "frozen")
+    with pytest.raises(RankOneError, match=r"dense_4h_to_h .* the operation 'GeLUFunction'"):
+        require_known_operations(sum_identity(made, nodes, table, edges), made, table)
+
+
+def test_a_model_that_changes_what_a_matrix_writes_is_refused_by_name():
+    config = OlmoConfig(
+        vocab_size=300,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        clip_qkv=0.05,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    for rule in ("frozen", "grad"):
+        with pytest.raises(RankOneError, match=r"in place \('clamp_'\)"):
+            cut(model, token_rows(1, 4)[0], rule)
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_experts_are_refused_and_the_model_is_left_as_it_was():

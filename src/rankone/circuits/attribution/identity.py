@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from rankone.circuits.attribution.cut import Cut
 from rankone.circuits.attribution.edges import Edges
@@ -59,7 +60,8 @@ def require_known_operations(record: IdentityRecord, cut: Cut, table: Sequence[N
         return
     node = table[record.worst_node]
     where = node.place if node.kind == "subcomponent" else "the logits"
-    suspects = [f"'{name}'" for name in cut.noted] or [f"'{name}'" for name in cut.held]
+    read = cut.inputs[node.place] if node.kind == "subcomponent" else cut.logits
+    suspects = [f"'{name}'" for name in (*_functions_behind(read), *cut.noted) or cut.held]
     what = (
         f"the operation {' or '.join(suspects[:3])}"
         if suspects
@@ -70,6 +72,21 @@ def require_known_operations(record: IdentityRecord, cut: Cut, table: Sequence[N
         f"{record.worst_beyond_rounding:.1e} of it at {record.failing} of {record.targets} nodes). The forward uses {what} "
         "in a way that no rule is known for."
     )
+
+
+def _functions_behind(read: Tensor) -> list[str]:
+    """Functions with a backward of their own (torch.autograd.Function) between what is read and the leaves, nearest first:
+    PyTorch does not ask for these as it does for operations."""
+    names: dict[str, None] = {}
+    ahead, seen = [read.grad_fn], {read.grad_fn}
+    for node in ahead:
+        if isinstance(node, BackwardCFunction):
+            names[type(node).__name__.removesuffix("Backward")] = None
+        for before, _ in () if node is None else node.next_functions:
+            if before is not None and before not in seen:
+                seen.add(before)
+                ahead.append(before)
+    return list(names)
 
 
 def _rounding(cut: Cut, nodes: Nodes, count: int) -> Float[Tensor, " nodes"]:

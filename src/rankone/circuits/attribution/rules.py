@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from rankone.circuits.attribution.secant import Held, secant
 from rankone.circuits.records import Rule
+from rankone.core.errors import RankOneError
 
 # Functions of what is normalised or weighed; their results are constants by the frozen rule.
 _HELD = {
@@ -187,6 +188,7 @@ class RuleMode(TorchFunctionMode):
         name = _name(func)
         if self.paused or not _live([*args, *kwargs.values()]):
             return func(*args, **kwargs)
+        _refuse_in_place(func, args)
         if name in _CASTS and args[0].dtype == torch.float64:
             cast = func(*args, **kwargs)
             return args[0] if cast.dtype.is_floating_point else cast
@@ -315,6 +317,17 @@ def _name(func: Callable[..., Any]) -> str:
     if name.startswith("__") and plain[:1] in ("r", "i") and plain[1:] in ("mul", "add", "div", "matmul"):
         return plain[1:]
     return plain
+
+
+def _refuse_in_place(func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """RankOneError for an operation that writes into a leaf: autograd has no gradient of that."""
+    name = getattr(func, "__name__", "")
+    writes = name.startswith("__i") if name.startswith("__") else name.endswith("_")
+    first = next(iter(args), None)
+    if writes and isinstance(first, Tensor) and first.is_leaf and first.requires_grad:
+        raise RankOneError(
+            f"no graph can be made of this model: it changes what a matrix writes in place ('{name}'), which no rule covers."
+        )
 
 
 def _live(values: Iterable[Any]) -> bool:
