@@ -84,6 +84,9 @@ def test_exports_are_written_whole_and_over_nothing(graph, tmp_path):
     again = rankone("graph", "export", graph[0], *written)
     assert "already exists" in again.err
     assert listing(tmp_path) == before
+    new = ["--page", tmp_path / "new.html", "--neuronpedia", tmp_path / "new.json", "--scan", "my model"]
+    assert "no id of a model" in rankone("graph", "export", graph[0], *new).err
+    assert listing(tmp_path) == before
 
 
 def test_a_graph_of_another_model_or_altered_by_hand_is_refused(graph, pair, refused, tmp_path):
@@ -107,3 +110,20 @@ def test_what_cannot_be_a_graph_is_refused(pair, refused):
     refused("no parts of origin 'contrast-de' are open", "graph", model, "the cat", "--source", "contrast-de")
     refused("neuron parts have no causal importance", "graph", model, "the cat", "--source", "neuron")
     refused("other weights|lacks", "graph", model, "the cat", "--decomposition", "mini-decomposition")
+
+
+def test_pairs_at_every_distance_that_was_asked_for(pair, refused):
+    model, decomposition = pair
+    asked = ["qk", model, 0, "--decomposition", decomposition, "--domains", "de", "--tokens", 60]
+    said = json.loads(rankone(*asked, "--distances", 40, "--top", 10**6, "--json").out)
+    assert {row["where"] for row in said["rows"]} == set(range(40))
+    refused("positions: give --distances 64 or less", *asked, "--distances", 65)
+    refused("one token long", "qk", model, 0, "--decomposition", decomposition, "--prompt", " the")
+
+
+def test_of_too_few_nodes_no_correlation_is_told(pair):
+    model, decomposition = pair
+    words = ["--decomposition", decomposition, "--nodes", "strongest", "--per-site", 1, "--random-graphs", 0]
+    said = shown(rankone("graph", model, "the cat", *words, "--removed", 2))
+    assert "too few nodes (2) were taken out" in said
+    assert "go together" not in said

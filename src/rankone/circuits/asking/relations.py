@@ -30,8 +30,12 @@ class QkRequest(Request):
 
     @model_validator(mode="after")
     def _prompt_or_text(self) -> Self:
-        if self.prompt is not None and self.domains:
-            raise ValueError("--prompt shows one case, --domains what holds over text: give one of them")
+        if self.prompt is not None:
+            for name in ("domains", "tokens", "distances"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"--prompt shows one case, --{name} what holds over text: give one of them"
+                    )
         return self
 
 

@@ -230,7 +230,7 @@ class GraphExportReply(Reply):
         """One row per format."""
         rows = [[what, str(path)] for what, path in self.written.items()]
         caption = (
-            f"{self.shown:,} of {self.nodes:,} nodes with {self.influence_shown:.0%} of the influence, "
+            f"{self.shown:,} of {self.nodes:,} nodes, with {self.influence_shown:.0%} of the subcomponents' influence, "
             f"{self.edges_shown:,} of {self.edges:,} edges"
         )
         return (Table.of("Written", ["as", "where"], rows, caption),)

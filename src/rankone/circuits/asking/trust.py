@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from rankone.circuits.records import GraphRecord, MaskedRow, Rule, Verification
+from rankone.circuits.records import Agreement, GraphRecord, MaskedRow, Rule, Verification
 from rankone.render.values import formatted
 
 UNVERIFIED = "Not verified: nothing of it was checked. `rankone graph verify` does."
+# Fewer points than this lie on a line, or nearly, whatever they are.
+LEAST = 4
 
 
 def trust(record: GraphRecord, verification: Verification | None, rule: Rule) -> str:
@@ -15,17 +17,24 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
     said = ["Exact where it should be" if verification.exact else "NOT exact where it should be"]
     said[0] += f" (sums off by {verification.identity_worst:.0e} of what flows in)"
     said.append(
-        f"by the frozen rule {record.scores.replacement:.0%} of the influence is the tokens', the rest is not explained"
+        f"traced back by the frozen rule, {record.scores.replacement:.0%} of the influence ends at tokens, the rest at "
+        "what is not explained"
     )
     best = max((a for a in verification.agreement if a.rule == rule), key=lambda a: a.effect == "full")
-    said.append(
-        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = "
-        f"{formatted(best.pearson, '.2f')} ({rule}, the model running on)"
-    )
+    said.append(_agreed(best))
     masks = {row.masks: row for row in record.masked if not row.random}
     if masks:
         said.append(_alone(record, masks))
     return "; ".join(said) + "."
+
+
+def _agreed(best: Agreement) -> str:
+    if best.nodes < LEAST:
+        return f"too few nodes ({best.nodes}) were taken out to say whether what it predicts happens"
+    return (
+        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = "
+        f"{formatted(best.pearson, '.2f')} ({best.rule}, the model running on)"
+    )
 
 
 def _alone(record: GraphRecord, masks: dict[str, MaskedRow]) -> str:

@@ -7,14 +7,14 @@ from pathlib import Path
 from rankone.circuits.asking.replies import GraphExportReply
 from rankone.circuits.asking.requests import GraphExportRequest
 from rankone.circuits.asking.trust import trust
-from rankone.circuits.exchange.neuronpedia import write_neuronpedia
+from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.exchange.viewer import write_viewer
 from rankone.circuits.graph import relabelled
 from rankone.circuits.storage import load_graph
 from rankone.core.artifact import new_folder
-from rankone.core.files import write_text
+from rankone.core.files import write_json, write_text
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
 
@@ -28,6 +28,10 @@ def exported(
     if labels is not None:
         graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
     seen = shown(graph, request.rule, request.nodes, request.edges)
+    # What can be refused is made before anything is written.
+    flavour = (
+        None if request.neuronpedia is None else neuronpedia_document(seen, request.scan, request.features)
+    )
     written: dict[str, Path] = {}
     opened: list[str] = []
     if request.page is not None:
@@ -42,7 +46,7 @@ def exported(
             f"      http://localhost:8041{address}",
         ]
     if request.neuronpedia is not None:
-        write_neuronpedia(seen, request.neuronpedia, request.scan, request.features)
+        write_json(request.neuronpedia, flavour, new=True)
         written["neuronpedia"] = request.neuronpedia
     return GraphExportReply(
         graph=request.graph,

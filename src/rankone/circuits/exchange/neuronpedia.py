@@ -8,7 +8,6 @@ panels come from an address that serves `{feature}.json`, or from their database
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -16,15 +15,9 @@ from rankone.circuits.exchange.rows import STRETCH, Rows, row_of
 from rankone.circuits.exchange.shown import Shown
 from rankone.circuits.exchange.viewer import Json, common_metadata, node_id, slug_of, viewer_node
 from rankone.core.errors import RankOneError
-from rankone.core.files import write_json
 
 ROW = 16 * STRETCH
 """Numbers that a row of a block may take."""
-
-
-def write_neuronpedia(shown: Shown, path: Path, scan: str | None, features: str | None) -> None:
-    """Write the file."""
-    write_json(path, neuronpedia_document(shown, scan, features), new=True)
 
 
 def neuronpedia_document(shown: Shown, scan: str | None = None, features: str | None = None) -> Json:

@@ -13,6 +13,7 @@ from rankone.circuits.asking.relations import (
     QkRequest,
     QkRow,
 )
+from rankone.core.errors import RankOneError
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
 
@@ -34,7 +35,14 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     from rankone.circuits.qk import attended
 
     model = opening.model
-    row = any_row(opening) if request.prompt is None else prompt_ids(model, opening.tokenizer, request.prompt)
+    if request.prompt is None:
+        row = any_row(opening, request.distances)
+    else:
+        row = prompt_ids(model, opening.tokenizer, request.prompt)
+        if len(row) < 2:
+            raise RankOneError(
+                "the prompt is one token long, which sees itself alone. Give at least two tokens."
+            )
     first = cut(model, row, "frozen")
     maps = attended(first, request.layer)
     rows, explained = (
@@ -52,10 +60,18 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
     ).written_to(request.out)
 
 
-def any_row(opening: Opening) -> Tensor:
-    """A row of tokens, to read positions' maps off: what they are does not matter but for norms of queries and keys."""
-    corpus = opening.corpus
-    return opening.bare.blocks(corpus.domains()[0], "validation", LENGTH).ids[0][:LENGTH]
+def any_row(opening: Opening, least: int = 1) -> Tensor:
+    """A row of tokens, to read positions' maps off: what they are does not matter but for norms of queries and keys.
+
+    least: how many positions there must be; RankOneError for more than a row of text has.
+    """
+    corpus, length = opening.corpus, max(LENGTH, least)
+    row = opening.bare.blocks(corpus.domains()[0], "validation", length).ids[0][:length]
+    if len(row) < least:
+        raise RankOneError(
+            f"a row of this text has {len(row)} positions: give --distances {len(row)} or less."
+        )
+    return row
 
 
 def pairs_over_text(
@@ -71,8 +87,7 @@ def pairs_over_text(
     domains = request.domains or tuple(opening.corpus.domains())
     text = opening.bare.text(domains, "validation", request.tokens)
     signs = mean_signs(opening.model, parts, [maps.query, maps.key], text.values())
-    distances = min(request.distances, len(maps.query_map))
-    table = static_table(maps, parts, (signs[maps.query], signs[maps.key]), distances)
+    table = static_table(maps, parts, (signs[maps.query], signs[maps.key]), request.distances)
     if among is not None:
         queries, keys = (
             torch.tensor([f"{site}:{int(n)}" in among for n in parts.indices[site]], device=table.device)
