@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,6 +69,24 @@ def test_token_by_output_pmi():
     assert best(rank(Asked(token=" der"), sources()), 1) == [("a:1", round(math.log(6 * 300 / (40 * 6)), 3))]
 
 
+def test_a_mass_of_one_position_is_enough():
+    store = Counted(SIZES, COMPONENTS, VOCABULARY, outputs={"a:0": {"der": 1.0}, "a:2": {"der": 0.999}})
+    ranking = rank(Asked(token="der"), Sources(refuse, tuple(SIZES), 8, store))
+    assert [name for name, _ in best(ranking)] == ["a:0"]
+
+
+def test_components_that_a_harvest_counts_are_what_is_ranked():
+    class Grouped:
+        clusters = "a fingerprint"
+
+        def grouping(self, decomposition):
+            assert decomposition == "the decomposition"
+            return SimpleNamespace(names=["c0", "c1"])
+
+    opened = SimpleNamespace(decomposition="the decomposition")
+    assert Sources(lambda: opened, (), 8, Grouped()).names == ["c0", "c1"]
+
+
 def test_a_token_that_is_never_expected():
     with pytest.raises(RankOneError, match="'und' is predicted nowhere"):
         rank(Asked(token="und"), sources())
@@ -89,7 +108,8 @@ def test_unembedding(tokenizer):
         Asked(token=" the"), sources(False, opened=lambda: workspace(model, decomposition, tokenizer))
     )
     top = ranking.names[ranking.order(1)[0]]
-    assert {n.rsplit(":", 1)[0] for n in (ranking.names[i] for i in ranking.order(10**6))} == {
+    written = [name for i, name in enumerate(ranking.names) if ranking.values[i] > -math.inf]
+    assert {n.rsplit(":", 1)[0] for n in written} == {
         "h.0.attn.o_proj",
         "h.0.mlp.down_proj",
     }
@@ -98,7 +118,36 @@ def test_unembedding(tokenizer):
     effects = rows @ decomposition.vectors(top)[1]
     z = (effects[token] - effects.mean()) / effects.std(correction=0)
     assert float(ranking.values[ranking.order(1)[0]]) == pytest.approx(abs(float(z)), abs=1e-3)
-    assert ranking.columns["raised where v·x is"][ranking.order(1)[0]] == ("+" if z > 0 else "−")
+    names = decomposition.names()
+    writes = torch.stack([decomposition.vectors(name)[1] for name in names if name in written])
+    raised = writes @ (rows[token] - rows.mean(0))
+    places = [names.index(name) for name in written]
+    effect = torch.tensor([ranking.columns["effect"][i] for i in places])
+    assert torch.allclose(effect, raised, atol=1e-6)
+    assert [ranking.columns["raised where v·x is"][i] for i in places] == [
+        "+" if e > 0 else "−" for e in raised
+    ]
+    assert sum(math.isnan(e) for e in ranking.columns["effect"]) == len(names) - len(written)
+
+
+def test_of_a_token_with_several_entries_the_mean_counts(tokenizer):
+    model = target(vocab_size=len(tokenizer))
+    space = workspace(model, decomposed(model, "random"), tokenizer)
+
+    def ranked(token):
+        return rank(Asked(token=token), sources(False, opened=lambda: space))
+
+    spelled = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+    word = next(w for w in spelled if w.isalpha() and f" {w}" in spelled)
+    every, single = ranked(word), ranked(f" {word}")
+    assert "2 vocabulary entries" in every.note
+    entries = [spelled.index(word), spelled.index(f" {word}")]
+    rows = model.lm_head.weight.detach() * model.ln_f.weight.detach()
+    i = every.order(1)[0]
+    write = space.require_parts().vectors(every.names[i])[1]
+    raised = float((rows[entries].mean(0) - rows.mean(0)) @ write)
+    assert every.columns["effect"][i] == pytest.approx(raised, abs=1e-6)
+    assert every.columns["effect"][i] != pytest.approx(single.columns["effect"][i], abs=1e-6)
 
 
 def test_gradient_and_its_penalty():

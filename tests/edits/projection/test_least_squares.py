@@ -55,6 +55,35 @@ def test_the_greedy_choice_takes_the_largest_over_all_sites_and_stops_where_noth
     assert {s: sorted(p.terms()) for s, p in problems.items()} == {"s": ["a", "b"], "t": ["c"]}
 
 
+def test_what_rounding_leaves_is_no_reason_for_another_part():
+    generator = torch.Generator().manual_seed(0)
+    reads, writes = (torch.randn(shape, generator=generator) for shape in ((8, 5), (5, 6)))
+    one = Factors(0.3 * writes[1][:, None], reads[:, 1][None])
+    problem = SiteProblem.of([*"abcde"], reads, writes, one)
+    solve_sparsely({"s": problem}, 5)
+    assert list(problem.terms()) == ["b"]
+
+
+def test_a_part_that_is_zero_gains_nothing():
+    problem = SiteProblem.of(
+        ["zero", "a"], READS[:, [2, 0]] * 0, WRITES[:2] * 0, change([[2.0, 0, 0], [0, 0, 0]])
+    )
+    assert problem.gains().tolist() == [0.0, 0.0]
+
+
+def test_parts_that_are_nearly_the_same_share_what_they_make():
+    """Without a ridge the βs of copies that differ by rounding run up against each other."""
+    generator = torch.Generator().manual_seed(0)
+    read, write = torch.randn(8, generator=generator), torch.randn(6, generator=generator)
+    by = torch.rand(12, generator=generator) + 0.5
+    problem = SiteProblem.of(
+        [*"abcdefghijkl"], read[:, None] * by, write * (1 / by)[:, None], Factors(write[:, None], read[None])
+    )
+    solve_all({"s": problem})
+    assert problem.explained == pytest.approx(1.0)
+    assert problem.beta.abs().max() < 1.0
+
+
 def test_a_site_without_change_or_parts_is_no_trouble():
     nothing = SiteProblem.of(NAMES, READS, WRITES, change([[0.0, 0, 0], [0, 0, 0]]))
     empty = SiteProblem.of([], torch.zeros(3, 0), torch.zeros(0, 2), change([[1.0, 0, 0], [0, 0, 0]]))

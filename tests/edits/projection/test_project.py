@@ -74,3 +74,48 @@ def test_a_change_where_no_part_is_open_is_refused(model):
     change = LowRankEdit({"h.0.mlp.c_fc": Factors(torch.ones(40, 1), torch.ones(1, 24))}).bind(model)
     with pytest.raises(RankOneError, match="no part is open at any site"):
         project(change, Book([], model))
+
+
+def test_rows_are_shares_of_the_whole_the_largest_first(model, book):
+    """Two sites; each part's term is (α − 1)² times the squared norm of u vᵀ."""
+    made = project(scale_edit(book, TWO).bind(model), book)
+    squares = {}
+    for name, alpha in TWO.items():
+        site, number = name.removeprefix("singular/").rsplit(":", 1)
+        reads, writes = book.factors_at(site)
+        squares[name] = float(
+            (alpha - 1) ** 2 * reads[:, int(number)].norm() ** 2 * writes[int(number)].norm() ** 2
+        )
+    whole = sum(squares.values())
+    order = sorted(TWO, key=lambda name: -squares[name])
+    assert [row.site for row in made.sites()] == [
+        n.removeprefix("singular/").rsplit(":", 1)[0] for n in order
+    ]
+    assert [row.size for row in made.sites()] == pytest.approx([squares[n] / whole for n in order], rel=1e-4)
+    rows = made.parts()[:2]
+    assert [row.part for row in rows] == order
+    assert [row.alpha for row in rows] == pytest.approx([TWO[n] for n in order], rel=1e-4)
+    assert [row.size for row in rows] == pytest.approx([squares[n] / whole for n in order], rel=1e-4)
+
+
+def test_the_norm_of_text_is_that_of_each_site(model, book):
+    """Of an input that is never read nothing counts."""
+    site = "h.0.mlp.c_fc"
+    change = LowRankEdit({site: Factors(torch.ones(40, 1), torch.eye(24)[:1])}).bind(model)
+    second = torch.eye(24)
+    second[0, 0] = 0.0
+    assert project(change, book, {site: second}).squared == 0.0
+    assert project(change, book).squared == pytest.approx(40.0)
+
+
+def test_a_site_without_parts_is_left_over_whole(model, book):
+    """Its numbers of inputs and outputs differ."""
+    there, nowhere = "h.0.mlp.c_fc", "h.0.mlp.down_proj"
+    change = scale_edit(book, {f"singular/{there}:1": -8.0}).bind(model)
+    other = LowRankEdit({nowhere: Factors(torch.ones(24, 1), torch.ones(1, 40))}).bind(model)
+    only = Book([make_parts("singular", find_sites(model, [there]), count=6)], model)
+    made = project(change.compose(other), only)
+    assert {row.site: (row.parts, row.explained > 0.99) for row in made.sites()} == {
+        there: (6, True),
+        nowhere: (0, False),
+    }

@@ -25,7 +25,7 @@ def by_token(asked: Asked, sources: Sources) -> Ranking:
     tokens = require_tokens(asked.token, texts)
     shares = token_shares(store, "outputs", tokens)
     names = store.names()
-    values, mass, precision = (torch.full((len(names),), fill) for fill in (-torch.inf, 0.0, 0.0))
+    values, mass, precision = torch.zeros(3, len(names))
     index = torch.tensor(shares.part, dtype=torch.long)
     for column, share in ((mass, shares.weight), (precision, shares.precision), (values, shares.pmi)):
         column[index] = torch.tensor(share, dtype=torch.float32)
