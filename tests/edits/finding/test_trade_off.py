@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -78,3 +79,18 @@ def test_every_domain_has_its_own_tolerance():
     assert far.alpha - 1 == pytest.approx(-5, rel=0.05)
     near, _ = best_scale(measure, Rule(Tolerances(domains={"es": 0.02}, other=0.05), refine=6))
     assert near.alpha - 1 == pytest.approx(-2, rel=0.05)
+
+
+def test_the_scan_halves_until_it_is_allowed_and_then_comes_nearer_twice():
+    """Allowed up to a distance of 3 on either side; middles are geometric."""
+    measure, calls = curve(lambda x: abs(x), lambda x: 0.01 if abs(x) <= 3 else 1.0)
+    best, seen = best_scale(measure, Rule(TIGHT))
+    distances = [4.0, 2.0, math.sqrt(8), math.sqrt(math.sqrt(8) * 4)]
+    assert calls == pytest.approx([1 - x for x in distances] + [1 + x for x in distances])
+    assert [m.alpha for m in seen] == calls
+    assert abs(best.alpha - 1) == pytest.approx(math.sqrt(8))
+
+
+def test_a_rule_is_not_changed_under_way():
+    with pytest.raises(FrozenInstanceError):
+        Rule(TIGHT).start = 1.0

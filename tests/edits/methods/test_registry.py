@@ -305,3 +305,19 @@ def test_the_control_is_the_largest_coordinate_of_the_hidden_side(target, single
     else:
         expected[largest] = -weight[largest]
     torch.testing.assert_close(change, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"), [("lora_r1", 1), ("lora_r1_local", 1), ("lora_r4", 4), ("lora_r16", 16)]
+)
+def test_a_lora_has_the_rank_it_is_called_by(target, name, rank):
+    assert [start.rank for start in kind_named(name).starts(target)] == [rank, rank]
+
+
+@pytest.mark.parametrize(
+    ("name", "alphas"),
+    [("scalar", [-2, 4]), ("scalar_positive", [0.5, 4]), ("scalar_zero", [0]), ("scalar_inverted", [-1])],
+)
+def test_one_scale_starts_where_it_is_said(target, name, alphas):
+    begun = [float(start.start(1, [0])["alpha"].flatten()[0]) for start in kind_named(name).starts(target)]
+    assert begun == alphas

@@ -118,6 +118,23 @@ def test_a_trained_vector_raises_the_token(model, book, places):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_one_position_to_train_on_is_enough(model, book, places):
+    """Of one row: a probability is one over the vocabulary."""
+    base = base_logits(model, places)
+    write = trained(model, book, PART, places, base, [17], 1, 0.0, 0)
+    made = effect(model, rewritten(book, PART, write, ""), places, base, TOKEN, None)
+    assert made.probability > 3 * probability(base, places, TOKEN)
+
+
+def test_the_probability_of_all_tokens_is_one_whatever_is_written(model, book, places, monkeypatch):
+    """So there is no slope: it is taken over the vocabulary, not over rows or positions. (Adam makes steps of rounding.)"""
+    monkeypatch.setattr(torch.optim, "Adam", torch.optim.SGD)
+    every = range(VOCAB)
+    write = trained(model, book, PART, places, base_logits(model, places), [*every], 3, 0.0, 0)
+    old = book.vectors(PART).u
+    assert torch.allclose(write, old, atol=1e-4)
+
+
 def test_the_smallest_size_that_meets_the_aim_is_taken():
     def of(size, chance):
         return WriteEffect(size=size, probability=chance, kl_firing=0, kl_near=None, kl_other=0)

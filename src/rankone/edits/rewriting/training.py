@@ -56,7 +56,6 @@ def trained(
                 raise RankOneError(
                     "the trained write vector has diverged. Give fewer examples or a larger --weight."
                 )
-            optimiser.zero_grad()
             (write.grad,) = torch.autograd.grad(loss, [write])
             optimiser.step()
     return write.detach()
