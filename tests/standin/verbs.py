@@ -323,9 +323,8 @@ def _survive(world: World) -> None:
 
 
 def _graph(world: World) -> None:
-    asked = {"per_site": 2, "removed": 4, "random_graphs": 2}
-    for nodes in ("ci", "optimised"):
-        assert world.opened().graph("the dog sat", nodes=nodes, steps=2, **asked).nodes
+    for options in ({"nodes": "ci"}, {"nodes": "optimised", "steps": 2}):
+        assert world.opened().graph("the dog sat", **options, removed=4, random_graphs=2).nodes
 
 
 def _graph_intervene(world: World) -> None:
