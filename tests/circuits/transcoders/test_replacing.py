@@ -12,6 +12,9 @@ from tests.helpers import VOCAB, llama, probe, simple_mlp
 from tests.tiny import rankone, write_pair
 
 from rankone.circuits.transcoders import training
+from rankone.circuits.transcoders.coder import Transcoder
+from rankone.circuits.transcoders.config import CoderConfig
+from rankone.circuits.transcoders.judging import comparing
 from rankone.circuits.transcoders.judging.judging import judge
 from rankone.circuits.transcoders.judging.stand_ins import (
     active_counts,
@@ -225,3 +228,14 @@ def test_what_cannot_be_replaced_or_is_another_models_is_refused(world, tmp_path
         del flat.get_submodule(f"h.{i}")._modules["mlp"]
     with pytest.raises(RankOneError, match="no MLP module with one last matrix in each block"):
         mlps_of(flat)
+
+
+def test_sizes_are_compared_between_seeds():
+    """With one seed the smaller one's first layer starts as the larger one's does."""
+    small, other, large = (CoderConfig(latents=n, k=2, seed=s) for n, s in ((16, 0), (16, 1), (32, 0)))
+    starts = [Transcoder(c, layers=2, width=4).encoder[0, :16] for c in (small, other, large)]
+    assert torch.equal(starts[0], starts[2])
+    assert not torch.equal(starts[1], starts[2])
+    assert comparing._pairs([small, other, large]) == [(small, other), (other, large)]
+    assert comparing._pairs([large, small]) == [(small, large)]
+    assert comparing._pairs([large, small, CoderConfig(latents=16, k=4)]) == [(small, large)]

@@ -7,6 +7,7 @@ below a level, on by random amounts, and on by an adversary's.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -192,12 +193,26 @@ def _completed(
 
 
 def _alike(coders: Sequence[Transcoder]) -> Iterator[Alike]:
-    """Pairs that differ in the seed alone, or in the number of latents alone (the smaller first)."""
-    for first in coders:
-        for second in coders:
-            a, b = first.config, second.config
-            seeds = a.seed < b.seed and a.model_copy(update={"seed": b.seed}) == b
-            sizes = a.latents < b.latents and a.model_copy(update={"latents": b.latents}) == b
-            if seeds or sizes:
-                writes = [[decoder[0] for decoder in coder.decoders] for coder in (first, second)]
-                yield alike(writes[0], writes[1], (a.name, b.name))
+    """How alike the pairs of `_pairs` are in what their latents write."""
+    by_config = {coder.config: coder for coder in coders}
+    for a, b in _pairs(list(by_config)):
+        first, second = ([decoder[0] for decoder in by_config[c].decoders] for c in (a, b))
+        yield alike(first, second, (a.name, b.name))
+
+
+def _pairs(configs: Sequence[CoderConfig]) -> list[tuple[CoderConfig, CoderConfig]]:
+    """Pairs that differ in the seed alone, and those of two sizes, the smaller first, that have different seeds.
+
+    With one seed a smaller one's latents of the first layer start as a larger one's do: sizes are compared so only where
+    there is no other seed of either.
+    """
+    seeds: list[tuple[CoderConfig, CoderConfig]] = []
+    sizes: dict[tuple[CoderConfig, CoderConfig], list[tuple[CoderConfig, CoderConfig]]] = {}
+    for a, b in itertools.product(configs, configs):
+        kinds = tuple(c.model_copy(update={"seed": 0}) for c in (a, b))
+        if kinds[0] == kinds[1] and a.seed < b.seed:
+            seeds.append((a, b))
+        if a.latents < b.latents and kinds[0].model_copy(update={"latents": b.latents}) == kinds[1]:
+            sizes.setdefault((kinds[0], kinds[1]), []).append((a, b))
+    apart = [[pair for pair in pairs if pair[0].seed != pair[1].seed] or pairs for pairs in sizes.values()]
+    return [*seeds, *itertools.chain.from_iterable(apart)]
