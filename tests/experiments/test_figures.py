@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
 from tests.experiments import factory
 
 from rankone.core.errors import RankOneError
@@ -163,3 +164,20 @@ def test_labels_are_spread_apart_in_order():
     assert sorted(range(4), key=lambda i: places[i]) == [0, 1, 3, 2]
     assert np.diff(sorted(places)).min() >= 0.5 - 1e-9
     assert places[2] == 5.0
+
+
+def test_many_keys_and_long_lines_make_a_figure_higher_and_not_the_plot_smaller():
+    keys = [Line2D([], [], label=f"a method with a long name, {i}") for i in range(12)]
+
+    def drawn(keys, title="title", note="note"):
+        fig = theme.figure(3.7, 3.7, title, note, keys)
+        axes = fig.subplots()
+        fig.draw_without_rendering()
+        return axes.get_position().height * fig.get_figheight(), fig
+
+    plain, many = drawn(keys[:2])[0], drawn(keys)[0]
+    assert many >= 0.9 * plain
+    said, fig = drawn(keys, "every run by budget " * 5, "counted as success " * 5)
+    assert said >= 0.9 * plain
+    widest = max(text.get_window_extent().width for text in (fig._supxlabel, fig.legends[0].get_title()))
+    assert widest <= fig.bbox.width

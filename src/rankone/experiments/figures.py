@@ -47,9 +47,8 @@ def trade_off(rows: Sequence[RunRow], aim: Aim) -> Figure:
         f"Removing {domain_name(forget)} against damage to {domain_names(aim.retain)}: every run, by budget"
     )
     note = "y is linear up to 0.1 and logarithmic beyond; shaded: counted as success"
-    fig = figure(
-        min(3.3, 9.5 / columns) * columns + 0.4, 2.4 * lines + 1.3, title, note, list(_method_keys(every))
-    )
+    width = max(6.0, min(3.3, 9.5 / columns) * columns) + 0.4
+    fig = figure(width, 2.4 * lines + 1.3, title, note, list(_method_keys(every)))
     grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
     target = aim.chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
     for axes, budget in zip(grid, budgets, strict=False):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
@@ -46,6 +48,9 @@ RC: dict[str, object] = {
     "svg.fonttype": "none",
 }
 
+# Of text of 9 points, in inches: how wide a letter is, plain and bold, how high a line.
+LETTER, BOLD, LINE = 0.075, 0.085, 0.21
+
 
 def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw under the theme, whatever the caller's matplotlib settings are."""
@@ -63,14 +68,17 @@ def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def figure(width: float, height: float, title: str, note: str, keys: Sequence[Artist] = ()) -> Figure:
     """An empty figure (inches) whose title states what is shown; it belongs to no global state.
 
-    `keys` become a legend under the title, `note` a line at the foot.
+    `keys` become a legend under the title, `note` a line at the foot. The height holds two lines of keys and one each of
+    title and note; those beyond add to it.
     """
-    fig = Figure(figsize=(width, height), layout="constrained")
+    title, note = textwrap.fill(title, int(width / BOLD)), textwrap.fill(note, int(width / LETTER))
+    # A mark and the gap after it are some .55 inches wide.
+    longest = max((len(str(key.get_label())) for key in keys), default=0)
+    columns = max(1, min(len(keys), int(width / (LETTER * longest + 0.55))))
+    lines = title.count("\n") + note.count("\n") + max(0, math.ceil(len(keys) / columns) - 2)
+    fig = Figure(figsize=(width, height + LINE * lines), layout="constrained")
     if keys:
         place = {"loc": "outside upper left", "alignment": "left", "borderaxespad": 0.3, "borderpad": 0.1}
-        # A letter of 9 points is some .075 inches wide; a mark and the gap after it some .55.
-        longest = max(len(str(key.get_label())) for key in keys)
-        columns = max(1, min(len(keys), int(width / (0.075 * longest + 0.55))))
         fig.legend(
             handles=keys,
             title=title,

@@ -159,6 +159,17 @@ def test_a_domain_in_lower_case_is_of_its_language():
     assert "Italian" in wrecks.figures
 
 
+def test_code_that_is_removed_is_not_said_to_be_spared():
+    exchanged = {"de": "code", "code": "de"}
+    table = [
+        {**row, "domain": exchanged.get(row["domain"], row["domain"])} for row in rows("scalar", 4, off=0.02)
+    ]
+    aim = AIM.model_copy(update={"forget": "code"})
+    found = judge(Cells(gathered(table, "fitted"), "english", aim), {})
+    said = {verdict.claim: verdict.verdict for verdict in found if "nearly untouched" in verdict.claim}
+    assert said == {"One scalar leaves the languages nearly untouched.": "holds"}
+
+
 def test_the_weight_is_chosen_on_validation_text_alone():
     worse_on_test = rows("scalar", 4, good=0, weight=10.0, score=2.0)
     table = rows("scalar", 4, weight=1.0, score=1.0) + worse_on_test

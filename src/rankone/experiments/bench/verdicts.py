@@ -67,6 +67,7 @@ class Cells:
 
 def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdict]:
     """The claims of the published experiment, in their order."""
+    others = "the other languages and code" if cells.aim.domain != "code" else "the languages"
     claims: list[tuple[str, Callable[[], tuple[Word, str]]]] = [
         ("Top-16 scalars beat rank-1 LoRA at small budgets.", lambda: _beats(cells, "top16", "lora_r1", 0)),
         ("LoRA overtakes top-16 scalars as the budget grows.", lambda: _beats(cells, "lora_r1", "top16", -1)),
@@ -75,7 +76,7 @@ def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdi
         ("One scalar needs fewer forget tokens than LoRA.", lambda: _needs_less(cells)),
         ("Inverting does less damage than amplifying.", lambda: _two_lines(cells)),
         (
-            "One scalar leaves the other languages and code nearly untouched.",
+            f"One scalar leaves {others} nearly untouched.",
             lambda: _spared(cells, ("scalar",), _others(cells)),
         ),
         ("A localised LoRA does as much damage elsewhere as LoRA everywhere.", lambda: _local(cells)),
