@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.core.test_windows import portable
 from tests.tiny import write_pair
+from tests.windows.rules import portable
 
 import rankone as ro
 from rankone.models.sites import find_sites

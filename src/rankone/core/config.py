@@ -26,6 +26,10 @@ _KINDS = {
     **dict.fromkeys(("tuple", "list", "set", "frozen_set"), "a list"),
     **{"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"},
 }
+# Pydantic's own names of the ways that a value may be read: of a type, or of a model.
+_WAY = re.compile(
+    r"[\w-]+\[.*\]$|(?:constrained|function|lax-or-strict|json-or-python)-|(?:int|str|float|bool|none)$|[A-Z]\w+$"
+)
 # What a plain word must look like to be of a type, and the characters it may begin with.
 _NARROWED = {
     "tag:yaml.org,2002:bool": (r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
@@ -205,7 +209,9 @@ def _placed(error: ErrorDetails, values: object) -> tuple[Place, tuple[Place, st
     for number, step in enumerate(error["loc"]):
         inside = list(_inside(values, step))
         last = number + 1 == len(error["loc"])
-        if inside or step == "[key]" or number == 0 or (last and error["type"] == "missing"):
+        # Pairs that were given as a list of words: `PART=ALPHA`.
+        paired = type(values) in (list, tuple) and isinstance(step, str) and not _WAY.match(step)
+        if inside or step == "[key]" or number == 0 or paired or (last and error["type"] == "missing"):
             place.append(step)
             values = inside[0] if inside else values
         elif way is None:
