@@ -11,7 +11,7 @@ import typer
 from rankone.cli.output import say, say_json
 from rankone.cli.parameters import parameter_of
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Request
+from rankone.core.fields import Request, option
 from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
 from rankone.runtime.progress import report
@@ -74,6 +74,6 @@ def _value(name: str, given: Any) -> Any:
     words = [w.strip() for word in given for w in word.split(",")]
     if given and not any(words):
         raise RankOneError(
-            f"{name.rstrip('_').replace('_', '-')} is given and empty: name one, or leave it out."
+            f"{option(name).removeprefix('--')} is given and empty: name one, or leave it out."
         )
     return tuple(w for w in words if w) or None

@@ -11,20 +11,21 @@ import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from rankone.core.fields import option
+
 
 def parameter_of(name: str, field: FieldInfo, placed: bool, needed: bool = False) -> inspect.Parameter:
     """A field of a request or of what is opened, as typer reads it. placed: by its place, not by an option's name."""
     kind, listed = _plain(field.annotation)
     required = needed or field.is_required()
     default = None if field.default is PydanticUndefined or listed else field.default
-    option = "--" + name.rstrip("_").replace("_", "-")
     help_ = _help(field, listed)
     if placed:
         mark: Any = typer.Argument(help=help_)
     elif kind is bool:
-        mark = typer.Option(option, help=help_)
+        mark = typer.Option(option(name), help=help_)
     else:
-        mark = typer.Option(option, help=help_, metavar=_metavar(field.annotation))
+        mark = typer.Option(option(name), help=help_, metavar=_metavar(field.annotation))
     annotation = list[str] if listed else kind
     if required:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, mark])

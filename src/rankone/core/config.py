@@ -175,9 +175,7 @@ def _read_one_way(errors: list[ErrorDetails], values: object) -> list[ErrorDetai
             kept.append(placed)
         else:
             at, name = way
-            if at not in ways:
-                ways[at] = {}
-            ways[at].setdefault(name, []).append(placed)
+            ways.setdefault(at, {}).setdefault(name, []).append(placed)
     return kept + [
         error for at, by_name in ways.items() for error in _nearest_way(at, list(by_name.values()))
     ]

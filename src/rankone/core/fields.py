@@ -40,6 +40,16 @@ class Request(Config):
         """The fields that it shares with a configuration, as one; `settled` are those that the model and text decide."""
         return kind.checked({**self.model_dump(include=set(kind.model_fields)), **settled}, where)
 
+    def changed(self, *names: str) -> list[str]:
+        """Of these fields those that are not as they are by default, as options."""
+        fields = type(self).model_fields
+        return [option(name) for name in names if getattr(self, name) != fields[name].default]
+
+
+def option(field: str) -> str:
+    """A field as the command line calls it: `--per-site`."""
+    return "--" + field.rstrip("_").replace("_", "-")
+
 
 def _listed(given: object) -> object:
     """The parts of `a,b`; a list of names as it is. ValueError for one that is given twice."""

@@ -31,11 +31,10 @@ class QkRequest(Request):
     @model_validator(mode="after")
     def _prompt_or_text(self) -> Self:
         if self.prompt is not None:
-            for name in ("domains", "tokens", "distances"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"--prompt shows one case, --{name} what holds over text: give one of them"
-                    )
+            for over_text in self.changed("domains", "tokens", "distances"):
+                raise ValueError(
+                    f"--prompt shows one case, {over_text} what holds over text: give one of them"
+                )
         return self
 
 

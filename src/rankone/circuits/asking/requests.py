@@ -11,7 +11,7 @@ from rankone.circuits.asking.places import Place
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.records import NodeSet, Rule
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Names, Positional, Reads, Request, ScalesByName
+from rankone.core.fields import Names, Positional, Reads, Request, ScalesByName, option
 
 # Fields that some sets of nodes alone make use of.
 _USED_BY: dict[str, tuple[NodeSet, ...]] = {
@@ -50,15 +50,12 @@ class GraphRequest(GraphConfig, Request):
         if self.seeds and self.nodes not in ("optimised", "ci"):
             raise ValueError(f"--seeds compares fits, and --nodes {self.nodes} fits nothing")
         for name, sets in _USED_BY.items():
-            if self.nodes not in sets and self._set(name):
-                raise ValueError(f"{_option(name)} is for --nodes {' or '.join(sets)}, not {self.nodes}")
-        unused = next((name for name in ("removed", "seeds", "paraphrase") if self._set(name)), None)
-        if self.unverified and unused is not None:
-            raise ValueError(f"{_option(unused)} is about a check, and --unverified leaves the checks out")
+            if self.nodes not in sets and self.changed(name):
+                raise ValueError(f"{option(name)} is for --nodes {' or '.join(sets)}, not {self.nodes}")
+        unused = self.changed("removed", "seeds", "paraphrase")
+        if self.unverified and unused:
+            raise ValueError(f"{unused[0]} is about a check, and --unverified leaves the checks out")
         return self
-
-    def _set(self, name: str) -> bool:
-        return getattr(self, name) != type(self).model_fields[name].default
 
 
 class GraphVerifyRequest(Request):
@@ -132,7 +129,3 @@ class GraphExportRequest(Request):
         if self.features is not None and not self.features.startswith("https://"):
             raise RankOneError(f"--features '{self.features}' must begin with https://.")
         return self
-
-
-def _option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"

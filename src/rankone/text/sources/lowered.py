@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rankone.text.chats import Chat, Turn
 from rankone.text.corpus import Corpus, require_domain
-from rankone.text.domains import LOWER
+from rankone.text.domains import LOWER, written_in
 
 
 class LoweredCorpus:
@@ -24,14 +24,14 @@ class LoweredCorpus:
     def documents(self, domain: str, split: str, limit_chars: int | None = None) -> list[str]:
         """Documents of one split, about `limit_chars` characters: those that the other corpus gives."""
         require_domain(self, domain)
-        written = self.corpus.documents(domain.removesuffix(LOWER), split, limit_chars)
+        written = self.corpus.documents(written_in(domain), split, limit_chars)
         return [_lowered(document) for document in written]
 
     def sources(self, domain: str) -> list[str]:
         """Names of the files of a domain, where the other corpus has such."""
         require_domain(self, domain)
         listed = getattr(self.corpus, "sources", None)
-        return [] if listed is None else listed(domain.removesuffix(LOWER))
+        return [] if listed is None else listed(written_in(domain))
 
     def fingerprint(self) -> str:
         """A hash over that of the other corpus."""
