@@ -89,6 +89,20 @@ def test_exports_are_written_whole_and_over_nothing(graph, tmp_path):
     assert listing(tmp_path) == before
 
 
+def test_a_graph_is_pruned_to_shares_of_influence(graph, refused, tmp_path):
+    asked = ["graph", "export", graph[0], "--page", tmp_path / "p.html"]
+    refused("--nodes counts, --node-threshold", *asked, "--nodes", 3, "--node-threshold", 0.5)
+    all_of_it = json.loads(rankone(*asked, "--node-threshold", 1, "--edge-threshold", 1, "--json").out)
+    (tmp_path / "p.html").unlink()
+    said = json.loads(rankone(*asked, "--node-threshold", 0.6, "--json").out)
+    assert said["shown"] < all_of_it["shown"]
+    assert sum(row["nodes"] for row in said["hidden"]) == said["nodes"] - said["shown"]
+    assert 0 < sum(row["influence"] for row in said["hidden"]) < 1
+    page = (tmp_path / "p.html").read_text("utf8")
+    assert "Pruned to 0.6 of the influence of nodes and 0.98 of that of edges" in page
+    assert "Hidden nodes, with their share of all influence" in page
+
+
 def test_a_graph_of_another_model_or_altered_by_hand_is_refused(graph, pair, refused, tmp_path):
     import shutil
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -49,6 +50,14 @@ class Graph:
     def aims(self) -> list[Aim]:
         """The outputs as functions of the logits."""
         return [Aim(tuple(zip(o.tokens, o.factors, strict=True)), o.text) for o in self.record.outputs]
+
+    def influence_by(self, rule: Rule) -> Float[Tensor, " nodes"]:
+        """Influence on the outputs through all paths: of what flows in (frozen), or of local effects (grad)."""
+        return self.influence if rule == "frozen" else self._local_influence
+
+    @cached_property
+    def _local_influence(self) -> Float[Tensor, " nodes"]:
+        return influence(self.edges["grad"], output_weights(self.nodes), len(self.nodes))
 
     def name(self, node: int) -> str:
         """`h.3.mlp.down_proj:270 at 4`, or what else a node is."""

@@ -79,6 +79,13 @@ class Scores(Record):
     completeness: float
 
 
+class Thresholds(Record):
+    """circuit-tracer's `node_threshold` and `edge_threshold`: shares of influence that nodes, and edges among them, have."""
+
+    nodes: float = 0.8
+    edges: float = 0.98
+
+
 class GraphRecord(Record):
     """`graph.json`."""
 

@@ -427,6 +427,8 @@ class Methods(Asking):
         rule: Literal["frozen", "grad"] = "frozen",
         nodes: int = 120,
         edges: int = 6000,
+        node_threshold: float | None = None,
+        edge_threshold: float | None = None,
         scan: str | None = None,
         features: str | None = None,
     ) -> GraphExportReply:

@@ -47,7 +47,8 @@ def check(document: dict, neuronpedia: bool) -> None:
     has(meta, METADATA)
     assert all(type(t) is str for t in meta["prompt_tokens"])
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", meta["slug"])
-    assert "node_threshold" not in meta  # null is no number there
+    # Null is no number at Neuronpedia's; with a number both show nodes whose influence is at most that.
+    assert "node_threshold" not in meta or type(meta["node_threshold"]) is float
     has(document["qParams"], QPARAMS)
     if neuronpedia:
         assert "schema_version" not in meta

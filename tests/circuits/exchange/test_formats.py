@@ -26,13 +26,13 @@ def test_what_is_shown_is_counted(case, seen):
     assert min(float(graph.influence[i]) for i in chosen) >= max(
         float(graph.influence[i]) for i in graph.chosen if i not in chosen
     )
-    assert 0 < seen.influence < 1
+    assert 0 < seen.share < 1
     assert len(seen.weight) == 100 < seen.edges
     # What is not explained is in sight, and so is every token and output.
     kinds = {graph.nodes[i].kind for i in seen.nodes}
     assert {"unselected", "embedding", "output"} <= kinds
     everything = shown(graph, "frozen", 10**6, 10**6)
-    assert everything.influence == pytest.approx(1.0)
+    assert everything.share == pytest.approx(1.0)
     assert set(graph.chosen) <= set(everything.nodes)
     assert {i for i, flow in enumerate(graph.influence.tolist()) if flow > 0} <= set(everything.nodes)
     assert len(everything.weight) == everything.edges

@@ -223,6 +223,7 @@ class GraphExportReply(Reply):
     edges_shown: int
     edges: int
     influence_shown: float
+    hidden: tuple[RestRow, ...]
     opened: tuple[str, ...]
     trust: str
 
@@ -236,8 +237,16 @@ class GraphExportReply(Reply):
         return (Table.of("Written", ["as", "where"], rows, caption),)
 
     def lines(self) -> Sequence[str]:
-        """How each is opened, and trust."""
-        return (*self.opened, self.trust)
+        """What is left out, how each is opened, and trust."""
+        return (*hidden_words(self.hidden), *self.opened, self.trust)
+
+
+def hidden_words(rows: Sequence[RestRow]) -> tuple[str, ...]:
+    """What of a graph is not shown, in a sentence; nothing where all of it is."""
+    if not rows:
+        return ()
+    said = ", ".join(f"{row.kind} {row.nodes:,} ({row.influence:.1%})" for row in rows)
+    return (f"Hidden nodes, with their share of all influence: {said}.",)
 
 
 def masked_table(rows: Sequence[MaskedRow], what: str) -> Table:

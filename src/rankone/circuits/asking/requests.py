@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rankone.circuits.asking.places import Place
 from rankone.circuits.config import GraphConfig
-from rankone.circuits.records import NodeSet, Rule
+from rankone.circuits.records import NodeSet, Rule, Thresholds
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Positional, Reads, Request, ScalesByName, option
 
@@ -116,12 +116,37 @@ class GraphExportRequest(Request):
     rule: Rule = Field("frozen", description="edges: frozen (they sum to the value) or grad (local effects)")
     nodes: int = Field(120, gt=0, description="subcomponents shown, those of most influence")
     edges: int = Field(6000, gt=0, description="most edges written")
+    node_threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="in place of --nodes: share of all influence, circuit-tracer's (.8 there)",
+    )
+    edge_threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="in place of --edges: share of their influence, circuit-tracer's (.98 there)",
+    )
     scan: str | None = Field(None, description="neuronpedia: id of the model there; default its name here")
     features: str | None = Field(None, description="neuronpedia: https address that serves the feature files")
 
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """Shares to prune to, where one was given; the other is then circuit-tracer's."""
+        given = {"nodes": self.node_threshold, "edges": self.edge_threshold}
+        named = {name: share for name, share in given.items() if share is not None}
+        return Thresholds(**named) if named else None
+
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
-        """At least one format, and options of a format only with it."""
+        """At least one format, options of a format only with it, counts or shares."""
+        counted = self.changed("nodes", "edges")
+        if counted and self.thresholds is not None:
+            raise ValueError(
+                f"{option(counted[0])} counts, --node-threshold and --edge-threshold are shares of influence: give one "
+                "kind"
+            )
         if self.viewer is None and self.neuronpedia is None and self.page is None:
             raise ValueError("nothing to write: give --viewer DIR, --neuronpedia FILE or --page FILE")
         if self.neuronpedia is None and (self.scan is not None or self.features is not None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -28,7 +28,7 @@ def graph_reply(
         rule=rule,
         edges=record.edges_kept,
         scores=record.scores,
-        kinds=tuple(kind_rows(graph)),
+        kinds=tuple(kind_rows(graph, "frozen")),
         nodes=tuple(node_rows(graph, rule, strongest[:top])),
         masked=record.masked,
         verification=verification,
@@ -38,13 +38,17 @@ def graph_reply(
     )
 
 
-def kind_rows(graph: Graph) -> Sequence[RestRow]:
-    """Nodes and share of influence by kind."""
-    rows, whole = [], max(float(graph.influence.sum()), 1e-30)
+def kind_rows(graph: Graph, rule: Rule, nodes: Iterable[int] | None = None) -> Sequence[RestRow]:
+    """Nodes and share of all influence by kind, of some nodes or of all."""
+    flow = graph.influence_by(rule)
+    whole = max(float(flow.sum()), 1e-30)
+    among = torch.zeros(len(graph.nodes), dtype=torch.bool)
+    among[[*(range(len(graph.nodes)) if nodes is None else nodes)]] = True
+    rows = []
     for kind in get_args(Kind):
-        here = torch.tensor([n.kind == kind for n in graph.nodes])
+        here = torch.tensor([n.kind == kind for n in graph.nodes]) & among
         if here.any():
-            share = 0.0 if kind == "output" else float(graph.influence[here].sum()) / whole
+            share = 0.0 if kind == "output" else float(flow[here].sum()) / whole
             rows.append(RestRow(kind=kind, nodes=int(here.sum()), influence=share))
     return sorted(rows, key=lambda row: -row.influence)
 

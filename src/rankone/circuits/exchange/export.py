@@ -6,9 +6,11 @@ from pathlib import Path
 
 from rankone.circuits.asking.replies import GraphExportReply
 from rankone.circuits.asking.requests import GraphExportRequest
+from rankone.circuits.asking.summary import kind_rows
 from rankone.circuits.asking.trust import trust
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.page import graph_page
+from rankone.circuits.exchange.pruned import pruned
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.exchange.viewer import write_viewer
 from rankone.circuits.graph import relabelled
@@ -27,7 +29,12 @@ def exported(
     graph, verification = saved.graph, saved.verification
     if labels is not None:
         graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
-    seen = shown(graph, request.rule, request.nodes, request.edges)
+    thresholds = request.thresholds
+    seen = (
+        shown(graph, request.rule, request.nodes, request.edges)
+        if thresholds is None
+        else pruned(graph, request.rule, thresholds)
+    )
     # What can be refused is made before anything is written.
     flavour = (
         None if request.neuronpedia is None else neuronpedia_document(seen, request.scan, request.features)
@@ -55,7 +62,8 @@ def exported(
         nodes=len(graph.nodes),
         edges_shown=len(seen.weight),
         edges=seen.edges,
-        influence_shown=seen.influence,
+        influence_shown=seen.share,
+        hidden=tuple(kind_rows(graph, request.rule, seen.hidden)),
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )

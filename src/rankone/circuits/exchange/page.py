@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rankone.circuits.asking.replies import agreement_table, checks_table, masked_table, stability_table
+from rankone.circuits.asking.replies import (
+    agreement_table,
+    checks_table,
+    hidden_words,
+    masked_table,
+    stability_table,
+)
 from rankone.circuits.asking.summary import kind_rows
 from rankone.circuits.asking.trust import trust
 from rankone.circuits.attribution.nodes import Node
@@ -71,21 +77,22 @@ def graph_page(shown: Shown, verification: Verification | None, harvest: Harvest
 
 
 def _hidden(shown: Shown, chosen: int) -> str:
-    graph = shown.graph
-    left = len(graph.chosen) - chosen
-    rest = sum(n.kind not in ("subcomponent", "output") for n in graph.nodes) - sum(
-        graph.nodes[i].kind not in ("subcomponent", "output") for i in shown.nodes
+    graph, shares = shown.graph, shown.thresholds
+    pruned = (
+        ""
+        if shares is None
+        else f"Pruned to {shares.nodes:g} of the influence of nodes and {shares.edges:g} of that of edges. "
     )
+    left = hidden_words(kind_rows(graph, shown.rule, shown.hidden))
     return (
-        f"Shown are {chosen:,} of {len(graph.chosen):,} subcomponents, with {shown.influence:.0%} of their influence, and "
-        f"{len(shown.weight):,} of {shown.edges:,} edges. Hidden are {left:,} subcomponents and {rest:,} nodes of other "
-        "kinds: they are in the saved graph."
+        f"{pruned}Shown are {chosen:,} of {len(graph.chosen):,} subcomponents, with {shown.share:.0%} of their influence, "
+        f"and {len(shown.weight):,} of {shown.edges:,} edges. {' '.join(left)} All of them are in the saved graph."
     )
 
 
 def _kinds(shown: Shown) -> Table:
     columns = [Column("kind", key=True), Column("nodes", ","), Column("influence", ".1%")]
-    rows = [[r.kind, r.nodes, r.influence] for r in kind_rows(shown.graph)]
+    rows = [[r.kind, r.nodes, r.influence] for r in kind_rows(shown.graph, "frozen")]
     return Table.of(
         "The whole graph", columns, rows, "influence on the outputs through all paths, frozen rule"
     )

@@ -87,6 +87,18 @@ def common_metadata(shown: Shown, slug: str, scan: str) -> Json:
             "generator": {"name": "rankone", "version": version("rankone")},
         },
         "generation_settings": {"rule": shown.rule, "node_set": record.node_set},
+        **_pruning(shown),
+    }
+
+
+def _pruning(shown: Shown) -> Json:
+    """The shares that it was pruned to, where it was: with the first a viewer offers to prune further."""
+    if shown.thresholds is None:
+        return {}
+    nodes, edges = shown.thresholds.nodes, shown.thresholds.edges
+    return {
+        "node_threshold": nodes,
+        "pruning_settings": {"node_threshold": nodes, "edge_threshold": edges},
     }
 
 
@@ -196,7 +208,7 @@ def _output_number(shown: Shown, node: int) -> int:
 def _strongest(shown: Shown, ids: dict[int, str]) -> list[str]:
     graph = shown.graph
     chosen = [i for i in shown.nodes if graph.nodes[i].kind == "subcomponent"]
-    best = sorted(chosen, key=lambda i: -float(graph.influence[i]))[: PINNED // 3]
+    best = sorted(chosen, key=lambda i: -float(shown.influence[i]))[: PINNED // 3]
     return [ids[i] for i in [*sorted(best), graph.outputs[0]]]
 
 
