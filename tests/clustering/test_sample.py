@@ -13,6 +13,7 @@ from rankone.core.errors import RankOneError
 from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.plan import batches
+from rankone.workspace import Workspace
 
 DOMAINS = ("de", "en")
 
@@ -22,30 +23,30 @@ def config(**changes):
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer):
-    found = target(vocab_size=len(tokenizer))
-    with DecomposedModel(found, decomposed(found)) as wrapped:
-        yield wrapped
+def workspace(tokenizer, corpus):
+    model = target(vocab_size=len(tokenizer))
+    return Workspace(model, tokenizer, corpus, decomposed(model))
 
 
 @pytest.fixture(scope="module")
-def drawn(model, tokenizer, corpus):
-    return draw_sample(model, tokenizer, corpus, config())
+def drawn(workspace):
+    return draw_sample(workspace, config())
 
 
 def plan(tokenizer, corpus, **changes):
     return list(batches(tokenizer, corpus, HarvestConfig(domains=DOMAINS, tokens=300, context=40, **changes)))
 
 
-def test_firings_equal_a_loop_over_positions(model, tokenizer, corpus, drawn):
-    names, expected, domains = model.decomposition.names(), [], []
-    for batch in plan(tokenizer, corpus):
-        chosen = sampled(batch, 8, 0)
-        for ids, valid, own in zip(batch.blocks.ids, batch.blocks.valid, chosen, strict=True):
-            g = model.importance(ids[None, : int(valid.sum()) + 1])[0]
-            for column in own.nonzero().flatten().tolist():
-                expected.append({names[c] for c in (g[column] > 0.1).nonzero().flatten().tolist()})
-                domains.append(batch.domain)
+def test_firings_equal_a_loop_over_positions(workspace, tokenizer, corpus, drawn):
+    names, expected, domains = workspace.decomposition.names(), [], []
+    with DecomposedModel(workspace.model, workspace.decomposition) as model:
+        for batch in plan(tokenizer, corpus):
+            chosen = sampled(batch, 8, 0)
+            for ids, valid, own in zip(batch.blocks.ids, batch.blocks.valid, chosen, strict=True):
+                g = model.importance(ids[None, : int(valid.sum()) + 1])[0]
+                for column in own.nonzero().flatten().tolist():
+                    expected.append({names[c] for c in (g[column] > 0.1).nonzero().flatten().tolist()})
+                    domains.append(batch.domain)
     found = [set() for _ in range(drawn.positions)]
     for position, unit in zip(drawn.position.tolist(), drawn.unit.tolist(), strict=True):
         found[position].add(drawn.names[unit])
@@ -87,37 +88,37 @@ def test_a_choice_is_uniform(tokenizer, corpus):
     assert chi_squared < size + 4 * (2 * size) ** 0.5
 
 
-def test_rare_ones_are_left_out(model, tokenizer, corpus, drawn):
+def test_rare_ones_are_left_out(workspace, drawn):
     counts = dict(zip(drawn.names, np.bincount(drawn.unit).tolist(), strict=True))
     least = sorted(counts.values())[len(counts) // 2]
-    found = draw_sample(model, tokenizer, corpus, config(least_firings=least))
+    found = draw_sample(workspace, config(least_firings=least))
     assert found.names == [name for name, count in counts.items() if count >= least]
     assert np.bincount(found.unit).tolist() == [counts[name] for name in found.names]
     assert 0 < len(found.names) < len(counts)
 
 
-def test_a_threshold_that_leaves_nothing(model, tokenizer, corpus, monkeypatch):
-    importance = model.importance
-    monkeypatch.setattr(model, "importance", lambda *given: importance(*given) * 0.05)
+def test_a_threshold_that_leaves_nothing(workspace, monkeypatch):
+    importance = DecomposedModel.importance
+    monkeypatch.setattr(DecomposedModel, "importance", lambda *given: importance(*given) * 0.05)
     with pytest.raises(
         RankOneError, match=r"0 subcomponents are above the threshold 0\.1 .*Lower --threshold"
     ):
-        draw_sample(model, tokenizer, corpus, config())
+        draw_sample(workspace, config())
 
 
-def test_too_many_alive(model, tokenizer, corpus, monkeypatch):
+def test_too_many_alive(workspace, monkeypatch):
     monkeypatch.setattr(module, "MOST_ALIVE", 3)
     with pytest.raises(
         RankOneError, match=r"at most 3 can be clustered\. Raise --threshold or --least-firings"
     ):
-        draw_sample(model, tokenizer, corpus, config())
+        draw_sample(workspace, config())
 
 
-def test_too_little_text(model, tokenizer, corpus):
+def test_too_little_text(workspace):
     with pytest.raises(RankOneError, match=r"only 60 positions; at least 100 .*raise --tokens"):
-        draw_sample(model, tokenizer, corpus, config(tokens=30, per_row=40))
+        draw_sample(workspace, config(tokens=30, per_row=40))
 
 
-def test_an_unknown_domain(model, tokenizer, corpus):
+def test_an_unknown_domain(workspace):
     with pytest.raises(RankOneError, match="no text for 'dee'"):
-        draw_sample(model, tokenizer, corpus, config(domains=("dee",)))
+        draw_sample(workspace, config(domains=("dee",)))

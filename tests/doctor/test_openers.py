@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from rankone.core.errors import RankOneError
 from rankone.doctor.openers import opener_losses
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.subject import Subject
 from rankone.text.openers import candidates
 from rankone.text.passages import domain_passages
 from rankone.text.sources.builtin import BuiltinCorpus
@@ -48,7 +49,7 @@ def by_hand(model, tokenizer, domain, opener):
 
 
 def test_the_same_tokens_are_scored_after_every_opener(mini):
-    losses = opener_losses(*mini, Two(), candidates(mini[1]), 3 * 64)
+    losses = opener_losses(Subject(*mini, Two()), candidates(mini[1]), 3 * 64)
     assert list(losses) == ["<|endoftext|>", ""]
     for value, opener in zip(losses.values(), ([0], []), strict=True):
         expected = sum(by_hand(*mini, domain, opener) for domain in ("de", "code")) / 2
@@ -57,4 +58,4 @@ def test_the_same_tokens_are_scored_after_every_opener(mini):
 
 def test_a_domain_without_text_is_named(mini):
     with pytest.raises(RankOneError, match="de"):
-        opener_losses(*mini, Two(empty=True), candidates(mini[1]), 64)
+        opener_losses(Subject(*mini, Two(empty=True)), candidates(mini[1]), 64)

@@ -9,7 +9,6 @@ from rankone.clustering.config import ClusterConfig
 from rankone.clustering.merging import Merges, merge_all
 from rankone.clustering.sample import Sample, draw_sample
 from rankone.core.artifact import refuse_existing
-from rankone.decomposition.model import DecomposedModel
 from rankone.harvest.origin import origin
 from rankone.runtime.places import holds
 from rankone.runtime.progress import meter
@@ -34,7 +33,6 @@ def clustered(workspace: Workspace, config: ClusterConfig) -> list[Component]:
 
 
 def _merged(workspace: Workspace, config: ClusterConfig) -> tuple[Sample, Merges]:
-    with DecomposedModel(workspace.model, workspace.decomposition) as model:
-        sample = draw_sample(model, workspace.tokenizer, workspace.corpus, config)
+    sample = draw_sample(workspace, config)
     with meter("merge", len(sample.names) - 1) as bar:
         return sample, merge_all(sample, config.rank_penalty, config.gamma, config.seed, bar)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from rankone.clustering.config import ClusterConfig
 from rankone.core.errors import RankOneError
@@ -19,7 +18,7 @@ from rankone.harvest.counting.firings import firings
 from rankone.harvest.counting.plan import Batch, batches
 from rankone.harvest.counting.sampling import KEY_BITS, firing_keys
 from rankone.runtime.progress import meter
-from rankone.text.corpus import Corpus
+from rankone.workspace import Workspace
 
 # Joint firings of fewer positions say nothing.
 LEAST_POSITIONS = 100
@@ -55,9 +54,7 @@ def sampled(batch: Batch, per_row: int, seed: int) -> Bool[Tensor, "rows length"
     return torch.zeros_like(valid).scatter(1, first, True) & valid
 
 
-def draw_sample(
-    model: DecomposedModel, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, config: ClusterConfig
-) -> Sample:
+def draw_sample(workspace: Workspace, config: ClusterConfig) -> Sample:
     """One pass over the text. Raises RankOneError for too little text and where (almost) nothing fires."""
     plan = HarvestConfig(
         domains=config.domains,
@@ -66,12 +63,15 @@ def draw_sample(
         context=config.context,
         batch_tokens=config.batch_tokens,
     )
-    with meter("firings", len(config.domains) * config.tokens) as bar:
-        counted = []
-        for batch in batches(tokenizer, corpus, plan):
+    decomposition, counted = workspace.decomposition, []
+    with (
+        DecomposedModel(workspace.model, decomposition) as model,
+        meter("firings", len(config.domains) * config.tokens) as bar,
+    ):
+        for batch in batches(workspace.tokenizer, workspace.corpus, plan):
             counted.append(_fired(model, batch, config))
             bar.advance(batch.blocks.tokens, config.domains[batch.domain])
-    return _gathered(counted, model.decomposition.names(), config)
+    return _gathered(counted, decomposition.names(), config)
 
 
 def _fired(

@@ -18,6 +18,7 @@ from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sites import find_sites, left_out, shares_memory
 from rankone.models.soundness import require_fitting
 from rankone.models.unembedding import unembedding_of
+from rankone.subject import Subject
 from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener, candidates, opener
 
@@ -53,7 +54,7 @@ def check_model(
         return
     yield ok("tokenizer", f"{type(tokenizer).__name__}, {len(tokenizer):,} entries, fits the model")
     yield _chat(tokenizer)
-    yield from _opener(model, tokenizer, corpus, tokens)
+    yield _opener(Subject(model, tokenizer, corpus), tokens)
 
 
 def _parameters(model: nn.Module) -> int:
@@ -114,17 +115,13 @@ def _chat(tokenizer: PreTrainedTokenizerBase) -> Finding:
     return ok("chat template", "none: a model of plain text")
 
 
-def _opener(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, tokens: int
-) -> Iterator[Finding]:
+def _opener(subject: Subject, tokens: int) -> Finding:
     """The opener that is used, beside the others, by cross-entropy on a little text."""
     try:
-        used, tried = opener(tokenizer), candidates(tokenizer)
-        measured = opener_losses(model, tokenizer, corpus, tried, tokens)
+        used, tried = opener(subject.tokenizer), candidates(subject.tokenizer)
+        return judged(used, opener_losses(subject, tried, tokens))
     except RankOneError as error:
-        yield refused("opener", error)
-        return
-    yield judged(used, measured)
+        return refused("opener", error)
 
 
 def judged(used: Opener, measured: Mapping[str, float]) -> Finding:

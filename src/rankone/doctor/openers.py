@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy
-from rankone.models.context import usual_context
+from rankone.subject import Subject
 from rankone.text.blocks import Blocks, passage_blocks
-from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener
 from rankone.text.passages import domain_passages
 
@@ -19,41 +17,36 @@ from rankone.text.passages import domain_passages
 ROW = 64
 
 
-def opener_losses(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    corpus: Corpus,
-    tried: Sequence[Opener],
-    tokens: int,
-) -> dict[str, float]:
+def opener_losses(subject: Subject, tried: Sequence[Opener], tokens: int) -> dict[str, float]:
     """Mean over all domains of the cross-entropy after each opener, nats per token; some `tokens` per domain are read.
 
     Scored are the same tokens for all, the second to the last of each passage's first ROW: without an opener the first
     cannot be predicted. Raises RankOneError where a domain has no text.
     """
     # What a model reads at most, an opener included.
-    length = min(ROW, usual_context(model) - 1)
-    domains, passages = corpus.domains(), max(1, tokens // ROW)
+    length = min(ROW, subject.context - 1)
+    domains, passages = subject.corpus.domains(), max(1, tokens // ROW)
     losses = {}
     for one in tried:
         of_domains = [
-            cross_entropy(model, _rows(tokenizer, corpus, d, passages, length, one.token or "none"))
+            cross_entropy(subject.model, _rows(subject, d, passages, length, one.token or "none"))
             for d in domains
         ]
         losses[one.token] = sum(of_domains) / len(of_domains)
     return losses
 
 
-def _rows(
-    tokenizer: PreTrainedTokenizerBase, corpus: Corpus, domain: str, passages: int, length: int, choice: str
-) -> Blocks:
+def _rows(subject: Subject, domain: str, passages: int, length: int, choice: str) -> Blocks:
     """The first `length` tokens of each passage after the opener, scored from the second on."""
     what = f"the validation text of '{domain}'"
-    texts = domain_passages(corpus, domain, "validation", passages * length)[:passages]
+    texts = domain_passages(subject.corpus, domain, "validation", passages * length)[:passages]
     if not texts:
-        raise RankOneError(f"{what} in '{corpus.name}' is empty. Leave the domain out, or give it text.")
+        raise RankOneError(
+            f"{what} in '{subject.corpus.name}' is empty. Leave the domain out, or give it text."
+        )
     whole = length + (choice != "none")
-    first = [passage_blocks(tokenizer, [text], whole, what=what, opener=choice).rows(0, 1) for text in texts]
+    cut = [passage_blocks(subject.tokenizer, [text], whole, what=what, opener=choice) for text in texts]
+    first = [blocks.rows(0, 1) for blocks in cut]
     ids, valid = torch.cat([b.ids for b in first]), torch.cat([b.valid for b in first])
     if choice != "none":
         valid[:, 1] = False
