@@ -158,3 +158,23 @@ def test_what_a_family_makes_of_a_length_is_one_line(monkeypatch):
         RankOneError, match=r"LlamaForCausalLM cannot continue 2 tokens: upper bound .* another length"
     ):
         greedy(model, [[1, 2]], 3)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(
+    "full", [MemoryError(), RuntimeError("not enough memory: you tried to allocate 9 bytes")]
+)
+def test_memory_that_runs_out_is_said_as_such(monkeypatch, cached, full):
+    """On a processor it has no class of its own; a model does not go on without kept keys for it."""
+    model = llama()
+
+    def fails(*_, **__):
+        raise full
+
+    monkeypatch.setattr(model.model, "forward", fails)
+    if not cached:
+        greedy_room._WITHOUT_CACHE.add(model)
+    with pytest.raises(type(full)) as raised:
+        greedy(model, [[1, 2]], 3)
+    assert raised.value is full
+    assert (model in greedy_room._WITHOUT_CACHE) == (not cached)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError, first_line
+from rankone.core.foreign import is_out_of_memory
 from rankone.models.context import context_length
 from rankone.models.output import require_finite_logits
 from rankone.text.openers import end_of_text
@@ -154,9 +155,9 @@ def _read(
         if cached:
             try:
                 logits, cache = _step(model, ids, mask, cache)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception:  # whatever a family's cache makes of it: without one it may work
+            except Exception as error:  # whatever a family's cache makes of it: without one it may work
+                if is_out_of_memory(error):
+                    raise
                 return None
         else:
             logits = _whole(model, ids, mask)[:, -1]
@@ -208,9 +209,9 @@ def _whole(
     given = {**_given(ids, mask, slice(None)), "use_cache": False, "logits_to_keep": keep}
     try:
         return _forward(model, given).logits.float()
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever a length makes of another library's forward
+        if is_out_of_memory(error):
+            raise
         reason = first_line(error).rstrip(".")
         raise RankOneError(
             f"{type(model).__name__} cannot continue {ids.shape[1]} tokens: {reason}. Give prompts of another length."
