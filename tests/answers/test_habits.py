@@ -50,11 +50,17 @@ def test_a_habit_of_ones_own():
         ("x=a*", "fits an empty text"),
         ("../x=a", "no name"),
         ("list=a", "a habit of its own"),
+        ("con=a", "on Windows it is a device"),
+        ("lpt1=a", "on Windows it is a device"),
     ],
 )
 def test_what_is_no_habit_is_refused(words, said):
     with pytest.raises(RankOneError, match=said):
         CollectRequest(habit=words, out="x")
+
+
+def test_a_name_that_only_begins_like_a_device_is_one():
+    assert CollectRequest(habit="consent=^Yes", out="x").habit == "consent=^Yes"
 
 
 def test_the_prompts_of_a_topic_are_in_one_split():

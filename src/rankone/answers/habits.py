@@ -11,6 +11,8 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
 
 _NAME = r"^[a-z][a-z0-9-]*$"
+# Devices of Windows: no folder can be called so there.
+_DEVICE = r"con|prn|aux|nul|(?:com|lpt)\d"
 
 
 class Habit(Config):
@@ -70,6 +72,10 @@ def habit_of(words: str) -> Habit:
     if not re.fullmatch(_NAME, name) or name.startswith("no-"):
         raise RankOneError(
             f"'{name}' is no name for a habit: a folder is called so. Use small letters, digits and hyphens."
+        )
+    if re.fullmatch(_DEVICE, name):
+        raise RankOneError(
+            f"'{name}' is no name for a habit: a folder is called so, and on Windows it is a device. Take another."
         )
     try:
         compiled = re.compile(pattern, re.MULTILINE)
