@@ -38,7 +38,10 @@ VIEWS = (
 
 
 def _rise(page: Page, domain: str) -> float:
-    said = page.locator(f"td[data-domain={domain}]").inner_text()
+    """Of the setting that the dials stand at: the row is 0 tokens' while its figure is an older one's."""
+    cell = page.locator(f"tr[data-tokens='800'] td[data-domain={domain}]")
+    expect(cell).to_be_visible(timeout=60_000)
+    said = cell.inner_text()
     return float(said.split("±")[0].strip().replace("−", "-"))
 
 
