@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import torch
+from rich.console import Console
 from tests.helpers import gpt2, llama
 from transformers import BertConfig, BertForMaskedLM
 
-from rankone.doctor.model import check_model, judged
+from rankone.doctor.model import CHECKS, check_model, judged
+from rankone.runtime import progress
 from rankone.text.openers import Opener
 
 
@@ -30,6 +34,19 @@ def test_a_sound_model_has_nothing_wrong(tmp_path, tokenizer, corpus):
     assert {f.status for f in findings.values()} <= {"ok", "note"}
     assert findings["tied weights"].status == "ok"
     assert "mean CE by opener" in findings["opener"].said
+
+
+def test_the_progress_says_what_was_checked(tmp_path, tokenizer, corpus, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "aside", Console(file=out, width=150))
+    findings = found(saved(tmp_path / "m", fitting(llama(), tokenizer), tokenizer), corpus)
+    lines = out.getvalue().splitlines()
+    counts, openers = lines[:CHECKS], lines[CHECKS:]
+    for at, (line, check) in enumerate(zip(counts, list(findings)[:-1], strict=True), 1):
+        assert line.startswith(f"checks: {at}/{CHECKS}  ")
+        assert line.endswith(check)
+    assert all(line.startswith("openers: ") for line in openers)
+    assert openers[-1].endswith(f"{corpus.domains()[-1]} after nothing")
 
 
 def test_tied_and_fused_weights_are_noted(tmp_path, tokenizer, corpus):

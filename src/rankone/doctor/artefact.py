@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from os.path import isdir  # of any string; Path's raises where one is too long for a name
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from rankone.core.reading import reading
 from rankone.core.tensors import read_tensors
 from rankone.decomposition.evidence.records import read_outline
 from rankone.decomposition.model import DecompositionFile, load_decomposition
-from rankone.doctor.finding import Finding, note, ok, refused
+from rankone.doctor.finding import Finding, counted, note, ok, refused
 from rankone.edits.adapter_reading import read_adapter
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.lowrank.factors import fitting_sites
@@ -35,6 +35,8 @@ from rankone.parts.origins import SavedParts
 from rankone.parts.parts import load_parts
 from rankone.parts.target import require_target
 
+# Lines about one that is as it should be.
+CHECKS = 5
 # Reads an artefact and says what is in it; refuses what its kind must not hold.
 Reader = Callable[[Artifact], str]
 # Raises RankOneError where the artefact was made for another model.
@@ -48,6 +50,10 @@ def is_artefact(path: Path) -> bool:
 
 def check_artefact(path: Path, model: str | None = None) -> Iterator[Finding]:
     """One line per thing looked at. model: to check it beside; else the one that the artefact names, where that is here."""
+    return counted(_looked_at(path, model), CHECKS)
+
+
+def _looked_at(path: Path, model: str | None) -> Generator[Finding, None, None]:
     try:
         manifest = read_manifest(path)
     except RankOneError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Generator
+from typing import Literal, TypeVar
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
+from rankone.runtime.progress import meter
 
+T = TypeVar("T")
 Status = Literal["ok", "note", "wrong"]
 
 
@@ -38,3 +41,15 @@ def refused(check: str, error: RankOneError) -> Finding:
     """What a reader refused: its words, the last sentence as the mend."""
     said, dot, mend = str(error).rpartition(". ")
     return wrong(check, said + dot.strip(), mend) if said else wrong(check, mend, "")
+
+
+def counted(findings: Generator[Finding, None, T], expected: int) -> Generator[Finding, None, T]:
+    """The findings, and what their generator returns; each is a step of the progress bar, of about `expected`."""
+    with meter("checks", expected) as bar:
+        while True:
+            try:
+                finding = next(findings)
+            except StopIteration as end:
+                return end.value
+            bar.advance(1, finding.check)
+            yield finding

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
-from rankone.doctor.finding import Finding, note, ok, refused
+from rankone.doctor.finding import Finding, counted, note, ok, refused
 from rankone.doctor.openers import opener_losses
 from rankone.models.anatomy import bends_logits, fused_note
 from rankone.models.context import context_length
 from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sites import find_sites, left_out, shares_memory
-from rankone.models.soundness import require_fitting
 from rankone.models.unembedding import unembedding_of
 from rankone.subject import Subject
 from rankone.text.corpus import Corpus
 from rankone.text.openers import Opener, candidates, opener
 
 TOKENS = 240
+# Lines about a model whose weights are neither fused nor left out, the opener's apart.
+CHECKS = 8
 # Nats per token from which another opener is worth a word; plain text of a few hundred tokens resolves no less.
 _WORTH = 0.01
 
@@ -34,11 +35,20 @@ def check_model(
 
     tokens: text per domain that openers are compared on. device: where that runs, None for the CPU.
     """
+    subject = yield from counted(_opened(name, corpus, device), CHECKS)
+    if subject is not None:
+        yield _opener(subject, tokens)
+
+
+def _opened(
+    name: str, corpus: Corpus, device: torch.device | None
+) -> Generator[Finding, None, Subject | None]:
+    """All but the opener; returns what that is measured on, None where model or tokenizer was refused."""
     try:
         model = load_model(name)
     except RankOneError as error:
         yield refused("loads", error)
-        return
+        return None
     model.to(device)  # pyright: ignore[reportArgumentType]
     yield ok("loads", f"{type(model).__name__}, {_parameters(model):,} parameters{_context(model)}")
     yield ok("weights", "all finite, none missing or left over, not quantised")
@@ -48,13 +58,13 @@ def check_model(
     yield _head(model)
     try:
         tokenizer = load_tokenizer(name)
-        require_fitting(tokenizer, model)
+        subject = Subject(model, tokenizer, corpus)
     except RankOneError as error:
         yield refused("tokenizer", error)
-        return
+        return None
     yield ok("tokenizer", f"{type(tokenizer).__name__}, {len(tokenizer):,} entries, fits the model")
     yield _chat(tokenizer)
-    yield _opener(Subject(model, tokenizer, corpus), tokens)
+    return subject
 
 
 def _parameters(model: nn.Module) -> int:

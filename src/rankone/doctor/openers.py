@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 
 from rankone.core.errors import RankOneError
 from rankone.metrics.cross_entropy import cross_entropy
+from rankone.runtime.progress import meter
 from rankone.subject import Subject
 from rankone.text.blocks import Blocks, passage_blocks
 from rankone.text.openers import Opener
@@ -26,13 +28,12 @@ def opener_losses(subject: Subject, tried: Sequence[Opener], tokens: int) -> dic
     # What a model reads at most, an opener included.
     length = min(ROW, subject.context - 1)
     domains, passages = subject.corpus.domains(), max(1, tokens // ROW)
-    losses = {}
-    for one in tried:
-        of_domains = [
-            cross_entropy(subject.model, _rows(subject, d, passages, length, one.token or "none"))
-            for d in domains
-        ]
-        losses[one.token] = sum(of_domains) / len(of_domains)
+    losses = {one.token: 0.0 for one in tried}
+    with meter("openers", len(tried) * len(domains)) as bar:
+        for one, domain in product(tried, domains):
+            rows = _rows(subject, domain, passages, length, one.token or "none")
+            losses[one.token] += cross_entropy(subject.model, rows) / len(domains)
+            bar.advance(1, f"{domain} after {one.token or 'nothing'}")
     return losses
 
 
