@@ -13,7 +13,7 @@ from torch import Tensor
 from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.attribution.targets import Aim
-from rankone.circuits.records import REST, GraphRecord, Rule, Scores
+from rankone.circuits.records import REST, RULES, GraphRecord, Rule, Scores
 from rankone.core.escaping import SHOWN, clipped
 
 
@@ -58,6 +58,15 @@ class Graph:
     @cached_property
     def _local_influence(self) -> Float[Tensor, " nodes"]:
         return influence(self.edges["grad"], output_weights(self.nodes), len(self.nodes))
+
+    @cached_property
+    def behind_patterns(self) -> list[int]:
+        """The subcomponents whose matrix acts through attention patterns alone: queries and keys that are matrices of their
+        own. The frozen rule holds patterns, so that these have no influence by it."""
+        held, local = (self.edges[rule] for rule in RULES)
+        through = {self.nodes[i].place for i in local.source[self.pattern].unique().tolist()}
+        through -= {self.nodes[i].place for i in held.source.unique().tolist()}
+        return [i for i in self.chosen if self.nodes[i].place in through]
 
     def name(self, node: int) -> str:
         """`h.3.mlp.down_proj:270 at 4`, or what else a node is."""

@@ -13,8 +13,8 @@ from rankone.render.values import signed
 
 
 class NodeRow(Reply):
-    """One node. influence: on the outputs through all paths, frozen rule; effect: its edge into the first output, by the
-    rule that was asked for, None where there is none."""
+    """One node, by the rule that was asked for. influence: on the outputs through all paths; effect: its edge into the first
+    output, None where there is none."""
 
     name: str
     token: str
@@ -45,6 +45,15 @@ class GroupRow(Reply):
     edges: tuple[GroupEdge, ...]
 
 
+class PatternRow(Reply):
+    """An edge by `grad` that acts through attention patterns alone. share: of the absolute effects on its target."""
+
+    source: str
+    target: str
+    weight: float
+    share: float
+
+
 class RestRow(Reply):
     """All nodes of a kind: how many, and their influence as a share of all."""
 
@@ -54,7 +63,8 @@ class RestRow(Reply):
 
 
 class GraphReply(Reply):
-    """A graph in figures; the whole of it is the artefact."""
+    """A graph in figures; the whole of it is the artefact. behind_patterns: subcomponents of queries and keys, which have no
+    influence by the frozen rule; pattern_edges: of those by `grad`; patterns: the strongest of them, by that rule alone."""
 
     prompt: str
     tokens: tuple[str, ...]
@@ -64,6 +74,9 @@ class GraphReply(Reply):
     scores: Scores
     kinds: tuple[RestRow, ...]
     nodes: tuple[NodeRow, ...]
+    behind_patterns: int
+    pattern_edges: int
+    patterns: tuple[PatternRow, ...]
     masked: tuple[MaskedRow, ...]
     verification: Verification | None
     trust: str
@@ -72,7 +85,7 @@ class GraphReply(Reply):
 
     def tables(self) -> Sequence[Table]:
         """Strongest nodes, what is in the graph, its nodes alone under masks, predicted beside measured."""
-        tables = [self._nodes(), self._kinds()]
+        tables = [self._nodes(), *([self._patterns()] if self.patterns else []), self._kinds()]
         if self.masked:
             tables.append(masked_table(self.masked, self.outputs[0].text))
         if self.verification is not None:
@@ -88,7 +101,20 @@ class GraphReply(Reply):
             if self.out is not None
             else ("Saved nowhere: --out DIR keeps it.",)
         )
-        return (self.trust, *where)
+        return (self.trust, *pattern_words(self.behind_patterns, self.rule), *where)
+
+    def _patterns(self) -> Table:
+        columns = [
+            Column("node", key=True),
+            Column("makes this look where", priority=4),
+            Column("edge", "+.3f", priority=3),
+            Column("share", ".1%", priority=2),
+        ]
+        rows = [[r.source, r.target, r.weight, r.share] for r in self.patterns]
+        caption = (
+            f"the strongest of {self.pattern_edges:,} edges (grad rule); share: of all effects on what is fed"
+        )
+        return Table.of("Through attention patterns", columns, rows, caption)
 
     def _nodes(self) -> Table:
         labelled = any(row.label for row in self.nodes)
@@ -109,15 +135,18 @@ class GraphReply(Reply):
             + (f"(p {o.probability:.3f})" if o.probability is not None else f"({signed(o.value, 2)})")
             for o in self.outputs[:4]
         )
-        caption = f"influence: on {said}, through all paths (frozen rule); edge: {self.rule} rule, logits; –: no edge"
+        caption = (
+            f"influence: on {said}, through all paths; edge: logits; both by the {self.rule} rule; –: no edge"
+        )
         return Table.of(f"What leads from “{self.prompt}” to the next token", columns, rows, caption)
 
     def _kinds(self) -> Table:
         rows = [[r.kind, r.nodes, r.influence] for r in self.kinds]
         columns = [Column("kind", key=True), Column("nodes", ","), Column("influence", ".1%")]
-        counts = " and ".join(f"{n:,} ({rule})" for rule, n in self.edges.items())
+        through = f", {self.pattern_edges:,} of them through attention patterns" if self.pattern_edges else ""
         caption = (
-            f"{counts} edges; replacement {self.scores.replacement:.2f}, completeness {self.scores.completeness:.2f} "
+            f"influence by the {self.rule} rule; {self.edges['frozen']:,} edges (frozen) and {self.edges['grad']:,} "
+            f"(grad{through}); replacement {self.scores.replacement:.2f}, completeness {self.scores.completeness:.2f} "
             "(frozen rule; 1 where nothing is left unexplained)"
         )
         return Table.of("What is in the graph", columns, rows, caption)
@@ -224,6 +253,8 @@ class GraphExportReply(Reply):
     edges: int
     influence_shown: float
     hidden: tuple[RestRow, ...]
+    behind_patterns: int
+    rule: Rule
     opened: tuple[str, ...]
     trust: str
 
@@ -238,7 +269,8 @@ class GraphExportReply(Reply):
 
     def lines(self) -> Sequence[str]:
         """What is left out, how each is opened, and trust."""
-        return (*hidden_words(self.hidden), *self.opened, self.trust)
+        left = (*hidden_words(self.hidden), *pattern_words(self.behind_patterns, self.rule))
+        return (*left, *self.opened, self.trust)
 
 
 def hidden_words(rows: Sequence[RestRow]) -> tuple[str, ...]:
@@ -247,6 +279,16 @@ def hidden_words(rows: Sequence[RestRow]) -> tuple[str, ...]:
         return ()
     said = ", ".join(f"{row.kind} {row.nodes:,} ({row.influence:.1%})" for row in rows)
     return (f"Hidden nodes, with their share of all influence: {said}.",)
+
+
+def pattern_words(behind_patterns: int, rule: Rule) -> tuple[str, ...]:
+    """Why queries and keys are not seen by the frozen rule; nothing by the other."""
+    if rule != "frozen" or not behind_patterns:
+        return ()
+    return (
+        f"{behind_patterns:,} subcomponents of queries and keys act through attention patterns alone, which the frozen rule "
+        "holds constant: they have no influence by it. --rule grad ranks them.",
+    )
 
 
 def masked_table(rows: Sequence[MaskedRow], what: str) -> Table:

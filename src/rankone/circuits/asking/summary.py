@@ -8,10 +8,10 @@ from typing import get_args
 
 import torch
 
-from rankone.circuits.asking.replies import GraphReply, NodeRow, RestRow
+from rankone.circuits.asking.replies import GraphReply, NodeRow, PatternRow, RestRow
 from rankone.circuits.asking.trust import trust
 from rankone.circuits.effects import direct_effects
-from rankone.circuits.graph import Graph
+from rankone.circuits.graph import Graph, shares
 from rankone.circuits.records import Kind, Rule, Verification
 
 
@@ -20,7 +20,8 @@ def graph_reply(
 ) -> GraphReply:
     """Its strongest nodes, what it holds, what was measured."""
     record = graph.record
-    strongest = sorted(graph.chosen, key=lambda i: -float(graph.influence[i]))
+    flow = graph.influence_by(rule)
+    strongest = sorted(graph.chosen, key=lambda i: -float(flow[i]))
     return GraphReply(
         prompt=record.prompt,
         tokens=record.tokens,
@@ -28,8 +29,11 @@ def graph_reply(
         rule=rule,
         edges=record.edges_kept,
         scores=record.scores,
-        kinds=tuple(kind_rows(graph, "frozen")),
+        kinds=tuple(kind_rows(graph, rule)),
         nodes=tuple(node_rows(graph, rule, strongest[:top])),
+        behind_patterns=len(graph.behind_patterns),
+        pattern_edges=int(graph.pattern.sum()),
+        patterns=tuple(pattern_rows(graph, top)) if rule == "grad" else (),
         masked=record.masked,
         verification=verification,
         trust=trust(record, verification, rule),
@@ -53,18 +57,36 @@ def kind_rows(graph: Graph, rule: Rule, nodes: Iterable[int] | None = None) -> S
     return sorted(rows, key=lambda row: -row.influence)
 
 
+def pattern_rows(graph: Graph, top: int) -> list[PatternRow]:
+    """The edges through attention patterns that carry most of the outputs' weight, by `grad`."""
+    edges = graph.edges["grad"]
+    carried = (shares(edges) * graph.influence_by("grad")[edges.target])[graph.pattern]
+    numbers = graph.pattern.nonzero()[:, 0][carried.argsort(descending=True)[:top]]
+    share = shares(edges)
+    return [
+        PatternRow(
+            source=graph.name(int(edges.source[i])),
+            target=graph.name(int(edges.target[i])),
+            weight=float(edges.weight[i]),
+            share=float(share[i]),
+        )
+        for i in numbers.tolist()
+    ]
+
+
 def node_rows(graph: Graph, rule: Rule, nodes: Sequence[int]) -> list[NodeRow]:
     """What is said of these nodes, subcomponents all."""
     output, edges = graph.outputs[0], graph.edges[rule]
     effects, linked = direct_effects(graph, rule, output), set(edges.source[edges.target == output].tolist())
-    whole = max(float(graph.influence.sum()), 1e-30)
+    flow = graph.influence_by(rule)
+    whole = max(float(flow.sum()), 1e-30)
     return [
         NodeRow(
             name=graph.name(i),
             token=graph.record.tokens[graph.nodes[i].position],
             label=graph.label(i) or None,
             importance=graph.nodes[i].importance,
-            influence=float(graph.influence[i]) / whole,
+            influence=float(flow[i]) / whole,
             effect=float(effects[i]) if i in linked else None,
         )
         for i in nodes

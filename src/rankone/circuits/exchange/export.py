@@ -64,6 +64,8 @@ def exported(
         edges=seen.edges,
         influence_shown=seen.share,
         hidden=tuple(kind_rows(graph, request.rule, seen.hidden)),
+        behind_patterns=len(graph.behind_patterns),
+        rule=request.rule,
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 
-from pydantic import JsonValue
-
 from rankone.circuits.exchange.rows import STRETCH, Rows, row_of
 from rankone.circuits.exchange.shown import Shown
-from rankone.circuits.exchange.viewer import Json, common_metadata, node_id, slug_of, viewer_node
+from rankone.circuits.exchange.viewer import Json, common_metadata, links, node_id, slug_of, viewer_node
 from rankone.core.errors import RankOneError
 
 ROW = 16 * STRETCH
@@ -30,15 +28,11 @@ def neuronpedia_document(shown: Shown, scan: str | None = None, features: str | 
         )
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
     details: Json = {} if features is None else {"feature_details": {"feature_json_base_url": features}}
-    links: list[JsonValue] = [
-        {"source": ids[s], "target": ids[t], "weight": w}
-        for s, t, w in zip(shown.source, shown.target, shown.weight, strict=True)
-    ]
     return {
         "metadata": {**common_metadata(shown, slug_of(shown), model), **details},
         "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
         "nodes": [_node(shown, rows, i) for i in shown.nodes],
-        "links": links,
+        "links": links(shown, ids),
     }
 
 

@@ -10,6 +10,7 @@ from rankone.circuits.asking.replies import (
     checks_table,
     hidden_words,
     masked_table,
+    pattern_words,
     stability_table,
 )
 from rankone.circuits.asking.summary import kind_rows
@@ -84,6 +85,7 @@ def _hidden(shown: Shown, chosen: int) -> str:
         else f"Pruned to {shares.nodes:g} of the influence of nodes and {shares.edges:g} of that of edges. "
     )
     left = hidden_words(kind_rows(graph, shown.rule, shown.hidden))
+    left += pattern_words(len(graph.behind_patterns), shown.rule)
     return (
         f"{pruned}Shown are {chosen:,} of {len(graph.chosen):,} subcomponents, with {shown.share:.0%} of their influence, "
         f"and {len(shown.weight):,} of {shown.edges:,} edges. {' '.join(left)} All of them are in the saved graph."
@@ -92,22 +94,21 @@ def _hidden(shown: Shown, chosen: int) -> str:
 
 def _kinds(shown: Shown) -> Table:
     columns = [Column("kind", key=True), Column("nodes", ","), Column("influence", ".1%")]
-    rows = [[r.kind, r.nodes, r.influence] for r in kind_rows(shown.graph, "frozen")]
-    return Table.of(
-        "The whole graph", columns, rows, "influence on the outputs through all paths, frozen rule"
-    )
+    rows = [[r.kind, r.nodes, r.influence] for r in kind_rows(shown.graph, shown.rule)]
+    caption = f"influence on the outputs through all paths, {shown.rule} rule"
+    return Table.of("The whole graph", columns, rows, caption)
 
 
 def _lines(shown: Shown) -> list[Line]:
     """From the outputs at the top down to the tokens."""
     graph = shown.graph
     largest = max(
-        (float(graph.influence[i]) for i in shown.nodes if graph.nodes[i].kind == "subcomponent"), default=1.0
+        (float(shown.influence[i]) for i in shown.nodes if graph.nodes[i].kind == "subcomponent"), default=1.0
     )
     by_row: dict[tuple[int, str], dict[int, list[Chip]]] = {}
     for i in shown.nodes:
         node = graph.nodes[i]
-        size = min(float(graph.influence[i]) / max(largest, 1e-30), 1.0)
+        size = min(float(shown.influence[i]) / max(largest, 1e-30), 1.0)
         chip = Chip(i, _chip_text(shown, i), _title(shown, i), _kind(node), size)
         by_row.setdefault(_row(node), {}).setdefault(node.position, []).append(chip)
     made = []

@@ -23,13 +23,15 @@ Window = tuple[tuple[str, float, bool], ...]
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge at the selected node: the other end, weight, and its share of all that flows into its target."""
+    """An edge at the selected node: the other end, weight, and its share of all that flows into its target. pattern: whether
+    it acts through attention patterns alone."""
 
     node: int
     name: str
     label: str
     weight: float
     share: float
+    pattern: bool
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Sections:
         self._into: dict[int, list[Edge]] = {}
         self._out: dict[int, list[Edge]] = {}
         absolute = self.graph.edges[shown.rule].absolute
-        for s, t, w in zip(shown.source, shown.target, shown.weight, strict=True):
+        for s, t, w, p in zip(shown.source, shown.target, shown.weight, shown.pattern, strict=True):
             share = abs(w) / max(float(absolute[t]), 1e-30)
-            self._into.setdefault(t, []).append(self._edge(s, w, share))
-            self._out.setdefault(s, []).append(self._edge(t, w, share))
+            self._into.setdefault(t, []).append(self._edge(s, w, share, p))
+            self._out.setdefault(s, []).append(self._edge(t, w, share, p))
         first = self.graph.outputs[0]
         self._effects = {
             (effect, rule): function(self.graph, rule, first).tolist()
@@ -71,8 +73,9 @@ class Sections:
         """In the graph's order."""
         return [self._section(i) for i in self.shown.nodes]
 
-    def _edge(self, other: int, weight: float, share: float) -> Edge:
-        return Edge(other, self.graph.name(other), clipped(self.graph.label(other), BRIEF), weight, share)
+    def _edge(self, other: int, weight: float, share: float, pattern: bool) -> Edge:
+        label = clipped(self.graph.label(other), BRIEF)
+        return Edge(other, self.graph.name(other), label, weight, share, pattern)
 
     def _section(self, node: int) -> Section:
         chosen = self.graph.nodes[node].kind == "subcomponent"
@@ -100,8 +103,8 @@ class Sections:
         if here.probability is not None:
             facts.append((f"{here.probability:.3f}", "probability"))
         if here.kind != "output":
-            whole = max(float(self.graph.influence.sum()), 1e-30)
-            facts.append((f"{float(self.graph.influence[node]) / whole:.2%}", "of all influence"))
+            whole = max(float(self.shown.influence.sum()), 1e-30)
+            facts.append((f"{float(self.shown.influence[node]) / whole:.2%}", "of all influence"))
         return tuple(facts)
 
     def _removed(self, node: int) -> Table:

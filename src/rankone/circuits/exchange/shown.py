@@ -20,7 +20,8 @@ ALWAYS = ("output", "embedding", "position")
 class Shown:
     """nodes: those shown, in the graph's order. influence: of every node, by the rule of the edges. cumulative: of every
     node but outputs the share of influence of all that are at least as strong, tokens among them: circuit-tracer's.
-    source, target, weight: edges among them, by one rule, target by target. edges: how many there are in all.
+    source, target, weight: edges among them, by one rule, target by target; pattern: whether one acts through attention
+    patterns alone. edges: how many there are in all.
     thresholds: what was asked for, where it was no count."""
 
     graph: Graph
@@ -31,6 +32,7 @@ class Shown:
     source: tuple[int, ...]
     target: tuple[int, ...]
     weight: tuple[float, ...]
+    pattern: tuple[bool, ...]
     edges: int
     thresholds: Thresholds | None = None
 
@@ -45,6 +47,7 @@ class Shown:
     ) -> Self:
         """These nodes, and these of the rule's edges, by their numbers."""
         drawn = graph.edges[rule]
+        pattern = graph.pattern[edges] if rule == "grad" else torch.zeros(len(edges), dtype=torch.bool)
         return cls(
             graph,
             rule,
@@ -54,6 +57,7 @@ class Shown:
             tuple(drawn.source[edges].tolist()),
             tuple(drawn.target[edges].tolist()),
             tuple(drawn.weight[edges].tolist()),
+            tuple(pattern.tolist()),
             len(drawn.weight),
             thresholds,
         )

@@ -51,10 +51,6 @@ def viewer_document(shown: Shown, slug: str) -> Json:
     rows = Rows(shown.graph)
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
     pinned = _strongest(shown, ids)
-    links: list[JsonValue] = [
-        {"source": ids[s], "target": ids[t], "weight": w}
-        for s, t, w in zip(shown.source, shown.target, shown.weight, strict=True)
-    ]
     return {
         "metadata": {
             **common_metadata(shown, slug, f"./data/features/{slug}"),
@@ -69,8 +65,17 @@ def viewer_document(shown: Shown, slug: str) -> Json:
             "sg_pos": "",
         },
         "nodes": [viewer_node(shown, rows, i) for i in shown.nodes],
-        "links": links,
+        "links": links(shown, ids),
     }
+
+
+def links(shown: Shown, ids: dict[int, str]) -> list[JsonValue]:
+    """The edges; those that act through attention patterns alone are marked (a key that both leave alone)."""
+    made: list[JsonValue] = []
+    for s, t, w, pattern in zip(shown.source, shown.target, shown.weight, shown.pattern, strict=True):
+        mark: Json = {"pattern": True} if pattern else {}
+        made.append({"source": ids[s], "target": ids[t], "weight": w, **mark})
+    return made
 
 
 def common_metadata(shown: Shown, slug: str, scan: str) -> Json:

@@ -143,7 +143,7 @@ declare namespace Api {
     trust: string;
   }
 
-  /** A graph in figures; the whole of it is the artefact. */
+  /** A graph in figures; the whole of it is the artefact. behind_patterns: subcomponents of queries and keys, which have no */
   interface GraphReply {
     prompt: string;
     tokens: string[];
@@ -153,6 +153,9 @@ declare namespace Api {
     scores: Scores;
     kinds: RestRow[];
     nodes: NodeRow[];
+    behind_patterns: number;
+    pattern_edges: number;
+    patterns: PatternRow[];
     masked: MaskedRow[];
     verification: Verification | null;
     trust: string;
@@ -363,7 +366,7 @@ declare namespace Api {
     after: number;
   }
 
-  /** One node. influence: on the outputs through all paths, frozen rule; effect: its edge into the first output, by the */
+  /** One node, by the rule that was asked for. influence: on the outputs through all paths; effect: its edge into the first */
   interface NodeRow {
     name: string;
     token: string;
@@ -433,6 +436,14 @@ declare namespace Api {
     name: string;
     harvest: HarvestView | null;
     directions: Record<string, Near[]>;
+  }
+
+  /** An edge by `grad` that acts through attention patterns alone. share: of the absolute effects on its target. */
+  interface PatternRow {
+    source: string;
+    target: string;
+    weight: number;
+    share: number;
   }
 
   /** Dials as they stand. client, seq: of several moves of one page the last one counts. */
