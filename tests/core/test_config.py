@@ -183,6 +183,6 @@ def test_a_recipe_has_an_end(tmp_path):
         ):
             Outer.from_yaml(endless)
     (tmp_path / "long.yaml").write_bytes(b"#" * ((1 << 20) + 1))
-    with pytest.raises(RankOneError, match=r"long\.yaml' has over 1 MiB: it is no recipe"):
+    with pytest.raises(RankOneError, match=r"long\.yaml' cannot be read: it has over 1 MiB"):
         Outer.from_yaml(tmp_path / "long.yaml")
     assert time.process_time() - begun < 15

@@ -33,6 +33,7 @@ from rankone.circuits.config import GraphConfig
 from rankone.circuits.graph import Graph, influence, output_weights, scores
 from rankone.circuits.records import RULES, GraphRecord, OutputRecord, Rule
 from rankone.core.errors import RankOneError
+from rankone.core.foreign import memory_as
 from rankone.core.tensors import tensor_hash
 from rankone.models.context import context_length
 from rankone.parts.parts import Parts
@@ -66,7 +67,7 @@ def prompt_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, promp
     return ids
 
 
-@memory_advice()
+@memory_as(memory_advice)
 def make_graph(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -115,7 +116,7 @@ def make_graph(
     return Made(graph, exact, cuts, nodes, identity)
 
 
-@memory_advice()
+@memory_as(memory_advice)
 def remade(graph: Graph, model: PreTrainedModel, parts: Parts) -> Made:
     """A saved graph drawn anew, of the same nodes and outputs; RankOneError where it does not come out as it was saved."""
     ids = torch.tensor(graph.record.ids, device=model.device)

@@ -28,7 +28,7 @@ def influence_on_truth(
     with ExitStack() as stack:
         for site in cut_sites(model):
             if site.name in parts.sites:
-                stack.callback(_watch(site.module, site.name, read, written).remove)
+                stack.enter_context(_watch(site.module, site.name, read, written))
         logits, _ = frozen_logits(model, ids)
     centred = logits - logits.mean(-1, keepdim=True)
     truth = centred[:-1].gather(1, ids[1:, None]).sum()

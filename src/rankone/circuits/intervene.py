@@ -38,8 +38,7 @@ def intervened(model: PreTrainedModel, parts: Named, changes: Sequence[Change]) 
         by_site.setdefault(parts.locate(change.part)[0], []).append(change)
     with ExitStack() as stack:
         for site, asked in by_site.items():
-            handle = model.get_submodule(site).register_forward_hook(_hook(parts, asked))
-            stack.callback(handle.remove)
+            stack.enter_context(model.get_submodule(site).register_forward_hook(_hook(parts, asked)))
         yield
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from rankone.core.errors import RankOneError, nearest
-from rankone.core.files import require_regular, write_json
+from rankone.core.files import read_text, write_json
 
 # Of a value in a message; whole recipes may stand where a number should.
 _SHOWN = 120
@@ -97,7 +97,7 @@ class Config(BaseModel):
         """The `key: value` pairs of a recipe, not yet checked; RankOneError for a file that holds none."""
         path = Path(path)
         try:
-            values: object = yaml.load(_text(path), _OnceLoader) or {}
+            values: object = yaml.load(read_text(path, _LARGEST), _OnceLoader) or {}
         except FileNotFoundError:
             raise RankOneError(f"no recipe at '{path}'. Check the path.") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -146,16 +146,6 @@ class Record(Config):
         if path is not None:
             write_json(path, self.plain(), new=True, constants=True)
         return self
-
-
-def _text(path: Path) -> str:
-    """What a recipe holds; ValueError for a pipe or a device, RankOneError for more than any recipe does."""
-    require_regular(path)
-    with path.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise RankOneError(f"'{path}' has over {_LARGEST >> 20} MiB: it is no recipe. Check the path.")
-    return content.decode("utf8")
 
 
 Place = tuple[int | str, ...]

@@ -56,13 +56,13 @@ def read_json(
     return value
 
 
-def read_text(path: Path) -> str:
-    """What a file holds, as UTF-8; ValueError for a pipe or a device, which may have no end, and for over a gigabyte."""
+def read_text(path: Path, most: int = _LARGEST) -> str:
+    """What a file holds, as UTF-8; ValueError for a pipe or a device, which may have no end, and for over `most` bytes."""
     require_regular(path)
     with path.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"it has over {_LARGEST >> 30} GiB")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has over {most >> 20:,} MiB")
     return content.decode("utf8")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rankone.core.errors import RankOneError, first_line
@@ -104,6 +104,17 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in said for words in _FULL)
+
+
+@contextmanager
+def memory_as(refusal: Callable[[str], RankOneError]) -> Generator[None]:
+    """An allocation that fails inside the block becomes what `refusal` makes of its first line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise refusal(_first_line(error)) from error
 
 
 def _about_memory(error: BaseException) -> str | None:

@@ -124,7 +124,7 @@ def _last_stream(model: PreTrainedModel, ids: Int[Tensor, "1 length"], width: in
     with ExitStack() as hooks, torch.no_grad():
         for blocks in model.modules():
             if isinstance(blocks, nn.ModuleList) and len(blocks):
-                hooks.callback(blocks[-1].register_forward_hook(note).remove)
+                hooks.enter_context(blocks[-1].register_forward_hook(note))
         output_of(model, ids)
     if not ended:
         raise RankOneError(

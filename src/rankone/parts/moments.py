@@ -122,7 +122,7 @@ def collect_moments(
     device = next(target.parameters()).device
     with ExitStack() as hooks:
         for site in sites:
-            hooks.callback(site.module.register_forward_pre_hook(collecting.hook(site)).remove)
+            hooks.enter_context(site.module.register_forward_pre_hook(collecting.hook(site)))
         for start in range(0, len(ids), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             collecting.keep = None if counted is None else counted[rows].to(device).flatten()

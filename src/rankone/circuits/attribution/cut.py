@@ -194,8 +194,7 @@ def _hook(
         leaves[name] = leaf
         return leaf
 
-    handle = module.register_forward_hook(after)
-    stack.callback(handle.remove)
+    stack.enter_context(module.register_forward_hook(after))
 
 
 def _hook_activation(stack: ExitStack, module: nn.Module, mode: RuleMode) -> None:
@@ -212,9 +211,9 @@ def _hook_activation(stack: ExitStack, module: nn.Module, mode: RuleMode) -> Non
         finally:
             mode.paused -= 1
 
-    stack.callback(module.register_forward_pre_hook(before).remove)
+    stack.enter_context(module.register_forward_pre_hook(before))
     # First in line, so that nothing else sees a result with the module's own gradient.
-    stack.callback(module.register_forward_hook(after, prepend=True).remove)
+    stack.enter_context(module.register_forward_hook(after, prepend=True))
 
 
 def _rows(value: Tensor, length: int) -> Tensor:

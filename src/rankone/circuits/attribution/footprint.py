@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,8 +10,7 @@ from transformers import PreTrainedModel
 from rankone.circuits.attribution.cut import Cut, cut
 from rankone.circuits.attribution.edges import probe, rows_at_once
 from rankone.circuits.attribution.nodes import Nodes
-from rankone.core.errors import RankOneError, first_line
-from rankone.core.foreign import is_out_of_memory
+from rankone.core.errors import RankOneError
 from rankone.runtime.memory import available_bytes, peak_bytes
 from rankone.runtime.progress import log
 
@@ -81,18 +77,12 @@ def gradient_bytes(cut: Cut) -> int:
     return 3 * rows_at_once(cut) * leaves
 
 
-@contextmanager
-def memory_advice() -> Iterator[None]:
-    """Turn an allocation that fails inside the block into a RankOneError that says what to lower."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise RankOneError(
-            f"memory does not suffice for this graph ({first_line(error)}). Shorten the prompt, raise --threshold, take "
-            "--nodes optimised, or --precision float32."
-        ) from error
+def memory_advice(said: str) -> RankOneError:
+    """What to lower where memory does not suffice (`memory_as`)."""
+    return RankOneError(
+        f"memory does not suffice for this graph ({said}). Shorten the prompt, raise --threshold, take --nodes optimised, "
+        "or --precision float32."
+    )
 
 
 def log_memory(what: str, needed: float, device: torch.device) -> None:

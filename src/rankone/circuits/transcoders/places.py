@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -68,9 +68,7 @@ def watched(model: nn.Module, mlps: Sequence[Mlp]) -> Iterator[tuple[Seen, Seen]
 
         return hook
 
-    handles = [model.get_submodule(mlp.path).register_forward_hook(note(mlp.path)) for mlp in mlps]
-    try:
+    with ExitStack() as hooks:
+        for mlp in mlps:
+            hooks.enter_context(model.get_submodule(mlp.path).register_forward_hook(note(mlp.path)))
         yield inputs, outputs
-    finally:
-        for handle in handles:
-            handle.remove()

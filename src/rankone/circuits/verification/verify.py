@@ -15,13 +15,14 @@ from rankone.circuits.intervene import Change, changed_logits
 from rankone.circuits.records import REST, MaskedRow, Scores, StabilityRow, Verification
 from rankone.circuits.verification import cuts
 from rankone.circuits.verification.removals import agreement, removals, sampled_nodes
+from rankone.core.foreign import memory_as
 from rankone.parts.parts import Parts
 
 # Sources that are doubled, and moved, in the checks of edges against forwards.
 SAMPLED = 8
 
 
-@memory_advice()
+@memory_as(memory_advice)
 def verified(
     parts: Parts,
     made: Made,

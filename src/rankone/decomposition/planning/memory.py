@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
-from rankone.core.errors import RankOneError, first_line
-from rankone.core.foreign import is_out_of_memory
+from rankone.core.errors import RankOneError
+from rankone.core.foreign import memory_as
 from rankone.decomposition.config import TrainingConfig
 from rankone.runtime.distributed import current
 
 
-@contextmanager
-def memory_advice(config: TrainingConfig) -> Iterator[None]:
+def memory_advice(config: TrainingConfig) -> AbstractContextManager[None]:
     """Turn an allocation that fails inside the block into a RankOneError with the recipe's knobs."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _advice(config, error) from error
+    return memory_as(partial(_advice, config))
 
 
-def _advice(config: TrainingConfig, error: BaseException) -> RankOneError:
+def _advice(config: TrainingConfig, said: str) -> RankOneError:
     return RankOneError(
-        f"out of memory ({first_line(error)}). {_harmless_knobs(config)}Else lower rows ({config.rows}) or context "
+        f"out of memory ({said}). {_harmless_knobs(config)}Else lower rows ({config.rows}) or context "
         f"({config.context}), give the sites a smaller C (subcomponents), or decompose fewer or later sites; `rankone "
         "decompose --estimate` shows what takes how much. The last checkpoint is kept."
     )

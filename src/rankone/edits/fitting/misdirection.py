@@ -10,6 +10,7 @@ Nothing of it speaks of predictions: how far the cross-entropy rises is what com
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -114,11 +115,6 @@ def residual(model: PreTrainedModel, block: str, ids: Int[Tensor, "rows t"]) -> 
         seen.append(gave if isinstance(gave, Tensor) else gave[0])
         raise _Reached
 
-    handle = model.get_submodule(block).register_forward_hook(reached)
-    try:
+    with model.get_submodule(block).register_forward_hook(reached), suppress(_Reached):
         run_blocks(model, ids)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
     return seen[0]

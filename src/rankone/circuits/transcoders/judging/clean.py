@@ -46,7 +46,7 @@ def clean_forward(
     names = {model.get_submodule(mlp.last): mlp.last for mlp in mlps}
     with ExitStack() as hooks, watched(model, mlps) as (inputs, _):
         for module in names:
-            hooks.callback(module.register_forward_pre_hook(note).remove)
+            hooks.enter_context(module.register_forward_pre_hook(note))
         output_of(model, ids)
         read = [inputs[mlp.path].flatten(0, -2).float() for mlp in mlps]
     return Clean(read, [neurons[mlp.last] for mlp in mlps], _importances(mlps, decomposed, ids))

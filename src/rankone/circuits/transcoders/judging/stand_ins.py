@@ -104,8 +104,7 @@ def _few_neurons(
 
     with ExitStack() as hooks:
         for path, norm in norms.items():
-            handle = model.get_submodule(path).register_forward_pre_hook(partial(keep, norm))
-            hooks.callback(handle.remove)
+            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(keep, norm)))
         yield
 
 

@@ -103,11 +103,8 @@ class LastWriteForward(LateForward):
     def prepare(self, ids: Int[Tensor, "rows t"], following: bool = False) -> LastText:
         """See `Forward`."""
         streams: list[Tensor] = []
-        handle = self.norm.register_forward_pre_hook(lambda _, given: streams.append(given[0].detach()))
-        try:
+        with self.norm.register_forward_pre_hook(lambda _, given: streams.append(given[0].detach())):
             text = super().prepare(ids, following)
-        finally:
-            handle.remove()
         residual = torch.cat(streams).float()
         small = ids.numel() * len(self.head.weight) <= KEPT
         raw = (residual @ self.unembed) if small else None

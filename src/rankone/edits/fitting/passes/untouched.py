@@ -9,7 +9,9 @@ tokens it must give the same hidden states from what was kept, or nothing is kep
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -59,7 +61,7 @@ class _Watch:
     calls: dict[str, _Call] = field(default_factory=dict)
     clock: int = 0
 
-    def begin(self, name: str, given: tuple[object, ...]) -> None:
+    def begin(self, name: str, _: nn.Module, given: tuple[object, ...]) -> None:
         self.clock += 1
         if name in self.calls:
             self.calls[name].times += 1
@@ -67,7 +69,7 @@ class _Watch:
         first = given[0] if given and isinstance(given[0], Tensor) else None
         self.calls[name] = _Call(self.clock, given=first)
 
-    def end(self, name: str, gave: object) -> None:
+    def end(self, name: str, _: nn.Module, __: object, gave: object) -> None:
         self.clock += 1
         self.calls[name].ended, self.calls[name].gave = self.clock, gave
 
@@ -75,19 +77,12 @@ class _Watch:
 def watched(model: nn.Module, ids: Int[Tensor, "rows t"]) -> dict[str, _Call]:
     """The calls of all modules in one forward, by path."""
     watch = _Watch()
-    handles = []
-    for name, module in model.named_modules():
-        if name:
-            handles.append(
-                module.register_forward_pre_hook(lambda _, given, name=name: watch.begin(name, given))
-            )
-            handles.append(module.register_forward_hook(lambda _, __, gave, name=name: watch.end(name, gave)))
-    try:
-        with torch.no_grad():
-            model(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            if name:
+                hooks.enter_context(module.register_forward_pre_hook(partial(watch.begin, name)))
+                hooks.enter_context(module.register_forward_hook(partial(watch.end, name)))
+        model(input_ids=ids, use_cache=False)
     return watch.calls
 
 

@@ -40,7 +40,7 @@ def firing_shares(
         with ExitStack() as hooks, torch.no_grad():
             for site in sites:
                 count = _counting(sums[site.name], rows.present)
-                hooks.callback(site.module.register_forward_pre_hook(count).remove)
+                hooks.enter_context(site.module.register_forward_pre_hook(count))
             run_blocks(model, rows.ids)
     return {name: total / int(text.present.sum()) for name, total in sums.items()}
 
