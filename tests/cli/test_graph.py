@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 import pytest
+import torch
 from tests.cli.commands import listing, shown
 from tests.tiny import rankone
+
+from rankone.decomposition.model import load_decomposition, save_decomposition
+from rankone.harvest.config import HarvestConfig
+from rankone.harvest.counting.combine import combine
+from rankone.harvest.run import harvest
+from rankone.models.loading import load_model
+from rankone.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +133,43 @@ def test_what_cannot_be_a_graph_is_refused(pair, refused):
     refused("no parts of origin 'contrast-de' are open", "graph", model, "the cat", "--source", "contrast-de")
     refused("neuron parts have no causal importance", "graph", model, "the cat", "--source", "neuron")
     refused("other weights|lacks", "graph", model, "the cat", "--decomposition", "mini-decomposition")
+
+
+@pytest.fixture(scope="module")
+def counted(pair, tokenizer, corpus, tmp_path_factory):
+    """A harvest of the model's decomposition with labels, and one of a decomposition of other parts with the same names."""
+    folder, target = tmp_path_factory.mktemp("counted"), load_model(pair[0])
+    config = HarvestConfig(domains=("de", "en"), tokens=60, context=24, examples=4, window=3)
+    loaded, _ = load_decomposition(pair[1], target)
+    for name, parts in (("same", loaded), ("other", turned(loaded))):
+        save_decomposition(parts, target, folder / name / "parts", {}, None, "float32")
+        harvest(Workspace(target, tokenizer, corpus, parts), config, folder / name / "run")
+        combine([folder / name / "run"], folder / name / "harvest")
+        rankone("label", folder / name / "harvest", "--out", folder / name / "labels")
+    return folder
+
+
+def turned(decomposition):
+    """The same sites and numbers, V and U with their signs turned: the model's weights are their sum as before."""
+    other = deepcopy(decomposition)
+    with torch.no_grad():
+        for site in other.sites:
+            for factor in other.factors(site):
+                factor.neg_()
+    return other
+
+
+def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, counted, refused, tmp_path):
+    page = ["--page", tmp_path / "p.html"]
+    for given in ("harvest", "labels"):
+        said = f"{given}' was made from another decomposition .*than '{graph[0]}'.*leave it out"
+        refused(said, "graph", "export", graph[0], *page, f"--{given}", counted / "other" / given)
+        drawn = ["graph", pair[0], "the cat", "--decomposition", pair[1], "--unverified"]
+        refused("made from another decomposition", *drawn, f"--{given}", counted / "other" / given)
+    assert json.loads((graph[0] / "graph.json").read_text("utf8"))["decomposition"] is not None
+    same = [word for given in ("harvest", "labels") for word in (f"--{given}", counted / "same" / given)]
+    said = json.loads(rankone("graph", "export", graph[0], *page, *same, "--json").out)
+    assert said["not_compared"] == []
 
 
 def test_pairs_at_every_distance_that_was_asked_for(pair, refused):

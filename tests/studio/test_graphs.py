@@ -75,7 +75,7 @@ def test_they_are_listed_with_what_was_checked(own: Served):
         "unchecked": "not verified",
     }
     assert graphs["checked"].prompt == "the cat"
-    assert graphs["broken"].broken.startswith("graph.json: prompt is missing")
+    assert graphs["broken"].broken.startswith("graph.json: origin is missing")
     assert [one["name"] for one in own.json("/api/graphs")["graphs"]] == sorted(graphs)
 
 

@@ -31,11 +31,14 @@ from rankone.circuits.attribution.targets import Aim, aims_of
 from rankone.circuits.choosing.choice import chosen
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.graph import Graph, influence, output_weights, scores
-from rankone.circuits.records import RULES, GraphRecord, OutputRecord, Rule
+from rankone.circuits.records import RULES, Belonging, GraphRecord, OutputRecord, Rule
 from rankone.core.errors import RankOneError
 from rankone.core.foreign import memory_as
 from rankone.core.tensors import tensor_hash
+from rankone.decomposition.model import Decomposition
+from rankone.harvest.origin import decomposition_hash
 from rankone.models.context import context_length
+from rankone.models.loading import model_hash
 from rankone.parts.parts import Parts
 from rankone.parts.target import target_entry
 from rankone.runtime.progress import meter
@@ -99,8 +102,7 @@ def make_graph(
         tokens=tuple(spelling(tokenizer, i) for i in ids.tolist()),
         model=Path(str(model.name_or_path)).name,
         weights=_weights(model, parts),
-        origin=parts.origin,
-        parts=parts_hash(parts),
+        **belonging(model, parts).model_dump(),
         node_set=config.nodes,
         precision=config.precision,
         threshold=config.threshold,
@@ -184,6 +186,16 @@ def parts_hash(parts: Parts) -> str:
     """SHA-256 over V and U of all sites."""
     stacked = [tensor_hash(factor) for site in parts.sites for factor in parts.factors(site)]
     return tensor_hash(torch.frombuffer(bytearray("".join(stacked).encode()), dtype=torch.uint8))
+
+
+def belonging(model: PreTrainedModel, parts: Parts) -> Belonging:
+    """What a graph of these parts says that it is of."""
+    return Belonging(
+        origin=parts.origin,
+        parts=parts_hash(parts),
+        decomposition=decomposition_hash(parts) if isinstance(parts, Decomposition) else None,
+        target=model_hash(model, torch.float32),
+    )
 
 
 def _weights(model: PreTrainedModel, parts: Parts) -> dict[str, str]:

@@ -86,7 +86,21 @@ class Thresholds(Record):
     edges: float = 0.98
 
 
-class GraphRecord(Record):
+class Belonging(Record):
+    """The parts and the model that a graph is of."""
+
+    origin: str
+    parts: str = Field(description="SHA-256 over V and U of the parts")
+    decomposition: str | None = Field(
+        None,
+        description="hash of the decomposition that has them, as of a harvest's origin; None: other parts, or not kept",
+    )
+    target: str | None = Field(
+        None, description="SHA-256 over all the model's weights in fp32; None: not kept"
+    )
+
+
+class GraphRecord(Belonging):
     """`graph.json`."""
 
     prompt: str
@@ -94,8 +108,6 @@ class GraphRecord(Record):
     tokens: tuple[str, ...]
     model: str
     weights: dict[str, str]
-    origin: str
-    parts: str = Field(description="SHA-256 over V and U of the parts")
     node_set: NodeSet
     threshold: float = 0.0
     precision: Precision = "float64"

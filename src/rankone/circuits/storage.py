@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.nodes import Node
-from rankone.circuits.build import parts_hash
+from rankone.circuits.build import belonging
 from rankone.circuits.graph import Graph
 from rankone.circuits.records import RULES, GraphRecord, Kind, Rule, Verification
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json, write_text
@@ -78,11 +78,23 @@ def load_graph(path: Path | str) -> SavedGraph:
 
 
 def require_origin(graph: Graph, model: PreTrainedModel, parts: Parts, path: Path | str) -> None:
-    """RankOneError unless the graph is of this model and these parts."""
-    require_target(model, graph.record.model, graph.record.weights, path)
-    if graph.record.origin != parts.origin or graph.record.parts != parts_hash(parts):
+    """RankOneError unless the graph is of this model, as a whole, and of these parts."""
+    record = graph.record
+    require_target(model, record.model, record.weights, path)
+    given = belonging(model, parts)
+    if record.target not in (None, given.target):
+        raise RankOneError(
+            f"'{path}' is a graph of another model: what has parts is the same, other weights are not. Give the model it "
+            f"was made from, '{record.model}', as --model DIR."
+        )
+    if (record.origin, record.parts) != (given.origin, given.parts):
         raise RankOneError(
             f"'{path}' is a graph of other parts: give the --decomposition, or --parts, it was made with."
+        )
+    if record.decomposition not in (None, given.decomposition):
+        raise RankOneError(
+            f"'{path}' is a graph of another decomposition: its parts are the same, their importances or numbers are not. "
+            "Give the --decomposition it was made with."
         )
 
 

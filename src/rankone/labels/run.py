@@ -74,13 +74,14 @@ def label_harvest(
     client: ChatClient | None = None,
     held_out: Pages | None = None,
     estimate_only: bool = False,
+    decomposition: str | None = None,
 ) -> Outcome:
     """Label every part of a harvest and write the labels to `out`.
 
-    harvest: its fingerprint, stored with the labels. held_out: a harvest of other text by the same decomposition, to score
-    on; without it, scores use the examples that labels were not written from. estimate_only: stop after printing what the
-    model would be asked. Errors of the server leave no artefact; the replies stay in the run directory, and the same
-    command goes on from there.
+    harvest: its fingerprint, and decomposition the hash that it has of its own, stored with the labels. held_out: a harvest
+    of other text by the same decomposition, to score on; without it, scores use the examples that labels were not written
+    from. estimate_only: stop after printing what the model would be asked. Errors of the server leave no artefact; the
+    replies stay in the run directory, and the same command goes on from there.
     """
     refuse_existing(out)
     run = _Run(pages, settings, client, held_out)
@@ -93,7 +94,7 @@ def label_harvest(
         run.ask_labels()
         if settings.score:
             run.score_by_model()
-    save_labels(out, run.outcome.labels(), harvest, run.record())
+    save_labels(out, run.outcome.labels(), harvest, run.record(), decomposition=decomposition)
     return run.outcome
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.core.config import Config
@@ -32,14 +33,23 @@ _SCHEMA = pa.schema(
 
 
 def save_labels(
-    path: Path | str, labels: Iterable[Label], harvest: str, record: Config, replace: bool = False
+    path: Path | str,
+    labels: Iterable[Label],
+    harvest: str,
+    record: Config,
+    replace: bool = False,
+    decomposition: str | None = None,
 ) -> None:
-    """Write labels to a new artefact; `harvest` is the fingerprint of the harvest they were made from.
+    """Write labels to a new artefact; `harvest` is the fingerprint of the harvest they were made from, `decomposition` the
+    hash that it has of its own.
 
     record: how they were made (settings, what they cost), for the reader.
     """
     rows = [vars(label) | {"scores": list(label.scores.items())} for label in labels]
-    with new_artifact(path, KIND, {"harvest": harvest}, replace) as folder:
+    made_from: dict[str, JsonValue] = {"harvest": harvest}
+    if decomposition is not None:
+        made_from["decomposition"] = decomposition
+    with new_artifact(path, KIND, made_from, replace) as folder:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / f"{TABLE}.parquet", compression="zstd")
         write_json(folder / CONFIG, record.model_dump(mode="json"))
 
@@ -55,6 +65,12 @@ class Labels(Stored):
     def from_pretrained(cls, name: Path | str, harvest: str | None = None) -> Labels:
         """Open a folder, Hub id (OWNER/NAME, or with @REVISION) or address; errors as `open_labels`, and the Hub's."""
         return open_labels(local(name, KIND), harvest)
+
+    @property
+    def decomposition(self) -> str | None:
+        """Hash of the decomposition whose parts they are of; None where it was not kept."""
+        said = self.artifact.provenance.get("decomposition")
+        return said if isinstance(said, str) else None
 
     def names(self) -> list[str]:
         """The labelled parts, in the harvest's order."""

@@ -128,11 +128,12 @@ def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
         )
 
 
-def model_hash(model: nn.Module) -> str:
-    """SHA-256 over the names and `tensor_hash`es of all parameters (tied ones once), dtypes included."""
+def model_hash(model: nn.Module, dtype: torch.dtype | None = None) -> str:
+    """SHA-256 over the names and `tensor_hash`es of all parameters (tied ones once), dtypes included; dtype: as if loaded
+    in it."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
-        digest.update(f"{name} {tensor_hash(parameter)}\n".encode())
+        digest.update(f"{name} {tensor_hash(parameter if dtype is None else parameter.to(dtype))}\n".encode())
     return digest.hexdigest()
 
 

@@ -117,8 +117,8 @@ def label(opening: Opening, request: LabelRequest) -> LabelReply:  # noqa: ARG00
         pages = _opened(request.harvest)
         tested = _held_out(request.held_out, pages) if request.held_out is not None else None
         settings = request.as_config(LabelSettings, "label", threshold=pages.record.config.firing)
-        fingerprint = pages.artifact.fingerprint
-        made = label_harvest(pages, fingerprint, request.out, settings, client, tested, request.estimate)
+        kept, of = pages.artifact.fingerprint, pages.origin.decomposition
+        made = label_harvest(pages, kept, request.out, settings, client, tested, request.estimate, of)
     if not request.estimate:
         return _labelled(made, request.out)
     assert made.estimate is not None  # of a server, without which --estimate is refused

@@ -81,6 +81,7 @@ class GraphReply(Reply):
     verification: Verification | None
     trust: str
     processor_seconds: float
+    not_compared: tuple[str, ...] = ()
     out: Path | None = None
 
     def tables(self) -> Sequence[Table]:
@@ -101,7 +102,8 @@ class GraphReply(Reply):
             if self.out is not None
             else ("Saved nowhere: --out DIR keeps it.",)
         )
-        return (self.trust, *pattern_words(self.behind_patterns, self.rule), *where)
+        patterns = pattern_words(self.behind_patterns, self.rule)
+        return (self.trust, *patterns, *self.not_compared, *where)
 
     def _patterns(self) -> Table:
         columns = [
@@ -255,6 +257,7 @@ class GraphExportReply(Reply):
     hidden: tuple[RestRow, ...]
     behind_patterns: int
     rule: Rule
+    not_compared: tuple[str, ...]
     opened: tuple[str, ...]
     trust: str
 
@@ -270,7 +273,7 @@ class GraphExportReply(Reply):
     def lines(self) -> Sequence[str]:
         """What is left out, how each is opened, and trust."""
         left = (*hidden_words(self.hidden), *pattern_words(self.behind_patterns, self.rule))
-        return (*left, *self.opened, self.trust)
+        return (*left, *self.not_compared, *self.opened, self.trust)
 
 
 def hidden_words(rows: Sequence[RestRow]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.circuits.asking.evidence import require_same_parts
 from rankone.circuits.asking.replies import GraphExportReply
 from rankone.circuits.asking.requests import GraphExportRequest
 from rankone.circuits.asking.summary import kind_rows
@@ -27,6 +28,8 @@ def exported(
     """Write every format that the request names."""
     saved = load_graph(request.graph)
     graph, verification = saved.graph, saved.verification
+    counted = [] if harvest is None else [harvest]
+    not_compared = require_same_parts(graph.record, f"'{request.graph}'", counted, labels)
     if labels is not None:
         graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
     thresholds = request.thresholds
@@ -66,6 +69,7 @@ def exported(
         hidden=tuple(kind_rows(graph, request.rule, seen.hidden)),
         behind_patterns=len(graph.behind_patterns),
         rule=request.rule,
+        not_compared=not_compared,
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )

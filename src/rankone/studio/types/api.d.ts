@@ -160,6 +160,7 @@ declare namespace Api {
     verification: Verification | null;
     trust: string;
     processor_seconds: number;
+    not_compared: string[];
     out: string | null;
   }
 

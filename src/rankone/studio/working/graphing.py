@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rankone.circuits.asking.evidence import require_same_parts
 from rankone.circuits.asking.groups import group_rows, nodes_at
 from rankone.circuits.asking.replies import GraphInterveneReply
 from rankone.circuits.asking.requests import GraphInterveneRequest
@@ -13,6 +14,8 @@ from rankone.circuits.exchange.shown import shown
 from rankone.circuits.graph import Graph, relabelled
 from rankone.circuits.records import Rule, Verification
 from rankone.circuits.storage import load_graph
+from rankone.core.errors import RankOneError
+from rankone.harvest.reading.store import HarvestStore
 from rankone.opening import Opening
 from rankone.studio.views.requests import GraphAsked, InterveneAsked
 from rankone.studio.views.worker import GraphView
@@ -24,7 +27,7 @@ DRAWN, EDGES = 120, 3000
 
 def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
     """A graph in figures; RankOneError for one that was altered."""
-    graph, verification = _labelled(opening, place)
+    graph, verification, _ = _labelled(opening, place)
     reply = graph_reply(graph, verification, asked.rule, asked.nodes)
     return GraphView(
         graph=reply,
@@ -36,8 +39,8 @@ def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
 
 def drawn(opening: Opening, place: Path, rule: Rule = "frozen", nodes: int = DRAWN) -> str:
     """The script-free page of a graph, the one that `rankone graph-export --page` writes."""
-    graph, verification = _labelled(opening, place)
-    return graph_page(shown(graph, rule, nodes, EDGES), verification, opening.harvest_store)
+    graph, verification, harvest = _labelled(opening, place)
+    return graph_page(shown(graph, rule, nodes, EDGES), verification, harvest)
 
 
 def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInterveneReply:
@@ -53,8 +56,14 @@ def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInte
     return reply.model_copy(update={"graph": Path(place.name)})  # a page sees no places on disk
 
 
-def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None]:
-    saved, labels = load_graph(place), opening.labels
+def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None, HarvestStore | None]:
+    """A graph with the labels and the harvest that are open, where those are of its parts: else without either."""
+    saved, labels, harvest = load_graph(place), opening.labels, opening.harvest_store
+    try:
+        require_same_parts(saved.graph.record, place.name, [] if harvest is None else [harvest], labels)
+    except RankOneError:
+        return saved.graph, saved.verification, None
     if labels is None:
-        return saved.graph, saved.verification
-    return relabelled(saved.graph, {name: labels.words(name) for name in labels.names()}), saved.verification
+        return saved.graph, saved.verification, harvest
+    words = {name: labels.words(name) for name in labels.names()}
+    return relabelled(saved.graph, words), saved.verification, harvest

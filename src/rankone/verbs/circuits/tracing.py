@@ -42,6 +42,7 @@ def graph(opening: Opening, request: GraphRequest) -> GraphReply:
 
     parts = _parts(opening, request.source or "")
     config = request.as_config(GraphConfig, "graph")
+    not_compared = _evidence(opening, parts)
     made = make_graph(opening.model, opening.tokenizer, parts, request.prompt, config)
     account = None
     if not request.unverified:
@@ -49,13 +50,25 @@ def graph(opening: Opening, request: GraphRequest) -> GraphReply:
             opening.model, opening.tokenizer, parts, made.graph, config, request.seeds, request.paraphrase
         )
         account = verified(parts, made, request.removed, request.seed, rows)
-    drawn = made.graph
-    labels = opening.labels
+    drawn, labels = made.graph, opening.labels
     if labels is not None:
         drawn = relabelled(drawn, {name: labels.words(name) for name in labels.names()})
     if request.out is not None:
         save_graph(drawn, request.out, account)
-    return graph_reply(drawn, account, request.rule, request.top, request.out)
+    reply = graph_reply(drawn, account, request.rule, request.top, request.out)
+    return reply.model_copy(update={"not_compared": not_compared})
+
+
+def _evidence(opening: Opening, parts: Parts) -> tuple[str, ...]:
+    """Labels, and the harvest they are of, belong to the parts, or are refused before any work; what cannot be seen."""
+    from rankone.circuits.asking.evidence import require_same_parts
+    from rankone.circuits.build import belonging
+
+    labels, harvest = opening.labels, opening.harvest_store
+    if labels is None and harvest is None:
+        return ()
+    counted = [] if harvest is None else [harvest]
+    return require_same_parts(belonging(opening.model, parts), "the graph", counted, labels)
 
 
 def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyReply:
