@@ -7,6 +7,7 @@ A path that is not there is refused when it is named, before anything is loaded.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +62,12 @@ class OpenOptions(Config):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="numbers the model computes in"
     )
+
+    def spelled(self, *names: str) -> str:
+        """Those of these options that are not the default, as they are typed after a command."""
+        given = {name: getattr(self, name) for name in names}
+        words = ((f"--{n}", str(v)) for n, v in given.items() if v != type(self).model_fields[n].default)
+        return shlex.join(word for pair in words for word in pair)
 
 
 def _brought(options: OpenOptions) -> OpenOptions:

@@ -14,6 +14,7 @@ from rankone.circuits.attribution.cut import cut, frozen_logits
 from rankone.circuits.attribution.edges import Output, all_edges, probe
 from rankone.circuits.attribution.identity import require_known_operations, sum_identity
 from rankone.circuits.attribution.nodes import Node, everything, nodes_of
+from rankone.circuits.attribution.rules import RuleMode
 from rankone.circuits.build import make_graph
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.effects import total_effects
@@ -215,6 +216,20 @@ def test_a_model_that_changes_what_a_matrix_writes_is_refused_by_name():
         with pytest.raises(RankOneError, match=r"in place \('clamp_'\)"):
             cut(model, token_rows(1, 4)[0], rule)
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_operators_that_write_are_known_by_name_and_no_others():
+    """`int(leaf)` and `~mask` begin as `leaf |= 1` does."""
+    leaf = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    with RuleMode("grad", {}, None):
+        first, second = leaf
+        assert (first + second).item() == 2
+        assert int(torch.ones(1, requires_grad=True)) == 1
+        for write, name in (("__iadd__", "add_"), ("__itruediv__", "div_"), ("__ior__", "__ior__")):
+            with pytest.raises(RankOneError, match=rf"in place \('{name}'\)"):
+                getattr(leaf, write)(1.0)
+        with pytest.raises(RankOneError, match=r"in place \('__setitem__'\)"):
+            leaf[0] = 1.0
 
 
 def test_experts_are_refused_and_the_model_is_left_as_it_was():

@@ -33,6 +33,8 @@ def test_what_is_asked_of_an_intervention():
         ({"keep": "all", "drop": "a:1"}, "one at a time"),
         ({"drop": "a:1", "scale": {"a:1": 2}}, "dropped and scaled"),
         ({"drop": "a"}, "names no place"),
+        ({"keep": "a:1,all"}, "'all' is the whole graph: --keep all, and no other place beside it"),
+        ({"drop": "all"}, "'all' is for --keep"),
         ({"keep": "all", "continue_": 3}, "leave --prompt and --continue out"),
     ):
         with pytest.raises(RankOneError, match=said):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from copy import deepcopy
 
 import pytest
@@ -28,13 +30,20 @@ def graph(pair, tmp_path_factory):
     return path, made
 
 
+def plain(said):
+    """Without line ends and columns."""
+    return " ".join(said.split())
+
+
 def test_a_graph_is_made_and_says_how_far_to_trust_it(graph):
     path, made = graph
-    said = shown(made)
+    said = plain(shown(made))
     for words in (
         "What leads from “the cat”",
         "What is in the graph",
-        "With its nodes alone",
+        "With its nodes alone, and without them",
+        "taken out, all else in place",
+        "with the weaker half of the parts counted as rest",
         "Exact where it should be",
     ):
         assert words in said
@@ -50,8 +59,13 @@ def test_a_graph_is_made_and_says_how_far_to_trust_it(graph):
 def test_two_words_are_one_command(graph, pair):
     model, decomposition = pair
     opened = ["--model", model, "--decomposition", decomposition]
-    said = shown(rankone("graph", "verify", graph[0], *opened, "--removed", 4))
+    said = plain(shown(rankone("graph", "verify", graph[0], *opened, "--removed", 4)))
     assert "edges backwards in time or depth" in said
+    account = json.loads((graph[0] / "verification.json").read_text("utf8"))
+    dropped, fewer = account["dropped_all"], account["scores_fewer"]
+    # What is measured without a bar is shown too.
+    assert re.search(rf"taken out, all else in place +{dropped['nodes']} .* {dropped['kl']:.3f} ", said)
+    assert f"({fewer['replacement']:.2f} and {fewer['completeness']:.2f} with the weaker half" in said
     done = rankone("graph-intervene", graph[0], *opened, "--keep", "all", "--json")
     kept = json.loads(done.out)
     assert {row["masks"] for row in kept["kept"]} >= {"binary", "adversarial"}
@@ -67,14 +81,18 @@ def test_a_change_beside_what_was_predicted(graph, pair):
     record = json.loads((graph[0] / "graph.json").read_text("utf8"))
     assert record["prompt"] == "the cat"
     part = "h.0.mlp.down_proj"
-    opened = ["--model", model, "--decomposition", decomposition, "--continue", 3]
+    given = ["--model", model, "--decomposition", decomposition]
+    opened = [*given, "--continue", 3]
     refused = rankone("graph", "intervene", graph[0], "--drop", f"{part}:9999", *opened)
     assert "Its strongest are" in refused.err
     strongest = refused.err.rpartition("Its strongest are ")[2].split(",")[0].rstrip(".\n")
     part = strongest.partition("@")[0]
     said = shown(rankone("graph", "intervene", graph[0], "--scale", f"{part}@all=-3", *opened))
     assert "Predicted beside happened" in said
-    assert f"as an edit: rankone edit {part}=-3 --save DIR" in said
+    (typed,) = re.findall(r"as an edit: rankone (.*)", plain(said))
+    words = shlex.split(typed.partition(" of ")[0])
+    assert words[:4] == ["edit", f"{part}=-3", "--save", "DIR"]
+    assert words[4:8] == [str(word) for word in given]
 
 
 def test_exports_are_written_whole_and_over_nothing(graph, tmp_path):
@@ -170,6 +188,21 @@ def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, c
     same = [word for given in ("harvest", "labels") for word in (f"--{given}", counted / "same" / given)]
     said = json.loads(rankone("graph", "export", graph[0], *page, *same, "--json").out)
     assert said["not_compared"] == []
+
+
+def test_a_prompt_of_one_token_has_a_page_and_no_viewer(pair, refused, tmp_path):
+    words = ["--decomposition", pair[1], "--nodes", "strongest", "--per-site", 1, "--random-graphs", 0]
+    shown(rankone("graph", pair[0], "e", *words, "--removed", 2, "--out", tmp_path / "g"))
+    refused(
+        "prompt of one token, of which circuit-tracer's viewer",
+        "graph",
+        "export",
+        tmp_path / "g",
+        "--viewer",
+        tmp_path / "v",
+    )
+    page = shown(rankone("graph", "export", tmp_path / "g", "--page", tmp_path / "p.html"))
+    assert "Written" in page
 
 
 def test_pairs_at_every_distance_that_was_asked_for(pair, refused):

@@ -33,14 +33,7 @@ def find(opening: Opening, request: FindRequest) -> Found:
     from rankone.edits.finding.request import FindConfig
 
     answer = room.find(opening.workspace, request.as_config(FindConfig, "find"))
-    options = opening.options
-    given = {
-        "model": options.model if options.model != "mini" else None,
-        "decomposition": options.decomposition,
-    }
-    return answer.model_copy(
-        update={"opened": " ".join(f"--{name} {it}" for name, it in given.items() if it)}
-    )
+    return answer.model_copy(update={"opened": opening.options.spelled("model", "decomposition")})
 
 
 class SharpenAndSave(SharpenRequest):

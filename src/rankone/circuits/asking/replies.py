@@ -87,8 +87,9 @@ class GraphReply(Reply):
     def tables(self) -> Sequence[Table]:
         """Strongest nodes, what is in the graph, its nodes alone under masks, predicted beside measured."""
         tables = [self._nodes(), *([self._patterns()] if self.patterns else []), self._kinds()]
-        if self.masked:
-            tables.append(masked_table(self.masked, self.outputs[0].text))
+        dropped = None if self.verification is None else self.verification.dropped_all
+        if self.masked or dropped is not None:
+            tables.append(masked_table(self.masked, self.outputs[0].text, dropped))
         if self.verification is not None:
             tables.append(agreement_table(self.verification.agreement))
             if self.verification.stability:
@@ -148,26 +149,29 @@ class GraphReply(Reply):
         through = f", {self.pattern_edges:,} of them through attention patterns" if self.pattern_edges else ""
         caption = (
             f"influence by the {self.rule} rule; {self.edges['frozen']:,} edges (frozen) and {self.edges['grad']:,} "
-            f"(grad{through}); replacement {self.scores.replacement:.2f}, completeness {self.scores.completeness:.2f} "
-            "(frozen rule; 1 where nothing is left unexplained)"
+            f"(grad{through}); {scores_words(self.scores, self.verification)}"
         )
         return Table.of("What is in the graph", columns, rows, caption)
 
 
 class GraphVerifyReply(Reply):
-    """What the checks of a saved graph say."""
+    """What the checks of a saved graph say; target: its first output."""
 
     graph: Path
+    target: str
     verification: Verification
     trust: str
 
     def tables(self) -> Sequence[Table]:
-        """Every check, then predicted beside measured."""
-        return (checks_table(self.verification), agreement_table(self.verification.agreement))
+        """Every check, its nodes alone and taken out, then predicted beside measured."""
+        account = self.verification
+        masked = masked_table(account.masked, self.target, account.dropped_all)
+        return (checks_table(account), masked, agreement_table(account.agreement))
 
     def lines(self) -> Sequence[str]:
-        """Trust, and where it stands."""
-        return (self.trust, f"kept in {self.graph}/verification.json")
+        """Trust, the scores, and where it stands."""
+        scored = f"{scores_words(self.verification.scores, self.verification)}."
+        return (self.trust, scored, f"kept in {self.graph}/verification.json")
 
 
 class Outcome(Reply):
@@ -192,7 +196,9 @@ class Likely(Reply):
 
 
 class GraphInterveneReply(Reply):
-    """What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`."""
+    """What a graph predicted of a change, beside what happened; or what it says with some nodes alone: p of `target`.
+
+    edit: the command that makes it an edit; opened: options that open the same model, which follow it."""
 
     graph: Path
     places: tuple[str, ...]
@@ -203,12 +209,13 @@ class GraphInterveneReply(Reply):
     before: str | None = None
     after: str | None = None
     edit: str | None = None
+    opened: str = ""
     trust: str
 
     def tables(self) -> Sequence[Table]:
         """Predicted beside happened and the likeliest tokens; or the rows under masks."""
         if self.kept:
-            return (masked_table(self.kept, self.target or ""),)
+            return (masked_table(self.kept, self.target or "", None),)
         columns = [
             Column("output", key=True),
             Column("was", "+.3f", priority=2),
@@ -241,7 +248,8 @@ class GraphInterveneReply(Reply):
     def lines(self) -> Sequence[str]:
         """How it goes on, and how it becomes an edit."""
         went = [] if self.before is None else [f"before: {self.before}", f"after:  {self.after}"]
-        return (*went, *([] if self.edit is None else [f"as an edit: {self.edit}"]), self.trust)
+        edit = [] if self.edit is None else [f"as an edit: {self.edit} {self.opened}".rstrip()]
+        return (*went, *edit, self.trust)
 
 
 class GraphExportReply(Reply):
@@ -294,8 +302,17 @@ def pattern_words(behind_patterns: int, rule: Rule) -> tuple[str, ...]:
     )
 
 
-def masked_table(rows: Sequence[MaskedRow], what: str) -> Table:
-    """What the model says with nodes alone."""
+def scores_words(scores: Scores, verification: Verification | None) -> str:
+    """Both scores, and those of a graph with half of its parts."""
+    said = f"replacement {scores.replacement:.2f}, completeness {scores.completeness:.2f}"
+    if verification is not None:
+        fewer = verification.scores_fewer
+        said += f" ({fewer.replacement:.2f} and {fewer.completeness:.2f} with the weaker half of the parts counted as rest)"
+    return f"{said}; frozen rule, 1 where nothing is left unexplained"
+
+
+def masked_table(rows: Sequence[MaskedRow], what: str, dropped: MaskedRow | None) -> Table:
+    """What the model says with nodes alone; dropped: with all of them out of the model, everything else in place."""
     columns = [
         Column("masks", key=True),
         Column("nodes", ",", priority=2),
@@ -308,10 +325,14 @@ def masked_table(rows: Sequence[MaskedRow], what: str) -> Table:
         ["random graphs" if r.random else r.masks, r.nodes, r.probability, r.probability_sd, r.kl, r.value]
         for r in rows
     ]
+    if dropped is not None:
+        r = dropped
+        values.append(["taken out, all else in place", r.nodes, r.probability, None, r.kl, r.value])
     caption = (
         f"p and value of {what}; KL from the model's own prediction, nats; adversary: the worst of its starts"
     )
-    return Table.of("With its nodes alone", columns, values, caption)
+    title = "With its nodes alone" if dropped is None else "With its nodes alone, and without them"
+    return Table.of(title, columns, values, caption)
 
 
 def agreement_table(rows: Sequence[Agreement]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rankone.circuits.asking.places import Place
 from rankone.circuits.config import GraphConfig
@@ -79,7 +79,13 @@ class GraphInterveneRequest(Request):
 
     @field_validator("keep", "drop")
     @classmethod
-    def _places(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _places(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "all" in names and (len(names) > 1 or info.field_name != "keep"):
+            raise ValueError(
+                "'all' is the whole graph: --keep all, and no other place beside it"
+                if info.field_name == "keep"
+                else "'all' is for --keep. What the model says without any of the nodes stands in the table of graph-verify"
+            )
         for name in names:
             if name != "all":
                 Place.of(name)

@@ -60,6 +60,8 @@ _SECANTS = {
     ),
     *("softsign", "sin"),
 }
+# Operators that write into their first operand and are asked for as such; of `+=` and its like PyTorch is asked as `add_`.
+_WRITING = {"__setitem__", "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__"}
 _LINEAR = {
     *(
         "add",
@@ -322,7 +324,7 @@ def _name(func: Callable[..., Any]) -> str:
 def _refuse_in_place(func: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """RankOneError for an operation that writes into a leaf: autograd has no gradient of that."""
     name = getattr(func, "__name__", "")
-    writes = name.startswith("__i") if name.startswith("__") else name.endswith("_")
+    writes = name in _WRITING if name.startswith("__") else name.endswith("_")
     first = next(iter(args), None)
     if writes and isinstance(first, Tensor) and first.is_leaf and first.requires_grad:
         raise RankOneError(

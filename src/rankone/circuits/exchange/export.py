@@ -17,6 +17,7 @@ from rankone.circuits.exchange.viewer import write_viewer
 from rankone.circuits.graph import relabelled
 from rankone.circuits.storage import load_graph
 from rankone.core.artifact import new_folder
+from rankone.core.errors import RankOneError
 from rankone.core.files import write_json, write_text
 from rankone.harvest.reading.store import HarvestStore
 from rankone.labels.store import Labels
@@ -28,6 +29,11 @@ def exported(
     """Write every format that the request names."""
     saved = load_graph(request.graph)
     graph, verification = saved.graph, saved.verification
+    if request.viewer is not None and graph.length == 1:
+        raise RankOneError(
+            f"'{request.graph}' is of a prompt of one token, of which circuit-tracer's viewer shows nothing: it hides what "
+            "stands at more than two thirds of the positions. Give --page FILE in place of --viewer."
+        )
     counted = [] if harvest is None else [harvest]
     not_compared = require_same_parts(graph.record, f"'{request.graph}'", counted, labels)
     if labels is not None:

@@ -11,6 +11,7 @@ from rankone.circuits.asking.replies import (
     hidden_words,
     masked_table,
     pattern_words,
+    scores_words,
     stability_table,
 )
 from rankone.circuits.asking.summary import kind_rows
@@ -20,7 +21,7 @@ from rankone.circuits.exchange.figure import agreement_drawing
 from rankone.circuits.exchange.rows import row_of
 from rankone.circuits.exchange.sections import Sections
 from rankone.circuits.exchange.shown import Shown
-from rankone.circuits.records import Verification
+from rankone.circuits.records import GraphRecord, Verification
 from rankone.harvest.reading.store import HarvestStore
 from rankone.render.columns import Column
 from rankone.render.pages import rendered
@@ -69,12 +70,18 @@ def graph_page(shown: Shown, verification: Verification | None, harvest: Harvest
         lines=_lines(shown),
         sections=Sections(shown, verification, harvest).all(),
         kinds=_kinds(shown),
-        masked=masked_table(record.masked, record.outputs[0].text) if record.masked else None,
+        masked=_masked(record, verification),
+        scores=scores_words(record.scores, verification),
         checks=checks,
         drawn=None
         if verification is None
         else agreement_drawing(verification.removals, verification.agreement),
     )
+
+
+def _masked(record: GraphRecord, verification: Verification | None) -> Table | None:
+    dropped = None if verification is None else verification.dropped_all
+    return masked_table(record.masked, record.outputs[0].text, dropped) if record.masked or dropped else None
 
 
 def _hidden(shown: Shown, chosen: int) -> str:

@@ -140,6 +140,7 @@ declare namespace Api {
     before: string | null;
     after: string | null;
     edit: string | null;
+    opened: string;
     trust: string;
   }
 

@@ -53,7 +53,7 @@ def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInte
     )
     reply = verb_named("graph-intervene").ask(opening, request)
     assert isinstance(reply, GraphInterveneReply)
-    return reply.model_copy(update={"graph": Path(place.name)})  # a page sees no places on disk
+    return reply.model_copy(update={"graph": Path(place.name), "opened": ""})  # a page sees no places on disk
 
 
 def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None, HarvestStore | None]:

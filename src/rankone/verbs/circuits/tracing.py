@@ -84,7 +84,8 @@ def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyRe
     account = verified(parts, made, request.removed, request.seed, rows)
     save_graph(saved, request.graph, account, replace=True)
     said = trust(saved.record, account, "frozen")
-    return GraphVerifyReply(graph=request.graph, verification=account, trust=said)
+    target = saved.record.outputs[0].text
+    return GraphVerifyReply(graph=request.graph, target=target, verification=account, trust=said)
 
 
 def graph_intervene(opening: Opening, request: GraphInterveneRequest) -> GraphInterveneReply:
@@ -151,6 +152,7 @@ def _changed(
         before=texts[0],
         after=texts[1],
         edit=_as_edit(factors),
+        opened=opening.options.spelled("model", "decomposition", "parts"),
         trust=said,
     )
 
