@@ -24,7 +24,7 @@ from rankone.edits.methods.rivals.sparse_coder import (
 from rankone.models.sites import weight_of
 from rankone.text.blocks import Blocks
 
-pytest.importorskip("sparsify")
+sparse_coder = pytest.importorskip("sparsify.sparse_coder")
 SITE = "h.1.mlp.down_proj"
 
 
@@ -70,6 +70,14 @@ def test_training_explains_more_and_touches_no_global_seed():
     assert len(shares) == 120
     assert sum(shares[-10:]) < 0.5 * sum(shares[:10])
     torch.testing.assert_close(coder.W_dec.norm(dim=1), torch.ones(16), rtol=1e-4, atol=1e-4)
+
+
+def test_on_a_processor_training_does_without_kernels_of_a_gpu(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("0 active drivers ([]). There should only be one.")
+
+    monkeypatch.setattr(sparse_coder, "decoder_impl", fails)
+    assert len(list(train_coder(new_coder(8, 16, 3, seed=1), [torch.randn(64, 8)], 0.01))) == 1
 
 
 def test_the_latents_of_one_language_by_hand():

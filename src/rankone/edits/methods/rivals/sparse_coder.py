@@ -9,7 +9,7 @@ sets global state, so the loop stands here.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,6 +73,8 @@ def new_coder(width: int, latents: int, active: int, seed: int) -> SparseCoder:
 
 def train_coder(coder: SparseCoder, batches: Iterable[Float[Tensor, "n d"]], rate: float) -> Iterable[float]:
     """Train on batches of a site's outputs, each once, with Adam; yields the share of variance not explained of each."""
+    if coder.device.type == "cpu":
+        _decode_by_pytorch(coder)
     adam = torch.optim.Adam(coder.parameters(), lr=rate)
     silent = torch.zeros(coder.num_latents)
     for number, batch in enumerate(batches):
@@ -87,6 +89,19 @@ def train_coder(coder: SparseCoder, batches: Iterable[Float[Tensor, "n d"]], rat
         silent += len(batch)
         silent[out.latent_indices.flatten().unique()] = 0
         yield float(out.fvu.detach())
+
+
+def _decode_by_pytorch(coder: SparseCoder) -> None:
+    """Where Triton is installed, as beside torch's CUDA build, the library decodes by it, and that needs a GPU."""
+    eager: Callable[[Tensor, Tensor, Tensor], Tensor] = optional(
+        "sparsify.utils", "sae", "a sparse autoencoder's training"
+    ).eager_decode
+
+    def decode(top_acts: Tensor, top_indices: Tensor) -> Tensor:
+        assert coder.W_dec is not None
+        return eager(top_indices, top_acts.to(coder.dtype), coder.W_dec.mT) + coder.b_dec
+
+    coder.decode = decode
 
 
 def site_outputs(
