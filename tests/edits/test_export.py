@@ -41,13 +41,16 @@ save_file({"logits": logits.contiguous()}, out)
 
 
 def test_fp32_checkpoint_verified_in_a_fresh_process(tmp_path):
-    check_fp32_checkpoint(tmp_path, simple_mlp())
+    result = check_fp32_checkpoint(tmp_path, simple_mlp())
+    assert result.warnings == (
+        "loads with trust_remote_code=True, by the code file that lies in the export.",
+    )
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("build", [gpt2, llama])
 def test_fp32_checkpoint_of_other_architectures(tmp_path, build):
-    check_fp32_checkpoint(tmp_path, build())
+    assert check_fp32_checkpoint(tmp_path, build()).warnings == ()
 
 
 def check_fp32_checkpoint(tmp_path, model):
@@ -71,6 +74,7 @@ def check_fp32_checkpoint(tmp_path, model):
     assert stored["file_difference"] == result.file_difference
     assert [line["name"] for line in stored["merge"]["sites"]] == list(edit.sites)
     assert artifact.provenance["edit"]["method"] == "test"
+    return result
 
 
 @pytest.mark.usefixtures("here")  # test_card.py loads one in a fresh process
@@ -78,7 +82,7 @@ def test_the_built_in_architecture_as_a_stock_checkpoint(tmp_path):
     model = simple_mlp()
     edit = mixed_ranks(model)
     result = export_checkpoint(model, tokenizer(), edit, tmp_path / "out", probe=probe(), stock=True)
-    assert (result.passed, result.remote_code) == (True, False)
+    assert (result.passed, result.remote_code, result.warnings) == (True, False, ())
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert again.config.model_type == "arcee"
     assert torch.allclose(again(probe(seed=5)).logits, edited_logits(model, edit, probe(seed=5)), atol=1e-4)
@@ -133,6 +137,7 @@ def check_adapter(tmp_path, build):
     assert config["target_modules"] == list(edit.sites)
     assert config["fan_in_fan_out"] is (build is gpt2)
     assert config["base_model_name_or_path"] == "someone/base"
+    assert config["lora_dropout"] == 0.0  # whoever trains on begins with the edit itself
     assert open_artifact(tmp_path / "out", "adapter").json("verification.json")["engine"] == "peft"
     wrapped = PeftModel.from_pretrained(build(), str(tmp_path / "out")).eval()
     layers = {n: m for n, m in wrapped.named_modules() if hasattr(m, "lora_A")}

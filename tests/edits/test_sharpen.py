@@ -63,6 +63,38 @@ def test_sharpened_parts_are_parts(workspace):
         assert 0 < row.cosine < 1
 
 
+def _read(workspace, site, domain, tokens):
+    """What a site reads on training text of a domain, [positions, d_in]."""
+    text, seen = workspace.blocks(domain, "train", tokens), []
+    with (
+        workspace.model.get_submodule(site).register_forward_pre_hook(lambda _, given: seen.append(given[0])),
+        torch.no_grad(),
+    ):
+        workspace.model(text.ids)
+    return seen[0][text.present]
+
+
+def test_figures_of_a_sharpened_part_by_hand(workspace):
+    """Every other domain has the same weight, however much text it has; fidelity is a cosine over the target's positions."""
+    name, site = "h.0.mlp.down_proj:3", "h.0.mlp.down_proj"
+    request = SharpenRequest(names=(name,), of="de", against=("en", "fr"), tokens=200)
+    (made,), reply = sharpen(workspace, request)
+    old, new = workspace.require_parts().vectors(name).v, made.vectors(f"sharpened-de/{name}").v
+    target = _read(workspace, site, "de", 200)
+    others = [_read(workspace, site, domain, 200) for domain in ("en", "fr")]
+
+    def leak(v):
+        off = sum(float((x @ v).square().mean()) for x in others) / len(others)
+        return (off / float((target @ v).square().mean())) ** 0.5
+
+    (row,) = reply.parts
+    assert row.leak_before == pytest.approx(leak(old), rel=1e-4)
+    assert row.leak_after == pytest.approx(leak(new), rel=1e-4)
+    cosine = torch.nn.functional.cosine_similarity
+    assert row.fidelity == pytest.approx(float(cosine(target @ old, target @ new, dim=0)), rel=1e-4)
+    assert row.cosine == pytest.approx(float(cosine(old, new, dim=0)), rel=1e-4)
+
+
 def test_a_name_says_what_was_sharpened_and_one_number_of_two_origins_stands_twice(workspace):
     names = ("neuron/h.0.mlp.down_proj:3", "h.0.mlp.down_proj:3", "random/h.0.mlp.down_proj:3")
     book = Book([workspace.require_parts()], workspace.model)
