@@ -38,6 +38,14 @@ def test_what_is_exported_is_served_whatever_its_ranks(tmp_path, ranks, bound):
     assert f"--max-lora-rank {bound}" in made.said
 
 
+def test_every_bound_is_one_of_vllms(tmp_path):
+    """The values of --max-lora-rank in vllm.config.lora (MaxLoRARanks)."""
+    folder = written(tmp_path, 2)
+    for bound in (1, 8, 16, 32, 64, 128, 256, 320, 512):
+        made = vllm_serving(changed(folder, r=bound, lora_alpha=bound))
+        assert (made.max_lora_rank, made.refused) == (bound, ())
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
