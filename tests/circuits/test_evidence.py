@@ -35,40 +35,40 @@ def test_what_is_of_the_same_parts_passes_and_what_is_not_is_refused(case):
     record = load_graph(case.path).graph.record
     parts, model = decomposition_hash(case.parts), model_hash(case.model)
     assert (record.decomposition, record.target) == (parts, model)
-    assert require_same_parts(record, "'g'", [harvest(parts, model)], labels(None)) == ()
-    assert require_same_parts(record, "'g'", [], labels(parts)) == ()
+    assert require_same_parts(record, "'g'", harvest(parts, model), labels(None)) == ()
+    assert require_same_parts(record, "'g'", None, labels(parts)) == ()
     for counted, given, said in (
         (
-            [harvest(OTHER, model)],
+            harvest(OTHER, model),
             None,
             "'runs/harvest' was made from another decomposition .hash ffffffffffff…",
         ),
         (
-            [harvest(parts, OTHER)],
+            harvest(parts, OTHER),
             None,
             "'runs/harvest' was made from another model, 'm', .hash ffffffffffff…",
         ),
-        ([], labels(OTHER), "'runs/labels' was made from another decomposition"),
+        (None, labels(OTHER), "'runs/labels' was made from another decomposition"),
     ):
         with pytest.raises(RankOneError, match=f"{said}.*than 'g'.*leave it out"):
             require_same_parts(record, "'g'", counted, given)
-    (said,) = require_same_parts(record, "'g'", [], labels(None))
+    (said,) = require_same_parts(record, "'g'", None, labels(None))
     assert "'runs/labels' does not say which decomposition it is of" in said
 
 
 def test_an_older_graph_says_that_it_cannot_be_compared(case):
     record = case.made.graph.record.model_copy(update={"decomposition": None, "target": None})
-    for counted, given in (([harvest(OTHER, OTHER)], None), ([], labels(OTHER))):
+    for counted, given in ((harvest(OTHER, OTHER), None), (None, labels(OTHER))):
         (said,) = require_same_parts(record, "'g'", counted, given)
         assert "'g' does not say which decomposition it is of" in said
 
 
 def test_of_other_parts_names_are_compared(case):
     record = case.made.graph.record.model_copy(update={"origin": "neuron", "decomposition": None})
-    (said,) = require_same_parts(record, "'g'", [harvest(OTHER, record.target)], None)
+    (said,) = require_same_parts(record, "'g'", harvest(OTHER, record.target), None)
     assert "Parts of origin neuron are compared" in said
     with pytest.raises(RankOneError, match="another model"):
-        require_same_parts(record, "'g'", [harvest(OTHER, OTHER)], None)
+        require_same_parts(record, "'g'", harvest(OTHER, OTHER), None)
 
 
 def test_a_model_with_other_weights_where_no_parts_are_is_refused(case):

@@ -164,6 +164,8 @@ def counted(pair, tokenizer, corpus, tmp_path_factory):
         harvest(Workspace(target, tokenizer, corpus, parts), config, folder / name / "run")
         combine([folder / name / "run"], folder / name / "harvest")
         rankone("label", folder / name / "harvest", "--out", folder / name / "labels")
+        asked = ["--model", pair[0], "--domains", "de,en", "--tokens", 300, "--rank-penalty", 2]
+        rankone("cluster", folder / name / "parts", *asked, "--out", folder / name / "clusters")
     return folder
 
 
@@ -188,6 +190,14 @@ def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, c
     same = [word for given in ("harvest", "labels") for word in (f"--{given}", counted / "same" / given)]
     said = json.loads(rankone("graph", "export", graph[0], *page, *same, "--json").out)
     assert said["not_compared"] == []
+    viewer = ["graph", "export", graph[0], "--viewer", tmp_path / "v"]
+    refused(
+        "clusters' was made from another decomposition", *viewer, "--clusters", counted / "other" / "clusters"
+    )
+    said = json.loads(rankone(*viewer, *same, "--clusters", counted / "same" / "clusters", "--json").out)
+    assert said["not_compared"] == []
+    (file,) = (tmp_path / "v").glob("the-cat-*.json")
+    assert len(json.loads(file.read_text("utf8"))["qParams"]["supernodes"]) == said["supernodes"] > 0
 
 
 def test_a_prompt_of_one_token_has_a_page_and_no_viewer(pair, refused, tmp_path):

@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import Route, expect, sync_playwright
 from tests.browser import CHROMIUM, needed
 from tests.circuits.circuit_tracer import circuit_tracer
+from tests.circuits.exchange.test_supernodes import by_layer
 
 from rankone.circuits.exchange.features import feature_file
 from rankone.circuits.exchange.shown import shown
+from rankone.circuits.exchange.supernodes import Grouping
 from rankone.circuits.exchange.viewer import write_viewer
 from rankone.circuits.graph import relabelled
 from rankone.harvest.reading.page import Example
@@ -100,7 +102,8 @@ def test_circuit_tracer_shows_a_graph(case, tmp_path, monkeypatch):
     folder = tmp_path / "viewer"
     folder.mkdir()
     names = {graph.part(i) for i in graph.chosen}
-    address = write_viewer(seen, folder, Harvest(names))  # pyright: ignore[reportArgumentType]
+    grouping = Grouping(by_layer(graph))
+    address = write_viewer(seen, folder, Harvest(names), grouping)  # pyright: ignore[reportArgumentType]
     document = json.loads(next(folder.glob("the-cat*.json")).read_text("utf8"))
     graph_models.Model.model_validate(document)
     server = local_server.serve(str(folder), port=0)
@@ -132,8 +135,13 @@ def test_circuit_tracer_shows_a_graph(case, tmp_path, monkeypatch):
             ]
             expect(tab.locator(".node-connections .feature-row")).not_to_have_count(0)
             assert edges
-            pinned = len(document["qParams"]["pinnedIds"])
-            expect(tab.locator(".subgraph .supernode-container")).to_have_count(pinned)
+            state = document["qParams"]
+            grouped = {i for group in state["supernodes"] for i in group[1:]}
+            alone = [i for i in state["pinnedIds"] if i not in grouped]
+            assert state["supernodes"]
+            drawn = tab.locator(".subgraph .supernode-container")
+            expect(drawn).to_have_count(len(alone) + len(state["supernodes"]))
+            expect(tab.locator(".subgraph")).to_contain_text(state["supernodes"][0][0])
             tab.screenshot(path=tmp_path / "viewer.png")
             browser.close()
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rankone.circuits.records import Belonging
 from rankone.core.errors import RankOneError
 from rankone.harvest.origin import Derived
@@ -11,17 +9,19 @@ from rankone.labels.store import Labels
 
 
 def require_same_parts(
-    of: Belonging, graph: str, counted: Sequence[Derived], labels: Labels | None
+    of: Belonging,
+    graph: str,
+    harvest: Derived | None,
+    labels: Labels | None,
+    components: Derived | None = None,
 ) -> tuple[str, ...]:
     """RankOneError for evidence of another decomposition or model; sentences of what cannot be compared.
 
-    of: what the graph says that it is of; graph: what it is called. counted: a harvest, components. labels: beside a
-    harvest they are known to be of it.
+    of: what the graph says that it is of; graph: what it is called. labels: beside a harvest they are known to be of it.
     """
-    said: list[str] = []
-    for one in counted:
-        said += _compared(of, graph, one)
-    if labels is not None and not counted:
+    counted = (one for one in (harvest, components) if one is not None)
+    said = [words for one in counted for words in _compared(of, graph, one)]
+    if labels is not None and harvest is None:
         said += _labelled(of, graph, labels)
     return tuple(said)
 

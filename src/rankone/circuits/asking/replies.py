@@ -266,6 +266,8 @@ class GraphExportReply(Reply):
     behind_patterns: int
     rule: Rule
     not_compared: tuple[str, ...]
+    supernodes: int | None
+    supernodes_left: int
     opened: tuple[str, ...]
     trust: str
 
@@ -281,7 +283,14 @@ class GraphExportReply(Reply):
     def lines(self) -> Sequence[str]:
         """What is left out, how each is opened, and trust."""
         left = (*hidden_words(self.hidden), *pattern_words(self.behind_patterns, self.rule))
-        return (*left, *self.not_compared, *self.opened, self.trust)
+        grouped = (
+            []
+            if self.supernodes is None
+            else [f"{self.supernodes} supernodes, each of one component at one position"]
+        )
+        if self.supernodes_left:
+            grouped[0] += f"; of {self.supernodes_left} more the nodes stand alone"
+        return (*left, *self.not_compared, *grouped, *self.opened, self.trust)
 
 
 def hidden_words(rows: Sequence[RestRow]) -> tuple[str, ...]:

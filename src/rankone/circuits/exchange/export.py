@@ -12,10 +12,12 @@ from rankone.circuits.asking.trust import trust
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.pruned import pruned
-from rankone.circuits.exchange.shown import shown
+from rankone.circuits.exchange.shown import Shown, shown
+from rankone.circuits.exchange.supernodes import Grouping, pinned
 from rankone.circuits.exchange.viewer import write_viewer
-from rankone.circuits.graph import relabelled
+from rankone.circuits.graph import Graph, relabelled
 from rankone.circuits.storage import load_graph
+from rankone.clustering.components import Components
 from rankone.core.artifact import new_folder
 from rankone.core.errors import RankOneError
 from rankone.core.files import write_json, write_text
@@ -24,29 +26,25 @@ from rankone.labels.store import Labels
 
 
 def exported(
-    request: GraphExportRequest, harvest: HarvestStore | None, labels: Labels | None
+    request: GraphExportRequest,
+    harvest: HarvestStore | None,
+    labels: Labels | None,
+    components: Components | None = None,
 ) -> GraphExportReply:
-    """Write every format that the request names."""
+    """Write every format that the request names; components: what nodes are grouped by in viewers."""
     saved = load_graph(request.graph)
     graph, verification = saved.graph, saved.verification
-    if request.viewer is not None and graph.length == 1:
-        raise RankOneError(
-            f"'{request.graph}' is of a prompt of one token, of which circuit-tracer's viewer shows nothing: it hides what "
-            "stands at more than two thirds of the positions. Give --page FILE in place of --viewer."
-        )
-    counted = [] if harvest is None else [harvest]
-    not_compared = require_same_parts(graph.record, f"'{request.graph}'", counted, labels)
+    _require_possible(request, graph, components)
+    not_compared = require_same_parts(graph.record, f"'{request.graph}'", harvest, labels, components)
+    grouping = None if components is None else Grouping(components, labels)
     if labels is not None:
         graph = relabelled(graph, {name: labels.words(name) for name in labels.names()})
-    thresholds = request.thresholds
-    seen = (
-        shown(graph, request.rule, request.nodes, request.edges)
-        if thresholds is None
-        else pruned(graph, request.rule, thresholds)
-    )
+    seen = _seen(request, graph)
     # What can be refused is made before anything is written.
     flavour = (
-        None if request.neuronpedia is None else neuronpedia_document(seen, request.scan, request.features)
+        None
+        if request.neuronpedia is None
+        else neuronpedia_document(seen, request.scan, request.features, grouping)
     )
     written: dict[str, Path] = {}
     opened: list[str] = []
@@ -55,7 +53,7 @@ def exported(
         written["page"] = request.page
     if request.viewer is not None:
         with new_folder(request.viewer) as staging:
-            address = write_viewer(seen, staging, harvest)
+            address = write_viewer(seen, staging, harvest, grouping)
         written["circuit-tracer"] = request.viewer
         opened += [
             f"open: circuit-tracer start-server --graph_file_dir {request.viewer}",
@@ -76,6 +74,25 @@ def exported(
         behind_patterns=len(graph.behind_patterns),
         rule=request.rule,
         not_compared=not_compared,
+        supernodes=None if grouping is None else len(pinned(seen, grouping).supernodes),
+        supernodes_left=0 if grouping is None else pinned(seen, grouping).left,
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )
+
+
+def _require_possible(request: GraphExportRequest, graph: Graph, components: Components | None) -> None:
+    if request.viewer is not None and graph.length == 1:
+        raise RankOneError(
+            f"'{request.graph}' is of a prompt of one token, of which circuit-tracer's viewer shows nothing: it hides what "
+            "stands at more than two thirds of the positions. Give --page FILE in place of --viewer."
+        )
+    if components is not None and request.viewer is None and request.neuronpedia is None:
+        raise RankOneError("--clusters groups the nodes of --viewer and --neuronpedia. Give one of them.")
+
+
+def _seen(request: GraphExportRequest, graph: Graph) -> Shown:
+    thresholds = request.thresholds
+    if thresholds is None:
+        return shown(graph, request.rule, request.nodes, request.edges)
+    return pruned(graph, request.rule, thresholds)

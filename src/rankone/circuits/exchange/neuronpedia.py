@@ -11,14 +11,25 @@ import re
 
 from rankone.circuits.exchange.rows import STRETCH, Rows, row_of
 from rankone.circuits.exchange.shown import Shown
-from rankone.circuits.exchange.viewer import Json, common_metadata, links, node_id, slug_of, viewer_node
+from rankone.circuits.exchange.supernodes import Grouping
+from rankone.circuits.exchange.viewer import (
+    Json,
+    common_metadata,
+    links,
+    node_id,
+    opened_state,
+    slug_of,
+    viewer_node,
+)
 from rankone.core.errors import RankOneError
 
 ROW = 16 * STRETCH
 """Numbers that a row of a block may take."""
 
 
-def neuronpedia_document(shown: Shown, scan: str | None = None, features: str | None = None) -> Json:
+def neuronpedia_document(
+    shown: Shown, scan: str | None = None, features: str | None = None, grouping: Grouping | None = None
+) -> Json:
     """The whole file; scan: the model's id there. RankOneError for one that cannot be an id."""
     rows = Rows(shown.graph)
     model = scan or re.sub(r"[^A-Za-z0-9_.-]+", "-", shown.graph.record.model).strip("-").lower()
@@ -30,10 +41,17 @@ def neuronpedia_document(shown: Shown, scan: str | None = None, features: str | 
     details: Json = {} if features is None else {"feature_details": {"feature_json_base_url": features}}
     return {
         "metadata": {**common_metadata(shown, slug_of(shown), model), **details},
-        "qParams": {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""},
+        "qParams": {"linkType": "both", "clickedId": "", "sg_pos": "", **_grouped(shown, grouping)},
         "nodes": [_node(shown, rows, i) for i in shown.nodes],
         "links": links(shown, ids),
     }
+
+
+def _grouped(shown: Shown, grouping: Grouping | None) -> Json:
+    if grouping is None:
+        return {"pinnedIds": [], "supernodes": []}
+    state = opened_state(shown, grouping)
+    return {"pinnedIds": [*state.pinned], "supernodes": [[*group] for group in state.supernodes]}
 
 
 def _node(shown: Shown, rows: Rows, node: int) -> Json:

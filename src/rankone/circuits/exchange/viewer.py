@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlencode
@@ -16,28 +18,32 @@ from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.exchange.features import feature_file
 from rankone.circuits.exchange.rows import Rows, cantor, row_of
 from rankone.circuits.exchange.shown import Shown
+from rankone.circuits.exchange.supernodes import Grouping, pinned
 from rankone.circuits.records import REST
 from rankone.core.files import write_json
 from rankone.harvest.reading.store import HarvestStore
 
 Json = dict[str, JsonValue]
-# The viewer asks for as many pinned nodes as the address holds; more do not fit one.
-PINNED = 30
 KINDS = (*REST, "bias", "operation bias")
 FEATURE, ERROR = "cross layer transcoder", "mlp reconstruction error"
 
 
-def write_viewer(shown: Shown, folder: Path, harvest: HarvestStore | None) -> str:
+def write_viewer(
+    shown: Shown, folder: Path, harvest: HarvestStore | None, grouping: Grouping | None = None
+) -> str:
     """Write graph, its entry and a file for every feature below an empty folder; the address part that opens it."""
     slug = slug_of(shown)
-    document = viewer_document(shown, slug)
+    document, state = viewer_document(shown, slug, grouping), opened_state(shown, grouping)
     write_json(folder / f"{slug}.json", document)
     write_json(folder / "graph-metadata.json", {"graphs": [document["metadata"]]})
     home = folder / "features" / slug
     home.mkdir(parents=True)
     for part, feature in features(shown).items():
         write_json(home / f"{feature}.json", feature_file(part, feature, harvest))
-    return f"/index.html?{urlencode(_pinned(shown, slug))}"
+    address = {"slug": slug, "pinnedIds": ",".join(state.pinned), "clickedId": state.pinned[0]}
+    if state.supernodes:
+        address["supernodes"] = json.dumps(state.supernodes)
+    return f"/index.html?{urlencode(address)}"
 
 
 def slug_of(shown: Shown) -> str:
@@ -46,11 +52,25 @@ def slug_of(shown: Shown) -> str:
     return f"{words[:40].strip('-') or 'graph'}-{shown.rule}"
 
 
-def viewer_document(shown: Shown, slug: str) -> Json:
+@dataclass(frozen=True)
+class State:
+    """What a viewer is opened with: ids of pinned nodes, and supernodes as name and ids."""
+
+    pinned: list[str]
+    supernodes: list[list[str]]
+
+
+def opened_state(shown: Shown, grouping: Grouping | None) -> State:
+    """The strongest parts and the supernodes of a graph, by the files' ids."""
+    rows, held = Rows(shown.graph), pinned(shown, grouping)
+    grouped = [[name, *(node_id(shown, rows, i) for i in nodes)] for name, nodes in held.supernodes.items()]
+    return State([node_id(shown, rows, i) for i in held.nodes], grouped)
+
+
+def viewer_document(shown: Shown, slug: str, grouping: Grouping | None = None) -> Json:
     """The whole graph file."""
-    rows = Rows(shown.graph)
+    rows, state = Rows(shown.graph), opened_state(shown, grouping)
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
-    pinned = _strongest(shown, ids)
     return {
         "metadata": {
             **common_metadata(shown, slug, f"./data/features/{slug}"),
@@ -58,10 +78,10 @@ def viewer_document(shown: Shown, slug: str) -> Json:
             "schema_version": 1,
         },
         "qParams": {
-            "pinnedIds": [*pinned],
-            "supernodes": [],
+            "pinnedIds": [*state.pinned],
+            "supernodes": [[*group] for group in state.supernodes],
             "linkType": "both",
-            "clickedId": pinned[0],
+            "clickedId": state.pinned[0],
             "sg_pos": "",
         },
         "nodes": [viewer_node(shown, rows, i) for i in shown.nodes],
@@ -208,17 +228,3 @@ def _output_number(shown: Shown, node: int) -> int:
     """Its token; of a contrast a number that no token has."""
     number = shown.graph.nodes[node].number
     return number if number >= 0 else 10**7 + node
-
-
-def _strongest(shown: Shown, ids: dict[int, str]) -> list[str]:
-    graph = shown.graph
-    chosen = [i for i in shown.nodes if graph.nodes[i].kind == "subcomponent"]
-    best = sorted(chosen, key=lambda i: -float(shown.influence[i]))[: PINNED // 3]
-    return [ids[i] for i in [*sorted(best), graph.outputs[0]]]
-
-
-def _pinned(shown: Shown, slug: str) -> dict[str, str]:
-    rows = Rows(shown.graph)
-    ids = {i: node_id(shown, rows, i) for i in shown.nodes}
-    pinned = _strongest(shown, ids)
-    return {"slug": slug, "pinnedIds": ",".join(pinned), "clickedId": pinned[0]}

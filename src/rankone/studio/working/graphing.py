@@ -60,7 +60,7 @@ def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None
     """A graph with the labels and the harvest that are open, where those are of its parts: else without either."""
     saved, labels, harvest = load_graph(place), opening.labels, opening.harvest_store
     try:
-        require_same_parts(saved.graph.record, place.name, [] if harvest is None else [harvest], labels)
+        require_same_parts(saved.graph.record, place.name, harvest, labels)
     except RankOneError:
         return saved.graph, saved.verification, None
     if labels is None:

@@ -67,8 +67,7 @@ def _evidence(opening: Opening, parts: Parts) -> tuple[str, ...]:
     labels, harvest = opening.labels, opening.harvest_store
     if labels is None and harvest is None:
         return ()
-    counted = [] if harvest is None else [harvest]
-    return require_same_parts(belonging(opening.model, parts), "the graph", counted, labels)
+    return require_same_parts(belonging(opening.model, parts), "the graph", harvest, labels)
 
 
 def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyReply:
@@ -168,8 +167,12 @@ def _as_edit(factors: dict[str, float]) -> str | None:
 def graph_export(opening: Opening, request: GraphExportRequest) -> GraphExportReply:
     """Write a saved graph as a page of its own, for circuit-tracer's viewer, or in Neuronpedia's flavour."""
     from rankone.circuits.exchange.export import exported
+    from rankone.clustering.components import Components
 
-    return exported(request, opening.harvest_store, opening.labels)
+    # A harvest of subcomponents may stand beside components here: of the one examples are shown, by the others is grouped.
+    clusters = opening.options.clusters
+    components = None if clusters is None else Components.open(clusters)
+    return exported(request, opening.harvest_store, opening.labels, components)
 
 
 def _opened(opening: Opening, path: Path) -> tuple[Graph, Verification | None, Parts]:
@@ -218,7 +221,7 @@ VERBS = (
         GraphExportRequest,
         GraphExportReply,
         graph_export,
-        ("harvest", "labels"),
+        ("harvest", "labels", "clusters"),
         writes=("viewer", "neuronpedia", "page"),
         without=dict.fromkeys(("device", "dtype"), "files are written, no model runs"),
         cost="seconds",
