@@ -76,6 +76,15 @@ def test_over_text_the_form_is_that_of_the_rotation():
     assert not table[:, :, :, 10].any()
 
 
+def test_learned_positions_are_no_part_of_the_form():
+    """A map without rotation: every distance has the same table."""
+    model, ids = FAMILIES["gpt2"][0]().double(), token_rows(1, 6)[0]
+    maps, parts = attended(cut(model, ids, "frozen"), 0), whole_parts(model)
+    signs = torch.ones(parts.counts[parts.sites.index(maps.query)])
+    table = static_table(maps, parts, (signs, signs), 4)
+    assert torch.allclose(table, table[:, :1].expand_as(table))
+
+
 def test_a_layer_that_is_not_there():
     with pytest.raises(RankOneError, match="no attention in layer 2: the model has layers 0 to 1"):
         attended(cut(simple_mlp(), token_rows(1, 4)[0], "frozen"), 2)

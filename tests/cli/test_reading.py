@@ -151,7 +151,8 @@ def test_show_says_what_feeds_a_part_and_whom_it_looks_with(world, tmp_path):
     said = shown(read(world, "show", "h.0.attn.q_proj:0", *words))
     assert "What feeds h.0.attn.q_proj:0, by the frozen rule" in said
     assert "What feeds h.0.attn.q_proj:0, by the grad rule" in said
-    pairs = said.partition("Who makes layer 0 look where")[2]
+    heads, _, pairs = said.partition("In which heads")[2].partition("Who makes layer 0 look where")
+    assert re.search(r"h\.0\.attn\.q_proj:0 +queries +\d \(\d+%\)", heads)
     assert "h.0.attn.q_proj:0" in pairs
     assert "h.0.attn.q_proj:1" not in pairs
     page = tmp_path / "page.html"
@@ -159,6 +160,7 @@ def test_show_says_what_feeds_a_part_and_whom_it_looks_with(world, tmp_path):
     html = page.read_text("utf8")
     assert f"What feeds {NAME}, by the grad rule" in html
     assert "Who makes layer" not in html
+    assert "In which heads" not in html
     refused(read(world, "show", NAME, "--sources", 24), "give the --decomposition")
 
 

@@ -55,7 +55,7 @@ def attended(cut: Cut, layer: int) -> Attended:
         raise RankOneError(
             f"there is no attention in layer {layer}: the model has layers 0 to {len(cut.attended) - 1}."
         )
-    (query, query_map), (key, key_map) = (_map(cut, side) for side in cut.attended[layer])
+    (query, query_map), (key, key_map) = (map_of(cut, side) for side in cut.attended[layer])
     return Attended(query, key, query_map, key_map)
 
 
@@ -73,7 +73,7 @@ def _behind(cut: Cut, side: Tensor) -> list[str]:
     return [s for s, g in zip(sites, given, strict=True) if g is not None and bool(g.ne(0).any())]
 
 
-def _map(cut: Cut, side: Tensor) -> tuple[str, Float[Tensor, "t heads d out"]]:
+def map_of(cut: Cut, side: Tensor) -> tuple[str, Float[Tensor, "t heads d out"]]:
     """The site behind queries or keys [1, heads, T, d], and its map."""
     behind = _behind(cut, side)
     if len(behind) != 1:
