@@ -37,7 +37,7 @@ def _heads(opening: Opening, members: Sequence[str]) -> list[Table]:
 
     alone = cut(opening.model, any_row(opening)[:1], "frozen")
     rows = [
-        [name, role, _largest(shares.tolist())]
+        [name, role, _largest([float(share) for share in shares])]
         for name in members
         for role, shares in head_shares(alone, opening.decomposition, name).items()
     ]
