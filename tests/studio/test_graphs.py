@@ -7,6 +7,8 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +29,9 @@ from rankone.studio import shelf as shelf_module
 from rankone.studio.kept.graphs import checked, listed
 from rankone.studio.shelf import Shelf
 from rankone.studio.standing.folder import write_folder
+from rankone.studio.views.requests import GraphAsked
 from rankone.studio.views.worker import GraphView
+from rankone.studio.working.graphing import graph_view
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +232,22 @@ def test_where_there_is_no_edge_none_is_told_and_an_edge_that_rounds_to_zero_is_
     said = graph_reply(without, None, "frozen", 300).tables()[0]
     shown = {row[0]: said.columns[-1].text(row[-1]) for row in said.rows}
     assert (shown[rows[lost].name], shown[rows[small].name]) == ("–", "0.000")
+
+
+def test_labels_of_another_decomposition_are_left_out_and_it_is_said(own: Served):
+    words = SimpleNamespace(path="/somewhere/labels")
+    labels: Any = SimpleNamespace(
+        artifact=words, decomposition="0" * 64, names=lambda: ["h.0.mlp.c_fc:0"], words=lambda _: "other"
+    )
+    opening: Any = SimpleNamespace(labels=labels, harvest_store=None)
+    view = graph_view(opening, own.folder / "checked", GraphAsked(id="g", nodes=300))
+    (said,) = view.graph.not_compared
+    assert "another decomposition or model than this graph" in said
+    assert "somewhere" not in said
+    assert not any(node.label for node in view.graph.nodes)
+    labels.decomposition = load_graph(own.folder / "checked").graph.record.decomposition
+    view = graph_view(opening, own.folder / "checked", GraphAsked(id="g", nodes=300))
+    assert not view.graph.not_compared
 
 
 def test_a_group_is_the_sum_of_its_nodes_and_of_their_edges(own: Served):

@@ -21,16 +21,21 @@ from rankone.studio.views.requests import GraphAsked, InterveneAsked
 from rankone.studio.views.worker import GraphView
 from rankone.verbs.table import verb_named
 
+# The page sees no places on disk, which the refusal names.
+OTHERS = (
+    "The labels and the harvest that are open were made from another decomposition or model than this graph: its nodes are "
+    "shown without them."
+)
 # Nodes that are drawn where nobody says how many, and the strongest edges among those that are.
 DRAWN, EDGES = 120, 3000
 
 
 def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
     """A graph in figures; RankOneError for one that was altered."""
-    graph, verification, _ = _labelled(opening, place)
+    graph, verification, _, said = _labelled(opening, place)
     reply = graph_reply(graph, verification, asked.rule, asked.nodes)
     return GraphView(
-        graph=reply,
+        graph=reply.model_copy(update={"not_compared": said}),
         exact=None if verification is None else verification.exact,
         pinned=tuple(node_rows(graph, asked.rule, nodes_at(graph, asked.pinned))),
         groups=tuple(group_rows(graph, asked.rule, asked.groups)),
@@ -39,7 +44,7 @@ def graph_view(opening: Opening, place: Path, asked: GraphAsked) -> GraphView:
 
 def drawn(opening: Opening, place: Path, rule: Rule = "frozen", nodes: int = DRAWN) -> str:
     """The script-free page of a graph, the one that `rankone graph-export --page` writes."""
-    graph, verification, harvest = _labelled(opening, place)
+    graph, verification, harvest, _ = _labelled(opening, place)
     return graph_page(shown(graph, rule, nodes, EDGES), verification, harvest)
 
 
@@ -56,14 +61,16 @@ def intervene(opening: Opening, place: Path, asked: InterveneAsked) -> GraphInte
     return reply.model_copy(update={"graph": Path(place.name), "opened": ""})  # a page sees no places on disk
 
 
-def _labelled(opening: Opening, place: Path) -> tuple[Graph, Verification | None, HarvestStore | None]:
-    """A graph with the labels and the harvest that are open, where those are of its parts: else without either."""
+def _labelled(
+    opening: Opening, place: Path
+) -> tuple[Graph, Verification | None, HarvestStore | None, tuple[str, ...]]:
+    """A graph with the labels and the harvest that are open, where those are of its parts: else without either, and why."""
     saved, labels, harvest = load_graph(place), opening.labels, opening.harvest_store
     try:
         require_same_parts(saved.graph.record, place.name, harvest, labels)
     except RankOneError:
-        return saved.graph, saved.verification, None
+        return saved.graph, saved.verification, None, (OTHERS,)
     if labels is None:
-        return saved.graph, saved.verification, harvest
+        return saved.graph, saved.verification, harvest, ()
     words = {name: labels.words(name) for name in labels.names()}
-    return relabelled(saved.graph, words), saved.verification, harvest
+    return relabelled(saved.graph, words), saved.verification, harvest, ()

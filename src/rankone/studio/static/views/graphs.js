@@ -106,6 +106,7 @@ function opened(id) {
   const { graph, exact } = view;
   return html`<section><h2>What leads from “${graph.prompt}” to ${graph.outputs.map((o) => o.text).join(", ")}</h2>
     <p><span class="badge">${exact === null ? "not verified" : exact ? "verified" : "verified: NOT exact"}</span> ${graph.trust}</p>
+    ${graph.not_compared.map((said) => html`<p class="evidence">${said}</p>`)}
     ${nodes(view)} ${intervention(id)}
     <details><summary>drawn</summary><iframe title="the graph" sandbox="" src=${`/graphs/${id}?nodes=${count()}&rule=${view.graph.rule}`}></iframe></details></section>`;
 }
@@ -117,9 +118,13 @@ function nodes({ graph, pinned: marked, groups: together }) {
       <option value="frozen" .selected=${graph.rule === "frozen"}>frozen: they sum to the value</option><option value="grad" .selected=${graph.rule === "grad"}>grad: local effects</option></select></label>
       <label>strongest nodes: ${count()} <input type="range" min="5" max=${MOST} step="5" .value=${String(count())} @change=${by((slider) => settle({ n: slider.value }))}></label></form>
     ${pinnedNodes(marked, node, HEAD)} ${groupTable(together, output, (places) => change({ ...changes(), ...Object.fromEntries(places.map((where) => [where, 0])) }))}
-    <div class="wide"><table class="numbers stacks"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats; –: no edge</caption>
+    <div class="wide"><table class="numbers stacks"><caption>strongest nodes; influence on the outputs through all paths, edge into ${output}, nats; –: no edge${held(graph)}</caption>
       ${HEAD}<tbody>${graph.nodes.map(node)}</tbody></table></div>`;
 }
+
+/** @param {Api.GraphReply} graph */
+const held = ({ rule, behind_patterns: count }) =>
+  rule === "frozen" && count ? `; ${count} subcomponents of queries and keys act through attention patterns alone, which this rule holds: they have no influence by it` : "";
 
 const HEAD = html`<thead><tr>${["node", "token", "label", "importance", "influence", "edge", "change", "pin"].map((t) => html`<th scope="col" class=${["node", "token", "label"].includes(t) ? "label" : ["change", "pin"].includes(t) ? "act" : ""}>${t}</th>`)}</tr></thead>`;
 
