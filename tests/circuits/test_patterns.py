@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 from tests.decomposition.tiny import decomposed
 from tests.helpers import tokenizer
 from tests.models.families import FAMILIES
@@ -26,6 +29,9 @@ def test_the_frozen_rule_gives_them_no_influence_and_grad_does(case):
     graph = load_graph(case.path).graph
     assert graph.behind_patterns == looking(graph)
     assert len(graph.behind_patterns) > 0
+    # A matrix that something reads by the frozen rule too is not among them.
+    through = replace(graph, pattern=torch.ones_like(graph.pattern))
+    assert through.behind_patterns == looking(graph)
     held, local = (graph.influence_by(rule)[graph.behind_patterns] for rule in ("frozen", "grad"))
     assert not held.any()
     assert float(local.max()) > 1e-3
