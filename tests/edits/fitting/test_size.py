@@ -17,7 +17,9 @@ from torch import nn
 from rankone.edits.fitting import size as module
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.size import (
+    COARSE,
     LARGEST,
+    SMALLEST,
     Held,
     Removal,
     damages,
@@ -32,34 +34,45 @@ from rankone.text.blocks import Blocks
 
 @pytest.mark.parametrize("crossing", [3e-4, 0.09, 0.25, 0.5, 1.0, 2.3, 8.0, 9.0, 700.0])
 def test_a_quadratic_crosses_where_it_must(crossing):
-    size, bounded = first_crossing(lambda sizes: [(s / crossing) ** 2 for s in sizes], 1.0)
+    size, bounded = first_crossing(lambda size: (size / crossing) ** 2, 1.0)
     assert bounded
     assert crossing / 1.02 <= size <= crossing * (1 + 1e-9)
 
 
 def test_the_first_crossing_counts():
     """Over the bar between 1 and 5, under it again until 20."""
-    found, _ = first_crossing(lambda sizes: [2.0 * (1 < s < 5 or s > 20) for s in sizes], 1.0)
+    found, _ = first_crossing(lambda size: 2.0 * (1 < size < 5 or size > 20), 1.0)
     assert found == pytest.approx(1.0, rel=0.02)
 
 
 def test_a_value_that_is_not_finite_is_over_the_bar():
-    size, _ = first_crossing(lambda sizes: [math.nan if s > 3 else 0.0 for s in sizes], 1.0)
+    size, _ = first_crossing(lambda size: math.nan if size > 3 else 0.0, 1.0)
     assert size == pytest.approx(3.0, rel=0.02)
 
 
 def test_no_crossing_and_no_room():
-    assert first_crossing(lambda sizes: [0.0 for _ in sizes], 1.0) == (16 * LARGEST, False)
-    assert first_crossing(lambda sizes: [2.0 for _ in sizes], 1.0) == (0.0, True)
+    assert first_crossing(lambda _: 0.0, 1.0) == (16 * LARGEST, False)
+    assert first_crossing(lambda _: 2.0, 1.0) == (0.0, True)
 
 
-@pytest.mark.parametrize(("value", "turn"), [(0.0, 1), (2.0, -1)])
-def test_each_grid_goes_on_where_the_last_one_ended(value, turn):
-    grids = []
-    first_crossing(lambda sizes: grids.append(list(sizes)) or [value] * len(sizes), 1.0)
-    asked = [size for grid in grids[::turn] for size in grid]
-    assert len(grids) > 1
+def asked_of(value):
+    asked = []
+    first_crossing(lambda size: asked.append(size) or value, 1.0)
+    return asked
+
+
+def test_sizes_go_up_while_all_are_within_the_bar():
+    asked = asked_of(0.0)
+    assert asked[-1] >= LARGEST
+    assert asked[0] == COARSE[0]
     assert [after / before for before, after in pairwise(asked)] == [4.0] * (len(asked) - 1)
+
+
+def test_nothing_is_asked_beyond_the_first_size_over_the_bar():
+    asked = asked_of(2.0)
+    # The first of every grid; grids follow each other in steps of 4 as their sizes do.
+    assert asked == [COARSE[0] / 4.0 ** (len(COARSE) * n) for n in range(len(asked))]
+    assert asked[-1] <= SMALLEST
 
 
 def test_what_forget_text_said_cannot_be_altered():
@@ -178,21 +191,6 @@ def test_a_text_that_comes_back_below_its_bar_ends_the_edit_where_it_first_cross
     assert find_limit(Bigram(), PUSH, retain, aim(retain=order, tolerance=0.015)).size <= 0.2
 
 
-def test_where_one_text_is_over_its_bar_the_others_are_not_asked(monkeypatch):
-    """English has all the damage: once that bounds the size, French is asked at fewer sizes; the limit is the same."""
-    retain = {"en": hand([[0, 0]], [[0, 1]]), "fr": hand([[1, 2]], [[0, 1]])}
-    asked, damage = {"fr": 0, "en": 0}, module._damage
-
-    def counting(model, edit, sizes, held, domain):
-        asked[domain] += len(sizes)
-        return damage(model, edit, sizes, held, domain)
-
-    monkeypatch.setattr(module, "_damage", counting)
-    found = find_limit(Bigram(), PUSH, retain, aim(retain=("fr", "en"), tolerance=KL_1))
-    assert found.size == pytest.approx(1.0, rel=0.02)
-    assert asked["fr"] < asked["en"]
-
-
 def test_text_held_for_its_rise_is_read_once_without_the_edit(monkeypatch):
     held = Held(Bigram(), PUSH.sites, RETAIN, "rise")
     sizes, surprise = [], module._surprise
@@ -276,13 +274,12 @@ def test_the_rows_at_once_change_nothing(at_once, rows, monkeypatch):
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("crossing", [0.3, 5.0])
-def test_a_power_law_is_places_two_passes(power, crossing):
+def test_a_power_law_is_placed_by_few_sizes(power, crossing):
     asked = []
 
-    def values(sizes):
-        asked.append(len(sizes))
-        return [(s / crossing) ** power for s in sizes]
+    def value(size):
+        asked.append(size)
+        return (size / crossing) ** power
 
-    first_crossing(values, 1.0)
-    assert len(asked) == 2
-    assert sum(asked) <= 7
+    first_crossing(value, 1.0)
+    assert len(asked) <= 6

@@ -30,7 +30,7 @@ class FitConfig(Config):
     forget_rows: int = Field(
         default=1, gt=0, description="rows of forget text per run and step, taken in turn"
     )
-    autocast: bool = Field(default=False, description="forwards in bfloat16: faster on a GPU, less exact")
+    autocast: bool = Field(default=False, description="forwards in bfloat16: faster, less exact")
 
     @model_validator(mode="after")
     def _objective_of_tokens(self) -> FitConfig:

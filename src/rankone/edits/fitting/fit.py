@@ -27,14 +27,13 @@ from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.forget import ForgetText, refuse_empty
 from rankone.edits.fitting.misdirection import Misdirection
 from rankone.edits.fitting.objective import removal_loss
+from rankone.edits.fitting.passes.arithmetic import short_products
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, Run
 from rankone.metrics.cross_entropy import prediction_losses
 from rankone.models.output import vocabulary_size
 from rankone.runtime.progress import Meter
 
-# Once so small a share of the stack still moves, those that stand still leave it.
-STILL = 0.75
 ROWS_AT_ONCE = 8
 # Nats per token by which a run's predictions must differ from the base's to have a gradient of their own.
 STATIONARY = 1e-5
@@ -65,7 +64,7 @@ def fit_many(
     losses_of = Misdirection if config.objective == "rmu" else _Loss
     loss, fits = losses_of(model, method, runs, retain, config), dict[int, Fit]()
     for step in range(config.steps):
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+        with short_products(device, config.autocast):
             losses = loss.at(step, adam)
         bad = ~torch.isfinite(losses)
         if bad.any() and not keep_diverged:
@@ -77,7 +76,7 @@ def fit_many(
             if bar is not None:
                 bar.advance(config.steps - step - 1)
             break
-        if adam.active.float().mean() < STILL:
+        if not adam.active.all():
             fits |= _results(method, runs, adam, (~adam.active).nonzero().flatten().tolist())
             adam.keep(adam.active.nonzero().flatten())
     fits |= _results(method, runs, adam, list(range(len(adam.runs))))

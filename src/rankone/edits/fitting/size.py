@@ -29,6 +29,7 @@ from rankone.edits.adapters import Change, Method
 from rankone.edits.fitting.aim import Aim, Measure
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text
+from rankone.edits.fitting.passes.shares import widths
 from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.output import vocabulary_size
@@ -235,8 +236,10 @@ def _stacked(
     if isinstance(forward, WholeForward):
         positions = LOGITS_AT_ONCE // vocabulary_size(model)
     rows = max(1, positions // (len(sizes) * text.ids.shape[1]))
+    # Rows that are about as long stand together: none is computed further than the longest of them.
+    order = torch.tensor(widths(counted.unsqueeze(1)), device=device).argsort()
     with torch.no_grad():
-        for index in torch.arange(len(text.ids), device=device).split(rows):
+        for index in order.split(rows):
             scored = counted[index.to(counted.device)].to(device).unsqueeze(0)
             yield forward.each(text, index.unsqueeze(0), method, parameters, scored), index
 
@@ -246,60 +249,33 @@ def find_limit(
 ) -> Limit:
     """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
 
-    The first crossing counts: what comes back below the tolerance further out is not trusted. Every domain is asked
-    at the first sizes, COARSE; between two of them one that is within its bar is taken to be so at the smaller ones too.
+    The first crossing counts: what comes back below the tolerance further out is not trusted.
     """
-
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
-    order = list(held.blocks)
-
     known: dict[float, dict[str, float]] = {}
 
-    def ask(domain: str, sizes: Sequence[float]) -> None:
-        new = [size for size in sizes if domain not in known.setdefault(size, {})]
-        for size, value in zip(
-            new, _damage(model, edit, new, held, domain).tolist() if new else [], strict=True
-        ):
-            known[size][domain] = value
-
-    def up_to_bar(sizes: Sequence[float]) -> int:
-        """How many sizes there are up to the first one over the bar, that one included; all where none is."""
-        over = (i + 1 for i, size in enumerate(sizes) if size in known and not aim.strain(known[size]) <= 1)
-        return next(over, len(sizes))
-
-    def worst(sizes: Sequence[float]) -> list[float]:
-        """The largest strain at each size, ascending; of all domains at the first size over the bar and at the one before.
-
-        The domain nearest to its bar last time comes first: it mostly settles at which sizes the others are asked.
-        """
-        wanted, all_of_them = sizes, not known
-        for domain in tuple(order):
-            near = 0 if all_of_them or domain == order[0] else max(len(wanted) - 2, 0)
-            ask(domain, wanted[near:])
-            if not aim.strain({domain: known[wanted[near]][domain]}) <= 1:
-                ask(domain, wanted[:near])
-            wanted = sizes[: up_to_bar(sizes)]
-        for domain in order:
-            ask(domain, wanted[-2:])
-        order.sort(key=lambda domain: -aim.strain({domain: known[wanted[-2:][0]][domain]}))
-        return [aim.strain(known[size]) for size in sizes]
+    def worst(size: float) -> float:
+        """The largest strain at a size."""
+        known[size] = dict(zip(held.blocks, damages(model, edit, [size], held)[:, 0].tolist(), strict=True))
+        return aim.strain(known[size])
 
     size, bounded = first_crossing(worst, 1.0)
-    for domain in order:
-        ask(domain, [size])
-    return Limit(size, {domain: known[size][domain] for domain in held.blocks}, bounded)
+    if size not in known:
+        worst(size)
+    return Limit(size, known[size], bounded)
 
 
-def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float) -> tuple[float, bool]:
+def first_crossing(value: Callable[[float], float], bar: float) -> tuple[float, bool]:
     """(the largest size below the first one whose value exceeds `bar`, to 2%; whether any did).
 
-    `values` gives the value of each of several sizes, 0 at size 0. A coarse grid finds the first crossing, interpolation
-    along a power law the place. (0, True) where even the smallest size exceeds the bar.
+    `value` gives the value of a size, 0 at size 0; of one beyond a size over the bar it is not asked. A coarse grid
+    finds the first crossing, interpolation along a power law the place. (0, True) where even the smallest size
+    exceeds the bar.
     """
     low, high, sizes = _Point(0.0, 0.0), _Point(math.inf, math.inf), list(COARSE)
     span = sizes[-1] / sizes[0] * sizes[1] / sizes[0]
     while low.size == 0 or math.isinf(high.size):
-        low, high = _bracket(sizes, values(sizes), bar, low, high)
+        low, high = _bracket(sizes, value, bar, low, high)
         if low.size == 0:
             if sizes[0] <= SMALLEST:
                 return 0.0, True
@@ -310,7 +286,7 @@ def first_crossing(values: Callable[[Sequence[float]], list[float]], bar: float)
             sizes = [size * span for size in sizes]
     while high.size / low.size > RATIO:
         sizes = _around_crossing(low, high, bar)
-        low, high = _bracket(sizes, values(sizes), bar, low, high)
+        low, high = _bracket(sizes, value, bar, low, high)
     return low.size, True
 
 
@@ -320,10 +296,11 @@ class _Point(NamedTuple):
 
 
 def _bracket(
-    sizes: Sequence[float], values: Sequence[float], bar: float, low: _Point, high: _Point
+    sizes: Sequence[float], value: Callable[[float], float], bar: float, low: _Point, high: _Point
 ) -> tuple[_Point, _Point]:
     """(last point before the first value over the bar, that point); NaN and infinity count as over it."""
-    for point in map(_Point, sizes, values):
+    for size in sizes:
+        point = _Point(size, value(size))
         if not point.value <= bar:
             return low, point
         low = point

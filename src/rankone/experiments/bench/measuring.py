@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
+from rankone.edits.fitting.passes.shares import widths
 from rankone.experiments.bench.ledger import DomainResult
 from rankone.metrics.cross_entropy import PassageLosses, prediction_losses
 from rankone.metrics.damage import damage
@@ -83,21 +84,23 @@ class Measure:
         for domain, base in self.bases.items():
             if domain not in self._texts:
                 self._texts[domain] = self.forward.prepare(base.blocks.ids, following=True)
-            each = self._each(self._texts[domain], method, parameters)
+            each = self._each(self._texts[domain], base.scored, method, parameters)
             for run, values in enumerate(each):
                 results[run][domain] = _result(base, values)
         return results
 
     def _each(
-        self, text: Text, method: Method, parameters: Mapping[str, Tensor]
+        self, text: Text, scored: Bool[Tensor, "rows t"], method: Method, parameters: Mapping[str, Tensor]
     ) -> Float[Tensor, "runs rows t"]:
+        """At the scored positions; rows that are about as long stand together."""
         rows = max(1, AT_ONCE // (runs_of(parameters) * text.ids.shape[1]))
+        order = torch.tensor(widths(scored.unsqueeze(1)), device=text.ids.device).argsort()
         with torch.no_grad():
             pieces = [
-                self.forward.each(text, index.unsqueeze(0), method, parameters)
-                for index in torch.arange(len(text.ids), device=text.ids.device).split(rows)
+                self.forward.each(text, index.unsqueeze(0), method, parameters, scored[index].unsqueeze(0))
+                for index in order.split(rows)
             ]
-        return torch.cat(pieces, dim=1)
+        return torch.cat(pieces, dim=1)[:, order.argsort()]
 
 
 def _result(base: Base, each: Float[Tensor, "rows t"]) -> DomainResult:

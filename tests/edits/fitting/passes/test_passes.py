@@ -260,3 +260,33 @@ def test_other_families(ids, family, site, expected):
     with torch.no_grad():
         found, plain = (f.each(f.prepare(ids), index, method, parameters) for f in (passes, whole))
     torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["scales", "lora"])
+@pytest.mark.parametrize(("forward", "sites"), [(LateForward, MIDDLE), (LastWriteForward, LAST)])
+def test_runs_of_unlike_width_are_computed_no_further_than_they_are_scored(
+    forward, sites, kind, model, ids, monkeypatch
+):
+    """One run is scored at its first two positions, the other at all: values and gradients are those of all positions."""
+    monkeypatch.setattr("rankone.edits.fitting.passes.shares.FORWARD", 0)
+    method, start = method_of(model, kind, sites)
+    way = made(forward, model, sites, ids)
+    text, index = way.prepare(ids), torch.tensor([[0], [2]])
+    weights = torch.zeros(2, 1, ids.shape[1])
+    weights[0, 0, 1], weights[1, 0] = 0.5, 0.25
+    read, run = [], way._run
+    monkeypatch.setattr(way, "_run", lambda rows: read.append(rows.shape[1]) or run(rows))
+
+    def gradients(loss):
+        parameters = {k: p.clone().requires_grad_(True) for k, p in start.items()}
+        value = loss(parameters)
+        return value.detach(), torch.autograd.grad(value.sum(), list(parameters.values()))
+
+    ours = gradients(lambda p: way.weighted(text, index, weights, method, p))
+    if forward is LateForward:
+        assert read == [2, ids.shape[1]]
+    theirs = gradients(lambda p: (way.each(text, index, method, p) * weights).sum((1, 2)))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        some = way.each(text, index, method, start, weights != 0)
+        torch.testing.assert_close(some[weights != 0], way.each(text, index, method, start)[weights != 0])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -24,6 +25,7 @@ from rankone.decomposition.training.head import logits_at_once
 from rankone.edits.adapters import Change
 from rankone.edits.fitting.passes.forward import LowRankChange, Text, runs_of
 from rankone.edits.fitting.passes.late import LateForward, LateText
+from rankone.edits.fitting.passes.shares import widths
 from rankone.edits.fitting.passes.surprise import log_sums
 from rankone.edits.fitting.passes.untouched import READ
 from rankone.models.anatomy import is_norm
@@ -126,11 +128,10 @@ class LastWriteForward(LateForward):
         """See `Forward`."""
         if not isinstance(method, LowRankChange):
             return super().weighted(text, index, weights, method, parameters)
+        text, weights = _up_to(cast(LastText, text), weights != 0, weights)
         at, flat_weights = self._at(text, index, method, parameters), weights.flatten(1)
         inner, outer, scale, straight = at
-        sums = _WeightedLogSums.apply(
-            inner, outer, scale, flat_weights, _Pieces(cast(LastText, text), index, self.unembed)
-        )
+        sums = _WeightedLogSums.apply(inner, outer, scale, flat_weights, _Pieces(text, index, self.unembed))
         return cast(Tensor, sums) - (flat_weights * straight).sum(1)
 
     def each(
@@ -144,13 +145,17 @@ class LastWriteForward(LateForward):
         """See `Forward`; in closed form where no gradient is wanted."""
         if torch.is_grad_enabled() or not isinstance(method, LowRankChange):
             return super().each(text, index, method, parameters, scored)
+        whole = text.ids.shape[1]
+        if scored is not None:
+            text, scored = _up_to(cast(LastText, text), scored, scored)
         inner, outer, scale, straight = self._at(text, index, method, parameters)
         pieces = _Pieces(cast(LastText, text), index, self.unembed)
         sums = torch.empty_like(scale)
         for runs, places in pieces.each(len(inner)):
             logits = pieces.logits(runs, places, inner, outer).mul_(scale[runs, places].unsqueeze(-1))
             sums[runs, places] = log_sums(logits)[0]
-        return (sums - straight).view(len(inner), index.shape[1], -1)
+        values = (sums - straight).view(len(inner), index.shape[1], -1)
+        return F.pad(values, (0, whole - values.shape[-1]))
 
     def _at(
         self, text: Text, index: Tensor, method: LowRankChange, parameters: Mapping[str, Tensor]
@@ -178,6 +183,14 @@ class LastWriteForward(LateForward):
             seen = (read @ columns)[index] if few else read[index] @ columns
             inner = method.scaled(site, parameters, seen.flatten(1, 2))  # pyright: ignore[reportAttributeAccessIssue]
         return inner.float().expand(runs_of(parameters), -1, -1)
+
+
+def _up_to(text: LastText, scored: Bool[Tensor, "own rows t"], beside: Tensor) -> tuple[LastText, Tensor]:
+    """A text, and what goes with its positions, up to the last one that is scored; on a GPU that would be waited for."""
+    if scored.device.type != "cpu":
+        return text, beside
+    width = max(widths(scored))
+    return text.first(width), beside[..., :width]
 
 
 def _same(gave: object, given: Tensor) -> bool:

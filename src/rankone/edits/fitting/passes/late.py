@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from typing import Self, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 from rankone.decomposition.check import equal_outputs
 from rankone.edits.adapters import Change
 from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
+from rankone.edits.fitting.passes.shares import shares, widths
 from rankone.edits.fitting.passes.surprise import Unembedding
 from rankone.edits.fitting.passes.untouched import Passing, Untouched, stand_ins, untouched, watched
 from rankone.models.modules import StandIn, replaced
@@ -31,6 +33,19 @@ class LateText:
     biases: Float[Tensor, "rows t"]
     kept: Mapping[str, Tensor]
     hidden: Float[Tensor, "rows t d"]
+
+    def first(self, width: int) -> Self:
+        """The same rows up to a position: what comes later is seen by none before it."""
+        if width == self.ids.shape[1]:
+            return self
+        cut: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                cut[field.name] = {name: kept[:, :width] for name, kept in value.items()}
+            elif value is not None:
+                cut[field.name] = value[:, :width]
+        return replace(self, **cut)
 
 
 class _Held(StandIn):
@@ -127,13 +142,36 @@ class LateForward(Forward):
         parameters: Mapping[str, Tensor],
         scored: Bool[Tensor, "own rows t"] | None = None,
     ) -> Float[Tensor, "runs rows t"]:
-        """See `Forward`."""
+        """See `Forward`. On a CPU runs whose rows end early are computed apart, up to where they end."""
         assert isinstance(text, LateText)
+        # On a GPU choosing positions would wait for it, and costs more than it saves.
+        if scored is None or text.ids.device.type != "cpu":
+            return self._together(text, index, method, parameters)
+        lengths, runs, whole = widths(scored), runs_of(parameters), text.ids.shape[1]
+        sizes = shares(lengths, index.shape[1]) if len(lengths) > 1 else [runs]
+        stacked = {name: parameter.split(sizes) for name, parameter in parameters.items()}
+        values, start = [], 0
+        for share, size in enumerate(sizes):
+            these = slice(start, start + size) if len(lengths) > 1 else slice(None)
+            width, some = max(lengths[these]), {name: parts[share] for name, parts in stacked.items()}
+            losses = self._together(text.first(width), index[these], method, some, scored[these, :, :width])
+            values.append(F.pad(losses, (0, whole - width)))
+            start += size
+        return torch.cat(values)
+
+    def _together(
+        self,
+        text: LateText,
+        index: Int[Tensor, "own rows"],
+        method: Change,
+        parameters: Mapping[str, Tensor],
+        scored: Bool[Tensor, "own rows t"] | None = None,
+    ) -> Float[Tensor, "runs rows t"]:
+        """Cross-entropies of runs in one forward; 0 where nothing is scored."""
         runs = runs_of(parameters)
         rows = index.expand(runs, -1).flatten()
         hidden = self._hidden(text.ids, rows, text.kept, method, parameters).flatten(0, 1)
-        # On a GPU choosing positions would wait for it, and costs more than it saves.
-        if scored is None or hidden.device.type != "cpu":
+        if scored is None:
             values = self.head.surprise(hidden, text.rows[rows].flatten(0, 1)) - text.biases[rows].flatten()
         else:
             places = scored.expand(runs, -1, -1).flatten().nonzero().squeeze(1)
