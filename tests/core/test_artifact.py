@@ -13,6 +13,7 @@ import torch
 from rankone.core.artifact import (
     MANIFEST,
     atomic_file,
+    copy_artifact,
     file_hash,
     new_artifact,
     open_artifact,
@@ -54,6 +55,17 @@ def kill_in_the_middle_of_writing(path, mode):
         assert writer.stdout.readline() == "writing\n"
         writer.kill()
         assert writer.wait() == -signal.SIGKILL
+
+
+def test_a_copy_is_the_artefact_once_more(tmp_path):
+    artifact = open_artifact(make(tmp_path / "x"), "thing")
+    again = open_artifact(copy_artifact(artifact, tmp_path / "deep/y"), "thing")
+    assert again.manifest_bytes() == artifact.manifest_bytes()
+    assert torch.equal(again.tensors("sub/t.safetensors")["w"], artifact.tensors("sub/t.safetensors")["w"])
+    (artifact.path / "a.txt").write_text("altered", "utf8")
+    with pytest.raises(RankOneError, match=r"a\.txt"):
+        copy_artifact(artifact, tmp_path / "z")
+    assert not (tmp_path / "z").exists()
 
 
 def test_round_trip(tmp_path):

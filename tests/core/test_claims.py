@@ -116,6 +116,13 @@ def test_names_with_special_characters(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_scratch_folder_that_is_gone_at_its_end_is_no_error(tmp_path):
+    path = tmp_path / "out"
+    with claim(path), scratch_folder(path) as folder:
+        folder.rmdir()
+    assert names(tmp_path) == []
+
+
 def test_leftovers_are_listed_without_touching_them(tmp_path, holder):
     assert leftovers(tmp_path) == []
     holder.kill()

@@ -7,7 +7,7 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.parts.naming import site_key
-from rankone.parts.parts import Parts
+from rankone.parts.parts import Parts, united
 
 
 def made(origin: str = "neuron") -> Parts:
@@ -67,6 +67,18 @@ def test_chosen_parts_keep_their_names():
     assert chosen.names() == ["neuron/h.0.a:0", "neuron/h.0.a:7", "neuron/h.1.b:2"]
     assert chosen.factors("h.0.a")[0].tolist() == [[0, 2], [3, 5]]
     assert chosen.factors("h.0.a")[1].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+
+
+def test_sets_of_one_origin_become_one_with_each_part_once():
+    """A part that stands in two sets is as the first has it; numbers of a site come in order."""
+    first = made().chosen(["neuron/h.0.a:7"])
+    second = Parts(
+        {"h.0.a": (torch.zeros(2, 2), torch.zeros(2, 4))}, "neuron", {"h.0.a": torch.tensor([7, 2])}
+    )
+    whole = united([first, second, made().chosen(["neuron/h.1.b:2"])])
+    assert whole.names() == ["neuron/h.0.a:2", "neuron/h.0.a:7", "neuron/h.1.b:2"]
+    assert whole.factors("h.0.a")[0].tolist() == [[0, 2], [0, 5]]
+    assert whole.factors("h.0.a")[1].tolist() == [[0, 0, 0, 0], [8, 9, 10, 11]]
 
 
 def test_factors_that_do_not_fit_are_refused():

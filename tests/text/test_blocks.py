@@ -90,6 +90,19 @@ def test_chunks_are_cut_as_soon_as_they_are_long_enough(documents, chars):
         assert not head or len(head) + 1 < chars
 
 
+def test_chunks_are_not_cut_before_they_are_long_enough():
+    assert chunk_documents(["aaaa\nbbb\nc\nd", "bbb\nc"], 5) == ["aaaa", "bbb\nc", "d", "bbb\nc"]
+
+
+def test_rows_without_an_opener_need_no_padding_token(tokenizer):
+    bare = deepcopy(tokenizer)
+    bare.pad_token = None
+    made = passage_blocks(bare, ["der Hund und die Katze und der Vogel", "die Katze"], 9, opener="none")
+    padding = made.ids[~made.present]
+    assert len(padding) > 0
+    assert (padding == 0).all()
+
+
 @given(documents=texts, tokens=st.integers(0, 120), batch=st.integers(1, 3))
 def test_packed_stream_is_a_prefix_of_bos_and_documents(tokenizer, documents, tokens, batch):
     stream = packed_stream(tokenizer, documents, tokens, batch)

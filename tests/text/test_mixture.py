@@ -160,6 +160,13 @@ def share(pieces, source):
     return sum(len(piece) for piece in pieces if piece.startswith(source))
 
 
+def test_without_named_sources_all_of_a_folder_is_read(tmp_path):
+    corpus = folder(tmp_path, laws=6, news=5)
+    pieces = mixture_pieces(corpus, {"en": DomainMix(weight=1)}, 10**6, rng())["en"]
+    text = "\n".join(pieces)
+    assert [text.count(f"{source} ") for source in ("laws", "news")] == [6, 5]
+
+
 def test_named_sources_are_taken_equally(tmp_path):
     corpus = folder(tmp_path, news=50, novels=500, laws=500)
     mixture = {"en": DomainMix(weight=1, sources=["news", "novels"])}
