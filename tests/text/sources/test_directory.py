@@ -259,6 +259,7 @@ def test_unknown_domain_offers_the_nearest(tmp_path):
         ("list.jsonl", b'["a"]\n', "Mend the file"),
         ("number.jsonl", b'{"text": 3}\n', "Mend the file"),
         ("plain.txt.zst", b"this is not zstd", "A .zst must be whole"),
+        ("empty.txt.zst", b"", "the file is empty, without even the head"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path, name, data, mend):

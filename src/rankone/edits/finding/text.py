@@ -99,8 +99,11 @@ def spread_blocks(workspace: Workspace, domain: str, split: str, tokens: int, se
 
 
 def _opening(passage: str) -> str:
-    """The first words of a passage."""
-    return passage if len(passage) <= PASSAGE_CHARS else passage[:PASSAGE_CHARS].rpartition(" ")[0]
+    """The first words of a passage; of a script without blanks its first characters."""
+    if len(passage) <= PASSAGE_CHARS:
+        return passage
+    first = passage[:PASSAGE_CHARS]
+    return first.rpartition(" ")[0] or first
 
 
 def about_blocks(workspace: Workspace, language: str, split: str, tokens: int) -> Blocks:
