@@ -61,6 +61,14 @@ def test_a_stack_equals_each_run_alone(model, site):
             torch.testing.assert_close(together[run], model(ids).logits, rtol=1e-4, atol=1e-4)
 
 
+def test_every_run_starts_with_the_same_amount(site):
+    direction = torch.randn(site.d_out, generator=torch.Generator().manual_seed(0))
+    method = Steered(site, direction, "steering", 1.5)
+    start = {name: value.detach() for name, value in method.start(2, [0, 1]).items()}
+    x = torch.randn(2, 3, site.d_in)
+    torch.testing.assert_close(method.change(SITE, start, x), (1.5 * direction).expand(2, 3, -1))
+
+
 def test_a_size_is_so_many_times_as_much(site):
     method = Steered(site, torch.ones(site.d_out), "steering", 1.0)
     assert method.resized({"amount": torch.tensor([2.0])}, 3.0)["amount"].tolist() == [6.0]
