@@ -147,6 +147,20 @@ def test_kept_keys_are_used_where_they_hold(build):
     assert model not in greedy_room._WITHOUT_CACHE
 
 
+@pytest.mark.parametrize(("apart", "holds"), [(0.5, True), (2.0, False)])
+def test_kept_keys_hold_to_a_thousandth_of_what_logits_differ_by(apart, holds):
+    """Of a model whose logits lie close together too."""
+    model = llama()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.05)
+    ids = [3, 5, 7]
+    made = torch.tensor([loop(model, ids, 3)])
+    with torch.no_grad():
+        last = model(torch.cat([torch.tensor([ids]), made[:, :-1]], 1)).logits[:, -1]
+    read = greedy_room._Read([], made, last + apart * 1e-3 * last.std())
+    assert greedy_room._holds(model, [ids], read) is holds
+
+
 def test_what_a_family_makes_of_a_length_is_one_line(monkeypatch):
     model = llama()
 
