@@ -161,6 +161,34 @@ def test_the_limit_by_hand():
     assert found.bounded
 
 
+def test_a_size_over_the_bar_of_one_domain_is_not_asked_of_the_others(monkeypatch):
+    retain, asked = {name: RETAIN["en"] for name in ("fr", "es", "en")}, []
+
+    def damage(model, edit, sizes, held, domain):
+        asked.append((domain, *sizes))
+        return torch.tensor(sizes) * {"fr": 0.0, "es": 0.2, "en": 0.5}[domain]
+
+    monkeypatch.setattr("rankone.edits.fitting.size._damage", damage)
+    found = find_limit(Bigram(), PUSH, retain, aim(retain=tuple(retain), tolerance=1.0))
+    assert 2 / 1.02 <= found.size <= 2
+    assert found.damage == pytest.approx({"fr": 0.0, "es": 0.2 * found.size, "en": 0.5 * found.size})
+    over = [domain for domain, size in asked if size > 2]
+    assert set(over[1:]) <= {"en"}
+    assert len(asked) == len(set(asked))
+
+
+def test_a_domain_that_is_not_a_number_ends_the_size(monkeypatch):
+    retain = {name: RETAIN["en"] for name in ("fr", "en")}
+    values = {"fr": lambda size: 0.1 * size, "en": lambda size: math.nan if size > 3 else 0.0}
+    monkeypatch.setattr(
+        "rankone.edits.fitting.size._damage",
+        lambda model, edit, sizes, held, domain: torch.tensor([values[domain](s) for s in sizes]),
+    )
+    found = find_limit(Bigram(), PUSH, retain, aim(retain=("fr", "en"), tolerance=1.0))
+    assert 3 / 1.02 <= found.size <= 3
+    assert found.damage["en"] == 0.0
+
+
 def aim(**changes):
     return Aim(**{"forget": "de", "retain": ("en",), "chance": math.log(3), "tolerance": KL_2, **changes})
 

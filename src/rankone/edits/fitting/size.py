@@ -252,17 +252,28 @@ def find_limit(
     The first crossing counts: what comes back below the tolerance further out is not trusted.
     """
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
-    known: dict[float, dict[str, float]] = {}
+    order, known = list(held.blocks), dict[float, dict[str, float]]()
+
+    def strain(domain: str, size: float) -> float:
+        known.setdefault(size, {})[domain] = value = float(_damage(model, edit, [size], held, domain))
+        return aim.strain({domain: value})
 
     def worst(size: float) -> float:
-        """The largest strain at a size."""
-        known[size] = dict(zip(held.blocks, damages(model, edit, [size], held)[:, 0].tolist(), strict=True))
-        return aim.strain(known[size])
+        """The largest strain at a size; one over the bar ends the question, so the likeliest domain comes first."""
+        strains: dict[str, float] = {}
+        for domain in order:
+            strains[domain] = strain(domain, size)
+            if not strains[domain] <= 1:
+                order.insert(0, order.pop(order.index(domain)))
+                return strains[domain]
+        order.sort(key=lambda domain: -strains[domain])
+        return strains[order[0]]
 
     size, bounded = first_crossing(worst, 1.0)
-    if size not in known:
-        worst(size)
-    return Limit(size, known[size], bounded)
+    for domain in held.blocks:
+        if domain not in known.get(size, {}):
+            strain(domain, size)
+    return Limit(size, {domain: known[size][domain] for domain in held.blocks}, bounded)
 
 
 def first_crossing(value: Callable[[float], float], bar: float) -> tuple[float, bool]:
