@@ -99,11 +99,12 @@ def spread_blocks(workspace: Workspace, domain: str, split: str, tokens: int, se
 
 
 def _opening(passage: str) -> str:
-    """The first words of a passage; of a script without blanks its first characters."""
+    """The first words of a passage; its first characters where blanks are too rare to part words."""
     if len(passage) <= PASSAGE_CHARS:
         return passage
     first = passage[:PASSAGE_CHARS]
-    return first.rpartition(" ")[0] or first
+    words = first.rpartition(" ")[0]
+    return words if len(words) >= PASSAGE_CHARS // 2 else first
 
 
 def about_blocks(workspace: Workspace, language: str, split: str, tokens: int) -> Blocks:
