@@ -174,6 +174,10 @@ AT_ONCE = {
     "harvest --out here": "output 'here' already exists",
     "demo --out here": "output 'here' already exists",
     "fetch smollm2 --out here": "output 'here' already exists",
+    # two outputs at one place
+    "graph export nowhere --page new --neuronpedia new": "--neuronpedia and --page write to one place, 'new' and 'new'",
+    "graph export nowhere --page new/a.html --viewer ./new": "--viewer and --page write to one place",
+    "graph export nowhere --page new --nodes 5 --node-threshold .5": "graph-export: --nodes counts, --node-threshold",
     # one thing in another's place
     "evidence adapter": "'adapter' is a LoRA adapter as PEFT writes it .* but an artefact of kind 'decomposition'",
     "generate Hallo --edit adapter": "'adapter' is a LoRA adapter as PEFT writes it .* kind 'edit' is needed here",

@@ -6,7 +6,9 @@ what the verb opens; the verb itself checks again what it uses. Recipes are read
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ from rankone.core.fields import (
     Template,
     TextName,
     Trackers,
+    option,
 )
 from rankone.decomposition.importers.source import require_source
 from rankone.edits.finding.tolerances import Tolerances
@@ -70,6 +73,7 @@ def check(
             refuse_existing(path)
         elif path.is_file():
             raise RankOneError(f"output '{path}' is a file, and a folder is made here. Choose another name.")
+    _require_apart({name: path for name in writes if (path := getattr(request, name)) is not None})
     for name in needs:
         if getattr(opening.options, name) is None:
             raise RankOneError(f"{verb} needs {_needed(name)}.")
@@ -101,6 +105,17 @@ def check(
     _require_in_model(opening, request)
     if "text" in opens and opening.text_is_here and opening.options.harvest is None:
         _require_domains(opening.corpus, request)
+
+
+def _require_apart(outputs: Mapping[str, Path]) -> None:
+    """No output is another's place, nor inside it: of the two one would be refused once the other is made."""
+    places = {name: Path(os.path.abspath(path)) for name, path in outputs.items()}
+    for (first, one), (second, other) in combinations(places.items(), 2):
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            raise RankOneError(
+                f"{option(first)} and {option(second)} write to one place, '{outputs[first]}' and '{outputs[second]}': "
+                "choose places beside each other."
+            )
 
 
 def _require_in_tables(opening: Opening, request: Config) -> None:

@@ -150,7 +150,7 @@ class GraphExportRequest(Request):
         counted = self.changed("nodes", "edges")
         if counted and self.thresholds is not None:
             raise ValueError(
-                f"{option(counted[0])} counts, --node-threshold and --edge-threshold are shares of influence: give one "
+                f"{counted[0]} counts, --node-threshold and --edge-threshold are shares of influence: give one "
                 "kind"
             )
         if self.viewer is None and self.neuronpedia is None and self.page is None:
