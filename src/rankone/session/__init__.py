@@ -33,9 +33,9 @@ def open(
     Raises RankOneError for a path that is not there and for what can be seen without loading to be of another kind.
     """
     named = {
-        "model": str(model),
+        "model": _spelled(model),
         "decomposition": decomposition and str(decomposition),
-        "text": str(text),
+        "text": _spelled(text),
         "parts": parts,
         "harvest": harvest,
         "labels": labels,
@@ -43,9 +43,15 @@ def open(
         "device": device,
         "dtype": dtype,
     }
-    session = Session(OpenOptions.checked({k: v for k, v in named.items() if v is not None}, "open"))
+    given = {k: v for k, v in named.items() if v is not None or k in ("model", "text")}
+    session = Session(OpenOptions.checked(given, "open"))
     session.preflight(get_args(Opens))
     return session
+
+
+def _spelled(name: str | Path) -> str | Path:
+    """A path as text; anything else as it is, to be refused by its type."""
+    return str(name) if isinstance(name, Path) else name
 
 
 class Session(Methods):

@@ -30,6 +30,8 @@ def local(name: str | Path, kind: str | None = None) -> Path:
     what is private, missing, of another kind, damaged or holds pickles, and where the cache lacks it and the Hub cannot be
     reached. Only the files of the manifest are brought.
     """
+    if not isinstance(name, (str, Path)):
+        raise RankOneError(f"an artefact is named by its folder, Hub id or address, not {name!r}.")
     where = remote(name)
     if where is None:
         return Path(name)

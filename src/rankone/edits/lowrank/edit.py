@@ -306,13 +306,15 @@ def require_edit(value: object, what: str) -> None:
     """RankOneError for what is no edit: a path has to be read first."""
     if not isinstance(value, LowRankEdit):
         raise RankOneError(
-            f"{what} takes an edit, not {value!r}: make one with session.scale, or read a saved one with "
+            f"{what} takes an edit, not {_short(value)}: make one with session.scale, or read a saved one with "
             "LowRankEdit.from_pretrained."
         )
 
 
 def _short(value: object) -> str:
-    """A value for a message; a whole number of hundreds of digits by its size."""
+    """A value for a message; a whole number of hundreds of digits by its size, a module by its class."""
+    if isinstance(value, nn.Module):
+        return f"a {type(value).__name__}"
     if isinstance(value, int) and abs(value) > _LARGEST:
         return f"a whole number of {value.bit_length()} bits"
     return repr(value)
@@ -322,5 +324,5 @@ def require_model(value: object) -> None:
     """RankOneError for what is no model."""
     if not isinstance(value, nn.Module):
         raise RankOneError(
-            f"an edit changes a model (a torch.nn.Module), not {value!r}: of a session give session.model."
+            f"an edit changes a model (a torch.nn.Module), not {_short(value)}: of a session give session.model."
         )
