@@ -61,19 +61,26 @@ def test_over_text_the_form_is_that_of_the_rotation():
     turned = rotate(torch.stack([q[0], k[0]]).view(1, 1, 2, 8), *tables)[0, 0]
     raw = -float(turned[0] @ turned[1]) * float(v_q.norm() * v_k.norm())
     other = float(table[0, 2, 3, 3])
-    # Standardised: the difference of two entries is in proportion to that of the raw ones.
+    everything = static_table(maps, parts, (torch.ones(24), torch.ones(24)), 4)
+    assert everything.square().mean((1, 2, 3)).tolist() == pytest.approx([1.0] * 3, rel=1e-9)
     (j,) = (parts.vectors(f"outputs/{site_k}:7").u.view(3, 8),)
     turned_j = rotate(torch.stack([q[0], j[0]]).view(1, 1, 2, 8), *tables)[0, 0]
     raw_j = -float(turned_j[0] @ turned_j[1]) * float(
         v_q.norm() * parts.vectors(f"outputs/{site_k}:7").v.norm()
     )
-    second = float(table[0, 2, 3, 7])
-    size = (raw - raw_j) / (other - second)
-    assert size > 0
-    alive = table[0][:, :, [i for i in range(24) if i != 10]]
-    assert float(alive.mean()) == pytest.approx(0, abs=1e-9)
-    assert float(alive.square().mean()) == pytest.approx(1, rel=1e-6)
+    assert float(table[0, 2, 3, 7]) / other == pytest.approx(raw_j / raw, rel=1e-6)
+    assert raw * other > 0
     assert not table[:, :, :, 10].any()
+
+
+def test_what_the_text_holds_beside_a_pair_changes_nothing_about_its_size():
+    model, ids = simple_mlp().double(), token_rows(1, 6)[0]
+    maps, parts = attended(cut(model, ids, "frozen"), 0), whole_parts(model)
+    few, all_of_them = torch.zeros(24), torch.ones(24)
+    few[3] = 1
+    alone, among = (static_table(maps, parts, (signs, signs), 4) for signs in (few, all_of_them))
+    assert torch.equal(alone[:, :, 3, 3], among[:, :, 3, 3])
+    assert alone[:, :, 3, 3].any()
 
 
 def test_learned_positions_are_no_part_of_the_form():

@@ -5,7 +5,8 @@ gains and held scales of q/k norms), which is read off the model by backward pas
 
 On a prompt: a_q(t) a_k(t′) (J_t u_q)ʰ · (J_t′ u_k)ʰ, and with all that is no chosen part these sum to the score before its
 factor 1/√d. In general, over text: sgn E[a_q] ‖v_q‖ (J_τ u_q)ʰ · (J_0 u_k)ʰ ‖v_k‖ sgn E[a_k] at a distance of τ positions
-("Interpreting Language Model Parameters", 2026), in standard deviations over all pairs and distances of the head.
+("Interpreting Language Model Parameters", 2026, where it is standardised), in units of the root mean square over all pairs
+of parts and all distances of the head, whatever the text: a pair has the same size however much is read.
 """
 
 from __future__ import annotations
@@ -105,29 +106,23 @@ def _require_linear(side: Tensor, made: Tensor, written: Tensor, site: str) -> N
 def static_table(
     maps: Attended, parts: Parts, signs: tuple[Float[Tensor, " cq"], Float[Tensor, " ck"]], distances: int
 ) -> Float[Tensor, "heads distances cq ck"]:
-    """Every pair at distances 0 … distances − 1, standardised per head. signs: of the mean activation of each part where it
-    is important, 0 for a part that never is (its pairs are 0 and count in no deviation)."""
-    query_read, query_write = _signed(parts, maps.query, signs[0], maps.query_map)
-    key_read, key_write = _signed(parts, maps.key, signs[1], maps.key_map)
+    """Every pair at distances 0 … distances − 1, over the root mean square of all that the head has. signs: of the mean
+    activation of each part where it is important, 0 for a part that never is (its pairs are 0)."""
+    query_read, query_write = _factors(parts, maps.query, maps.query_map)
+    key_read, key_write = _factors(parts, maps.key, maps.key_map)
     queries = torch.einsum("thdo,co->thcd", maps.query_map, query_write) * query_read
     keys = torch.einsum("hdo,co->hcd", maps.key_map[0], key_write) * key_read
     keys = keys.repeat_interleave(maps.groups, dim=0)
     table = torch.einsum("thcd,hed->htce", queries[:distances], keys)
-    alive = (signs[0] != 0).to(table).view(-1, 1) * (signs[1] != 0).to(table)
-    count = (alive.sum() * table.shape[1]).clamp_min(1)
-    spread = (
-        (table.square().sum((1, 2, 3)) / count - (table.sum((1, 2, 3)) / count).square()).clamp_min(0).sqrt()
-    )
-    mean = table.sum((1, 2, 3)) / count
-    return alive * (table - mean.view(-1, 1, 1, 1)) / spread.clamp_min(1e-30).view(-1, 1, 1, 1)
+    size = table.square().mean((1, 2, 3), keepdim=True).sqrt()
+    both = signs[0].to(table).view(-1, 1) * signs[1].to(table)
+    return both * table / size.clamp_min(1e-30)
 
 
-def _signed(
-    parts: Parts, site: str, sign: Tensor, like: Tensor
-) -> tuple[Float[Tensor, "c 1"], Float[Tensor, "c out"]]:
-    """sgn E[a] ‖v‖ of every part of a site, and u."""
+def _factors(parts: Parts, site: str, like: Tensor) -> tuple[Float[Tensor, "c 1"], Float[Tensor, "c out"]]:
+    """‖v‖ of every part of a site, and u."""
     read, write = (f.detach().to(like) for f in parts.factors(site))
-    return (sign.to(like) * read.norm(dim=0)).unsqueeze(1), write
+    return read.norm(dim=0).unsqueeze(1), write
 
 
 @dataclass(frozen=True)

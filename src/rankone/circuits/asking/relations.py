@@ -39,8 +39,8 @@ class QkRequest(Request):
 
 
 class QkRow(Reply):
-    """One pair. where: the distance in tokens, or on a prompt the key's position and token; value: standard deviations of
-    its head, or of the score before 1/√d, less its mean over keys."""
+    """One pair. where: the distance in tokens, or on a prompt the key's position and token; value: in units of its
+    head's root mean square, or of the score before 1/√d, less its mean over keys."""
 
     query: str
     key: str
@@ -71,13 +71,13 @@ class QkReply(Reply):
             place,
             *token,
         ]
-        columns.append(Column("sd" if self.prompt is None else "score", "+.2f", priority=3))
+        columns.append(Column("size" if self.prompt is None else "score", "+.2f", priority=3))
         rows = [
             [r.query, r.key, r.head_number, r.where, *([] if self.prompt is None else [r.token]), r.value]
             for r in self.rows
         ]
         what = (
-            "standard deviations over all pairs and distances of the head"
+            "size: with its sign, over the root mean square of all pairs and distances of the head"
             if self.prompt is None
             else "share of q·k before 1/√d, less its mean over keys (softmax does not see that)"
         )
