@@ -1,11 +1,15 @@
-"""How far to trust a graph, in a sentence or two: what is exact, what it leaves out, whether what it predicts happens."""
+"""How far to trust a graph, in a line: what is exact, how much is explained, whether what it predicts happens."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rankone.circuits.records import Agreement, GraphRecord, MaskedRow, Rule, Verification
 from rankone.render.values import formatted
 
 UNVERIFIED = "Not verified: nothing of it was checked. `rankone graph verify` does."
+# The masks of what is no node that a graph is judged by.
+_ALONE = ("importance", "stochastic", "adversarial")
 # Fewer points than this lie on a line, or nearly, whatever they are.
 LEAST = 4
 
@@ -15,14 +19,11 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
     if verification is None:
         return UNVERIFIED
     said = ["Exact where it should be" if verification.exact else "NOT exact where it should be"]
-    said[0] += f" (sums off by {verification.identity_worst:.0e} of what flows in)"
-    said.append(
-        f"traced back by the frozen rule, {record.scores.replacement:.0%} of the influence ends at tokens, the rest at "
-        "what is not explained"
-    )
+    said[0] += f" (sums to {verification.identity_worst:.0e})"
+    said.append(f"{record.scores.replacement:.0%} of the influence ends at tokens (frozen)")
     best = max((a for a in verification.agreement if a.rule == rule), key=lambda a: a.effect == "full")
     said.append(_agreed(best))
-    masks = {row.masks: row for row in record.masked if not row.random}
+    masks = [row for row in record.masked if not row.random and row.masks in _ALONE]
     if masks:
         said.append(_alone(record, masks))
     return "; ".join(said) + "."
@@ -30,20 +31,24 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
 
 def _agreed(best: Agreement) -> str:
     if best.nodes < LEAST:
-        return f"too few nodes ({best.nodes}) were taken out to say whether what it predicts happens"
+        return f"too few nodes ({best.nodes}) were taken out to compare with what it predicts"
+    return f"predicted and measured r = {formatted(best.pearson, '.2f')} ({best.rule}, {best.nodes} nodes)"
+
+
+def _alone(record: GraphRecord, masks: Sequence[MaskedRow]) -> str:
+    if record.probability is None:
+        return f"its nodes alone KL {_span([row.kl for row in masks], '.2f')}"
+    beside = [row.probability for row in record.masked if row.random]
+    said = f"p({record.outputs[0].text}) {record.probability:.3f}, its nodes alone "
     return (
-        f"of {best.nodes} nodes taken out one at a time, predicted and measured go together with r = "
-        f"{formatted(best.pearson, '.2f')} ({best.rule}, the model running on)"
+        said
+        + _span([row.probability for row in masks], ".3f")
+        + (f", random {formatted(beside[0], '.3f')}" if beside else "")
     )
 
 
-def _alone(record: GraphRecord, masks: dict[str, MaskedRow]) -> str:
-    random = [row for row in record.masked if row.random]
-    if record.probability is None:
-        ones = [f"KL {formatted(masks[m].kl, '.2f')} ({m})" for m in ("stochastic", "adversarial")]
-        return "with its nodes alone " + ", ".join(ones)
-    ones = [
-        f"{formatted(masks[m].probability, '.3f')} ({m})" for m in ("importance", "stochastic", "adversarial")
-    ]
-    beside = f", random graphs {formatted(random[0].probability, '.3f')}" if random else ""
-    return f"p({record.outputs[0].text}) is {record.probability:.3f}, with its nodes alone {', '.join(ones)}{beside}"
+def _span(values: Sequence[float | None], form: str) -> str:
+    """The least and the largest of what is known."""
+    known = sorted(value for value in values if value is not None)
+    ends = [formatted(value, form) for value in known[:1] + known[1:][-1:]]
+    return " to ".join(dict.fromkeys(ends)) or "–"

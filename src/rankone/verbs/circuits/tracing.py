@@ -135,7 +135,7 @@ def _changed(
         other = prompt_ids(opening.model, opening.tokenizer, request.prompt)
         if len(other) != len(ids):
             raise RankOneError(
-                f"the other prompt is {len(other)} tokens long, the graph's is {len(ids)}: positions would not agree."
+                f"tokens of the other prompt: {len(other)}, of the graph's: {len(ids)}; positions would not agree."
             )
         ids = other
     rows, before, after = outcomes(saved, opening.model, parts, changes, ids)
