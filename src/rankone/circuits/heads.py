@@ -38,9 +38,11 @@ def head_shares(alone: Cut, parts: Parts, name: str) -> dict[str, Float[Tensor, 
     if site == output:
         return _shared({"output": read[:, column]}, heads)
     written: dict[str, Tensor] = {}
-    for role, side in zip(("queries", "keys"), alone.attended[layer], strict=True):
-        if site in behind_scores(alone, layer) and map_of(alone, side)[0] == site:
-            written[role] = map_of(alone, side)[1][0].double().cpu() @ write[column]
+    if site in behind_scores(alone, layer):
+        for role, side in zip(("queries", "keys"), alone.attended[layer], strict=True):
+            behind, through = map_of(alone, side)
+            if behind == site:
+                written[role] = through[0].double().cpu() @ write[column]
     values = None if output is None else _value_map(alone, output, site)
     if values is not None:
         written["values"] = values @ write[column]

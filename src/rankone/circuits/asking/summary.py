@@ -60,9 +60,9 @@ def kind_rows(graph: Graph, rule: Rule, nodes: Iterable[int] | None = None) -> S
 def pattern_rows(graph: Graph, top: int) -> list[PatternRow]:
     """The edges through attention patterns that carry most of the outputs' weight, by `grad`."""
     edges = graph.edges["grad"]
-    carried = (shares(edges) * graph.influence_by("grad")[edges.target])[graph.pattern]
-    numbers = graph.pattern.nonzero()[:, 0][carried.argsort(descending=True)[:top]]
     share = shares(edges)
+    carried = (share * graph.influence_by("grad")[edges.target])[graph.pattern]
+    numbers = graph.pattern.nonzero()[:, 0][carried.argsort(descending=True)[:top]]
     return [
         PatternRow(
             source=graph.name(int(edges.source[i])),

@@ -18,11 +18,13 @@ def trust(record: GraphRecord, verification: Verification | None, rule: Rule) ->
     """One line."""
     if verification is None:
         return UNVERIFIED
-    said = ["Exact where it should be" if verification.exact else "NOT exact where it should be"]
-    said[0] += f" (sums to {verification.identity_worst:.0e})"
-    said.append(f"{record.scores.replacement:.0%} of the influence ends at tokens (frozen)")
+    exact = "Exact" if verification.exact else "NOT exact"
     best = max((a for a in verification.agreement if a.rule == rule), key=lambda a: a.effect == "full")
-    said.append(_agreed(best))
+    said = [
+        f"{exact} where it should be (sums to {verification.identity_worst:.0e})",
+        f"{record.scores.replacement:.0%} of the influence ends at tokens (frozen)",
+        _agreed(best),
+    ]
     masks = [row for row in record.masked if not row.random and row.masks in _ALONE]
     if masks:
         said.append(_alone(record, masks))
@@ -39,16 +41,14 @@ def _alone(record: GraphRecord, masks: Sequence[MaskedRow]) -> str:
     if record.probability is None:
         return f"its nodes alone KL {_span([row.kl for row in masks], '.2f')}"
     beside = [row.probability for row in record.masked if row.random]
-    said = f"p({record.outputs[0].text}) {record.probability:.3f}, its nodes alone "
-    return (
-        said
-        + _span([row.probability for row in masks], ".3f")
-        + (f", random {formatted(beside[0], '.3f')}" if beside else "")
-    )
+    alone = _span([row.probability for row in masks], ".3f")
+    random = f", random {formatted(beside[0], '.3f')}" if beside else ""
+    return f"p({record.outputs[0].text}) {record.probability:.3f}, its nodes alone {alone}{random}"
 
 
 def _span(values: Sequence[float | None], form: str) -> str:
     """The least and the largest of what is known."""
-    known = sorted(value for value in values if value is not None)
-    ends = [formatted(value, form) for value in known[:1] + known[1:][-1:]]
-    return " to ".join(dict.fromkeys(ends)) or "–"
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return " to ".join(dict.fromkeys(formatted(end, form) for end in (min(known), max(known))))

@@ -62,6 +62,7 @@ def exported(
     if request.neuronpedia is not None:
         write_json(request.neuronpedia, flavour, new=True)
         written["neuronpedia"] = request.neuronpedia
+    held = None if grouping is None else pinned(seen, grouping)
     return GraphExportReply(
         graph=request.graph,
         written=written,
@@ -74,8 +75,8 @@ def exported(
         behind_patterns=len(graph.behind_patterns),
         rule=request.rule,
         not_compared=not_compared,
-        supernodes=None if grouping is None else len(pinned(seen, grouping).supernodes),
-        supernodes_left=0 if grouping is None else pinned(seen, grouping).left,
+        supernodes=None if held is None else len(held.supernodes),
+        supernodes_left=0 if held is None else held.left,
         opened=tuple(opened),
         trust=trust(graph.record, verification, request.rule),
     )

@@ -29,7 +29,7 @@ from rankone.edits.adapters import Change, Method
 from rankone.edits.fitting.aim import Aim, Measure
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text
-from rankone.edits.fitting.passes.shares import widths
+from rankone.edits.fitting.passes.shares import by_width
 from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.lowrank import Factors, LowRankEdit
 from rankone.models.output import vocabulary_size
@@ -236,10 +236,8 @@ def _stacked(
     if isinstance(forward, WholeForward):
         positions = LOGITS_AT_ONCE // vocabulary_size(model)
     rows = max(1, positions // (len(sizes) * text.ids.shape[1]))
-    # Rows that are about as long stand together: none is computed further than the longest of them.
-    order = torch.tensor(widths(counted.unsqueeze(1)), device=device).argsort()
     with torch.no_grad():
-        for index in order.split(rows):
+        for index in by_width(counted).to(device).split(rows):
             scored = counted[index.to(counted.device)].to(device).unsqueeze(0)
             yield forward.each(text, index.unsqueeze(0), method, parameters, scored), index
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
-from rankone.edits.fitting.passes.shares import widths
+from rankone.edits.fitting.passes.shares import by_width
 from rankone.experiments.bench.ledger import DomainResult
 from rankone.metrics.cross_entropy import PassageLosses, prediction_losses
 from rankone.metrics.damage import damage
@@ -94,7 +94,7 @@ class Measure:
     ) -> Float[Tensor, "runs rows t"]:
         """At the scored positions; rows that are about as long stand together."""
         rows = max(1, AT_ONCE // (runs_of(parameters) * text.ids.shape[1]))
-        order = torch.tensor(widths(scored.unsqueeze(1)), device=text.ids.device).argsort()
+        order = by_width(scored).to(text.ids.device)
         with torch.no_grad():
             pieces = [
                 self.forward.each(text, index.unsqueeze(0), method, parameters, scored[index].unsqueeze(0))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 # What a forward costs beside its positions, in positions.
@@ -17,6 +17,11 @@ def widths(scored: Bool[Tensor, "own rows t"]) -> list[int]:
     """Of each run the positions up to the last one that is scored, at least 1; later ones are seen by none of these."""
     places = torch.arange(1, scored.shape[-1] + 1, device=scored.device)
     return (scored * places).amax((1, 2)).clamp_min(1).tolist()
+
+
+def by_width(scored: Bool[Tensor, "rows t"]) -> Int[Tensor, " rows"]:
+    """The rows in the order of their widths, so that those computed together end at about the same position."""
+    return torch.tensor(widths(scored.unsqueeze(1)), device=scored.device).argsort()
 
 
 def shares(lengths: Sequence[int], rows: int = 1) -> list[int]:
