@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rankone.clustering.config import ClusterConfig
@@ -53,6 +53,7 @@ class Job:
     config: BenchConfig
     workspace: Workspace
     retain: str
+    _starts: dict[str, Sequence[Method]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for domain in {*self.config.trained, *self.config.evaluated}:
@@ -123,8 +124,10 @@ class Job:
         return retain_text(self.workspace, self.aim, self.config.retain_tokens, self.config.retain_length)
 
     def starts(self, name: str) -> Sequence[Method]:
-        """Where fits of a method start: two for each method."""
-        return kind_named(name).starts(self.target)
+        """Where fits of a method start: two for each method; some are searched for, once."""
+        if name not in self._starts:
+            self._starts[name] = kind_named(name).starts(self.target)
+        return self._starts[name]
 
     @cached_property
     def target(self) -> Target:

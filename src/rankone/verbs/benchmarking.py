@@ -13,10 +13,13 @@ from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.runtime.progress import log
 from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
 
 if TYPE_CHECKING:
+    from rankone.experiments.bench.run import Finished
+    from rankone.experiments.bench.verdicts import Verdict
     from rankone.experiments.config import BenchConfig
 
 
@@ -90,18 +93,27 @@ def bench(opening: Opening, request: BenchRequest) -> BenchReply:
     from rankone.experiments.bench.tables import bench_rows, fit_rows
     from rankone.experiments.workers.named import workers_named
 
-    config = _recipe(request)
+    config, page = _recipe(request), request.out / "index.html"
+
+    def written(done: Finished) -> list[Verdict]:
+        texts = rollouts(done.workspace, request.out, done.record.config)
+        return write_results(request.out, done.record, done.outcomes, texts)
+
+    def show(so_far: Finished) -> None:
+        written(so_far)
+        log.info(f"{len(so_far.outcomes):,} runs so far: {page}")
+
     workers = workers_named(request.workers)
     try:
-        record, outcomes, workspace = run_bench(config, request.out, opening.options, workers)
+        done = run_bench(config, request.out, opening.options, workers, show)
     finally:
         if workers is not None:
             workers.close()
-    texts = rollouts(workspace, request.out, record.config)
-    verdicts = write_results(request.out, record, outcomes, texts)
+    record, outcomes, _ = done
+    verdicts = written(done)
     cells = gathered(bench_rows(outcomes, record.aim, config.cap), config.first_stage, fit_rows(outcomes))
     return BenchReply(
-        page=request.out / "index.html",
+        page=page,
         part=record.part,
         runs=len(outcomes),
         failed=sum(outcome.status != "ok" for outcome in outcomes),

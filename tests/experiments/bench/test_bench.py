@@ -177,12 +177,12 @@ def test_failed_and_diverged_runs_stay_visible(values, picked, tmp_path, monkeyp
         return [o.model_copy(update={"diverged": o.cell.seed == 1}) for o in run(bench, cells, sized)]
 
     monkeypatch.setattr(stack_module.Bench, "_run", fails)
-    config = BenchConfig.checked({**values, "methods": ["scalar"], "stack": 4}, "test")
+    config = BenchConfig.checked({**values, "methods": ["scalar"], "stack": 2}, "test")
     with caplog.at_level("WARNING", logger="rankone"):
         record, outcomes, _ = run_bench(config, tmp_path / "out")
-    said = "scalar, english: 2 of 4 runs failed or diverged: a fit of scalar diverged: lower its learning rate (0.5)."
+    said = "scalar, english: 1 of 2 runs failed or diverged: a fit of scalar diverged: lower its learning rate (0.5)."
     assert said in caplog.messages
-    assert "scalar, others: 4 of 4 runs failed or diverged: the text is too short" in caplog.messages
+    assert "scalar, others: 2 of 2 runs failed or diverged: the text is too short" in caplog.messages
     write_results(tmp_path / "out", record, outcomes, {})
     rows = read_table(tmp_path / "out" / "fits.parquet", FITS)
     by_status = {s: {r["key"] for r in rows if r["status"] == s} for s in ("ok", "diverged", "failed")}

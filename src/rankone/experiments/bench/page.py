@@ -15,6 +15,7 @@ from rankone.experiments.bench.shown import (
     accounts_table,
     damage_table,
     failed_table,
+    missing_table,
     rates_table,
     successes_table,
     verdict_table,
@@ -96,6 +97,7 @@ def _page(
         "bench.html",
         title=f"RankOne: methods that remove {forget}, beside each other",
         part=f"The part: {record.part} ({record.label}).",
+        missing=missing_table(record, fits),
         verdicts=[(name, verdict_table(written)) for name, written in verdicts.items()],
         sections=sections,
         rates=rates_table(record),
@@ -123,10 +125,11 @@ def _figures(
 ) -> list[Drawing]:
     """The published figures whose methods all ran, each beside the CSV of what it draws, and the frontier of all methods."""
     made = []
+    ran = {r["method"] for r in rows if (r["retain_set"], r["stage"]) == (retain_set, stage)}
     for name, panel in PANELS.items():
-        if set(panel.methods) <= set(record.config.methods):
+        if set(panel.methods) <= ran:
             made.append(_drawn(out, f"{name}-{retain_set}-{stage}", panel, rows, record, retain_set, stage))
-    fitted = [m for m in record.config.methods if any(r["method"] == m and r["stage"] == stage for r in rows)]
+    fitted = [method for method in record.config.methods if method in ran]
     shared = frontier(rows, fitted, retain_set, stage)
     if shared:
         name = f"frontier-{retain_set}-{stage}"

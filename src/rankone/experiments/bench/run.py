@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -23,7 +24,7 @@ from rankone.experiments.bench.ledger import Ledger, Outcome
 from rankone.experiments.bench.measuring import Base, base_of, damage_of
 from rankone.experiments.bench.rollouts import EDITS, shown_cell
 from rankone.experiments.bench.stack import Bench
-from rankone.experiments.bench.work import Made, Setup, Work, Workers
+from rankone.experiments.bench.work import Made, Setup, Work, Workers, stacks
 from rankone.experiments.config import BenchConfig
 from rankone.experiments.job import Job
 from rankone.experiments.requests import Rate
@@ -34,6 +35,8 @@ from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
 RUNS, RECORD = "runs", "bench.json"
+# What has run is shown again when so many times the cost of showing it have passed, and at least so many seconds.
+SHOWN_AGAIN, SHOWN_AT_MOST = 50, 60.0
 
 
 class BenchRecord(Config):
@@ -193,16 +196,26 @@ class Grid:
             for m in config.methods
         }
 
-    def runs(self, rates: Mapping[str, Mapping[str, Mapping[int, Rate]]]) -> list[Outcome]:
-        """All runs of the grid."""
+    def runs(
+        self,
+        rates: Mapping[str, Mapping[str, Mapping[int, Rate]]],
+        show: Callable[[list[Outcome]], None] | None = None,
+    ) -> list[Outcome]:
+        """All runs of the grid; show: is given what has run, now and again and where the grid is broken off."""
         cells: list[Cell] = []
         for method in self.config.methods:
             for retain in self.config.retain:
                 cells += grid_cells(self.config, method, retain, rates[method][retain])
-        return self.outcomes(cells, "grid", "runs")
+        return self.outcomes(cells, "grid", "runs", show)
 
-    def outcomes(self, cells: Sequence[Cell], purpose: Purpose, what: str) -> list[Outcome]:
-        """The outcome of every cell: found in the ledger, or run now, a stack at a time."""
+    def outcomes(
+        self,
+        cells: Sequence[Cell],
+        purpose: Purpose,
+        what: str,
+        show: Callable[[list[Outcome]], None] | None = None,
+    ) -> list[Outcome]:
+        """The outcome of every cell: found in the ledger, or run now, a stack at a time; show: as of `runs`."""
         if not cells:
             return []
         identities = self.benchmark.identities
@@ -210,11 +223,9 @@ class Grid:
         keys = [cell.key(facts[cell.retain]) for cell in cells]
         finished = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
         left = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in finished]
-        works = [
-            Work(purpose=purpose, cells=tuple(c for c, _ in part), keys=tuple(k for _, k in part))
-            for part in _stacks(left, self.config.stack)
-        ]
-        with meter(what, len(cells)) as bar:
+        works = list(stacks(left, self.config, purpose))
+        shown = _Shown(show, lambda: [finished[key] for key in keys if key in finished])
+        with meter(what, len(cells)) as bar, shown.at_a_break():
             bar.advance(len(cells) - len(left))
             for work, made in self._done(works):
                 if made.edit is not None:
@@ -224,6 +235,7 @@ class Grid:
                     finished[outcome.key] = outcome
                 self._say_failures(work, made.outcomes)
                 bar.advance(len(made.outcomes), ", ".join(work.of))
+                shown.now_and_again()
         return [finished[key] for key in keys]
 
     def _say_failures(self, work: Work, outcomes: Sequence[Outcome]) -> None:
@@ -247,8 +259,40 @@ class Grid:
         edit.save_pretrained(self.out / EDITS / outcome.cell.method, measured(rows), replace=True)
 
 
+class _Shown:
+    """Shows what has run of a grid that is still running, so that it takes little of the time."""
+
+    def __init__(
+        self, show: Callable[[list[Outcome]], None] | None, finished: Callable[[], list[Outcome]]
+    ) -> None:
+        self._show, self._finished = show, finished
+        self._next = time.monotonic() + SHOWN_AT_MOST
+
+    def now_and_again(self) -> None:
+        """Where it has been long enough."""
+        if time.monotonic() >= self._next:
+            self._again()
+
+    @contextmanager
+    def at_a_break(self) -> Iterator[None]:
+        """Where the block is interrupted, or RankOne ends it, before that is passed on."""
+        try:
+            yield
+        except (KeyboardInterrupt, RankOneError):
+            self._again()
+            raise
+
+    def _again(self) -> None:
+        if self._show is None or not (outcomes := self._finished()):
+            return
+        clock = time.monotonic()
+        self._show(outcomes)
+        taken = time.monotonic() - clock
+        self._next = clock + taken + max(SHOWN_AT_MOST, SHOWN_AGAIN * taken)
+
+
 class Finished(NamedTuple):
-    """A benchmark that has run."""
+    """A benchmark that has run, or as far as it has."""
 
     record: BenchRecord
     outcomes: list[Outcome]
@@ -256,19 +300,29 @@ class Finished(NamedTuple):
 
 
 def run_bench(
-    config: BenchConfig, out: Path, computed: OpenOptions | None = None, workers: Workers | None = None
+    config: BenchConfig,
+    out: Path,
+    computed: OpenOptions | None = None,
+    workers: Workers | None = None,
+    show: Callable[[Finished], None] | None = None,
 ) -> Finished:
     """Run what is not in `out` yet; writes `bench.json` and the runs. RankOneError where `out` holds something else.
 
-    computed: on which device and in which numbers. workers: who does the runs, else this process. Domains that the text
-    lacks are left out.
+    computed: on which device and in which numbers. workers: who does the runs, else this process. show: is given what has
+    run, now and again and where the grid is broken off. Domains that the text lacks are left out.
     """
     if out.exists() and not (out / RECORD).is_file() and any(out.iterdir()):
         raise RankOneError(f"'{out}' holds no benchmark: give another --out, or an empty folder.")
-    return ran(Benchmark(config, computed), out, workers)
+    return ran(Benchmark(config, computed), out, workers, show=show)
 
 
-def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None, whole: bool = False) -> Finished:
+def ran(
+    benchmark: Benchmark,
+    out: Path,
+    workers: Workers | None = None,
+    whole: bool = False,
+    show: Callable[[Finished], None] | None = None,
+) -> Finished:
     """The same of what is opened, into a folder of its own; whole: where a run fails all of it does (Grid)."""
     clock = time.monotonic()
     log.info(f"the part: {benchmark.pick.pick}")
@@ -276,11 +330,14 @@ def ran(benchmark: Benchmark, out: Path, workers: Workers | None = None, whole: 
     _write(out, begun)
     grid = Grid(benchmark, out, workers, whole)
     rates = grid.rates()
-    outcomes = grid.runs(rates)
-    # Of the revision it began with: hours later another may lie there.
-    record = begun.model_copy(update={"rates": rates, "seconds": time.monotonic() - clock})
-    _write(out, record)
-    return Finished(record, outcomes, benchmark.workspace)
+
+    def so_far(outcomes: list[Outcome]) -> Finished:
+        # Of the revision it began with: hours later another may lie there.
+        record = begun.model_copy(update={"rates": rates, "seconds": time.monotonic() - clock})
+        _write(out, record)
+        return Finished(record, outcomes, benchmark.workspace)
+
+    return so_far(grid.runs(rates, show and (lambda outcomes: show(so_far(outcomes)))))
 
 
 def _record(benchmark: Benchmark) -> BenchRecord:
@@ -322,17 +379,6 @@ def _by_reason(outcomes: Sequence[Outcome], looked_for: Sequence[str]) -> dict[s
             why = outcome.error or f"a fit of {method} diverged: lower its learning rate ({rate})."
             reasons[why] = reasons.get(why, 0) + 1
     return reasons
-
-
-def _stacks(left: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[tuple[Cell, str]]]:
-    """Cells of one method and retain set, of like width together, so that padding costs little."""
-    by_kind: dict[tuple[str, str], list[tuple[Cell, str]]] = {}
-    for cell, key in left:
-        by_kind.setdefault((cell.method, cell.retain), []).append((cell, key))
-    for alike in by_kind.values():
-        ordered = sorted(alike, key=lambda item: item[0].budget)
-        for start in range(0, len(ordered), size):
-            yield ordered[start : start + size]
 
 
 def _model_identity(opening: Opening) -> JsonValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.run import BenchRecord
@@ -98,6 +99,25 @@ def accounts_table(record: BenchRecord) -> Table:
     title = f"{domain_name(record.config.forget)} tokens spent beside the budget"
     caption = "Methods that use the picked part, or parts of text, spent these; LoRA everywhere did not."
     return Table.of(title, ["for", "tokens"], rows, caption)
+
+
+def missing_table(record: BenchRecord, rows: Sequence[FitRow]) -> Table | None:
+    """How much of the grid has run, by method, at the λ that rates are chosen at and at the others; None for all of it."""
+    config, shown, asked, there = record.config, list[list[object]](), 0, 0
+    for method, retain in product(config.methods, config.retain):
+        here = [row for row in rows if (row["method"], row["retain_set"]) == (method, retain)]
+        usual = sum(row["retain_weight"] == config.weight(method, row["budget"]) for row in here)
+        budgets = config.budgets_of(method)
+        at_first = len(budgets) * config.seeds
+        others = sum(len(config.weights_of(method, b)) for b in budgets) * config.seeds - at_first
+        asked, there = asked + at_first + others, there + len(here)
+        counts = f"{usual:,} of {at_first:,}", f"{len(here) - usual:,} of {others:,}" if others else None
+        shown.append([method_name(method), retain, *counts])
+    if there == asked:
+        return None
+    columns = ["method", "retain set", "at the λ of the tuning", "at other λ"]
+    caption = "λ is chosen among those that most seeds have run at. The same command goes on."
+    return Table.of(f"The grid has not ended: {there:,} of {asked:,} runs are here", columns, shown, caption)
 
 
 def failed_table(rows: Sequence[FitRow]) -> Table | None:

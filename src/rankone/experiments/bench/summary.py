@@ -49,7 +49,9 @@ SUMMARY = pa.schema(
 
 
 def chosen_weights(rows: Sequence[BenchRow]) -> dict[tuple[str, str, str, int], float]:
-    """λ by (method, retain set, stage, budget): the one with the best mean score over seeds on validation text."""
+    """λ by (method, retain set, stage, budget): the one with the best mean score over seeds on validation text, of those
+    that most seeds have run at: where a grid was broken off, or runs failed, few seeds decide nothing.
+    """
     scores: dict[tuple[str, str, str, int], dict[float, dict[int, float]]] = defaultdict(
         lambda: defaultdict(dict)
     )
@@ -58,7 +60,10 @@ def chosen_weights(rows: Sequence[BenchRow]) -> dict[tuple[str, str, str, int], 
         if worth is not None:
             scores[_place(row)][row["retain_weight"]][row["seed"]] = worth
     return {
-        place: max(by_weight, key=lambda w: (sum(by_weight[w].values()) / len(by_weight[w]), -w))
+        place: max(
+            by_weight,
+            key=lambda w: (len(by_weight[w]), sum(by_weight[w].values()) / len(by_weight[w]), -w),
+        )
         for place, by_weight in scores.items()
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,6 +28,29 @@ class Work(Record):
     def of(self) -> tuple[str, str]:
         """Method and retain set."""
         return self.cells[0].method, self.cells[0].retain
+
+
+def stacks(left: Sequence[tuple[Cell, str]], config: BenchConfig, purpose: Purpose) -> Iterator[Work]:
+    """Cells of one method and retain set, of like width together, so that padding costs little, each with its key.
+
+    A grid that is broken off should compare: at the λ that rates are chosen at come all seeds of all methods, small budgets
+    before large ones, and the other λ after them.
+    """
+    first: dict[tuple[str, str], list[tuple[Cell, str]]] = defaultdict(list)
+    later: dict[tuple[str, str], list[tuple[Cell, str]]] = defaultdict(list)
+    for cell, key in left:
+        at_first = purpose == "grid" and cell.retain_weight == config.weight(cell.method, cell.budget)
+        (first if at_first else later)[cell.method, cell.retain].append((cell, key))
+    in_turn = zip_longest(*(_pieces(alike, config.stack) for alike in first.values()))
+    by_method = chain.from_iterable(_pieces(alike, config.stack) for alike in later.values())
+    for piece in filter(None, chain(chain.from_iterable(in_turn), by_method)):
+        cells, keys = zip(*piece, strict=True)
+        yield Work(purpose=purpose, cells=cells, keys=keys)
+
+
+def _pieces(alike: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[tuple[Cell, str]]]:
+    ordered = sorted(alike, key=lambda item: item[0].budget)
+    yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
 
 
 class Made(NamedTuple):
