@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
@@ -62,6 +62,14 @@ class OpenOptions(Config):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="numbers the model computes in"
     )
+
+    @field_validator("model", "decomposition")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        """No empty name: as a folder it would be the current one."""
+        if value is not None and not value.strip():
+            raise ValueError("is empty: give a built-in name, a folder (. for the current one) or OWNER/NAME")
+        return value
 
     def spelled(self, *names: str) -> str:
         """Those of these options that are not the default, as they are typed after a command."""

@@ -146,6 +146,7 @@ def test_a_scaled_edit_says_so():
     [
         (lambda e, m: e.scale("x"), "scaled by a finite number, not 'x'"),
         (lambda e, m: e.scale(float("nan")), "finite number, not nan"),
+        (lambda e, m: e.scale(True), "finite number, not True"),
         (lambda e, m: e.compose("runs/german"), "compose takes an edit, not 'runs/german'.*from_pretrained"),
         (lambda e, m: e.apply("mini"), "changes a model .* not 'mini'"),
         (lambda e, m: e.remove(None), "changes a model .* not None"),
@@ -436,6 +437,20 @@ def test_sums_and_scales_keep_the_base():
     assert both.description == "a + -1 × (random 0)"
     assert both.rank(C_FC) == 3
     assert weight_of(site_named(model, C_FC)).shape == (40, 24)
+
+
+def test_sum_adds_edits_and_begins_at_nothing_but_0():
+    model = simple_mlp()
+    first, second = one_edit(description="a"), one_edit(description="b")
+    plain = logits(model)
+    with (first + second).applied(model):
+        expected = logits(model)
+    assert not torch.equal(expected, plain)
+    with sum([first, second]).applied(model):
+        assert torch.equal(logits(model), expected)
+    for other in (1, 0.0, False, "0", None):
+        with pytest.raises(TypeError, match=r"unsupported operand|can only concatenate"):
+            other + first
 
 
 def test_composing_takes_an_edit_that_was_made_for_the_edited_model():

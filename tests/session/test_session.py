@@ -73,6 +73,14 @@ def test_a_fit_of_both_sides_or_of_nothing_is_refused():
         (lambda s: s.scale({PART: None}), f"scales.*{PART}.*valid number"),
         (lambda s: s.scale({PART: "big"}), f"scales.*{PART}.*big"),
         (lambda s: s.scale({PART: float("nan")}), f"scales.*{PART}"),
+        (
+            lambda s: s.scale({PART: True}),
+            f"scale: scales.{PART}: must be a number, not true or false.*got True",
+        ),
+        (lambda s: s.fit(PART, forget="de", budget=True), "fit: budget: must be a number, not true or false"),
+        (lambda s: s.damage(s.scale({PART: 0}), tokens=True), "damage: tokens: must be a number, not true"),
+        (lambda s: s.damage(s.scale({PART: 0}), tokens="x"), "damage: tokens: .*got 'x'"),
+        (lambda s: s.damage(s.scale({PART: 0}), split="train"), "unknown split 'train'; choose 'validation'"),
         (lambda s: s.scale({}), "scales"),
         (lambda s: s.scale([]), "scales"),
         (lambda s: s.scale({3: 0}), "scales"),
@@ -98,11 +106,41 @@ def test_what_is_asked_wrongly_is_named(call, said):
         ({"decomposition": "not-there"}, "not-there"),
         ({"harvest": "not-there"}, "not-there"),
         ({"text": "./not-there"}, "not-there"),
+        ({"model": ""}, "open: model: is empty: give a built-in name, a folder"),
+        ({"model": " "}, "open: model: is empty"),
+        ({"decomposition": ""}, "open: decomposition: is empty"),
+        ({"harvest": ""}, "open: harvest: is empty: name a path, or write . for the current folder"),
     ],
 )
-def test_what_is_not_there_is_said_when_it_is_opened(named, said):
+def test_what_is_not_there_or_empty_is_said_when_it_is_opened(named, said):
     with pytest.raises(RankOneError, match=said):
         ro.open(**named)
+
+
+def test_no_artefact_has_an_empty_name(tmp_path, monkeypatch):
+    """It would be the current folder, here one that holds an edit."""
+    s = ro.open("mini")
+    s.scale({PART: 0}).save_pretrained(tmp_path / "edit")
+    monkeypatch.chdir(tmp_path / "edit")
+    assert ro.LowRankEdit.from_pretrained(".").rank(PART.rpartition(":")[0]) == 1
+    with pytest.raises(RankOneError, match="artefact's name is empty: give its folder"):
+        ro.LowRankEdit.from_pretrained("")
+    with pytest.raises(RankOneError, match="export: edit: is empty"):
+        s.export("", out=tmp_path / "out")
+
+
+def test_saved_parts_alone_are_ranked_by_name(tmp_path):
+    """A model with parts beside it and no decomposition: the message names `only`, which then does it."""
+    s = ro.open("mini")
+    s.model.save_pretrained(tmp_path / "model")
+    s.tokenizer.save_pretrained(tmp_path / "model")
+    saved = s.book.gathered(["singular/h.3.mlp.down_proj:0", "singular/h.3.mlp.down_proj:1"])
+    save_parts([saved], s.model, tmp_path / "parts")
+    alone = ro.open(tmp_path / "model", parts=tmp_path / "parts")
+    with pytest.raises(RankOneError, match=r"rank needs parts: .*name them \(--only 'singular/\*'\)"):
+        alone.rank(of="de")
+    ranked = alone.rank(of="de", domains=("de", "en"), only=saved.names(), tokens=100)
+    assert {row.name for row in ranked.rows} == {*saved.names()}
 
 
 def test_a_session_says_what_it_is_of():

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 
 import typer
 
-from rankone.core.config import plainer
+from rankone.core.validation.complaints import plainer
 
 # Options for one thing where another command has the other.
 _SYNONYMS = ({"--out", "--save"}, {"--of", "--forget"}, {"--of", "--domains"})

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from pydantic import Field
+
+from rankone.core.config import Config
 from rankone.opening import OpenOptions
 from rankone.session.methods import Methods
 from rankone.text.corpus import HeldOut
@@ -54,6 +57,13 @@ def _spelled(name: str | Path) -> str | Path:
     return str(name) if isinstance(name, Path) else name
 
 
+class _Measured(Config):
+    """Which text damage is measured on, and how much of each domain."""
+
+    split: HeldOut
+    tokens: int = Field(gt=0)
+
+
 class Session(Methods):
     """A model with its parts and text on one device; `rankone.open` makes one."""
 
@@ -83,6 +93,7 @@ class Session(Methods):
         from rankone.metrics.damage_record import Damages, DomainDamage
 
         require_edit(edit, "damage")
-        text = self.workspace.text(self.corpus.domains(), split, tokens)
+        asked = _Measured.checked({"split": split, "tokens": tokens}, "damage")
+        text = self.workspace.text(self.corpus.domains(), asked.split, asked.tokens)
         each = edit_damage(self.model, edit, text)
-        return Damages(split=split, domains=tuple(DomainDamage.of(d, one) for d, one in each.items()))
+        return Damages(split=asked.split, domains=tuple(DomainDamage.of(d, one) for d, one in each.items()))

@@ -32,6 +32,10 @@ def local(name: str | Path, kind: str | None = None) -> Path:
     """
     if not isinstance(name, (str, Path)):
         raise RankOneError(f"an artefact is named by its folder, Hub id or address, not {name!r}.")
+    if name == "":
+        raise RankOneError(
+            "an artefact's name is empty: give its folder (. for the current one), Hub id or address."
+        )
     where = remote(name)
     if where is None:
         return Path(name)

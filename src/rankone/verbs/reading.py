@@ -140,7 +140,12 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
 
 
 def _checked(opening: Opening) -> Workspace:
-    """The workspace; counts and components of another model or decomposition are refused."""
+    """The workspace; counts and components of another model or decomposition are refused, and so is having no parts."""
+    if opening.decomposition_name is None:
+        origin = next((name for name in opening.book.origins if name), "neuron")
+        raise RankOneError(
+            f"rank needs parts: open a decomposition (--decomposition DIR), or name them (--only '{origin}/*')."
+        )
     if opening.harvest_store is not None:
         opening.harvest_store.require_origin(opening.decomposition, opening.model)
     _ = opening.checked_clusters

@@ -109,7 +109,8 @@ class LowRankEdit:
 
     def scale(self, factor: float) -> LowRankEdit:
         """The edit with every ΔW multiplied by `factor` (0 undoes it, −1 inverts it); RankOneError for no finite number."""
-        if not isinstance(factor, int | float) or not abs(factor) <= _LARGEST:  # pyright: ignore[reportUnnecessaryIsInstance]
+        number = isinstance(factor, int | float) and not isinstance(factor, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not abs(factor) <= _LARGEST:
             raise RankOneError(
                 f"an edit is scaled by a finite number, not {_short(factor)}: write 0.5, or -1."
             )
@@ -132,6 +133,10 @@ class LowRankEdit:
                     "was made for the model that the first gives, write first.compose(second)."
                 )
         return self.compose(other)
+
+    def __radd__(self, nothing: int) -> LowRankEdit:
+        """`sum` of edits, which begins at 0; nothing else stands before an edit."""
+        return self if type(nothing) is int and nothing == 0 else NotImplemented
 
     def compose(self, later: LowRankEdit) -> LowRankEdit:
         """This edit, then `later`, which may be made for the model that this one gives, as one edit of this one's base."""
