@@ -16,7 +16,7 @@ from rankone.circuits.build import make_graph
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.exchange.page import graph_page
 from rankone.circuits.exchange.shown import shown
-from rankone.circuits.exchange.viewer import viewer_document
+from rankone.circuits.exchange.viewer import opened_state, viewer_document
 from rankone.circuits.storage import load_graph
 
 
@@ -71,7 +71,7 @@ def test_pages_and_files_show_them_by_name(case):
     assert not set(held.nodes) & set(graph.behind_patterns)
     assert 0 < sum(local.pattern) < len(local.weight)
     assert not any(held.pattern)
-    links = viewer_document(local, "slug")["links"]
+    links = viewer_document(local, "slug", opened_state(local, None))["links"]
     assert [link.get("pattern", False) for link in links] == list(local.pattern)
     said = Page(graph_page(local, None, None)).text
     assert said.count("through the attention pattern") >= sum(local.pattern)

@@ -12,6 +12,7 @@ import torch
 from tests.cli.commands import listing, shown
 from tests.tiny import rankone
 
+from rankone.circuits import build
 from rankone.decomposition.model import load_decomposition, save_decomposition
 from rankone.harvest.config import HarvestConfig
 from rankone.harvest.counting.combine import combine
@@ -198,6 +199,15 @@ def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, c
     assert said["not_compared"] == []
     (file,) = (tmp_path / "v").glob("the-cat-*.json")
     assert len(json.loads(file.read_text("utf8"))["qParams"]["supernodes"]) == said["supernodes"] > 0
+
+
+def test_a_model_is_hashed_once_for_a_graph_its_paraphrase_and_labels(pair, counted, monkeypatch):
+    hashed, model_hash = [], build.model_hash
+    monkeypatch.setattr(build, "model_hash", lambda *given: hashed.append(given) or model_hash(*given))
+    drawn = ["graph", pair[0], "the cat", "--decomposition", pair[1], "--nodes", "strongest", "--per-site", 1]
+    asked = ["--removed", 2, "--random-graphs", 0, "--paraphrase", "the dog"]
+    shown(rankone(*drawn, *asked, "--labels", counted / "same" / "labels"))
+    assert len(hashed) == 1
 
 
 def test_a_prompt_of_one_token_has_a_page_and_no_viewer(pair, refused, tmp_path):

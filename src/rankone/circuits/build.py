@@ -77,9 +77,11 @@ def make_graph(
     parts: Parts,
     prompt: str,
     config: GraphConfig,
+    of: Belonging | None = None,
 ) -> Made:
     """The graph of the last position of a prompt; nothing after that position is read, and nothing is written.
 
+    of: `belonging` of the model and parts where it is known, since hashing a model takes a while.
     Raises RankOneError for a model whose operations are not known, naming them, for a target that is no token, and where
     memory does not suffice, naming what to lower.
     """
@@ -102,7 +104,7 @@ def make_graph(
         tokens=tuple(spelling(tokenizer, i) for i in ids.tolist()),
         model=Path(str(model.name_or_path)).name,
         weights=_weights(model, parts),
-        **belonging(model, parts).model_dump(),
+        **(of or belonging(model, parts)).model_dump(include=set(Belonging.model_fields)),
         node_set=config.nodes,
         precision=config.precision,
         threshold=config.threshold,

@@ -26,12 +26,11 @@ def stability(
     rows = []
     plain = config.model_copy(update={"random_graphs": 0})
     for seed in range(config.seed + 1, config.seed + 1 + seeds):
-        again = make_graph(
-            model, tokenizer, parts, graph.record.prompt, plain.model_copy(update={"seed": seed})
-        )
+        seeded = plain.model_copy(update={"seed": seed})
+        again = make_graph(model, tokenizer, parts, graph.record.prompt, seeded, graph.record)
         rows.append(compared(f"seed {seed}", _places(graph), _places(again.graph)))
     if paraphrase is not None:
-        other = make_graph(model, tokenizer, parts, paraphrase, plain)
+        other = make_graph(model, tokenizer, parts, paraphrase, plain, graph.record)
         rows.append(compared(f"“{paraphrase}”", _parts(graph), _parts(other.graph)))
     return tuple(rows)
 

@@ -10,7 +10,7 @@ from tests.circuits.exchange.fields import check
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.rows import cantor, row_of
 from rankone.circuits.exchange.shown import shown
-from rankone.circuits.exchange.viewer import features, viewer_document, write_viewer
+from rankone.circuits.exchange.viewer import features, opened_state, viewer_document, write_viewer
 from rankone.core.errors import RankOneError
 
 
@@ -39,7 +39,7 @@ def test_what_is_shown_is_counted(case, seen):
 
 
 def test_circuit_tracers_viewer(seen, tmp_path):
-    document = viewer_document(seen, "the-cat-frozen")
+    document = viewer_document(seen, "the-cat-frozen", opened_state(seen, None))
     check(document, neuronpedia=False)
     # One and the same number for a part at all positions, told from all other parts.
     named = {(n["subcomponent"], n["feature"]) for n in document["nodes"] if "subcomponent" in n}

@@ -16,7 +16,7 @@ from rankone.circuits.attribution.edges import Edges
 from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.pruned import pruned
-from rankone.circuits.exchange.viewer import viewer_document
+from rankone.circuits.exchange.viewer import opened_state, viewer_document
 from rankone.circuits.graph import influence
 from rankone.circuits.records import RULES, Thresholds
 from rankone.core.errors import RankOneError
@@ -119,7 +119,7 @@ def test_where_nothing_has_influence_there_are_no_shares(small):
 def test_files_say_what_they_were_pruned_to(case):
     seen = pruned(case.made.graph, "frozen", Thresholds(nodes=0.7, edges=0.9))
     for document, neuronpedia in (
-        (viewer_document(seen, "slug"), False),
+        (viewer_document(seen, "slug", opened_state(seen, None)), False),
         (neuronpedia_document(seen, "mini"), True),
     ):
         check(document, neuronpedia)

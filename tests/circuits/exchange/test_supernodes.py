@@ -10,12 +10,12 @@ import pytest
 from tests.circuits.exchange.fields import check
 
 from rankone.circuits.asking.requests import GraphExportRequest
-from rankone.circuits.exchange import supernodes
+from rankone.circuits.exchange import supernodes, viewer
 from rankone.circuits.exchange.export import exported
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.exchange.supernodes import Grouping, pinned
-from rankone.circuits.exchange.viewer import viewer_document, write_viewer
+from rankone.circuits.exchange.viewer import opened_state, viewer_document, write_viewer
 from rankone.core.errors import RankOneError
 
 
@@ -66,7 +66,8 @@ def test_no_more_are_pinned_than_there_is_room_for(case, seen, monkeypatch):
 
 def test_both_flavours_and_the_address_have_them(case, seen, tmp_path):
     grouping = Grouping(by_layer(case.made.graph))
-    document, other = viewer_document(seen, "s", grouping), neuronpedia_document(seen, "mini", None, grouping)
+    document = viewer_document(seen, "s", opened_state(seen, grouping))
+    other = neuronpedia_document(seen, "mini", None, grouping)
     check(document, neuronpedia=False)
     check(other, neuronpedia=True)
     groups = document["qParams"]["supernodes"]
@@ -79,6 +80,13 @@ def test_both_flavours_and_the_address_have_them(case, seen, tmp_path):
     assert asked["supernodes"][0].startswith('[["c')
     (tmp_path / "plain").mkdir()
     assert "supernodes" not in write_viewer(seen, tmp_path / "plain", None)
+
+
+def test_what_a_viewer_opens_with_is_worked_out_once(seen, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(viewer, "pinned", lambda *given: asked.append(given) or pinned(*given))
+    write_viewer(seen, tmp_path, None)
+    assert len(asked) == 1
 
 
 def test_a_page_has_no_supernodes(case, tmp_path):

@@ -33,7 +33,8 @@ def write_viewer(
 ) -> str:
     """Write graph, its entry and a file for every feature below an empty folder; the address part that opens it."""
     slug = slug_of(shown)
-    document, state = viewer_document(shown, slug, grouping), opened_state(shown, grouping)
+    state = opened_state(shown, grouping)
+    document = viewer_document(shown, slug, state)
     write_json(folder / f"{slug}.json", document)
     write_json(folder / "graph-metadata.json", {"graphs": [document["metadata"]]})
     home = folder / "features" / slug
@@ -67,9 +68,9 @@ def opened_state(shown: Shown, grouping: Grouping | None) -> State:
     return State([node_id(shown, rows, i) for i in held.nodes], grouped)
 
 
-def viewer_document(shown: Shown, slug: str, grouping: Grouping | None = None) -> Json:
+def viewer_document(shown: Shown, slug: str, state: State) -> Json:
     """The whole graph file."""
-    rows, state = Rows(shown.graph), opened_state(shown, grouping)
+    rows = Rows(shown.graph)
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
     return {
         "metadata": {

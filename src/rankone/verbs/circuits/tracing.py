@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 def graph(opening: Opening, request: GraphRequest) -> GraphReply:
     """Draw which parts lead from a prompt to the next token, check the drawing, and say how far to trust it."""
+    from rankone.circuits.asking.evidence import require_same_parts
     from rankone.circuits.asking.summary import graph_reply
-    from rankone.circuits.build import make_graph
+    from rankone.circuits.build import belonging, make_graph
     from rankone.circuits.graph import relabelled
     from rankone.circuits.stability import stability
     from rankone.circuits.storage import save_graph
@@ -42,8 +43,9 @@ def graph(opening: Opening, request: GraphRequest) -> GraphReply:
 
     parts = _parts(opening, request.source or "")
     config = request.as_config(GraphConfig, "graph")
-    not_compared = _evidence(opening, parts)
-    made = make_graph(opening.model, opening.tokenizer, parts, request.prompt, config)
+    of = belonging(opening.model, parts)
+    not_compared = require_same_parts(of, "the graph", opening.harvest_store, opening.labels)
+    made = make_graph(opening.model, opening.tokenizer, parts, request.prompt, config, of)
     account = None
     if not request.unverified:
         rows = stability(
@@ -57,17 +59,6 @@ def graph(opening: Opening, request: GraphRequest) -> GraphReply:
         save_graph(drawn, request.out, account)
     reply = graph_reply(drawn, account, request.rule, request.top, request.out)
     return reply.model_copy(update={"not_compared": not_compared})
-
-
-def _evidence(opening: Opening, parts: Parts) -> tuple[str, ...]:
-    """Labels, and the harvest they are of, belong to the parts, or are refused before any work; what cannot be seen."""
-    from rankone.circuits.asking.evidence import require_same_parts
-    from rankone.circuits.build import belonging
-
-    labels, harvest = opening.labels, opening.harvest_store
-    if labels is None and harvest is None:
-        return ()
-    return require_same_parts(belonging(opening.model, parts), "the graph", harvest, labels)
 
 
 def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyReply:
