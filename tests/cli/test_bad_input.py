@@ -151,7 +151,7 @@ CASES = {
     "demo --recipe twice.yaml --out OUT": "forget and judged are both 'de'",
     "demo --recipe budgetless.yaml --out OUT": "budgets names no budget of the method 'scalar'",
     "demo --recipe cut-rates.yaml --out OUT": "cannot read JSON from '.*cut.json'",
-    "demo --recipe list-rates.yaml --out OUT": "'.*list.json' must hold a JSON dict",
+    "demo --recipe list-rates.yaml --out OUT": "'.*list.json' must hold a JSON object",
     "demo --recipe large.yaml --out OUT": "but 10000000 are needed",
     "demo --recipe reference.yaml --out OUT": "cannot read JSON from '.*cut.json'",
     "demo --recipe job.yaml --out OUT --device cuda:9": "no device 'cuda:9'",

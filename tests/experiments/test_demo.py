@@ -59,7 +59,7 @@ def config(base, picked):
     [
         ({"methods": ["scalar", "lora_r1"], "budgets": [4, 10_000_000]}, "but 10000000 are needed"),
         ({"reference": "none.json"}, "no file 'none.json'"),
-        ({"reference": "list.json"}, "must hold a JSON dict"),
+        ({"reference": "list.json"}, "must hold a JSON object"),
         ({"reference": "none"}, "'none' is neither a directory nor a built-in model"),
         ({"harvest": "none", "labels": "none"}, "no artefact at 'none'"),
     ],

@@ -136,6 +136,39 @@ def test_harvest_and_labels_belong_together_and_lie_beside_the_recipe(tmp_path, 
     assert [config.harvest, config.labels, config.sae] == named
 
 
+def test_model_decomposition_and_text_are_named_in_full(tmp_path, monkeypatch):
+    """So that a record holds in every folder: what lies beside the recipe first, else what lies here."""
+    folder, here = tmp_path / "recipes", tmp_path / "here"
+    for made in ("recipes/both", "here/both", "here/model", "recipes/data", "here/mini"):
+        (tmp_path / made).mkdir(parents=True)
+    monkeypatch.chdir(here)
+    path = folder / "job.yaml"
+
+    def named(**changes):
+        overrides = {"text": changes.pop("over")} if "over" in changes else {}
+        path.write_text(yaml.safe_dump({**BASE, **changes}))
+        config = read_recipe(path, **overrides)
+        return config.model, config.decomposition, config.text
+
+    assert named() == ("mini", "mini-decomposition", "builtin")
+    assert named(model="both", decomposition="model") == (
+        str(folder / "both"),
+        str(here / "model"),
+        "builtin",
+    )
+    assert named(model="./mini")[0] == str(here / "mini")
+    assert named(model="owner/name", text="owner/texts?domains=de")[::2] == (
+        "owner/name",
+        "owner/texts?domains=de",
+    )
+    assert named(text="data")[2] == str(folder / "data")
+    assert named(text="builtin, lower:../here/both")[2] == f"builtin,lower:{here / 'both'}"
+    assert named(text="hf:data?field=text")[2] == f"hf:{folder / 'data'}?field=text"
+    assert named(text="data", over="both")[2] == str(here / "both")
+    path.write_text(yaml.safe_dump({**BASE, "model": "both"}))
+    assert read_recipe(Path("../recipes/job.yaml")).model == str(folder / "both")
+
+
 def test_a_file_without_rates_is_named_with_the_mend(tmp_path):
     path, rates = tmp_path / "job.yaml", tmp_path / "rates.json"
     path.write_text(yaml.safe_dump({**BASE, "rates_from": "rates.json"}))
@@ -145,6 +178,15 @@ def test_a_file_without_rates_is_named_with_the_mend(tmp_path):
             RankOneError, match=f"'{rates}' holds no rates: rates_from of a recipe wants a file of"
         ):
             read_recipe(path)
+    write_json(rates, {"rates": {"neuron": {"4": {"learning_rate": 0.1, "retain_weight": 1}}, "scalar": {}}})
+    with pytest.raises(RankOneError, match=f"'{rates}' holds no rates of scalar: rates_from"):
+        read_recipe(path)
+    path.write_text(yaml.safe_dump({**BASE, "rates_from": "."}))
+    with pytest.raises(
+        RankOneError, match=f"'{tmp_path}' is a folder: rates_from of a recipe wants a file of"
+    ):
+        read_recipe(path)
+    path.write_text(yaml.safe_dump({**BASE, "rates_from": "rates.json"}))
     write_json(rates, {"rates": {"scalar": {"4": {"learning_rate": "high", "retain_weight": 1}}}})
     with pytest.raises(RankOneError, match=f"{rates}: rates.scalar.4.learning_rate: must be a valid number"):
         read_recipe(path)

@@ -52,7 +52,8 @@ def read_json(
     except (OSError, ValueError) as error:
         raise RankOneError(f"cannot read JSON from '{path}' ({error}). Write it again.") from error
     if not isinstance(value, kind):
-        raise RankOneError(f"'{path}' must hold a JSON {kind.__name__}. Write it again.")
+        what = "object (`key: value` pairs)" if kind is dict else "list"
+        raise RankOneError(f"'{path}' must hold a JSON {what}. Write it again.")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -15,7 +16,9 @@ from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kind_named, unknown
 from rankone.experiments.requests import Measured, Rate
+from rankone.models.sources.known import BUILTIN_MODELS
 from rankone.models.sources.names import ASSETS, BUILTIN_DECOMPOSITION
+from rankone.text.opening import in_full
 
 # Close about 1, and as far as fits of a clean subcomponent go.
 ALPHAS = tuple(map(float, (-24, -20, -16, -12, -10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4)))
@@ -236,8 +239,9 @@ def read_recipe(
 ) -> C:
     """A benchmark from its recipe; `presets:` there name changes of its values. Overrides that are not None come last.
 
-    Paths in a recipe are from there (names of model, decomposition and text are as on the command line), those that override
-    it from here. where: what an error names, else the recipe. without: keys of the recipe that do not count.
+    Paths in a recipe are from there (of model, decomposition and text where something lies there, else as on the command
+    line), those that override it from here. where: what an error names, else the recipe. without: keys of the recipe that
+    do not count.
     """
     values = dict(Config.yaml_values(path))
     presets = values.pop("presets", {})
@@ -255,9 +259,9 @@ def read_recipe(
         values.update(changes)
     for key in without:
         values.pop(key, None)
-    values.update({key: value for key, value in overrides.items() if value is not None})
-    config = kind.checked(values, where or str(path))
-    return _resolved(config, path)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    config = kind.checked(values | given, where or str(path))
+    return _resolved(config, path, tuple(given))
 
 
 def read_demo(
@@ -277,8 +281,11 @@ def read_demo(
     return read_recipe(path, None, DemoConfig, where, without, text=text, **selection)
 
 
-def _resolved(config: C, recipe: Path) -> C:
-    """The configuration with what lies beside its recipe: rates read, paths in full, so that its record holds anywhere."""
+def _resolved(config: C, recipe: Path, given: Sequence[str]) -> C:
+    """The configuration with what lies beside its recipe: rates read, paths in full, so that its record holds anywhere.
+
+    given: keys that are none of the recipe's; they are from here.
+    """
     folder = recipe.parent
     update: dict[str, object] = {}
     if config.rates_from is not None:
@@ -287,7 +294,20 @@ def _resolved(config: C, recipe: Path) -> C:
     for key, value in named.items():
         if value is not None and (key != "reference" or value.endswith(".json")):
             update[key] = str((folder / value).resolve())
-    return type(config).checked({**config.model_dump(), **update}, str(recipe)) if update else config
+    for key in ("model", "decomposition", "text", "reference"):
+        name: str | None = getattr(config, key, None)
+        if name is not None and key not in update:
+            path_of = partial(_path_of, [Path()] if key in given else [folder, Path()])
+            update[key] = in_full(name, path_of) if key == "text" else str(path_of(name) or name)
+    return type(config).checked({**config.model_dump(), **update}, str(recipe))
+
+
+def _path_of(folders: Sequence[Path], name: str) -> Path | None:
+    """The path in full of what lies under that name in the first of some folders; None for what is built in or is a name."""
+    if not name or name in (*BUILTIN_MODELS, BUILTIN_DECOMPOSITION):
+        return None
+    paths = (folder / Path(name).expanduser() for folder in folders)
+    return next((path.resolve() for path in paths if path.exists()), None)
 
 
 class _Rates(Config):
@@ -298,12 +318,18 @@ class _Rates(Config):
 
 def _rates(path: Path) -> dict[str, dict[int, Rate]]:
     """The rates of a file of `select-rates`."""
-    held = _json(path, "select-rates")
-    if not held.get("rates"):
+    if path.is_dir():
         raise RankOneError(
-            f"'{path}' holds no rates: rates_from of a recipe wants a file of `rankone select-rates --out`."
+            f"'{path}' is a folder: rates_from of a recipe wants a file of `rankone select-rates --out`."
         )
-    return _Rates.checked({"rates": held["rates"]}, str(path)).rates
+    held = _json(path, "select-rates").get("rates")
+    rates = _Rates.checked({"rates": held}, str(path)).rates if held else {}
+    if not rates or not all(rates.values()):
+        lacking = next((f" of {method}" for method, by_budget in rates.items() if not by_budget), "")
+        raise RankOneError(
+            f"'{path}' holds no rates{lacking}: rates_from of a recipe wants a file of `rankone select-rates --out`."
+        )
+    return rates
 
 
 def read_measured(path: Path) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def open_corpus(spec: str) -> Corpus:
             f"ending in {', '.join(SUFFIXES)}."
         )
     return HubCorpus(spec)
+
+
+def in_full(spec: str, path_of: Callable[[str], Path | None]) -> str:
+    """What `--text` named, with the paths of those of its texts that lie on this machine; path_of: None where none does."""
+    if spec == "builtin":
+        return spec
+    if path := path_of(spec):
+        return str(path)
+    if "," in spec and "?" not in spec:
+        return ",".join(in_full(name.strip(), path_of) for name in spec.split(","))
+    if spec.startswith(LOWERED):
+        return LOWERED + in_full(spec.removeprefix(LOWERED), path_of)
+    prefix = "hf:" if spec.startswith("hf:") else ""
+    source, mark, query = spec.removeprefix(prefix).partition("?")
+    return f"{prefix}{path_of(source) or source}{mark}{query}"
 
 
 @cache

@@ -10,6 +10,7 @@ import yaml
 from tests.experiments.workers.tiny import CONFIG
 from tests.tiny import write_pair
 
+import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.edits.methods.registry import kinds
@@ -33,6 +34,34 @@ def test_a_result_is_run_again(done, picked):  # before tests that run other set
     assert len(found.runs) == 3
     assert max(r.ce_apart for r in found.runs) < 2e-3
     assert not found.changed
+
+
+def test_a_result_of_relative_folders_is_run_again_from_elsewhere(
+    picked, tokenizer, corpus, tmp_path, monkeypatch
+):
+    """And its runs are known by the files of model and text, wherever these lie."""
+    here = tmp_path / "here"
+    write_pair(here, tokenizer, len(tokenizer))
+    for domain in ("de", "en", "fr"):
+        (here / "text" / domain).mkdir(parents=True)
+        documents = [d for split in ("train", "validation", "test") for d in corpus.documents(domain, split)]
+        (here / "text" / domain / "a.txt").write_text("\n\n".join(documents), encoding="utf8")
+    named = {"model": "model", "decomposition": "decomposition", "text": "text"}
+    recipe = here / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**CONFIG, **named, "methods": ["scalar"], "weights": [1.0]}))
+    (here / "model" / "manifest.json").unlink(missing_ok=True)
+    monkeypatch.chdir(here)
+    first = rankone.open("mini").bench(Path("recipe.yaml"), out=Path("out"))
+    monkeypatch.chdir(tmp_path)
+    assert rankone.open("mini").reproduce(Path("here/out"), runs=2).same
+    keys = {f.name for f in (here / "out" / "runs").iterdir()}
+    assert len(keys) == first.runs
+    here.rename(tmp_path / "moved")
+    rankone.open("mini").bench(tmp_path / "moved" / "recipe.yaml", out=tmp_path / "moved" / "out")
+    assert {f.name for f in (tmp_path / "moved" / "out" / "runs").iterdir()} == keys
+    weights = tmp_path / "moved" / "model" / "generation_config.json"
+    weights.write_text(weights.read_text() + "\n")
+    assert not rankone.open("mini").reproduce(tmp_path / "moved" / "out", runs=1).same
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +289,9 @@ def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
         ({"budgets": [4, 0]}, "test: budgets.1: must be greater than 0 .got 0."),
         ({"budgets": {"scalar": "4"}}, "test: budgets.scalar: must be a list .got '4'."),
         ({"sized": "onyl"}, "test: sized: must be true or false, or 'only' .got 'onyl'."),
+        ({"fit": 3}, "test: fit: must be `key: value` pairs .got 3.$"),
+        ({"sized": 2}, "test: sized: must be true or false, or 'only' .got 2."),
+        ({"budgets": {"scalar": [4, "x"]}}, "test: budgets.scalar.1: must be a valid integer .got 'x'."),
         ({"rates_from": ""}, "test: rates_from: must have at least 1 character"),
         ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
     ],

@@ -117,7 +117,7 @@ def plainer(said: str) -> str:
     """What a parser says of a value, without what it tried, in the words that recipes are described by."""
     said = re.sub(r", unable to parse [\w ]+", "", said).replace("Input should be", "must be")
     said = re.sub(r"a valid (tuple|list|set|frozenset)", "a list", said)
-    said = said.replace("a valid dictionary", "`key: value` pairs")
+    said = re.sub(r"a valid dictionary( or instance of \w+)?", "`key: value` pairs", said)
     return re.sub(
         r"^\w+ should have (at \w+ \d+ (?:item|character)s?)( after validation, not .*)?$",
         r"must have \1",

@@ -382,10 +382,12 @@ def _by_reason(outcomes: Sequence[Outcome], looked_for: Sequence[str]) -> dict[s
 
 
 def _model_identity(opening: Opening) -> JsonValue:
-    """The model's name and the hash of its artefact, where it is one."""
+    """The hash of the model's artefact, else those of its folder's files; the name of one on the Hub."""
     from rankone.models.sources.names import resolve
 
     source = resolve(opening.options.model)
     if isinstance(source, Path) and (source / "manifest.json").is_file():
         return open_artifact(source).fingerprint
-    return str(opening.options.model)
+    if isinstance(source, Path):
+        return {name: hashed for name, hashed in hashed_files(source).items() if not name.startswith(".")}
+    return source
