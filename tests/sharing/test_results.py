@@ -28,7 +28,9 @@ def test_a_job_goes_and_comes_back(hub, tmp_path):
     assert back.summary == read_results(out).summary
     assert back.counted == read_results(out).counted
     assert open_artifact(local("me/thing"), "results").provenance["git_revision"] == "abc123"
-    assert "| scalar | 4 | 2/2 |" in sent.card
+    of_scalar = json.loads((out / "summary.json").read_text("utf8"))["methods"]["scalar"]["4"]
+    rise, worst = of_scalar["forget_rise"], max(of_scalar["damage"].values())
+    assert f"| scalar | 4 | 2/2 | {rise:.4g} | {worst:.4g} |" in sent.card
     assert "revision abc123" in sent.card
 
 

@@ -6,14 +6,18 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx2
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError
 from tests.sharing.fake_hub import TOKEN
 
 from rankone.core.artifact import file_hash, open_artifact
 from rankone.core.errors import RankOneError
 from rankone.runtime import hub as reach
+from rankone.sharing.answers import asking
 from rankone.sharing.fetching import local
+from rankone.sharing.names import Remote
 from rankone.sharing.pushing import push
 from rankone.sharing.requests import PushRequest
 
@@ -57,6 +61,9 @@ def test_nothing_leaves_before_the_size_is_said(hub):
     assert said.commit is None
     assert said.size == sum(f.stat().st_size for f in (GOLDEN / "edit").iterdir())
     assert "| site | weight | rank of the change |" in said.card
+    assert list(said.lines()) == ["Nothing was sent. The card:", "", *said.card.splitlines()]
+    sent = send(GOLDEN / "edit")
+    assert list(sent.lines()) == [f"sent to {sent.address}", f"this commit: me/thing@{sent.commit}"]
 
 
 def test_a_push_that_broke_goes_on_without_sending_twice(hub):
@@ -82,6 +89,13 @@ def test_private_and_missing_repositories_are_one_line(hub, monkeypatch):
         local("me/nothing")
     with pytest.raises(RankOneError, match="no revision 'v9'"):
         local("me/thing@v9")
+
+
+def test_a_gated_repository_says_where_to_ask():
+    answer = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co/me/gated"))
+    with pytest.raises(RankOneError, match="'me/gated' is gated: ask for access on its page, then log in"):
+        with asking(Remote("me/gated")):
+            raise GatedRepoError("no", response=answer)
 
 
 def test_a_wrong_kind_is_refused_before_it_is_brought(hub):
