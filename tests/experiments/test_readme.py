@@ -23,7 +23,7 @@ ROWS = {
 # (seeds that succeed, German CE, rise of a trained domain, rise of Dutch and Swedish), as the README states them.
 ONE_NUMBER, LORA = (0, 0.05, 0.01, 0.03), (2, 0.2, 0.01, 0.1)
 RANGES = (
-    "Ranges, as another processor rounds otherwise: one number 9/9, German CE ± .05, trained domains ± .01, nl and sv "
+    "allow for these ranges: one number 9/9, German CE ± .05, trained domains ± .01, nl and sv "
     "± .03; LoRA success ± 2, German CE ± .2, trained domains ± .01, nl and sv ± .1."
 )
 
