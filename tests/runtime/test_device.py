@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rankone.core.errors import RankOneError
-from rankone.runtime.device import run_device
+from rankone.runtime import device
+from rankone.runtime.device import require_device, run_device
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,15 @@ def test_more_processes_than_gpus_are_refused():
 
 def test_this_machine_is_asked():
     assert run_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_names_of_devices(monkeypatch):
+    require_device("cpu")
+    for name in ("gpu", "cuda:", "cpu:0", ""):
+        with pytest.raises(RankOneError, match=f"unknown device '{name}'; give cpu"):
+            require_device(name)
+    monkeypatch.setattr(device.sys, "platform", "linux")
+    with pytest.raises(RankOneError, match=r"no device 'mps': mps is for Apple's processors\. Give cpu"):
+        require_device("mps")
+    monkeypatch.setattr(device.sys, "platform", "darwin")
+    require_device("mps")
