@@ -50,7 +50,9 @@ class OpenOptions(Config):
     text: str = Field(
         default="builtin", description="builtin, a directory with a folder per domain, or a Hub data set id"
     )
-    parts: Path | None = Field(default=None, description="saved parts (from `rankone find --out`), beside it")
+    parts: Path | None = Field(
+        default=None, description="saved parts (from `rankone find --out`), to be used too"
+    )
     harvest: Path | None = Field(
         default=None, description="a harvest of the decomposition, or of its components"
     )

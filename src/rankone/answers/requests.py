@@ -69,7 +69,7 @@ class SideEffectRequest(Request):
     """
 
     target: Annotated[str | None, AfterValidator(require_target)] = Field(
-        default=None, description="the domain that is edited: what asks for it is told apart"
+        default=None, description="the edited domain; prompts that ask for it are counted separately"
     )
     kinds: Annotated[Names, AfterValidator(require_kinds)] = Field(
         default=(), description=f"kinds of prompts, of {', '.join(KINDS)}; default all"
@@ -82,7 +82,7 @@ class SideEffectRequest(Request):
         default=None,
         description="of these prompts: validation to choose a scale by, test to report (the default)",
     )
-    tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
+    tokens: int = Field(default=48, gt=0, description="most tokens of an answer")
     chat: Annotated[bool | None, Template()] = Field(
         default=None, description="in the chat template; default where the tokenizer has one"
     )
@@ -133,7 +133,7 @@ class CollectRequest(Request):
     prompts: Annotated[Path | None, AfterValidator(_known_prompts)] = Field(
         default=None, description="file of prompts, one a line; default 320 that ship"
     )
-    tokens: int = Field(default=72, gt=0, description="tokens of an answer at most")
+    tokens: int = Field(default=72, gt=0, description="most tokens of an answer")
     chat: Annotated[bool | None, Template()] = Field(
         default=None, description="in the chat template; default where the tokenizer has one"
     )

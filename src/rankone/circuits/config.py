@@ -18,7 +18,7 @@ class OptimiseConfig(Config):
     """How importances are fitted to a prompt."""
 
     objective: Literal["kl", "ce", "logit"] = Field(
-        "kl", description="what masks are held to: the whole prediction, a token, or the target's logits"
+        "kl", description="what masks are fitted to: the whole prediction, a token, or the target's logits"
     )
     penalty: float = Field(0.1, gt=0, description="λ, the price of a node: higher gives fewer")
     steps: int = Field(100, gt=0, description="steps of the fit")
@@ -44,7 +44,7 @@ class GraphConfig(OptimiseConfig):
         "float64", description="numbers that edges are added up in; float32 takes half the memory"
     )
     random_graphs: int = Field(10, ge=0, description="random graphs of the same counts to compare with")
-    removed: int = Field(40, ge=2, description="nodes whose removal is measured beside what the graph says")
+    removed: int = Field(40, ge=2, description="nodes whose removal is measured and compared with the graph")
 
     def fitting(self) -> OptimiseConfig:
         """The part that is about fitting importances."""

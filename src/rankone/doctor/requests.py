@@ -23,7 +23,7 @@ class DoctorRequest(Request):
         description="a model (name, folder, Hub id), an artefact or the code of an error; default the installation",
     )
     model: str | None = Field(
-        None, description="the model that an artefact is checked beside; default the one it names"
+        None, description="the model to check an artefact against; default the one it names"
     )
     clean: bool = Field(
         False, description="remove what killed runs left in TARGET (default here) and the temporary folder"

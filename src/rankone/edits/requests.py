@@ -41,13 +41,17 @@ class FindRequest(Request):
     tokens: int = Field(default=1500, gt=0, description="training tokens per domain")
     rank_tokens: int = Field(default=120, gt=0, description="validation tokens per domain to measure on")
     tolerance: Annotated[Tolerances, BeforeValidator(Tolerances.given), Domains()] = Field(
-        default=Tolerances(), description="most rise in nats per token: one number, or domain by domain"
+        default=Tolerances(),
+        description="largest rise allowed, nats per token: one number, or one per domain",
     )
     together: bool = Field(
-        default=False, description="look for a second part that the best one moves with, by one number"
+        default=False,
+        description="also look for a second part to move together with the best one, by one number",
     )
     several: int = Field(
-        default=0, ge=0, description="at most so many parts moved by one number, their proportions fitted"
+        default=0,
+        ge=0,
+        description="also move up to this many parts by one number, with fitted proportions; 0: no",
     )
     seed: int = Field(default=0, description="of random directions and the order of passages")
     out: Path | None = Field(default=None, description="save the measured parts here; must not exist")
@@ -69,23 +73,27 @@ class FitRequest(Request):
         description="domain to forget, or self:DOMAIN for the model's own text in it"
     )
     retain: Annotated[Names, Domains()] = Field(
-        default=(), description="domains to hold; default every other the model knows"
+        default=(), description="domains to retain; default all others that the model knows"
     )
-    budget: int = Field(default=4, gt=0, description="forget tokens; of no account for self:DOMAIN")
-    openings: Names = Field(default=(), description="what sets self:DOMAIN off, where no words are known")
+    budget: int = Field(default=4, gt=0, description="forget tokens; ignored for self:DOMAIN")
+    openings: Names = Field(
+        default=(), description="words that start text of self:DOMAIN, where none are known"
+    )
     sharpen: bool = Field(
         default=False, description="refit what the parts read against the retained domains first"
     )
     seed: int = Field(default=0, ge=0, description="which forget text")
-    cap: float = Field(
-        default=1.1, gt=0, description="forget cross-entropy that is enough, in units of chance"
+    cap: float = Field(default=1.1, gt=0, description="forget cross-entropy to reach, in units of chance")
+    tolerance: float = Field(
+        default=0.015, gt=0, description="largest KL allowed on a retained domain, nats per token"
     )
-    tolerance: float = Field(default=0.015, gt=0, description="most KL on a retained domain, nats per token")
     learning_rate: float = Field(
         default=0.3, gt=0, description="Adam rate on α, where there are several scales"
     )
-    retain_weight: float = Field(default=1.0, ge=0, description="λ of the retain term, likewise")
-    steps: int = Field(default=3000, gt=0, description="ceiling of steps, likewise")
+    retain_weight: float = Field(
+        default=1.0, ge=0, description="λ of the retain term, where there are several scales"
+    )
+    steps: int = Field(default=3000, gt=0, description="most steps, where there are several scales")
     retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
 
     @model_validator(mode="after")

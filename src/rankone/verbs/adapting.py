@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def project(opening: Opening, request: ProjectRequest) -> ProjectReply:
-    """Read a LoRA as scales of parts: which α are nearest to it, and what of it no part can make."""
+    """Express a LoRA as scales of parts: which α come closest to it, and what no part accounts for."""
     from rankone.edits.projection.project import project as nearest_scales
     from rankone.edits.projection.project import read_change
 
@@ -93,7 +93,7 @@ def _save(
 
 
 def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
-    """Let a part write a token where it fires: its write vector replaced by the token's direction, or a trained one."""
+    """Make a part write a token where it fires: its write vector becomes the token's direction, or a trained one."""
     from rankone.edits.rewriting.job import rewrite as rewrite_part
 
     made = rewrite_part(opening.bare, opening.book, request)

@@ -84,7 +84,7 @@ def _recipe(request: BenchRequest) -> BenchConfig:
 
 
 def bench(opening: Opening, request: BenchRequest) -> BenchReply:
-    """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; goes on where it ended."""
+    """Every method of a recipe at every budget, seed and weight: tables, figures, verdicts; resumes where it stopped."""
     from rankone.experiments.bench.page import write_results
     from rankone.experiments.bench.rollouts import rollouts
     from rankone.experiments.bench.run import run_bench
@@ -129,7 +129,9 @@ class ReproduceRequest(Request):
         Path, Positional(), Folder("what `rankone bench --out` made", "bench.json", "results")
     ] = Field(description="folder of a benchmark")
     runs: int = Field(8, gt=0, description="runs to repeat, spread over the grid")
-    tolerance: float = Field(0.02, gt=0, description="most difference of a cross-entropy, nats per token")
+    tolerance: float = Field(
+        0.02, gt=0, description="largest difference allowed of a cross-entropy, nats per token"
+    )
 
 
 class ReproduceReply(Reply):

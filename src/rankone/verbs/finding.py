@@ -21,7 +21,7 @@ from rankone.verbs.verb import Verb
 
 
 def fetch(opening: Opening, request: FetchRequest) -> FetchReply:  # noqa: ARG001
-    """Bring a small known model as a plain Hugging Face folder."""
+    """Fetch a small known model as a plain Hugging Face folder."""
     from rankone.models.sources import fetching
 
     return fetching.fetch(request)

@@ -96,7 +96,7 @@ class HarvestReply(Reply):
 
 
 def harvest(opening: Opening, request: HarvestRequest) -> HarvestReply:
-    """Gather what every subcomponent fires on and leads to, on labelled text; goes on after a kill.
+    """Gather what every subcomponent fires on and leads to, on labelled text; resumes after a kill.
 
     With --clusters, what every component does: it fires where any of its members does. With --only, what parts of any
     other origin do.

@@ -86,7 +86,7 @@ class InvestigateRequest(StudyRequest):
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
     sources: int = Field(
-        0, ge=0, description="validation tokens per domain over which what feeds it is summed; 0: not"
+        0, ge=0, description="validation tokens per domain on which its sources are summed; 0: none"
     )
     html: Path | None = Field(None, description="also write a page to this file; must not exist")
 
@@ -206,9 +206,9 @@ class DemoRequest(Request):
     recipe: Path | None = Field(None, description="another job recipe (YAML)")
     replace: bool = Field(False, description="write into an existing report directory")
     harvest: Annotated[Path | None, Reads("harvest")] = Field(
-        None, description="pick by this harvest, not by a small one made now"
+        None, description="harvest to pick from, instead of a small one made now"
     )
-    labels: Annotated[Path | None, Reads("labels")] = Field(None, description="and by its labels")
+    labels: Annotated[Path | None, Reads("labels")] = Field(None, description="labels of that harvest")
 
     @property
     def goes_on(self) -> bool:
@@ -263,7 +263,7 @@ def _real_config(request: DemoRequest, model: str) -> RealModelConfig:
 
 
 def demo(opening: Opening, request: DemoRequest) -> DemoReply:
-    """The main job on the built-in model: one number removes German; beside LoRA, with figures and a report."""
+    """The main job on the built-in model: one number removes German, compared with LoRA; figures and a report."""
     if request.model is not None:
         return _real_model(opening, request, request.model)
     from rankone.experiments.config import read_demo

@@ -33,7 +33,7 @@ class RankRequest(Request):
 
     of: Annotated[Names, Domains()] = Field((), description="domains, comma-separated")
     against: Annotated[Names, Domains()] = Field((), description="domains to compare with, comma-separated")
-    token: str | None = Field(None, description="a word that is one token: who leads to it")
+    token: str | None = Field(None, description="a word that is one token: ranks the parts that lead to it")
     label: Annotated[str | None, LabelWords()] = Field(None, description="words of a label")
     by: str | None = Field(
         None, description="specificity, contrast, gradient, token, unembedding or label; default what fits"
@@ -99,7 +99,7 @@ class RankReply(Reply):
 
 
 def rank(opening: Opening, request: RankRequest) -> RankReply:
-    """Rank parts: by domains, gradient, output token or label; in no time where a harvest holds the counts.
+    """Rank parts: by domains, gradient, output token or label; at once where a harvest has the counts.
 
     With --clusters, or a harvest of components, it ranks those; with --only, the parts of any origin that it names.
     """
@@ -224,7 +224,7 @@ class ShowRequest(Request):
     response: bool = Field(False, description="also measure CE by α (takes forwards)")
     tokens: int = Field(1000, gt=0, description="validation tokens per domain, with --response")
     sources: int = Field(
-        0, ge=0, description="validation tokens per domain over which what feeds it is summed; 0: not"
+        0, ge=0, description="validation tokens per domain on which its sources are summed; 0: none"
     )
     examples: int = Field(12, ge=0, description="examples to show")
     html: Path | None = Field(None, description="write a page to this file; must not exist")

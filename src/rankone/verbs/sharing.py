@@ -8,7 +8,7 @@ from rankone.verbs.verb import Verb
 
 
 def push(_opening: Opening, request: PushRequest) -> PushReply:
-    """Send an artefact to a repository of the Hub, with a card of what was measured; its size is said first."""
+    """Send an artefact to a repository of the Hub, with a card of what was measured; states its size first."""
     from rankone.sharing.pushing import push as send
 
     return send(request)

@@ -24,7 +24,7 @@ class QkRequest(Request):
     prompt: str | None = Field(None, description="text whose last position looks back; default over text")
     domains: Annotated[Names, Domains()] = Field((), description="over text: its domains; default all")
     tokens: int = Field(2000, gt=0, description="over text: validation tokens per domain, for the signs")
-    distances: int = Field(8, gt=0, description="over text: distances 0 … this less one")
+    distances: int = Field(8, gt=0, description="over text: number of distances, from 0 on")
     top: int = Field(12, gt=0, description="pairs to show")
     out: Path | None = Field(None, description="also write the pairs as JSON; must not exist")
 

@@ -62,7 +62,7 @@ class GraphVerifyRequest(Request):
     """A saved graph to check."""
 
     graph: Annotated[Path, Positional(), Reads("graph")] = Field(description="saved graph")
-    removed: int = Field(40, ge=2, description="nodes whose removal is measured beside what the graph says")
+    removed: int = Field(40, ge=2, description="nodes whose removal is measured and compared with the graph")
     seed: int = Field(0, description="of the nodes that are drawn")
 
 
@@ -70,11 +70,13 @@ class GraphInterveneRequest(Request):
     """What is kept, dropped or scaled. A place is PART@POSITION, PART (where the graph has it) or PART@all (the weight)."""
 
     graph: Annotated[Path, Positional(), Reads("graph")] = Field(description="saved graph")
-    keep: Names = Field((), description="places let through alone under masks; `all` is the whole graph")
+    keep: Names = Field(
+        (), description="places that stay on while all others are masked; `all` is the whole graph"
+    )
     drop: Names = Field((), description="places taken out of the model: PART@POSITION, PART or PART@all")
-    scale: ScalesByName = Field({}, description="places times a factor, as PART@3=-2")
-    prompt: str | None = Field(None, description="other text of as many tokens to do it on")
-    continue_: int = Field(0, ge=0, description="tokens to go on with, before and after")
+    scale: ScalesByName = Field({}, description="places multiplied by a factor, as PART@3=-2")
+    prompt: str | None = Field(None, description="other text with the same number of tokens to do it on")
+    continue_: int = Field(0, ge=0, description="tokens to continue with, before and after")
     seed: int = Field(0, description="of random masks and adversarial starts")
 
     @field_validator("keep", "drop")
@@ -117,7 +119,7 @@ class GraphExportRequest(Request):
 
     graph: Annotated[Path, Positional(), Reads("graph")] = Field(description="saved graph")
     viewer: Path | None = Field(None, description="folder for circuit-tracer's viewer; must not exist")
-    neuronpedia: Path | None = Field(None, description="JSON file in Neuronpedia's flavour; must not exist")
+    neuronpedia: Path | None = Field(None, description="JSON file in Neuronpedia's format; must not exist")
     page: Path | None = Field(None, description="a page that needs no server; must not exist")
     rule: Rule = Field("frozen", description="edges: frozen (they sum to the value) or grad (local effects)")
     nodes: int = Field(120, gt=0, description="subcomponents shown, those of most influence")

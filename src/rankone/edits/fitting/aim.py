@@ -28,9 +28,7 @@ class Aim(Config):
     forget: str = Field(min_length=1)
     retain: tuple[str, ...] = Field(min_length=1, description="domains to hold")
     chance: float = Field(gt=0, description="ln V, nats per token")
-    cap: float = Field(
-        default=1.0, gt=0, description="forget cross-entropy that is enough, in units of chance"
-    )
+    cap: float = Field(default=1.0, gt=0, description="forget cross-entropy to reach, in units of chance")
     tolerance: float = Field(
         default=0.015, gt=0, description="most KL(base ‖ edited) on any retained domain, nats per token"
     )
@@ -70,7 +68,7 @@ class Aim(Config):
         return self.cap * self.chance
 
     def tolerated(self, domain: str) -> float:
-        """The most KL on a retained domain, nats per token."""
+        """The largest KL allowed on a retained domain, nats per token."""
         return self.tolerances.get(domain, self.tolerance)
 
     def strain(self, kl: Mapping[str, float]) -> float:

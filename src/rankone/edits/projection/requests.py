@@ -24,13 +24,13 @@ class ProjectRequest(Request):
         Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit", kind="adapter")
     ] = Field(description="PEFT LoRA, a folder or on the Hub, or a saved edit")
     sources: Annotated[Names, each_of("source", (*FROM_WEIGHTS, *FROM_TEXT))] = Field(
-        (), description="parts that follow from the weights to add: neuron, channel, singular, random"
+        (), description="parts derived from the weights to add: neuron, channel, singular, random"
     )
-    count: int = Field(16, gt=0, description="parts per site of sources that make as many as asked")
+    count: int = Field(16, gt=0, description="parts per site, of sources that can make any number")
     norm: Literal["frobenius", "text"] = Field(
-        "frobenius", description="what is made small: the weight's change, or the outputs' on --text"
+        "frobenius", description="what is minimised: the error of the weights, or of the outputs on --text"
     )
-    keep: int | None = Field(None, gt=0, description="at most so many parts, chosen greedily; default all")
+    keep: int | None = Field(None, gt=0, description="at most this many parts, chosen greedily; default all")
     top: int = Field(20, gt=0, description="parts to show")
     tokens: int = Field(400, gt=0, description="tokens per domain to weigh and to measure on")
     save: Path | None = Field(None, description="save the projection as an edit; must not exist")

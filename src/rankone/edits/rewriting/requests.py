@@ -21,7 +21,7 @@ class RewriteRequest(Request):
     part: Annotated[str, Positional(), PartNames()] = Field(description="part whose write vector is replaced")
     token: str = Field(
         min_length=1,
-        description="token to write where the part fires; with its space before to mean that entry alone",
+        description="token to write where the part fires; with its leading space to mean only that entry",
     )
     sizes: tuple[float, ...] = Field(
         (0.5, 1, 2, 4, 8), min_length=1, description="sizes to try, in units of the old write vector's length"
@@ -30,7 +30,7 @@ class RewriteRequest(Request):
         0.5, gt=0, lt=1, description="the smallest size that brings the token to this probability is taken"
     )
     train: int = Field(
-        0, ge=0, description="train the write vector on so many firing positions instead; 0: closed form"
+        0, ge=0, description="train the write vector on this many firing positions instead; 0: closed form"
     )
     weight: float = Field(1.0, ge=0, description="with --train: λ of the KL to the model at other positions")
     fires: float = Field(

@@ -52,5 +52,5 @@ class RealModelConfig(Config):
     lora_steps: int = Field(default=60, gt=0, description="of the LoRA on the pick's matrix")
     lora_rate: float = Field(default=0.01, gt=0)
     test_tokens: int = Field(default=800, gt=0, description="held-out tokens per domain")
-    answer_tokens: int = Field(default=48, gt=0, description="tokens of an answer at most")
+    answer_tokens: int = Field(default=48, gt=0, description="most tokens of an answer")
     seed: int = Field(default=0, ge=0)

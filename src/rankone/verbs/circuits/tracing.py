@@ -79,7 +79,7 @@ def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyRe
 
 
 def graph_intervene(opening: Opening, request: GraphInterveneRequest) -> GraphInterveneReply:
-    """Take nodes of a saved graph out, scale them, or keep them alone: what it predicts beside what happens."""
+    """Remove nodes of a saved graph, scale them, or keep only them: what it predicts beside what happens."""
     from rankone.circuits.asking.trust import trust
 
     saved, account, parts = _opened(opening, request.graph)
@@ -156,7 +156,7 @@ def _as_edit(factors: dict[str, float]) -> str | None:
 
 
 def graph_export(opening: Opening, request: GraphExportRequest) -> GraphExportReply:
-    """Write a saved graph as a page of its own, for circuit-tracer's viewer, or in Neuronpedia's flavour."""
+    """Write a saved graph as a standalone page, for circuit-tracer's viewer, or in Neuronpedia's format."""
     from rankone.circuits.exchange.export import exported
     from rankone.clustering.components import Components
 

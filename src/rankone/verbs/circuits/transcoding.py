@@ -16,7 +16,7 @@ from rankone.verbs.verb import Verb
 
 
 def transcoders_train(opening: Opening, request: TrainTranscodersRequest) -> TrainTranscodersReply:
-    """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; goes on after a kill."""
+    """Train transcoders, sparse stand-ins for a model's MLPs, side by side on the same tokens; resumes after a kill."""
     from rankone.circuits.transcoders.storage import save_transcoders
     from rankone.circuits.transcoders.training import train
 
@@ -41,7 +41,7 @@ def transcoders_train(opening: Opening, request: TrainTranscodersRequest) -> Tra
 
 
 def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) -> CompareTranscodersReply:
-    """Judge transcoders, neurons and a decomposition alike: what replacing the MLPs by each costs, on test text."""
+    """Compare transcoders, neurons and a decomposition: what replacing the MLPs by each costs, on test text."""
     from rankone.circuits.transcoders.judging.comparing import compare
     from rankone.circuits.transcoders.storage import load_transcoders
 

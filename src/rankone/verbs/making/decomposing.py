@@ -29,11 +29,12 @@ class DecomposeRequest(Request):
     out: Path = Field(description="where to write; must not exist")
     run: Path | None = Field(None, description="run directory; default OUT.run")
     steps: int | None = Field(None, gt=0, description="override the recipe's steps")
-    stop_after: int | None = Field(None, gt=0, description="stop at this step of the recipe, to go on later")
+    stop_after: int | None = Field(None, gt=0, description="stop at this step of the recipe, to resume later")
     keep_dead: bool = Field(False, description="do not fold dead subcomponents into delta")
     storage: Storage = Field("bfloat16", description="numbers it is stored in")
     evidence: Literal["none", "small", "full"] = Field(
-        "full", description="measured at the end: nothing, 20 steps of the adversary, or 80"
+        "full",
+        description="what is measured at the end: nothing, or everything with 20 or 80 steps of the adversary",
     )
     estimate: bool = Field(False, description="print the estimate of memory and time, and stop")
     sweep: bool = Field(

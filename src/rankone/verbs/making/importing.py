@@ -24,7 +24,7 @@ class ImportRequest(Request):
     )
     out: Path = Field(description="where to write; must not exist")
     target: Annotated[str | None, Published()] = Field(
-        None, description="the target's run, where SOURCE lacks it"
+        None, description="run of the target, if SOURCE does not contain it"
     )
     tokenizer: str | None = Field(
         None, description="tokenizer.json, model directory or Hub name, if not the run's own"

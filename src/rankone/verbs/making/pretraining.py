@@ -67,7 +67,7 @@ def _pretraining(request: PretrainRequest) -> PretrainConfig:
 
 
 def pretrain(opening: Opening, request: PretrainRequest) -> PretrainReply:
-    """Train a model of the built-in architecture; a run cut off goes on where its last checkpoint stands."""
+    """Train a model of the built-in architecture; an interrupted run resumes from its last checkpoint."""
     from rankone.core.artifact import read_json
     from rankone.models.pretraining.run import pretrain as train
     from rankone.runtime.tracking.recording import Tracking

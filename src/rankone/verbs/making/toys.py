@@ -75,7 +75,7 @@ def _toy(request: ToysRequest) -> ToyRecipe:
 
 
 def toys(opening: Opening, request: ToysRequest) -> ToysReply:
-    """Decompose a toy whose mechanisms are known and measure how near the decomposition comes to them."""
+    """Decompose a toy whose mechanisms are known and measure how close the decomposition comes to them."""
     from rankone.decomposition.ground_truth.run import run_toys
 
     config = _toy(request)

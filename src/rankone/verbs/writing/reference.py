@@ -15,8 +15,8 @@ from rankone.verbs.verb import Verb, is_placed
 
 HEAD = """# Verbs
 
-Each verb is a command of `rankone` and a method of the session that `rankone.open` gives; both take the same words and
-answer with the same reply, which `--json` prints. This page is made from the table of verbs (`src/rankone/verbs/`):
+Each verb is a command of `rankone` and a method of a session, which `rankone.open` makes; both take the same options and
+give the same reply, which `--json` prints. This page is generated from the table of verbs (`src/rankone/verbs/`) by
 `make api`.
 
 What the verbs work on is opened once; in Python by `rankone.open(model, decomposition=…, text=…)`, on the command line by
