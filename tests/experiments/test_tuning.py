@@ -57,6 +57,33 @@ def test_an_amplifying_end_is_said(workspace):
         assert reply.lines()[0].startswith("the aim is " + ("met" if reply.met else "not met"))
 
 
+def test_directions_are_trained_after_the_scale_if_asked(workspace, tmp_path):
+    scaled = tune(workspace, request(budget=500))
+    reply = tune(workspace, request(budget=500, train=3, save=tmp_path / "edit"))
+    assert reply.scales == scaled.scales
+    assert reply.trained == 3
+    assert reply.forget_tokens == 500
+    assert set(reply.weights) == set(reply.kl) == {"en", "fr"}
+    assert max(reply.kl.values()) <= reply.aim.tolerance
+    assert reply.kl != scaled.kl
+    edit = LowRankEdit.from_pretrained(tmp_path / "edit")
+    assert edit.rank("h.0.mlp.c_fc") == 1
+    assert edit.method == "trained"
+    assert edit.description.endswith("directions trained")
+    assert edit.provenance is not None
+    assert edit.provenance["train"] == 3
+    assert "then trained for 3 steps" in reply.tables()[0].title
+    heavy = [d for d in reply.weights if reply.weights[d] > 0]
+    assert any("stood in the way" in line for line in reply.lines()) == bool(heavy)
+    assert reply == type(reply).model_validate_json(reply.model_dump_json())
+
+
+@pytest.mark.parametrize("few", [{"budget": 4}, {"budget": 4000, "forget": "self:de"}])
+def test_directions_are_not_trained_on_a_few_tokens(few):
+    with pytest.raises(RankOneError, match="would learn those few tokens"):
+        request(train=10, **few)
+
+
 def test_parts_are_sharpened_first_if_asked(workspace, tmp_path):
     plain, sharp = tune(workspace, request()), tune(workspace, request(sharpen=True, save=tmp_path / "edit"))
     assert list(sharp.scales) == ["h.0.mlp.c_fc:3"]

@@ -18,6 +18,9 @@ from rankone.parts.ridge import RIDGE
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
+LEAST_TRAINED = 500
+"""Forget tokens without which directions are not trained."""
+
 
 class FindRequest(Request):
     """One behaviour to find a part for, and the text it must not touch."""
@@ -95,10 +98,27 @@ class FitRequest(Request):
     )
     steps: int = Field(default=3000, gt=0, description="most steps, where there are several scales")
     retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
+    train: int = Field(
+        default=0,
+        ge=0,
+        description="steps that what the parts read and write is then trained for, every retained domain held within the "
+        f"tolerance; needs a budget of {LEAST_TRAINED} or more",
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
         apart(self.forget, self.retain)
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_train_on(self) -> Self:
+        """Directions have thousands of numbers: of a few tokens they would learn those tokens."""
+        if self.train and (self.budget < LEAST_TRAINED or self.forget.startswith("self:")):
+            had = "the model's own text" if self.forget.startswith("self:") else f"a budget of {self.budget}"
+            raise RankOneError(
+                f"train={self.train} with {had}: directions would learn those few tokens. Give a budget of at least "
+                f"{LEAST_TRAINED} tokens of a corpus, or leave out train."
+            )
         return self
 
     @model_validator(mode="after")

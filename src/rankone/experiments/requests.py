@@ -128,13 +128,17 @@ class TuneReply(Reply):
 
     met: the forget domain's test text is at chance (≥ .98) and no retained domain rose by DAMAGE_BAR or more. reached:
     whether the forget text itself told that it is at its target; if not, the tolerance on retained text set the size.
-    kl: KL of each retained domain on the text that was fitted, nats per token. advice: what to try where `met` is false.
+    trained: steps that directions were trained for after the scales were found. weights: what each retained domain weighed
+    at the end of that, 0 where it did not stand in the way. kl: KL of each retained domain on the text that was fitted,
+    nats per token. advice: what to try where `met` is false.
     """
 
     aim: Aim
     scales: dict[str, float]
     sign: str
     steps: int
+    trained: int = 0
+    weights: dict[str, float] = Field(default_factory=dict)
     forget_tokens: int
     reached: bool
     kl: dict[str, float]
@@ -149,6 +153,8 @@ class TuneReply(Reply):
         how = (
             f"after {self.steps} steps" if self.steps else "by size alone: one scale has nothing else to fit"
         )
+        if self.trained:
+            how += f"; directions then trained for {self.trained} steps"
         scales = Table.of(
             f"Scales ({how})", ["scaled", Column("α", "+.3f")], [[n, a] for n, a in self.scales.items()]
         )
@@ -165,8 +171,13 @@ class TuneReply(Reply):
         """Whether the aim was met, in which way, what to try, and where the edit lies."""
         size = "the forget text's own verdict" if self.reached else "the tolerance on retained text"
         met = "the aim is met" if self.met else "the aim is not met"
+        heavy = sorted(
+            (d for d, weight in self.weights.items() if weight > 0), key=lambda d: -self.weights[d]
+        )
+        in_the_way = ", ".join(heavy)
         return [
             f"{met}: {self.sign}, size set by {size}",
+            *([f"stood in the way of training: {in_the_way}"] if in_the_way else []),
             *self.warnings,
             *(f"try: {line}" for line in self.advice),
             *([f"saved {self.saved}"] if self.saved is not None else []),

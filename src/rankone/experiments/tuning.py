@@ -7,15 +7,19 @@ edit has, what it costs, and what to try where that is not good.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rankone.core.artifact import refuse_existing
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.config import FitConfig
+from rankone.edits.fitting.config import DIRECTIONS_RATE, FitConfig
 from rankone.edits.fitting.forget_text import forget_text
+from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
+from rankone.edits.methods.directions import Directions
 from rankone.edits.requests import FitRequest, SharpenRequest
 from rankone.edits.scales import both_signs, sign_of
 from rankone.edits.sharpen import sharpen
@@ -24,7 +28,7 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
 from rankone.render.values import signed
-from rankone.runtime.progress import Meter
+from rankone.runtime.progress import Meter, meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -60,7 +64,10 @@ def fit(
     parts: Named | None = None,
     bar: Meter | None = None,
 ) -> Fit:
-    """Fit and size the scales; nothing is measured on other text. parts: where names are looked up, if elsewhere."""
+    """Fit and size the scales, and train what they turn if that is asked; nothing is measured on other text.
+
+    parts: where names are looked up, if elsewhere.
+    """
     aim, known = aim_of(workspace, request), parts or workspace.require_parts()
     if request.sharpen:
         starts = both_signs(*_sharpened(workspace, scaled, aim, known))
@@ -70,7 +77,18 @@ def fit(
     run = Run(text, request.seed, request.retain_weight, request.learning_rate, request.cap)
     retain = retain_text(workspace, aim, request.retain_tokens)
     config = FitConfig(steps=request.steps)
-    return fit_sized(workspace.model, starts, [run], retain, aim, config, bar)[0]
+    fitted = fit_sized(workspace.model, starts, [run], retain, aim, config, bar)[0]
+    return _trained(workspace, fitted, retain, aim, request.train) if request.train else fitted
+
+
+def _trained(workspace: Workspace, fitted: Fit, retain: RetainText, aim: Aim, steps: int) -> Fit:
+    """What was fitted, its directions trained on the same text."""
+    method = Directions(fitted.edit)
+    held = retain.held(method.sites(), aim.measure)
+    run = replace(fitted.run, learning_rate=DIRECTIONS_RATE)
+    with meter("train", steps) as bar:
+        trained = fit_within(workspace.model, method, run, held, aim, WithinConfig(steps=steps), bar)
+    return replace(sized_within(workspace.model, trained, held, aim), before=fitted)
 
 
 def _sharpened(
@@ -122,7 +140,8 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
     aim, sized = aim_of(workspace, request), fitted.sized
     if sized is None:
         raise RankOneError("this fit was never brought to a size: make it with fit_sized.")
-    scales = dict(zip(request.scale, fitted.parameters["alpha"].tolist(), strict=True))
+    scaled = fitted.before or fitted
+    scales = dict(zip(request.scale, scaled.parameters["alpha"].tolist(), strict=True))
     domains = [d for d in workspace.corpus.domains() if d not in {aim.domain, *aim.retain}]
     named = [d for d in (aim.domain, *aim.retain, *domains) if d in workspace.corpus.domains()]
     changes = edit_damage(workspace.model, fitted.edit, workspace.text(named, "test", request.tokens))
@@ -133,7 +152,9 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
         aim=aim,
         scales=scales,
         sign=sign_of(scales),
-        steps=fitted.steps,
+        steps=scaled.steps,
+        trained=request.train,
+        weights=dict(fitted.weights),
         forget_tokens=0 if aim.self_text else fitted.run.forget.tokens,
         reached=sized.reached,
         kl=dict(sized.damage),
@@ -155,7 +176,7 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
         )
         advice.append(
             "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), the same one "
-            "sharpened (`--sharpen`), several parts, or a larger tolerance."
+            "sharpened (`--sharpen`), several parts, training what it reads and writes (`--train`), or a larger tolerance."
             if not reply.reached
             else "the forget text came to its target before the test text did. Give more forget text, or a larger cap."
         )

@@ -344,6 +344,7 @@ class Methods(Asking):
         retain_weight: float = 1.0,
         steps: int = 3000,
         retain_tokens: int = 6000,
+        train: int = 0,
         tokens: int = 2000,
         save: Path | str | None = None,
     ) -> TuneReply:
@@ -723,6 +724,7 @@ class Methods(Asking):
         retain_weight: float = 1.0,
         steps: int = 3000,
         retain_tokens: int = 6000,
+        train: int = 0,
     ) -> Fit:
         """Fit the scales of parts, or components, to forget one domain; nothing is measured on other text."""
         return self._fit(locals())

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from rankone.core.artifact import open_artifact, read_json
 from rankone.core.errors import RankOneError
@@ -35,10 +36,13 @@ SMALL = RealModelConfig(
     budget=8,
     retain_tokens=60,
     lora_steps=2,
+    train_steps=2,
+    train_tokens=150,
+    train_lora=True,
     test_tokens=60,
     answer_tokens=2,
 )
-STAGES = ["found", "scale", "lora", "held-out", "adapter", "answers"]
+STAGES = ["found", "scale", "trained", "lora", "trained-lora", "held-out", "adapter", "answers"]
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +64,13 @@ def test_every_stage_is_kept(ran):
     assert pair is not None
     better = pair.rise > own.search.pick.rise
     assert own.pick == (" + ".join(pair.steps) if better else own.search.pick.part)
-    assert set(own.scale.damage) == {"en", "es", "about-fr"}
-    assert (own.scale.alpha > 1) == (not better and own.search.pick.alpha > 1)
+    scale = own.fits["scale"]
+    assert set(scale.damage) == {"en", "es", "about-fr"}
+    assert (own.alpha > 1) == (not better and own.search.pick.alpha > 1)
     assert set(own.held_out["scale"].damage["built-in"]) == {"fr", "en", "es", "about-fr"}
     assert own.held_out["scale"].unseen == ()
-    edit = LowRankEdit.from_pretrained(out / "fr-scale-edit")
-    assert edit.sites == ("h.3.mlp.down_proj",)
+    edits = {name: LowRankEdit.from_pretrained(out / f"fr-{name}-edit") for name in own.fits}
+    assert all(edit.sites == ("h.3.mlp.down_proj",) for edit in edits.values())
     said = {row["domain"]: row for row in open_artifact(out / "fr-scale-edit").provenance["measured"]}
     held = own.held_out["scale"].damage["built-in"]
     assert {d: row["rise"] for d, row in said.items()} == {d: damage.rise for d, damage in held.items()}
@@ -94,6 +99,43 @@ def test_a_finished_run_computes_nothing_again(ran, monkeypatch):
     assert (again, same) == (found, page)
 
 
+def test_what_stops_short_is_trained_and_shipped(ran):
+    """From the scale, within the tolerances: a little other than it, and no larger than validation text allows."""
+    (own,), page, out = ran
+    assert list(own.fits) == ["scale", "trained", "lora", "trained-lora"]
+    assert own.shipped == "trained"
+    assert not own.fits["scale"].reached
+    for name in ("trained", "trained-lora"):
+        fit = own.fits[name]
+        assert fit.steps == 2
+        assert fit.forget_tokens == 150
+        assert 0 < fit.size <= 1
+        assert set(fit.damage) == set(fit.weights) == {"en", "es", "about-fr"}
+        assert all(fit.damage[d] <= (5 if d == "about-fr" else 0.2) for d in fit.damage)
+    trained, scale = (LowRankEdit.from_pretrained(out / f"fr-{name}-edit") for name in ("trained", "scale"))
+    (site,) = scale.sites
+    old, new = (e.factors[site].write @ e.factors[site].read for e in (scale, trained))
+    cosine = torch.cosine_similarity(old.flatten(), new.flatten(), dim=0)
+    assert 0.9 < float(cosine) < 0.999999
+    names = [bar.name for bar in bars(own, SMALL.tolerance)]
+    assert names[-1] == "answers newly degenerate"
+    assert names[:-1] == [bar.name for bar in bars(own, SMALL.tolerance, "scale")]
+    text = page.read_text("utf8")
+    assert "With both its directions trained" in text
+    assert "one scale, α" in text
+
+
+def test_a_scale_that_reaches_its_target_is_not_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        room.Job, "_export", lambda _: Exported(path="fr-adapter", engine="peft", difference=0)
+    )
+    ((own,), page) = run_real_model(SMALL.model_copy(update={"cap": 0.01}), tmp_path / "out")
+    assert own.fits["scale"].reached
+    assert list(own.fits) == ["scale", "lora"]
+    assert own.shipped == "scale"
+    assert "trained" not in page.read_text("utf8")
+
+
 def test_a_folder_of_other_settings_is_refused(ran):
     with pytest.raises(RankOneError, match="other settings"):
         run_real_model(SMALL.model_copy(update={"budget": 4}), ran[2])
@@ -103,10 +145,11 @@ def test_what_stays_within_its_bar_is_met(ran):
     own = ran[0][0]
     found = bars(own, Tolerances(domains={"en": 1e-9}, other=9, about=9))
     by_name = {bar.name: bar for bar in found}
-    rise = own.held_out["scale"].damage["built-in"]["en"].rise
+    held = own.held_out["trained"].damage["built-in"]
+    rise = held["en"].rise
     assert by_name["en, rise (built-in)"].met == (rise <= 1e-9)
     assert by_name["es, rise (built-in)"].met
-    share = own.held_out["scale"].damage["built-in"]["fr"].edited / own.chance
+    share = held["fr"].edited / own.chance
     assert by_name["fr, share of chance (built-in)"].value == pytest.approx(share)
     assert by_name["fr, share of chance (built-in)"].met == (share >= 0.98)
 
@@ -125,7 +168,7 @@ def test_french_on_the_real_model(tmp_path):
         ASSETS / "demo-smollm2.yaml", model=named, languages=["fr"], test_tokens=300
     )
     (own,), _ = run_real_model(config, tmp_path / "out")
-    held = own.held_out["scale"].damage["built-in"]
+    held = own.held_out[own.shipped].damage["built-in"]
     assert own.adapter_engine == "peft"
     assert own.adapter_difference < 1e-3
     assert held["fr"].edited >= 0.9 * own.chance

@@ -14,6 +14,10 @@ Target = Literal["expected", "sampled"]
 Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn", "rmu"]
 
 
+DIRECTIONS_RATE = 0.015
+"""Of Adam on directions whose entries have a root mean square of 1 (methods/directions.py)."""
+
+
 class FitConfig(Config):
     """How runs are fitted; shared by every method that is compared."""
 

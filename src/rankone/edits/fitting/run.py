@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self, TypedDict
@@ -28,7 +29,9 @@ class Run:
 @dataclass(frozen=True)
 class Fit:
     """The outcome of one run. sized: why it has the size it has (size.py); None where it was left as it was fitted.
-    diverged: its loss became NaN or infinite, and it stands where it was before. model: what its edit is bound to.
+    diverged: its loss became NaN or infinite, and it stands where it was before. weights: of a fit within tolerances, what
+    each retained domain weighed at its end (within.py). before: the fit that this one was trained from. model: what its
+    edit is bound to.
     """
 
     run: Run = field(repr=False)
@@ -38,6 +41,8 @@ class Fit:
     loss: float
     sized: Sized | None = None
     diverged: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    before: Fit | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
     @cached_property

@@ -274,6 +274,14 @@ def find_limit(
     return Limit(size, {domain: known[size][domain] for domain in held.blocks}, bounded)
 
 
+def within_limit(model: PreTrainedModel, edit: LowRankEdit | Resizable, held: Held, aim: Aim) -> Limit:
+    """An edit as it is where every retained domain is within its tolerance there, else its limit, which lies below."""
+    found = dict(zip(held.blocks, damages(model, edit, [1.0], held)[:, 0].tolist(), strict=True))
+    if aim.strain(found) <= 1:
+        return Limit(1.0, found)
+    return find_limit(model, edit, held, aim)
+
+
 def first_crossing(value: Callable[[float], float], bar: float) -> tuple[float, bool]:
     """(the largest size below the first one whose value exceeds `bar`, to 2%; whether any did).
 

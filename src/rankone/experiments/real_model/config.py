@@ -7,6 +7,7 @@ from pydantic import Field
 from rankone.core.config import Config
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import Measure
+from rankone.edits.fitting.config import DIRECTIONS_RATE
 
 MET_DEGENERATE = 0.05
 """Of side-effect answers, the share that may become degenerate."""
@@ -51,6 +52,28 @@ class RealModelConfig(Config):
     )
     lora_steps: int = Field(default=60, gt=0, description="of the LoRA on the pick's matrix")
     lora_rate: float = Field(default=0.01, gt=0)
+    train_steps: int = Field(
+        default=0,
+        ge=0,
+        description="of both directions, within the tolerances, where these stop the scale short of its target; 0: never",
+    )
+    train_tokens: int = Field(
+        default=2000,
+        gt=0,
+        description="training tokens per domain for that, the target's too; of tight ones more",
+    )
+    train_cap: float = Field(
+        default=1.5,
+        gt=0,
+        description="cross-entropy of the target's training text that is enough, × ln V: other text gets less far",
+    )
+    train_rate: float = Field(
+        default=DIRECTIONS_RATE, gt=0, description="Adam's, of entries of mean square 1"
+    )
+    train_lora: bool = Field(
+        default=False, description="a LoRA from its random start trained on the same text beside them"
+    )
+    train_lora_rate: float = Field(default=0.01, gt=0)
     test_tokens: int = Field(default=800, gt=0, description="held-out tokens per domain")
     answer_tokens: int = Field(default=48, gt=0, description="most tokens of an answer")
     seed: int = Field(default=0, ge=0)

@@ -1,4 +1,6 @@
-"""One language: find its part, bring it and a LoRA to their sizes, measure both on held-out text, ask, export."""
+"""One language: find its part, bring it and a LoRA to their sizes, train on what falls short, measure on held-out text,
+ask, export.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +27,37 @@ from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.fitting.size import Held
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
 from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.methods.directions import Directions
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import FIRST_STEP, Scales
 from rankone.experiments.real_model.config import RealModelConfig
-from rankone.experiments.real_model.results import Fitted, HeldOut, HeldOutOfAll, Language
+from rankone.experiments.real_model.results import (
+    LORA,
+    SCALE,
+    TRAINED,
+    TRAINED_LORA,
+    Fitted,
+    HeldOut,
+    HeldOutOfAll,
+    Language,
+)
 from rankone.experiments.real_model.stages import Result, Stages
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.moments import Moments
 from rankone.parts.parts import load_parts
 from rankone.parts.storage import save_parts
+from rankone.runtime.progress import meter
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus
 from rankone.workspace import Workspace
 
-LORA = "LoRA rank 1"
+TIGHT, LONGER = 0.5, 4
+"""A domain that used so much of its tolerance at the scale's size is read so many times as long."""
 
 
 class Exported(Config):
@@ -72,15 +88,14 @@ class Job:
 
     def run(self) -> Language:
         """All stages; those that are finished are read."""
-        search, scale, lora = self.search, self._fitted("scale"), self._fitted("lora")
+        search, fits = self.search, self.fits
         held = self._stage("held-out", HeldOutOfAll, self._held_out)
         exported = self._stage("adapter", Exported, self._export)
         return Language(
             language=self.language,
             chance=self.workspace.chance,
             search=search,
-            scale=scale,
-            lora=lora,
+            fits=fits,
             held_out=held.edits,
             effects=self._stage("answers", SideEffects, self._answers),
             adapter=exported.path,
@@ -100,9 +115,29 @@ class Job:
         return self._stage("found", Found, self._find)
 
     @cached_property
+    def fits(self) -> dict[str, Fitted]:
+        """The scale, what was trained from it where it stops short of its target, and LoRAs beside them."""
+        made = {SCALE: self._fitted(SCALE)}
+        short = self.config.train_steps > 0 and not made[SCALE].reached
+        if short:
+            made[TRAINED] = self._trained(TRAINED)
+        made[LORA] = self._fitted(LORA)
+        if short and self.config.train_lora:
+            made[TRAINED_LORA] = self._trained(TRAINED_LORA)
+        return made
+
+    @cached_property
     def edits(self) -> dict[str, LowRankEdit]:
         """The edits that were fitted, as saved."""
-        return {name: LowRankEdit.from_pretrained(self._path(f"{name}-edit")) for name in ("scale", "lora")}
+        return {name: self._edit(name) for name in self.fits}
+
+    @property
+    def shipped(self) -> LowRankEdit:
+        """The edit that is asked questions and exported."""
+        return self.edits[TRAINED if TRAINED in self.fits else SCALE]
+
+    def _edit(self, name: str) -> LowRankEdit:
+        return LowRankEdit.from_pretrained(self._path(f"{name}-edit"))
 
     def _stage(self, name: str, kind: type[Result], make: Callable[[], Result]) -> Result:
         return self.stages.stage(f"{self.language}-{name}", kind, make)
@@ -153,10 +188,47 @@ class Job:
         run = Run(text, c.seed, 1.0, c.lora_rate, c.cap)
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
-        fit.edit.bind(model).save_pretrained(
-            self._fresh(f"{name}-edit", "edit"), {"config": c.model_dump(mode="json")}
-        )
-        return _fitted(name, fit)
+        self._save(name, fit.edit)
+        return _fitted(fit)
+
+    def _save(self, name: str, edit: LowRankEdit) -> None:
+        path = self._fresh(f"{name}-edit", "edit")
+        edit.bind(self.workspace.model).save_pretrained(path, {"config": self.config.model_dump(mode="json")})
+
+    def _trained(self, name: str) -> Fitted:
+        return self._stage(name, Fitted, lambda: self._train(name))
+
+    def _train(self, name: str) -> Fitted:
+        """Train the scale's directions, or a LoRA from its start, within the tolerances on training text.
+
+        Training text says how large it must be, validation text how large it may be.
+        """
+        c, model, scale = self.config, self.workspace.model, self._edit(SCALE)
+        method, rate = Directions(scale, TRAINED), c.train_rate
+        if name == TRAINED_LORA:
+            method, rate = Lora(model, list(scale.sites), rank=1, name="lora_r1_local"), c.train_lora_rate
+        aim, retain = self._retained
+        forget, spared = self._training_text
+        run = Run(forget, c.seed, 1.0, rate, c.train_cap)
+        held = Held(model, method.sites(), spared, aim.measure)
+        with meter("train", c.train_steps) as bar:
+            fit = fit_within(model, method, run, held, aim, WithinConfig(steps=c.train_steps), bar)
+        fit = sized_within(model, fit, retain.held(method.sites(), aim.measure), aim)
+        self._save(name, fit.edit)
+        return _fitted(fit)
+
+    @cached_property
+    def _training_text(self) -> tuple[Blocks, dict[str, Blocks]]:
+        """Training text of the target, and of all that must stay: more of what stopped the scale."""
+        c, (aim, _) = self.config, self._retained
+        tokens = {
+            d: c.train_tokens * (LONGER if damage / aim.tolerated(d) >= TIGHT else 1)
+            for d, damage in self._fitted(SCALE).damage.items()
+        }
+        rows = {d: spread_blocks(self.workspace, d, "train", tokens[d], c.seed) for d in self.spared}
+        about = self._about("train", tokens.get(about_domain(self.language), c.train_tokens))
+        forget = spread_blocks(self.workspace, self.language, "train", c.train_tokens, c.seed)
+        return forget, rows | about
 
     @cached_property
     def _retained(self) -> tuple[Aim, RetainText]:
@@ -191,7 +263,7 @@ class Job:
     def _starts(self, name: str) -> Sequence[Method]:
         """The one scale, of a part or of a pair, with the sign that it was found with; a LoRA on the same matrices."""
         search, (parts,) = self.search, load_parts(self._path("part"), self.workspace.model)
-        if name == "lora":
+        if name == LORA:
             return [Lora(self.workspace.model, parts.sites, rank=1, name="lora_r1_local")]
         inverted = search.chosen_pair is not None or search.pick.alpha < 1
         step = -FIRST_STEP if inverted else FIRST_STEP
@@ -232,23 +304,23 @@ class Job:
 
     def _answers(self) -> SideEffects:
         asked = SideEffectRequest(target=self.language, tokens=self.config.answer_tokens)
-        return side_effects(self.workspace, self.edits["scale"], asked, self.base_answers)
+        return side_effects(self.workspace, self.shipped, asked, self.base_answers)
 
     def _export(self) -> Exported:
         """A standard LoRA adapter, read back by plain PEFT in a process of its own."""
         path = self._fresh("adapter", "adapter")
-        report = export_adapter(self.workspace.model, self.edits["scale"], path, self.model_name)
+        report = export_adapter(self.workspace.model, self.shipped, path, self.model_name)
         return Exported(path=path.name, engine=report.engine, difference=report.difference)
 
 
-def _fitted(name: str, fit: Fit) -> Fitted:
+def _fitted(fit: Fit) -> Fitted:
     assert fit.sized is not None
-    alpha = float(fit.parameters["alpha"][0]) if "alpha" in fit.parameters else None
     return Fitted(
-        method=LORA if name == "lora" else "one scale",
-        alpha=alpha,
+        alpha=float(fit.parameters["alpha"][0]) if "alpha" in fit.parameters else None,
+        size=fit.sized.size,
         forget_tokens=fit.run.forget.tokens,
         steps=fit.steps,
         reached=fit.sized.reached,
         damage=dict(fit.sized.damage),
+        weights=dict(fit.weights),
     )

@@ -8,7 +8,7 @@ from rankone.answers.page import answer_pair
 from rankone.answers.sideeffects import Effect
 from rankone.answers.tables import shares_table
 from rankone.experiments.real_model.config import RealModelConfig
-from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.results import SCALE, TRAINED, Language, bars
 from rankone.experiments.real_model.stages import Seconds
 from rankone.experiments.real_model.tables import bars_table, damage_table, seconds_table, sources_table
 from rankone.render.pages import rendered
@@ -42,22 +42,27 @@ def page(
 
 
 def claim(result: Language, config: RealModelConfig) -> str:
-    """What one number did, and which bars it misses, in a sentence or two."""
+    """What one number did, what training did to it, and which bars are missed, in a few sentences."""
     missed = [bar for bar in bars(result, config.tolerance) if not bar.met]
-    held = result.held_out["scale"].damage
-    share = min(
-        damages[result.language].edited / result.chance
-        for damages in held.values()
-        if result.language in damages
-    )
-    alpha = formatted(result.scale.alpha or 0.0, "+.3g")
+    alpha = formatted(result.alpha, "+.3g")
     said = (
-        f"One number, α = {alpha} on {result.pick}, takes {domain_name(result.language)} to {share:.2f} of chance on "
-        "held-out text. "
+        f"One number, α = {alpha} on {result.pick}, takes {domain_name(result.language)} to {_share(result, SCALE):.2f} of "
+        "chance on held-out text. "
     )
+    if result.shipped == TRAINED:
+        said += (
+            f"With both its directions trained, every domain held within its tolerance: {_share(result, TRAINED):.2f}; "
+            "answers below are that edit's. "
+        )
     if not missed:
         return said + "Every bar is met."
     return said + "Missed: " + "; ".join(f"{bar.name} {bar.value:.3f} ({bar.bar})" for bar in missed) + "."
+
+
+def _share(result: Language, name: str) -> float:
+    """The least share of chance that an edit brings the language to, of all held-out text."""
+    held = result.held_out[name].damage.values()
+    return min(d[result.language].edited / result.chance for d in held if result.language in d)
 
 
 def _section(result: Language, config: RealModelConfig) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from rankone.answers.sideeffects import SideEffects
 from rankone.core.config import Config
 from rankone.edits.finding.found import Found
@@ -10,20 +12,32 @@ from rankone.edits.fitting.aim import CHANCE_SHARE
 from rankone.experiments.real_model.config import MET_DEGENERATE
 from rankone.metrics.damage_record import Damage
 
+SCALE, TRAINED, LORA, TRAINED_LORA = "scale", "trained", "lora", "trained-lora"
+TITLES = {
+    SCALE: "one scale",
+    TRAINED: "directions trained",
+    LORA: "LoRA rank 1",
+    TRAINED_LORA: "LoRA, same training",
+}
+"""The edits of a language by name, in the order of tables."""
+
 
 class Fitted(Config):
     """One edit brought to its size.
 
-    alpha: of a scale, None of a LoRA. damage: of each spared domain on the fit's own text, KL or rise, as the size was
-    set by, nats per token. reached: whether the forget text told the size; if not, spared text did.
+    alpha: of a scale, None of the others. size: what it was multiplied by after its fit; of an edit that was trained within
+    the tolerances 1 where validation text allows all of it. damage: of each spared domain on the text that set the size,
+    KL or rise, nats per token. reached: whether the forget text set the size; if not, spared text did. weights: of an edit
+    that was trained within the tolerances, what each domain weighed at the end (fitting/within.py).
     """
 
-    method: str
-    alpha: float | None
+    alpha: float | None = None
+    size: float
     forget_tokens: int
     steps: int
     reached: bool
     damage: dict[str, float]
+    weights: dict[str, float] = Field(default_factory=dict)
 
 
 class HeldOut(Config):
@@ -37,7 +51,7 @@ class HeldOut(Config):
 
 
 class HeldOutOfAll(Config):
-    """The same of every edit, by its name: `scale` and `lora`."""
+    """The same of every edit, by its name."""
 
     edits: dict[str, HeldOut]
 
@@ -52,13 +66,14 @@ class Bar(Config):
 
 
 class Language(Config):
-    """All that was found for one language."""
+    """All that was found for one language. fits, held_out: by the names of the edits. effects, adapter: of the edit that
+    is shipped.
+    """
 
     language: str
     chance: float
     search: Found
-    scale: Fitted
-    lora: Fitted
+    fits: dict[str, Fitted]
     held_out: dict[str, HeldOut]
     effects: SideEffects
     adapter: str
@@ -70,10 +85,24 @@ class Language(Config):
         """The part that is turned, or the two."""
         return self.search.turned
 
+    @property
+    def alpha(self) -> float:
+        """The one scale."""
+        return self.fits[SCALE].alpha or 0.0
 
-def bars(result: Language, tolerance: Tolerances) -> list[Bar]:
-    """What was promised of the scale, on the unseen sources where there are any, else on the built-in test text."""
-    held = result.held_out["scale"]
+    @property
+    def shipped(self) -> str:
+        """The edit that is asked questions and exported: the scale, or what was trained from it."""
+        return TRAINED if TRAINED in self.fits else SCALE
+
+
+def bars(result: Language, tolerance: Tolerances, name: str | None = None) -> list[Bar]:
+    """What was promised, on the unseen sources where there are any, else on the built-in test text.
+
+    name: of which edit; of the one that is shipped where None. Answers are those of the shipped one alone.
+    """
+    name = name or result.shipped
+    held = result.held_out[name]
     corpora = held.unseen or tuple(held.damage)
     made: list[Bar] = []
     for corpus in corpora:
@@ -94,7 +123,8 @@ def bars(result: Language, tolerance: Tolerances) -> list[Bar]:
         for domain, damage in damages.items():
             if domain.startswith("about-"):
                 made.append(_most(f"English about the country ({corpus})", damage.rise, tolerance.about))
-    made.append(_most("answers newly degenerate", result.effects.side.new_share, MET_DEGENERATE))
+    if name == result.shipped:
+        made.append(_most("answers newly degenerate", result.effects.side.new_share, MET_DEGENERATE))
     return made
 
 

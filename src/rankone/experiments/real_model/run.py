@@ -85,7 +85,8 @@ def _summary(
         "languages": {
             result.language: {
                 "pick": result.pick,
-                "alpha": result.scale.alpha,
+                "alpha": result.alpha,
+                "shipped": result.shipped,
                 "bars": [bar.model_dump() for bar in bars(result, config.tolerance)],
                 "met": all(bar.met for bar in bars(result, config.tolerance)),
             }

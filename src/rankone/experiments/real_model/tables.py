@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rankone.edits.finding.tolerances import Tolerances
-from rankone.experiments.real_model.results import Language, bars
+from rankone.experiments.real_model.results import SCALE, TITLES, TRAINED, TRAINED_LORA, Language, bars
 from rankone.experiments.real_model.stages import Seconds
 from rankone.metrics.damage_record import interval_said
 from rankone.render.columns import Column
@@ -14,48 +14,69 @@ from rankone.text.domains import domain_name
 
 
 def bars_table(result: Language, tolerance: Tolerances) -> Table:
-    """One row per bar: measured, asked for, met."""
+    """One row per bar: measured, asked for, met; where something was trained from the scale, the scale beside it."""
     checked = bars(result, tolerance)
-    held = result.held_out["scale"]
+    held = result.held_out[result.shipped]
     where = (
         "text of sources that nothing was found, chosen or fitted on" if held.unseen else "built-in test text"
     )
+    columns = [
+        Column("bar", key=True),
+        Column(TITLES[result.shipped] if result.shipped != SCALE else "measured", ".3f", priority=3),
+        Column("asked for", priority=2),
+        Column("met"),
+    ]
+    rows: list[tuple[object, ...]] = [(b.name, b.value, b.bar, "yes" if b.met else "no") for b in checked]
+    if result.shipped != SCALE:
+        columns.insert(1, Column(TITLES[SCALE], ".3f", priority=2))
+        before = {bar.name: bar.value for bar in bars(result, tolerance, SCALE)}
+        rows = [(row[0], before.get(str(row[0])), *row[1:]) for row in rows]
     return Table.of(
         f"{domain_name(result.language)}: what was promised",
-        [
-            Column("bar", key=True),
-            Column("measured", ".3f", priority=3),
-            Column("asked for", priority=2),
-            Column("met"),
-        ],
-        [(b.name, b.value, b.bar, "yes" if b.met else "no") for b in checked],
+        columns,
+        rows,
         f"Rises of cross-entropy in nats per token, on {where}; chance is ln V = {result.chance:.2f}.",
         strong=[i for i, b in enumerate(checked) if not b.met],
     )
 
 
 def damage_table(result: Language) -> Table:
-    """One row per corpus and domain: the base model, the scale, the LoRA."""
+    """One row per corpus and domain: the base model, then every edit."""
     rows, measured = [], []
-    for corpus, damages in result.held_out["scale"].damage.items():
+    for corpus, damages in result.held_out[SCALE].damage.items():
         for domain, damage in damages.items():
-            lora = result.held_out["lora"].damage[corpus][domain]
-            measured += [damage, lora]
-            rows.append((f"{domain} ({corpus})", damage.base, damage.shown, lora.shown, damage.tokens))
-    alpha = result.scale.alpha or 0.0
+            each = [result.held_out[name].damage[corpus][domain] for name in result.fits]
+            measured += each
+            rows.append((f"{domain} ({corpus})", damage.base, *(one.shown for one in each), damage.tokens))
+    titles = {**TITLES, SCALE: f"one scale, α {result.alpha:+.3g}"}
     return Table.of(
         f"{domain_name(result.language)}: held-out text",
         [
             Column("text", key=True),
             Column("base", ".2f"),
-            Column(f"one scale, α {alpha:+.3g}", priority=3),
-            Column("LoRA rank 1, same matrix", priority=2),
+            *(Column(titles[name], priority=3 if name == result.shipped else 2) for name in result.fits),
             Column("tokens"),
         ],
         rows,
-        f"Rise of cross-entropy, nats per token, {interval_said(measured)}. Both edits got "
-        f"{result.scale.forget_tokens} forget tokens and the same spared text, and their size by the same rule.",
+        f"Rise of cross-entropy, nats per token, {interval_said(measured)}. {_fitted_on(result)}",
         strong=[i for i, row in enumerate(rows) if str(row[0]).startswith(f"{result.language} ")],
+    )
+
+
+def _fitted_on(result: Language) -> str:
+    """What text each edit got, and what set its size."""
+    fits = result.fits
+    said = (
+        f"The scale and the LoRA of rank 1 on its matrix got {fits[SCALE].forget_tokens} forget tokens and the same spared "
+        "text, and their size by the same rule."
+    )
+    if TRAINED not in fits:
+        return said
+    trained = fits[TRAINED]
+    return (
+        f"{said} Directions trained: both of the scale's, {trained.steps} steps on {trained.forget_tokens:,} forget tokens, "
+        "every domain held within its tolerance"
+        + ("; LoRA, same training: the same from a LoRA's random start." if TRAINED_LORA in fits else ".")
     )
 
 

@@ -1,0 +1,196 @@
+"""Training an edit while every retained domain is held within what it may cost.
+
+    most of   mean over forget tokens of min(CE, cap · ln V)
+    while     damage_d ≤ margin · tolerance_d   on every retained domain d
+
+A fixed weight λ of one retain term (fit.py) lets a domain that is much like the target pay for all others. Here each has a
+weight of its own, raised while the domain costs more than its share and lowered while it costs less (dual ascent on the
+Lagrangian: Boyd and Vandenberghe, Convex Optimization, §5):
+
+    L = −removal + Σ_d μ_d damage_d / tolerance_d,    μ_d ← max(0, μ_d + ascent · (damage_d / (margin · tolerance_d) − 1))
+
+with damage_d smoothed over steps. A step reads rows of the forget text, of the domains with the largest weights and, in
+turn, of one other. Adam's rate falls to zero and the parameters are averaged over the second half of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rankone.core.config import Config
+from rankone.core.errors import RankOneError
+from rankone.edits.adapters import Method
+from rankone.edits.fitting.adam import StackedAdam
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.fitting.size import Held, size_edit, within_limit
+from rankone.runtime.progress import Meter
+
+# Of a domain's damage from one reading to the next.
+DECAY = 0.9
+# Forget tokens that say how large the trained edit must be.
+SIZED_ON = 600
+
+
+class WithinConfig(Config):
+    """How long an edit is trained, how fast, and how its domains' weights move."""
+
+    steps: int = Field(default=100, gt=0)
+    rows: int = Field(
+        default=1, gt=0, description="rows of the forget text per step, and of the domain in turn"
+    )
+    heavy: int = Field(default=2, gt=0, description="domains of the largest weights that every step reads")
+    heavy_rows: int = Field(default=2, gt=0, description="rows of each of them")
+    margin: float = Field(default=0.7, gt=0, le=1, description="share of its tolerance a domain may use")
+    weight: float = Field(default=0.1, ge=0, description="μ of every domain at the start, nats")
+    ascent: float = Field(
+        default=0.015, gt=0, description="of μ per step for damage twice what is allowed, nats"
+    )
+    most: float = Field(default=6.0, gt=0, description="largest μ, nats")
+
+
+def fit_within(
+    model: PreTrainedModel,
+    method: Method,
+    run: Run,
+    held: Held,
+    aim: Aim,
+    config: WithinConfig,
+    bar: Meter | None = None,
+) -> Fit:
+    """Train one run of a method from its start on the run's forget text, `held` being the training text to hold.
+
+    Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends at 0 did not stand in the way.
+    Raises RankOneError where the loss is not finite.
+    """
+    training = _Training(model, method, run, held, aim, config)
+    for step in range(config.steps):
+        training.step(step)
+        if bar is not None:
+            bar.advance(1)
+    return training.fit()
+
+
+def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
+    """The fit at the smallest size at which its forget text is at the target (size.py), never larger than it was trained.
+
+    held: other text than it was trained on, or the same; its tolerances bound the size too.
+    """
+    capped = aim.model_copy(update={"cap": fit.run.margin})
+    limit = within_limit(model, fit.edit, held, aim)
+    sized = size_edit(model, fit.edit, fit.run.forget.take(SIZED_ON), held, capped, limit)
+    return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
+
+
+class _Training:
+    def __init__(
+        self, model: PreTrainedModel, method: Method, run: Run, held: Held, aim: Aim, config: WithinConfig
+    ) -> None:
+        self.method, self.run, self.held, self.aim, self.config = method, run, held, aim, config
+        device = next(model.parameters()).device
+        start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
+        parameters = {k: p.clone().requires_grad_(True) for k, p in start.items()}
+        self.unchanged = method.resized(start, 0.0)
+        self.adam = StackedAdam(parameters, [run.learning_rate], patience=config.steps)
+        self.mean = {k: torch.zeros_like(p) for k, p in start.items()}
+        generator = torch.Generator().manual_seed(run.seed)
+        self.forget = run.forget.to(device)
+        self.forgotten = held.forward.prepare(self.forget.ids, following=True)
+        self.rows = {d: _in_turn(len(b.ids), generator) for d, b in held.blocks.items()}
+        self.forget_rows = _in_turn(len(self.forget.ids), generator)
+        self.weights = dict.fromkeys(held.blocks, config.weight)
+        self.damage: dict[str, float] = {}
+        self.unedited: dict[str, dict[int, Tensor]] = {d: {} for d in held.blocks}
+        self.turn = 0
+
+    def step(self, step: int) -> None:
+        """One step of the parameters and of the weights of the domains that it reads."""
+        c = self.config
+        loss = -self._removal(next_rows(self.forget_rows, c.rows, self.forget.ids.device))
+        for domain, count in self._read().items():
+            damage = self._damage(domain, next_rows(self.rows[domain], count, self.forget.ids.device))
+            loss = loss + self.weights[domain] * damage / self.aim.tolerated(domain)
+            self._weigh(domain, float(damage.detach()))
+        if not torch.isfinite(loss):
+            raise RankOneError(
+                f"the loss of training within tolerances is not finite at step {step}: lower the rate "
+                f"({self.run.learning_rate:g})."
+            )
+        self.adam.rates.fill_(self.run.learning_rate * (1 - step / c.steps))
+        self.adam.step(loss.unsqueeze(0), step)
+        if step >= c.steps // 2:
+            for name, parameter in self.adam.parameters.items():
+                self.mean[name] += parameter.detach() / (c.steps - c.steps // 2)
+
+    def fit(self) -> Fit:
+        """The parameters, averaged over the second half."""
+        final = {name: value[0] for name, value in self.mean.items()}
+        loss = float(self.adam.smoothed[0])
+        return Fit(self.run, self.method, final, self.config.steps, loss, weights=dict(self.weights))
+
+    def _read(self) -> dict[str, int]:
+        """How many rows of which domains this step reads."""
+        order = sorted(self.weights, key=lambda d: -self.weights[d])
+        read = dict.fromkeys(order[: self.config.heavy], self.config.heavy_rows)
+        others = [domain for domain in self.weights if domain not in read]
+        self.turn += 1
+        return {**read, others[self.turn % len(others)]: self.config.rows} if others else read
+
+    def _weigh(self, domain: str, damage: float) -> None:
+        smoothed = DECAY * self.damage.get(domain, damage) + (1 - DECAY) * damage
+        self.damage[domain] = smoothed
+        over = smoothed / (self.config.margin * self.aim.tolerated(domain)) - 1
+        raised = self.weights[domain] + self.config.ascent * over
+        self.weights[domain] = min(max(raised, 0.0), self.config.most)
+
+    def _removal(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
+        """Mean of min(CE, cap · chance) over the scored tokens of some rows of forget text, nats."""
+        scored = F.pad(self.forget.valid[rows][:, 1:], (0, 1))
+        values = self.held.forward.each(
+            self.forgotten, rows.unsqueeze(0), self.method, self.adam.parameters, scored.unsqueeze(0)
+        )
+        return values[0][scored].clamp(max=self.run.margin * self.aim.chance).mean()
+
+    def _damage(self, domain: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
+        """Mean KL or rise over what counts of some rows of a domain, nats per token."""
+        counted = self.held.counted(domain)[rows]
+        values = self._surprise(domain, rows, self.adam.parameters)
+        base = torch.stack([self._base(domain, int(row)) for row in rows])
+        return (values - base)[counted].mean()
+
+    def _base(self, domain: str, row: int) -> Float[Tensor, " t"]:
+        """What the unchanged model makes of one row, kept."""
+        if self.held.measure == "kl":
+            return self.held.texts[domain].entropy[row]
+        kept = self.unedited[domain]
+        if row not in kept:
+            with torch.no_grad():
+                rows = torch.tensor([row], device=self.forget.ids.device)
+                kept[row] = self._surprise(domain, rows, self.unchanged)[0]
+        return kept[row]
+
+    def _surprise(
+        self, domain: str, rows: Int[Tensor, " rows"], parameters: Mapping[str, Tensor]
+    ) -> Float[Tensor, "rows t"]:
+        counted = self.held.counted(domain)[rows].unsqueeze(0)
+        text = self.held.texts[domain]
+        return self.held.forward.each(text, rows.unsqueeze(0), self.method, parameters, counted)[0]
+
+
+def _in_turn(count: int, generator: torch.Generator) -> Iterator[int]:
+    """Indices of rows in a shuffled order, and again in another."""
+    while True:
+        yield from torch.randperm(count, generator=generator).tolist()
+
+
+def next_rows(rows: Iterator[int], count: int, device: torch.device) -> Int[Tensor, " count"]:
+    """The next few rows."""
+    return torch.tensor([next(rows) for _ in range(count)], device=device)

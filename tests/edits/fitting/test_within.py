@@ -1,0 +1,208 @@
+"""Training within tolerances: a step is Adam's on the stated loss, weights move as stated, and the tolerances hold."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
+
+from rankone.core.errors import RankOneError
+from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.run import Run
+from rankone.edits.fitting.size import Held, damages, removals
+from rankone.edits.fitting.within import DECAY, WithinConfig, fit_within, sized_within
+from rankone.edits.methods.directions import Directions
+from rankone.text.blocks import Blocks
+
+SITE = "h.1.mlp.down_proj"
+AIM = Aim(forget="de", retain=("en", "fr"), chance=math.log(300), tolerance=0.05, tolerances={"fr": 0.02})
+
+
+def blocks(rows: int, length: int, seed: int) -> Blocks:
+    return Blocks(probe(rows, length, seed), torch.arange(length).expand(rows, length) > 0)
+
+
+FORGET = blocks(2, 9, 3)
+HELD = {"en": blocks(3, 9, 1), "fr": blocks(2, 9, 2)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return simple_mlp()
+
+
+def start(size: float = 0.3) -> Directions:
+    return Directions(random_edit(simple_mlp(), {SITE: 1}, size=size))
+
+
+def trained(model, method, measure="kl", rate=0.02, seed=0, cap=1.0, **config):
+    held = Held(model, method.sites(), HELD, measure)
+    aim = AIM.model_copy(update={"measure": measure})
+    return fit_within(model, method, Run(FORGET, seed, 1.0, rate, cap), held, aim, WithinConfig(**config))
+
+
+def losses(model, edit):
+    """(mean of min(CE, chance) of the forget text, KL and rise of every domain) by the edited model's own logits."""
+
+    def log_probs(ids, edited):
+        weight = model.get_submodule(SITE).weight
+        if not edited:
+            return model(ids).logits.log_softmax(-1)
+        write, read = edit
+        changed = torch.func.functional_call(model, {f"{SITE}.weight": weight + write @ read}, (ids,))
+        return changed.logits.log_softmax(-1)
+
+    def following(values, text):
+        return F.nll_loss(values[:, :-1].flatten(0, 1), text.ids[:, 1:].flatten(), reduction="none")
+
+    removal = following(log_probs(FORGET.ids, True), FORGET).clamp(max=AIM.chance).mean()
+    kl, rise = {}, {}
+    for domain, text in HELD.items():
+        base, now = log_probs(text.ids, False), log_probs(text.ids, True)
+        kl[domain] = (base.exp() * (base - now)).sum(-1)[text.present].mean()
+        rise[domain] = (following(now, text) - following(base, text)).mean()
+    return removal, kl, rise
+
+
+def factors(method, parameters):
+    """(write, read) as the method's docstring has them, differentiable in its parameters."""
+    write, read = (parameters[f"{side}:{SITE}"][0] for side in ("write", "read"))
+    u, v = method.edit(method.start(1, [0]), 0).factors[SITE]
+    return (u.norm() * v.norm() * write / write.norm()).T, read / read.shape[1] ** 0.5
+
+
+@pytest.mark.parametrize("measure", ["kl", "rise"])
+def test_a_step_goes_against_the_gradient_of_the_stated_loss(model, measure):
+    """All rows in a step, so that nothing depends on which are drawn: Adam's first step is the rate times the sign."""
+    method = start()
+    before = snapshot(model)
+    out = trained(model, method, measure, rate=0.01, steps=1, rows=6, heavy=2, heavy_rows=6, weight=0.3)
+    parameters = method.start(1, [0])
+    removal, kl, rise = losses(model, factors(method, parameters))
+    damage = kl if measure == "kl" else rise
+    loss = -removal + sum(0.3 * damage[d] / AIM.tolerated(d) for d in HELD)
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    for (name, value), gradient in zip(parameters.items(), gradients, strict=True):
+        sure = gradient[0].abs() > 1e-4
+        assert sure.sum() > 5
+        step = out.parameters[name] - value.detach()[0]
+        torch.testing.assert_close(step[sure], -0.01 * gradient[0][sure].sign(), rtol=1e-2, atol=1e-5)
+    ascent, margin = WithinConfig().ascent, WithinConfig().margin
+    for domain, value in damage.items():
+        over = float(value.detach()) / (margin * AIM.tolerated(domain)) - 1
+        assert out.weights[domain] == pytest.approx(max(0.3 + ascent * over, 0), abs=1e-5)
+    assert same(model, before)
+
+
+def test_a_domain_weighs_more_while_it_costs_more_than_its_share(model):
+    """At a rate of nothing the edit stays, and with it the damage: the weights are sums by hand."""
+    method = start()
+    config = {"heavy": 2, "heavy_rows": 6, "margin": 0.5, "weight": 0.2, "ascent": 0.01, "most": 1.5}
+    out = trained(model, method, rate=1e-30, steps=3, **config)
+    held = Held(model, [SITE], HELD)
+    kl = dict(
+        zip(
+            HELD,
+            damages(model, method.edit(method.start(1, [0]), 0), [1.0], held)[:, 0].tolist(),
+            strict=True,
+        )
+    )
+    for domain, value in kl.items():
+        over = value / (0.5 * AIM.tolerated(domain)) - 1
+        assert out.weights[domain] == pytest.approx(min(max(0.2 + 3 * 0.01 * over, 0), 1.5), rel=1e-3)
+    for name, value in method.start(1, [0]).items():
+        torch.testing.assert_close(out.parameters[name], value.detach()[0])
+
+
+def test_it_removes_more_within_the_tolerances_than_without_weights(model):
+    """The start costs several times what is allowed; held, it ends near its bounds, unheld it does not."""
+    method = start(1.0)
+    edit = method.edit(method.start(1, [0]), 0)
+    held = Held(model, [SITE], HELD)
+    first = damages(model, edit, [1.0], held)[:, 0].tolist()
+    assert max(first) > 2 * AIM.tolerance
+    bound = trained(model, method, steps=200, rows=3, heavy=2, heavy_rows=3, ascent=0.05, cap=3.0).edit
+    loose = trained(
+        model, method, steps=200, rows=3, heavy=2, heavy_rows=3, ascent=1e-9, weight=0.0, cap=3.0
+    ).edit
+    strains = {}
+    for name, one in (("bound", bound), ("loose", loose)):
+        kl = dict(zip(HELD, damages(model, one, [1.0], held)[:, 0].tolist(), strict=True))
+        strains[name] = AIM.strain(kl)
+    assert strains["bound"] <= 1.1
+    assert strains["loose"] > 3
+    assert losses(model, bound.factors[SITE])[0] > losses(model, (torch.zeros(1, 1), torch.zeros(1, 1)))[0]
+
+
+def test_the_seed_decides_the_rows_and_nothing_else_does(model):
+    config = {"steps": 4, "heavy": 1, "heavy_rows": 1}
+    first, again, other = (trained(model, start(), seed=seed, **config).parameters for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_domains_that_weigh_nothing_are_still_read_in_turn(model):
+    out = trained(model, start(), steps=4, heavy=1, heavy_rows=1, weight=0.25)
+    assert all(weight != 0.25 for weight in out.weights.values())
+
+
+def test_it_is_no_larger_than_it_was_trained_and_than_other_text_allows(model):
+    """KL grows about with the square of the size: over the tolerance it comes down to where it is the tolerance."""
+    fit = trained(model, start(0.02), steps=1, cap=9.0)
+    held = Held(model, [SITE], HELD)
+    kept = sized_within(model, fit, held, AIM)
+    assert kept.sized is not None
+    assert kept.sized.size == 1
+    assert not kept.sized.reached
+    assert all(torch.equal(kept.parameters[name], fit.parameters[name]) for name in fit.parameters)
+    fit = trained(model, start(1.0), steps=1, cap=9.0)
+    cut = sized_within(model, fit, held, AIM)
+    assert cut.sized is not None
+    assert 0 < cut.sized.size < 1
+    kl = dict(zip(HELD, damages(model, cut.edit, [1.0], held)[:, 0].tolist(), strict=True))
+    assert 0.9 < AIM.strain(kl) <= 1.001
+    assert kl == pytest.approx(dict(cut.sized.damage), rel=1e-3)
+
+
+def test_it_is_no_larger_than_its_forget_text_needs(model):
+    fit = trained(model, start(0.3), steps=1)
+    whole = removals(model, fit.edit, [1.0], FORGET)[0].lower
+    half = removals(model, fit.edit, [0.5], FORGET)[0].lower
+    wanted = (whole + half) / 2
+    generous = AIM.model_copy(update={"chance": wanted, "tolerance": 99.0, "tolerances": {}})
+    sized = sized_within(model, fit, Held(model, [SITE], HELD), generous).sized
+    assert sized is not None
+    assert sized.reached
+    assert 0.5 < sized.size < 1
+    assert removals(model, fit.edit, [sized.size], FORGET)[0].lower == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_damage_is_smoothed_from_reading_to_reading(model):
+    """A domain of one row that costs nothing, then something: the second reading counts by a tenth."""
+    method = start()
+    held = Held(model, [SITE], {"en": blocks(2, 9, 1)})
+    kl = [
+        float(
+            damages(
+                model, method.edit(method.start(1, [0]), 0), [1.0], {"en": blocks(2, 9, 1).rows(i, i + 1)}
+            )[0, 0]
+        )
+        for i in range(2)
+    ]
+    aim = AIM.model_copy(update={"retain": ("en",), "tolerances": {}})
+    config = WithinConfig(steps=2, heavy=1, heavy_rows=1, weight=1.0, ascent=0.01, margin=1.0)
+    out = fit_within(model, method, Run(FORGET, 0, 1.0, 1e-30, 1.0), held, aim, config)
+    generator = torch.Generator().manual_seed(0)
+    _, order = (torch.randperm(2, generator=generator).tolist() for _ in ("forget", "en"))
+    first, second = (kl[i] for i in order)
+    smoothed = DECAY * first + (1 - DECAY) * second
+    expected = 1 + 0.01 * (first / aim.tolerance - 1) + 0.01 * (smoothed / aim.tolerance - 1)
+    assert out.weights["en"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_stops_it(model):
+    with pytest.raises(RankOneError, match="not finite at step"):
+        trained(model, start(), rate=math.inf, steps=5)
