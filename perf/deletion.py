@@ -19,7 +19,7 @@ from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.finding.deleting import Deletion, deletion
-from rankone.edits.fitting.retain_text import default_retain
+from rankone.edits.fitting.text.retain_text import default_retain
 from rankone.metrics.cross_entropy import text_losses
 from rankone.metrics.damage import damages
 from rankone.models.loading import load_model, load_tokenizer

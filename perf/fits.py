@@ -31,11 +31,11 @@ from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
-from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.text.forget_text import forget_text
+from rankone.edits.fitting.text.retain_text import default_retain, retain_text
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.kind import Target
 from rankone.edits.requests import SharpenRequest

@@ -36,10 +36,10 @@ from rankone.edits.fitting.adam import LOSS_DECAY, PLATEAU
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
-from rankone.edits.fitting.forget_text import budget_text
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Run
+from rankone.edits.fitting.text.forget_text import budget_text
+from rankone.edits.fitting.text.retain_text import default_retain, retain_text
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import Scales
 from rankone.models.loading import load_model, load_tokenizer

@@ -27,11 +27,11 @@ from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import DIRECTIONS_RATE, FitConfig
-from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.retain_text import default_retain, retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.text.forget_text import forget_text
+from rankone.edits.fitting.text.retain_text import default_retain, retain_text
 from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.coordinate import coordinate_of

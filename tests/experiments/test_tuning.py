@@ -9,7 +9,7 @@ from tests.helpers import workspace as made
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
-from rankone.edits.fitting.retain_text import default_retain
+from rankone.edits.fitting.text.retain_text import default_retain
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.requests import TuneRequest
 from rankone.experiments.tuning import tune

@@ -13,7 +13,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Names, PartNames, Positional, Request, SitePatterns, apart, each_of
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
-from rankone.edits.fitting.openings import openings_of
+from rankone.edits.fitting.text.openings import openings_of
 from rankone.parts.ridge import RIDGE
 from rankone.render.reply import Reply
 from rankone.render.tables import Table

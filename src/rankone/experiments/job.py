@@ -10,9 +10,9 @@ from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import clustered
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.forget_text import budget_text
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.retain_text import retain_text
+from rankone.edits.fitting.text.forget_text import budget_text
+from rankone.edits.fitting.text.retain_text import retain_text
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.registry import kind_named
 from rankone.edits.ranking.asked import Asked, Sources

@@ -23,12 +23,12 @@ from rankone.edits.finding.text import about_blocks, spread_blocks
 from rankone.edits.finding.together import pair_parts
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
-from rankone.edits.fitting.forget_text import forget_text
 from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.retain_text import retain_text
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.size import Held
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.text.forget_text import forget_text
+from rankone.edits.fitting.text.retain_text import retain_text
 from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.directions import Directions

@@ -14,9 +14,9 @@ from rankone.edits.adapters import Method
 from rankone.edits.export import export_checkpoint
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.fitting.fit import fit_many
-from rankone.edits.fitting.forget_text import budget_text
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Run
+from rankone.edits.fitting.text.forget_text import budget_text
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.full import Full
 from rankone.edits.methods.lora import Lora

@@ -8,8 +8,8 @@ import torch
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.openings import openings_of
-from rankone.edits.fitting.self_text import self_text
+from rankone.edits.fitting.text.openings import openings_of
+from rankone.edits.fitting.text.self_text import self_text
 from rankone.text.blocks import Blocks
 from rankone.text.budgets import budget_windows
 from rankone.text.passages import domain_passages

@@ -8,11 +8,11 @@ from tests.helpers import workspace as made
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
-from rankone.edits.fitting import self_text as module
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.forget_text import forget_text
-from rankone.edits.fitting.openings import OPENINGS, openings_of
-from rankone.edits.fitting.self_text import self_text
+from rankone.edits.fitting.text import self_text as module
+from rankone.edits.fitting.text.forget_text import forget_text
+from rankone.edits.fitting.text.openings import OPENINGS, openings_of
+from rankone.edits.fitting.text.self_text import self_text
 from rankone.text.openers import opener_id
 
 
