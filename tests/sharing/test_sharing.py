@@ -93,9 +93,9 @@ def test_private_and_missing_repositories_are_one_line(hub, monkeypatch):
 
 def test_a_gated_repository_says_where_to_ask():
     answer = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co/me/gated"))
-    with pytest.raises(RankOneError, match="'me/gated' is gated: ask for access on its page, then log in"):
-        with asking(Remote("me/gated")):
-            raise GatedRepoError("no", response=answer)
+    gated = pytest.raises(RankOneError, match="'me/gated' is gated: ask for access on its page, then log in")
+    with gated, asking(Remote("me/gated")):
+        raise GatedRepoError("no", response=answer)
 
 
 def test_a_wrong_kind_is_refused_before_it_is_brought(hub):

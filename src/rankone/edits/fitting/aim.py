@@ -21,8 +21,8 @@ class Aim(Config):
     """One behaviour to remove and what must stay: cross-entropy of `forget` up to cap · chance, KL on `retain` at most
     `tolerance`.
 
-    forget: a domain of the corpus, or `self:DOMAIN`, the model's own text in it (text/self_text.py). chance: the cross-entropy of
-    a uniform guess, ln V, in nats per token.
+    forget: a domain of the corpus, or `self:DOMAIN`, the model's own text in it (text/self_text.py). chance: the
+    cross-entropy of a uniform guess, ln V, in nats per token.
     """
 
     forget: str = Field(min_length=1)
