@@ -57,7 +57,12 @@ def test_rows_add_and_unimportant_sources_are_nothing(opened):
     whole = sums_over(model, parts, TARGETS, {"de": blocks})["de"]
     places = [parts.locate(name) for name in TARGETS]
     one, other = (row_sums(model, parts, places, row) for row in ids)
-    assert torch.allclose(whole.edges["frozen"], one.edges["frozen"] + other.edges["frozen"])
+    for rule in RULES:
+        assert torch.allclose(whole.edges[rule], one.edges[rule] + other.edges[rule])
+    assert torch.allclose(whole.importance, one.importance + other.importance)
+    assert torch.allclose(whole.squares, one.squares + other.squares)
+    assert (one.squares > 0).all()
+    assert (other.squares > 0).all()
     assert whole.tokens == 10
 
 

@@ -137,6 +137,15 @@ def test_a_byte_that_is_no_character_is_spelled_as_one(case):
     assert made.graph.record.ids[-2:] == (first, second)
 
 
+def test_a_graph_is_drawn_again_in_the_numbers_that_it_was_drawn_in(case):
+    config = GraphConfig(nodes="strongest", per_site=1, random_graphs=0, precision="float32")
+    made = make_graph(case.model, case.words, case.parts, "the cat", config)
+    assert made.exact is case.model
+    assert remade(made.graph, case.model, case.parts).exact is case.model
+    again = remade(case.made.graph, case.model, case.parts)
+    assert next(again.exact.parameters()).dtype == torch.float64
+
+
 def test_a_site_without_a_chosen_part_is_no_target(case):
     model, parts = case.model, case.parts
     config = GraphConfig(nodes="named", names=("h.1.mlp.down_proj:0", "h.0.mlp.c_fc:1"), random_graphs=0)
