@@ -126,7 +126,7 @@ AT_ONCE = {
     f"tune {FOREIGN} --scale {PART} --forget de": "'h.3.mlp.down_proj:270' is a part of a decomposition, and none is open",
     "find mini --of de --also 270": "'270' has no number",
     # what a verb is told
-    f"tune --scale {PART} --forget self:xx": "no words are known that set 'xx' off. Give --openings",
+    f"tune --scale {PART} --forget self:xx": "no words are known to start text in 'xx'. Give --openings",
     f"tune --scale {PART} --forget de --openings Der": "openings are for the model's own text: ask for self:de",
     "find mini --of de --sources neurons": "unknown source 'neurons'; there are neuron, .* Nearest: neuron",
     "find mini --of de --tolerance abc": "'abc' is no tolerance: write a number, or DOMAIN=NUMBER",

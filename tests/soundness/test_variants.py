@@ -70,7 +70,7 @@ def test_no_pip_of_the_current_folder_runs(tmp_path, monkeypatch):
     (tmp_path / "pip.py").write_text("open('ran', 'w').close()", "utf8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(RankOneError, match="pip could not bring 'rankone-none'"):
+    with pytest.raises(RankOneError, match="pip could not download 'rankone-none'"):
         fetching._download("rankone-none", tmp_path / "wheels")
     assert not (tmp_path / "ran").exists()
 

@@ -28,5 +28,5 @@ def test_a_port_that_is_held_is_refused():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(RankOneError, match=r"cannot be had .*--port"):
+        with pytest.raises(RankOneError, match=r"is not available .*--port"):
             _socket("127.0.0.1", other.getsockname()[1])

@@ -77,7 +77,7 @@ def test_a_template_with_bos_keeps_the_one_it_has():
         # Thinking of earlier turns is taken out, as reasoning models do.
         (
             "{% for m in messages %}[{{ m['role'] }}]{% if loop.last %}think {% endif %}{{ m['content'] }}{% endfor %}",
-            "writes earlier turns anew",
+            "rewrites earlier turns",
         ),
     ],
 )

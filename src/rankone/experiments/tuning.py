@@ -139,7 +139,7 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
     """What a fit came to, measured on test text."""
     aim, sized = aim_of(workspace, request), fitted.sized
     if sized is None:
-        raise RankOneError("this fit was never brought to a size: make it with fit_sized.")
+        raise RankOneError("this fit has no size: make it with fit_sized.")
     scaled = fitted.before or fitted
     scales = dict(zip(request.scale, scaled.parameters["alpha"].tolist(), strict=True))
     domains = [d for d in workspace.corpus.domains() if d not in {aim.domain, *aim.retain}]

@@ -47,8 +47,8 @@ def evaluate(
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             said = first_line(error)[:200]
             raise RankOneError(
-                f"lm-eval could not run {', '.join(request.tasks)} ({said}). Its tasks bring their data from the Hub; give "
-                "--include for tasks of yours."
+                f"lm-eval could not run {', '.join(request.tasks)} ({said}). Its tasks fetch their data from the Hub; give "
+                "--include for your own tasks."
             ) from error
         return answered["results"]
 

@@ -52,7 +52,7 @@ def last_block(model: nn.Module) -> nn.Module:
     blocks = all_blocks(model)
     if blocks is None:
         raise RankOneError(
-            f"{type(model).__name__} keeps its sites in several lists of blocks: its stream cannot be told."
+            f"{type(model).__name__} keeps its sites in several lists of blocks: which stream its head reads is not clear."
         )
     return blocks[-1]
 

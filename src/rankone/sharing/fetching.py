@@ -137,7 +137,7 @@ def refuse_pickles(names: list[str], where: str) -> None:
     bad = [name for name in names if name.lower().endswith(PICKLED)]
     if bad:
         raise RankOneError(
-            f"'{where}' holds '{bad[0]}', a format that can run code: RankOne neither brings nor sends it."
+            f"'{where}' holds '{bad[0]}', a format that can run code: RankOne neither downloads nor sends it."
         )
 
 

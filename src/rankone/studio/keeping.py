@@ -49,7 +49,7 @@ class Keeping:
     async def _keep(self, request: Request) -> Response:
         new = await body_of(request, asked.NewEdit)
         if all(alpha == 1 for alpha in new.scales.values()):
-            raise RankOneError("every dial stands at 1: there is nothing to keep. Turn one first.")
+            raise RankOneError("every dial is at 1: there is nothing to keep. Turn one first.")
         await asyncio.to_thread(self._known.require, list(new.scales))
         await asyncio.to_thread(self._journal.add, new.scales, new.name, new.after)
         return record_reply(self._journal.state())

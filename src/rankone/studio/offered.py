@@ -68,7 +68,7 @@ def request_of(verb: Verb[Request, Reply], given: Mapping[str, JsonValue]) -> Re
         )
     if _split(verb, given) == APART:
         raise RankOneError(
-            "test text cannot be reached from the studio, since whoever turns a scale until the figures please is tuning: "
+            "test text cannot be reached from the studio, since turning a scale until the figures look good is tuning: "
             f"take split '{SPLIT}', or run `rankone {verb.name}` in a terminal."
         )
     splits = {"split": SPLIT} if "split" in verb.request.model_fields else {}

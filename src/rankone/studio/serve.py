@@ -36,7 +36,7 @@ def serve(
     if not _is_loopback(host) and public_host is None:
         raise RankOneError(
             f"'{host}' can be reached from other machines: say by which name (--public-host NAME), and mind that whoever "
-            "holds the address holds the model."
+            "has the address controls the model."
         )
     if not folder.is_dir():
         raise RankOneError(f"no workspace at '{folder}'. Make the folder, or name another.")
@@ -82,6 +82,6 @@ def _socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         raise RankOneError(
-            f"port {port} of '{host}' cannot be had ({error}). Choose another with --port."
+            f"port {port} of '{host}' is not available ({error}). Choose another with --port."
         ) from error
     return listening

@@ -72,7 +72,7 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> Encoded:
         whole = rendered(tokenizer, chat.turns[: at + 1])
         if not (question.startswith(done) and whole.startswith(question)):
             raise RankOneError(
-                "the chat template writes earlier turns anew for each answer, so that their tokens cannot be told from the "
+                "the chat template rewrites earlier turns for each answer, so their tokens cannot be told from the "
                 "assistant's. Give conversations of one answer each."
             )
         add(question[len(done) :], False)

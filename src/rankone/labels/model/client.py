@@ -286,7 +286,7 @@ class ChatClient:
             raise RankOneError(f"the account has no credit left at {where}: {said}")
         if 300 <= status < 400:
             raise RankOneError(
-                f"the server sends us elsewhere: {where}. Give the address itself as --base-url."
+                f"the server redirects to another address: {where}. Give the address itself as --base-url."
             )
         if status in _TRY_AGAIN:
             raise _Again(f"status {status}: {said}", (0, 0), refused.retry_after)

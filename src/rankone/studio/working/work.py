@@ -209,7 +209,7 @@ class Work:
         scales, out, kind = _scales(body), Path(str(body["out"])), str(body["as"])
         edit = self._edit(scales).bind(self.opening.model)
         if not edit.sites:
-            raise RankOneError("every dial stands at 1: there is nothing to export. Turn one first.")
+            raise RankOneError("every dial is at 1: there is nothing to export. Turn one first.")
         yield {"said": "writing and verifying in a process of its own"}
         if kind == "edit":
             yield {"said": "measuring what it does"}

@@ -41,7 +41,7 @@ def qk(opening: Opening, request: QkRequest) -> QkReply:
         row = prompt_ids(model, opening.tokenizer, request.prompt)
         if len(row) < 2:
             raise RankOneError(
-                "the prompt is one token long, which sees itself alone. Give at least two tokens."
+                "the prompt is one token long, and that attends only to itself. Give at least two tokens."
             )
     first = cut(model, row, "frozen")
     maps = attended(first, request.layer)

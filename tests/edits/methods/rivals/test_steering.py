@@ -77,5 +77,5 @@ def test_a_size_is_so_many_times_as_much(site):
 
 def test_there_is_no_edit_of_weights(site):
     method = Steered(site, torch.ones(site.d_out), "steering", 1.0)
-    with pytest.raises(RankOneError, match="'steering' adds to activations, which no edit of weights says"):
+    with pytest.raises(RankOneError, match="'steering' adds to activations, and no edit of weights can"):
         method.edit({"amount": torch.tensor([[1.0]])}, 0)

@@ -26,7 +26,7 @@ def openings_of(domain: str, given: Sequence[str] = ()) -> tuple[str, ...]:
         return tuple(given)
     if domain not in OPENINGS:
         raise RankOneError(
-            f"self:{domain} needs an opening: no words are known that set '{domain}' off. Give --openings, one or more "
+            f"self:{domain} needs an opening: no words are known to start text in '{domain}'. Give --openings, one or more "
             f"(known without: {', '.join(OPENINGS)})."
         )
     return OPENINGS[domain]

@@ -89,7 +89,7 @@ class Latent:
         """RankOneError: it changes no weights."""
         del parameters, run
         raise RankOneError(
-            "the method 'sae_scaled' changes a latent as the model runs, which no edit of weights says: 'sae_baked' is one."
+            "the method 'sae_scaled' changes a latent as the model runs, and no edit of weights can: 'sae_baked' is one."
         )
 
 

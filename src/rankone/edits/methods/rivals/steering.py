@@ -82,7 +82,7 @@ class Steered:
         """RankOneError: it changes no weights."""
         del parameters, run
         raise RankOneError(
-            f"the method '{self.name}' adds to activations, which no edit of weights says: compare it with `rankone bench`."
+            f"the method '{self.name}' adds to activations, and no edit of weights can: compare it with `rankone bench`."
         )
 
 
