@@ -25,7 +25,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from rankone.core.files import write_json
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.run import Run
-from rankone.experiments.bench import stack as stacks
 from rankone.experiments.bench.cells import Cell, tuning_cells
 from rankone.experiments.bench.run import Benchmark
 from rankone.experiments.config import read_recipe
@@ -77,29 +76,17 @@ def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, fl
 
 def measured(benchmark: Benchmark, method: str, budget: int, seeds: int) -> dict[str, Any]:
     """What a run of one method at one budget costs: steps of all starts, a step, sizing and measuring."""
-    asked = cells(benchmark, method, budget, seeds)
-    fitting, steps, fit = 0.0, list[int](), stacks.fit_many
-
-    def timed(*given: Any, **named: Any) -> Any:
-        nonlocal fitting
-        clock = time.process_time()
-        fits = fit(*given, **named)
-        fitting += time.process_time() - clock
-        steps.extend(one.steps for one in fits)
-        return fits
-
-    # What is prepared once for a whole method is no cost of these few runs.
+    asked, sized = cells(benchmark, method, budget, seeds), benchmark.config.sized
     bench = benchmark.bench(method, RETAIN, True)
-    bench._measured([(0, stacks._as_it_starts(bench.starts[0], bench._asked(asked[0])))])
-    _ = bench.held, benchmark.job(RETAIN).retain_text.prepared(bench.starts[0].sites())
-    stacks.fit_many = timed
+    bench.prepare()  # What is prepared once for a whole method is no cost of these few runs.
+    runs = bench.runs(asked)
     clock = time.process_time()
-    try:
-        outcomes = bench.run(asked, [str(c.seed) for c in asked], benchmark.config.sized)
-    finally:
-        stacks.fit_many = fit
-    rest = (time.process_time() - clock - fitting) / len(asked)
-    assert not any(outcome.error for outcome in outcomes), outcomes[0].error
+    fits = bench.fitted(runs, sized)
+    fitting = time.process_time() - clock
+    clock = time.process_time()
+    bench.outcomes(asked, fits, sized)
+    rest = (time.process_time() - clock) / len(asked)
+    steps = [fit.steps for of_start in fits for fit in of_start]
     seconds, operations = step_cost(benchmark, method, budget)
     each = sum(steps) / len(asked)
     row = {"method": method, "budget": budget, "steps": steps, "steps_per_run": each, "step_seconds": seconds}

@@ -90,6 +90,50 @@ def test_off_target_dots_and_means_are_those_of_the_best_setting(runs):
                 np.testing.assert_allclose(lines[f"mean {method} {domain}"][:, 1], np.mean(want))
 
 
+def _means(runs, domains):
+    """Made-up intervals at one of the two weights."""
+    every = [f for f in tables.fits(runs, AIM) if f.setting.retain_weight == 10.0]
+    keys = dict.fromkeys((f.method, f.budget, 10.0, d) for f in every for d in domains)
+    return {key: (n / 10, n / 10 - 0.03, n / 10 + 0.05) for n, key in enumerate(keys)}
+
+
+def test_trade_off_has_a_cross_at_the_mean_of_the_chosen_weight_along_its_intervals(runs):
+    means = _means(runs, ("de", "en"))
+    fig = figures.trade_off(runs, AIM, means)
+    panels = [axes for axes in fig.axes if axes.get_visible()]
+    for axes, budget in zip(panels, (2, 4, 16, 128), strict=True):
+        lines = _lines(axes)
+        for method in factory.METHODS:
+            (x, left, right), (y, low, high) = (means[method, budget, 10.0, d] for d in ("de", "en"))
+            np.testing.assert_allclose(lines[f"rise of {method}"], [(left, y), (right, y)])
+            np.testing.assert_allclose(lines[f"damage of {method}"], [(x, low), (x, high)])
+    bare = figures.trade_off(runs, AIM)
+    assert "crosses" in fig.get_supxlabel()
+    assert "crosses" not in bare.get_supxlabel()
+    assert "rise of scalar" not in _lines(bare.axes[0])
+    assert fig.axes[0].get_xlim() == bare.axes[0].get_xlim()  # cut at the frame that the runs set
+
+
+def test_off_target_has_a_line_along_the_interval_of_each_mean(runs):
+    one = [row for row in runs if row["retain_weight"] == 10.0]
+    domains = [d for d in factory.BASE if d != "de"]
+    means = _means(one, domains)
+    del means["scalar", 2, 10.0, "fr"]
+    fig = figures.off_target(one, AIM, means)
+    for axes, budget in zip(fig.axes, (2, 128), strict=True):
+        lines = _lines(axes)
+        for method in factory.METHODS:
+            for domain in domains:
+                drawn = lines.get(f"interval {method} {domain}")
+                if (method, budget, domain) == ("scalar", 2, "fr"):
+                    assert drawn is None
+                    continue
+                np.testing.assert_allclose(drawn[:, 1], means[method, budget, 10.0, domain][1:])
+                bar = lines[f"mean {method} {domain}"][:, 0]
+                np.testing.assert_allclose(drawn[:, 0], bar.mean())
+    assert "95% intervals" in fig.get_supxlabel().replace("\n", " ")
+
+
 def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
     """A job may give every method its own budgets: each is shown at its largest."""
     largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}

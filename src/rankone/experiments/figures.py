@@ -17,6 +17,7 @@ from rankone.experiments.names import domain_names, method_name, method_order, m
 from rankone.experiments.tables import (
     DAMAGE_BAR,
     Fit,
+    Means,
     RunRow,
     Tallies,
     best_fits,
@@ -33,9 +34,10 @@ _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "f
 
 
 @themed
-def trade_off(rows: Sequence[RunRow], aim: Aim) -> Figure:
+def trade_off(rows: Sequence[RunRow], aim: Aim, means: Means | None = None) -> Figure:
     """One panel per budget, one point per run: forget CE rise (x) against the worst retain CE rise (y), nats per token.
 
+    means: a cross at the mean of a method's runs, as long and high as its intervals, cut at the frame.
     Runs more than 1.8 times as far as chance are counted and marked at the right
     edge. Scalar runs are filled where α < 0, pale where 0 ≤ α ≤ 1, hollow where α > 1.
     """
@@ -47,12 +49,17 @@ def trade_off(rows: Sequence[RunRow], aim: Aim) -> Figure:
         f"Removing {domain_name(forget)} against damage to {domain_names(aim.retain)}: every run, by budget"
     )
     note = "y is linear up to 0.1 and logarithmic beyond; shaded: counted as success"
+    note += (
+        "; crosses: means at the chosen λ and their 95% intervals over seeds and passages" if means else ""
+    )
     width = max(6.0, min(3.3, 9.5 / columns) * columns) + 0.4
     fig = figure(width, 2.4 * lines + 1.3, title, note, list(_method_keys(every)))
     grid = fig.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
     target = aim.chance - next(row["ce_base"] for row in rows if row["domain"] == forget)
     for axes, budget in zip(grid, budgets, strict=False):
-        _trade_off_panel(axes, [fit for fit in every if fit.budget == budget], target, aim)
+        group = [fit for fit in every if fit.budget == budget]
+        _trade_off_panel(axes, group, target, aim)
+        _crosses(axes, group, aim, means or {})
         axes.set_title(f"{budget:,} {domain_name(forget)} tokens")
     _trade_off_axes(grid, len(budgets), columns, every, target, aim)
     return fig
@@ -77,6 +84,19 @@ def _trade_off_panel(axes: Axes, group: list[Fit], target: float, aim: Aim) -> N
         axes.text(
             0.99, 0.97, f"{beyond} beyond ▸", transform=axes.transAxes, ha="right", va="top", color=MUTED
         )
+
+
+def _crosses(axes: Axes, group: Sequence[Fit], aim: Aim, means: Means) -> None:
+    # The frame is set by the runs.
+    styles = method_styles([fit.method for fit in group])
+    for method, budget, weight in dict.fromkeys((f.method, f.budget, f.setting.retain_weight) for f in group):
+        held = [means[at] for d in aim.retain if (at := (method, budget, weight, d)) in means]
+        if not held or (forget := (method, budget, weight, aim.domain)) not in means:
+            continue
+        (x, left, right), (y, low, high) = means[forget], max(held)
+        look = {"color": styles[method][0], "linewidth": 1.1, "zorder": 4}
+        axes.plot([left, right], [y, y], label=f"rise of {method}", **look)
+        axes.plot([x, x], [low, high], label=f"damage of {method}", **look)
 
 
 def _by_sign(group: Sequence[Fit]) -> dict[tuple[str, str], list[Fit]]:
@@ -144,9 +164,10 @@ def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
 
 
 @themed
-def off_target(rows: Sequence[RunRow], aim: Aim) -> Figure:
+def off_target(rows: Sequence[RunRow], aim: Aim, means: Means | None = None) -> Figure:
     """CE rise (nats per token) of every domain but the one to forget: a dot per seed and method, a bar at the mean.
 
+    means: with a line along the interval of the mean, cut at the frame.
     One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
     (`tables.best_fits`).
     """
@@ -157,6 +178,7 @@ def off_target(rows: Sequence[RunRow], aim: Aim) -> Figure:
     best = best_fits(rows, aim)
     title = f"What else changed: CE rise outside {domain_name(forget)}, a dot per seed, a bar at the mean"
     note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
+    note += "; lines through the bars: 95% intervals of the means over seeds and passages" if means else ""
     width = min(9.6, max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4))
     keys = [_key(method, style) for method, style in method_styles(methods).items()]
     fig = figure(width, 2.5 * len(compared) + 1.3, title, note, keys)
@@ -164,7 +186,7 @@ def off_target(rows: Sequence[RunRow], aim: Aim) -> Figure:
     rises: list[float] = []
     for axes, budgets in zip(grid, compared, strict=True):
         groups = {m: best[m, budgets[m]] for m in methods}
-        _off_target_panel(axes, groups, domains)
+        _off_target_panel(axes, groups, domains, means or {})
         axes.set_title(_panel_title(tallies, methods, budgets, domain_name(forget), width))
         rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
     _off_target_axes(grid, rises, domains, aim)
@@ -201,7 +223,7 @@ def _panel_title(
     return textwrap.fill(text, int(11 * width), break_on_hyphens=False)
 
 
-def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str]) -> None:
+def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str], means: Means) -> None:
     step = 0.8 / len(groups)
     for i, (method, (colour, marker)) in enumerate(method_styles(list(groups)).items()):
         for j, domain in enumerate(domains):
@@ -223,6 +245,10 @@ def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequenc
             mean = sum(rises) / len(rises)
             span = [centre - 0.38 * step, centre + 0.38 * step]
             axes.plot(span, [mean, mean], color=colour, linewidth=2, label=f"mean {method} {domain}")
+            first = groups[method][0]
+            if place := means.get((method, first.budget, first.setting.retain_weight, domain)):
+                label = f"interval {method} {domain}"
+                axes.plot([centre] * 2, place[1:], color=colour, linewidth=1.1, zorder=4, label=label)
 
 
 def _jitter(k: int) -> float:

@@ -284,6 +284,8 @@ class Tally(Config):
         return f"{self.successes}/{self.seeds}"
 
 
+Means = Mapping[tuple[str, int, float, str], tuple[float, float, float]]
+"""By method, budget, λ and domain the mean rise over seeds and its 95% interval (low, high), nats per token."""
 Tallies = dict[str, dict[int, Tally]]
 """By method and budget (forget tokens, ascending)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def values(tmp_path_factory, tokenizer):
         "seeds": 2,
         "weights": [1.0, 10.0],
         "stack": BenchConfig.model_fields["stack"].default,
+        "test_tokens": 150,  # several passages, over which there are intervals
         "prompts": {"de": ["Die Lösung liegt"], "en": ["The solution"]},
     }
 
@@ -256,6 +258,25 @@ def test_figures_hold_what_their_csv_says(done):
     drawn = sorted(p.stem for p in (out / "figures").glob("*.svg"))
     assert drawn == sorted(p.stem for p in (out / "figures").glob("*.csv"))
     assert "frontier-english-fitted" in drawn
+    summary = {
+        (r["method"], r["budget"], r["retain_weight"], r["domain"]): r
+        for r in read_table(out / "summary.parquet", SUMMARY)
+        if (r["retain_set"], r["stage"]) == ("english", "fitted")
+    }
+    with (out / "figures" / "frontier-english-fitted.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    chosen = [row for row in rows if row["low"]]
+    assert chosen
+    for row in rows:
+        key = row["method"], int(row["budget"]), float(row["retain_weight"]), row["domain"]
+        assert (key in summary) == bool(row["low"])  # of the chosen λ alone
+    for row in chosen:
+        key = row["method"], int(row["budget"]), float(row["retain_weight"]), row["domain"]
+        assert float(row["mean"]) == pytest.approx(summary[key]["rise"], abs=1e-6)
+        assert float(row["low"]) == pytest.approx(summary[key]["low"], abs=1e-6)
+        assert float(row["high"]) == pytest.approx(summary[key]["high"], abs=1e-6)
+    svg = (out / "figures" / "frontier-english-fitted.svg").read_text("utf8")
+    assert "crosses:" in svg
 
 
 def test_a_result_that_does_not_come_out_is_said(done, picked):

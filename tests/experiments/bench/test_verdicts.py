@@ -79,7 +79,7 @@ def rows(
 
 
 def verdicts(table, texts=None):
-    found = judge(Cells(gathered(table, "fitted"), "english", AIM), texts or {})
+    found = judge(Cells(gathered(table, "fitted"), "english", AIM, tuple(BASE)), texts or {})
     return {verdict.claim: verdict for verdict in found}
 
 
@@ -87,15 +87,34 @@ def test_where_intervals_part_a_claim_holds_or_does_not():
     table = rows("scalar", 4) + rows("lora_r1", 4, good=0) + rows("lora_r1", 32) + rows("top16", 4, good=9)
     found = verdicts(table)
     assert found["One scalar needs fewer forget tokens than LoRA."].verdict == "holds"
-    assert "one scalar from 4 tokens (9/9" in found["One scalar needs fewer forget tokens than LoRA."].figures
+    assert (
+        "one scalar from 4 tokens: 9/9 (" in found["One scalar needs fewer forget tokens than LoRA."].figures
+    )
     assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "holds"
     other = verdicts(rows("scalar", 4, good=0) + rows("scalar", 32, good=0) + rows("lora_r1", 4))
     assert other["One scalar needs fewer forget tokens than LoRA."].verdict == "does not hold"
+    said = found["Top-16 scalars beat rank-1 LoRA at small budgets."].figures
+    assert said == "at 4 tokens: top-16 scalars 9/9 (0.70 to 1.00); LoRA rank 1 0/9 (0.00 to 0.30)"
 
 
 def test_where_they_do_not_it_is_open():
     found = verdicts(rows("top16", 4, good=6) + rows("lora_r1", 4, good=4))
     assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "open"
+
+
+def test_a_scalar_that_never_succeeds_loses_only_where_a_rival_does():
+    claim = "One scalar needs fewer forget tokens than LoRA."
+    neither = verdicts(rows("scalar", 4, seeds=3, good=2) + rows("lora_r1", 4, seeds=3, good=0))
+    assert neither[claim].verdict == "open"
+    few = verdicts(rows("scalar", 4, seeds=3, good=2) + rows("lora_r1", 4, seeds=3, good=3))
+    assert few[claim].verdict == "open"
+    late = verdicts(
+        rows("scalar", 4, good=0)
+        + rows("scalar", 32)
+        + rows("lora_r1", 4, good=9)
+        + rows("lora_r1", 32, good=9)
+    )
+    assert late[claim].verdict == "does not hold"
 
 
 def test_what_was_not_run_is_not_asked():
@@ -118,6 +137,31 @@ def test_two_lines_need_both():
     below = verdicts(rows("scalar", 4, alpha=-9.0))
     assert below["Inverting does less damage than amplifying."].verdict == "open"
     assert "9 runs end below α = 1, 0 above" in below["Inverting does less damage than amplifying."].figures
+
+
+def test_two_lines_part_over_seeds_and_passages():
+    """Five inverted seeds cost .01 nats in English, four amplified ones .01 to .21: by hand, with one text for all."""
+    claim = "Inverting does less damage than amplifying."
+    alphas = [-9.0] * 5 + [9.0] * 4
+
+    def table(rise, uneven=0.0):
+        made = rows("scalar", 4, alpha=alphas, uneven=uneven)
+        for row in made:
+            if row["domain"] == "en" and row["alpha"] > 1:
+                row.update(ce=row["ce_base"] + rise, rise=rise)
+                row["passage_rise"] = [50 * (rise + uneven), 50 * (rise - uneven)]
+        return made
+
+    found = verdicts(table(0.2))[claim]
+    assert found.verdict == "holds"
+    assert found.figures.startswith(
+        "5 runs end below α = 1, 4 above; below: +0.010 (+0.010 to +0.010); above: +0.200"
+    )
+    # A text whose passages differ by as much says nothing.
+    found = verdicts(table(0.2, uneven=0.3))[claim]
+    assert found.verdict == "open"
+    assert "above: +0.200 (−0.100 to +0.500)" in found.figures
+    assert verdicts(table(0.001))[claim].verdict == "does not hold"
 
 
 def test_controls():
@@ -159,13 +203,28 @@ def test_a_domain_in_lower_case_is_of_its_language():
     assert "Italian" in wrecks.figures
 
 
+def test_a_language_that_the_model_hardly_knows_decides_nothing():
+    """Dutch, measured and not trained on, may rise by any amount."""
+    table = rows("scalar", 4, off=0.02) + rows("lora_r1", 4, off=0.02)
+    table = [r if r["domain"] != "fr" else {**r, "domain": "nl", "ce": 9.0, "rise": 5.7} for r in table]
+    found = {
+        v.claim: v
+        for v in judge(Cells(gathered(table, "fitted"), "english", AIM, ("de", "en", "it", "code")), {})
+    }
+    spared = found["One scalar leaves the other languages and code nearly untouched."]
+    assert spared.verdict == "holds"
+    wrecks = found["With this retain set LoRA and top-16 damage other languages."]
+    assert wrecks.verdict == "does not hold"
+    assert "Dutch" not in spared.figures + wrecks.figures
+
+
 def test_code_that_is_removed_is_not_said_to_be_spared():
     exchanged = {"de": "code", "code": "de"}
     table = [
         {**row, "domain": exchanged.get(row["domain"], row["domain"])} for row in rows("scalar", 4, off=0.02)
     ]
     aim = AIM.model_copy(update={"forget": "code"})
-    found = judge(Cells(gathered(table, "fitted"), "english", aim), {})
+    found = judge(Cells(gathered(table, "fitted"), "english", aim, tuple(BASE)), {})
     said = {verdict.claim: verdict.verdict for verdict in found if "nearly untouched" in verdict.claim}
     assert said == {"One scalar leaves the languages nearly untouched.": "holds"}
 

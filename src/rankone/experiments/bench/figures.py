@@ -8,10 +8,11 @@ from typing import NamedTuple, cast
 from matplotlib.figure import Figure
 
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.summary import chosen_weights
+from rankone.experiments.bench.summary import Cellwise, chosen_weights
 from rankone.experiments.bench.tables import BenchRow
 from rankone.experiments.figures import off_target, trade_off
-from rankone.experiments.tables import RUNS, RunRow
+from rankone.experiments.tables import RUNS, Means, RunRow
+from rankone.render.tables import Table
 
 
 class Panel(NamedTuple):
@@ -53,9 +54,38 @@ def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: s
     return run_rows(chosen)
 
 
-def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim) -> Figure:
+def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim, means: Means) -> Figure:
     """A published figure from the rows of `panel_rows`."""
-    return trade_off(rows, aim) if panel.kind == "trade-off" else off_target(rows, aim)
+    return (trade_off if panel.kind == "trade-off" else off_target)(rows, aim, means)
+
+
+def means_of(cells: Sequence[Cellwise]) -> Means:
+    """The mean rises at the chosen λ, with their intervals over seeds and passages; those that have one."""
+    spans = {
+        (cell.method, cell.budget, cell.retain_weight, domain): (
+            cell.values(domain, "rise"),
+            cell.interval(domain),
+        )
+        for cell in cells
+        for domain in cell.texts
+    }
+    return {
+        place: (sum(rises) / len(rises), low, high)
+        for place, (rises, (low, high)) in spans.items()
+        if low is not None and high is not None
+    }
+
+
+def csv_of(name: str, rows: Sequence[RunRow], means: Means) -> str:
+    """What a figure draws: its runs, each with the mean of its method, budget, λ and domain and the mean's interval."""
+    table = [
+        [
+            *(row[column] for column in RUNS.names),
+            *means.get((row["method"], row["budget"], row["retain_weight"], row["domain"]), (None,) * 3),
+        ]
+        for row in rows
+    ]
+    return Table.of(name, [*RUNS.names, "mean", "low", "high"], table).to_csv()
 
 
 def frontier(rows: Sequence[BenchRow], methods: Sequence[str], retain_set: str, stage: str) -> list[RunRow]:

@@ -78,12 +78,16 @@ class Measure:
         self.forward: Forward = forward_of(model, sites, few)
         self._texts: dict[str, Text] = {}
 
+    def prepare(self) -> None:
+        """Take every text as far as no edit changes it, once."""
+        for domain in self.bases.keys() - self._texts.keys():
+            self._texts[domain] = self.forward.prepare(self.bases[domain].blocks.ids, following=True)
+
     def results(self, method: Method, parameters: Mapping[str, Tensor]) -> list[dict[str, DomainResult]]:
         """For every run stacked in the parameters, its result by domain."""
+        self.prepare()
         results: list[dict[str, DomainResult]] = [{} for _ in range(runs_of(parameters))]
         for domain, base in self.bases.items():
-            if domain not in self._texts:
-                self._texts[domain] = self.forward.prepare(base.blocks.ids, following=True)
             each = self._each(self._texts[domain], base.scored, method, parameters)
             for run, values in enumerate(each):
                 results[run][domain] = _result(base, values)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from pydantic import JsonValue
 
 from rankone.core.artifact import write_json, write_text
-from rankone.experiments.bench.figures import PANELS, Panel, drawn, frontier, panel_rows
+from rankone.experiments.bench.figures import PANELS, csv_of, drawn, frontier, means_of, panel_rows
 from rankone.experiments.bench.ledger import Outcome
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.shown import (
@@ -20,7 +21,7 @@ from rankone.experiments.bench.shown import (
     successes_table,
     verdict_table,
 )
-from rankone.experiments.bench.summary import SUMMARY, gathered, summary_rows
+from rankone.experiments.bench.summary import SUMMARY, Cellwise, gathered, summary_rows
 from rankone.experiments.bench.tables import (
     BENCH,
     FITS,
@@ -33,10 +34,9 @@ from rankone.experiments.bench.verdicts import Cells, Verdict, judge
 from rankone.experiments.figures import trade_off
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
-from rankone.experiments.tables import RUNS, RunRow, write_table
+from rankone.experiments.tables import Means, RunRow, write_table
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
-from rankone.render.tables import Table
 from rankone.text.domains import domain_name
 
 STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
@@ -70,7 +70,12 @@ def _verdicts(
 ) -> dict[str, list[Verdict]]:
     """By retain set."""
     cells = gathered(rows, record.config.first_stage)
-    return {name: judge(Cells(cells, name, record.aim), rollouts) for name in record.config.retain}
+    known = record.config.trained
+    return {name: judge(Cells(cells, name, record.aim, known), rollouts) for name in record.config.retain}
+
+
+def _said(fact: JsonValue) -> str:
+    return ", ".join(f"{k} {v}" for k, v in fact.items()) if isinstance(fact, dict) else str(fact)
 
 
 def _page(
@@ -87,11 +92,11 @@ def _page(
         {
             "id": f"{name}-{stage}",
             "title": f"Retained: {', '.join(map(domain_name, record.config.retain[name]))}; {STAGES[stage]}",
-            "tables": _tables(measured, fits, record, name, stage),
-            "figures": _figures(out, measured, record, name, stage),
+            "tables": [successes_table(cells, record.aim), damage_table(cells, record.aim)],
+            "figures": _figures(out, measured, record, name, stage, means_of(cells)),
         }
-        for name in record.config.retain
         for stage in stages
+        for name, cells in _by_retain_set(gathered(measured, stage, fits)).items()
     ]
     return rendered(
         "bench.html",
@@ -109,53 +114,42 @@ def _page(
             for row in written
         ],
         sides=(("before", "before"), ("after", "after")),
-        facts=[(key, str(value)) for key, value in {**record.identities, **record.provenance}.items()],
+        facts=[(key, _said(value)) for key, value in {**record.identities, **record.provenance}.items()],
     )
 
 
-def _tables(
-    rows: Sequence[BenchRow], fits: Sequence[FitRow], record: BenchRecord, retain_set: str, stage: str
-) -> list[Table]:
-    cells = [cell for cell in gathered(rows, stage, fits) if cell.retain_set == retain_set]
-    return [successes_table(cells, record.aim), damage_table(cells, record.aim)]
+def _by_retain_set(cells: Sequence[Cellwise]) -> dict[str, list[Cellwise]]:
+    by_set: dict[str, list[Cellwise]] = {}
+    for cell in cells:
+        by_set.setdefault(cell.retain_set, []).append(cell)
+    return by_set
 
 
 def _figures(
-    out: Path, rows: Sequence[BenchRow], record: BenchRecord, retain_set: str, stage: str
+    out: Path, rows: Sequence[BenchRow], record: BenchRecord, retain_set: str, stage: str, means: Means
 ) -> list[Drawing]:
     """The published figures whose methods all ran, each beside the CSV of what it draws, and the frontier of all methods."""
     made = []
     ran = {r["method"] for r in rows if (r["retain_set"], r["stage"]) == (retain_set, stage)}
     for name, panel in PANELS.items():
         if set(panel.methods) <= ran:
-            made.append(_drawn(out, f"{name}-{retain_set}-{stage}", panel, rows, record, retain_set, stage))
+            chosen = panel_rows(rows, panel, retain_set, stage)
+            figure = drawn(chosen, panel, record.aim, means)
+            made.append(
+                _saved(out, f"{name}-{retain_set}-{stage}", figure, chosen, f"{name}: {panel.about}.", means)
+            )
     fitted = [method for method in record.config.methods if method in ran]
     shared = frontier(rows, fitted, retain_set, stage)
     if shared:
         name = f"frontier-{retain_set}-{stage}"
-        made.append(_saved(out, name, trade_off(shared, record.aim), shared, "All methods, every weight λ."))
+        figure = trade_off(shared, record.aim, means)
+        made.append(_saved(out, name, figure, shared, "All methods, every weight λ.", means))
     return made
 
 
-def _drawn(
-    out: Path,
-    name: str,
-    panel: Panel,
-    rows: Sequence[BenchRow],
-    record: BenchRecord,
-    retain_set: str,
-    stage: str,
-) -> Drawing:
-    chosen = panel_rows(rows, panel, retain_set, stage)
-    return _saved(
-        out, name, drawn(chosen, panel, record.aim), chosen, f"{name.partition('-')[0]}: {panel.about}."
-    )
-
-
-def _saved(out: Path, name: str, figure: Figure, rows: Sequence[RunRow], about: str) -> Drawing:
+def _saved(out: Path, name: str, figure: Figure, rows: Sequence[RunRow], about: str, means: Means) -> Drawing:
     """The figure as SVG, and the rows that it draws as CSV."""
     made = drawing(figure, name, about, about)
     write_text(out / "figures" / f"{name}.svg", made.file)
-    table = Table.of(name, RUNS.names, [[row[column] for column in RUNS.names] for row in rows])
-    write_text(out / "figures" / f"{name}.csv", table.to_csv())
+    write_text(out / "figures" / f"{name}.csv", csv_of(name, rows, means))
     return made

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.methods.registry import kind_named
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.summary import Cellwise
 from rankone.experiments.bench.tables import FitRow
@@ -47,9 +48,7 @@ def successes_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
 def _count(cell: Cellwise | None, aim: Aim) -> str | None:
     if cell is None:
         return None
-    good, count = cell.successes(aim), len(cell.seeds)
-    low, high = cell.share(aim)
-    return f"{good}/{count} ({low:.2f}–{high:.2f})" + (f", {cell.failed} failed" if cell.failed else "")
+    return cell.counted(aim) + (f", {cell.failed} failed" if cell.failed else "")
 
 
 def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
@@ -58,12 +57,16 @@ def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
     order = method_order([cell.method for cell in cells])
     rows = []
     for cell in sorted(cells, key=lambda cell: (order.index(cell.method), cell.budget)):
-        alphas = [a for a in cell.values(aim.domain, "alpha")]
-        scale = None if not alphas else f"{min(alphas):.3g} to {max(alphas):.3g}".replace("-", "−")
+        alphas = cell.values(aim.domain, "alpha")
+        ends = (f"{end(alphas):.3g}".replace("-", "−") for end in (min, max) if alphas)
+        scale = " to ".join(dict.fromkeys(ends)) or None
         shown = [_rise(cell, domain) for domain in domains]
         rows.append([method_name(cell.method), cell.budget, f"{cell.retain_weight:g}", scale, *shown])
     columns = ["method", Column("tokens", ","), "λ", "α", *(f"{domain_name(d)}" for d in domains)]
-    caption = "Rise of cross-entropy on test text, nats per token: mean over seeds, 95% interval over seeds and passages."
+    caption = (
+        "Rise of cross-entropy on test text, nats per token: mean over seeds, 95% interval over seeds and passages; "
+        "α from the smallest to the largest of the seeds."
+    )
     return Table.of("What each changes", columns, rows, caption)
 
 
@@ -83,7 +86,10 @@ def rates_table(record: BenchRecord) -> Table:
             method_name(method),
             name,
             record.tuning_runs.get(method, 0),
-            *(f"{rates[b].learning_rate:g}" if b in rates else None for b in budgets),
+            *(
+                f"{rates[b].learning_rate:g}" if b in rates and kind_named(method).trained else None
+                for b in budgets
+            ),
         ]
         for method, by_retain in record.rates.items()
         for name, rates in by_retain.items()
@@ -116,7 +122,7 @@ def missing_table(record: BenchRecord, rows: Sequence[FitRow]) -> Table | None:
     if there == asked:
         return None
     columns = ["method", "retain set", "at the λ of the tuning", "at other λ"]
-    caption = "λ is chosen among those that most seeds have run at. The same command goes on."
+    caption = "λ is chosen among those that most seeds have run at."
     return Table.of(f"The grid has not ended: {there:,} of {asked:,} runs are here", columns, shown, caption)
 
 

@@ -60,8 +60,26 @@ class Bench:
         ]
 
     def _run(self, cells: Sequence[Cell], sized: Sized) -> list[Outcome]:
+        return self.outcomes(cells, self.fitted(self.runs(cells), sized), sized)
+
+    def prepare(self) -> None:
+        """Work out now what all its stacks share, else worked out with the first: texts as far as edits leave them alone."""
+        for measure in self.measures.values():
+            measure.prepare()
+        _ = self.held, self.job.retain_text.prepared(self.starts[0].sites())
+
+    def runs(self, cells: Sequence[Cell]) -> list[Run]:
+        """What is fitted together: the cells with their text to forget."""
+        return [self._asked(cell) for cell in cells]
+
+    def fitted(self, runs: Sequence[Run], sized: Sized) -> list[list[Fit]]:
+        """Of every start the fits of the runs, none of them in its size."""
+        return [self._from(method, runs, sized == "only" and self.kind.trained) for method in self.starts]
+
+    def outcomes(self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized) -> list[Outcome]:
+        """What comes of the fits of every start: the better one of each cell, as it is or brought to its size, measured."""
         alone, resized = sized == "only", self.kind.trained  # What is not fitted has its size.
-        best = self._best([self._asked(cell) for cell in cells], alone and resized)
+        best = self._best(every, alone and resized)
         self.fits = {cell: fit for cell, (_, fit) in zip(cells, best, strict=True)}
         first, at_size = self._measured(best), list[Stage | None]()
         if resized and sized is True:
@@ -85,9 +103,8 @@ class Bench:
         cap = self.job.config.cap if cell.cap is None else cell.cap
         return Run(text, cell.seed, cell.retain_weight, cell.learning_rate, cap)
 
-    def _best(self, runs: Sequence[Run], at_size: bool) -> list[tuple[int, Fit]]:
+    def _best(self, every: Sequence[Sequence[Fit]], at_size: bool) -> list[tuple[int, Fit]]:
         """Of every run the start with the lowest loss, and its fit; at_size: the one that removes most at its size."""
-        every = [self._from(method, runs, at_size) for method in self.starts]
         if at_size:
             every = [[self._at_size(start, fit) for fit in fits] for start, fits in enumerate(every)]
 

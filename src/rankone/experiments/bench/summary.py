@@ -134,6 +134,11 @@ class Cellwise(Record):
         rises = self.values(domain, "rise")
         return joined(sum(rises) / len(rises), self.over_seeds(domain), self.over_text(domain))
 
+    def counted(self, aim: Aim) -> str:
+        """How many seeds succeed, and the interval of the share: `8/9 (0.56 to 0.98)`."""
+        low, high = self.share(aim)
+        return f"{self.successes(aim)}/{len(self.seeds)} ({low:.2f} to {high:.2f})"
+
     def share(self, aim: Aim) -> tuple[float, float]:
         """95% interval of the share of seeds that succeed: over seeds (Wilson) and over passages."""
         share, count = self.successes(aim) / len(self.seeds), len(self.seeds)
@@ -147,6 +152,22 @@ class Cellwise(Record):
         for stream, domain in enumerate(aim.retain, start=1):
             removed = removed & (self.texts[domain].again(seeds, stream) < DAMAGE_BAR)
         return removed.double().mean(1)
+
+
+def mean_damage(cells: Sequence[Cellwise], which: Sequence[Sequence[bool]], aim: Aim) -> tuple[float, Span]:
+    """Of some runs of cells (by seed, in their order) the mean of the worst rise of the judged domains, and its interval."""
+    rises, draws = list[float](), list[Float[Tensor, "draws runs"]]()
+    for cell, these in zip(cells, which, strict=True):
+        seeds = [seed for seed, one in zip(cell.seeds, these, strict=True) if one]
+        if not seeds:
+            continue
+        rises += [max(_known(cell.seeds[seed][d]["rise"]) for d in aim.retain) for seed in seeds]
+        texts = [cell.texts[d].again(seeds, stream) for stream, d in enumerate(aim.retain, start=1)]
+        draws.append(torch.stack(texts).amax(0))
+    mean = sum(rises) / len(rises)
+    alone = any(len(cell.texts[d].tokens) < 2 for cell in cells for d in aim.retain)
+    over_text = (None, None) if alone else percentile_interval(torch.cat(draws, 1).mean(1))
+    return mean, joined(mean, interval(rises), over_text)
 
 
 def _known(value: float | None) -> float:

@@ -11,7 +11,7 @@ from typing import Literal
 from rankone.answers.language import language_of
 from rankone.core.config import Record
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.summary import Cellwise, Span, interval
+from rankone.experiments.bench.summary import Cellwise, Span, mean_damage
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import DAMAGE_BAR, needed_successes
@@ -31,10 +31,13 @@ class Verdict(Record):
 
 
 class Cells:
-    """Lookups in what was gathered of one retain set and stage."""
+    """Lookups in what was gathered of one retain set and stage.
 
-    def __init__(self, cells: Sequence[Cellwise], retain_set: str, aim: Aim) -> None:
-        self.aim = aim
+    known: domains that the model was trained on; of others damage is measured and decides nothing.
+    """
+
+    def __init__(self, cells: Sequence[Cellwise], retain_set: str, aim: Aim, known: Sequence[str]) -> None:
+        self.aim, self.known = aim, known
         self.at = {(c.method, c.budget): c for c in cells if c.retain_set == retain_set}
         self.methods = list(dict.fromkeys(method for method, _ in self.at))
 
@@ -56,9 +59,12 @@ class Cells:
         budget = self.smallest(method)
         best = max(self.budgets(method), key=lambda b: (self.at[method, b].successes(self.aim), -b))
         cell = self.at[method, budget or best]
-        count, (low, high) = f"{cell.successes(self.aim)}/{len(cell.seeds)}", cell.share(self.aim)
         where = f"from {budget:,} tokens" if budget else f"nowhere; most at {best:,}"
-        return f"{method_name(method)} {where} ({count}, {low:.2f} to {high:.2f})"
+        return f"{method_name(method)} {where}: {cell.counted(self.aim)}"
+
+    def counts(self, methods: Sequence[str], budget: int) -> str:
+        """How many seeds of each succeed, with the intervals of the shares."""
+        return "; ".join(f"{method_name(m)} {self.at[m, budget].counted(self.aim)}" for m in methods)
 
     def share(self, method: str, budget: int) -> tuple[float, float]:
         """Interval of the share of seeds that succeed, over seeds and text."""
@@ -107,11 +113,7 @@ def _beats(cells: Cells, one: str, other: str, place: int) -> tuple[Word, str]:
         return _UNASKED
     budget = budgets[place]
     ours, theirs = cells.share(one, budget), cells.share(other, budget)
-    said = f"at {budget:,} tokens: " + "; ".join(
-        f"{method_name(m)} {cells.at[m, budget].successes(cells.aim)}/{len(cells.at[m, budget].seeds)}"
-        for m in (one, other)
-    )
-    return _apart(theirs, ours), said
+    return _apart(theirs, ours), f"at {budget:,} tokens: {cells.counts((one, other), budget)}"
 
 
 def _apart(low: tuple[float, float], high: tuple[float, float]) -> Word:
@@ -122,10 +124,11 @@ def _apart(low: tuple[float, float], high: tuple[float, float]) -> Word:
 
 
 def _others(cells: Cells) -> tuple[str, ...]:
-    """Evaluated domains but the one to forget and those judged."""
+    """Evaluated domains that the model knows, but the one to forget and those judged."""
     one = next(iter(cells.at.values()), None)
     seed_rows = {} if one is None else next(iter(one.seeds.values()))
-    return tuple(d for d in seed_rows if d != cells.aim.domain and d not in cells.aim.retain)
+    left_out = {cells.aim.domain, *cells.aim.retain}
+    return tuple(d for d in seed_rows if d in cells.known and d not in left_out)
 
 
 def _rise(cells: Cells, method: str, budget: int, domain: str) -> tuple[float, Span]:
@@ -185,14 +188,11 @@ def _needs_less(cells: Cells) -> tuple[Word, str]:
     if "scalar" not in cells.methods or not rivals:
         return _UNASKED
     said = "; ".join(cells.said(m) for m in ("scalar", *rivals))
-    ours = cells.smallest("scalar")
-    if ours is None:
-        return "does not hold", said
     words = list[Word]()
     for rival in rivals:
-        # Below what the rival needs there is no budget at which intervals could overlap unless both ran there.
-        shared = [b for b in cells.budgets("scalar", rival) if b >= ours]
-        first = shared[0] if shared else None
+        # Where the first of the two is enough, below which neither is.
+        enough = [b for b in (cells.smallest("scalar"), cells.smallest(rival)) if b is not None]
+        first = next((b for b in cells.budgets("scalar", rival) if enough and b >= min(enough)), None)
         words.append(
             "open" if first is None else _apart(cells.share(rival, first), cells.share("scalar", first))
         )
@@ -200,28 +200,26 @@ def _needs_less(cells: Cells) -> tuple[Word, str]:
 
 
 def _two_lines(cells: Cells) -> tuple[Word, str]:
-    runs = [
-        seed
-        for (method, _), cell in cells.at.items()
-        if method == "scalar"
-        for seed in cell.seeds.values()
-        if seed[cells.aim.domain]["alpha"] is not None
-    ]
-    if not runs:
+    ran = [cell for (method, _), cell in cells.at.items() if method == "scalar"]
+    below = [[alpha < 1 for alpha in cell.values(cells.aim.domain, "alpha")] for cell in ran]
+    if not any(below):
         return _UNASKED
-    sides: dict[bool, list[float]] = {True: [], False: []}
-    for seed in runs:
-        worst = max(seed[d]["rise"] or 0.0 for d in cells.aim.retain)
-        sides[(seed[cells.aim.domain]["alpha"] or 0.0) < 1].append(worst)
-    counts = f"{len(sides[True])} runs end below α = 1, {len(sides[False])} above"
+    sides = {side: sum(one is side for cell in below for one in cell) for side in (True, False)}
+    counts = f"{sides[True]} runs end below α = 1, {sides[False]} above"
     if not all(sides.values()):
         return "open", f"{counts}: one line alone"
-    means = {side: (sum(v) / len(v), interval(v)) for side, v in sides.items()}
+    means = {
+        side: mean_damage(ran, [[one is side for one in cell] for cell in below], cells.aim) for side in sides
+    }
     said = "; ".join(f"{'below' if side else 'above'}: {spanned(m, *i)}" for side, (m, i) in means.items())
-    below, above = means[True][1], means[False][1]
-    if None in below or None in above:
+    (_, inverted), (_, amplified) = means[True], means[False]
+    if None in inverted or None in amplified:
         return "open", f"{counts}; {said}"
-    return _apart((below[0] or 0, below[1] or 0), (above[0] or 0, above[1] or 0)), f"{counts}; {said}"
+    return _apart(_ends(inverted), _ends(amplified)), f"{counts}; {said}"
+
+
+def _ends(span: Span) -> tuple[float, float]:
+    return span[0] or 0.0, span[1] or 0.0
 
 
 def _local(cells: Cells) -> tuple[Word, str]:
@@ -235,7 +233,7 @@ def _local(cells: Cells) -> tuple[Word, str]:
     (_, one), (_, two) = rises["lora_r1"], rises["lora_r1_local"]
     if None in one or None in two:
         return "open", f"{domain_name(worst)} at {budget:,} tokens: {said}"
-    less = _apart((two[0] or 0, two[1] or 0), (one[0] or 0, one[1] or 0))
+    less = _apart(_ends(two), _ends(one))
     word: Word = "does not hold" if less == "holds" else "holds" if less == "does not hold" else "open"
     return word, f"{domain_name(worst)} at {budget:,} tokens: {said}"
 
@@ -249,10 +247,7 @@ def _controls(cells: Cells) -> tuple[Word, str]:
     if not ran:
         return _UNASKED
     ours = cells.share("scalar", budget)
-    said = f"at {budget:,} tokens: " + "; ".join(
-        f"{method_name(m)} {cells.at[m, budget].successes(cells.aim)}/{len(cells.at[m, budget].seeds)}"
-        for m in ("scalar", *ran)
-    )
+    said = f"at {budget:,} tokens: {cells.counts(('scalar', *ran), budget)}"
     return _all([_apart(cells.share(m, budget), ours) for m in ran]), said
 
 
