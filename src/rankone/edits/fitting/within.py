@@ -37,7 +37,7 @@ from rankone.runtime.progress import Meter
 # Of a domain's damage from one reading to the next.
 DECAY = 0.9
 # Forget tokens that say how large the trained edit must be.
-SIZED_ON = 600
+SIZED_ON = 400
 
 
 class WithinConfig(Config):
@@ -48,13 +48,13 @@ class WithinConfig(Config):
         default=1, gt=0, description="rows of the forget text per step, and of the domain in turn"
     )
     heavy: int = Field(default=2, gt=0, description="domains of the largest weights that every step reads")
-    heavy_rows: int = Field(default=2, gt=0, description="rows of each of them")
+    heavy_rows: int = Field(default=1, gt=0, description="rows of each of them")
     margin: float = Field(default=0.7, gt=0, le=1, description="share of its tolerance a domain may use")
     weight: float = Field(default=0.1, ge=0, description="μ of every domain at the start, nats")
     ascent: float = Field(
         default=0.015, gt=0, description="of μ per step for damage twice what is allowed, nats"
     )
-    most: float = Field(default=6.0, gt=0, description="largest μ, nats")
+    most: float = Field(default=20.0, gt=0, description="largest μ, nats")
 
 
 def fit_within(
