@@ -113,11 +113,11 @@ def _directions(
         near = direction_neighbours(decomposition, member, width, neighbours + len(members) - 1)
         for key, rows in near.items():
             rows_of.setdefault(key, []).extend(DirectionRow(store.owner(r.part), r.cosine) for r in rows)
-    nearest = {key: _nearest(rows, name)[:neighbours] for key, rows in rows_of.items()}
-    return {key: rows for key, rows in nearest.items() if rows}
+    by_list = {key: nearest(rows, name)[:neighbours] for key, rows in rows_of.items()}
+    return {key: rows for key, rows in by_list.items() if rows}
 
 
-def _nearest(rows: Sequence[DirectionRow], name: str) -> list[DirectionRow]:
+def nearest(rows: Sequence[DirectionRow], name: str) -> list[DirectionRow]:
     """Each other name once, the largest |cosine| first."""
     best: dict[str, DirectionRow] = {}
     for row in sorted(rows, key=lambda r: -abs(r.cosine)):
