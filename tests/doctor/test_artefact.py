@@ -49,14 +49,34 @@ def test_an_altered_file_is_wrong_and_named(tmp_path):
     assert "config.json" in line.said
 
 
-def test_a_signed_file_that_cannot_be_read_is_wrong(tmp_path):
-    shutil.copytree(GOLDEN / "labels", tmp_path / "labels")
-    broken = tmp_path / "labels" / "labels.parquet"
-    broken.write_bytes(b"PAR1 no table")
-    manifest = json.loads((tmp_path / "labels" / "manifest.json").read_text("utf8"))
-    manifest["files"]["labels.parquet"] = file_hash(broken)
-    (tmp_path / "labels" / "manifest.json").write_text(json.dumps(manifest), "utf8")
-    assert statuses(tmp_path / "labels") == {"manifest": "ok", "files": "wrong"}
+@pytest.mark.parametrize(("kind", "file"), [("labels", "labels.parquet"), ("harvest", "tokens.npy")])
+def test_a_signed_file_that_cannot_be_read_is_wrong(tmp_path, kind, file):
+    folder = shutil.copytree(GOLDEN / kind, tmp_path / kind)
+    (folder / file).write_bytes(b"PAR1 no table")
+    signed(folder, {file: file_hash(folder / file)})
+    (line,) = [f for f in check_artefact(folder) if f.status == "wrong"]
+    assert line.check == "files"
+    assert file in line.said
+
+
+def test_a_graph_says_whether_it_was_verified(tmp_path):
+    graph = shutil.copytree(GOLDEN / "graph", tmp_path / "graph")
+    assert said_of(graph).endswith(" nodes, verified")
+    (graph / "verification.json").unlink()
+    signed(graph, {}, without="verification.json")
+    assert said_of(graph).endswith(" nodes, not verified")
+
+
+def said_of(folder):
+    (line,) = [f for f in check_artefact(folder) if f.check == "content"]
+    return line.said
+
+
+def signed(folder, hashes, without=None):
+    """The manifest with other hashes, and without a file."""
+    manifest = json.loads((folder / "manifest.json").read_text("utf8"))
+    manifest["files"] = {k: v for k, v in (manifest["files"] | hashes).items() if k != without}
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf8")
 
 
 def test_a_model_folder_is_checked_as_artefact_and_as_model(corpus):
