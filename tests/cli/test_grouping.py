@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -30,6 +31,9 @@ def test_the_help_has_every_command_under_its_theme_with_all_that_it_says():
     assert "…" not in said
     assert "..." not in said.replace("[ARGS]...", "")
     assert max(map(len, said.split("\n"))) <= 80
+    plain = " ".join(said.split())
+    for name, verb in VERBS.items():
+        assert f"{name} {' '.join((inspect.getdoc(verb.run) or '').split()[:4])}" in plain
 
 
 @pytest.mark.parametrize("words", ["--top 3 --top 4", "--top=3 --top 3"])

@@ -104,16 +104,17 @@ def test_sources_from_corners_leave_rows_all_on_and_all_off():
     assert 3 <= off.sum() <= 24
 
 
-def test_separate_passes_are_the_ascents_then_one_of_each_kind():
-    built = trainer(recipe(reconstruction__form="separate", adversary__extra_ascents=2))
+@pytest.mark.parametrize("ascents", [0, 1, 2])
+def test_separate_passes_are_the_ascents_then_one_of_each_kind(ascents):
+    built = trainer(recipe(reconstruction__form="separate", adversary__extra_ascents=ascents))
     total, calls = built.decomposition.total, spy(built)
     run_steps(built, 1)
     kinds = [bool((route == 1).all()) for _, _, route in calls]
-    assert kinds == [True, True, False, True]
-    assert built.adversary.ascents.flatten().tolist() == [3, 3, 3, 3]
+    assert kinds == [*[True] * ascents, False, True]
+    assert built.adversary.ascents.flatten().tolist() == [ascents + 1] * 4
     # Constant over positions: the source of the delta components, not noise.
-    assert all((calls[i][1] == calls[i][1][:, :1]).all() for i in (0, 1, 3))
-    assert calls[2][1].unique().numel() == calls[2][1].numel()
+    assert all((calls[i][1] == calls[i][1][:, :1]).all() for i in range(ascents + 2) if i != ascents)
+    assert calls[ascents][1].unique().numel() == calls[ascents][1].numel()
     assert calls[0][0].shape[-1] == total
 
 
