@@ -10,6 +10,7 @@ from rankone.experiments.real_model.stages import Seconds
 from rankone.metrics.damage_record import interval_said
 from rankone.render.columns import Column
 from rankone.render.tables import Table
+from rankone.render.values import formatted
 from rankone.text.domains import domain_name
 
 
@@ -48,7 +49,7 @@ def damage_table(result: Language) -> Table:
             each = [result.held_out[name].damage[corpus][domain] for name in result.fits]
             measured += each
             rows.append((f"{domain} ({corpus})", damage.base, *(one.shown for one in each), damage.tokens))
-    titles = {**TITLES, SCALE: f"one scale, α {result.alpha:+.3g}"}
+    titles = {**TITLES, SCALE: f"one scale, α {formatted(result.alpha, '+.3g')}"}
     return Table.of(
         f"{domain_name(result.language)}: held-out text",
         [
@@ -88,7 +89,7 @@ def sources_table(result: Language) -> Table:
         for p in search.best_of_each_source()
     ]
     if (pair := search.pair) is not None:
-        steps = ", ".join(f"{name} {1 + step:+.3g}" for name, step in pair.steps.items())
+        steps = ", ".join(f"{name} {formatted(1 + step, '+.3g')}" for name, step in pair.steps.items())
         turned = len(rows) if search.chosen_pair else 0
         rows.append(
             (
