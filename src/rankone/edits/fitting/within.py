@@ -103,6 +103,7 @@ class _Training:
         self.mean = {k: torch.zeros_like(p) for k, p in start.items()}
         generator = torch.Generator().manual_seed(run.seed)
         self.forget = run.forget.to(device)
+        self.counted = {d: held.counted(d).to(device) for d in held.blocks}
         self.forgotten = held.forward.prepare(self.forget.ids, following=True)
         self.rows = {d: _in_turn(len(b.ids), generator) for d, b in held.blocks.items()}
         self.forget_rows = _in_turn(len(self.forget.ids), generator)
@@ -161,7 +162,7 @@ class _Training:
 
     def _damage(self, domain: str, rows: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
         """Mean KL or rise over what counts of some rows of a domain, nats per token."""
-        counted = self.held.counted(domain)[rows]
+        counted = self.counted[domain][rows]
         values = self._surprise(domain, rows, self.adam.parameters)
         base = torch.stack([self._base(domain, int(row)) for row in rows])
         return (values - base)[counted].mean()
@@ -180,7 +181,7 @@ class _Training:
     def _surprise(
         self, domain: str, rows: Int[Tensor, " rows"], parameters: Mapping[str, Tensor]
     ) -> Float[Tensor, "rows t"]:
-        counted = self.held.counted(domain)[rows].unsqueeze(0)
+        counted = self.counted[domain][rows].unsqueeze(0)
         text = self.held.texts[domain]
         return self.held.forward.each(text, rows.unsqueeze(0), self.method, parameters, counted)[0]
 
