@@ -14,6 +14,7 @@ from rankone.core.fields import Names, PartNames, Request
 from rankone.core.manifest import Manifest
 from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.requests import FitRequest
 from rankone.metrics.damage_record import DomainDamage, interval_said, scored
 from rankone.render.columns import Column
@@ -129,8 +130,8 @@ class TuneReply(Reply):
     met: the forget domain's test text is at chance (≥ .98) and no retained domain rose by DAMAGE_BAR or more. reached:
     whether the forget text itself told that it is at its target; if not, the tolerance on retained text set the size.
     trained: steps that directions were trained for after the scales were found. weights: what each retained domain weighed
-    at the end of that, 0 where it did not stand in the way. kl: KL of each retained domain on the text that was fitted,
-    nats per token. advice: what to try where `met` is false.
+    at the end of that, more than at its start (.1) where it stood in the way. kl: KL of each retained domain on the text
+    that was fitted, nats per token. advice: what to try where `met` is false.
     """
 
     aim: Aim
@@ -154,7 +155,7 @@ class TuneReply(Reply):
             f"after {self.steps} steps" if self.steps else "by size alone: one scale has nothing else to fit"
         )
         if self.trained:
-            how += f"; directions then trained for {self.trained} steps"
+            how += f"; directions then trained for {self.trained} step{'s' * (self.trained > 1)}"
         scales = Table.of(
             f"Scales ({how})", ["scaled", Column("α", "+.3f")], [[n, a] for n, a in self.scales.items()]
         )
@@ -172,7 +173,7 @@ class TuneReply(Reply):
         size = "the forget text's own verdict" if self.reached else "the tolerance on retained text"
         met = "the aim is met" if self.met else "the aim is not met"
         heavy = sorted(
-            (d for d, weight in self.weights.items() if weight > 0), key=lambda d: -self.weights[d]
+            (d for d, weight in self.weights.items() if weight > START_WEIGHT), key=lambda d: -self.weights[d]
         )
         in_the_way = ", ".join(heavy)
         return [

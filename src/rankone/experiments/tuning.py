@@ -128,7 +128,8 @@ def tune(
         "parts": {label: list(members) for label, members in scaled.items()},
         "test_tokens": request.tokens,
     }
-    settled = {"retain": list(reply.aim.retain), "steps": fitted.steps, "met": reply.met}
+    settled = {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
+    settled |= {"scales": reply.scales, "weights": reply.weights}
     fitted.edit.bind(workspace.model).save_pretrained(
         request.save, {**asked, **about, **settled, **measured(reply.domains)}
     )
@@ -174,9 +175,10 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
         warnings.append(
             f"{aim.domain} is not at chance: {left.edited:.2f} of {aim.chance:.2f} nats (rise {signed(left.rise, 2)})."
         )
+        trained = "" if reply.trained else "training what it reads and writes (`--train`), "
         advice.append(
             "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), the same one "
-            "sharpened (`--sharpen`), several parts, training what it reads and writes (`--train`), or a larger tolerance."
+            f"sharpened (`--sharpen`), several parts, {trained}or a larger tolerance."
             if not reply.reached
             else "the forget text came to its target before the test text did. Give more forget text, or a larger cap."
         )
@@ -186,7 +188,7 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
         advice.append(
             "Ask for a smaller tolerance, sharpen the part against these domains, or take another part."
         )
-    if reply.sign == "amplifying":
+    if reply.sign == "amplifying" and not reply.trained:
         warnings.append(
             "the edit amplifies: it overdrives the behaviour instead of taking it away, which shows in what it generates; "
             "on this text an inverting edit removed less at the same damage."

