@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
 import os
 import random
 import signal
@@ -175,6 +176,8 @@ def survives(mutant: Mutant | None, tests: list[Path], limit: float) -> bool:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        # What the parent made is left alone: its threads are gone, and collecting what they held can end in a crash.
+        gc.freeze()
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
