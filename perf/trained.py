@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import environment
-from fits import FORGET, PARTS, UNSEEN, Bench, opened
+from fits import FORGET, PARTS, UNSEEN, Bench, judged, opened
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.edits.adapters import Method
 from rankone.edits.finding.find import find_parts
@@ -32,28 +32,25 @@ from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.fitting.text.forget_text import forget_text
 from rankone.edits.fitting.text.retain_text import default_retain, retain_text
-from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
-from rankone.edits.lowrank import LowRankEdit
+from rankone.edits.fitting.within import train_within
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.directions import Directions
 from rankone.edits.methods.kind import Target
 from rankone.edits.methods.lora import Lora
 from rankone.edits.scales import both_signs
-from rankone.experiments.tuning import DAMAGE_BAR
-from rankone.metrics.cross_entropy import text_losses
-from rankone.metrics.damage import damages
 
 PICK = PARTS[0]
+SITE = PICK.rpartition(":")[0]
 LORA_RATES = (0.003, 0.01, 0.03)
 
 
-def parts_of(bench: Bench, site: str) -> dict[str, str]:
+def parts_of(bench: Bench) -> dict[str, str]:
     """Start → the part that it scales."""
     workspace = bench.workspace
     asked = {
         "of": FORGET,
         "against": default_retain(workspace, FORGET),
-        "sites": (site,),
+        "sites": (SITE,),
         "sources": ("discriminant",),
         "shortlist": 1,
         "about": False,
@@ -65,7 +62,7 @@ def parts_of(bench: Bench, site: str) -> dict[str, str]:
         "the pick": PICK,
         "its raw neuron": neuron,
         "discriminant": search.pick.part,
-        "random direction": f"random/{site}:0",
+        "random direction": f"random/{SITE}:0",
     }
 
 
@@ -79,30 +76,9 @@ def trained(
     bench: Bench, method: Method, run: Run, retain: RetainText, aim: Aim, steps: int, rate: float
 ) -> Fit:
     """A method's directions trained within the tolerance, and sized."""
-    model, held = bench.workspace.model, retain.held(method.sites(), aim.measure)
-    fit = fit_within(model, method, replace(run, learning_rate=rate), held, aim, WithinConfig(steps=steps))
-    return sized_within(model, fit, held, aim)
-
-
-def measured(bench: Bench, edit: LowRankEdit, aim: Aim) -> dict[str, dict[str, Any]]:
-    """Per set of text: German over chance, every rise, the largest one of another domain, and whether the edit succeeds."""
-    with edit.applied(bench.workspace.model):
-        changes = damages(bench.base, text_losses(bench.workspace.model, bench.flat))
-    found: dict[str, dict[str, Any]] = {}
-    for name in bench.text:
-        here = {p.partition("/")[2]: c for p, c in changes.items() if p.startswith(f"{name}/")}
-        share = here.pop(FORGET).edited / aim.chance
-        rises = {d: c.rise for d, c in here.items()}
-        worst = max(rises, key=lambda d: rises[d])
-        success = aim.removed(share * aim.chance) and rises[worst] < DAMAGE_BAR
-        found[name] = {
-            "share_of_chance": share,
-            "rises": rises,
-            "worst_rise": rises[worst],
-            "worst": worst,
-            "success": success,
-        }
-    return found
+    held = retain.held(method.sites(), aim.measure)
+    run = replace(run, learning_rate=rate)
+    return train_within(bench.workspace.model, method, run, held, held, aim, steps)
 
 
 def rows_of(
@@ -115,27 +91,17 @@ def rows_of(
         assert fit.sized is not None
         said = {"start": start, "edit": kind, "seed": run.seed, "cap": run.margin, "rate": rate}
         said |= {"kl": fit.sized.worst, "size": fit.sized.size, "reached": fit.sized.reached}
-        rows.append(said | {"weights": dict(fit.weights), **measured(bench, fit.edit, aim)})
+        rows.append(said | {"weights": dict(fit.weights), **judged(bench.changed_by(fit.edit), aim)})
 
     for start, part in parts.items():
         fit = scaled(bench, part, run, retain, aim)
         add(start, "one scale", fit)
-        method = Directions(fit.edit)
-        add(
-            start,
-            "trained",
-            trained(bench, method, run, retain, aim, steps, DIRECTIONS_RATE),
-            DIRECTIONS_RATE,
-        )
+        further = trained(bench, Directions(fit.edit), run, retain, aim, steps, DIRECTIONS_RATE)
+        add(start, "trained", further, DIRECTIONS_RATE)
     for rate in LORA_RATES:
-        lora = Lora(bench.workspace.model, retain_sites(parts), rank=1)
+        lora = Lora(bench.workspace.model, [SITE], rank=1)
         add("LoRA rank 1", "trained", trained(bench, lora, run, retain, aim, steps, rate), rate)
     return rows
-
-
-def retain_sites(parts: Mapping[str, str]) -> list[str]:
-    """The one matrix."""
-    return [parts["the pick"].rpartition(":")[0]]
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -197,7 +163,7 @@ def main() -> None:
     before, clock = environment(), time.monotonic()
     bench = opened(given.unseen, given.tokens, ["validation", "test"], paired=False)
     workspace = bench.workspace
-    parts = parts_of(bench, PICK.rpartition(":")[0])
+    parts = parts_of(bench)
     rows, retain = [], None
     for cap in given.caps:
         retained = default_retain(workspace, FORGET)

@@ -18,7 +18,7 @@ from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.fitting.text.forget_text import forget_text
 from rankone.edits.fitting.text.retain_text import default_retain, retain_text
-from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
+from rankone.edits.fitting.within import train_within
 from rankone.edits.methods.directions import Directions
 from rankone.edits.requests import FitRequest, SharpenRequest
 from rankone.edits.scales import both_signs, sign_of
@@ -28,7 +28,7 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
 from rankone.render.values import signed
-from rankone.runtime.progress import Meter, meter
+from rankone.runtime.progress import Meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -86,9 +86,7 @@ def _trained(workspace: Workspace, fitted: Fit, retain: RetainText, aim: Aim, st
     method = Directions(fitted.edit)
     held = retain.held(method.sites(), aim.measure)
     run = replace(fitted.run, learning_rate=DIRECTIONS_RATE)
-    with meter("train", steps) as bar:
-        trained = fit_within(workspace.model, method, run, held, aim, WithinConfig(steps=steps), bar)
-    return replace(sized_within(workspace.model, trained, held, aim), before=fitted)
+    return replace(train_within(workspace.model, method, run, held, held, aim, steps), before=fitted)
 
 
 def _sharpened(

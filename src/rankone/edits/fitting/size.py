@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -200,13 +201,23 @@ def removals(
     edit: LowRankEdit | Resizable,
     sizes: Sequence[float],
     forget: Blocks,
-    forward: Forward | None = None,
 ) -> list[Removal]:
     """What forget text says at each size: the cross-entropy that the base's own predictions there expect (fit.py)."""
     ids = forget.ids.to(next(model.parameters()).device)
-    forward = forward or forward_of(model, edit.sites, ids)
+    forward = forward_of(model, edit.sites, ids)
+    return _removals(model, edit, forget, forward, forward.prepare(ids), sizes)
+
+
+def _removals(
+    model: PreTrainedModel,
+    edit: LowRankEdit | Resizable,
+    forget: Blocks,
+    forward: Forward,
+    text: Text,
+    sizes: Sequence[float],
+) -> list[Removal]:
     each: list[list[Tensor]] = [[] for _ in sizes]
-    for values, index in _stacked(forward, forward.prepare(ids), model, edit, sizes, forget.valid):
+    for values, index in _stacked(forward, text, model, edit, sizes, forget.valid):
         scored = forget.valid[index.to(forget.ids.device)].to(values.device)
         for i in range(len(sizes)):
             each[i].append(values[i][scored].double().cpu())
@@ -347,11 +358,13 @@ def size_edit(
     """The size of an edit by the rule above. limit: of this edit, where it is known already (it costs most)."""
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
     limit = limit or find_limit(model, edit, held, aim)
+    text = held.forward.prepare(forget.ids.to(next(model.parameters()).device))
+    removed_at = partial(_removals, model, edit, forget, held.forward, text)
     low, high = 0.0, limit.size
     sizes = [high / 2**k for k in range(AT_ONCE, -1, -1)]
     reached = False
     while high > 0:
-        removed = removals(model, edit, sizes, forget, held.forward)
+        removed = removed_at(sizes)
         first = next((i for i, r in enumerate(removed) if r.lower >= aim.target), None)
         if first is None:
             break
@@ -361,20 +374,19 @@ def size_edit(
             break
         ratio = (high / low) ** (1 / (AT_ONCE + 1))
         sizes = [low * ratio**i for i in range(1, AT_ONCE + 2)]
-    return _at(model, edit, high, forget, held, reached, limit)
+    return _at(model, edit, high, removed_at([high])[0], held, reached, limit)
 
 
 def _at(
     model: PreTrainedModel,
     edit: LowRankEdit | Resizable,
     size: float,
-    forget: Blocks,
+    removal: Removal,
     held: Held,
     reached: bool,
     limit: Limit,
 ) -> Sized:
     """An edit at its final size, measured there."""
-    (removal,) = removals(model, edit, [size], forget, held.forward)
     if size == limit.size:
         return Sized(size, removal, limit.damage, reached, limit)
     kl = damages(model, edit, [size], held)[:, 0].tolist()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import NoReturn
 
 import torch
@@ -34,7 +35,7 @@ from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.size import Held, size_edit, within_limit
-from rankone.runtime.progress import Meter
+from rankone.runtime.progress import meter
 
 # Of a domain's damage from one reading to the next.
 DECAY = 0.9
@@ -59,24 +60,26 @@ class WithinConfig(Config):
     most: float = Field(default=20.0, gt=0, description="largest μ, nats")
 
 
+def train_within(
+    model: PreTrainedModel, method: Method, run: Run, training: Held, held: Held, aim: Aim, steps: int
+) -> Fit:
+    """A method trained on the run's forget text and the `training` text, and brought to its size by what `held` allows."""
+    fit = fit_within(model, method, run, training, aim, WithinConfig(steps=steps))
+    return sized_within(model, fit, held, aim)
+
+
 def fit_within(
-    model: PreTrainedModel,
-    method: Method,
-    run: Run,
-    held: Held,
-    aim: Aim,
-    config: WithinConfig,
-    bar: Meter | None = None,
+    model: PreTrainedModel, method: Method, run: Run, held: Held, aim: Aim, config: WithinConfig
 ) -> Fit:
     """Train one run of a method from its start on the run's forget text, `held` being the training text to hold.
 
-    Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends at 0 did not stand in the way.
-    Raises RankOneError where the loss is not finite.
+    Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends above where it began stood in
+    the way. Raises RankOneError where the loss is not finite.
     """
     training = _Training(model, method, run, held, aim, config)
-    for step in range(config.steps):
-        training.step(step)
-        if bar is not None:
+    with meter("train", config.steps) as bar:
+        for step in range(config.steps):
+            training.step(step)
             bar.advance(1)
     return training.fit()
 
@@ -100,7 +103,7 @@ class _Training:
         self, model: PreTrainedModel, method: Method, run: Run, held: Held, aim: Aim, config: WithinConfig
     ) -> None:
         self.method, self.run, self.held, self.aim, self.config = method, run, held, aim, config
-        device = next(model.parameters()).device
+        self.device = device = next(model.parameters()).device
         start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
         parameters = {k: p.clone().requires_grad_(True) for k, p in start.items()}
         self.unchanged = method.resized(start, 0.0)
@@ -115,14 +118,13 @@ class _Training:
         self.weights = dict.fromkeys(held.blocks, config.weight)
         self.damage: dict[str, float] = {}
         self.unedited: dict[str, dict[int, Tensor]] = {d: {} for d in held.blocks}
-        self.turn = 0
 
     def step(self, step: int) -> None:
         """One step of the parameters and of the weights of the domains that it reads."""
         c = self.config
-        loss = -self._removal(next_rows(self.forget_rows, c.rows, self.forget.ids.device))
-        for domain, count in self._read().items():
-            damage = self._damage(domain, next_rows(self.rows[domain], count, self.forget.ids.device))
+        loss = -self._removal(self._next(self.forget_rows, c.rows))
+        for domain, count in self._read(step).items():
+            damage = self._damage(domain, self._next(self.rows[domain], count))
             loss = loss + self.weights[domain] * damage / self.aim.tolerated(domain)
             self._weigh(domain, float(damage.detach()))
         if not torch.isfinite(loss):
@@ -147,13 +149,16 @@ class _Training:
             "from a smaller edit, or lower the rate."
         )
 
-    def _read(self) -> dict[str, int]:
-        """How many rows of which domains this step reads."""
+    def _next(self, rows: Iterator[int], count: int) -> Int[Tensor, " count"]:
+        """The next few rows of a text."""
+        return torch.tensor(list(islice(rows, count)), device=self.device)
+
+    def _read(self, step: int) -> dict[str, int]:
+        """How many rows of which domains a step reads."""
         order = sorted(self.weights, key=lambda d: -self.weights[d])
         read = dict.fromkeys(order[: self.config.heavy], self.config.heavy_rows)
         others = [domain for domain in self.weights if domain not in read]
-        self.turn += 1
-        return {**read, others[self.turn % len(others)]: self.config.rows} if others else read
+        return {**read, others[(step + 1) % len(others)]: self.config.rows} if others else read
 
     def _weigh(self, domain: str, damage: float) -> None:
         smoothed = DECAY * self.damage.get(domain, damage) + (1 - DECAY) * damage
@@ -184,7 +189,7 @@ class _Training:
         kept = self.unedited[domain]
         if row not in kept:
             with torch.no_grad():
-                rows = torch.tensor([row], device=self.forget.ids.device)
+                rows = torch.tensor([row], device=self.device)
                 kept[row] = self._surprise(domain, rows, self.unchanged)[0]
         return kept[row]
 
@@ -201,8 +206,3 @@ def _in_turn(counted: Bool[Tensor, "rows t"], generator: torch.Generator) -> Ite
     rows = counted.any(1).nonzero().flatten().tolist()
     while True:
         yield from (rows[i] for i in torch.randperm(len(rows), generator=generator).tolist())
-
-
-def next_rows(rows: Iterator[int], count: int, device: torch.device) -> Int[Tensor, " count"]:
-    """The next few rows."""
-    return torch.tensor([next(rows) for _ in range(count)], device=device)

@@ -29,7 +29,7 @@ from rankone.edits.fitting.size import Held
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.fitting.text.forget_text import forget_text
 from rankone.edits.fitting.text.retain_text import retain_text
-from rankone.edits.fitting.within import WithinConfig, fit_within, sized_within
+from rankone.edits.fitting.within import train_within
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.directions import Directions
 from rankone.edits.methods.lora import Lora
@@ -44,13 +44,13 @@ from rankone.experiments.real_model.results import (
     HeldOut,
     HeldOutOfAll,
     Language,
+    shipped_of,
 )
 from rankone.experiments.real_model.stages import Result, Stages
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.moments import Moments
 from rankone.parts.parts import load_parts
 from rankone.parts.storage import save_parts
-from rankone.runtime.progress import meter
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks
 from rankone.text.corpus import Corpus
@@ -134,7 +134,7 @@ class Job:
     @property
     def shipped(self) -> LowRankEdit:
         """The edit that is asked questions and exported."""
-        return self.edits[TRAINED if TRAINED in self.fits else SCALE]
+        return self.edits[shipped_of(self.fits)]
 
     def _edit(self, name: str) -> LowRankEdit:
         return LowRankEdit.from_pretrained(self._path(f"{name}-edit"))
@@ -209,11 +209,10 @@ class Job:
             method, rate = Lora(model, list(scale.sites), rank=1, name="lora_r1_local"), c.train_lora_rate
         aim, retain = self._retained
         forget, spared = self._training_text
-        run = Run(forget, c.seed, 1.0, rate, c.train_cap)
-        held = Held(model, method.sites(), spared, aim.measure)
-        with meter("train", c.train_steps) as bar:
-            fit = fit_within(model, method, run, held, aim, WithinConfig(steps=c.train_steps), bar)
-        fit = sized_within(model, fit, retain.held(method.sites(), aim.measure), aim)
+        run, measure = Run(forget, c.seed, 1.0, rate, c.train_cap), aim.measure
+        training = Held(model, method.sites(), spared, measure)
+        held = retain.held(method.sites(), measure)
+        fit = train_within(model, method, run, training, held, aim, c.train_steps)
         self._save(name, fit.edit)
         return _fitted(fit)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from rankone.answers.sideeffects import SideEffects
@@ -92,8 +94,13 @@ class Language(Config):
 
     @property
     def shipped(self) -> str:
-        """The edit that is asked questions and exported: the scale, or what was trained from it."""
-        return TRAINED if TRAINED in self.fits else SCALE
+        """The name of the edit that is asked questions and exported."""
+        return shipped_of(self.fits)
+
+
+def shipped_of(fits: Mapping[str, Fitted]) -> str:
+    """Which of a language's edits is asked questions and exported: the scale, or what was trained from it."""
+    return TRAINED if TRAINED in fits else SCALE
 
 
 def bars(result: Language, tolerance: Tolerances, name: str | None = None) -> list[Bar]:
