@@ -41,7 +41,10 @@ def ran(config: BenchConfig, out: Path) -> dict[str, Any]:
     rows = [
         {
             key: row[key]
-            for key in ("method", "budget", "domain", "role", "seeds", "successes", "rise", "low", "high")
+            for key in (
+                *("method", "budget", "domain", "role", "seeds"),
+                *("successes", "success_low", "success_high", "rise", "low", "high"),
+            )
         }
         for row in pq.ParquetFile(out / "summary.parquet").read().to_pylist()
         if row["stage"] == config.first_stage
@@ -80,11 +83,15 @@ def table(kept: dict[str, Any]) -> str:
     lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     forgotten = [[row for row in path["rows"] if row["role"] == "forget"] for path in paths]
     for rows in zip(*forgotten, strict=True):
-        cells = [cell for row in rows for cell in (f"{row['successes']}/{row['seeds']}", _spanned(row))]
+        cells = [cell for row in rows for cell in (_counted(row), _spanned(row))]
         lines.append(
             "| " + " | ".join([f"{method_name(rows[0]['method'])}, {rows[0]['budget']}", *cells]) + " |"
         )
     return "\n".join(lines)
+
+
+def _counted(row: dict[str, Any]) -> str:
+    return f"{row['successes']}/{row['seeds']} ({row['success_low']:.2f} to {row['success_high']:.2f})"
 
 
 def _spanned(row: dict[str, Any]) -> str:
