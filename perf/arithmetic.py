@@ -26,6 +26,7 @@ from rankone.experiments.bench.rollouts import rollouts
 from rankone.experiments.bench.run import run_bench
 from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.names import method_name
+from rankone.experiments.tables import Share
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "arithmetic.json"
@@ -91,7 +92,7 @@ def table(kept: dict[str, Any]) -> str:
 
 
 def _counted(row: dict[str, Any]) -> str:
-    return f"{row['successes']}/{row['seeds']} ({row['success_low']:.2f} to {row['success_high']:.2f})"
+    return Share(row["successes"], row["seeds"], row["success_low"], row["success_high"]).said
 
 
 def _spanned(row: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ def table() -> str:
         room = about["aim"]["chance"] - (own["ce"] - own["rise"])
         cells = [_cell(rows.get(method)) for method in METHODS]
         worst = max((rows[method]["worst"] for method in METHODS if method in rows), key=lambda r: r["rise"])
-        most = f"{domain_name(worst['domain'])} {worst['rise']:+.3f}, {METHODS[worst['method']]}"
+        most = f"{domain_name(worst['domain'])} {_spanned(worst, 3)}, {METHODS[worst['method']]}"
         target = ", not ".join(map(domain_name, [about["forget"], *_forms(about["forget"], about["config"])]))
         name = f"{target} (`{about['part']}`)"
         lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, most, order(rows)]) + " |")
@@ -107,9 +107,12 @@ def table() -> str:
 
 
 def _cell(row: Row | None) -> str:
-    if row is None:
-        return ""
-    return f"{row['rise']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})".replace("-", "−")
+    return "" if row is None else _spanned(row, 2)
+
+
+def _spanned(row: Row, digits: int) -> str:
+    rise, low, high = (f"{row[key]:+.{digits}f}".replace("-", "−") for key in ("rise", "low", "high"))
+    return f"{rise} ({low} to {high})"
 
 
 def main() -> None:

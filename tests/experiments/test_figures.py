@@ -9,6 +9,7 @@ from tests.experiments import factory
 
 from rankone.core.errors import RankOneError
 from rankone.experiments import figures, part_figures, tables
+from rankone.metrics.wilson import wilson_interval
 from rankone.render import theme
 from rankone.render.colours import PALETTE
 from rankone.render.values import signed
@@ -134,14 +135,27 @@ def test_off_target_has_a_line_along_the_interval_of_each_mean(runs):
     assert "95% intervals" in fig.get_supxlabel().replace("\n", " ")
 
 
+def test_off_target_counts_seeds_with_the_interval_of_their_share(runs):
+    """Wilson's by itself, that over seeds and passages where it is known."""
+    plain = figures.off_target(runs, AIM)
+    (least, most) = (axes.get_title(loc="left").replace("\n", " ") for axes in plain.axes)
+    low, high = wilson_interval(1 / 5, 5)
+    assert f"LoRA rank 1 1/5 ({low:.2f} to {high:.2f})" in least
+    assert "LoRA rank 1 5/5 (0.57 to 1.00)" in most
+    assert plain.get_supxlabel().replace("\n", " ").endswith("share that succeeds, over seeds")
+    wider = figures.off_target(runs, AIM, shares={("lora_r1", 2): tables.Share(1, 5, 0.01, 0.81)})
+    assert "LoRA rank 1 1/5 (0.01 to 0.81)" in wider.axes[0].get_title(loc="left").replace("\n", " ")
+    assert "over seeds and passages" in wider.get_supxlabel().replace("\n", " ")
+
+
 def test_off_target_without_a_shared_budget_names_each_methods_own(runs):
     """A job may give every method its own budgets: each is shown at its largest."""
     largest = {"scalar": 4, "top16": 16, "lora_r1_local": 16, "lora_r1": 128}
     own = [row for row in runs if row["budget"] == largest[row["method"]]]
     (axes,) = figures.off_target(own, AIM).axes
     title = axes.get_title(loc="left").replace("\n", " ")
-    assert title.endswith("LoRA rank 1, one matrix 5/5 with 16 German tokens")
-    assert "one scalar 5/5 with 4 German tokens" in title
+    assert title.endswith("LoRA rank 1, one matrix 5/5 (0.57 to 1.00) with 16 German tokens")
+    assert "one scalar 5/5 (0.57 to 1.00) with 4 German tokens" in title
     best = tables.best_fits(own, AIM)
     for method, budget in largest.items():
         want = [fit.rise["fr"] for fit in best[method, budget]]
@@ -154,6 +168,10 @@ def test_success_lines_are_the_shares_of_the_summary(runs):
     for method, tallies in tables.summarise_runs(runs, AIM).items():
         want = [(budget, t.successes / t.seeds) for budget, t in tallies.items()]
         np.testing.assert_allclose(lines[method], want)
+        for budget, tally in tallies.items():
+            drawn = lines[f"interval {method} {budget}"]
+            np.testing.assert_allclose(drawn[:, 1], wilson_interval(tally.successes / 5, 5))
+            np.testing.assert_allclose(drawn[:, 0], budget, rtol=0.05)
     assert axes.get_xscale() == "log"
 
 

@@ -19,7 +19,8 @@ from rankone.experiments.tables import (
     Fit,
     Means,
     RunRow,
-    Tallies,
+    Share,
+    Shares,
     best_fits,
     compared_budgets,
     domains_of,
@@ -164,10 +165,13 @@ def _method_keys(every: Sequence[Fit]) -> Iterator[Line2D]:
 
 
 @themed
-def off_target(rows: Sequence[RunRow], aim: Aim, means: Means | None = None) -> Figure:
+def off_target(
+    rows: Sequence[RunRow], aim: Aim, means: Means | None = None, shares: Shares | None = None
+) -> Figure:
     """CE rise (nats per token) of every domain but the one to forget: a dot per seed and method, a bar at the mean.
 
-    means: with a line along the interval of the mean, cut at the frame.
+    means: with a line along the interval of the mean, cut at the frame. shares: of the seeds that succeed, else with
+    Wilson's intervals, over seeds alone.
     One panel per comparison (`tables.compared_budgets`); the fits are those of each method's best setting
     (`tables.best_fits`).
     """
@@ -178,6 +182,8 @@ def off_target(rows: Sequence[RunRow], aim: Aim, means: Means | None = None) -> 
     best = best_fits(rows, aim)
     title = f"What else changed: CE rise outside {domain_name(forget)}, a dot per seed, a bar at the mean"
     note = "y is linear up to 0.1 and logarithmic beyond; dotted: the 0.1-nat bar for the retain domain"
+    note += "; in brackets: 95% interval of the share that succeeds, over seeds"
+    note += " and passages" if shares else ""
     note += "; lines through the bars: 95% intervals of the means over seeds and passages" if means else ""
     width = min(9.6, max(6.5, 0.28 * len(domains) * (len(methods) + 1.2) + 1.4))
     keys = [_key(method, style) for method, style in method_styles(methods).items()]
@@ -187,7 +193,8 @@ def off_target(rows: Sequence[RunRow], aim: Aim, means: Means | None = None) -> 
     for axes, budgets in zip(grid, compared, strict=True):
         groups = {m: best[m, budgets[m]] for m in methods}
         _off_target_panel(axes, groups, domains, means or {})
-        axes.set_title(_panel_title(tallies, methods, budgets, domain_name(forget), width))
+        counts = {m: (shares or {}).get((m, budgets[m])) or tallies[m][budgets[m]].share for m in methods}
+        axes.set_title(_panel_title(counts, budgets, domain_name(forget), width))
         rises += [f.rise[d] for group in groups.values() for f in group for d in domains if d in f.rise]
     _off_target_axes(grid, rises, domains, aim)
     return fig
@@ -209,11 +216,9 @@ def _key(method: str, style: tuple[str, str], face: str | None = None, name: str
     )
 
 
-def _panel_title(
-    tallies: Tallies, methods: Sequence[str], budgets: Mapping[str, int], forget: str, width: float
-) -> str:
+def _panel_title(counts: Mapping[str, Share], budgets: Mapping[str, int], forget: str, width: float) -> str:
     """The budget and the successes; where every method has a budget of its own, each with its own. width: inches."""
-    said = {m: f"{method_name(m)} {tallies[m][budgets[m]].said}" for m in methods}
+    said = {m: f"{method_name(m)} {count.said}" for m, count in counts.items()}
     if len(set(budgets.values())) == 1:
         text = f"{budgets_named(budgets)} {forget} tokens; succeeded: {'; '.join(said.values())}"
     else:
@@ -271,13 +276,13 @@ def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequ
 
 @themed
 def success_by_budget(rows: Sequence[RunRow], aim: Aim) -> Figure:
-    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic)."""
+    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic); Wilson's 95% intervals."""
     tallies, forget = summarise_runs(rows, aim), aim.domain
     budgets = sorted({budget for by_budget in tallies.values() for budget in by_budget})
     title = f"How many {domain_name(forget)} tokens each method needs"
     note = (
         f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
-        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds"
+        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds; upright: 95% intervals over seeds (Wilson)"
     )
     fig = figure(4.65, 2.9, title, note)
     axes = fig.subplots()
@@ -289,6 +294,10 @@ def success_by_budget(rows: Sequence[RunRow], aim: Aim) -> Figure:
         x, y = list(shares), list(shares.values())
         width = max(1.2, 5.0 - 1.2 * i)  # later lines are thinner, so that lines that coincide all show
         axes.plot(x, y, color=colour, marker=marker, markersize=4 + width, linewidth=width, label=method)
+        for budget, tally in tallies[method].items():
+            at = budget * 1.03 ** (i - (len(tallies) - 1) / 2)  # beside each other
+            label = f"interval {method} {budget}"
+            axes.plot([at] * 2, tally.share[2:], color=colour, linewidth=0.9, alpha=0.7, label=label)
         ends.append((x[-1], y[-1]))
         texts.append((method_name(method), colour))
     _share_axes(axes, budgets, forget)

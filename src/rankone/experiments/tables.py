@@ -22,6 +22,7 @@ from rankone.core.errors import RankOneError, nearest
 from rankone.edits.fitting.aim import ROLES, Aim
 from rankone.edits.fitting.run import Described
 from rankone.experiments.response import AlphaRise, Rise
+from rankone.metrics.wilson import wilson_interval
 
 Row = Mapping[str, object]
 """A row of any table, by column."""
@@ -283,7 +284,29 @@ class Tally(Config):
         """`8/9`: how many seeds succeed."""
         return f"{self.successes}/{self.seeds}"
 
+    @property
+    def share(self) -> Share:
+        """How many seeds succeed, with Wilson's interval of their share."""
+        share = self.successes / self.seeds
+        return Share(self.successes, self.seeds, *wilson_interval(share, self.seeds))
 
+
+class Share(NamedTuple):
+    """How many seeds succeed, and the 95% interval of the share that does."""
+
+    successes: int
+    seeds: int
+    low: float
+    high: float
+
+    @property
+    def said(self) -> str:
+        """`8/9 (0.56 to 0.98)`."""
+        return f"{self.successes}/{self.seeds} ({self.low:.2f} to {self.high:.2f})"
+
+
+Shares = Mapping[tuple[str, int], Share]
+"""By method and budget: the seeds that succeed."""
 Means = Mapping[tuple[str, int, float, str], tuple[float, float, float]]
 """By method, budget, λ and domain the mean rise over seeds and its 95% interval (low, high), nats per token."""
 Tallies = dict[str, dict[int, Tally]]

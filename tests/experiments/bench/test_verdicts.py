@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 
 import pytest
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.figures import PANELS, panel_rows
+from rankone.experiments.bench.figures import PANELS, csv_of, drawn, means_of, panel_rows, shares_of
 from rankone.experiments.bench.ledger import DomainResult
 from rankone.experiments.bench.summary import chosen_weights, gathered, interval, summary_rows
 from rankone.experiments.bench.tables import score
 from rankone.experiments.bench.verdicts import Cells, judge
 from rankone.experiments.measure import Rollout
+from rankone.experiments.names import method_name
 
 CHANCE = math.log(4096)
 AIM = Aim(forget="de", retain=("en",), chance=CHANCE)
@@ -299,11 +302,32 @@ def test_runs_of_other_passages_are_not_put_together():
 def test_figures_draw_every_weight_of_a_trade_off_and_the_chosen_one_of_damage():
     table = rows("top16", 4) + rows("lora_r1", 4, weight=1.0) + rows("lora_r1", 4, weight=10.0, score=0.5)
     table += rows("scalar", 4)
-    drawn = panel_rows(table, PANELS["F1"], "english", "fitted")
-    assert {(r["method"], r["retain_weight"]) for r in drawn} == {
+    tried = panel_rows(table, PANELS["F1"], "english", "fitted")
+    assert {(r["method"], r["retain_weight"]) for r in tried} == {
         ("top16", 1.0),
         ("lora_r1", 1.0),
         ("lora_r1", 10.0),
     }
     damage = panel_rows(table, PANELS["F2"], "english", "fitted")
     assert {r["retain_weight"] for r in damage} == {1.0}
+
+
+def test_damage_is_drawn_and_saved_with_the_share_that_succeeds_over_seeds_and_passages():
+    """With German on passages above and below the bar the interval reaches zero; Wilson's alone would not."""
+    table = rows("top16", 4, uneven=0.3) + rows("lora_r1", 4, good=3)
+    cells = gathered(table, "fitted")
+    chosen, means, shares = (
+        panel_rows(table, PANELS["F2"], "english", "fitted"),
+        means_of(cells),
+        shares_of(cells, AIM),
+    )
+    (axes,) = drawn(chosen, PANELS["F2"], AIM, means, shares).axes
+    title = axes.get_title(loc="left").replace("\n", " ")
+    for row in csv.DictReader(io.StringIO(csv_of("F2", chosen, means, shares))):
+        (cell,) = [c for c in cells if c.method == row["method"]]
+        said = f"{method_name(cell.method)} {cell.counted(AIM)}"
+        assert said in title
+        assert (int(row["successes"]), int(row["seeds"])) == (cell.successes(AIM), 9)
+        assert (float(row["success_low"]), float(row["success_high"])) == pytest.approx(cell.share(AIM))
+    assert "top-16 scalars 9/9 (0.00 to 1.00)" in title
+    assert "LoRA rank 1 3/9 (0.12 to 0.65)" in title

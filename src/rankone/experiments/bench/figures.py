@@ -11,7 +11,7 @@ from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.summary import Cellwise, chosen_weights
 from rankone.experiments.bench.tables import BenchRow
 from rankone.experiments.figures import off_target, trade_off
-from rankone.experiments.tables import RUNS, Means, RunRow
+from rankone.experiments.tables import RUNS, Means, RunRow, Share, Shares
 from rankone.render.tables import Table
 
 
@@ -54,9 +54,9 @@ def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: s
     return run_rows(chosen)
 
 
-def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim, means: Means) -> Figure:
+def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim, means: Means, shares: Shares) -> Figure:
     """A published figure from the rows of `panel_rows`."""
-    return (trade_off if panel.kind == "trade-off" else off_target)(rows, aim, means)
+    return trade_off(rows, aim, means) if panel.kind == "trade-off" else off_target(rows, aim, means, shares)
 
 
 def means_of(cells: Sequence[Cellwise]) -> Means:
@@ -76,16 +76,29 @@ def means_of(cells: Sequence[Cellwise]) -> Means:
     }
 
 
-def csv_of(name: str, rows: Sequence[RunRow], means: Means) -> str:
-    """What a figure draws: its runs, each with the mean of its method, budget, λ and domain and the mean's interval."""
+def shares_of(cells: Sequence[Cellwise], aim: Aim) -> Shares:
+    """The seeds that succeed at the chosen λ, with intervals over seeds and passages."""
+    return {
+        (cell.method, cell.budget): Share(cell.successes(aim), len(cell.seeds), *cell.share(aim))
+        for cell in cells
+    }
+
+
+def csv_of(name: str, rows: Sequence[RunRow], means: Means, shares: Shares | None = None) -> str:
+    """What a figure draws: its runs, each with the mean of its method, budget, λ and domain and the mean's interval.
+
+    shares: with how many seeds of its method and budget succeed, and the interval of the share.
+    """
+    counted = [] if shares is None else ["successes", "seeds", "success_low", "success_high"]
     table = [
         [
             *(row[column] for column in RUNS.names),
             *means.get((row["method"], row["budget"], row["retain_weight"], row["domain"]), (None,) * 3),
+            *(() if shares is None else shares[row["method"], row["budget"]]),
         ]
         for row in rows
     ]
-    return Table.of(name, [*RUNS.names, "mean", "low", "high"], table).to_csv()
+    return Table.of(name, [*RUNS.names, "mean", "low", "high", *counted], table).to_csv()
 
 
 def frontier(rows: Sequence[BenchRow], methods: Sequence[str], retain_set: str, stage: str) -> list[RunRow]:

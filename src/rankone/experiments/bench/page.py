@@ -9,7 +9,15 @@ from matplotlib.figure import Figure
 from pydantic import JsonValue
 
 from rankone.core.artifact import write_json, write_text
-from rankone.experiments.bench.figures import PANELS, csv_of, drawn, frontier, means_of, panel_rows
+from rankone.experiments.bench.figures import (
+    PANELS,
+    csv_of,
+    drawn,
+    frontier,
+    means_of,
+    panel_rows,
+    shares_of,
+)
 from rankone.experiments.bench.ledger import Outcome
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.shown import (
@@ -34,7 +42,7 @@ from rankone.experiments.bench.verdicts import Cells, Verdict, judge
 from rankone.experiments.figures import trade_off
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
-from rankone.experiments.tables import Means, RunRow, write_table
+from rankone.experiments.tables import write_table
 from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
 from rankone.text.domains import domain_name
@@ -93,7 +101,7 @@ def _page(
             "id": f"{name}-{stage}",
             "title": f"Retained: {', '.join(map(domain_name, record.config.retain[name]))}; {STAGES[stage]}",
             "tables": [successes_table(cells, record.aim), damage_table(cells, record.aim)],
-            "figures": _figures(out, measured, record, name, stage, means_of(cells)),
+            "figures": _figures(out, measured, record, name, stage, cells),
         }
         for stage in stages
         for name, cells in _by_retain_set(gathered(measured, stage, fits)).items()
@@ -126,30 +134,35 @@ def _by_retain_set(cells: Sequence[Cellwise]) -> dict[str, list[Cellwise]]:
 
 
 def _figures(
-    out: Path, rows: Sequence[BenchRow], record: BenchRecord, retain_set: str, stage: str, means: Means
+    out: Path,
+    rows: Sequence[BenchRow],
+    record: BenchRecord,
+    retain_set: str,
+    stage: str,
+    cells: Sequence[Cellwise],
 ) -> list[Drawing]:
     """The published figures whose methods all ran, each beside the CSV of what it draws, and the frontier of all methods."""
-    made = []
+    made, means, shares = list[Drawing](), means_of(cells), shares_of(cells, record.aim)
     ran = {r["method"] for r in rows if (r["retain_set"], r["stage"]) == (retain_set, stage)}
     for name, panel in PANELS.items():
         if set(panel.methods) <= ran:
             chosen = panel_rows(rows, panel, retain_set, stage)
-            figure = drawn(chosen, panel, record.aim, means)
-            made.append(
-                _saved(out, f"{name}-{retain_set}-{stage}", figure, chosen, f"{name}: {panel.about}.", means)
-            )
+            figure = drawn(chosen, panel, record.aim, means, shares)
+            file, about = f"{name}-{retain_set}-{stage}", f"{name}: {panel.about}."
+            held = csv_of(file, chosen, means, shares if panel.kind == "off-target" else None)
+            made.append(_saved(out, file, figure, held, about))
     fitted = [method for method in record.config.methods if method in ran]
     shared = frontier(rows, fitted, retain_set, stage)
     if shared:
         name = f"frontier-{retain_set}-{stage}"
         figure = trade_off(shared, record.aim, means)
-        made.append(_saved(out, name, figure, shared, "All methods, every weight λ.", means))
+        made.append(_saved(out, name, figure, csv_of(name, shared, means), "All methods, every weight λ."))
     return made
 
 
-def _saved(out: Path, name: str, figure: Figure, rows: Sequence[RunRow], about: str, means: Means) -> Drawing:
-    """The figure as SVG, and the rows that it draws as CSV."""
+def _saved(out: Path, name: str, figure: Figure, held: str, about: str) -> Drawing:
+    """The figure as SVG, and what it draws as CSV."""
     made = drawing(figure, name, about, about)
     write_text(out / "figures" / f"{name}.svg", made.file)
-    write_text(out / "figures" / f"{name}.csv", csv_of(name, rows, means))
+    write_text(out / "figures" / f"{name}.csv", held)
     return made

@@ -19,7 +19,7 @@ from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import CHANCE_SHARE, Aim
 from rankone.experiments.bench.tables import BenchRow, FitRow
-from rankone.experiments.tables import DAMAGE_BAR
+from rankone.experiments.tables import DAMAGE_BAR, Share
 from rankone.metrics.bootstrap import joined, percentile_interval, resampled
 from rankone.metrics.damage import half_width
 from rankone.metrics.wilson import wilson_interval
@@ -136,8 +136,7 @@ class Cellwise(Record):
 
     def counted(self, aim: Aim) -> str:
         """How many seeds succeed, and the interval of the share: `8/9 (0.56 to 0.98)`."""
-        low, high = self.share(aim)
-        return f"{self.successes(aim)}/{len(self.seeds)} ({low:.2f} to {high:.2f})"
+        return Share(self.successes(aim), len(self.seeds), *self.share(aim)).said
 
     def share(self, aim: Aim) -> tuple[float, float]:
         """95% interval of the share of seeds that succeed: over seeds (Wilson) and over passages."""
