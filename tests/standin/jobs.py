@@ -119,8 +119,21 @@ def refusal(folder):
     raise AssertionError("values were read without being fetched")
 
 
+def shapes(_):
+    """What is changed in place, or sparse, has the shape and the values that it has on the CPU."""
+    rows = torch.arange(6.0).view(2, 3)
+    vector = torch.ones(2, device="cuda") @ rows.to("cuda")  # by a matrix, which is squeezed in place
+    assert vector.shape == (3,)
+    assert vector.tolist() == [3.0, 5.0, 7.0]
+    column, places = (torch.arange(count, device="cuda") for count in (3, 2))
+    entries = torch.sparse_csr_tensor(column, places, column[:2] * 0.0, (2, 3), check_invariants=False)
+    sampled = torch.sparse.sampled_addmm(entries, rows.to("cuda")[:, :2], rows.to("cuda"), beta=0.0)
+    assert sampled.values().tolist() == [3.0, 19.0]
+
+
 JOBS = {
     "refusal": refusal,
+    "shapes": shapes,
     **{name: lambda _, own=own: steps(target(), **own) for name, own in RECIPES.items()},
     "late": lambda _: steps(simple_mlp(vocab_size=30), sites=["h.1.*"]),
     "llama": lambda _: steps(llama()),
@@ -142,7 +155,7 @@ def main(folder: Path, wanted: Sequence[str] = ()) -> None:
             job(folder)
         except Exception as error:
             traceback.print_exc()
-            sys.stdout.write(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}\n")
+            sys.stdout.write(f"{name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}\n")
         else:
             sys.stdout.write(f"{name}: ok\n")
         sys.stdout.flush()

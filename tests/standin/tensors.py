@@ -20,6 +20,8 @@ from rankone.runtime import device
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 # Operations that go from one device to another by their nature.
 CROSSING = {"aten::copy_", "aten::_to_copy", "aten::_local_scalar_dense"}
+# Views of a sparse tensor, which has no storage of its own to share.
+SPARSE = {"aten::values", "aten::crow_indices", "aten::col_indices"}
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 
 
@@ -28,19 +30,21 @@ class TwoDevicesError(RuntimeError):
 
 
 class OnGPU(Tensor):
-    """A tensor whose `values` are on the CPU."""
+    """A tensor whose values are `held` on the CPU."""
 
-    values: Tensor
+    held: Tensor
 
     @staticmethod
     def __new__(cls, values: Tensor) -> OnGPU:
-        layout = {"strides": values.stride(), "storage_offset": values.storage_offset()}
+        layout = {}
+        if values.layout is torch.strided:  # a sparse one has no strides, and is told by what it holds
+            layout = {"strides": values.stride(), "storage_offset": values.storage_offset()}
         made = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device=GPU, **layout)
-        made.values = values
+        made.held = values
         return made
 
     def data_ptr(self) -> int:
-        return self.values.data_ptr()
+        return self.held.data_ptr()
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -51,7 +55,7 @@ class OnGPU(Tensor):
     __array__ = numpy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        copy: Tensor = OnGPU(self.values.detach().clone())
+        copy: Tensor = OnGPU(self.held.detach().clone())
         parameter = isinstance(self, torch.nn.Parameter)
         memo[id(self)] = torch.nn.Parameter(copy, self.requires_grad) if parameter else copy
         return memo[id(self)]
@@ -69,16 +73,16 @@ class OnGPU(Tensor):
     @data.setter
     def data(self, given: Tensor) -> None:
         Tensor.data.__set__(self, given)  # pyright: ignore[reportAttributeAccessIssue]
-        self.values = given.values if isinstance(given, OnGPU) else given
+        self.held = given.held if isinstance(given, OnGPU) else given
 
     def new_tensor(self, data: Any, **named: Any) -> Tensor:
         return torch.tensor(data, **{"dtype": self.dtype, "device": GPU, **named})
 
     def untyped_storage(self) -> Any:
-        return self.values.untyped_storage()
+        return self.held.untyped_storage()
 
     def storage(self) -> Any:
-        return self.values.storage()
+        return self.held.storage()
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
@@ -117,17 +121,19 @@ def _run(function: Any, given: Any, named: dict[str, Any]) -> Any:
         named = {**named, "device": CPU if torch.device(asked).type == "cuda" else asked}
     if ours:
         _refuse_two_devices(name, flat)
-    plain = pytree.tree_map(lambda t: t.values if isinstance(t, OnGPU) else t, (given, named))
+    plain = pytree.tree_map(lambda t: t.held if isinstance(t, OnGPU) else t, (given, named))
     with torch._C.DisableTorchFunctionSubclass():
         out = function(*plain[0], **plain[1])
     if name == "aten::copy_":
         return given[0]
     if not (ours if asked is None else torch.device(asked).type == "cuda"):
         return out
-    known = {id(t.values): t for t in ours}
+    known = {id(t.held): t for t in ours}
     wrapped = pytree.tree_map(lambda t: known.get(id(t), OnGPU(t)) if isinstance(t, Tensor) else t, out)
-    written = [a for a in function._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-    return wrapped if written or not ours else return_and_correct_aliasing(function, given, named, wrapped)
+    written = any(a.alias_info is not None and a.alias_info.is_write for a in function._schema.arguments)
+    # Of what is written in place only a new shape is still unknown to the tensor that says where it is.
+    alone = not ours or name in SPARSE or (written and torch.Tag.inplace_view not in function.tags)
+    return wrapped if alone else return_and_correct_aliasing(function, given, named, wrapped)
 
 
 class _Generator(torch.Generator):
