@@ -327,7 +327,7 @@ def require_text(corpus: Corpus) -> None:
 
     if not _is_here(corpus) and not hub.reachable():
         raise RankOneError(
-            f"'{corpus.name}' is no directory, and the Hub, where it would be a data set, cannot be reached. Check "
+            f"'{corpus.name}' is not a directory, and the Hub, where it would be a data set, cannot be reached. Check "
             f"the path or the network, or use --text builtin.{nearest(corpus.name, ['builtin'])}"
         )
 

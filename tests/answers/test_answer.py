@@ -63,7 +63,7 @@ def test_several_prompts_keep_their_order():
     [
         (False, {"chat": True}, "has no chat template"),
         (True, {"system": "be brief"}, "a system message is part of a chat"),
-        (True, {"prompt": "a \udcff"}, r"the prompt is no text: half of a surrogate pair"),
+        (True, {"prompt": "a \udcff"}, r"the prompt is not text: half of a surrogate pair"),
         (True, {"tokens": 0}, "tokens: must be greater than 0"),
         (True, {"prompt": "cat " * 3000}, "longer than the 2048 positions"),
     ],

@@ -46,12 +46,12 @@ def test_a_habit_of_ones_own():
     ("words", "said"),
     [
         ("lists", "Nearest: list"),
-        ("x=(", "no regular expression"),
+        ("x=(", "is not a regular expression"),
         ("x=a*", "fits an empty text"),
-        ("../x=a", "no name"),
+        ("../x=a", "cannot be the name"),
         ("list=a", "a habit of its own"),
-        ("con=a", "on Windows it is a device"),
-        ("lpt1=a", "on Windows it is a device"),
+        ("con=a", "Windows reserves it"),
+        ("lpt1=a", "Windows reserves it"),
     ],
 )
 def test_what_is_no_habit_is_refused(words, said):

@@ -114,7 +114,7 @@ def test_targets_are_tokens_and_contrasts():
     assert aim.terms == ((one[0], 1.0), (other[0], -1.0))
     assert float(aim.seed(300).sum()) == pytest.approx(0)
     assert parsed(" the", words).token == one[0]
-    with pytest.raises(RankOneError, match=r"no token of this model.*Nearest"):
+    with pytest.raises(RankOneError, match=r"not a token of this model.*Nearest"):
         parsed(" thex", words)
     with pytest.raises(RankOneError, match="names a token twice"):
         parsed('" the"-" the"', words)
@@ -174,7 +174,7 @@ def test_prompts_that_do_not_fit_are_refused(case):
     for prompt, said in (("", "empty"), ("cat " * 100, "the model reads 64")):
         with pytest.raises(RankOneError, match=said):
             make_graph(case.model, case.words, case.parts, prompt, GraphConfig())
-    with pytest.raises(RankOneError, match=r"no token of this model.*Nearest"):
+    with pytest.raises(RankOneError, match=r"not a token of this model.*Nearest"):
         make_graph(case.model, case.words, case.parts, "the cat", GraphConfig(target=" thex"))
     with pytest.raises(RankOneError, match="ce needs one token"):
         make_graph(

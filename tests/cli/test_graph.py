@@ -113,7 +113,7 @@ def test_exports_are_written_whole_and_over_nothing(graph, tmp_path):
     assert "already exists" in again.err
     assert listing(tmp_path) == before
     new = ["--page", tmp_path / "new.html", "--neuronpedia", tmp_path / "new.json", "--scan", "my model"]
-    assert "no id of a model" in rankone("graph", "export", graph[0], *new).err
+    assert "cannot be the id of a model" in rankone("graph", "export", graph[0], *new).err
     assert listing(tmp_path) == before
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_a_graph_is_refused(pair, refused):
     model, decomposition = pair
     opened = ["--decomposition", decomposition]
     refused("the model reads 64. Shorten it", "graph", model, "cat " * 100, *opened)
-    refused("no token of this model.*Nearest", "graph", model, "the cat", *opened, "--target", " thex")
+    refused("not a token of this model.*Nearest", "graph", model, "the cat", *opened, "--target", " thex")
     refused("no parts of origin 'contrast-de' are open", "graph", model, "the cat", "--source", "contrast-de")
     refused("neuron parts have no causal importance", "graph", model, "the cat", "--source", "neuron")
     refused("other weights|lacks", "graph", model, "the cat", "--decomposition", "mini-decomposition")

@@ -92,7 +92,7 @@ def test_a_server_is_asked(tmp_path, monkeypatch):
         (["--base-url", "http://localhost:1/v1"], "belong together"),
         (["--estimate"], "--estimate is about a server"),
         (["--max-cost", "1"], "--price-in"),
-        (["--base-url", "localhost", "--model", "m"], "no address of a server"),
+        (["--base-url", "localhost", "--model", "m"], "not the address of a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--timeout", "0"], "timeout"),
         (["--limit", "1"], "--limit is about a server"),
         (["--base-url", "http://localhost:1/v1", "--model", "m", "--limit", "0"], "limit: must be"),

@@ -133,7 +133,7 @@ def test_nothing_to_compare_with_is_said(pair, refused):
 def test_text_that_cannot_be_opened_is_named(pair, refused, tmp_path):
     (tmp_path / "file.md").write_text("Hallo", "utf8")
     words = ["rank", "--of", "de", pair[0], "--decomposition", pair[1], "--text"]
-    refused("is no text file", *words, tmp_path / "file.md")
+    refused("is not a text file", *words, tmp_path / "file.md")
     refused("is not there", *words, tmp_path / "none")
     (tmp_path / "empty").mkdir()
     refused("holds no text", *words, tmp_path / "empty")

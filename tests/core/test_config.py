@@ -138,7 +138,7 @@ def test_missing_recipe(tmp_path):
 
 
 def test_broken_yaml(recipe):
-    with pytest.raises(RankOneError, match=r"recipe '.*recipe\.yaml' is no valid YAML"):
+    with pytest.raises(RankOneError, match=r"recipe '.*recipe\.yaml' is not valid YAML"):
         Outer.from_yaml(recipe("steps: [1\n"))
 
 
@@ -179,7 +179,7 @@ def test_a_recipe_has_an_end(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     for endless in (Path("/dev/zero"), tmp_path / "pipe.yaml"):
         with pytest.raises(
-            RankOneError, match=f"'{endless}' cannot be read: it is no regular file but a pipe"
+            RankOneError, match=f"'{endless}' cannot be read: it is not a regular file but a pipe"
         ):
             Outer.from_yaml(endless)
     (tmp_path / "long.yaml").write_bytes(b"#" * ((1 << 20) + 1))

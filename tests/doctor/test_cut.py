@@ -54,7 +54,7 @@ def test_what_is_meant_to_be_empty_is_whole(tmp_path):
 def test_a_header_of_nonsense_is_told_and_nothing_else_breaks(tmp_path):
     for name, content in (("a.safetensors", b"\xff" * 40), ("b.npy", b"\x93NUMPY\x01\0\5\0{}   ")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(RankOneError, match="header is no whole one"):
+        with pytest.raises(RankOneError, match="header is incomplete"):
             require_whole(tmp_path, Manifest(kind="x", schema_version=1, files={name: "0" * 64}))
 
 

@@ -118,7 +118,7 @@ def test_factors_of_eight_bits_are_read_as_peft_does(tmp_path):
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"init_lora_weights": "pissa"}, "pissa, which changed the base"),
         ({"lora_bias": True}, "lora_bias"),
-        ({"target_modules": ["embed_tokens"]}, "no factor of a linear map"),
+        ({"target_modules": ["embed_tokens"]}, "not a factor of a linear map"),
     ],
 )
 def test_more_than_a_low_rank_change_is_refused(tmp_path, config, named):
@@ -130,13 +130,16 @@ def test_more_than_a_low_rank_change_is_refused(tmp_path, config, named):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"peft_type": "IA3"}, "no plain LoRA adapter but IA3"),
+        ({"peft_type": "IA3"}, "not a plain LoRA adapter but IA3"),
         ({"r": 3}, "gives rank 3 for"),
         ({"lora_alpha": "many"}, "is damaged"),
-        ({"rank_pattern": {"(": 1}}, "no regular expression"),
-        ({"layers_to_transform": [0], "layers_pattern": "("}, "layers_pattern .* no regular expression"),
+        ({"rank_pattern": {"(": 1}}, "not a regular expression"),
+        (
+            {"layers_to_transform": [0], "layers_pattern": "("},
+            "layers_pattern .* is not a regular expression",
+        ),
         ({"target_modules": None}, "names no target_modules: PEFT would choose modules by the model's type"),
-        ({"kasa_config": {"beta": 0.1}}, r"no plain LoRA adapter \(kasa_config\)"),
+        ({"kasa_config": {"beta": 0.1}}, r"not a plain LoRA adapter \(kasa_config\)"),
         ({"monteclora_config": {"num_samples": 3}}, "monteclora_config"),
         ({"use_qalora": True}, "use_qalora"),
         ({"init_lora_weights": "kasa"}, "init_lora_weights=kasa, which is not known"),
@@ -161,5 +164,5 @@ def test_a_setting_that_peft_has_and_nobody_here_knows_is_refused_where_it_is_us
     read_adapter(tmp_path)
     new = dataclasses.make_dataclass("Config", [("of_another_tool", bool)])
     monkeypatch.setattr("peft.LoraConfig", new)
-    with pytest.raises(RankOneError, match=r"no plain LoRA adapter \(of_another_tool\)"):
+    with pytest.raises(RankOneError, match=r"not a plain LoRA adapter \(of_another_tool\)"):
         read_adapter(tmp_path)

@@ -249,7 +249,9 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(tmp_path)
         lambda: export_adapter(model, head, out, "someone/base", probe()),
         lambda: export_checkpoint(model, tokenizer(), head, out, probe=probe()),
     ):
-        with pytest.raises(RankOneError, match="'lm_head' is no site: its weight is tied to the embedding"):
+        with pytest.raises(
+            RankOneError, match="'lm_head' is not a site: its weight is tied to the embedding"
+        ):
             call()
     empty = LowRankEdit({"h.0.mlp.c_fc": Factors(torch.ones(40, 0), torch.ones(0, 24))})
     with pytest.raises(RankOneError, match="rank 0 everywhere"):

@@ -137,7 +137,7 @@ def test_modules():
 def test_configurations():
     assert stated_context(LlamaConfig(max_position_embeddings=77)) == 77
     assert stated_context(MptConfig(max_seq_len=99)) == 99
-    with pytest.raises(RankOneError, match="has max_position_embeddings 'many': no number"):
+    with pytest.raises(RankOneError, match="has max_position_embeddings 'many', which is not a number"):
         stated_context(SimpleNamespace(max_position_embeddings="many"))
     assert value_heads(LlamaConfig(num_attention_heads=4, num_key_value_heads=2)) == 2
     assert bends_logits(Gemma2Config(final_logit_softcapping=30.0))

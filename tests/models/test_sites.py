@@ -79,7 +79,7 @@ def test_patterns_select_and_do_not_repeat():
     ("pattern", "message"),
     [
         ("h.0.mlp.c_fcc", r"no site matches 'h\.0\.mlp\.c_fcc'.*Nearest: h\.0\.mlp\.c_fc"),
-        ("lm_head", "'lm_head' is no site: its weight is tied to the embedding"),
+        ("lm_head", "'lm_head' is not a site: its weight is tied to the embedding"),
         ("wte", "it is an embedding"),
         ("h.0.mlp", "it is a MLP, not a linear map"),
         ("zzz*", r"no site matches 'zzz\*'.*The model has h\.0\.attn\.k_proj"),
@@ -136,7 +136,7 @@ def test_a_weight_that_two_layers_share_is_left_out_with_the_reason():
     assert set(reasons) == {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj"}
     assert "shared with 'model.layers.0.mlp.up_proj'" in reasons["model.layers.1.mlp.up_proj"]
     assert not reasons.keys() & shapes(model).keys()
-    with pytest.raises(RankOneError, match=r"is no site: its weight is shared with 'model\.layers\.1"):
+    with pytest.raises(RankOneError, match=r"is not a site: its weight is shared with 'model\.layers\.1"):
         find_sites(model, ["model.layers.0.mlp.up_proj"])
 
 

@@ -133,7 +133,7 @@ def test_weights_without_values_and_quantised_ones_are_refused_by_name():
     model = simple_mlp()
     layer = model.get_submodule("h.0.mlp.c_fc")
     layer.weight = nn.Parameter(torch.ones(40, 24, dtype=torch.int8), requires_grad=False)
-    with pytest.raises(RankOneError, match=r"'h\.0\.mlp\.c_fc\.weight' is no plain matrix.*torch\.int8"):
+    with pytest.raises(RankOneError, match=r"'h\.0\.mlp\.c_fc\.weight' is not a plain matrix.*torch\.int8"):
         require_plain_weights(model)
 
 

@@ -61,5 +61,5 @@ def test_what_weights_do_not_have(name, said):
         "neuron/h.0.a:8",
         "random/h.0.a:3",
         "neuron/wte:2",
-    ):  # why wte is no site the opened model says
+    ):  # why wte is not a site the opened model says
         require_in_weights(fine, shapes)

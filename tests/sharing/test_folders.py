@@ -80,5 +80,5 @@ def test_the_two_layouts_are_not_mixed(shelf):
 
 
 def test_a_folder_is_one_word():
-    with pytest.raises(RankOneError, match="no folder at the top"):
+    with pytest.raises(RankOneError, match="not a folder at the top"):
         PushRequest.checked({"artefact": ".", "repo": "me/run", "folder": "../x"}, "push")

@@ -50,7 +50,7 @@ def test_what_is_in_the_cache_is_opened_without_asking(hub, monkeypatch):
     assert local("me/thing") == first
     assert hub.asked == []
     with pytest.raises(
-        RankOneError, match="'me/other' is no folder, the cache does not hold it whole, and the Hub"
+        RankOneError, match="'me/other' is not a folder, the cache does not hold it whole, and the Hub"
     ):
         local("me/other")
 

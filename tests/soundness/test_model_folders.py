@@ -191,7 +191,7 @@ REFUSED = {
     ),
     "a weight of whole numbers": (
         other(UP, lambda w: (w * 100).to(torch.int8)),
-        f"'{UP}' in .* is no matrix of real numbers but I8: the model is quantised",
+        f"'{UP}' in .* is not a matrix of real numbers but I8: the model is quantised",
     ),
     "a weight of eight bits": (
         other(UP, lambda w: w.to(torch.float8_e4m3fn)),

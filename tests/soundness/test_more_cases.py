@@ -82,7 +82,7 @@ CONFIGS = {
 TENSORS = {
     "empty": b"",
     "a header longer than the file": struct.pack("<Q", 2**63) + b"{}",
-    "a header that is no JSON": struct.pack("<Q", 4) + b"abcd",
+    "a header that is not JSON": struct.pack("<Q", 4) + b"abcd",
     "offsets beyond the end": struct.pack("<Q", 56)
     + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}} ',
     "a type that is none": struct.pack("<Q", 56)

@@ -85,9 +85,9 @@ REFUSED = {
     "no frame": (("a.txt.zst", b"not packed at all"), "cannot read text"),
     "a frame with rubbish behind": (("a.txt.zst", PACKED + b"rubbish, and more of it"), "cannot read text"),
     "an empty packed file": (("a.txt.zst", b""), "holds no text: .*every other file of it is empty"),
-    "a row cut": (("a.jsonl", lines({"text": "a"}) + b'\n{"text": "b'), "line 2: no JSON"),
-    "a row of null": (("a.jsonl", b"null"), "line 1: no JSON object"),
-    "a row of a number": (("a.jsonl", b"3"), "line 1: no JSON object"),
+    "a row cut": (("a.jsonl", lines({"text": "a"}) + b'\n{"text": "b'), "line 2: not JSON"),
+    "a row of null": (("a.jsonl", b"null"), "line 1: not a JSON object"),
+    "a row of a number": (("a.jsonl", b"3"), "line 1: not a JSON object"),
     "a row without text": (("a.jsonl", b'{"title": "a"}'), "line 1: no document in it.*it has title"),
     "a row of null text": (("a.jsonl", b'{"text": null}'), "line 1: no document in it"),
     "a row of number text": (("a.jsonl", b'{"text": 3}'), "line 1: no document in it"),
@@ -99,10 +99,13 @@ REFUSED = {
     ),
     "a message of a picture": (
         ("a.jsonl", b'{"messages": [{"role": "user", "content": [{"type": "image"}]}]}'),
-        "line 1: a message with parts that are no text",
+        "line 1: a message with parts that are not text",
     ),
     "a key twice": (("a.jsonl", b'{"text": "a", "text": "b"}'), "line 1: the key 'text' stands there twice"),
-    "JSON over several lines": (("a.jsonl", json.dumps({"text": "a"}, indent=1).encode()), "line 1: no JSON"),
+    "JSON over several lines": (
+        ("a.jsonl", json.dumps({"text": "a"}, indent=1).encode()),
+        "line 1: not JSON",
+    ),
 }
 
 

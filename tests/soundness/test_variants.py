@@ -254,7 +254,7 @@ def test_a_saved_buffer_with_nan_is_refused_by_name(tmp_path):
         load_model(tmp_path)
 
 
-# Kind 12: reading without an end. Pipes and devices in the place of files that are no text.
+# Kind 12: reading without an end. Pipes and devices in the place of files that are not text.
 def _artefact(folder):
     return lambda: open_artifact(folder)
 
@@ -281,7 +281,7 @@ SPECIAL = {
 def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused_at_once(name, make, tmp_path):
     read = SPECIAL[name](tmp_path)
     make(tmp_path / name)
-    with pytest.raises(RankOneError, match=f"{name}.*it is no regular file"):
+    with pytest.raises(RankOneError, match=f"{name}.*it is not a regular file"):
         read()
 
 

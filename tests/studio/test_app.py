@@ -258,7 +258,7 @@ def test_an_edit_that_turns_nothing_is_not_kept(served: Served, scales):
 @pytest.mark.parametrize("path", ["/api/undo", "/api/verbs/edit"])
 def test_a_body_that_is_no_object_is_told_in_words(served: Served, path, body):
     status, _, said = served.ask(path, body)
-    assert (status, json.loads(said)["error"].startswith("the request's body is no JSON object")) == (
+    assert (status, json.loads(said)["error"].startswith("the request's body is not a JSON object")) == (
         400,
         True,
     )

@@ -50,7 +50,7 @@ def test_the_opener_is_a_choice(choice, token):
 @pytest.mark.parametrize(
     ("choice", "complaint"),
     [
-        ("b", "'b' opens no text: it is no special token"),
+        ("b", "'b' opens no text: it is not a special token"),
         ("<|endoftex|>", r"Nearest: <\|endoftext\|>"),
         ("eos", "Choose auto, bos, end-of-text, none or one of"),
     ],

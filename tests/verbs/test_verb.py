@@ -37,7 +37,7 @@ def test_scales_come_as_a_mapping_or_as_words():
     [
         (("h.0.a:1",), "'h.0.a:1' sets no scale: write PART=ALPHA"),
         (("a=1", "a=2"), "'a' is given twice"),
-        (("a=big",), "scales: 'a=big': 'big' is no number"),
+        (("a=big",), "scales: 'a=big': 'big' is not a number"),
         (("a=nan",), "scales.a: must be a finite number"),
     ],
 )

@@ -17,7 +17,7 @@ from rankone.workspace import Workspace
 def answer(workspace: Workspace, request: AnswerRequest) -> Answer:
     """Answer one prompt by an exact argmax over the model's logits (models/greedy.py).
 
-    Raises RankOneError for a prompt that is no text or does not fit the context, and for `chat` with a model that has no
+    Raises RankOneError for a prompt that is not text or does not fit the context, and for `chat` with a model that has no
     template.
     """
     turns = [Turn("system", request.system)] if request.system is not None else []
@@ -49,7 +49,7 @@ def prompt_ids(
 ) -> list[int]:
     """What the model reads: the opener and the prompt, or the chat template up to where the assistant speaks."""
     if problem := half_pair(prompt):
-        raise RankOneError(f"the prompt is no text: {problem}. Give it in UTF-8.")
+        raise RankOneError(f"the prompt is not text: {problem}. Give it in UTF-8.")
     tokenizer = workspace.tokenizer
     if chat:
         return chat_prompt(tokenizer, [*before, Turn("user", prompt)])

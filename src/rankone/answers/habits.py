@@ -71,16 +71,16 @@ def habit_of(words: str) -> Habit:
         )
     if not re.fullmatch(_NAME, name) or name.startswith("no-"):
         raise RankOneError(
-            f"'{name}' is no name for a habit: a folder is called so. Use small letters, digits and hyphens."
+            f"'{name}' cannot be the name of a habit: a folder is named after it. Use small letters, digits and hyphens."
         )
     if re.fullmatch(_DEVICE, name):
         raise RankOneError(
-            f"'{name}' is no name for a habit: a folder is called so, and on Windows it is a device. Take another."
+            f"'{name}' cannot be the name of a habit: Windows reserves it for a device. Take another."
         )
     try:
         compiled = re.compile(pattern, re.MULTILINE)
     except re.error as error:
-        raise RankOneError(f"'{pattern}' is no regular expression: {error}.") from None
+        raise RankOneError(f"'{pattern}' is not a regular expression: {error}.") from None
     if compiled.match("") is not None:
         raise RankOneError(
             f"'{pattern}' fits an empty text, and so every answer. Give a pattern that fits some."

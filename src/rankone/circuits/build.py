@@ -82,7 +82,7 @@ def make_graph(
     """The graph of the last position of a prompt; nothing after that position is read, and nothing is written.
 
     of: `belonging` of the model and parts where it is known, since hashing a model takes a while.
-    Raises RankOneError for a model whose operations are not known, naming them, for a target that is no token, and where
+    Raises RankOneError for a model whose operations are not known, naming them, for a target that is not a token, and where
     memory does not suffice, naming what to lower.
     """
     started = time.process_time()

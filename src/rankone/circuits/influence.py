@@ -1,7 +1,7 @@
 """What every part adds to what a model says of a text, through all paths by the frozen rule.
 
-With what is no product with weights held constant, the logits are linear in what a matrix writes, so that one backward of a
-scalar S of them gives what S owes to each part: Σ over positions of a (u · ∂S/∂y), a = v · x, y the matrix's output. It is
+With what is not a product with weights held constant, the logits are linear in what a matrix writes, so that one backward of
+a scalar S of them gives what S owes to each part: Σ over positions of a (u · ∂S/∂y), a = v · x, y the matrix's output. It is
 what a graph of every node says of the part's total effect, at the price of a forward and a backward.
 """
 

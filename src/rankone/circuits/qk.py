@@ -3,7 +3,7 @@
 What a query or key site writes reaches the scores by a linear map J_t of its own at every position (rotation, head layout,
 gains and held scales of q/k norms), which is read off the model by backward passes; nothing here knows an architecture.
 
-On a prompt: a_q(t) a_k(t′) (J_t u_q)ʰ · (J_t′ u_k)ʰ, and with all that is no chosen part these sum to the score before its
+On a prompt: a_q(t) a_k(t′) (J_t u_q)ʰ · (J_t′ u_k)ʰ, and with all other parts these sum to the score before its
 factor 1/√d. In general, over text: sgn E[a_q] ‖v_q‖ (J_τ u_q)ʰ · (J_0 u_k)ʰ ‖v_k‖ sgn E[a_k] at a distance of τ positions
 ("Interpreting Language Model Parameters", 2026, where it is standardised), in units of the root mean square over all pairs
 of parts and all distances of the head, whatever the text: a pair has the same size however much is read.
@@ -51,7 +51,7 @@ class Attended:
 
 def attended(cut: Cut, layer: int) -> Attended:
     """The maps of one layer, read off a cut by the frozen rule; RankOneError for a layer that is not there, or where
-    queries are no linear function of what one site writes."""
+    queries are not a linear function of what one site writes."""
     if not 0 <= layer < len(cut.attended):
         raise RankOneError(
             f"there is no attention in layer {layer}: the model has layers 0 to {len(cut.attended) - 1}."

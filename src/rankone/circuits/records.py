@@ -73,7 +73,7 @@ class OptimisedRecord(Record):
 
 class Scores(Record):
     """By the frozen rule, in [0, 1]. replacement: influence of tokens over tokens and rest, through the graph;
-    completeness: influence-weighted share of inputs that is no rest. Biases count on neither side."""
+    completeness: influence-weighted share of inputs that is not in the rest. Biases count on neither side."""
 
     replacement: float
     completeness: float

@@ -283,7 +283,7 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
 def remove_artifact(path: Path, kind: str) -> None:
     """Remove the files that an artefact's manifest lists, and its folders where nothing else is in them.
 
-    Cut off by a kill, it can be called again. RankOneError for what is no artefact of the kind.
+    Cut off by a kill, it can be called again. RankOneError for what is not an artefact of the kind.
     """
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()

@@ -92,7 +92,7 @@ class Config(BaseModel):
             ) from error
         except yaml.YAMLError as error:
             said = " ".join(str(error).split())
-            raise RankOneError(f"recipe '{path}' is no valid YAML: {said}. Mend the file.") from error
+            raise RankOneError(f"recipe '{path}' is not valid YAML: {said}. Mend the file.") from error
         except (ValueError, RecursionError, TypeError) as error:
             said = "it nests too deep" if isinstance(error, RecursionError) else str(error)
             raise RankOneError(f"recipe '{path}' cannot be read: {said}. Mend the file.") from error

@@ -66,7 +66,7 @@ def _one_line(text: str) -> str:
 def half_pair(text: str) -> str:
     """What is wrong with a string that no UTF-8 can hold; '' for all others.
 
-    Half of a surrogate pair comes from broken JSON (`\\ud83d` alone) and from bytes of a command line that are no UTF-8.
+    Half of a surrogate pair comes from broken JSON (`\\ud83d` alone) and from bytes of a command line that are not UTF-8.
     """
     try:
         text.encode("utf8")

@@ -198,7 +198,7 @@ def _require_number(word: str, alpha: str) -> None:
     try:
         float(alpha)
     except ValueError:
-        said = f"'{alpha}' is no number" if alpha else "no number follows the ="
+        said = f"'{alpha}' is not a number" if alpha else "no number follows the ="
         raise ValueError(f"'{word}': {said}. Write PART=ALPHA, as h.3.mlp.down_proj:270=-16") from None
 
 

@@ -75,14 +75,14 @@ def require_regular(path: Path) -> None:
     """ValueError for a pipe, a device, a socket or a file of the kernel: opening or reading one may never return."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ValueError("it is no regular file but a pipe, a device or a socket")
+        raise ValueError("it is not a regular file but a pipe, a device or a socket")
     real = path.resolve()
     if any(real.is_relative_to(place) for place in _KERNEL):
-        raise ValueError(f"it is no regular file but '{real}', which the kernel makes as it is read")
+        raise ValueError(f"it is not a regular file but '{real}', which the kernel makes as it is read")
 
 
 def parse_json(text: str) -> JsonValue:
-    """The value of a JSON text; ValueError where it is no JSON, nests too deep or has a key twice."""
+    """The value of a JSON text; ValueError where it is not JSON, nests too deep or has a key twice."""
     try:
         return json.loads(text, object_pairs_hook=_without_doubles)
     except RecursionError:
@@ -138,7 +138,7 @@ def write_text(path: Path, text: str, new: bool = False) -> None:
         content = text.encode()
     except UnicodeEncodeError as error:
         raise RankOneError(
-            f"cannot write '{path}': {text[error.start]!r} is half of a pair of surrogates, no character. "
+            f"cannot write '{path}': {text[error.start]!r} is half of a surrogate pair, not a character. "
             "Remove it from the text it came from."
         ) from error
     with atomic_file(path, new) as stream:

@@ -62,14 +62,14 @@ def _about_text(error: BaseException) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         piece = error.object[error.start : error.end]
         return (
-            f"{piece!r} is no character (half of a pair of surrogates, or bytes that are not UTF-8). "
+            f"{piece!r} is not a character (half of a surrogate pair, or bytes that are not UTF-8). "
             "Remove it from the text or the command."
         )
     if isinstance(error, UnicodeDecodeError):
         return f"text that is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}. Save it as UTF-8."
     if isinstance(error, TypeError) and said.startswith("TextEncodeInput"):
         return (
-            "text that no tokenizer takes: half of a pair of surrogates, or bytes that are not UTF-8. "
+            "text that no tokenizer takes: half of a surrogate pair, or bytes that are not UTF-8. "
             "Remove it from the text or the command."
         )
     if isinstance(error, IndexError) and "index out of range in self" in said:

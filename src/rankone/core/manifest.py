@@ -44,7 +44,7 @@ class Manifest(Config):
             path = PurePosixPath(name)
             outside = path.is_absolute() or ".." in path.parts or bool(PureWindowsPath(name).drive)
             if outside or "\\" in name or "\0" in name or name == MANIFEST:
-                raise ValueError(f"'{name}' is no file inside the artefact")
+                raise ValueError(f"'{name}' is not a file inside the artefact")
         return files
 
 
@@ -61,7 +61,7 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
         raise RankOneError(
             f"'{path}' is {known}, but {wanted} is needed here. Check the path."
             if known
-            else f"'{path}' has no {MANIFEST}: it is no RankOne artefact, or its writing was cut off."
+            else f"'{path}' has no {MANIFEST}: it is not a RankOne artefact, or its writing was cut off."
         ) from None
     except (OSError, ValueError, RankOneError) as error:
         raise RankOneError(
@@ -160,7 +160,7 @@ def check_listed(directory: Path, manifest: Manifest) -> None:
 
 
 def _source_of(name: Path) -> str | None:
-    """`a/b.py` of `a/__pycache__/b.cpython-313.pyc`; None for what is no bytecode."""
+    """`a/b.py` of `a/__pycache__/b.cpython-313.pyc`; None for what is not bytecode."""
     if name.suffix != ".pyc" or name.parent.name != "__pycache__":
         return None
     return (name.parent.parent / f"{name.name.partition('.')[0]}.py").as_posix()

@@ -41,13 +41,13 @@ def _cut(file: Path, digest: str) -> str:
         with file.open("rb") as stream:
             return look(stream, size)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "its header is no whole one"
+        return "its header is incomplete"
 
 
 def _safetensors(stream: BinaryIO, size: int) -> str:
     length = int.from_bytes(stream.read(8), "little")
     if length > min(_LONGEST, size):
-        return "its header is no whole one"
+        return "its header is incomplete"
     header = json.loads(stream.read(length))
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return _short(size, 8 + length + max(ends, default=0))

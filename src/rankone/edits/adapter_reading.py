@@ -155,7 +155,7 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
 def _refuse_more(folder: Path, config: Mapping[str, object]) -> None:
     if config.get("peft_type") != "LORA":
         raise RankOneError(
-            f"'{folder}' is no plain LoRA adapter but {config.get('peft_type')}. Merge it, or train a LoRA."
+            f"'{folder}' is not a plain LoRA adapter but {config.get('peft_type')}. Merge it, or train a LoRA."
         )
     if config.get("target_modules") is None:
         raise RankOneError(
@@ -172,7 +172,7 @@ def _refuse_more(folder: Path, config: Mapping[str, object]) -> None:
         more.append(f"init_lora_weights={start}, which is not known")
     if more:
         raise RankOneError(
-            f"'{folder}' is no plain LoRA adapter ({', '.join(more)}): it is more than a low-rank change of linear maps. "
+            f"'{folder}' is not a plain LoRA adapter ({', '.join(more)}): it is more than a low-rank change of linear maps. "
             "Save it as plain LoRA, or compare merged models."
         )
 
@@ -184,7 +184,7 @@ def _pairs(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
         match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.lora_([AB])\.weight", key)
         if match is None or tensor.ndim != 2:
             raise RankOneError(
-                f"'{folder}' holds '{key}', which is no factor of a linear map (an embedding's, a bias, a whole module). "
+                f"'{folder}' holds '{key}', which is not a factor of a linear map (an embedding's, a bias, a whole module). "
                 "Only plain LoRA can be read."
             )
         pairs.setdefault(match[1], {})[match[2]] = tensor
@@ -235,7 +235,7 @@ def _layer(config: Mapping[str, object], module: str) -> int | None:
             match = re.match(rf"(?:^|.*?\.){name}\.(\d+)\.", module)
         except re.error as error:
             raise RankOneError(
-                f"the layers_pattern '{name}' of an adapter is no regular expression ({error})."
+                f"the layers_pattern '{name}' of an adapter is not a regular expression ({error})."
             ) from error
         if match is not None:
             return int(match[1])
@@ -263,5 +263,5 @@ def _matches(expression: str, module: str, pattern: str) -> bool:
         return re.fullmatch(expression, module) is not None
     except re.error as error:
         raise RankOneError(
-            f"the pattern '{pattern}' of an adapter is no regular expression ({error})."
+            f"the pattern '{pattern}' of an adapter is not a regular expression ({error})."
         ) from error

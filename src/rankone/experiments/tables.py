@@ -146,7 +146,7 @@ def read_table(path: Path | str, schema: pa.Schema | None = None) -> list[dict[s
 
 def _schema_of(path: Path, columns: Sequence[str]) -> pa.Schema:
     if path.stem not in SCHEMAS:
-        raise RankOneError(f"'{path.name}' is no table of a report.{nearest(path.stem, list(SCHEMAS))}")
+        raise RankOneError(f"'{path.name}' is not a table of a report.{nearest(path.stem, list(SCHEMAS))}")
     if path.stem != "parts":
         return SCHEMAS[path.stem]
     domains = [name.removeprefix(IMPORTANCE) for name in columns if name.startswith(IMPORTANCE)]

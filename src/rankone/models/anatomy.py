@@ -164,7 +164,7 @@ def stated_context(config: PretrainedConfig) -> int | None:
         value = getattr(config, key, None)
         if value is not None and not isinstance(value, int | float):
             raise RankOneError(
-                f"the model's configuration has {key} {value!r}: no number. Mend its config.json."
+                f"the model's configuration has {key} {value!r}, which is not a number. Mend its config.json."
             )
         if value and value > 0:
             return int(value)

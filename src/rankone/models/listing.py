@@ -30,7 +30,7 @@ def suggested_count(site: Site) -> int:
 
 
 def site_tables(name: str, model: nn.Module, sites: Sequence[Site]) -> list[Table]:
-    """The sites, the size of a decomposition with the suggested C, and the weights that are no sites."""
+    """The sites, the size of a decomposition with the suggested C, and the weights that are not sites."""
     rows = [_row(site) for site in sites]
     total = sum(suggested_count(s) * (s.d_in + s.d_out) for s in sites)
     caption = (

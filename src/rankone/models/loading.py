@@ -79,7 +79,7 @@ def load_model(path_or_name: str | Path, dtype: torch.dtype = torch.float32) -> 
 def load_skeleton(path_or_name: str | Path) -> PreTrainedModel:
     """The model's modules and shapes from its configuration alone, on the meta device: no weight is read.
 
-    Raises RankOneError as `load_model` does, and for an architecture that is no causal LM.
+    Raises RankOneError as `load_model` does, and for an architecture that is not a causal LM.
     """
     source = resolve(path_or_name)
     _verify_manifest(source, read_manifest)
@@ -181,8 +181,8 @@ def _refuse_packed(source: Path | str) -> None:
                 dtype = opened.get_slice(name).get_dtype()
                 if name.endswith("weight") and dtype not in _REAL:
                     raise RankOneError(
-                        f"'{name}' in '{file}' is no matrix of real numbers but {dtype}: the model is quantised. Load the "
-                        "checkpoint it was quantised from."
+                        f"'{name}' in '{file}' is not a matrix of real numbers but {dtype}: the model is quantised. Load "
+                        "the checkpoint it was quantised from."
                     )
 
 

@@ -36,5 +36,5 @@ def vocabulary_size(target: nn.Module) -> int:
     """Number of entries of a language model's vocabulary; RankOneError for a module that is none."""
     size = getattr(getattr(target, "config", None), "vocab_size", None)
     if not isinstance(size, int):
-        raise RankOneError(f"{type(target).__name__} is no language model: its config has no vocab_size.")
+        raise RankOneError(f"{type(target).__name__} is not a language model: its config has no vocab_size.")
     return size

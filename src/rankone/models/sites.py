@@ -2,7 +2,7 @@
 
 A site is named by its module path. The embedding and whatever shares its memory (a tied unembedding) is
 never a site: an edit of one would silently be an edit of the other. The same goes for a weight that two layers
-share; `left_out` gives the reason for every weight inside the blocks that is no site.
+share; `left_out` gives the reason for every weight inside the blocks that is not a site.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _address_range(tensor: Tensor) -> tuple[int, int]:
 
 
 def left_out(model: nn.Module) -> dict[str, str]:
-    """Weights inside the blocks that are no sites, by module path (and parameter), with the reason of each."""
+    """Weights inside the blocks that are not sites, by module path (and parameter), with the reason of each."""
     return _linear_maps(model)[1] | _other_weights(model)
 
 
@@ -245,9 +245,9 @@ def _no_match(model: nn.Module, wanted: str, sites: list[Site]) -> RankOneError:
     reasons = left_out(model)
     refused = [name for name in reasons if fnmatchcase(name, wanted)]
     if refused:
-        return RankOneError(f"'{refused[0]}' is no site: {reasons[refused[0]]}")
+        return RankOneError(f"'{refused[0]}' is not a site: {reasons[refused[0]]}")
     if module is not None:
-        return RankOneError(f"'{wanted}' is no site: {_why_no_site(model, module)}")
+        return RankOneError(f"'{wanted}' is not a site: {_why_no_site(model, module)}")
     offered = nearest(wanted, names) or f" The model has {', '.join(names[:3])}, …"
     return RankOneError(f"no site matches '{wanted}' in {type(model).__name__}.{offered}")
 

@@ -41,7 +41,7 @@ def require_plain_weights(model: nn.Module) -> None:
         if not is_plain(parameter):
             kind = type(parameter.data).__name__
             raise RankOneError(
-                f"'{name}' is no plain matrix of real numbers but {parameter.dtype} ({kind}): the model is quantised. "
+                f"'{name}' is not a plain matrix of real numbers but {parameter.dtype} ({kind}): the model is quantised. "
                 "Load the checkpoint it was quantised from."
             )
 

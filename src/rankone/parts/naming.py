@@ -32,7 +32,7 @@ def require_written(name: str) -> tuple[str, int]:
     if not site:
         raise RankOneError(f"'{name}' names no site: {mend}")
     if not (number.isascii() and number.isdecimal()):
-        raise RankOneError(f"'{name}' ends in '{number}', which is no number from 0 up: {mend}")
+        raise RankOneError(f"'{name}' ends in '{number}', which is not a number from 0 up: {mend}")
     if number != str(int(number)):
         raise RankOneError(f"'{name}' ends in '{number}': write {prefix}{site}:{int(number)}.")
     return site, int(number)

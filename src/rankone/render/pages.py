@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def rendered(template: str, **values: object) -> str:
-    """The page that `templates/{template}` makes of `values`; whatever is no Markup is foreign text and comes out inert."""
+    """The page that `templates/{template}` makes of `values`; whatever is not Markup is foreign text and comes out inert."""
     return _engine().get_template(template).render(values)
 
 

@@ -77,7 +77,7 @@ class Table:
         return [row[names.index(name)] for row in self.rows]
 
     def records(self) -> list[dict[str, str | int | float | bool | list[str] | None]]:
-        """One dict per row, by column name, as JSON can hold it: what is no finite number is None."""
+        """One dict per row, by column name, as JSON can hold it: what is not a finite number is None."""
         return [{c.name: _plain(v) for c, v in zip(self.columns, row, strict=True)} for row in self.rows]
 
     def to_json(self) -> str:

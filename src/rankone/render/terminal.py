@@ -155,7 +155,7 @@ def _grid(table: Tabular, fitted: Layout) -> RichTable:
         heading = Text(visible(table.columns[i].name))
         made.add_column(heading, justify="left" if left else "right", width=width, overflow="fold")
     for n, row in enumerate(table.rows):
-        # Text, not str: a cell may quote a corpus, and brackets in it are no markup.
+        # Text, not str: a cell may quote a corpus, and brackets in it are not markup.
         styles = ["bold red" if table.columns[i].stands_out(row[i]) else "" for i in fitted.shown]
         texts = [
             Text(_parted(cells[i][n], width), style=s)

@@ -35,7 +35,7 @@ def run_device(gpus: int | None = None, environment: Mapping[str, str] = os.envi
 
 
 def require_device(name: str) -> None:
-    """RankOneError for what is no name of a device to compute on, and for one that this machine lacks, as far as can be seen
+    """RankOneError for what names no device to compute on, and for one that this machine lacks, as far as can be seen
     without PyTorch."""
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise RankOneError(f"unknown device '{name}'; give cpu, cuda, cuda:N or mps.")

@@ -36,7 +36,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
             length = _header_length(file.read(_LENGTH.size))
             read: object = json.loads(file.read(length))
         if not isinstance(read, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
     except (OSError, ValueError, struct.error) as error:
         raise RankOneError(f"cannot read tensors from '{path}': {error}.") from error
     entries = cast("dict[str, object]", read)

@@ -43,8 +43,8 @@ def local(name: str | Path, kind: str | None = None) -> Path:
     if folder is None:
         if not hub.reachable():
             raise RankOneError(
-                f"'{where}' is no folder, the cache does not hold it whole, and the Hub cannot be reached. Check the path "
-                "or the network."
+                f"'{where}' is not a folder, the cache does not hold it whole, and the Hub cannot be reached. Check the "
+                "path or the network."
             )
         folder = _brought(where, kind)
     read_manifest(folder, kind)

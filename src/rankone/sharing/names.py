@@ -1,4 +1,4 @@
-"""What a name stands for that is no folder: an artefact on the Hub, by `OWNER/NAME[@REVISION]` or its address."""
+"""What a name stands for that is not a folder: an artefact on the Hub, by `OWNER/NAME[@REVISION]` or its address."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def _of_address(text: str) -> Remote:
     }
     if address.netloc not in hosts:
         raise RankOneError(
-            f"'{text}' is no address of the Hub ({', '.join(sorted(hosts))}). Bring the "
+            f"'{text}' is not an address on the Hub ({', '.join(sorted(hosts))}). Bring the "
             "artefact as a folder, or give OWNER/NAME."
         )
     match = _ADDRESS.fullmatch(unquote(address.path))
     if match is None:
         raise RankOneError(
-            f"'{text}' is no address of a repository: write https://HOST/OWNER/NAME[/tree/REVISION[/FOLDER]]."
+            f"'{text}' is not the address of a repository: write https://HOST/OWNER/NAME[/tree/REVISION[/FOLDER]]."
         )
     return Remote(match["repo"], match["revision"], match["folder"] or "")

@@ -27,7 +27,7 @@ _ATTRIBUTES = ".gitattributes"
 def push(request: PushRequest) -> PushReply:
     """Send an artefact; of its files those that the repository has already are not sent again.
 
-    Raises RankOneError for a damaged artefact, pickles, a name that is no repository, a Hub out of reach, a missing
+    Raises RankOneError for a damaged artefact, pickles, a name that is not a repository, a Hub out of reach, a missing
     login, and a repository that holds something else.
     """
     path = request.artefact
@@ -77,7 +77,7 @@ def push_made(
 def _repository(name: str) -> Remote:
     where = remote(name) if not Path(name).exists() else None
     if where is None or where.revision is not None:
-        raise RankOneError(f"'{name}' is no name of a repository: write OWNER/NAME.")
+        raise RankOneError(f"'{name}' is not the name of a repository: write OWNER/NAME.")
     return where
 
 

@@ -22,7 +22,7 @@ def _repository(name: str) -> str:
 
 def _top_folder(name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise ValueError(f"'{name}' is no folder at the top of a repository: write one word, as harvest")
+        raise ValueError(f"'{name}' is not a folder at the top of a repository: write one word, as harvest")
     return name
 
 

@@ -13,7 +13,7 @@ from rankone.core.config import Config, Record
 from rankone.core.errors import RankOneError
 from rankone.studio.kept.lines import Conflict
 
-_NO_OBJECT = 'the request\'s body is no JSON object, as {"name": …}. Mend what was sent.'
+_NO_OBJECT = 'the request\'s body is not a JSON object, as {"name": …}. Mend what was sent.'
 BodyT = TypeVar("BodyT", bound=Config)
 
 

@@ -27,7 +27,7 @@ def serve(
 ) -> None:
     """Serve until interrupted; RankOneError for a taken port, no such workspace, and an open host without a name.
 
-    port 0 takes a free one. A host that is no loopback address needs `public_host`, the name it is reached by.
+    port 0 takes a free one. A host that is not a loopback address needs `public_host`, the name it is reached by.
     """
     uvicorn = optional("uvicorn", "studio", "the studio")
     optional("starlette", "studio", "the studio")
@@ -53,7 +53,7 @@ def serve(
 
         settings = uvicorn.Config(
             make_app(Studio(options, folder), door),
-            log_level="error",  # not a line for each request that is no HTTP
+            log_level="error",  # not a line for each request that is not HTTP
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,

@@ -1,4 +1,4 @@
-"""How the domains of a text are called: `de` is German; a tag that is no known language keeps its name."""
+"""How the domains of a text are called: `de` is German; a tag that is not a known language keeps its name."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def opener(tokenizer: PreTrainedTokenizerBase, choice: str = AUTO) -> Opener:
     if token not in _special(tokenizer):
         known = [*CHOICES, *_special(tokenizer)]
         raise RankOneError(
-            f"'{choice}' opens no text: it is no special token of this tokenizer. Choose {_offered(tokenizer)}."
+            f"'{choice}' opens no text: it is not a special token of this tokenizer. Choose {_offered(tokenizer)}."
             f"{nearest(choice, known)}"
         )
     return Opener(_special(tokenizer)[str(token)], str(token), "chosen")

@@ -29,9 +29,7 @@ def open_corpus(spec: str) -> Corpus:
     What a directory holds and is not read is said to the log.
     """
     if not all(name.strip() for name in spec.split(",")):
-        raise RankOneError(
-            f"--text '{spec}' names no text where it is empty. Give a name, or leave out the comma."
-        )
+        raise RankOneError(f"--text '{spec}' has an empty name in it. Give a name, or leave out the comma.")
     if "," in spec and "?" not in spec and not Path(spec).exists():
         return JoinedCorpus([open_corpus(name.strip()) for name in spec.split(",")])
     if spec.startswith(LOWERED):
@@ -46,7 +44,7 @@ def open_corpus(spec: str) -> Corpus:
         _say(corpus.name, corpus.note, corpus.lost)
         return corpus
     if path.exists() or spec.startswith((".", "/", "~")):
-        what = "no text file" if path.exists() else "not there"
+        what = "not a text file" if path.exists() else "not there"
         raise RankOneError(
             f"--text '{spec}' is {what}. Give a directory with one folder per domain, a folder of text files, or a file "
             f"ending in {', '.join(SUFFIXES)}."

@@ -8,7 +8,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.files import read_json
 
 NO_TEMPLATE = (
-    "this model's tokenizer has no chat template: it is no chat model, or its template was not saved with it. "
+    "this model's tokenizer has no chat template: it is not a chat model, or its template was not saved with it. "
     "Give plain text, or a tokenizer with its template."
 )
 # Where a template lies that is not in tokenizer_config.json.

@@ -16,14 +16,14 @@ SPACES = " ▁Ġ"
 
 
 PIECE = re.compile(r"<0x([0-9A-F]{2})>")
-"""A byte that is no character alone, as SentencePiece writes it."""
+"""A byte that is not a character by itself, as SentencePiece writes it."""
 _UNKNOWN = "\ufffd"
 
 
 def spelled(tokenizer: PreTrainedTokenizerBase, size: int = 0) -> list[str]:
     """The text of every entry; empty for entries that a model has beyond its tokenizer (up to `size`).
 
-    Bytes of an entry that are no whole character are written as in PIECE: ` <0xC3>`.
+    Bytes of an entry that are not a whole character are written as in PIECE: ` <0xC3>`.
     """
     texts = [spelling(tokenizer, i) for i in range(len(tokenizer))]
     return texts + [""] * (size - len(texts))

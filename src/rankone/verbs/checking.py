@@ -28,7 +28,7 @@ def doctor(opening: Opening, request: DoctorRequest) -> DoctorReply:
 
 
 def _require_there(target: str) -> None:
-    """RankOneError for a name without a folder or an owner that is no built-in one and no code of an error."""
+    """RankOneError for a name without a folder or an owner that is neither a built-in one nor the code of an error."""
     if family_named(target) is not None:
         return
     if "/" in target or target == BUILTIN_DECOMPOSITION or Path(target).expanduser().exists():
@@ -38,7 +38,9 @@ def _require_there(target: str) -> None:
         raise RankOneError(f"nothing at '{target}'. Check the path.{near}")
     codes = [family.code for family in families()]
     if target not in BUILTIN_MODELS and (close := difflib.get_close_matches(target, codes, 1, cutoff=0.75)):
-        raise RankOneError(f"'{target}' is no code of an error, no model and no path. Nearest: {close[0]}.")
+        raise RankOneError(
+            f"'{target}' is neither the code of an error nor a model nor a path. Nearest: {close[0]}."
+        )
     findable(target)
 
 

@@ -36,7 +36,7 @@ TYPES = {
 
 
 def has(document: dict, fields: dict) -> None:
-    """Every field is there and of its type; a bool is no number."""
+    """Every field is there and of its type; a bool is not a number."""
     for name, kind in fields.items():
         assert type(document[name]) is kind, (name, document[name])
 
@@ -47,7 +47,7 @@ def check(document: dict, neuronpedia: bool) -> None:
     has(meta, METADATA)
     assert all(type(t) is str for t in meta["prompt_tokens"])
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", meta["slug"])
-    # Null is no number at Neuronpedia's; with a number both show nodes whose influence is at most that.
+    # Null is not a number at Neuronpedia's; with a number both show nodes whose influence is at most that.
     assert "node_threshold" not in meta or type(meta["node_threshold"]) is float
     has(document["qParams"], QPARAMS)
     if neuronpedia:

@@ -33,7 +33,7 @@ def test_read_from_words(words, expected):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("en=x",), "'en=x' is no tolerance"),
+        (("en=x",), "'en=x' is not a tolerance"),
         (("en=.1", "en=.2"), "'en' is given twice"),
         (("en=0",), "tolerance of 'en' is 0"),
         (("other=-1",), "other"),

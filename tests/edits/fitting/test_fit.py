@@ -246,7 +246,7 @@ PUSHED_KL = 0.5 * math.log(0.5 / (2 / 3)) + 0.5 * math.log(0.25 / (1 / 6))
 @pytest.mark.parametrize(
     ("cap", "rows", "text", "removal"),
     [
-        # 0 → 1 is above chance already and counts 0; 1 → 1 counts; 1 → 2 is no text token.
+        # 0 → 1 is above chance already and counts 0; 1 → 1 counts; 1 → 2 is not a text token.
         ("token", 1, hand([[0, 1, 1, 2]], [[0, 1, 1, 0]]), KNOWN / 2),
         ("mean", 1, hand([[0, 1, 1, 2]], [[0, 1, 1, 0]]), CHANCE - (math.log(6) - math.log(0.8)) / 2),
         # The mean over both rows' three tokens, not the mean of two means.

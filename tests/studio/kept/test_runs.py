@@ -1,4 +1,4 @@
-"""Runs of a workspace: what they wrote, thinned, while they go on; nothing behind links, nothing that is no number."""
+"""Runs of a workspace: what they wrote, thinned, while they go on; nothing behind links, nothing that is not a number."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_open_corpus_takes_a_directory_and_refuses_a_missing_one(tmp_path):
     write(tmp_path / "de/a.txt", "eins")
     write(tmp_path / "de/a.md", "eins")
     assert isinstance(open_corpus(str(tmp_path)), DirectoryCorpus)
-    for wrong, said in ((tmp_path / "nowhere", "not there"), (tmp_path / "de/a.md", "no text file")):
+    for wrong, said in ((tmp_path / "nowhere", "not there"), (tmp_path / "de/a.md", "not a text file")):
         with pytest.raises(
             RankOneError, match=f"--text '{wrong}' is {said}. Give a directory with one folder"
         ):
@@ -183,7 +183,7 @@ def test_what_is_passed_over_is_said_by_name_and_number(tmp_path, caplog):
     with caplog.at_level("INFO", "rankone"):
         found, _ = (open_corpus(str(tmp_path)) for _ in range(2))
     assert found.domains() == ["de"]
-    assert found.note == "not read: 1 file that is no text (de/README.md)"
+    assert found.note == "not read: 1 file that is not text (de/README.md)"
     assert found.lost == (
         "not read: 4 archives (de/b.txt.gz, de/c.JSONL.GZ, fr/d.txt.bz2, …): decompress, or compress with zstd (.zst); "
         "1 table (fr/g.parquet): write its texts as .txt or .jsonl; "
@@ -233,7 +233,7 @@ def test_json_lines_hold_chats(tmp_path):
             r"line 3: half of a surrogate pair \(\\ud83d at character 1",
         ),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "line 2: no UTF-8"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', "line 2: no JSON"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', "line 2: not JSON"),
         ("a.jsonl", b"[" * 100_000, "line 1: it nests too deep"),
         ("a.txt", b"a\nb\n\xffc\n", "line 3: .*invalid start byte"),
     ],

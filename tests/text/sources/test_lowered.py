@@ -62,9 +62,9 @@ def test_what_is_not_there_is_said():
         open_corpus("lower:builtin").documents("de", "test")
     with pytest.raises(RankOneError, match=r"'\./nowhere' is not there"):
         open_corpus("lower:./nowhere")
-    with pytest.raises(RankOneError, match="'builtin,' names no text where it is empty"):
+    with pytest.raises(RankOneError, match="'builtin,' has an empty name in it"):
         open_corpus("builtin,")
-    with pytest.raises(RankOneError, match="'' names no text"):
+    with pytest.raises(RankOneError, match="'' has an empty name"):
         open_corpus("lower:")
     assert Opening(OpenOptions(text="lower:builtin")).text_is_here
     assert not Opening(OpenOptions(text="builtin,lower:someone/texts")).text_is_here

@@ -38,7 +38,7 @@ def test_an_unfinished_frame_is_refused(tmp_path, frames, lost, suffix):
     text = TEXT if suffix == "txt" else "".join(json.dumps({"text": t}) + "\n" for t in TEXT.split("\n\n"))
     path.write_bytes(packed(text, frames)[:-lost])
     with pytest.raises(
-        RankOneError, match=r"cannot read text from '.*a\..*zst': .*(middle of a zstd frame|no JSON)"
+        RankOneError, match=r"cannot read text from '.*a\..*zst': .*(middle of a zstd frame|not JSON)"
     ):
         list(read_documents(path))
 
@@ -110,7 +110,7 @@ def test_what_is_no_file_is_refused_by_name(tmp_path, kind):
     else:
         # /proc/kmsg says that it is a regular file, and reading it waits for the kernel.
         path.symlink_to({"device": "/dev/zero", "kernel": "/proc/version"}.get(kind, tmp_path / "nothing"))
-    with pytest.raises(RankOneError, match=r"a\.txt' is no regular file|cannot read text from '.*a\.txt'"):
+    with pytest.raises(RankOneError, match=r"a\.txt' is not a regular file|cannot read text from '.*a\.txt'"):
         DirectoryCorpus(tmp_path)
     with pytest.raises(RankOneError, match=r"a\.txt"):
         list(read_documents(path))

@@ -48,14 +48,14 @@ def test_text_is_taken_first():
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (["a"], "no JSON object"),
+        (["a"], "not a JSON object"),
         ({"body": "a", "id": 3}, "no document in it.*it has body, id"),
         ({}, "it has nothing"),
         ({"text": 3}, "no document in it"),
         ({"prompt": "a"}, "no document in it"),
-        ({"messages": ["a"]}, "no object with `role` and `content`"),
+        ({"messages": ["a"]}, "not an object with `role` and `content`"),
         ({"messages": [{"role": "user"}]}, "it has role"),
-        ({"messages": [{"role": "user", "content": [{"image": "x"}]}]}, "parts that are no text"),
+        ({"messages": [{"role": "user", "content": [{"image": "x"}]}]}, "parts that are not text"),
         ({"messages": [{"role": "user", "content": "a"}]}, "without a turn of the assistant"),
         ({"messages": []}, "without a turn of the assistant"),
         ({"conversations": [{"from": "tool", "value": "a"}]}, "it has from, value"),

@@ -8,7 +8,7 @@ from rankone.circuits.records import Agreement, GraphRecord, MaskedRow, Rule, Ve
 from rankone.render.values import formatted
 
 UNVERIFIED = "Not verified: nothing of it was checked. `rankone graph verify` does."
-# The masks of what is no node that a graph is judged by.
+# The masks of what is not a node that a graph is judged by.
 _ALONE = ("importance", "stochastic", "adversarial")
 # Fewer points than this lie on a line, or nearly, whatever they are.
 LEAST = 4

@@ -64,7 +64,7 @@ def cut_sites(model: PreTrainedModel) -> list[Site]:
     for name, module in model.named_modules():
         if holds_experts(module):
             raise RankOneError(
-                f"'{name}' is a mixture of experts: which experts run is no linear function, and graphs do not cover it."
+                f"'{name}' is a mixture of experts: which experts run is not a linear function, and graphs do not cover it."
             )
     others = left_out(model)
     if others:

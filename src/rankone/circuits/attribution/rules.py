@@ -1,6 +1,6 @@
 """Two rules for what a gradient means, put under a model's forward without touching its code.
 
-`grad`: derivatives as they are. `frozen`: what is no product with weights becomes a constant, so that every input is a
+`grad`: derivatives as they are. `frozen`: what is not a product with weights becomes a constant, so that every input is a
 linear function of what was written before, and the incoming edges sum to its value: norm scales and attention patterns
 are held,
 activation functions are f(h)/h, of a product of two live tensors each gets half. These are the rules of RelP and AttnLRP

@@ -43,7 +43,7 @@ class Aim:
 
 
 def parsed(text: str, tokenizer: PreTrainedTokenizerBase) -> Aim:
-    """The aim that a text names; RankOneError for what is no token, with the nearest ones."""
+    """The aim that a text names; RankOneError for what is not a token, with the nearest ones."""
     if '"' not in text:
         return Aim(((token_id(text, tokenizer), 1.0),), f'"{text}"')
     terms, place = [], 0
@@ -71,7 +71,7 @@ def token_id(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
     offered = nearest(spaced, known) or nearest(text, known)
     said = f"it is {len(ids)} tokens here ({' | '.join(pieces)})" if ids else "it is empty"
     raise RankOneError(
-        f"the target '{text}' is no token of this model: {said}. A word inside a sentence has its space before it.{offered}"
+        f"the target '{text}' is not a token of this model: {said}. A word within a sentence has a space before it.{offered}"
     )
 
 

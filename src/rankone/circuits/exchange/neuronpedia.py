@@ -35,7 +35,7 @@ def neuronpedia_document(
     model = scan or re.sub(r"[^A-Za-z0-9_.-]+", "-", shown.graph.record.model).strip("-").lower()
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", model):
         raise RankOneError(
-            f"'{model}' can be no id of a model there: letters, digits, dashes, dots. Give --scan ID."
+            f"'{model}' cannot be the id of a model there: letters, digits, dashes, dots. Give --scan ID."
         )
     ids = {i: node_id(shown, rows, i) for i in shown.nodes}
     details: Json = {} if features is None else {"feature_details": {"feature_json_base_url": features}}

@@ -220,7 +220,7 @@ def _nodes(shown: Shown) -> Iterator[tuple[int, Node]]:
 
 
 def _unexplained(shown: Shown, rows: Rows, node: int) -> int:
-    """A number for what is no feature, unique in its row: by kind and site."""
+    """A number for what is not a feature, unique in its row: by kind and site."""
     here = shown.graph.nodes[node]
     return rows.index(here.place, KINDS.index(here.kind)) if here.kind in KINDS else 0
 

@@ -28,7 +28,7 @@ class Mlp:
 def mlps_of(model: PreTrainedModel) -> list[Mlp]:
     """The MLP of every block, first block first.
 
-    RankOneError for a model whose MLPs are no modules of their own, or have several last matrices (experts).
+    RankOneError for a model whose MLPs are not modules of their own, or have several last matrices (experts).
     """
     sites = find_sites(model)
     if blocks_of(model, [site.name for site in sites]) is None:

@@ -68,7 +68,7 @@ def read_yaml(path: Path) -> dict[str, object]:
     try:
         values = yaml.safe_load(path.read_text("utf8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RankOneError(f"'{path}' is no valid YAML: {error}. Download it again.") from error
+        raise RankOneError(f"'{path}' is not valid YAML: {error}. Download it again.") from error
     if not isinstance(values, dict):
         raise RankOneError(f"'{path}' holds no `key: value` pairs. Download it again.")
     return values

@@ -19,7 +19,7 @@ from rankone.core.tensors import read_tensors
 def read_foreign(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.pt`, `.pth` or `.safetensors` state dict on the CPU, by key.
 
-    RankOneError for a file that is damaged, holds objects other than tensors, or is no mapping of names to tensors.
+    RankOneError for a file that is damaged, holds objects other than tensors, or is not a mapping of names to tensors.
     """
     if path.suffix == ".safetensors":
         return read_tensors(path)

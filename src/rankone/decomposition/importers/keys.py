@@ -15,7 +15,7 @@ LISTED = 8
 
 
 def modern_key(key: str) -> str:
-    """Today's name of a key of any age; a key that is no old one stays.
+    """Today's name of a key of any age; a key that is not an old one stays.
 
     Renames in the order they happened upstream: `_orig_mod.` (torch.compile) goes, `patched_model.` is `target_model.`,
     `_gates.` is `_ci_fns.`, which moved under `ci_fn.`; a site's `original.weight` is its `weight`, and its

@@ -79,7 +79,7 @@ def require_source(source: str) -> None:
         local_folder(source)
     elif _on_hub(source, path) and not hub.cached(source, CONFIG) and not hub.reachable():
         raise RankOneError(
-            f"'{source}' is no folder, and the Hub, where it would be a repository, cannot be reached. Check the path or "
+            f"'{source}' is not a folder, and the Hub, where it would be a repository, cannot be reached. Check the path or "
             "the network."
         )
 

@@ -121,7 +121,7 @@ def importance_parameters(
 
 
 def _other_products(target: PreTrainedModel, sites: Sequence[Site], path: str, first: int) -> tuple[int, int]:
-    """Entries of matrices that are no sites, before and from block `first` of the list at `path` on.
+    """Entries of matrices that are not sites, before and from block `first` of the list at `path` on.
 
     Of experts fused into one parameter only the share that a position is routed to counts.
     """

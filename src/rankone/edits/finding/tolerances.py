@@ -33,7 +33,7 @@ class Tolerances(Config):
     def read(cls, words: Sequence[str]) -> Tolerances:
         """From `en=0.02`, `other=0.05`, `about=0.3`; a number alone is that of every domain but `about`.
 
-        Raises RankOneError for what is no number, and for a name given twice.
+        Raises RankOneError for what is not a number, and for a name given twice.
         """
         given: dict[str, float] = {}
         for word in words:
@@ -89,6 +89,6 @@ def _number(word: str, value: str) -> float:
         return float(value)
     except ValueError:
         raise RankOneError(
-            f"'{word}' is no tolerance: write a number, or DOMAIN=NUMBER ({OTHER}= for all others, {ABOUT}= for English "
+            f"'{word}' is not a tolerance: write a number, or DOMAIN=NUMBER ({OTHER}= for all others, {ABOUT}= for English "
             "about the country)."
         ) from None

@@ -111,7 +111,7 @@ class _Multiples:
 
 @dataclass(frozen=True)
 class Resizable:
-    """A fitted change that is no edit of weights: its method says what it is at a size."""
+    """A fitted change that is not an edit of weights: its method says what it is at a size."""
 
     method: Method
     parameters: Mapping[str, Tensor]

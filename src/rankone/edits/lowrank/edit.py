@@ -308,7 +308,7 @@ def _base_hash(model: nn.Module, site: Site) -> str:
 
 
 def require_edit(value: object, what: str) -> None:
-    """RankOneError for what is no edit: a path has to be read first."""
+    """RankOneError for what is not an edit: a path has to be read first."""
     if not isinstance(value, LowRankEdit):
         raise RankOneError(
             f"{what} takes an edit, not {_short(value)}: make one with session.scale, or read a saved one with "
@@ -326,7 +326,7 @@ def _short(value: object) -> str:
 
 
 def require_model(value: object) -> None:
-    """RankOneError for what is no model."""
+    """RankOneError for what is not a model."""
     if not isinstance(value, nn.Module):
         raise RankOneError(
             f"an edit changes a model (a torch.nn.Module), not {_short(value)}: of a session give session.model."

@@ -55,7 +55,7 @@ class Ranking:
     columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
     def order(self, top: int) -> list[int]:
-        """Places in `names` of the best; those with a score of −∞ are no match and left out."""
+        """Places in `names` of the best; those with a score of −∞ do not match and are left out."""
         best = self.values.topk(min(top, len(self.values)))
         return [
             i for i, v in zip(best.indices.tolist(), best.values.tolist(), strict=True) if v > -float("inf")

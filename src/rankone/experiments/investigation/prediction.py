@@ -96,7 +96,7 @@ def _shared_curvature(s: Statistics) -> Float[Tensor, "domains k"]:
 
 
 class Predictor(StrEnum):
-    """What predicts the rise of cross-entropy at α; the first three are no nats, so only their order counts."""
+    """What predicts the rise of cross-entropy at α; the first three are not in nats, so only their order counts."""
 
     IMPORTANCE = "importance"
     ENERGY = "energy"

@@ -141,5 +141,5 @@ class SurviveReply(Reply):
         return (Table.of("What survives of the edit", columns, rows, caption),)
 
     def lines(self) -> Sequence[str]:
-        """What this is no proof of."""
+        """What this does not prove."""
         return ("An edit is behavioural, no security boundary: who has the weights can train it back.",)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from rankone.core.escaping import clipped
 
 R = TypeVar("R", bound="Reply")
-# Letters and digits of a key: a shorter piece stands in ordinary text by chance, a shorter key is no secret.
+# Letters and digits of a key: a shorter piece stands in ordinary text by chance, a shorter key is not a secret.
 _PIECE, _SECRET = 6, 12
 # Not sent: notes for people, and keywords that some strict modes refuse (pydantic checks them when the reply is here).
 _UNSENT = (
@@ -65,7 +65,7 @@ def read_body(body: bytes) -> tuple[str, str, tuple[int, int] | None]:
         content = choice["message"]["content"]
         finish = choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise BadReply("the body is no chat completion") from None
+        raise BadReply("the body is not a chat completion") from None
     if not isinstance(content, str) or not content.strip():
         raise BadReply(f"the message is empty (finish reason {clipped(finish, 40)})")
     return content, str(finish), usage(value)
@@ -102,7 +102,7 @@ def _json(text: str, what: str) -> Any:
     try:
         return json.JSONDecoder().raw_decode(text.lstrip())[0]
     except (ValueError, RecursionError):
-        raise BadReply(f"{what} is no valid JSON") from None
+        raise BadReply(f"{what} is not valid JSON") from None
 
 
 def server_message(body: bytes, key: str | None) -> str:

@@ -51,7 +51,7 @@ def check_url(base_url: str) -> None:
         parts = urlsplit(base_url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise RankOneError(f"--base-url '{visible(base_url)}' is no address: {error}.") from None
+        raise RankOneError(f"--base-url '{visible(base_url)}' is not an address: {error}.") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise RankOneError(
             f"--base-url may hold no name, password, query or fragment (it is stored with the labels): "
@@ -59,7 +59,7 @@ def check_url(base_url: str) -> None:
         )
     if parts.scheme not in ("http", "https") or not host:
         raise RankOneError(
-            f"--base-url '{visible(base_url)}' is no address of a server. Give one such as http://localhost:8000/v1."
+            f"--base-url '{visible(base_url)}' is not the address of a server. Give one such as http://localhost:8000/v1."
         )
 
 

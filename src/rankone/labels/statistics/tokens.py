@@ -37,7 +37,7 @@ def marks_starts(page: PartPage) -> bool:
 
 
 def _is_piece(text: str) -> bool:
-    """Whether a token has bytes that are no character by themselves."""
+    """Whether a token has bytes that are not a character by themselves."""
     return "\ufffd" in text or PIECE.search(text) is not None
 
 

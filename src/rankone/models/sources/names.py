@@ -63,7 +63,7 @@ def findable(name: str | Path) -> Path | str:
         )
     if _slip(source):
         raise RankOneError(
-            f"'{name}' is no built-in model ({builtin}).{_slip(source)} Models of the Hub are OWNER/NAME."
+            f"'{name}' is not a built-in model ({builtin}).{_slip(source)} Models of the Hub are OWNER/NAME."
         )
     return source
 
@@ -84,7 +84,7 @@ def _require_configuration(path: Path) -> None:
         )
     if known:
         raise RankOneError(f"'{path}' is {known}, but a model is needed here. Check the path.")
-    raise RankOneError(f"'{path}' has no config.json: it is no model directory. Check the path.")
+    raise RankOneError(f"'{path}' has no config.json: it is not a model directory. Check the path.")
 
 
 def _refuse_pickled(path: Path) -> None:

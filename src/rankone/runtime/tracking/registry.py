@@ -26,7 +26,7 @@ def sinks() -> dict[str, Sink]:
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """RankOneError for a name that is no tracker's, and for one whose package cannot be imported."""
+    """RankOneError for a name that is not a tracker's, and for one whose package cannot be imported."""
     known = sinks()
     for name in names:
         if name not in known:

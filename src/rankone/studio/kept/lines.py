@@ -79,5 +79,5 @@ class Lines(Generic[LineT]):
                 self.all = (*self.all, self._kind.model_validate(json.loads(line)))
             except (ValueError, ValidationError) as error:
                 raise RankOneError(
-                    f"line {number} of '{self.path}' is no entry of the {self._what}. Mend or remove the file."
+                    f"line {number} of '{self.path}' is not an entry of the {self._what}. Mend or remove the file."
                 ) from error

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from rankone.circuits.records import Rule
 from rankone.core.config import Config
 
-# Largest |α| of a dial: far beyond what any fit has reached, and short of weights that are no numbers.
+# Largest |α| of a dial: far beyond what any fit has reached, and short of weights that are not numbers.
 MAX_SCALE = 1000.0
 # Characters of a prompt: some 2,048 tokens and more.
 MAX_PROMPT = 16_384

@@ -73,7 +73,7 @@ def _text_files(folder: Path) -> list[Path]:
 
 
 def undecodable_line(path: Path) -> str:
-    """`line N: ` of the first line of a plain file that is no UTF-8; '' where every line is, and for compressed files."""
+    """`line N: ` of the first line of a plain file that is not UTF-8; '' where every line is, and for compressed files."""
     if path.suffix == ".zst":
         return ""
     with path.open("rb") as stream:

@@ -46,14 +46,14 @@ def require_file(path: Path) -> None:
     except ValueError as error:
         raise RankOneError(f"cannot read text from '{path}': {error}. Take it out.") from error
     if not stat.S_ISREG(mode):
-        raise RankOneError(f"'{path}' is no regular file: text is read from files alone.")
+        raise RankOneError(f"'{path}' is not a regular file: text is read from files alone.")
 
 
 _PEEK = 1 << 12  # bytes at the start of a file that must be text
 
 
 def require_text_inside(path: Path) -> None:
-    """Raise RankOneError for a plain file that begins with what is no text, or with no record where it should hold them.
+    """Raise RankOneError for a plain file that begins with what is not text, or with no record where it should hold them.
 
     A compressed file is seen when it is read, and so is what comes after the first bytes.
     """
@@ -187,11 +187,11 @@ def _without_blank_ends(text: str) -> str:
 
 
 def _more(stream: io.TextIOWrapper) -> str:
-    """The next characters; ValueError where they are no text."""
+    """The next characters; ValueError where they are not text."""
     return _require_characters(stream.read(_CHARS_AT_ONCE))
 
 
 def _require_characters(characters: str) -> str:
     if "\0" in characters:
-        raise ValueError("it holds NUL bytes, so it is no text")
+        raise ValueError("it holds NUL bytes, so it is not text")
     return characters

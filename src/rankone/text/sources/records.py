@@ -27,7 +27,7 @@ def read_record(line: str | bytes) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"no UTF-8 ({error.reason} at byte {error.start + 1} of the line)") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON ({error.msg} at column {error.colno})") from error
+        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
     document = record_document(row)
     if problem := half_pair(document):
         raise ValueError(problem)
@@ -37,7 +37,7 @@ def read_record(line: str | bytes) -> str:
 def record_document(row: object) -> str:
     """The text of a record, or its conversation as a `Chat`; ValueError where it holds neither."""
     if not isinstance(row, Mapping):
-        raise ValueError(f"no JSON object: an object with {WANTED} is needed")
+        raise ValueError(f"not a JSON object: an object with {WANTED} is needed")
     if isinstance(row.get(TEXT), str):
         return row[TEXT]
     for name in MESSAGES:
@@ -63,7 +63,7 @@ def _side(said: object, role: str) -> list[Turn]:
 
 def _turn(message: object) -> Turn:
     if not isinstance(message, Mapping):
-        raise ValueError("a message that is no object with `role` and `content`")
+        raise ValueError("a message that is not an object with `role` and `content`")
     role = message.get("role") or _SPEAKERS.get(str(message.get("from")))
     content = message.get("content", message.get("value"))
     if isinstance(content, list):
@@ -78,5 +78,5 @@ def _joined(parts: Sequence[object]) -> str:
     """Content in parts, as multimodal templates have it: of text alone."""
     texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a message with parts that are no text (an image, a call): only text is read")
+        raise ValueError("a message with parts that are not text (an image, a call): only text is read")
     return "\n".join(map(str, texts))

@@ -43,7 +43,7 @@ class _Kind(Enum):
         "files without a split in their names where others have one",
         "name it as SOURCE.train.txt is named",
     )
-    OTHER = ("file that is no text", "files that are no text", "")
+    OTHER = ("file that is not text", "files that are not text", "")
 
 
 class Unread(NamedTuple):

@@ -149,5 +149,5 @@ def test_without_a_coder_the_methods_say_what_they_need(target, tmp_path, model)
     with pytest.raises(RankOneError, match="holds 0 sparse coders"):
         read_coder(tmp_path, model)
     new_coder(8, 16, 3, 0).save_to_disk(tmp_path / "h.9.mlp.down_proj")
-    with pytest.raises(RankOneError, match=r"is of 'h.9.mlp.down_proj', which is no site of this model"):
+    with pytest.raises(RankOneError, match=r"is of 'h.9.mlp.down_proj', which is not a site of this model"):
         read_coder(tmp_path, model)

@@ -59,7 +59,9 @@ def read_coder(folder: Path, model: PreTrainedModel) -> Coder:
     name = folders[0].relative_to(folder).as_posix()
     known = [site.name for site in find_sites(model, ["*"])]
     if name not in known:
-        raise RankOneError(f"the sparse coder of '{folder}' is of '{name}', which is no site of this model.")
+        raise RankOneError(
+            f"the sparse coder of '{folder}' is of '{name}', which is not a site of this model."
+        )
     coder = sparsify.SparseCoder.load_from_disk(folders[0], device="cpu").to(model.device)
     return Coder(site_named(model, name), coder.requires_grad_(False))
 
