@@ -27,6 +27,7 @@ from rankone.experiments.bench.run import run_bench
 from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import Share
+from rankone.render.values import spanned
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "arithmetic.json"
@@ -84,19 +85,16 @@ def table(kept: dict[str, Any]) -> str:
     lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     forgotten = [[row for row in path["rows"] if row["role"] == "forget"] for path in paths]
     for rows in zip(*forgotten, strict=True):
-        cells = [cell for row in rows for cell in (_counted(row), _spanned(row))]
+        cells = [cell for row in rows for cell in _cells(row)]
         lines.append(
             "| " + " | ".join([f"{method_name(rows[0]['method'])}, {rows[0]['budget']}", *cells]) + " |"
         )
     return "\n".join(lines)
 
 
-def _counted(row: dict[str, Any]) -> str:
-    return Share(row["successes"], row["seeds"], row["success_low"], row["success_high"]).said
-
-
-def _spanned(row: dict[str, Any]) -> str:
-    return f"{row['rise']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})".replace("-", "−")
+def _cells(row: dict[str, Any]) -> tuple[str, str]:
+    counted = Share(row["successes"], row["seeds"], row["success_low"], row["success_high"])
+    return counted.said, spanned(row["rise"], row["low"], row["high"], 2)
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from perf.pages import write_table
 
 from rankone.core.files import write_json
+from rankone.render.values import spanned
 from rankone.text.domains import domain_name, written_in
 
 KEPT = Path(__file__).parent / "results" / "languages"
@@ -111,8 +112,7 @@ def _cell(row: Row | None) -> str:
 
 
 def _spanned(row: Row, digits: int) -> str:
-    rise, low, high = (f"{row[key]:+.{digits}f}".replace("-", "−") for key in ("rise", "low", "high"))
-    return f"{rise} ({low} to {high})"
+    return spanned(row["rise"], row["low"], row["high"], digits)
 
 
 def main() -> None:

@@ -50,6 +50,15 @@ def test_one_passage_says_nothing_of_others():
     assert set(resampled(torch.tensor([[3.0]]), torch.tensor([2])).flatten().tolist()) == {1.5}
 
 
+def test_draws_without_a_scored_token_are_left_out_and_a_nan_is_not_hidden():
+    """Of two passages one has tokens: a quarter of the draws have none of them."""
+    drawn = resampled(torch.tensor([[30.0, 0.0]]), torch.tensor([10, 0]))
+    assert 0.2 < float(drawn.isnan().double().mean()) < 0.3
+    assert percentile_interval(drawn[:, 0]) == (3.0, 3.0)
+    nowhere = percentile_interval(torch.full((5,), math.nan))
+    assert all(map(math.isnan, (*nowhere, *joined(1.0, (0.5, 1.5), nowhere))))
+
+
 def test_intervals_are_joined_by_hand():
     assert joined(1.0, (0.7, 1.3), (0.6, 1.4)) == pytest.approx((0.5, 1.5))
     assert joined(1.0, (0.7, 1.0), (1.0, 1.4)) == pytest.approx((0.7, 1.4))

@@ -25,7 +25,8 @@ def resampled(
 ) -> Float[Tensor, "draws runs"]:
     """The ratio Σ sums / Σ tokens of every run on passages drawn anew with replacement, the same for all runs in a draw.
 
-    sums: nats over the scored tokens of each passage. Other seeds draw other passages: those of other text.
+    sums: nats over the scored tokens of each passage. Other seeds draw other passages: those of other text. NaN for a draw
+    without a scored token.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(tokens)
@@ -37,8 +38,8 @@ def resampled(
 
 
 def percentile_interval(values: Float[Tensor, " draws"], level: float = LEVEL) -> tuple[float, float]:
-    """The middle `level` of the draws."""
-    return float(values.quantile((1 - level) / 2)), float(values.quantile((1 + level) / 2))
+    """The middle `level` of the draws; those that are NaN are left out."""
+    return float(values.nanquantile((1 - level) / 2)), float(values.nanquantile((1 + level) / 2))
 
 
 def joined(mean: float, *intervals: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
@@ -51,5 +52,6 @@ def joined(mean: float, *intervals: tuple[float | None, float | None]) -> tuple[
     for low, high in intervals:
         if low is None or high is None:
             return None, None
-        below, above = math.hypot(below, max(0.0, mean - low)), math.hypot(above, max(0.0, high - mean))
+        # In this order a NaN stays one.
+        below, above = math.hypot(below, max(mean - low, 0.0)), math.hypot(above, max(high - mean, 0.0))
     return mean - below, mean + above

@@ -26,9 +26,10 @@ def percent(share: float) -> str:
     return "<0.01%" if share < 1e-4 else f"{100 * share:.{2 if share < 0.0995 else 1}f}%"
 
 
-def spanned(value: float, low: float | None, high: float | None) -> str:
+def spanned(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
     """A number with its sign and, where it has one, its interval: `+0.012 (−0.003 to +0.027)`."""
-    return signed(value) + ("" if low is None or high is None else f" ({signed(low)} to {signed(high)})")
+    ends = "" if low is None or high is None else f" ({signed(low, digits)} to {signed(high, digits)})"
+    return signed(value, digits) + ends
 
 
 def formatted(value: object, spec: str = "") -> str:

@@ -13,10 +13,12 @@ from tests.tiny import write_pair
 
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
-from rankone.experiments.survival.config import ALL, Survived, SurviveReply, SurviveRequest
+from rankone.experiments.survival.config import ALL, Mean, SurviveReply, SurviveRequest
 from rankone.experiments.survival.knob import Knob
+from rankone.experiments.survival.left import Attacked, left_of
 from rankone.experiments.survival.survive import survive
 from rankone.experiments.survival.weights import quantised, rounded
+from rankone.metrics.cross_entropy import PassageLosses
 from rankone.models.loading import load_model
 from rankone.models.sites import find_sites, weight_of
 
@@ -64,7 +66,7 @@ def attacked(tmp_path_factory, tokenizer, corpus):
         forget="de",
         benign="en",
         measured=("de", "en"),
-        **{"budgets": (64,), "seeds": 2, "steps": 12, "tokens": 60, "knob_rate": 0.2},
+        **{"budgets": (64,), "seeds": 2, "steps": 12, "tokens": 200, "knob_rate": 0.2},
     )
     with pytest.MonkeyPatch.context() as patch:
         consume_here(patch)
@@ -79,13 +81,24 @@ def test_every_attack_is_there(attacked):
     reply, _ = attacked
     assert tuple(dict.fromkeys(run.attack for run in reply.runs)) == ALL
     trained = {"knob", "relearn-lora", "relearn-full", "benign-lora", "benign-full"}
-    for (attack, budget), runs in reply.groups().items():
-        assert (len(runs), budget) == ((2, 64) if attack in trained else (1, 0))
+    assert [left.attack for left in reply.left] == list(ALL)
+    for left in reply.left:
+        assert (left.seeds, left.budget) == ((2, 64) if left.attack in trained else (1, 0))
+        runs = [run for run in reply.runs if run.attack == left.attack]
+        assert len(runs) == left.seeds
+        assert left.rise.mean == pytest.approx(sum(run.rise("de") for run in runs) / len(runs))
+        assert left.regained.mean == pytest.approx(sum(run.regained for run in runs) / len(runs))
+        assert left.worst == "en"
+        assert left.elsewhere is not None
+        assert left.elsewhere.mean == pytest.approx(sum(run.rise("en") for run in runs) / len(runs))
+        for mean in (left.rise, left.elsewhere):
+            assert mean.low is not None
+            assert mean.low <= mean.mean <= mean.high
 
 
 def test_what_came_back(attacked):
     reply, _ = attacked
-    (plain,), (rounded_once,) = reply.groups()["none", 0], reply.groups()["bf16", 0]
+    plain, rounded_once = (next(r for r in reply.runs if r.attack == name) for name in ("none", "bf16"))
     assert plain.regained == pytest.approx(0.0, abs=1e-4)
     assert plain.rise("de") == pytest.approx(reply.removed, abs=1e-5)
     assert abs(rounded_once.regained) < 0.05
@@ -96,22 +109,84 @@ def test_what_came_back(attacked):
             assert run.regained == pytest.approx(1 - run.rise("de") / reply.removed)
 
 
+def attack_of(seed: int | None, **nats: tuple[list[float], list[float]]) -> Attacked:
+    """Nats of two passages of 10 tokens before and after, by domain."""
+    tokens = torch.tensor([10, 10])
+    before, after = (
+        {d: PassageLosses(torch.tensor(pair[at]).double(), tokens) for d, pair in nats.items()}
+        for at in (0, 1)
+    )
+    return Attacked(16, seed, after, before)
+
+
+REMOVED = PassageLosses(torch.tensor([40.0, 40.0]).double(), torch.tensor([10, 10]))
+
+
 def test_the_table_by_hand():
-    """Two seeds that gave back a quarter and three quarters of +4: half, with the worst rise elsewhere of both."""
-
-    def run(seed: int, german: float, english: float) -> Survived:
-        return Survived(
-            attack="knob",
-            budget=16,
-            seed=seed,
-            ce={"de": german, "en": english},
-            base={"de": 4.0, "en": 3.0},
-            regained=1 - (german - 4) / 4,
-        )
-
-    reply = SurviveReply(forget="de", removed=4.0, runs=(run(0, 7.0, 3.1), run(1, 5.0, 3.2)), out=None)
+    """Two seeds that gave back a quarter and three quarters of +4: half, and of the others the one that rises most."""
+    runs = [
+        attack_of(0, de=([40, 40], [70, 70]), en=([30, 30], [31, 31]), fr=([30, 30], [30, 30])),
+        attack_of(1, de=([40, 40], [50, 50]), en=([30, 30], [32, 32]), fr=([30, 30], [32, 32])),
+    ]
+    left = left_of("knob", runs, REMOVED, "de")
+    # Student's t with one degree of freedom; passages are alike, so nothing is added.
+    assert (left.rise.mean, left.rise.high) == pytest.approx((2.0, 2.0 + 12.706 * 1.0), rel=1e-3)
+    assert (left.regained.mean, left.regained.low) == pytest.approx((0.5, 0.5 - 12.706 * 0.25), rel=1e-3)
+    reply = SurviveReply(forget="de", removed=4.0, runs=(), left=(left,), out=None)
     (table,) = reply.tables()
-    attack, tokens, rise, share, spread, other = table.rows[0]
-    assert (attack, tokens, spread) == ("the edit's own size refitted", 16, "25% to 75%")
-    assert (rise, share) == (pytest.approx(2.0), pytest.approx(0.5))
-    assert other == pytest.approx(0.2)
+    shown = ("the edit's own size refitted", 16, "50% (−268% to 368%)", "en +0.15 (−0.49 to +0.79)")
+    assert table.rows[0] == shown
+
+
+def test_what_draws_nothing_has_its_interval_over_passages_alone():
+    """On one passage all comes back and on the other nothing: so it might be on any text of the two."""
+    left = left_of("int8", [attack_of(None, de=([40, 40], [40, 80]))], REMOVED, "de")
+    assert (left.seeds, left.worst, left.elsewhere) == (1, None, None)
+    assert left.regained == Mean(mean=0.5, low=0.0, high=1.0)
+    assert left.rise == Mean(mean=2.0, low=0.0, high=4.0)
+
+
+def test_seeds_and_passages_are_joined():
+    """A quarter of the draws have one passage alone."""
+    runs = [attack_of(seed, de=([40, 40], [50 + 10 * seed, 70 + 10 * seed])) for seed in range(3)]
+    rise = left_of("knob", runs, REMOVED, "de").rise
+    over_seeds = 4.3027 * 1.0 / math.sqrt(3)  # Student's t of two degrees, the seeds 2, 3 and 4
+    assert rise.mean == pytest.approx(3.0)
+    assert rise.high == pytest.approx(3.0 + math.hypot(over_seeds, 1.0), rel=1e-3)
+
+
+def test_a_share_of_what_is_removed_on_the_same_passages():
+    """Half comes back on either passage, much as one has more to give back: the share is sure, the rise is not."""
+    removed = PassageLosses(torch.tensor([20.0, 60.0]).double(), torch.tensor([10, 10]))
+    left = left_of("int8", [attack_of(None, de=([40, 40], [50, 70]))], removed, "de")
+    assert (left.regained.low, left.regained.high) == pytest.approx((0.5, 0.5))
+    assert (left.rise.low, left.rise.high) == pytest.approx((1.0, 3.0))
+
+
+def test_no_interval_is_made_up():
+    """Of one seed of what draws, of one passage, of a removal that some passages do not have."""
+    one = left_of("knob", [attack_of(0, de=([40, 40], [50, 60]))], REMOVED, "de")
+    assert (one.rise.low, one.regained.high, one.regained.percent) == (None, None, "62%")
+    nothing = PassageLosses(torch.tensor([-1.0, 60.0]).double(), torch.tensor([10, 10]))
+    left = left_of("int8", [attack_of(None, de=([40, 40], [50, 60]))], nothing, "de")
+    assert left.regained.low is None
+    assert left.rise.low is not None
+    short = {"de": PassageLosses(torch.tensor([5.0]).double(), torch.tensor([10]))}
+    none = {"de": PassageLosses(torch.tensor([4.0]).double(), torch.tensor([10]))}
+    alone = left_of("int8", [Attacked(0, None, short, none)], none["de"], "de")
+    assert (alone.rise.mean, alone.rise.low) == (pytest.approx(0.1), None)
+
+
+def test_passages_without_a_scored_token_decide_nothing():
+    """As where a prompt takes all of a short row: one that is left has no interval, two that are have theirs."""
+    tokens = torch.tensor([10, 0, 0, 0])
+    before = {"de": PassageLosses(torch.tensor([40.0, 0, 0, 0]).double(), tokens)}
+    after = {"de": PassageLosses(torch.tensor([60.0, 0, 0, 0]).double(), tokens)}
+    whole = PassageLosses(torch.tensor([40.0] * 4).double(), torch.tensor([10] * 4))
+    left = left_of("prompt", [Attacked(0, None, after, before)], whole, "de")
+    assert (left.rise.mean, left.rise.low, left.regained.low) == (pytest.approx(2.0), None, None)
+    tokens[1] = 10
+    two = {d: PassageLosses(losses.sums, tokens) for d, losses in after.items()}
+    base = {"de": PassageLosses(before["de"].sums, tokens)}
+    left = left_of("prompt", [Attacked(0, None, two, base)], whole, "de")
+    assert (left.rise.low, left.rise.mean, left.rise.high) == pytest.approx((0.0, 1.0, 2.0))

@@ -82,6 +82,11 @@ class Passages(Record):
     base: tuple[float, ...]
     rises: dict[int, tuple[float, ...]]
 
+    @property
+    def alone(self) -> bool:
+        """Whether a single passage has scored tokens: no interval over passages can be given."""
+        return sum(count > 0 for count in self.tokens) < 2
+
     def again(self, seeds: Sequence[int], stream: int, edited: bool = False) -> Float[Tensor, "draws seeds"]:
         """The rise (or cross-entropy: `edited`) of some seeds per token on passages drawn anew. stream: which draws."""
         sums = torch.tensor([self.rises[seed] for seed in seeds], dtype=torch.float64)
@@ -125,7 +130,7 @@ class Cellwise(Record):
     def over_text(self, domain: str) -> Span:
         """95% interval of the mean rise over passages of the test text; (None, None) for a single passage."""
         text = self.texts[domain]
-        if len(text.tokens) < 2:
+        if text.alone:
             return None, None
         return percentile_interval(text.again(list(text.rises), 0).mean(1))
 
@@ -164,7 +169,7 @@ def mean_damage(cells: Sequence[Cellwise], which: Sequence[Sequence[bool]], aim:
         texts = [cell.texts[d].again(seeds, stream) for stream, d in enumerate(aim.retain, start=1)]
         draws.append(torch.stack(texts).amax(0))
     mean = sum(rises) / len(rises)
-    alone = any(len(cell.texts[d].tokens) < 2 for cell in cells for d in aim.retain)
+    alone = any(cell.texts[d].alone for cell in cells for d in aim.retain)
     over_text = (None, None) if alone else percentile_interval(torch.cat(draws, 1).mean(1))
     return mean, joined(mean, interval(rises), over_text)
 

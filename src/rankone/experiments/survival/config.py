@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -14,7 +13,7 @@ from rankone.core.fields import Domains, Names, Positional, Reads, Request, each
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.render.values import formatted, signed
+from rankone.render.values import formatted, signed, spanned
 
 Attack = Literal[
     "none",
@@ -100,43 +99,75 @@ class Survived(Record):
         return self.ce[domain] - self.base[domain]
 
 
+class Mean(Record):
+    """A mean over the runs of an attack, and its 95% interval over their seeds and over passages of the test text.
+
+    low, high: None where there is a single seed or passage.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def percent(self) -> str:
+        """`91% (84% to 97%)`."""
+        mean, low, high = (formatted(value, ".0%") for value in (self.mean, self.low, self.high))
+        return mean if self.low is None else f"{mean} ({low} to {high})"
+
+    @property
+    def signed(self) -> str:
+        """`+0.01 (−0.01 to +0.03)`."""
+        return spanned(self.mean, self.low, self.high, 2)
+
+
+class Left(Record):
+    """What an attack leaves with so many tokens, its runs together.
+
+    rise, elsewhere: of the domain to forget, and of the one of the others that rises most (worst), over the model before
+    the edit, nats per token; elsewhere is None where no other was measured. regained: as in `Survived`.
+    """
+
+    attack: Attack
+    budget: int
+    seeds: int
+    rise: Mean
+    regained: Mean
+    worst: str | None
+    elsewhere: Mean | None
+
+
 class SurviveReply(Reply):
-    """Every run of every attack. removed: rise on the forgotten domain before any attack, nats per token."""
+    """Every run of every attack, and what each attack leaves.
+
+    removed: rise on the forgotten domain before any attack, nats per token.
+    """
 
     forget: str
     removed: float
     runs: tuple[Survived, ...]
+    left: tuple[Left, ...]
     out: Path | None
-
-    def groups(self) -> dict[tuple[str, int], list[Survived]]:
-        """The seeds of each attack and budget."""
-        grouped: dict[tuple[str, int], list[Survived]] = {}
-        for run in self.runs:
-            grouped.setdefault((run.attack, run.budget), []).append(run)
-        return grouped
 
     def tables(self) -> Sequence[Table]:
         """A row per attack and budget, its seeds together."""
         columns = (
             Column("attack", key=True),
             Column("tokens"),
-            Column(f"rise of {self.forget}", "+.3f", priority=2),
-            Column("regained", ".0%", priority=3),
-            Column("from seed to seed"),
-            Column("worst other rise", "+.3f"),
+            Column("regained", priority=2),
+            Column("most elsewhere"),
         )
-        rows = []
-        for (attack, budget), runs in self.groups().items():
-            shares = [run.regained for run in runs]
-            others = [run.rise(d) for run in runs for d in run.ce if d != self.forget]
-            spread = " to ".join(formatted(end(shares), ".0%") for end in (min, max)) if len(runs) > 1 else ""
-            rise = fmean(run.rise(self.forget) for run in runs)
-            rows.append(
-                [WORDS[attack], budget or None, rise, fmean(shares), spread, max(others, default=None)]
-            )
+        rows = [
+            [
+                *(WORDS[left.attack], left.budget or None, left.regained.percent),
+                left.elsewhere and f"{left.worst} {left.elsewhere.signed}",
+            ]
+            for left in self.left
+        ]
         caption = (
-            "Nats per token over the model before the edit, on test text, mean over seeds. regained: share of the "
-            f"removal ({signed(self.removed)}) that the attack took back; below 0 it removed more."
+            f"regained: share of the removal ({signed(self.removed)} of {self.forget}) that the attack took back; below 0 "
+            "it removed more. most elsewhere: largest rise of another domain over the model before the edit. Nats per "
+            "token on test text, means over seeds, 95% intervals over seeds and passages."
         )
         return (Table.of("What survives of the edit", columns, rows, caption),)
 

@@ -20,11 +20,18 @@ from rankone.edits.fitting.text.forget_text import budget_text
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.full import Full
 from rankone.edits.methods.lora import Lora
-from rankone.experiments.measure import edited_cross_entropies
-from rankone.experiments.survival.config import ALL, Attack, Survived, SurviveReply, SurviveRequest
+from rankone.experiments.survival.config import (
+    ALL,
+    Attack,
+    Left,
+    Survived,
+    SurviveReply,
+    SurviveRequest,
+)
 from rankone.experiments.survival.knob import Knob
+from rankone.experiments.survival.left import Attacked, Losses, left_of
 from rankone.experiments.survival.weights import quantised
-from rankone.metrics.cross_entropy import cross_entropies
+from rankone.metrics.cross_entropy import text_losses
 from rankone.models.loading import load_model
 from rankone.runtime.progress import meter
 from rankone.runtime.scratch import scratch
@@ -44,34 +51,39 @@ def survive(workspace: Workspace, edit: LowRankEdit, config: SurviveRequest) -> 
     edit.check_base(workspace.model)
     domains = config.measured or tuple(workspace.corpus.domains())
     text = workspace.text(list(dict.fromkeys((config.forget, *domains))), "test", config.tokens)
-    base = cross_entropies(workspace.model, text)
+    base = text_losses(workspace.model, text)
     with scratch("survive") as folder:
         models = _Reloaded(workspace, edit, folder)
         attacks = _Attacks(workspace, models, edit, config, text)
-        edited = cross_entropies(models.plain, text)
-        removed = edited[config.forget] - base[config.forget]
-        if removed <= 0:
+        edited = text_losses(models.plain, text)
+        removed = Attacked(0, None, edited, base).rise(config.forget)
+        if removed.mean <= 0:
             raise RankOneError(
-                f"the edit removes nothing: cross-entropy on '{config.forget}' goes from {base[config.forget]:.3f} to "
-                f"{edited[config.forget]:.3f}. Give --forget the domain that it was made for."
+                f"the edit removes nothing: cross-entropy on '{config.forget}' goes from {base[config.forget].mean:.3f} to "
+                f"{edited[config.forget].mean:.3f}. Give --forget the domain that it was made for."
             )
-        rows: list[Survived] = []
+        rows, left = list[Survived](), list[Left]()
         chosen = cast("tuple[Attack, ...]", config.attacks or ALL)
         with meter("attacks", len(chosen)) as bar:
             for attack in chosen:
-                rows += [
-                    Survived(
-                        attack=attack,
-                        budget=budget,
-                        seed=seed,
-                        ce=after,
-                        base=before,
-                        regained=1 - (after[config.forget] - before[config.forget]) / removed,
-                    )
-                    for budget, seed, after, before in attacks.run(attack, base)
-                ]
+                for runs in attacks.run(attack, base):
+                    rows += [_survived(attack, run, removed.mean, config.forget) for run in runs]
+                    left.append(left_of(attack, runs, removed, config.forget))
                 bar.advance()
-    return SurviveReply(forget=config.forget, removed=removed, runs=tuple(rows), out=config.out)
+    return SurviveReply(
+        forget=config.forget, removed=removed.mean, runs=tuple(rows), left=tuple(left), out=config.out
+    )
+
+
+def _survived(attack: Attack, run: Attacked, removed: float, forget: str) -> Survived:
+    return Survived(
+        attack=attack,
+        budget=run.budget,
+        seed=run.seed or 0,
+        ce={d: losses.mean for d, losses in run.after.items()},
+        base={d: run.before[d].mean for d in run.after},
+        regained=1 - run.rise(forget).mean / removed,
+    )
 
 
 class _Reloaded:
@@ -91,10 +103,6 @@ class _Reloaded:
         return load_model(self._folder / name).to(space.device)  # pyright: ignore[reportArgumentType]
 
 
-Outcome = tuple[int, int, dict[str, float], dict[str, float]]
-"""budget, seed, cross-entropies after the attack and, on the same tokens, of the model before the edit."""
-
-
 class _Attacks:
     def __init__(
         self,
@@ -107,17 +115,21 @@ class _Attacks:
         self.workspace, self.models, self.edit = workspace, models, edit
         self.config, self.text = config, text
 
-    def run(self, attack: Attack, base: dict[str, float]) -> Iterator[Outcome]:
-        """What an attack leaves."""
+    def run(self, attack: Attack, base: Losses) -> Iterator[list[Attacked]]:
+        """What an attack leaves, budget by budget."""
         if attack == "prompt":
             late = {d: _second_half(blocks) for d, blocks in self.text.items()}
-            yield 0, 0, cross_entropies(self.models.plain, late), cross_entropies(self.workspace.model, late)
+            yield [
+                Attacked(
+                    0, None, text_losses(self.models.plain, late), text_losses(self.workspace.model, late)
+                )
+            ]
         elif attack in ("none", "bf16", *_BITS):
-            yield 0, 0, cross_entropies(self._altered(attack), self.text), base
+            yield [Attacked(0, None, text_losses(self._altered(attack), self.text), base)]
         else:
             for budget in self.config.budgets:
-                for seed, after in enumerate(self._trained(attack, budget)):
-                    yield budget, seed, after, base
+                after = self._trained(attack, budget)
+                yield [Attacked(budget, seed, losses, base) for seed, losses in enumerate(after)]
 
     def _altered(self, attack: Attack) -> PreTrainedModel:
         if attack == "bf16":
@@ -132,8 +144,8 @@ class _Attacks:
             return Lora(model, ["*"], name="lora_r1"), config.lora_rate
         return Full(model, ["*"], "full"), config.full_rate
 
-    def _trained(self, attack: Attack, budget: int) -> list[dict[str, float]]:
-        """Cross-entropies after training on so many tokens, by seed."""
+    def _trained(self, attack: Attack, budget: int) -> Iterator[Losses]:
+        """Losses after training on so many tokens, by seed."""
         config, model = self.config, self.models.plain
         domain = config.benign if attack.startswith("benign") else config.forget
         seeds = range(FIRST_SEED, FIRST_SEED + config.seeds)
@@ -145,7 +157,9 @@ class _Attacks:
         # The engine wants retained text; at a weight of 0 a single row does.
         nothing = RetainText(model, texts[0].rows(0, 1))
         fits = fit_many(model, method, runs, nothing, fit)
-        return [edited_cross_entropies(model, one.edit, self.text) for one in fits]
+        for one in fits:
+            with one.edit.applied(model):
+                yield text_losses(model, self.text)
 
 
 def _second_half(blocks: Blocks) -> Blocks:

@@ -1,0 +1,83 @@
+"""What an attack leaves of an edit, with 95% intervals over the seeds of the attack and over passages of the test text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rankone.experiments.bench.summary import Span, interval
+from rankone.experiments.survival.config import Attack, Left, Mean
+from rankone.metrics.bootstrap import joined, percentile_interval, resampled
+from rankone.metrics.cross_entropy import PassageLosses
+
+Losses = Mapping[str, PassageLosses]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """One run of an attack: losses by domain after it and, on the same tokens, of the model before the edit.
+
+    seed: None of an attack that draws nothing.
+    """
+
+    budget: int
+    seed: int | None
+    after: Losses
+    before: Losses
+
+    def rise(self, domain: str) -> PassageLosses:
+        """How far a domain's losses rose."""
+        before = self.before[domain]
+        return PassageLosses(self.after[domain].sums - before.sums, before.tokens)
+
+
+def left_of(attack: Attack, runs: Sequence[Attacked], removed: PassageLosses, forget: str) -> Left:
+    """The runs of one attack at one budget together. removed: the rise on the domain to forget before any attack."""
+    rises = {domain: _mean(runs, _rises(runs, domain), _drawn(runs, domain)) for domain in runs[0].after}
+    others = {domain: rise for domain, rise in rises.items() if domain != forget}
+    worst = max(others, key=lambda d: others[d].mean, default=None)
+    shares = [1 - rise / removed.mean for rise in _rises(runs, forget)]
+    return Left(
+        attack=attack,
+        budget=runs[0].budget,
+        seeds=len(runs),
+        rise=rises[forget],
+        regained=_mean(runs, shares, _shares_drawn(runs, removed, forget)),
+        worst=worst,
+        elsewhere=None if worst is None else others[worst],
+    )
+
+
+def _rises(runs: Sequence[Attacked], domain: str) -> list[float]:
+    return [run.rise(domain).mean for run in runs]
+
+
+def _drawn(runs: Sequence[Attacked], domain: str) -> Float[Tensor, " draws"] | None:
+    """The mean rise on passages drawn anew; None where a single passage has scored tokens."""
+    rises = [run.rise(domain) for run in runs]
+    if int((rises[0].tokens > 0).sum()) < 2:
+        return None
+    return resampled(torch.stack([rise.sums for rise in rises]), rises[0].tokens).mean(1)
+
+
+def _shares_drawn(
+    runs: Sequence[Attacked], removed: PassageLosses, forget: str
+) -> Float[Tensor, " draws"] | None:
+    """The same of the share that came back, on the passages that the removal is drawn from too."""
+    rises = _drawn(runs, forget)
+    whole = resampled(removed.sums.unsqueeze(0), removed.tokens).squeeze(1)
+    # On some passages nothing is removed: of what came back there is no share.
+    return None if rises is None or float(whole.min()) <= 0 else 1 - rises / whole
+
+
+def _mean(runs: Sequence[Attacked], values: Sequence[float], drawn: Float[Tensor, " draws"] | None) -> Mean:
+    mean = sum(values) / len(values)
+    over: list[Span] = [(None, None) if drawn is None else percentile_interval(drawn)]
+    if runs[0].seed is not None:
+        over.append(interval(values))
+    low, high = joined(mean, *over)
+    return Mean(mean=mean, low=low, high=high)
