@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,21 @@ Row = dict[str, Any]
 def keep(folders: Sequence[Path]) -> None:
     """Copy the summaries of some benchmarks here."""
     for folder in folders:
-        record = json.loads((folder / "bench.json").read_text("utf8"))
-        config = record["config"]
-        out = KEPT / "-not-".join([config["forget"], *_forms(config["forget"], config)])
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "summary.parquet", out / "summary.parquet")
-        kept = ("budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
-        said = {"forget": config["forget"], "part": record["part"], "label": record["label"]}
-        said["aim"] = record["aim"]
-        said["config"] = {key: config[key] for key in kept}
-        said |= {key: record["provenance"].get(key) for key in ("versions", "git_revision")}
-        write_json(out / "about.json", said)
+        config = json.loads((folder / "bench.json").read_text("utf8"))["config"]
+        keep_result(folder, KEPT / "-not-".join([config["forget"], *_forms(config["forget"], config)]))
+
+
+def keep_result(folder: Path, out: Path) -> None:
+    """What is kept of a benchmark: its summary, what was picked, and what it ran with."""
+    record = json.loads((folder / "bench.json").read_text("utf8"))
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "summary.parquet", out / "summary.parquet")
+    kept = ("budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
+    said = {"forget": record["config"]["forget"], "part": record["part"], "label": record["label"]}
+    said["aim"] = record["aim"]
+    said["config"] = {key: record["config"][key] for key in kept}
+    said |= {key: record["provenance"].get(key) for key in ("versions", "git_revision")}
+    write_json(out / "about.json", said)
 
 
 def _forms(forget: str, config: Row) -> list[str]:
@@ -61,32 +65,32 @@ def _forms(forget: str, config: Row) -> list[str]:
     return [domain for domain in retain if written_in(domain) == written_in(forget)]
 
 
-def rows_of(folder: Path) -> dict[str, Row]:
-    """The target's row of every method at matched removal, and under `worst` the largest rise of another trained domain."""
+def rows_of(folder: Path, stage: str = "sized") -> dict[str, Row]:
+    """The target's row of every method, under `worst` the largest rise of another trained domain.
+
+    stage: at matched removal (sized) or as fitted.
+    """
     about = json.loads((folder / "about.json").read_text("utf8"))
     budget = max(about["config"]["budgets"])
     (retain,) = about["config"]["retain"].values()
     found: dict[str, Row] = {}
-    rows = [r for r in pq.ParquetFile(folder / "summary.parquet").read().to_pylist() if r["budget"] == budget]
-    for row in (r for r in rows if r["stage"] == "sized" and r["role"] == "forget"):
-        others = [
-            r
-            for r in rows
-            if r["method"] == row["method"] and r["stage"] == "sized" and r["domain"] in retain
-        ]
+    summary = pq.ParquetFile(folder / "summary.parquet").read().to_pylist()
+    rows = [r for r in summary if (r["budget"], r["stage"]) == (budget, stage)]
+    for row in (r for r in rows if r["role"] == "forget"):
+        others = [r for r in rows if r["method"] == row["method"] and r["domain"] in retain]
         found[row["method"]] = {**row, "worst": max(others, key=lambda r: r["rise"])}
     return found
 
 
-def order(rows: dict[str, Row]) -> str:
-    """Which controls lie above and below the scalar, where the intervals part."""
+def order(rows: dict[str, Row], names: Mapping[str, str] = METHODS) -> str:
+    """Which of the others lie above and below the scalar, where the intervals part. names: by method, in their order."""
     own = rows["scalar"]
-    controls = [m for m in METHODS if m != "scalar" and m in rows]
-    above = [METHODS[m] for m in controls if rows[m]["low"] > own["high"]]
-    below = [METHODS[m] for m in controls if rows[m]["high"] < own["low"]]
-    level = [METHODS[m] for m in controls if METHODS[m] not in (*above, *below)]
-    named = (("above it", above), ("below it", below), ("not parted", level))
-    return "; ".join(f"{where}: {', '.join(names)}" for where, names in named if names)
+    others = [m for m in names if m != "scalar" and m in rows]
+    above = [m for m in others if rows[m]["low"] > own["high"]]
+    below = [m for m in others if rows[m]["high"] < own["low"]]
+    level = [m for m in others if m not in (*above, *below)]
+    groups = (("above it", above), ("below it", below), ("not parted", level))
+    return "; ".join(f"{where}: {', '.join(names[m] for m in group)}" for where, group in groups if group)
 
 
 def table() -> str:
@@ -98,20 +102,17 @@ def table() -> str:
         rows = rows_of(folder)
         own = rows["scalar"]
         room = about["aim"]["chance"] - (own["ce"] - own["rise"])
-        cells = [_cell(rows.get(method)) for method in METHODS]
+        cells = [row_said(rows[method], 2) if method in rows else "" for method in METHODS]
         worst = max((rows[method]["worst"] for method in METHODS if method in rows), key=lambda r: r["rise"])
-        most = f"{domain_name(worst['domain'])} {_spanned(worst, 3)}, {METHODS[worst['method']]}"
+        most = f"{domain_name(worst['domain'])} {row_said(worst, 3)}, {METHODS[worst['method']]}"
         target = ", not ".join(map(domain_name, [about["forget"], *_forms(about["forget"], about["config"])]))
         name = f"{target} (`{about['part']}`)"
         lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, most, order(rows)]) + " |")
     return "\n".join(lines)
 
 
-def _cell(row: Row | None) -> str:
-    return "" if row is None else _spanned(row, 2)
-
-
-def _spanned(row: Row, digits: int) -> str:
+def row_said(row: Row, digits: int) -> str:
+    """A row's rise with its interval."""
     return spanned(row["rise"], row["low"], row["high"], digits)
 
 

@@ -56,6 +56,14 @@ def test_a_key_wraps_and_goes_nowhere():
     assert name in plain(long, 60)
 
 
+def test_a_key_that_is_a_sentence_leaves_room_to_what_is_longer():
+    """A claim has the room of a long name, the figures beside it the rest; where these are short it has it all."""
+    claim = "One scalar leaves the other languages and code nearly untouched."
+    columns = [Column("claim", key=True), "figures"]
+    assert layout(Table.of("t", columns, [[claim, "x " * 120]]), 80).widths == (34, 44)
+    assert layout(Table.of("t", columns, [[claim, "open"]]), 80).widths == (len(claim), 7)
+
+
 def test_bars_and_levels():
     made = Table.of(
         "t",

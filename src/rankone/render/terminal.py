@@ -82,7 +82,12 @@ def layout(table: Tabular, width: int) -> Layout:
         if not optional:
             break
         shown.remove(min(optional, key=lambda i: (table.columns[i].priority, -i)))
-    widths = _grown(table, least, natural, shown, width)
+    # A key that is a sentence comes first as far as the longest names do, then like others.
+    names = [
+        max([_LONGEST, *(cell_len(_longest(cell)) for cell in column)]) if c.key else 0
+        for c, column in zip(table.columns, cells, strict=True)
+    ]
+    widths = _grown(table, least, natural, names, shown, width)
     return Layout(tuple(shown), tuple(widths[i] for i in shown), _total(least, range(len(least))))
 
 
@@ -95,14 +100,16 @@ def _least(column: Column, cells: list[str]) -> int:
     return max(_KEY, heading, min(_LONGEST, word))
 
 
-def _grown(table: Tabular, least: list[int], natural: list[int], shown: list[int], width: int) -> list[int]:
-    """Words a cell wider at a time, keys before others, the most cut first; narrower where even the keys have no room."""
+def _grown(
+    table: Tabular, least: list[int], natural: list[int], names: list[int], shown: list[int], width: int
+) -> list[int]:
+    """Words a cell wider at a time, names before others, the most cut first; narrower where even the keys have no room."""
     widths = list(least)
     words = [i for i in shown if is_words(table, i)]
     for _ in range(width - _total(widths, shown)):
         cut = [i for i in words if widths[i] < natural[i]]
         if cut:
-            widths[max(cut, key=lambda i: (table.columns[i].key, natural[i] / widths[i]))] += 1
+            widths[max(cut, key=lambda i: (widths[i] < names[i], natural[i] / widths[i]))] += 1
     for _ in range(_total(widths, shown) - width):
         wide = [i for i in words if widths[i] > _LEAST]
         if wide:

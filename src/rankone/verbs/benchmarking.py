@@ -13,6 +13,7 @@ from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
+from rankone.render.values import formatted
 from rankone.runtime.progress import log
 from rankone.verbs.preflight import require_job
 from rankone.verbs.verb import Verb
@@ -147,7 +148,8 @@ class ReproduceReply(Reply):
     def lines(self) -> Sequence[str]:
         """The verdict, and what is not what it was."""
         said = "reproduced" if self.same else "not reproduced"
-        return (f"{said}: cross-entropies differ by at most {self.ce_apart:.4f}", *self.changed.values())
+        apart = formatted(self.ce_apart)
+        return (f"{said}: cross-entropies differ by at most {apart} nats per token", *self.changed.values())
 
 
 def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:

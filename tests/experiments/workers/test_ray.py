@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from tests.experiments.workers.tiny import written
 
@@ -27,7 +29,7 @@ def cluster(monkeypatch):
 
 
 def test_a_machine_lost_in_mid_run_loses_and_doubles_nothing(
-    cluster, picked, tokenizer, tmp_path_factory, monkeypatch
+    cluster, picked, tokenizer, tmp_path_factory, monkeypatch, capsys
 ):
     # One rate each: of more, rounding chooses where the tiny model's are as good as each other.
     config = written(tmp_path_factory.mktemp("pair"), tokenizer).model_copy(
@@ -44,9 +46,12 @@ def test_a_machine_lost_in_mid_run_loses_and_doubles_nothing(
 
     monkeypatch.setattr(Ledger, "add", lose_one)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    before = sys.stdout
     workers = workers_named("ray")
     shared = run_bench(config, tmp_path_factory.mktemp("shared"), workers=workers).outcomes
     workers.close()
+    assert capsys.readouterr().out == ""  # a reply's alone: what Ray says of the lost machine goes elsewhere
+    assert sys.stdout is before
     assert len(added) == len(set(added))
     assert [o.key for o in shared] == [o.key for o in alone]
     assert all(o.status == "ok" for o in shared)
