@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.clustering.planted import length_by_definition, random_fires
 
-from rankone.clustering.description import description_length, fixed_cost, merge_change
+from rankone.clustering.description import cost, description_length, fixed_cost
 
 
 def test_length_by_hand():
@@ -28,7 +28,8 @@ def change(fires, group, i, j, rank_penalty):
     names = np.unique(group)
     total = sum(int(fires[:, group == g].any(1).sum()) for g in names)
     fixed = fixed_cost((own.sum(), other.sum()), ranks, joint, rank_penalty)
-    return merge_change(total, len(names), float(fixed), joint)
+    shared = total * math.log2((len(names) - 1) / len(names))
+    return shared + cost(float(fixed), joint, len(names))
 
 
 @given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0, 20))
@@ -48,4 +49,4 @@ def test_two_of_equal_frequency_merge_when_they_overlap_enough(overlap, merges):
     joint, size = 1000 * overlap, 1000
     fixed = float(fixed_cost((size, size), (1, 1), joint, 10))
     assert (overlap / (1 - overlap) * 0.5 * math.log2(3000) > 10) == merges
-    assert (merge_change(0, 3000, fixed, joint) < 0) == merges
+    assert (cost(fixed, joint, 3000) < 0) == merges

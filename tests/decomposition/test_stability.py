@@ -12,7 +12,7 @@ from tests.decomposition.tiny import TINY_VOCAB, decomposed, recipe, target
 from rankone.core.errors import RankOneError
 from rankone.decomposition import stability
 from rankone.decomposition.model import DecomposedModel
-from rankone.decomposition.stability import alive_on, alive_pairs, best_matches, compare, initial_pairs
+from rankone.decomposition.stability import alive_on, alive_pairs, compare, initial_pairs, matches
 from rankone.text.blocks import Blocks
 
 ONES = torch.ones(56, dtype=torch.bool)
@@ -38,24 +38,24 @@ def plain_matches(one, other):
 @pytest.mark.parametrize("block", [1, 3, 100])
 def test_blocks_give_what_a_plain_loop_gives(block):
     one, other = pair(7, 0), pair(8, 1)
-    torch.testing.assert_close(best_matches(one, other, block), plain_matches(one, other))
+    torch.testing.assert_close(matches(one, other, block)[0], plain_matches(one, other))
 
 
 def test_sizes_and_common_signs_do_not_matter_but_one_sign_does():
     one = pair(6, 0)
     order = torch.randperm(6)
     same = (-3 * one[0][:, order], -0.5 * one[1][order])
-    torch.testing.assert_close(best_matches(one, same), torch.ones(3, 6))
-    turned = best_matches(one, (one[0], -one[1]))
+    torch.testing.assert_close(matches(one, same)[0], torch.ones(3, 6))
+    turned = matches(one, (one[0], -one[1]))[0]
     torch.testing.assert_close(turned[:2], torch.ones(2, 6))
     assert turned[2].max() < 0.999
 
 
 def test_no_subcomponents_match_nothing():
-    assert best_matches(pair(3, 0), pair(0, 1)).tolist() == [[0.0] * 3] * 3
-    assert best_matches(pair(0, 0), pair(3, 1)).shape == (3, 0)
+    assert matches(pair(3, 0), pair(0, 1))[0].tolist() == [[0.0] * 3] * 3
+    assert matches(pair(0, 0), pair(3, 1))[0].shape == (3, 0)
     zero = (torch.zeros(5, 2), torch.zeros(2, 4))
-    assert best_matches(zero, pair(3, 1)).tolist() == [[0.0] * 2] * 3
+    assert matches(zero, pair(3, 1))[0].tolist() == [[0.0] * 2] * 3
 
 
 def test_means_are_over_subcomponents_and_each_way():
@@ -65,12 +65,12 @@ def test_means_are_over_subcomponents_and_each_way():
     assert (found.sites, found.only_one, found.alive) == (2, ("c",), (8, 7))
     ways = {"a_to_b": (one, other), "b_to_a": (other, one)}
     for way, (x, y) in ways.items():
-        every = [best_matches(x[s], y[s]) for s in ("a", "b")]
+        every = [matches(x[s], y[s])[0] for s in ("a", "b")]
         expected = torch.cat(every, 1).mean(1).tolist()
-        matches = getattr(found, way)
-        assert (matches.best.u, matches.best.v, matches.best.matrix) == pytest.approx(tuple(expected))
+        means = getattr(found, way)
+        assert (means.best.u, means.best.v, means.best.matrix) == pytest.approx(tuple(expected))
         assert getattr(found.per_site[1], way).best.v == pytest.approx(every[1][1].mean().item())
-        assert matches.start is None
+        assert means.start is None
 
 
 def test_a_subcomponent_with_several_matches_is_split():

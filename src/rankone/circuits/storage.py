@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -17,7 +16,7 @@ from rankone.circuits.attribution.nodes import Node
 from rankone.circuits.build import belonging
 from rankone.circuits.graph import Graph
 from rankone.circuits.records import RULES, GraphRecord, Kind, Rule, Verification
-from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json, write_text
+from rankone.core.artifact import Artifact, new_artifact, open_artifact, write_json
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reading
 from rankone.parts.parts import Parts
@@ -31,21 +30,15 @@ _SUMS = tuple(f"{what}_{rule}" for rule in RULES for what in ("total", "absolute
 
 
 def save_graph(
-    graph: Graph,
-    path: Path | str,
-    verification: Verification | None = None,
-    figures: Mapping[str, str] | None = None,
-    replace: bool = False,
+    graph: Graph, path: Path | str, verification: Verification | None = None, replace: bool = False
 ) -> Path:
-    """Write a graph as an artefact; figures: SVG text by file name. With `replace` a graph there is exchanged."""
+    """Write a graph as an artefact. With `replace` a graph there is exchanged."""
     with new_artifact(path, KIND, {}, replace) as staging:
         write_json(staging / "graph.json", graph.record.plain(), constants=True)
         pq.write_table(_node_table(graph), staging / "nodes.parquet", compression="zstd")
         pq.write_table(_edge_table(graph), staging / "edges.parquet", compression="zstd")
         if verification is not None:
             write_json(staging / "verification.json", verification.plain(), constants=True)
-        for name, text in (figures or {}).items():
-            write_text(staging / name, text)
     return Path(path)
 
 

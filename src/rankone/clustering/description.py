@@ -18,7 +18,6 @@ pair can only rise. That is what `pool.py` uses.
 from __future__ import annotations
 
 import math
-from typing import overload
 
 import numpy as np
 
@@ -44,15 +43,6 @@ def fixed_cost(
     return rank_penalty * (s_i * r_j + s_j * r_i - joint * (r_i + r_j))
 
 
-@overload
-def cost(fixed: np.ndarray, joint: np.ndarray, groups: int) -> np.ndarray: ...
-@overload
-def cost(fixed: float, joint: float, groups: int) -> float: ...
-def cost(fixed: np.ndarray | float, joint: np.ndarray | float, groups: int) -> np.ndarray | float:
+def cost(fixed: np.ndarray, joint: np.ndarray, groups: int) -> np.ndarray:
     """What orders pairs: ΔL without the term that all pairs share."""
     return fixed - joint * math.log2(groups - 1)
-
-
-def merge_change(firings: int, groups: int, fixed: float, joint: float) -> float:
-    """ΔL in bits of merging one pair among k groups with S firings in all."""
-    return firings * math.log2((groups - 1) / groups) + cost(fixed, joint, groups)

@@ -91,16 +91,10 @@ class Comparison(Record):
     per_site: tuple[SiteComparison, ...]
 
 
-def best_matches(one: Pair, other: Pair, block: int = BLOCK) -> Float[Tensor, "3 c"]:
-    """For every subcomponent of `one`, its best match in `other` by u, v and matrix; zero where `other` has none.
-
-    Never holds more than block × block cosines at a time.
+def matches(one: Pair, other: Pair, block: int = BLOCK) -> tuple[Float[Tensor, "3 c"], Float[Tensor, "3 c"]]:
+    """For every subcomponent of `one`, its best match in `other` by u, v and matrix (0 where there is none), and how many
+    lie above .5. Never holds more than block × block cosines at a time.
     """
-    return _matches(one, other, block)[0]
-
-
-def _matches(one: Pair, other: Pair, block: int = BLOCK) -> tuple[Float[Tensor, "3 c"], Float[Tensor, "3 c"]]:
-    """Best matches, and how many lie above .5."""
     v, u = _directions(one)
     other_v, other_u = _directions(other)
     best, count = v.new_zeros(3, len(v)), v.new_zeros(3, len(v))
@@ -227,8 +221,8 @@ class _Way(NamedTuple):
 
     @classmethod
     def of(cls, one: Pair, other: Pair, start: Pair | None, generator: torch.Generator) -> _Way:
-        random = _matches(_noise(one, generator), _noise(other, generator))
-        return cls(_matches(one, other), random, None if start is None else _matches(one, start))
+        random = matches(_noise(one, generator), _noise(other, generator))
+        return cls(matches(one, other), random, None if start is None else matches(one, start))
 
 
 def _noise(like: Pair, generator: torch.Generator) -> Pair:

@@ -37,7 +37,6 @@ def save_labels(
     labels: Iterable[Label],
     harvest: str,
     record: Config,
-    replace: bool = False,
     decomposition: str | None = None,
 ) -> None:
     """Write labels to a new artefact; `harvest` is the fingerprint of the harvest they were made from, `decomposition` the
@@ -49,7 +48,7 @@ def save_labels(
     made_from: dict[str, JsonValue] = {"harvest": harvest}
     if decomposition is not None:
         made_from["decomposition"] = decomposition
-    with new_artifact(path, KIND, made_from, replace) as folder:
+    with new_artifact(path, KIND, made_from) as folder:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), folder / f"{TABLE}.parquet", compression="zstd")
         write_json(folder / CONFIG, record.model_dump(mode="json"))
 

@@ -30,11 +30,11 @@ def reachable() -> bool:
     return True
 
 
-def cached(name: str, file: str = "config.json", kind: str = "model") -> bool:
-    """Whether a repository's file lies in the local cache, as the Hub's libraries keep it."""
+def cached(name: str, file: str = "config.json") -> bool:
+    """Whether a model repository's file lies in the local cache, as the Hub's libraries keep it."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(name, file, repo_type=kind), (str, os.PathLike))
+    return isinstance(try_to_load_from_cache(name, file), (str, os.PathLike))
 
 
 def cache_folder() -> Path:

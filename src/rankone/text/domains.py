@@ -77,7 +77,7 @@ def domain_name(domain: str) -> str:
     return NAMES.get(domain, visible(domain))
 
 
-def domain_list(domains: Sequence[str], link: str = "and") -> str:
+def domain_list(domains: Sequence[str]) -> str:
     """`German`, `German and Dutch`, `German, Dutch and code`; the tags in the order they come."""
     names = [domain_name(d) for d in domains]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {link} {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
