@@ -21,13 +21,20 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
+from runpy import run_path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
+LIBRARIES = (
+    "torch transformers pytest hypothesis jaxtyping numpy scipy.optimize scipy.stats pydantic yaml pyarrow.parquet duckdb "
+    "safetensors.torch rich.console typer.main matplotlib.figure jinja2 peft starlette.routing httpx sklearn datasets openai"
+)
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TESTS = ROOT / "src" / "rankone", ROOT / "tests"
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -224,6 +231,20 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def load_libraries() -> None:
+    """Import what tests and code import of others once, in the environment of the tests: nothing of RankOne's.
+
+    The libraries read it while they are imported. Without it their progress bars come among what commands say, and tests
+    that read it fail in the children without a fault.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # as tests/conftest.py has it
+    os.environ.update({**run_path(str(SOURCE / "runtime" / "quiet.py"))["QUIET"], **os.environ})
+    for name in LIBRARIES.split():
+        with suppress(ImportError):
+            import_module(name)
+    sys.modules["torch"].set_num_threads(1)
+
+
 def main() -> None:
     """Print every survivor and the score."""
     asked = _asked()
@@ -232,11 +253,7 @@ def main() -> None:
     every = [m for f in files for m in mutants(f)]
     if asked.sample and asked.sample < len(every):
         every = sorted(random.Random(asked.seed).sample(every, asked.sample), key=lambda m: (m.path, m.line))
-    import pytest  # noqa: F401
-    import torch
-    import transformers  # noqa: F401
-
-    torch.set_num_threads(1)
+    load_libraries()
     times: dict[tuple[Path, ...], float] = {}
     killed = tried = 0
     try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from perf.mutants import mirroring, mutants, survives
 
 from perf import mutants as module
@@ -59,3 +63,18 @@ def test_a_fault_is_killed_by_a_test_that_bites_and_by_no_other(tmp_path, monkey
         test.write_text(f"from toy.code import double\n\n\ndef test_it():\n    assert {body}\n", "utf8")
         assert survives(None, [test], 60)
         assert sum(survives(m, [test], 60) for m in faults) == alive
+
+
+def test_libraries_are_loaded_as_tests_load_them_and_nothing_of_ours_with_them():
+    code = """
+import sys
+from perf.mutants import load_libraries
+load_libraries()
+from huggingface_hub.constants import HF_HUB_OFFLINE
+from transformers.utils import logging
+print(HF_HUB_OFFLINE, logging.is_progress_bar_enabled(), [n for n in sys.modules if n.startswith("rankone")])
+"""
+    quiet = ("HF_", "TRANSFORMERS_", "TOKENIZERS_")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(quiet)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=bare)
+    assert done.stdout == "True False []\n"
