@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def cells(benchmark: Benchmark, method: str, budget: int, seeds: int) -> list[Ce
     ]
 
 
-def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, float]:
-    """(processor seconds, operations of products) of a step of one run, in a stack of all seeds at every λ."""
+def stacked(benchmark: Benchmark, method: str, budget: int) -> tuple[int, Callable[[int], float]]:
+    """How many runs a stack of all seeds at every λ has, and a fit of it: so many steps → processor seconds."""
     job, config = benchmark.job(RETAIN), benchmark.config
     runs = [
         Run(job.forget_text(c.budget, c.seed), c.seed, c.retain_weight, c.learning_rate)
@@ -63,6 +64,13 @@ def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, fl
         fit_many(job.workspace.model, start, runs, job.retain_text, asked, keep_diverged=True)
         return time.process_time() - clock
 
+    return len(runs), fit
+
+
+def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, float]:
+    """(processor seconds, operations of products) of a step of one run, in a stack of all seeds at every λ."""
+    count, fit = stacked(benchmark, method, budget)
+
     def operations(steps: int) -> float:
         with FlopCounterMode(display=False) as counter:
             fit(steps)
@@ -70,8 +78,8 @@ def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, fl
 
     fit(1)
     seconds = min(fit(FIRST + TIMED) for _ in range(2)) - min(fit(FIRST) for _ in range(2))
-    count = operations(FIRST + TIMED) - operations(FIRST)
-    return seconds / TIMED / len(runs), count / TIMED / len(runs)
+    done = operations(FIRST + TIMED) - operations(FIRST)
+    return seconds / TIMED / count, done / TIMED / count
 
 
 def measured(benchmark: Benchmark, method: str, budget: int, seeds: int) -> dict[str, Any]:
@@ -128,6 +136,13 @@ def hours(rows: list[dict[str, Any]], benchmark: Benchmark, rate: float) -> dict
     return found
 
 
+def opened(steps: int, autocast: bool) -> Benchmark:
+    """The published grid's methods and one retain set."""
+    config = read_recipe(RECIPE)
+    fit = config.fit.model_copy(update={"steps": steps, "autocast": autocast})
+    return Benchmark(config.model_copy(update={"methods": METHODS, "fit": fit, "retain": {RETAIN: ("en",)}}))
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -137,10 +152,7 @@ def main() -> None:
     parser.add_argument("--autocast", action="store_true", help="fits in bfloat16")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    config = read_recipe(RECIPE)
-    fit = config.fit.model_copy(update={"steps": asked.steps, "autocast": asked.autocast})
-    config = config.model_copy(update={"methods": METHODS, "fit": fit, "retain": {RETAIN: ("en",)}})
-    benchmark = Benchmark(config)
+    benchmark = opened(asked.steps, asked.autocast)
     rate = rate_of_products(benchmark)
     rows = [measured(benchmark, m, b, asked.seeds) for m in METHODS for b in (SHORT, LONG)]
     taken = hours(rows, benchmark, rate)

@@ -141,6 +141,8 @@ def test_off_target_counts_seeds_with_the_interval_of_their_share(runs):
     (least, most) = (axes.get_title(loc="left").replace("\n", " ") for axes in plain.axes)
     low, high = wilson_interval(1 / 5, 5)
     assert f"LoRA rank 1 1/5 ({low:.2f} to {high:.2f})" in least
+    for line in plain.axes[0].get_title(loc="left").splitlines():
+        assert line.count("(") == line.count(")") == line.count("/")  # no count is parted from its interval
     assert "LoRA rank 1 5/5 (0.57 to 1.00)" in most
     assert plain.get_supxlabel().replace("\n", " ").endswith("share that succeeds, over seeds")
     wider = figures.off_target(runs, AIM, shares={("lora_r1", 2): tables.Share(1, 5, 0.01, 0.81)})

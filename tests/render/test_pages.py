@@ -91,6 +91,16 @@ def test_tokens_and_passages():
     assert passage("a\n<b>\x1b") == "a↵\n&lt;b&gt;\\x1b"
 
 
+def test_only_long_words_are_broken_on_a_phone():
+    """`holds` in a narrow column stays whole, a part's name does not push the others out of sight."""
+    source = table_html(
+        Table.of("", ["claim", "here"], [["short words", "holds"], ["h.3.mlp.down_proj:1 too", "open"]])
+    )
+    assert '<td role="cell" class="words">short words</td>' in source
+    assert '<td role="cell" class="words long">h.3.mlp.down_proj:1 too</td>' in source
+    assert '<td role="cell" data-label="here" class="words">holds</td>' in source
+
+
 def test_a_region_is_named_by_title_or_caption_and_a_wide_row_says_what_its_cells_are():
     wide = Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, "y"]], "What a, b and c are.")
     source = table_html(wide)

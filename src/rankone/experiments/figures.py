@@ -31,6 +31,7 @@ from rankone.render.colours import CARD, FAINT, MUTED, SUCCESS
 from rankone.render.theme import end_labels, figure, rise_axis, themed
 from rankone.text.domains import domain_name
 
+_HARD = "\N{NO-BREAK SPACE}"
 _SIGNS = {"α < 0": "full", "0 ≤ α ≤ 1": "pale", "α > 1": "hollow", "": "full"}
 
 
@@ -218,14 +219,15 @@ def _key(method: str, style: tuple[str, str], face: str | None = None, name: str
 
 def _panel_title(counts: Mapping[str, Share], budgets: Mapping[str, int], forget: str, width: float) -> str:
     """The budget and the successes; where every method has a budget of its own, each with its own. width: inches."""
-    said = {m: f"{method_name(m)} {count.said}" for m, count in counts.items()}
+    # A count is not parted from its interval.
+    said = {m: f"{method_name(m)} {count.said.replace(' ', _HARD)}" for m, count in counts.items()}
     if len(set(budgets.values())) == 1:
         text = f"{budgets_named(budgets)} {forget} tokens; succeeded: {'; '.join(said.values())}"
     else:
         text = "succeeded: " + "; ".join(
             f"{words} with {budgets[m]:,} {forget} tokens" for m, words in said.items()
         )
-    return textwrap.fill(text, int(11 * width), break_on_hyphens=False)
+    return textwrap.fill(text, int(11 * width), break_on_hyphens=False).replace(_HARD, " ")
 
 
 def _off_target_panel(axes: Axes, groups: dict[str, list[Fit]], domains: Sequence[str], means: Means) -> None:

@@ -13,6 +13,8 @@ from rankone.render.columns import BAR, LEVEL, TOKEN, Tabular, Value, is_words, 
 from rankone.render.values import formatted, percent, signed
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+# Characters of a word that three columns of a phone's width hold whole.
+LONG_WORD = 12
 
 
 def rendered(template: str, **values: object) -> str:
@@ -85,6 +87,7 @@ def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
     column, value = table.columns[place], row[place]
     names = ["words"] if is_words(table, place) or column.format == BAR else []
     names += ["over"] if column.stands_out(value) else []
+    names += ["long"] if names[:1] == ["words"] and _has_long_word(column.text(value)) else []
     style = ""
     if column.shade and isinstance(value, int | float):
         names.append("shaded")
@@ -93,6 +96,11 @@ def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
     # On a phone a row is a card, and each cell of it says what it is.
     says = f' data-label="{html_text(column.name)}"' if place and column.name.strip() else ""
     return Markup(f'<td role="cell"{says}{kind}{style}>{_body(table, place, row)}</td>')
+
+
+def _has_long_word(text: str) -> bool:
+    """Whether a narrow page has to break a word of this."""
+    return any(len(word) > LONG_WORD for word in text.split())
 
 
 def _body(table: Tabular, place: int, row: tuple[Value, ...]) -> str:
