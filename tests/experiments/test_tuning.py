@@ -9,10 +9,12 @@ from tests.helpers import workspace as made
 from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.config import LEAST_TRAINED
+from rankone.edits.fitting.text.enough_text import ENOUGH
 from rankone.edits.fitting.text.retain_text import default_retain
 from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.requests import TuneRequest
-from rankone.experiments.tuning import tune
+from rankone.experiments.tuning import fit, tune
 from rankone.models.loading import load_model
 
 PART = "h.0.mlp.c_fc:3"
@@ -78,10 +80,26 @@ def test_directions_are_trained_after_the_scale_if_asked(workspace, tmp_path):
     assert reply == type(reply).model_validate_json(reply.model_dump_json())
 
 
-@pytest.mark.parametrize("few", [{"budget": 4}, {"budget": 4000, "forget": "self:de"}])
-def test_directions_are_not_trained_on_a_few_tokens(few):
-    with pytest.raises(RankOneError, match="would learn those few tokens"):
-        request(train=10, **few)
+@pytest.mark.parametrize(
+    "few", [{"budget": 4}, {"forget": "self:de"}, {"forget": "self:de", "openings": ("Es",)}]
+)
+def test_of_few_tokens_directions_are_trained_on_what_the_model_goes_on_to_write(workspace, few):
+    scaled, reply = tune(workspace, request(**few)), tune(workspace, request(train=2, **few))
+    assert reply.scales == scaled.scales
+    assert (reply.forget_tokens, scaled.self_tokens) == (scaled.forget_tokens, 0)
+    assert LEAST_TRAINED <= reply.self_tokens <= ENOUGH
+    assert f"on {reply.self_tokens:,} tokens that the model wrote itself" in reply.tables()[0].title
+    assert reply.kl != scaled.kl
+
+
+def test_the_forget_text_of_training_has_a_cap_of_its_own(workspace):
+    """A cap below what the scale reached already: the trained edit is the smaller one."""
+    sizes = [
+        fit(workspace, request(budget=500, train=1, train_cap=cap), {PART: [PART]}).sized
+        for cap in (0.9, 5.0)
+    ]
+    low, high = (sized.removal.mean for sized in sizes if sized is not None)
+    assert low < high
 
 
 def test_parts_are_sharpened_first_if_asked(workspace, tmp_path):

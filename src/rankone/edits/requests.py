@@ -13,13 +13,11 @@ from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Names, PartNames, Positional, Request, SitePatterns, apart, each_of
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
+from rankone.edits.fitting.config import LEAST_TRAINED
 from rankone.edits.fitting.text.openings import openings_of
 from rankone.parts.ridge import RIDGE
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-
-LEAST_TRAINED = 500
-"""Forget tokens without which directions are not trained."""
 
 
 class FindRequest(Request):
@@ -102,23 +100,17 @@ class FitRequest(Request):
         default=0,
         ge=0,
         description="steps that what the parts read and write is then trained for, every retained domain held within the "
-        f"tolerance; needs a budget of {LEAST_TRAINED} or more",
+        f"tolerance; of fewer forget tokens than {LEAST_TRAINED} on what the model itself goes on to write from them",
+    )
+    train_cap: float = Field(
+        default=1.5,
+        gt=0,
+        description="with train: cross-entropy of the forget text to reach, in units of chance: other text gets less far",
     )
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
         apart(self.forget, self.retain)
-        return self
-
-    @model_validator(mode="after")
-    def _enough_to_train_on(self) -> Self:
-        """Directions have thousands of numbers: of a few tokens they would learn those tokens."""
-        if self.train and (self.budget < LEAST_TRAINED or self.forget.startswith("self:")):
-            had = "the model's own text" if self.forget.startswith("self:") else f"a budget of {self.budget}"
-            raise RankOneError(
-                f"train={self.train} with {had}: directions would learn those few tokens. Give a budget of at least "
-                f"{LEAST_TRAINED} tokens of a corpus, or leave out train."
-            )
         return self
 
     @model_validator(mode="after")

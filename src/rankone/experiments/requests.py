@@ -129,7 +129,8 @@ class TuneReply(Reply):
 
     met: the forget domain's test text is at chance (≥ .98) and no retained domain rose by DAMAGE_BAR or more. reached:
     whether the forget text itself told that it is at its target; if not, the tolerance on retained text set the size.
-    trained: steps that directions were trained for after the scales were found. weights: what each retained domain weighed
+    trained: steps that directions were trained for after the scales were found. self_tokens: those that the model wrote
+    itself to be trained on, where the forget tokens were too few. weights: what each retained domain weighed
     at the end of that, more than at its start (.1) where it stood in the way. kl: KL of each retained domain on the text
     that was fitted, nats per token. advice: what to try where `met` is false.
     """
@@ -141,6 +142,7 @@ class TuneReply(Reply):
     trained: int = 0
     weights: dict[str, float] = Field(default_factory=dict)
     forget_tokens: int
+    self_tokens: int = 0
     reached: bool
     kl: dict[str, float]
     domains: tuple[DomainDamage, ...]
@@ -156,6 +158,8 @@ class TuneReply(Reply):
         )
         if self.trained:
             how += f"; directions then trained for {self.trained} step{'s' * (self.trained > 1)}"
+        if self.self_tokens:
+            how += f" on {self.self_tokens:,} tokens that the model wrote itself"
         scales = Table.of(
             f"Scales ({how})", ["scaled", Column("α", "+.3f")], [[n, a] for n, a in self.scales.items()]
         )

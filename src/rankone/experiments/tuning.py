@@ -12,11 +12,13 @@ from dataclasses import replace
 from rankone.core.artifact import refuse_existing
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.config import DIRECTIONS_RATE, FitConfig
+from rankone.edits.fitting.config import DIRECTIONS_RATE, LEAST_TRAINED, FitConfig
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
+from rankone.edits.fitting.text.enough_text import enough_text
 from rankone.edits.fitting.text.forget_text import forget_text
+from rankone.edits.fitting.text.openings import openings_of
 from rankone.edits.fitting.text.retain_text import default_retain, retain_text
 from rankone.edits.fitting.within import train_within
 from rankone.edits.methods.directions import Directions
@@ -78,15 +80,19 @@ def fit(
     retain = retain_text(workspace, aim, request.retain_tokens)
     config = FitConfig(steps=request.steps)
     fitted = fit_sized(workspace.model, starts, [run], retain, aim, config, bar)[0]
-    return _trained(workspace, fitted, retain, aim, request.train) if request.train else fitted
+    return trained(workspace, request, fitted, retain, aim) if request.train else fitted
 
 
-def _trained(workspace: Workspace, fitted: Fit, retain: RetainText, aim: Aim, steps: int) -> Fit:
-    """What was fitted, its directions trained on the same text."""
-    method = Directions(fitted.edit)
+def trained(workspace: Workspace, request: FitRequest, fitted: Fit, retain: RetainText, aim: Aim) -> Fit:
+    """What was fitted, its directions trained: on the same text, or on what the model writes where that is too little."""
+    method, forget = Directions(fitted.edit), fitted.run.forget
+    if aim.self_text or forget.tokens < LEAST_TRAINED:
+        openings = openings_of(aim.domain, request.openings) if aim.self_text else ()
+        forget = enough_text(workspace, fitted, openings)
     held = retain.held(method.sites(), aim.measure)
-    run = replace(fitted.run, learning_rate=DIRECTIONS_RATE)
-    return replace(train_within(workspace.model, method, run, held, held, aim, steps), before=fitted)
+    run = replace(fitted.run, forget=forget, learning_rate=DIRECTIONS_RATE, margin=request.train_cap)
+    fit = train_within(workspace.model, method, run, held, held, aim, request.train)
+    return replace(fit, before=fitted)
 
 
 def _sharpened(
@@ -154,7 +160,8 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
         steps=scaled.steps,
         trained=request.train,
         weights=dict(fitted.weights),
-        forget_tokens=0 if aim.self_text else fitted.run.forget.tokens,
+        forget_tokens=0 if aim.self_text else scaled.run.forget.tokens,
+        self_tokens=0 if fitted.run.forget is scaled.run.forget else fitted.run.forget.tokens,
         reached=sized.reached,
         kl=dict(sized.damage),
         domains=rows,

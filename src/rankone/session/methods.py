@@ -345,6 +345,7 @@ class Methods(Asking):
         steps: int = 3000,
         retain_tokens: int = 6000,
         train: int = 0,
+        train_cap: float = 1.5,
         tokens: int = 2000,
         save: Path | str | None = None,
     ) -> TuneReply:
@@ -725,6 +726,7 @@ class Methods(Asking):
         steps: int = 3000,
         retain_tokens: int = 6000,
         train: int = 0,
+        train_cap: float = 1.5,
     ) -> Fit:
         """Fit the scales of parts, or components, to forget one domain; nothing is measured on other text."""
         return self._fit(locals())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -61,6 +62,16 @@ class Blocks:
         rows = int(valid.any(1).nonzero().max()) + 1 if valid.any() else 0
         width = int(valid.any(0).nonzero().max()) + 1 if rows else 1
         return Blocks(self.ids[:rows, :width], valid[:rows, :width])
+
+
+def joined(texts: Sequence[Blocks]) -> Blocks:
+    """The rows of several texts under one another, padded at the right with id 0 where one is narrower."""
+    width = max(text.ids.shape[1] for text in texts)
+    ids, valid = (
+        torch.cat([F.pad(side, (0, width - side.shape[1])) for side in sides])
+        for sides in ([text.ids for text in texts], [text.valid for text in texts])
+    )
+    return Blocks(ids, valid)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[list[int]]:

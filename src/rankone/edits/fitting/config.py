@@ -17,6 +17,9 @@ Objective = Literal["uniform", "ascent", "npo", "simnpo", "learn", "rmu"]
 DIRECTIONS_RATE = 0.015
 """Of Adam on directions whose entries have a root mean square of 1 (methods/directions.py)."""
 
+LEAST_TRAINED = 500
+"""Forget tokens without which directions are not trained: they have thousands of numbers, and would learn those tokens."""
+
 START_WEIGHT = 0.1
 """Of every retained domain where directions are trained within tolerances, nats (within.py)."""
 

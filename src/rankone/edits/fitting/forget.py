@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.config import Target
-from rankone.text.blocks import Blocks
+from rankone.text.blocks import Blocks, joined
 
 
 class ForgetText:
@@ -24,9 +24,8 @@ class ForgetText:
         self, device: torch.device, texts: Sequence[Blocks], target: Target = "expected", rows: int = 1
     ) -> None:
         unique = list({id(text): text for text in texts}.values())
-        width = max(b.ids.shape[1] for b in unique)
-        self.ids = torch.cat([F.pad(b.ids, (0, width - b.ids.shape[1])) for b in unique]).to(device)
-        valid = torch.cat([F.pad(b.valid, (0, width - b.ids.shape[1])) for b in unique]).to(device)
+        every = joined(unique).to(device)
+        self.ids, valid = every.ids, every.valid
         self.scored: Bool[Tensor, "rows t"] = valid if target == "expected" else F.pad(valid[:, 1:], (0, 1))
         starts, start = {}, 0
         for text in unique:

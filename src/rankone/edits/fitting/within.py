@@ -34,7 +34,7 @@ from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, size_edit, within_limit
+from rankone.edits.fitting.size import Held, Limit, size_edit, within_limit
 from rankone.runtime.progress import meter
 
 # Of a domain's damage from one reading to the next.
@@ -91,10 +91,14 @@ def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
     was trained at is only asked where that one is too small.
     """
     capped = aim.model_copy(update={"cap": fit.run.margin})
-    limit, some = within_limit(model, fit.edit, held, aim), fit.run.forget.take(SIZED_ON)
-    sized = size_edit(model, fit.edit, some, held, capped, limit)
-    if not (sized.reached or limit.bounded):
-        sized = size_edit(model, fit.edit, some, held, capped)
+    some, as_trained = fit.run.forget.take(SIZED_ON), Limit(1.0, {}, bounded=False)
+    # Forget text alone says whether a smaller size will do: the held text, of which there is more, is then read once.
+    sized = size_edit(model, fit.edit, some, held, capped, as_trained)
+    if not (sized.damage and aim.strain(sized.damage) <= 1):
+        limit = within_limit(model, fit.edit, held, aim)
+        sized = size_edit(model, fit.edit, some, held, capped, limit)
+        if not (sized.reached or limit.bounded):
+            sized = size_edit(model, fit.edit, some, held, capped)
     return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 

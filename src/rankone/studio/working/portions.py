@@ -6,10 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-
-from rankone.text.blocks import Blocks
+from rankone.text.blocks import Blocks, joined
 
 # What a forward costs beside its positions, in positions.
 FORWARD = 64
@@ -68,9 +65,4 @@ def _cheapest(lengths: Sequence[int], positions: int) -> list[int]:
 
 
 def _stacked(rows: Sequence[tuple[Place, Blocks]]) -> Portion:
-    width = max(row.ids.shape[1] for _, row in rows)
-    ids, valid = (
-        torch.cat([F.pad(side, (0, width - side.shape[1])) for side in sides])
-        for sides in ([row.ids for _, row in rows], [row.valid for _, row in rows])
-    )
-    return Portion(Blocks(ids, valid), tuple(place for place, _ in rows))
+    return Portion(joined([row for _, row in rows]), tuple(place for place, _ in rows))

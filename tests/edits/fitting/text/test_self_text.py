@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tests.helpers import workspace as made
@@ -44,6 +46,23 @@ def test_the_seed_decides(workspace):
     assert torch.equal(one.ids, again.ids)
     assert not torch.equal(one.ids, other.ids)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_model_that_keeps_nothing_writes_the_same(workspace, monkeypatch):
+    """Keys and values that a model keeps save work and change no draw."""
+    openings, forward = ["Die Kommission hat", "Es"], workspace.model.forward
+    kept = self_text(workspace, openings, rows=3, tokens=8)
+    widths = []
+
+    def forgetful(input_ids, **given):
+        assert "past_key_values" not in given
+        widths.append(input_ids.shape[1])
+        return SimpleNamespace(logits=forward(input_ids=input_ids).logits)
+
+    monkeypatch.setattr(workspace.model, "forward", forgetful)
+    again = self_text(workspace, openings, rows=3, tokens=8)
+    assert torch.equal(kept.ids, again.ids)
+    assert widths[:8] == list(range(widths[0], widths[0] + 8))
 
 
 def test_openings_are_given_or_known():

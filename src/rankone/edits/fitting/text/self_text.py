@@ -7,15 +7,17 @@ model stays in the language, with a generator of its own; the end of text is nev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rankone.core.errors import RankOneError
 from rankone.models.context import context_length, require_context
 from rankone.models.output import require_finite_logits
-from rankone.text.blocks import Blocks
+from rankone.text.blocks import Blocks, joined
 from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
 
@@ -31,21 +33,30 @@ def self_text(
 
     Raises RankOneError where an opening is empty or does not fit the model's context.
     """
-    encoded = [_encoded(workspace.tokenizer, workspace.opener, text) for text in openings]
-    longest = max(map(len, encoded))
+    return continuations(workspace, encoded_openings(workspace, openings), seed, rows, tokens)
+
+
+def encoded_openings(workspace: Workspace, openings: Sequence[str]) -> list[list[int]]:
+    """The ids of each opening after the opener; RankOneError for one that is empty."""
+    return [_encoded(workspace.tokenizer, workspace.opener, text) for text in openings]
+
+
+def continuations(
+    workspace: Workspace, starts: Sequence[Sequence[int]], seed: int, rows: int, tokens: int
+) -> Blocks:
+    """The same from ids."""
+    longest = max(map(len, starts))
     require_context(workspace.model, longest + 1)
     tokens = min(tokens, (context_length(workspace.model) or longest + tokens) - longest)
     generator = torch.Generator().manual_seed(seed)
     drawn = []
-    for i, start in enumerate(encoded):
-        count = len(range(i, rows, len(encoded)))
+    for i, start in enumerate(starts):
+        count = len(range(i, rows, len(starts)))
         if count:
-            drawn.append((len(start), _continued(workspace, start, count, tokens, generator)))
-    width = max(ids.shape[1] for _, ids in drawn)
-    places = torch.arange(width)
-    valid = [((places >= start) & (places < ids.shape[1])).expand(len(ids), -1) for start, ids in drawn]
-    ids = torch.cat([F.pad(ids, (0, width - ids.shape[1])) for _, ids in drawn])
-    return Blocks(ids, torch.cat(valid)).to(workspace.device)
+            ids = _continued(workspace, start, count, tokens, generator)
+            places = torch.arange(ids.shape[1])
+            drawn.append(Blocks(ids, (places >= len(start)).expand(count, -1)))
+    return joined(drawn).to(workspace.device)
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, opener: str, text: str) -> list[int]:
@@ -58,16 +69,22 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, opener: str, text: str) -> list
 
 @torch.no_grad()
 def _continued(
-    workspace: Workspace, start: list[int], count: int, tokens: int, generator: torch.Generator
-) -> torch.Tensor:
+    workspace: Workspace, start: Sequence[int], count: int, tokens: int, generator: torch.Generator
+) -> Int[Tensor, "count length"]:
     """[count, len(start) + tokens] ids on the CPU; the draws are made there, so that they are the same on every device."""
     tokenizer, model = workspace.tokenizer, workspace.model
     special = sorted(i for i in tokenizer.all_special_ids if i < workspace.vocabulary)
-    ids = torch.tensor([start] * count)
+    ids = read = torch.tensor([list(start)] * count)
+    kept: dict[str, Any] = {}
     for _ in range(tokens):
-        logits = model(input_ids=ids.to(workspace.device), use_cache=False).logits[:, -1].float().cpu()
+        output = model(input_ids=read.to(workspace.device), use_cache=True, **kept)
+        logits = output.logits[:, -1].float().cpu()
         require_finite_logits(logits)
         logits[:, special] = -torch.inf
         odds = (logits / TEMPERATURE).softmax(-1)
-        ids = torch.cat((ids, torch.multinomial(odds, 1, generator=generator)), dim=1)
+        drawn = torch.multinomial(odds, 1, generator=generator)
+        ids = torch.cat((ids, drawn), dim=1)
+        # What a model that keeps keys and values has read it need not read again.
+        cache = getattr(output, "past_key_values", None)
+        kept, read = ({}, ids) if cache is None else ({"past_key_values": cache}, drawn)
     return ids

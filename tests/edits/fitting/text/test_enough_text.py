@@ -1,0 +1,106 @@
+"""Text to train directions on: what the model writes from the forget text, as far as the fitted scale changes it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.helpers import random_edit
+from tests.helpers import workspace as made
+from tests.tiny import tiny_model
+
+from rankone.core.errors import RankOneError
+from rankone.edits.fitting.run import Fit, Run
+from rankone.edits.fitting.text import enough_text as module
+from rankone.edits.fitting.text.enough_text import ENOUGH, PIECE, enough_text
+from rankone.edits.fitting.text.forget_text import budget_text
+from rankone.edits.fitting.text.self_text import TOKENS
+from rankone.edits.methods.directions import Directions
+from rankone.metrics.cross_entropy import next_token_losses
+from rankone.text.openers import opener_id
+
+ROWS = ENOUGH // TOKENS
+
+
+@pytest.fixture(scope="module")
+def workspace(tokenizer, corpus):
+    return made(tiny_model(len(tokenizer)), None, tokenizer, corpus)
+
+
+def fitted(workspace, budget=4, seed=0, size=3.0):
+    method = Directions(random_edit(workspace.model, {"h.0.mlp.down_proj": 1}, size=size))
+    run = Run(budget_text(workspace, "de", budget, seed), seed, 1.0, 0.1)
+    return Fit(run, method, {k: p[0] for k, p in method.start(1, [0]).items()}, 0, 0.0)
+
+
+def graded(monkeypatch, *draws):
+    """What the edit does to the rows of each draw, in place of what it really does."""
+    given = [torch.tensor(draw) for draw in draws]
+    monkeypatch.setattr(module, "_rises", lambda *_: given.pop(0))
+    return given
+
+
+def test_a_row_rises_by_the_mean_over_what_is_scored(workspace):
+    fit = fitted(workspace)
+    text = module.continuations(workspace, [[5, 6], [7]], 0, 3, 9)
+    with torch.no_grad():
+        before = next_token_losses(workspace.model(text.ids).logits, text.ids, text.valid)
+        with fit.edit.applied(workspace.model):
+            after = next_token_losses(workspace.model(text.ids).logits, text.ids, text.valid)
+    expected = (after - before).sum(1) / text.valid.sum(1)
+    got = module._rises(workspace.model, fit.edit, text)
+    torch.testing.assert_close(got, expected.double(), rtol=1e-4, atol=1e-5)
+    assert expected.abs().min() > 1e-4
+
+
+def test_every_row_starts_with_a_piece_of_the_forget_text(workspace, tokenizer, monkeypatch):
+    fit = fitted(workspace, budget=3 * PIECE + 2)
+    graded(monkeypatch, [1.0] * ROWS)
+    text = enough_text(workspace, fit)
+    assert text.tokens == ROWS * (workspace.context - 1 - PIECE)
+    scored = fit.run.forget.ids[fit.run.forget.valid].tolist()
+    first = opener_id(tokenizer)
+    starts = {
+        tuple(ids[: int(valid.nonzero().min())].tolist())
+        for ids, valid in zip(text.ids, text.valid, strict=True)
+    }
+    before = () if first is None else (first,)
+    assert all(start[: len(before)] == before for start in starts)
+    assert {start[len(before) :] for start in starts} == {
+        tuple(row[i : i + PIECE])
+        for row in (
+            ids[valid].tolist() for ids, valid in zip(fit.run.forget.ids, fit.run.forget.valid, strict=True)
+        )
+        for i in range(0, len(row), PIECE)
+    }
+    assert sorted(t for start in starts for t in start[len(before) :]) == sorted(scored)
+
+
+def test_what_the_edit_changes_little_is_left_out_and_drawn_again(workspace, monkeypatch):
+    left = graded(
+        monkeypatch, [4.0, 1.9, *[2.1] * (ROWS - 12), *[0.0] * 10], [4.0, 1.0, *[2.0] * (ROWS - 2)], [9.0]
+    )
+    fit = fitted(workspace)
+    text = enough_text(workspace, fit, ["Es ist"])
+    assert len(left) == 1
+    assert len(text.ids) == ROWS
+    starts = module.encoded_openings(workspace, ["Es ist"])
+    draws = [module.continuations(workspace, starts, seed, ROWS, TOKENS) for seed in (0, module.SEED_STEP)]
+    expected = [*draws[0].ids[[0, *range(2, ROWS - 10)]], *draws[1].ids[[0, *range(2, ROWS)]]][:ROWS]
+    assert torch.equal(text.ids, torch.stack(expected))
+    assert not torch.equal(draws[0].ids, draws[1].ids)
+
+
+def test_too_little_in_the_behaviour_is_refused(workspace, monkeypatch):
+    few = [1.0, *[0.1] * (ROWS - 1)]
+    left = graded(monkeypatch, *[few] * (module.DRAWS + 1))
+    with pytest.raises(
+        RankOneError, match=r"wrote 11,520 tokens by itself, but only 288 are in text .*takes 500"
+    ):
+        enough_text(workspace, fitted(workspace))
+    assert len(left) == 1
+
+
+def test_the_seed_decides(workspace):
+    one, again, other = (enough_text(workspace, fitted(workspace, seed=seed), ["Es"]) for seed in (0, 0, 1))
+    assert torch.equal(one.ids, again.ids)
+    assert not torch.equal(one.ids, other.ids)
