@@ -25,6 +25,7 @@ from typing import Any
 
 from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
+from rankone.core.errors import RankOneError
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.request import FindConfig
@@ -194,9 +195,15 @@ def fitted(bench: Bench, part: str, aim: Aim, retain: RetainText, seeds: int) ->
 
 
 def trained_too(bench: Bench, fits: Sequence[Fit], aim: Aim, retain: RetainText, steps: int) -> list[Fit]:
-    """The directions of fitted scales, trained."""
-    request = FitRequest(forget=aim.forget, train=steps)
-    return [trained(bench.workspace, request, fit, retain, aim) for fit in fits]
+    """The directions of fitted scales, trained; a scale that the model writes no text for is left as it is, and said."""
+    request, made = FitRequest(forget=aim.forget, train=steps), list[Fit]()
+    for fit in fits:
+        try:
+            made.append(trained(bench.workspace, request, fit, retain, aim))
+        except RankOneError as error:
+            print(f"seed {fit.run.seed}: {error}")
+            made.append(fit)
+    return made
 
 
 def loras(bench: Bench, site: str, fits: Sequence[Fit], aim: Aim, retain: RetainText) -> list[Fit]:
@@ -207,6 +214,7 @@ def loras(bench: Bench, site: str, fits: Sequence[Fit], aim: Aim, retain: Retain
     return [
         train_within(model, method, replace(fit.run, learning_rate=LORA_RATE), held, held, aim, fit.steps)
         for fit in fits
+        if fit.before is not None
     ]
 
 

@@ -40,26 +40,28 @@ def enough_text(workspace: Workspace, fit: Fit, openings: Sequence[str] = ()) ->
     """At most ENOUGH tokens that the model wrote by itself, of those in the behaviour that a fitted scale changes.
 
     openings: what they start with; none: the fit's own forget text, in pieces of up to PIECE tokens. Kept are the
-    continuations whose mean cross-entropy the fit's edit raises by half of what it does to the one it changes most; they
-    are drawn until there are enough, at most DRAWS times. Deterministic in the fit's seed.
+    continuations whose mean cross-entropy the fit's edit raises by half of what it does to the one it changes most. Where
+    that is not enough, more are drawn, from how the kept ones begin, at most DRAWS times. Deterministic in the fit's seed.
     Raises RankOneError where fewer than LEAST_TRAINED tokens are kept.
     """
     if openings:
         starts = encoded_openings(workspace, openings)
     else:
         starts = _pieces(workspace, fit.run.forget)
-    drawn, rises, rows = list[Blocks](), list[Float[Tensor, " rows"]](), -(-ENOUGH // TOKENS)
-    kept = torch.tensor([], dtype=torch.long)
-    with meter("own text", DRAWS) as bar:
+    rows, rises = -(-ENOUGH // TOKENS), list[Float[Tensor, " rows"]]()
+    every = text = fit.run.forget.rows(0, 0)
+    with meter("own text", rows) as bar:
         for draw in range(DRAWS):
-            drawn.append(continuations(workspace, starts, fit.run.seed + draw * SEED_STEP, rows, TOKENS))
-            rises.append(_rises(workspace.model, fit.edit, drawn[-1]))
-            kept = (torch.cat(rises) >= max(map(float, torch.cat(rises))) * IN_BEHAVIOUR).nonzero().flatten()
-            bar.advance(1)
-            if len(kept) >= rows:
+            more = continuations(workspace, starts, fit.run.seed + draw * SEED_STEP, rows, TOKENS)
+            every, before = joined([every, more]), len(text.ids)
+            rises.append(_rises(workspace.model, fit.edit, more))
+            rise = torch.cat(rises)
+            kept = (rise >= IN_BEHAVIOUR * float(rise.max())).nonzero().flatten()[:rows]
+            text = Blocks(every.ids[kept], every.valid[kept])
+            bar.advance(max(0, len(kept) - before))
+            if len(kept) == rows:
                 break
-    every = joined(drawn)
-    text = Blocks(every.ids[kept[:rows]], every.valid[kept[:rows]])
+            starts = _pieces(workspace, text, most=1)
     if text.tokens < LEAST_TRAINED:
         raise RankOneError(
             f"the model wrote {every.tokens:,} tokens by itself, but only {text.tokens} are in text that the scale changes; "
@@ -69,12 +71,12 @@ def enough_text(workspace: Workspace, fit: Fit, openings: Sequence[str] = ()) ->
     return text
 
 
-def _pieces(workspace: Workspace, text: Blocks) -> list[list[int]]:
-    """The scored tokens of every row, cut into pieces, each after the opener."""
+def _pieces(workspace: Workspace, text: Blocks, most: int | None = None) -> list[list[int]]:
+    """The scored tokens of every row, cut into pieces (of each row `most` of them), each after the opener."""
     first = opener_id(workspace.tokenizer, workspace.opener)
     before = [] if first is None else [first]
     rows = [ids[valid].tolist() for ids, valid in zip(text.ids, text.valid, strict=True)]
-    return [[*before, *row[i : i + PIECE]] for row in rows for i in range(0, len(row), PIECE)]
+    return [[*before, *row[i : i + PIECE]] for row in rows for i in range(0, len(row), PIECE)[:most]]
 
 
 def _rises(model: PreTrainedModel, edit: LowRankEdit, text: Blocks) -> Float[Tensor, " rows"]:
