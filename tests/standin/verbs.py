@@ -221,8 +221,9 @@ def _tune(world: World) -> None:
     for forget, sharp in (("de", True), ("self:de", False)):
         reply = world.opened().tune(forget=forget, scale=[PART], sharpen=sharp, **sizes)
         assert math.isfinite(max(reply.kl.values()))
-    reply = world.opened().tune(forget="de", scale=[PART], budget=500, train=2, **sizes)
-    assert math.isfinite(max(reply.kl.values()))
+    for few in ({"forget": "de", "budget": 500}, {"forget": "self:de"}):
+        reply = world.opened().tune(scale=[PART], train=2, **few, **sizes)
+        assert math.isfinite(max(reply.kl.values()))
     assert world.opened(clusters=world.clusters).tune(forget="de", scale=["c1"], **sizes)
 
 

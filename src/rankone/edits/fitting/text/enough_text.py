@@ -57,7 +57,8 @@ def enough_text(workspace: Workspace, fit: Fit, openings: Sequence[str] = ()) ->
             rises.append(_rises(workspace.model, fit.edit, more))
             rise = torch.cat(rises)
             kept = (rise >= IN_BEHAVIOUR * float(rise.max())).nonzero().flatten()[:rows]
-            text = Blocks(every.ids[kept], every.valid[kept])
+            at = kept.to(every.ids.device)
+            text = Blocks(every.ids[at], every.valid[at])
             bar.advance(max(0, len(kept) - before))
             if len(kept) == rows:
                 break
