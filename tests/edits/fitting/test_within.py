@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
 
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting import size
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import Held, damages, removals
@@ -270,6 +271,31 @@ def test_it_is_no_larger_than_its_forget_text_needs(model):
     assert sized.reached
     assert 0.5 < sized.size < 1
     assert removals(model, fit.edit, [sized.size], FORGET)[0].lower == pytest.approx(wanted, rel=0.02)
+
+
+def test_held_text_is_read_once_where_a_smaller_size_will_do(model, monkeypatch):
+    fit = trained(model, start(0.3), steps=1)
+    half = removals(model, fit.edit, [0.5], FORGET)[0].lower
+    generous = AIM.model_copy(update={"chance": half, "tolerance": 99.0, "tolerances": {}})
+    read, really = [], size._damage
+    monkeypatch.setattr(size, "_damage", lambda *given: read.append(given[-1]) or really(*given))
+    sized = sized_within(model, fit, Held(model, [SITE], HELD), generous).sized
+    assert sized is not None
+    assert sized.size < 0.6
+    assert read == list(HELD)
+
+
+def test_a_size_that_its_forget_text_needs_is_not_taken_beyond_the_tolerance(model):
+    fit = trained(model, start(2.0), steps=1)
+    held = Held(model, [SITE], HELD)
+    half = dict(zip(HELD, damages(model, fit.edit, [0.5], held)[:, 0].tolist(), strict=True))
+    wanted = removals(model, fit.edit, [0.8], FORGET)[0].lower
+    tight = AIM.model_copy(update={"chance": wanted, "tolerance": 99.0, "tolerances": {"fr": half["fr"]}})
+    sized = sized_within(model, fit, held, tight).sized
+    assert sized is not None
+    assert not sized.reached
+    assert 0.45 < sized.size <= 0.5 * 1.001
+    assert tight.strain(sized.damage) <= 1
 
 
 def test_the_damage_is_smoothed_from_reading_to_reading(model):

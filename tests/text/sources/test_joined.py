@@ -57,7 +57,7 @@ def test_a_text_that_is_not_there_is_named(poems):
 def test_an_empty_name_is_refused_and_no_folder(poems, monkeypatch):
     monkeypatch.chdir(poems)
     for spec in ("", "builtin,", ","):
-        with pytest.raises(RankOneError, match="where it is empty"):
+        with pytest.raises(RankOneError, match="has an empty name in it"):
             open_corpus(spec)
 
 
