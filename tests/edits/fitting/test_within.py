@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
 
 from rankone.core.errors import RankOneError
-from rankone.edits.fitting import size
+from rankone.edits.fitting import size as sizes
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import Held, damages, removals
@@ -277,8 +277,8 @@ def test_held_text_is_read_once_where_a_smaller_size_will_do(model, monkeypatch)
     fit = trained(model, start(0.3), steps=1)
     half = removals(model, fit.edit, [0.5], FORGET)[0].lower
     generous = AIM.model_copy(update={"chance": half, "tolerance": 99.0, "tolerances": {}})
-    read, really = [], size._damage
-    monkeypatch.setattr(size, "_damage", lambda *given: read.append(given[-1]) or really(*given))
+    read, really = [], sizes._damage
+    monkeypatch.setattr(sizes, "_damage", lambda *given: read.append(given[-1]) or really(*given))
     sized = sized_within(model, fit, Held(model, [SITE], HELD), generous).sized
     assert sized is not None
     assert sized.size < 0.6
