@@ -101,6 +101,12 @@ def test_only_long_words_are_broken_on_a_phone():
     assert '<td role="cell" data-label="here" class="words">holds</td>' in source
 
 
+def test_figures_with_their_interval_are_no_text_that_needs_room():
+    cells = ["+0.007 (0.000 to +0.014)", "−25.7 to −17.7", "3/3 (0.44 to 1.00)", "–", "to 3 rows", ""]
+    source = table_html(Table.of("", ["name", "a"], [["x", cell] for cell in cells]))
+    assert source.count('class="words span"') == 4
+
+
 def test_a_region_is_named_by_title_or_caption_and_a_wide_row_says_what_its_cells_are():
     wide = Table.of("", ["name", "a", "b", "c"], [["x", 1, 2, "y"]], "What a, b and c are.")
     source = table_html(wide)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import jinja2
 from markupsafe import Markup
@@ -87,7 +88,7 @@ def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
     column, value = table.columns[place], row[place]
     names = ["words"] if is_words(table, place) or column.format == BAR else []
     names += ["over"] if column.stands_out(value) else []
-    names += ["long"] if names[:1] == ["words"] and _has_long_word(column.text(value)) else []
+    names += _width(column.text(value)) if names[:1] == ["words"] else []
     style = ""
     if column.shade and isinstance(value, int | float):
         names.append("shaded")
@@ -98,9 +99,11 @@ def cell(table: Tabular, place: int, row: tuple[Value, ...]) -> Markup:
     return Markup(f'<td role="cell"{says}{kind}{style}>{_body(table, place, row)}</td>')
 
 
-def _has_long_word(text: str) -> bool:
-    """Whether a narrow page has to break a word of this."""
-    return any(len(word) > LONG_WORD for word in text.split())
+def _width(text: str) -> list[str]:
+    """Of text in a cell: `long` where a narrow page has to break a word of it, `span` where it is figures alone."""
+    if any(len(word) > LONG_WORD for word in text.split()):
+        return ["long"]
+    return ["span"] if re.fullmatch(r"[\d\s.,/()+−–]+(?:to[\d\s.,/()+−–]+)*", text) else []
 
 
 def _body(table: Tabular, place: int, row: tuple[Value, ...]) -> str:

@@ -117,9 +117,8 @@ def _page(
         accounts=accounts_table(record),
         failed=failed_table(fits),
         rollouts=[
-            {**dict(row), "name": f"{method_name(method)}, {domain_name(row.domain)}"}
+            (method_name(method), [{**dict(row), "name": domain_name(row.domain)} for row in written])
             for method, written in rollouts.items()
-            for row in written
         ],
         sides=(("before", "before"), ("after", "after")),
         facts=[(key, _said(value)) for key, value in {**record.identities, **record.provenance}.items()],

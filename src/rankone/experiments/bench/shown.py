@@ -61,8 +61,14 @@ def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
         ends = (f"{end(alphas):.3g}".replace("-", "−") for end in (min, max) if alphas)
         scale = " to ".join(dict.fromkeys(ends)) or None
         shown = [_rise(cell, domain) for domain in domains]
-        rows.append([method_name(cell.method), cell.budget, f"{cell.retain_weight:g}", scale, *shown])
-    columns = ["method", Column("tokens", ","), "λ", "α", *(f"{domain_name(d)}" for d in domains)]
+        rows.append([method_name(cell.method), cell.budget, cell.retain_weight, scale, *shown])
+    columns = [
+        "method",
+        Column("tokens", ","),
+        Column("λ", "g"),
+        "α",
+        *(f"{domain_name(d)}" for d in domains),
+    ]
     caption = (
         "Rise of cross-entropy on test text, nats per token: mean over seeds, 95% interval over seeds and passages; "
         "α from the smallest to the largest of the seeds."
