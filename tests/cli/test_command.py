@@ -130,6 +130,9 @@ def test_help_says_what_is_what():
     assert "Answer with what was asked." in said
     for word in ("a|b", "A,B,…", "--top-rows", "--json", "--quiet", "built-in name (mini)"):
         assert word in said
+    plain = " ".join(said.split())
+    assert "sizes [default: 1,2.5]" in plain
+    assert "names [default" not in plain
 
 
 def test_a_mapping_is_given_as_words():

@@ -41,3 +41,28 @@ def test_the_usual_workspace_is_made_whether_it_is_named_or_not(tmp_path, monkey
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(RankOneError, match="no workspace at 'runs'"):
         _folder(named)
+
+
+@pytest.mark.parametrize(
+    ("words", "served"),
+    [
+        ("", (0, True, "127.0.0.1", None)),
+        ("--port 5 --no-browser --allow-remote 0.0.0.0 --public-host me", (5, False, "0.0.0.0", "me")),
+    ],
+)
+def test_what_is_typed_reaches_the_server(tmp_path, monkeypatch, words, served):
+    calls = []
+    monkeypatch.setattr("rankone.studio.serve.serve", lambda *given: calls.append(given))
+    assert rankone("studio", tmp_path, "--model", "mini", *words.split()).code == 0
+    assert calls == [(OpenOptions(model="mini"), tmp_path, *served)]
+
+
+@pytest.mark.parametrize(("words", "count"), [("", 10), ("--pages 0", 0), ("--pages 3", 3)])
+def test_as_many_pages_are_written_as_are_asked_for(tmp_path, monkeypatch, words, count):
+    calls = []
+    monkeypatch.setattr(
+        "rankone.studio.standing.folder.write_folder", lambda _opening, *given: calls.append(given)
+    )
+    monkeypatch.setattr("rankone.cli.output.say", lambda _reply: None)
+    assert rankone("studio", tmp_path, "--export", tmp_path / "out", *words.split()).code == 0
+    assert calls == [(tmp_path, tmp_path / "out", count)]
