@@ -183,6 +183,7 @@ def test_unknown_names_are_answered_with_near_ones(world):
     refused(read(world, "rank", "--of", "dk"), "no importances for 'dk'", "de, en")
     refused(labelled(world, "rank", "--label", "dutch"), "no label holds 'dutch'")
     refused(read(world, "rank", "--of", "de", "--by", "speed"), "unknown criterion 'speed'")
+    refused(rankone("rank", *pair(world), "--of", "de", "--against", "en,de"), "rank: 'de' is on both sides")
     refused(rankone("rank", *pair(world), "--token", "Donaudampfschiff"), "no token 'Donaudampfschiff'")
 
 

@@ -8,10 +8,12 @@ from collections import defaultdict
 
 import pytest
 import torch
+import yaml
 from tests.decomposition.tiny import decomposed
 from tests.helpers import workspace
 from tests.tiny import tiny_model, write_pair
 
+import rankone
 from rankone.core.artifact import write_json
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.run import Run
@@ -142,6 +144,18 @@ def test_an_exchange_cut_off_is_completed_by_the_same_command(config, tmp_path, 
     run_demo(config, out, replace=True)
     run_demo(config, tmp_path / "new")
     assert contents(out).keys() == contents(tmp_path / "new").keys()
+
+
+@pytest.mark.usefixtures("picked")
+def test_the_verb_says_what_was_made(base, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(base), "utf8")
+    reply = rankone.open("mini").demo(recipe=recipe, out=tmp_path / "report")
+    assert reply.report == tmp_path / "report" / "index.html"
+    assert reply.report.is_file()
+    assert reply.part == read_results(tmp_path / "report").summary.part
+    assert reply.seconds > 0
+    assert reply.tables()
 
 
 def test_the_edit_that_is_shown_is_kept_and_named(config, tmp_path):

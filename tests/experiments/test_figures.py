@@ -41,6 +41,8 @@ def test_trade_off_has_one_point_per_run_at_its_rises(runs):
     fig = figures.trade_off(runs, AIM)
     every = tables.fits(runs, AIM)
     panels = [axes for axes in fig.axes if axes.get_visible()]
+    assert panels[0].get_shared_x_axes().joined(panels[0], panels[-1])
+    assert panels[0].get_shared_y_axes().joined(panels[0], panels[-1])
     for axes, budget in zip(panels, (2, 4, 16, 128), strict=True):
         assert axes.get_title(loc="left") == f"{budget} German tokens"
         drawn = _points(axes)

@@ -12,6 +12,7 @@ from rankone.experiments.names import method_name
 from rankone.experiments.report import shown
 from rankone.experiments.report.page import write_report
 from rankone.experiments.report.results import read_results
+from rankone.experiments.report.words import seen_in_response
 from rankone.render.terminal import plain
 
 
@@ -196,3 +197,16 @@ def test_regions_of_the_page_are_named_and_no_two_alike(source):
     names = re.findall(r'role="group" tabindex="0" aria-label="([^"]*)"', source)
     assert not {"table", "figure"} & set(names)
     assert len(names) == len(set(names))
+
+
+def test_a_response_is_told_from_where_the_part_is_as_it_was():
+    """The lowest cross-entropy of English is at α = 0, but its rise is counted from α = 1."""
+    values = {"en": {1.0: 1.5, 0.0: 1.25, -4.0: 1.75}, "de": {1.0: 2.0, 0.0: 3.0, -4.0: 9.0}}
+    rows = [
+        {"part": "a:1", "alpha": alpha, "domain": domain, "ce": ce, "rise": 0.0}
+        for domain, by_alpha in values.items()
+        for alpha, ce in by_alpha.items()
+    ]
+    assert seen_in_response(rows, "de").endswith(
+        "German from 2.00 to 9.00 at α = −4; English from 1.50 to 1.75 at α = −4."
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import time
 from collections.abc import Iterator
 
-from rankone.studio.working import process
-from rankone.studio.working.process import Inbox
+from rankone.core.errors import RankOneError
+from rankone.opening import OpenOptions
+from rankone.studio.working import process, work
+from rankone.studio.working.process import Inbox, serve
 
 
 def test_a_job_that_comes_late_is_waited_for_and_memory_given_back_meanwhile(monkeypatch):
@@ -48,3 +52,35 @@ def test_work_ahead_is_done_while_no_job_is_there_and_left_at_once_when_one_come
         assert inbox.next(ahead()) == {"id": 1, "kind": "preview", "body": {}}
         assert done == [0, 1, 2]
         os.close(outward)
+
+
+class Jobs:
+    """Of three jobs the first is refused, the second has a fault, the third is done."""
+
+    def __init__(self, _opening) -> None:
+        self.count = 0
+
+    def do(self, kind, body) -> Iterator[dict | None]:
+        self.count += 1
+        if self.count == 1:
+            raise RankOneError(f"no {kind} of {body}.")
+        yield None
+        if self.count == 2:
+            raise ZeroDivisionError("by hand")
+        yield {"count": self.count}
+
+    def ahead(self) -> Iterator[None]:
+        return iter(())
+
+
+def test_a_job_that_fails_is_told_and_the_next_is_done(monkeypatch):
+    monkeypatch.setattr(work, "Work", Jobs)
+    asked = b"".join(json.dumps({"id": i, "kind": "warm", "body": {}}).encode() + b"\n" for i in (4, 5, 6))
+    out = io.StringIO()
+    serve(OpenOptions(), Inbox(io.BytesIO(asked)), out)
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"id": 4, "event": "failed", "data": "no warm of {}."},
+        {"id": 5, "event": "failed", "data": "a fault of RankOne's: ZeroDivisionError: by hand"},
+        {"id": 6, "event": "partial", "data": {"count": 3}},
+        {"id": 6, "event": "done", "data": None},
+    ]

@@ -42,11 +42,10 @@ def _verb(verb: Verb[Request, Reply]) -> str:
         said = (field.description or "") + (" (by its place)" if is_placed(field) else "")
         rows.append(_row(name, said, "must be given" if field.is_required() else field.default))
     said = [*([f"Works on: {', '.join(verb.opens)}."] if verb.opens else []), *verb.lacking()]
-    opens = f"\n{' '.join(said)}\n" if said else ""
     reply = (inspect.getdoc(verb.reply) or "").split("\n\n")[0].replace("\n", " ")
     fields = ", ".join(f"`{name}`" for name in verb.reply.model_fields)
     table = "\n".join(["| field | default | what |", "|---|---|---|", *rows])
-    return f"\n## {verb.name}\n\n{doc}\n{opens}\n{table}\n\nReply: {reply} Fields: {fields}."
+    return f"\n## {verb.name}\n\n{doc}\n\n{' '.join(said)}\n\n{table}\n\nReply: {reply} Fields: {fields}."
 
 
 def _row(name: str, said: str | None, default: object) -> str:
