@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -150,6 +151,16 @@ class Held:
         self.texts = {d: self.forward.prepare(b.ids.to(device), following) for d, b in self.blocks.items()}
         # Of text held for its rise: the mean cross-entropy without an edit, once it is known.
         self.unedited: dict[str, float] = {}
+
+    def with_more(self, texts: Mapping[str, Blocks]) -> Held:
+        """The same with other text for some domains; what is kept of the rest is shared."""
+        other = copy(self)
+        other.blocks, other.texts = {**self.blocks, **texts}, dict(self.texts)
+        for domain, blocks in texts.items():
+            ids = blocks.ids.to(next(self.model.parameters()).device)
+            other.texts[domain] = self.forward.prepare(ids, self.measure == "rise")
+        other.unedited = {d: value for d, value in self.unedited.items() if d not in texts}
+        return other
 
     def counted(self, domain: str) -> Bool[Tensor, "rows t"]:
         """The positions of a domain that damage is a mean over: all, or those whose next token is scored."""

@@ -53,7 +53,7 @@ from rankone.parts.parts import load_parts
 from rankone.parts.storage import save_parts
 from rankone.text.about import about_domain, about_passages
 from rankone.text.blocks import Blocks
-from rankone.text.corpus import Corpus
+from rankone.text.corpus import Corpus, Split
 from rankone.workspace import Workspace
 
 TIGHT, LONGER = 0.5, 4
@@ -201,7 +201,8 @@ class Job:
     def _train(self, name: str) -> Fitted:
         """Train the scale's directions, or a LoRA from its start, within the tolerances on training text.
 
-        Training text says how large it must be, validation text how large it may be.
+        Training text says how large it must be, validation text how large it may be: more of a domain that used most of its
+        tolerance already, of which 800 tokens say too little.
         """
         c, model, scale = self.config, self.workspace.model, self._edit(SCALE)
         method, rate = Directions(scale, TRAINED), c.train_rate
@@ -212,6 +213,10 @@ class Job:
         run, measure = Run(forget, c.seed, 1.0, rate, c.train_cap), aim.measure
         training = Held(model, method.sites(), spared, measure)
         held = retain.held(method.sites(), measure)
+        if c.size_by == "rise":
+            tight = [d for d in self.spared if d in self._tight]
+            more = c.size_tokens * LONGER
+            held = held.with_more({d: self._spread(d, "validation", more) for d in tight})
         fit = train_within(model, method, run, training, held, aim, c.train_steps)
         self._save(name, fit.edit)
         return _fitted(fit)
@@ -219,15 +224,20 @@ class Job:
     @cached_property
     def _training_text(self) -> tuple[Blocks, dict[str, Blocks]]:
         """Training text of the target, and of all that must stay: more of what stopped the scale."""
-        c, (aim, _) = self.config, self._retained
-        tokens = {
-            d: c.train_tokens * (LONGER if damage / aim.tolerated(d) >= TIGHT else 1)
-            for d, damage in self._fitted(SCALE).damage.items()
-        }
-        rows = {d: spread_blocks(self.workspace, d, "train", tokens[d], c.seed) for d in self.spared}
+        c = self.config
+        tokens = {d: c.train_tokens * (LONGER if d in self._tight else 1) for d in self._fitted(SCALE).damage}
+        rows = {d: self._spread(d, "train", tokens[d]) for d in self.spared}
         about = self._about("train", tokens.get(about_domain(self.language), c.train_tokens))
-        forget = spread_blocks(self.workspace, self.language, "train", c.train_tokens, c.seed)
-        return forget, rows | about
+        return self._spread(self.language, "train", c.train_tokens), rows | about
+
+    @cached_property
+    def _tight(self) -> set[str]:
+        """The domains that used much of their tolerance at the scale's size."""
+        aim, _ = self._retained
+        return {d for d, damage in self._fitted(SCALE).damage.items() if damage / aim.tolerated(d) >= TIGHT}
+
+    def _spread(self, domain: str, split: Split, tokens: int) -> Blocks:
+        return spread_blocks(self.workspace, domain, split, tokens, self.config.seed)
 
     @cached_property
     def _retained(self) -> tuple[Aim, RetainText]:
@@ -241,7 +251,7 @@ class Job:
         c = self.config
         if c.size_by == "kl":
             return {}
-        return {d: spread_blocks(self.workspace, d, "validation", c.size_tokens, c.seed) for d in self.spared}
+        return {d: self._spread(d, "validation", c.size_tokens) for d in self.spared}
 
     def _aim(self, beside: Mapping[str, Blocks]) -> Aim:
         """What must stay, the corpus's domains and those beside them, each with what it may cost."""
