@@ -233,6 +233,19 @@ def test_text_held_for_its_rise_is_read_once_without_the_edit(monkeypatch):
     torch.testing.assert_close(once, again)
 
 
+def test_held_text_can_be_other_for_some_domains():
+    """The rest is shared, and what was held before stays as it was."""
+    few = {"en": hand([[0, 1]], [[0, 1]]), "fr": hand([[1, 2]], [[0, 1]])}
+    held = Held(Bigram(), PUSH.sites, few, "rise")
+    before = damages(Bigram(), PUSH, [1.0], held)
+    more = held.with_more({"en": hand([[0, 0, 1]], [[0, 1, 1]])})
+    assert more.texts["fr"] is held.texts["fr"]
+    expected = torch.tensor([[(math.log(1.5) - math.log(4 / 3)) / 2], [0.0]], dtype=torch.float64)
+    torch.testing.assert_close(damages(Bigram(), PUSH, [1.0], more), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(damages(Bigram(), PUSH, [1.0], held), before)
+    assert float(before[0, 0]) == pytest.approx(math.log(1.5), rel=1e-5)
+
+
 def test_forget_text_that_can_tell_stops_the_edit_before_the_limit():
     """At eight like positions the interval has no width: the smallest size with CE ≥ the target."""
     forget = hand([[0] * 8], [[1] * 8])
