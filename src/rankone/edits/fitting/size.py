@@ -265,14 +265,21 @@ def _stacked(
 
 
 def find_limit(
-    model: PreTrainedModel, edit: LowRankEdit | Resizable, retain: Mapping[str, Blocks] | Held, aim: Aim
+    model: PreTrainedModel,
+    edit: LowRankEdit | Resizable,
+    retain: Mapping[str, Blocks] | Held,
+    aim: Aim,
+    likely: Mapping[str, float] | None = None,
 ) -> Limit:
     """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
 
-    The first crossing counts: what comes back below the tolerance further out is not trusted.
+    The first crossing counts: what comes back below the tolerance further out is not trusted. likely: the damage at some
+    size, where it is known: the domains that it strains most are asked first, which changes no answer.
     """
     held = retain if isinstance(retain, Held) else Held(model, edit.sites, retain, aim.measure)
     order, known = list(held.blocks), dict[float, dict[str, float]]()
+    if likely:
+        order.sort(key=lambda domain: -aim.strain({domain: likely[domain]}))
 
     def strain(domain: str, size: float) -> float:
         known.setdefault(size, {})[domain] = value = float(_damage(model, edit, [size], held, domain))

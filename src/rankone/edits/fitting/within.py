@@ -34,7 +34,7 @@ from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, size_edit, within_limit
+from rankone.edits.fitting.size import Held, Limit, find_limit, size_edit, within_limit
 from rankone.runtime.progress import meter
 
 # Of a domain's damage from one reading to the next.
@@ -95,7 +95,10 @@ def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
     # Forget text alone says whether a smaller size will do: the held text, of which there is more, is then read once.
     sized = size_edit(model, fit.edit, some, held, capped, as_trained)
     if not (sized.damage and aim.strain(sized.damage) <= 1):
-        limit = within_limit(model, fit.edit, held, aim)
+        if sized.damage:
+            limit = find_limit(model, fit.edit, held, aim, sized.damage)
+        else:
+            limit = within_limit(model, fit.edit, held, aim)
         sized = size_edit(model, fit.edit, some, held, capped, limit)
         if not (sized.reached or limit.bounded):
             sized = size_edit(model, fit.edit, some, held, capped)

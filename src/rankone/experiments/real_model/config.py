@@ -60,7 +60,7 @@ class RealModelConfig(Config):
     train_tokens: int = Field(
         default=2000,
         gt=0,
-        description="training tokens per domain for that, the target's too; of tight ones more",
+        description="training tokens of the target for that; of each other domain half as many, of tight ones four times",
     )
     train_cap: float = Field(
         default=1.5,

@@ -57,7 +57,7 @@ from rankone.text.corpus import Corpus, Split
 from rankone.workspace import Workspace
 
 TIGHT, LONGER = 0.5, 4
-"""A domain that used so much of its tolerance at the scale's size is read so many times as long."""
+"""A domain that used so much of its tolerance at the scale's size is read so many times as long as the target."""
 
 
 class Exported(Config):
@@ -225,9 +225,10 @@ class Job:
     def _training_text(self) -> tuple[Blocks, dict[str, Blocks]]:
         """Training text of the target, and of all that must stay: more of what stopped the scale."""
         c = self.config
-        tokens = {d: c.train_tokens * (LONGER if d in self._tight else 1) for d in self._fitted(SCALE).damage}
+        usual, longer = c.train_tokens // 2, c.train_tokens * LONGER
+        tokens = {d: longer if d in self._tight else usual for d in self._fitted(SCALE).damage}
         rows = {d: self._spread(d, "train", tokens[d]) for d in self.spared}
-        about = self._about("train", tokens.get(about_domain(self.language), c.train_tokens))
+        about = self._about("train", tokens.get(about_domain(self.language), usual))
         return self._spread(self.language, "train", c.train_tokens), rows | about
 
     @cached_property
