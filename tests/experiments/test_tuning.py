@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.config import LEAST_TRAINED
+from rankone.edits.fitting.text import enough_text
 from rankone.edits.fitting.text.enough_text import ENOUGH
 from rankone.edits.fitting.text.retain_text import default_retain
 from rankone.edits.lowrank import LowRankEdit
@@ -83,13 +84,24 @@ def test_directions_are_trained_after_the_scale_if_asked(workspace, tmp_path):
 @pytest.mark.parametrize(
     "few", [{"budget": 4}, {"forget": "self:de"}, {"forget": "self:de", "openings": ("Es",)}]
 )
-def test_of_few_tokens_directions_are_trained_on_what_the_model_goes_on_to_write(workspace, few):
+def test_of_few_tokens_directions_are_trained_on_what_the_model_goes_on_to_write(workspace, few, monkeypatch):
+    monkeypatch.setattr(enough_text, "CHANGED", 0.0)  # an untrained model is at chance already
     scaled, reply = tune(workspace, request(**few)), tune(workspace, request(train=2, **few))
     assert reply.scales == scaled.scales
     assert (reply.forget_tokens, scaled.self_tokens) == (scaled.forget_tokens, 0)
     assert LEAST_TRAINED <= reply.self_tokens <= ENOUGH
     assert f"on {reply.self_tokens:,} tokens that the model wrote itself" in reply.tables()[0].title
     assert reply.kl != scaled.kl
+
+
+def test_a_part_that_does_nothing_for_the_domain_is_refused(workspace):
+    with pytest.raises(RankOneError, match="are in text that the scale changes .*Give a part that the domain"):
+        tune(workspace, request(train=2))
+
+
+def test_a_domain_without_text_is_said(workspace):
+    reply = tune(workspace, request(forget="self:jargon", openings=("Es ist",)))
+    assert any("no text of jargon" in warning for warning in reply.warnings)
 
 
 def test_the_forget_text_of_training_has_a_cap_of_its_own(workspace):

@@ -160,9 +160,9 @@ class TuneReply(Reply):
             how += f"; directions then trained for {self.trained} step{'s' * (self.trained > 1)}"
         if self.self_tokens:
             how += f" on {self.self_tokens:,} tokens that the model wrote itself"
-        scales = Table.of(
-            f"Scales ({how})", ["scaled", Column("α", "+.3f")], [[n, a] for n, a in self.scales.items()]
-        )
+        title = "Scales before training" if self.trained else "Scales"
+        columns = ["scaled", Column("α", "+.3f")]
+        scales = Table.of(f"{title} ({how})", columns, [[name, alpha] for name, alpha in self.scales.items()])
         rows = [[r.domain, r.role, r.base, r.edited, r.shown] for r in self.domains]
         caption = (
             f"chance {self.aim.chance:.3f}; nats per token on {scored(self.domains, 'test')}, "
@@ -182,7 +182,7 @@ class TuneReply(Reply):
         in_the_way = ", ".join(heavy)
         return [
             f"{met}: {self.sign}, size set by {size}",
-            *([f"stood in the way of training: {in_the_way}"] if in_the_way else []),
+            *([f"stood in the way of training: {in_the_way}"] if in_the_way and not self.reached else []),
             *self.warnings,
             *(f"try: {line}" for line in self.advice),
             *([f"saved {self.saved}"] if self.saved is not None else []),

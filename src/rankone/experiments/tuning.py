@@ -133,7 +133,7 @@ def tune(
         "test_tokens": request.tokens,
     }
     settled = {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
-    settled |= {"scales": reply.scales, "weights": reply.weights}
+    settled |= {"scales": reply.scales, "weights": reply.weights, "self_tokens": reply.self_tokens}
     fitted.edit.bind(workspace.model).save_pretrained(
         request.save, {**asked, **about, **settled, **measured(reply.domains)}
     )
@@ -176,7 +176,9 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
     """Warnings, and what to try."""
     aim, warnings, advice = reply.aim, [], []
     left = changes.get(aim.domain)
-    if left is not None and not aim.removed(left.edited):
+    if left is None:
+        warnings.append(f"there is no text of {aim.domain} to see by whether it is removed.")
+    elif not aim.removed(left.edited):
         warnings.append(
             f"{aim.domain} is not at chance: {left.edited:.2f} of {aim.chance:.2f} nats (rise {signed(left.rise, 2)})."
         )
@@ -185,7 +187,8 @@ def _said(reply: TuneReply, changes: Mapping[str, Damage], over: Mapping[str, Da
             "the tolerance on retained text ended the edit before chance. Try another part (`rankone find`), the same one "
             f"sharpened (`--sharpen`), several parts, {trained}or a larger tolerance."
             if not reply.reached
-            else "the forget text came to its target before the test text did. Give more forget text, or a larger cap."
+            else "the forget text came to its target before the test text did. Give more forget text, or a larger "
+            f"{'train_cap' if reply.trained else 'cap'}."
         )
     for domain, change in over.items():
         warnings.append(f"damage above the bar: {domain} rises by {change.shown} (bar {DAMAGE_BAR:g}).")

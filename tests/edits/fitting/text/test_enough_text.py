@@ -11,14 +11,15 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.text import enough_text as module
-from rankone.edits.fitting.text.enough_text import ENOUGH, PIECE, enough_text
+from rankone.edits.fitting.text.enough_text import ENOUGH, PIECE, Rises, enough_text
 from rankone.edits.fitting.text.forget_text import budget_text
-from rankone.edits.fitting.text.self_text import TOKENS
 from rankone.edits.methods.directions import Directions
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.text.openers import opener_id
 
-ROWS = ENOUGH // TOKENS
+# Of the 64 positions that the tiny model reads an opening takes 17.
+ROOM = 64 - 1 - PIECE
+ROWS = -(-ENOUGH // ROOM)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def fitted(workspace, budget=4, seed=0, size=3.0):
 
 def graded(monkeypatch, *draws):
     """What the edit does to the rows of each draw, in place of what it really does."""
-    given = [torch.tensor(draw) for draw in draws]
+    given = [Rises(torch.tensor(draw), torch.ones(len(draw))) for draw in draws]
     monkeypatch.setattr(module, "_rises", lambda *_: given.pop(0))
     return given
 
@@ -47,14 +48,15 @@ def test_a_row_rises_by_the_mean_over_what_is_scored(workspace):
         with fit.edit.applied(workspace.model):
             after = next_token_losses(workspace.model(text.ids).logits, text.ids, text.valid)
     expected = (after - before).sum(1) / text.valid.sum(1)
-    got = module._rises(workspace.model, fit.edit, text)
-    torch.testing.assert_close(got, expected.double(), rtol=1e-4, atol=1e-5)
+    rise, was = module._rises(workspace.model, fit.edit, text)
+    torch.testing.assert_close(rise, expected.double(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(was, (before.sum(1) / text.valid.sum(1)).double(), rtol=1e-4, atol=1e-5)
     assert expected.abs().min() > 1e-4
 
 
 def test_every_row_starts_with_a_piece_of_the_forget_text(workspace, tokenizer, monkeypatch):
     fit = fitted(workspace, budget=3 * PIECE + 2)
-    graded(monkeypatch, [1.0] * ROWS)
+    graded(monkeypatch, [9.0] * ROWS)
     text = enough_text(workspace, fit)
     assert text.tokens == ROWS * (workspace.context - 1 - PIECE)
     scored = fit.run.forget.ids[fit.run.forget.valid].tolist()
@@ -83,20 +85,20 @@ def test_what_the_edit_changes_little_is_left_out_and_more_drawn_from_what_is_ke
     assert len(left) == 1
     assert len(text.ids) == ROWS
     starts = module.encoded_openings(workspace, ["Es ist"])
-    first = module.continuations(workspace, starts, 0, ROWS, TOKENS)
+    first = module.continuations(workspace, starts, 0, ROWS, ROOM)
     some = [0, *range(2, ROWS - 10)]
     assert torch.equal(text.ids[: len(some), : first.ids.shape[1]], first.ids[some])
     opener = opener_id(workspace.tokenizer)
     begun = [
         [*([] if opener is None else [opener]), *first.ids[i][first.valid[i]][:PIECE].tolist()] for i in some
     ]
-    second = module.continuations(workspace, begun, module.SEED_STEP, ROWS, TOKENS)
+    second = module.continuations(workspace, begun, module.SEED_STEP, ROWS, ROOM)
     rest = ROWS - len(some)
     assert torch.equal(text.ids[len(some) :, : second.ids.shape[1]], second.ids[[0, *range(2, ROWS)][:rest]])
 
 
 def test_too_little_in_the_behaviour_is_refused(workspace, monkeypatch):
-    few = [1.0, *[0.1] * (ROWS - 1)]
+    few = [9.0, *[0.9] * (ROWS - 1)]
     left = graded(monkeypatch, *[few] * (module.DRAWS + 1))
     with pytest.raises(
         RankOneError, match=r"wrote [\d,]+ tokens by itself, but only \d+ are in text .*takes 500"
@@ -105,7 +107,31 @@ def test_too_little_in_the_behaviour_is_refused(workspace, monkeypatch):
     assert len(left) == 1
 
 
-def test_the_seed_decides(workspace):
+def test_noise_is_not_the_behaviour(workspace, monkeypatch):
+    """Text that rises by less than a fifth of its way to chance is what a tolerance lets through anywhere."""
+    bar = 0.2 * (workspace.chance - 1.0)
+    left = graded(monkeypatch, *[[bar * 0.99] * ROWS] * module.DRAWS)
+    with pytest.raises(RankOneError, match=rf"only 0 are in text .*at most by {bar * 0.99:.2f} nats"):
+        enough_text(workspace, fitted(workspace))
+    assert not left
+    graded(monkeypatch, [bar * 1.01] * ROWS)
+    assert len(enough_text(workspace, fitted(workspace)).ids) == ROWS
+
+
+def test_a_short_context_takes_more_rows(workspace, monkeypatch):
+    monkeypatch.setattr(module, "context_length", lambda _: 16)
+    monkeypatch.setattr(
+        module,
+        "_rises",
+        lambda _model, _edit, text: Rises(torch.ones(len(text.ids)) * 9, torch.ones(len(text.ids))),
+    )
+    text = enough_text(workspace, fitted(workspace, budget=40))
+    assert text.ids.shape[1] <= 16
+    assert ENOUGH <= text.tokens < ENOUGH + 16
+
+
+def test_the_seed_decides(workspace, monkeypatch):
+    monkeypatch.setattr(module, "CHANGED", 0.0)  # an untrained model is at chance already
     one, again, other = (enough_text(workspace, fitted(workspace, seed=seed), ["Es"]) for seed in (0, 0, 1))
     assert torch.equal(one.ids, again.ids)
     assert not torch.equal(one.ids, other.ids)
