@@ -65,7 +65,7 @@ def test_neuronpedias_flavour(case, seen):
     layers = {int(n["layer"]) for n in document["nodes"] if n["layer"] != "E"}
     blocks = {n["feature_type"]: int(n["layer"]) for n in document["nodes"] if n["layer"] != "E"}
     assert max(layers) == blocks["logit"] == 2  # two blocks, and the logits above them
-    with pytest.raises(RankOneError, match="no id of a model"):
+    with pytest.raises(RankOneError, match="cannot be the id of a model"):
         neuronpedia_document(seen, "my model")
 
 
