@@ -144,23 +144,22 @@ class Held:
         measure: Measure = "kl",
     ) -> None:
         self.model, self.blocks, self.measure = model, dict(retain), measure
-        device = next(model.parameters()).device
-        few = next(iter(self.blocks.values())).ids.to(device)
+        few = next(iter(self.blocks.values())).ids.to(next(model.parameters()).device)
         self.forward = forward_of(model, sites, few)
-        following = measure == "rise"
-        self.texts = {d: self.forward.prepare(b.ids.to(device), following) for d, b in self.blocks.items()}
+        self.texts = self._prepared(retain)
         # Of text held for its rise: the mean cross-entropy without an edit, once it is known.
         self.unedited: dict[str, float] = {}
 
     def with_more(self, texts: Mapping[str, Blocks]) -> Held:
         """The same with other text for some domains; what is kept of the rest is shared."""
         other = copy(self)
-        other.blocks, other.texts = {**self.blocks, **texts}, dict(self.texts)
-        for domain, blocks in texts.items():
-            ids = blocks.ids.to(next(self.model.parameters()).device)
-            other.texts[domain] = self.forward.prepare(ids, self.measure == "rise")
+        other.blocks, other.texts = {**self.blocks, **texts}, {**self.texts, **self._prepared(texts)}
         other.unedited = {d: value for d, value in self.unedited.items() if d not in texts}
         return other
+
+    def _prepared(self, texts: Mapping[str, Blocks]) -> dict[str, Text]:
+        device, following = next(self.model.parameters()).device, self.measure == "rise"
+        return {d: self.forward.prepare(blocks.ids.to(device), following) for d, blocks in texts.items()}
 
     def counted(self, domain: str) -> Bool[Tensor, "rows t"]:
         """The positions of a domain that damage is a mean over: all, or those whose next token is scored."""

@@ -99,9 +99,8 @@ def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
             limit = find_limit(model, fit.edit, held, aim, sized.damage)
         else:
             limit = within_limit(model, fit.edit, held, aim)
-        sized = size_edit(model, fit.edit, some, held, capped, limit)
-        if not (sized.reached or limit.bounded):
-            sized = size_edit(model, fit.edit, some, held, capped)
+        known = limit if sized.reached or limit.bounded else None
+        sized = size_edit(model, fit.edit, some, held, capped, known)
     return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 

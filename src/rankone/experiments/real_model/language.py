@@ -202,7 +202,7 @@ class Job:
         """Train the scale's directions, or a LoRA from its start, within the tolerances on training text.
 
         Training text says how large it must be, validation text how large it may be: more of a domain that used most of its
-        tolerance already, of which 800 tokens say too little.
+        tolerance already, of which `size_tokens` say too little.
         """
         c, model, scale = self.config, self.workspace.model, self._edit(SCALE)
         method, rate = Directions(scale, TRAINED), c.train_rate
@@ -214,8 +214,7 @@ class Job:
         training = Held(model, method.sites(), spared, measure)
         held = retain.held(method.sites(), measure)
         if c.size_by == "rise":
-            tight = [d for d in self.spared if d in self._tight]
-            more = c.size_tokens * LONGER
+            tight, more = self._tight.intersection(self.spared), c.size_tokens * LONGER
             held = held.with_more({d: self._spread(d, "validation", more) for d in tight})
         fit = train_within(model, method, run, training, held, aim, c.train_steps)
         self._save(name, fit.edit)
@@ -224,12 +223,14 @@ class Job:
     @cached_property
     def _training_text(self) -> tuple[Blocks, dict[str, Blocks]]:
         """Training text of the target, and of all that must stay: more of what stopped the scale."""
-        c = self.config
-        usual, longer = c.train_tokens // 2, c.train_tokens * LONGER
-        tokens = {d: longer if d in self._tight else usual for d in self._fitted(SCALE).damage}
-        rows = {d: self._spread(d, "train", tokens[d]) for d in self.spared}
-        about = self._about("train", tokens.get(about_domain(self.language), usual))
-        return self._spread(self.language, "train", c.train_tokens), rows | about
+        whole = self.config.train_tokens
+
+        def tokens(domain: str) -> int:
+            return whole * LONGER if domain in self._tight else whole // 2
+
+        rows = {d: self._spread(d, "train", tokens(d)) for d in self.spared}
+        about = self._about("train", tokens(about_domain(self.language)))
+        return self._spread(self.language, "train", whole), rows | about
 
     @cached_property
     def _tight(self) -> set[str]:

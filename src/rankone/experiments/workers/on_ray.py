@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import Any
 
 from rankone.core.errors import RankOneError
@@ -36,9 +36,10 @@ class OnRay:
             self._ray.init(address=address, log_to_driver=False, logging_level="error")
         except Exception as error:  # gRPC's and Ray's own, of many classes
             raise _no_cluster(address, error) from error
+        self._leaving = ExitStack()
         # Ray prints what it says of lost machines to where a command's reply goes.
-        self._aside = redirect_stdout(sys.stderr)
-        self._aside.__enter__()
+        self._leaving.enter_context(redirect_stdout(sys.stderr))
+        self._leaving.callback(self._ray.shutdown)
 
     def results(self, setup: Setup, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
         """Every stack with what came of it, as they end. RankOneError where one cannot be done, or nothing can do it."""
@@ -67,8 +68,7 @@ class OnRay:
 
     def close(self) -> None:
         """Leave the cluster as it is."""
-        self._ray.shutdown()
-        self._aside.__exit__(None, None, None)
+        self._leaving.close()
 
     def _made(self, ended: Any) -> Made:
         try:

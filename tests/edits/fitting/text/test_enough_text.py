@@ -11,6 +11,7 @@ from tests.tiny import tiny_model
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.text import enough_text as module
+from rankone.edits.fitting.text import self_text
 from rankone.edits.fitting.text.enough_text import ENOUGH, PIECE, Rises, enough_text
 from rankone.edits.fitting.text.forget_text import budget_text
 from rankone.edits.methods.directions import Directions
@@ -119,7 +120,8 @@ def test_noise_is_not_the_behaviour(workspace, monkeypatch):
 
 
 def test_a_short_context_takes_more_rows(workspace, monkeypatch):
-    monkeypatch.setattr(module, "context_length", lambda _: 16)
+    for file in (module, self_text):
+        monkeypatch.setattr(file, "context_length", lambda _: 16)
     monkeypatch.setattr(
         module,
         "_rises",

@@ -17,13 +17,18 @@ from transformers import PreTrainedModel
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.config import LEAST_TRAINED
 from rankone.edits.fitting.run import Fit
-from rankone.edits.fitting.text.self_text import TOKENS, continuations, encoded_openings
+from rankone.edits.fitting.text.self_text import (
+    TOKENS,
+    after_opener,
+    continuations,
+    encoded_openings,
+    room_after,
+)
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.cross_entropy import passage_losses
 from rankone.models.context import context_length
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks, joined
-from rankone.text.openers import opener_id
 from rankone.workspace import Workspace
 
 ENOUGH = 1920
@@ -50,8 +55,7 @@ def enough_text(workspace: Workspace, fit: Fit, openings: Sequence[str] = ()) ->
     context = context_length(workspace.model)
     piece = PIECE if context is None else min(PIECE, max(1, context // 4))
     starts = encoded_openings(workspace, openings) if openings else _pieces(workspace, fit.run.forget, piece)
-    longest = max(piece + 1, *map(len, starts))
-    room = TOKENS if context is None else min(TOKENS, max(1, context - longest))
+    room = room_after(workspace, max(piece + 1, *map(len, starts)), TOKENS)
     rows, rises = -(-ENOUGH // room), list[Rises]()
     every = text = fit.run.forget.take(0)
     with meter("own text", rows) as bar:
@@ -91,10 +95,9 @@ def _kept(rises: Sequence[Rises], chance: float) -> Int[Tensor, " kept"]:
 
 def _pieces(workspace: Workspace, text: Blocks, length: int, most: int | None = None) -> list[list[int]]:
     """The scored tokens of every row, cut into pieces (of each row `most` of them), each after the opener."""
-    first = opener_id(workspace.tokenizer, workspace.opener)
-    before = [] if first is None else [first]
     rows = [ids[valid].tolist() for ids, valid in zip(text.ids, text.valid, strict=True)]
-    return [[*before, *row[i : i + length]] for row in rows for i in range(0, len(row), length)[:most]]
+    pieces = [row[i : i + length] for row in rows for i in range(0, len(row), length)[:most]]
+    return after_opener(workspace, pieces)
 
 
 def _rises(model: PreTrainedModel, edit: LowRankEdit, text: Blocks) -> Rises:

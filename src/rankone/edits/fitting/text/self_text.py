@@ -38,16 +38,14 @@ def self_text(
 
 def encoded_openings(workspace: Workspace, openings: Sequence[str]) -> list[list[int]]:
     """The ids of each opening after the opener; RankOneError for one that is empty."""
-    return [_encoded(workspace.tokenizer, workspace.opener, text) for text in openings]
+    return after_opener(workspace, [_encoded(workspace.tokenizer, text) for text in openings])
 
 
 def continuations(
     workspace: Workspace, starts: Sequence[Sequence[int]], seed: int, rows: int, tokens: int
 ) -> Blocks:
     """The same from ids."""
-    longest = max(map(len, starts))
-    require_context(workspace.model, longest + 1)
-    tokens = min(tokens, (context_length(workspace.model) or longest + tokens) - longest)
+    tokens = room_after(workspace, max(map(len, starts)), tokens)
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for i, start in enumerate(starts):
@@ -59,12 +57,24 @@ def continuations(
     return joined(drawn).to(workspace.device)
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, opener: str, text: str) -> list[int]:
+def room_after(workspace: Workspace, length: int, tokens: int) -> int:
+    """So many tokens, or as many as the context has room for after `length`; RankOneError where it has none."""
+    require_context(workspace.model, length + 1)
+    return min(tokens, (context_length(workspace.model) or length + tokens) - length)
+
+
+def after_opener(workspace: Workspace, texts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The ids of texts, after the opener where there is one."""
+    first = opener_id(workspace.tokenizer, workspace.opener)
+    before = [] if first is None else [first]
+    return [[*before, *ids] for ids in texts]
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
     if not ids:
         raise RankOneError("an opening of the model's own text is empty. Give a few words.")
-    first = opener_id(tokenizer, opener)
-    return ids if first is None else [first, *ids]
+    return ids
 
 
 @torch.no_grad()
