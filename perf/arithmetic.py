@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from perf.environment import environment
+from perf.languages import count_said, row_said
 from perf.pages import write_table
 
 from rankone.core.files import write_json
@@ -26,8 +27,6 @@ from rankone.experiments.bench.rollouts import rollouts
 from rankone.experiments.bench.run import run_bench
 from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.names import method_name
-from rankone.experiments.tables import Share
-from rankone.render.values import spanned
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "arithmetic.json"
@@ -85,16 +84,11 @@ def table(kept: dict[str, Any]) -> str:
     lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     forgotten = [[row for row in path["rows"] if row["role"] == "forget"] for path in paths]
     for rows in zip(*forgotten, strict=True):
-        cells = [cell for row in rows for cell in _cells(row)]
+        cells = [cell for row in rows for cell in (count_said(row), row_said(row, 2))]
         lines.append(
             "| " + " | ".join([f"{method_name(rows[0]['method'])}, {rows[0]['budget']}", *cells]) + " |"
         )
     return "\n".join(lines)
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, str]:
-    counted = Share(row["successes"], row["seeds"], row["success_low"], row["success_high"])
-    return counted.said, spanned(row["rise"], row["low"], row["high"], 2)
 
 
 def main() -> None:

@@ -21,12 +21,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import load_decomposition
+from rankone.edits.adapters import Method
 from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.together import pair_parts
@@ -208,14 +210,20 @@ def trained_too(bench: Bench, fits: Sequence[Fit], aim: Aim, retain: RetainText,
 
 def loras(bench: Bench, site: str, fits: Sequence[Fit], aim: Aim, retain: RetainText) -> list[Fit]:
     """A LoRA of rank 1 from its own start for each trained fit, on its text and for as many steps."""
-    model = bench.workspace.model
-    method = Lora(model, [site], rank=1)
-    held = retain.held(method.sites(), aim.measure)
+    method = Lora(bench.workspace.model, [site], rank=1)
     return [
-        train_within(model, method, replace(fit.run, learning_rate=LORA_RATE), held, held, aim, fit.steps)
+        trained_on(bench, method, fit.run, retain, aim, fit.steps, LORA_RATE)
         for fit in fits
         if fit.before is not None
     ]
+
+
+def trained_on(
+    bench: Bench, method: Method, run: Run, retain: RetainText, aim: Aim, steps: int, rate: float
+) -> Fit:
+    """A method trained on a run's text within the tolerance, and sized."""
+    held, run = retain.held(method.sites(), aim.measure), replace(run, learning_rate=rate)
+    return train_within(bench.workspace.model, method, run, held, held, aim, steps)
 
 
 def row(bench: Bench, part: str, aim: Aim, fit: Fit) -> dict[str, Any]:
@@ -270,6 +278,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 | {"text": name, "successes": good, "seeds": len(own), "low": low, "high": high}
                 | {"alpha": [f(r["alpha"] for r in own) for f in (min, max)] if own[0]["alpha"] else None}
                 | {"share_of_chance": [f(r[name]["share_of_chance"] for r in own) for f in (min, max)]}
+                | {"mean_share": fmean(r[name]["share_of_chance"] for r in own)}
                 | {"worst_rise": max(r[name]["worst_rise"] for r in own)}
                 | {"worst": max(own, key=lambda r: r[name]["worst_rise"])[name]["worst"]}
             )
@@ -281,7 +290,8 @@ def line(one: Mapping[str, Any]) -> str:
     shares, alphas = (" to ".join(f"{v:.2f}" for v in one[k] or ()) for k in ("share_of_chance", "alpha"))
     return (
         f"{one['part']}, forget {one['forget']}, KL ≤ {one['tolerance']}, cap {one['cap']}, on {one['text']}: "
-        f"{one['successes']} of {one['seeds']} succeed; German over chance {shares}, largest rise {one['worst_rise']:+.4f} "
+        f"{one['successes']} of {one['seeds']} succeed ({one['low']:.0%} to {one['high']:.0%}); German over chance "
+        f"{one['mean_share']:.2f} ({shares}), largest rise {one['worst_rise']:+.4f} "
         f"({one['worst']})" + (f", α {alphas}" if alphas else "")
     )
 

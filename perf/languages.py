@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from perf.pages import write_table
 
 from rankone.core.files import write_json
+from rankone.experiments.tables import Share
 from rankone.render.values import spanned
 from rankone.text.domains import domain_name, written_in
 
@@ -114,6 +115,11 @@ def table() -> str:
 def row_said(row: Row, digits: int) -> str:
     """A row's rise with its interval."""
     return spanned(row["rise"], row["low"], row["high"], digits)
+
+
+def count_said(row: Row) -> str:
+    """How many seeds succeed, with the interval of their share."""
+    return Share(row["successes"], row["seeds"], row["success_low"], row["success_high"]).said
 
 
 def main() -> None:

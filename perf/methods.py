@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from perf.languages import keep_result, order, row_said, rows_of
+from perf.languages import count_said, keep_result, order, row_said, rows_of
 from perf.pages import write_table
 
 from rankone.experiments.names import method_name, method_order
-from rankone.experiments.tables import DAMAGE_BAR, Share
+from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.wilson import Z
 from rankone.render.values import signed
 from rankone.text.domains import domain_name
@@ -56,9 +56,8 @@ def methods_table(folder: Path) -> str:
 def _cells(row: Row | None) -> tuple[str, str, str]:
     if row is None:
         return "", "", ""
-    count = Share(row["successes"], row["seeds"], row["success_low"], row["success_high"])
     worst = row["worst"]
-    return count.said, row_said(row, 2), f"{domain_name(worst['domain'])} {row_said(worst, 3)}"
+    return count_said(row), row_said(row, 2), f"{domain_name(worst['domain'])} {row_said(worst, 3)}"
 
 
 def errors_table(folder: Path) -> str:

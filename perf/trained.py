@@ -15,14 +15,12 @@ import argparse
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from environment import environment
-from fits import FORGET, PARTS, UNSEEN, Bench, judged, opened
+from fits import FORGET, PARTS, UNSEEN, Bench, judged, opened, trained_on
 from rankone.core.artifact import refuse_existing, write_json
-from rankone.edits.adapters import Method
 from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.fitting.aim import Aim
@@ -32,7 +30,6 @@ from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.sized import fit_sized
 from rankone.edits.fitting.text.forget_text import forget_text
 from rankone.edits.fitting.text.retain_text import default_retain, retain_text
-from rankone.edits.fitting.within import train_within
 from rankone.edits.methods.coordinate import coordinate_of
 from rankone.edits.methods.directions import Directions
 from rankone.edits.methods.kind import Target
@@ -72,15 +69,6 @@ def scaled(bench: Bench, part: str, run: Run, retain: RetainText, aim: Aim) -> F
     return fit_sized(bench.workspace.model, starts, [run], retain, aim, FitConfig())[0]
 
 
-def trained(
-    bench: Bench, method: Method, run: Run, retain: RetainText, aim: Aim, steps: int, rate: float
-) -> Fit:
-    """A method's directions trained within the tolerance, and sized."""
-    held = retain.held(method.sites(), aim.measure)
-    run = replace(run, learning_rate=rate)
-    return train_within(bench.workspace.model, method, run, held, held, aim, steps)
-
-
 def rows_of(
     bench: Bench, parts: Mapping[str, str], run: Run, retain: RetainText, aim: Aim, steps: int
 ) -> list[dict[str, Any]]:
@@ -96,11 +84,11 @@ def rows_of(
     for start, part in parts.items():
         fit = scaled(bench, part, run, retain, aim)
         add(start, "one scale", fit)
-        further = trained(bench, Directions(fit.edit), run, retain, aim, steps, DIRECTIONS_RATE)
+        further = trained_on(bench, Directions(fit.edit), run, retain, aim, steps, DIRECTIONS_RATE)
         add(start, "trained", further, DIRECTIONS_RATE)
     for rate in LORA_RATES:
         lora = Lora(bench.workspace.model, [SITE], rank=1)
-        add("LoRA rank 1", "trained", trained(bench, lora, run, retain, aim, steps, rate), rate)
+        add("LoRA rank 1", "trained", trained_on(bench, lora, run, retain, aim, steps, rate), rate)
     return rows
 
 
