@@ -52,7 +52,7 @@ def keep_result(folder: Path, out: Path) -> None:
     record = json.loads((folder / "bench.json").read_text("utf8"))
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "summary.parquet", out / "summary.parquet")
-    kept = ("budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
+    kept = ("trained", "budgets", "seeds", "weights", "retain", "fit", "tolerance", "test_tokens")
     said = {"forget": record["config"]["forget"], "part": record["part"], "label": record["label"]}
     said["aim"] = record["aim"]
     said["config"] = {key: record["config"][key] for key in kept}
@@ -66,19 +66,21 @@ def _forms(forget: str, config: Row) -> list[str]:
     return [domain for domain in retain if written_in(domain) == written_in(forget)]
 
 
-def rows_of(folder: Path, stage: str = "sized") -> dict[str, Row]:
-    """The target's row of every method, under `worst` the largest rise of another trained domain.
+def rows_of(folder: Path, stage: str = "sized", budget: int | None = None) -> dict[str, Row]:
+    """The target's row of every method at a budget (the largest), under `worst` the largest rise of another trained domain.
 
     stage: at matched removal (sized) or as fitted.
     """
-    about = json.loads((folder / "about.json").read_text("utf8"))
-    budget = max(about["config"]["budgets"])
-    (retain,) = about["config"]["retain"].values()
+    config = json.loads((folder / "about.json").read_text("utf8"))["config"]
+    budget = budget or max(config["budgets"])
+    trained = config["trained"]
     found: dict[str, Row] = {}
     summary = pq.ParquetFile(folder / "summary.parquet").read().to_pylist()
     rows = [r for r in summary if (r["budget"], r["stage"]) == (budget, stage)]
     for row in (r for r in rows if r["role"] == "forget"):
-        others = [r for r in rows if r["method"] == row["method"] and r["domain"] in retain]
+        others = [
+            r for r in rows if r["method"] == row["method"] and r["domain"] in trained and r["role"] != "forget"
+        ]
         found[row["method"]] = {**row, "worst": max(others, key=lambda r: r["rise"])}
     return found
 
