@@ -2,9 +2,9 @@
 
     python -m perf.grid OUT.json [--seeds 1] [--steps 3000] [--autocast]
 
-Of every method some seeds at all four λ are fitted to their plateau, sized and measured as `rankone bench
-recipes/german.yaml` does, at a short and at a long budget (a row of the text to forget is at most the context, so longer
-ones cost a step about the same). From these come the steps of a run and the seconds of its sizing and measuring; what a step
+Of every method some seeds at all four λ are fitted to their plateau and measured as `rankone bench recipes/german.yaml
+--preset published` does, at a short and at a long budget (a row of the text to forget is at most the context, so longer
+ones cost a step about the same). From these come the steps of a run and the seconds of its measuring; what a step
 costs is timed apart, in a whole stack as the grid has them. All in processor seconds of one thread. Budgets up to 32 tokens
 are taken to cost what the short one does, the others what the long one does. Choosing rates, which the grid needs before, is
 counted apart. The limit is what the products of the fits alone would take at the rate that this processor multiplies at, in
@@ -31,7 +31,6 @@ from rankone.experiments.bench.run import Benchmark
 from rankone.experiments.config import read_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "german.yaml"
-METHODS = ("scalar", "top16", "lora_r1_local", "lora_r1", "lora_r4")
 SHORT, LONG, BOUND = 8, 128, 32
 RETAIN = "english"
 # Steps that are timed, beyond those that any fit begins with.
@@ -83,7 +82,7 @@ def step_cost(benchmark: Benchmark, method: str, budget: int) -> tuple[float, fl
 
 
 def measured(benchmark: Benchmark, method: str, budget: int, seeds: int) -> dict[str, Any]:
-    """What a run of one method at one budget costs: steps of all starts, a step, sizing and measuring."""
+    """What a run of one method at one budget costs: steps of all starts, a step, and what follows."""
     asked, sized = cells(benchmark, method, budget, seeds), benchmark.config.sized
     bench = benchmark.bench(method, RETAIN, True)
     bench.prepare()  # What is prepared once for a whole method is no cost of these few runs.
@@ -122,7 +121,7 @@ def hours(rows: list[dict[str, Any]], benchmark: Benchmark, rate: float) -> dict
     config, found = benchmark.config, {}
     by = {(row["method"], row["budget"]): row for row in rows}
     limit = 0.0
-    for method in METHODS:
+    for method in config.methods:
         per = {b: by[method, SHORT if b <= BOUND else LONG] for b in config.budgets_of(method)}
         runs = config.seeds * len(config.weights)
         found[method] = sum(row["seconds_per_run"] for row in per.values()) * runs / 3600
@@ -130,17 +129,17 @@ def hours(rows: list[dict[str, Any]], benchmark: Benchmark, rate: float) -> dict
             sum(per[c.budget]["seconds_per_run"] for c in tuning_cells(config, method, RETAIN)) / 3600
         )
         limit += sum(row["gflop_per_run"] for row in per.values()) * 1e9 * runs / rate / 3600
-    found["grid"] = sum(found[m] for m in METHODS)
-    found["rates"] = sum(found[f"{m}, rates"] for m in METHODS)
+    found["grid"] = sum(found[m] for m in config.methods)
+    found["rates"] = sum(found[f"{m}, rates"] for m in config.methods)
     found["products of the grid's fits"] = limit
     return found
 
 
 def opened(steps: int, autocast: bool) -> Benchmark:
     """The published grid's methods and one retain set."""
-    config = read_recipe(RECIPE)
+    config = read_recipe(RECIPE, "published")
     fit = config.fit.model_copy(update={"steps": steps, "autocast": autocast})
-    return Benchmark(config.model_copy(update={"methods": METHODS, "fit": fit, "retain": {RETAIN: ("en",)}}))
+    return Benchmark(config.model_copy(update={"fit": fit}))
 
 
 def main() -> None:
@@ -154,7 +153,8 @@ def main() -> None:
     torch.set_num_threads(1)
     benchmark = opened(asked.steps, asked.autocast)
     rate = rate_of_products(benchmark)
-    rows = [measured(benchmark, m, b, asked.seeds) for m in METHODS for b in (SHORT, LONG)]
+    methods = benchmark.config.methods
+    rows = [measured(benchmark, m, b, asked.seeds) for m in methods for b in (SHORT, LONG)]
     taken = hours(rows, benchmark, rate)
     given = {"seeds": asked.seeds, "steps": asked.steps, "autocast": asked.autocast, "gflops": rate / 1e9}
     write_json(asked.out, {"asked": given, "rows": rows, "hours": taken, "environment": environment()})

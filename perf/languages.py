@@ -79,7 +79,9 @@ def rows_of(folder: Path, stage: str = "sized", budget: int | None = None) -> di
     rows = [r for r in summary if (r["budget"], r["stage"]) == (budget, stage)]
     for row in (r for r in rows if r["role"] == "forget"):
         others = [
-            r for r in rows if r["method"] == row["method"] and r["domain"] in trained and r["role"] != "forget"
+            r
+            for r in rows
+            if r["method"] == row["method"] and r["domain"] in trained and r["role"] != "forget"
         ]
         found[row["method"]] = {**row, "worst": max(others, key=lambda r: r["rise"])}
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Literal
 
 import torch
@@ -160,6 +161,15 @@ def both_signs(
     """
     step = FIRST_STEP / max(1, len(components)) ** 0.5
     return [Scales(parts, components, name, 1 + sign * step) for sign in (-1, 1)]
+
+
+def unscaled(method: Method) -> Method:
+    """Scales that start at α = 1, the unchanged model, with nothing else changed; another method as it is."""
+    if not isinstance(method, Scales):
+        return method
+    moved = copy(method)
+    moved._start = torch.ones_like(method._start)
+    return moved
 
 
 def sign_of(scales: Mapping[str, float]) -> Literal["inverting", "suppressing", "amplifying", "mixed"]:

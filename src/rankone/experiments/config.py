@@ -71,6 +71,10 @@ class BenchConfig(Config):
         default=None, min_length=1, description="file of `select-rates` beside the recipe, instead of `rates`"
     )
     fit: FitConfig = FitConfig(steps=3000, patience=300, target="sampled")
+    one_start: bool = Field(
+        default=False,
+        description="fit every run once, as published: scales from α = 1, all else from the first start of its method",
+    )
     sized: Sized = Field(
         default=True,
         description="also bring every fit to the size of the rule for all methods; only: nothing else is looked at, "
@@ -123,6 +127,10 @@ class BenchConfig(Config):
                 raise ValueError(f"the retain set '{name}' names '{strange[0]}', which `trained` lacks")
         if (self.harvest is None) != (self.labels is None):
             raise ValueError("harvest and labels belong together: give both, or neither")
+        if self.one_start and self.sized == "only":
+            raise ValueError(
+                "one_start begins where a scale has no sign yet, which `sized: only` wants: leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from rankone.edits.ranking.asked import Asked, Sources
 from rankone.edits.ranking.gradient import by_gradient
 from rankone.edits.ranking.measured import Tried, measured
 from rankone.edits.requests import SharpenRequest
+from rankone.edits.scales import unscaled
 from rankone.edits.selection import (
     contrast,
     labelled_candidates,
@@ -124,9 +125,11 @@ class Job:
         return retain_text(self.workspace, self.aim, self.config.retain_tokens, self.config.retain_length)
 
     def starts(self, name: str) -> Sequence[Method]:
-        """Where fits of a method start: two for each method; some are searched for, once."""
+        """Where fits of a method start: two for each method, or as published one; some are searched for, once."""
         if name not in self._starts:
-            self._starts[name] = kind_named(name).starts(self.target)
+            kind = kind_named(name)
+            starts, one = kind.starts(self.target), self.config.one_start and kind.trained
+            self._starts[name] = [unscaled(starts[0])] if one else starts
         return self._starts[name]
 
     @cached_property

@@ -14,9 +14,11 @@ from tests.tiny import write_pair
 import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.edits.fitting.fit import fit_many
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import run as run_module
 from rankone.experiments.bench import stack as stack_module
+from rankone.experiments.bench.cells import FIRST_TUNING_SEED, tuning_cells
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
@@ -315,11 +317,42 @@ def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
         ({"budgets": {"scalar": [4, "x"]}}, "test: budgets.scalar.1: must be a valid integer .got 'x'."),
         ({"rates_from": ""}, "test: rates_from: must have at least 1 character"),
         ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
+        ({"one_start": True, "sized": "only"}, "one_start begins where a scale has no sign yet"),
     ],
 )
 def test_a_benchmark_that_makes_no_sense_is_refused(values, change, complaint):
     with pytest.raises(RankOneError, match=complaint):
         BenchConfig.checked({**values, **change}, "test")
+
+
+def test_one_start_fits_every_run_once_from_the_unchanged_model(values, picked, tmp_path, monkeypatch):
+    """Scales from α = 1, LoRA from its first draw, what is not fitted as it is; and the runs have keys of their own."""
+    asked = {
+        **values,
+        "methods": ["scalar", "lora_r1_local", "scalar_zero"],
+        "weights": [1.0],
+        "sized": False,
+    }
+    config = BenchConfig.checked({**asked, "one_start": True}, "test")
+    fits = list[tuple[str, float]]()
+
+    def counted(model, method, runs, *rest, **more):
+        (first, *_) = method.start(1, [0]).values()
+        fits.extend((method.name, float(first.detach().flatten()[0])) for _ in runs)
+        return fit_many(model, method, runs, *rest, **more)
+
+    monkeypatch.setattr(stack_module, "fit_many", counted)
+    outcomes = run_bench(config, tmp_path / "once").outcomes
+    grid = [o for o in outcomes if o.cell.seed < FIRST_TUNING_SEED]
+    assert {o.start for o in grid} == {0}
+    assert {alpha for name, alpha in fits if name == "scalar"} == {1.0}
+    tuned = len(list(tuning_cells(config, "lora_r1_local", "english")))
+    per_method = len(config.budgets) * config.seeds * len(config.retain)
+    assert [name for name, _ in fits].count("scalar") == per_method
+    assert [name for name, _ in fits].count("lora_r1_local") == per_method + tuned * len(config.retain)
+    assert {o.fitted.alpha for o in grid if o.cell.method == "scalar_zero"} == {0.0}
+    twice = run_bench(BenchConfig.checked(asked, "test"), tmp_path / "twice").outcomes
+    assert not {o.key for o in outcomes} & {o.key for o in twice}
 
 
 def test_domains_that_a_text_lacks_are_left_out(values):
@@ -358,6 +391,17 @@ def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
     assert config.budgets == (2, 4, 8, 16, 32, 64, 128, 512, 2048)
     assert set(config.retain["others"]) == set(config.trained) - {forget}
     assert read_recipe(path, "quick").seeds == 3
+
+
+def test_the_published_grid_is_as_published():
+    """1,620 runs of one fit each, as they come; its claims at some budgets and one λ, of both starts, beside controls."""
+    path = Path("recipes/german.yaml")
+    config, claims = read_recipe(path, "published"), read_recipe(path, "claims")
+    runs = len(config.methods) * len(config.budgets) * config.seeds * len(config.weights)
+    assert (runs, config.one_start, config.sized, tuple(config.retain)) == (1620, True, False, ("english",))
+    assert set(claims.methods) > set(config.methods)
+    assert set(claims.budgets) < set(config.budgets)
+    assert (claims.seeds, claims.fit, claims.one_start) == (config.seeds, config.fit, False)
 
 
 def test_a_preset_runs_every_method_that_is_trained_by_the_loop():
