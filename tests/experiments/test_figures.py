@@ -179,6 +179,21 @@ def test_success_lines_are_the_shares_of_the_summary(runs):
     assert axes.get_xscale() == "log"
 
 
+def test_successes_stand_once_more_at_all_tokens_that_were_spent(runs):
+    tallies = tables.summarise_runs(runs, AIM)
+    in_all = {(m, b): b + 1000 * (m != "lora_r1") for m, by_budget in tallies.items() for b in by_budget}
+    shares = {at: tables.Share(1, 5, 0.01, 0.81) for at in in_all if at[0] == "lora_r1"}
+    seen, spent = figures.success_by_budget(runs, AIM, shares, in_all).axes
+    for method, by_budget in tallies.items():
+        share = {b: 0.2 if method == "lora_r1" else t.successes / t.seeds for b, t in by_budget.items()}
+        np.testing.assert_allclose(_lines(seen)[method], list(share.items()))
+        np.testing.assert_allclose(
+            _lines(spent)[method], [(in_all[method, b], one) for b, one in share.items()]
+        )
+    for budget in tallies["lora_r1"]:
+        np.testing.assert_allclose(_lines(spent)[f"interval lora_r1 {budget}"][:, 1], (0.01, 0.81))
+
+
 def test_scale_response_lines_are_the_table_for_the_picked_part_only():
     rows = factory.response()
     other = [{**row, "part": "h.1.attn.q_proj:7", "ce": 1.0, "rise": 1 - row["ce_base"]} for row in rows]

@@ -276,10 +276,26 @@ def account_on(
 
 
 class _Explained(Record, extra="ignore"):
-    """What a recipe of any version says of its text."""
+    """What a recipe of any version says of its text. fraction: of a targeted one's rows."""
 
     mixture: Mixture
     targeted: _Explained | None = None
+    steps: int = 0
+    rows: int = 0
+    context: int = 0
+    fraction: float = 0.0
+
+    def tokens_of(self, domain: str) -> int:
+        """Training tokens of a domain, over all steps; of a run that goes on from another, its own alone."""
+        narrow = self.targeted.fraction if self.targeted else 0.0
+        shares = (1 - narrow) * _share(self.mixture, domain)
+        if self.targeted:
+            shares += narrow * _share(self.targeted.mixture, domain)
+        return round(self.steps * self.rows * self.context * shares)
+
+
+def _share(mixture: Mixture, domain: str) -> float:
+    return mixture[domain].weight / sum(mix.weight for mix in mixture.values()) if domain in mixture else 0.0
 
 
 class _Text(Record, extra="ignore"):

@@ -277,37 +277,68 @@ def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequ
 
 
 @themed
-def success_by_budget(rows: Sequence[RunRow], aim: Aim) -> Figure:
-    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic); Wilson's 95% intervals."""
-    tallies, forget = summarise_runs(rows, aim), aim.domain
-    budgets = sorted({budget for by_budget in tallies.values() for budget in by_budget})
-    title = f"How many {domain_name(forget)} tokens each method needs"
+def success_by_budget(
+    rows: Sequence[RunRow],
+    aim: Aim,
+    shares: Shares | None = None,
+    in_all: Mapping[tuple[str, int], int] | None = None,
+) -> Figure:
+    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic), with 95% intervals.
+
+    shares: with their intervals, else Wilson's, over seeds alone. in_all: by method and budget all tokens of the text to
+    forget that were spent; a second panel has the same shares against them.
+    """
+    tallies, forget = summarise_runs(rows, aim), domain_name(aim.domain)
+    counts = {(m, b): t.share for m, by_budget in tallies.items() for b, t in by_budget.items()}
+    counts |= {at: share for at, share in (shares or {}).items() if at in counts}
+    title = f"How many {forget} tokens each method needs"
     note = (
-        f"success: {domain_name(forget)} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
-        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds; upright: 95% intervals over seeds (Wilson)"
+        f"success: {forget} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
+        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds; upright: 95% intervals over seeds"
+        f"{' and passages' if shares else ' (Wilson)'}"
     )
-    fig = figure(4.65, 2.9, title, note)
-    axes = fig.subplots()
-    axes.set_xscale("log", base=2)
-    axes.axhline(8 / 9, color=MUTED, linestyle=":", linewidth=1.2, label="8 of 9")
-    ends, texts = [], []
-    for i, (method, (colour, marker)) in enumerate(method_styles(list(tallies)).items()):
-        shares = {b: t.successes / t.seeds for b, t in tallies[method].items()}
-        x, y = list(shares), list(shares.values())
-        width = max(1.2, 5.0 - 1.2 * i)  # later lines are thinner, so that lines that coincide all show
-        axes.plot(x, y, color=colour, marker=marker, markersize=4 + width, linewidth=width, label=method)
-        for budget, tally in tallies[method].items():
-            at = budget * 1.03 ** (i - (len(tallies) - 1) / 2)  # beside each other
-            label = f"interval {method} {budget}"
-            axes.plot([at] * 2, tally.share[2:], color=colour, linewidth=0.9, alpha=0.7, label=label)
-        ends.append((x[-1], y[-1]))
-        texts.append((method_name(method), colour))
-    _share_axes(axes, budgets, forget)
-    end_labels(axes, ends, texts)
+    if in_all is None:
+        fig = figure(4.65, 2.9, title, note)
+        axes = fig.subplots()
+        ends = _success_lines(axes, counts, {at: at[1] for at in counts})
+        _share_axes(axes, sorted({budget for _, budget in counts}), f"budget ({forget} tokens)")
+        end_labels(axes, [end for end, _ in ends], [name for _, name in ends])
+        return fig
+    keys = [_key(method, style) for method, style in method_styles(list(tallies)).items()]
+    fig = figure(8.6, 3.6, title, note, keys)
+    seen, spent = fig.subplots(1, 2, sharey=True).flatten().tolist()
+    _success_lines(seen, counts, {at: at[1] for at in counts})
+    _share_axes(seen, sorted({budget for _, budget in counts}), f"{forget} tokens that fits saw")
+    _success_lines(spent, counts, in_all)
+    least, most = (math.log10(end(in_all[at] for at in counts)) for end in (min, max))
+    tens = [10**k for k in range(math.floor(least), math.ceil(most) + 1)]
+    _share_axes(spent, tens, f"all {forget} tokens, those before any fit too")
+    spent.set_ylabel("")
     return fig
 
 
-def _share_axes(axes: Axes, budgets: Sequence[int], forget: str) -> None:
+def _success_lines(
+    axes: Axes, counts: Shares, place: Mapping[tuple[str, int], int]
+) -> list[tuple[tuple[float, float], tuple[str, str]]]:
+    """A line per method: its shares at their places on the x axis. Where each ends, its name and colour."""
+    methods = method_styles(list(dict.fromkeys(method for method, _ in counts)))
+    axes.set_xscale("log", base=2)
+    axes.axhline(8 / 9, color=MUTED, linestyle=":", linewidth=1.2, label="8 of 9")
+    ends = []
+    for i, (method, (colour, marker)) in enumerate(methods.items()):
+        ran = {place[at]: share for at, share in counts.items() if at[0] == method}
+        x, y = list(ran), [share.successes / share.seeds for share in ran.values()]
+        width = max(1.2, 5.0 - 1.2 * i)  # later lines are thinner, so that lines that coincide all show
+        axes.plot(x, y, color=colour, marker=marker, markersize=4 + width, linewidth=width, label=method)
+        for budget, share in ran.items():
+            beside = budget * 1.03 ** (i - (len(methods) - 1) / 2)
+            label = f"interval {method} {budget}"
+            axes.plot([beside] * 2, share[2:], color=colour, linewidth=0.9, alpha=0.7, label=label)
+        ends.append(((x[-1], y[-1]), (method_name(method), colour)))
+    return ends
+
+
+def _share_axes(axes: Axes, budgets: Sequence[int], label: str) -> None:
     axes.set_ylim(-0.04, 1.06)
     axes.set_xlim(budgets[0] / 1.2, budgets[-1] * 1.2)
     axes.xaxis.set_major_locator(FixedLocator(budgets))
@@ -315,5 +346,5 @@ def _share_axes(axes: Axes, budgets: Sequence[int], forget: str) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
-    axes.set_xlabel(f"budget ({domain_name(forget)} tokens)")
+    axes.set_xlabel(label)
     axes.set_ylabel("seeds that succeed")

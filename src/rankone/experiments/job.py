@@ -8,6 +8,8 @@ from functools import cached_property
 
 from rankone.clustering.config import ClusterConfig
 from rankone.clustering.run import clustered
+from rankone.core.artifact import Artifact
+from rankone.decomposition.run import made_of
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.retain import RetainText
@@ -227,3 +229,19 @@ class Job:
             side: [row.text for row in most_informative(rows, top) if row.pmi > 0]
             for side, rows in sides.items()
         }
+
+
+DECOMPOSITION = "the decomposition itself"
+
+
+def spent(job: Job, decomposition: Artifact) -> dict[str, int]:
+    """Tokens of the text to forget that were read before any fit, by purpose.
+
+    Of the decomposition those of its last training; left out where it does not say what it was trained on.
+    """
+    recipe, forget = made_of(decomposition).recipe, job.config.forget
+    return {
+        **({} if recipe is None else {DECOMPOSITION: recipe.tokens_of(forget)}),
+        "harvest and ranking": job.store.tokens().get(forget, 0),
+        "measuring candidates": job.config.pick_tokens,
+    }

@@ -96,6 +96,38 @@ def test_every_method_has_two_starts_that_differ(name, target):
     assert all(s.name == ("lora_r1" if name in own else name) for s in starts)
 
 
+class _Watched:
+    """A target that notes what is asked of it."""
+
+    def __init__(self, target):
+        self.asked, self._target = set(), target
+
+    def __getattr__(self, name):
+        self.asked.add(name)
+        return getattr(self._target, name)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_method_says_what_was_read_before_its_fits(name, target):
+    """Of the decomposition whatever turns or lies at a part of it; of text whatever asks for it."""
+    watched = _Watched(target)
+    kinds()[name].starts(watched)
+    of_parts = {
+        "parts",
+        "single",
+        "site",
+        "several",
+        "specific",
+        "labelled",
+        "steepest",
+        "component",
+        "sharpened",
+    }
+    of_text = {"moments", "texts", "best_of", "require_moments", "require_texts"}
+    spends = "part" if watched.asked & of_parts else "text" if watched.asked & of_text else "nothing"
+    assert kinds()[name].spends == spends
+
+
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_size_scales_the_change(name, target):
     method = kinds()[name].starts(target)[0]

@@ -14,6 +14,7 @@ from tests.tiny import write_pair
 import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
+from rankone.decomposition.run import made_of
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import run as run_module
@@ -23,10 +24,13 @@ from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
 from rankone.experiments.bench.run import read_record, run_bench
+from rankone.experiments.bench.shown import accounts_table, tokens_in_all
 from rankone.experiments.bench.summary import SUMMARY
 from rankone.experiments.bench.tables import BENCH, FITS
 from rankone.experiments.config import BenchConfig, read_recipe
+from rankone.experiments.job import DECOMPOSITION
 from rankone.experiments.tables import read_table
+from rankone.models.sources.names import ASSETS
 from rankone.sharing.card import card
 
 
@@ -279,6 +283,35 @@ def test_figures_hold_what_their_csv_says(done):
         assert float(row["high"]) == pytest.approx(summary[key]["high"], abs=1e-6)
     svg = (out / "figures" / "frontier-english-fitted.svg").read_text("utf8")
     assert "crosses:" in svg
+
+
+def test_tokens_are_counted_twice_those_of_a_fit_and_all(done):
+    """A part's fit has behind it what it was picked by, a LoRA on every matrix what its rates were chosen on."""
+    out, config, record, _, _, _ = done
+    assert record.spent["harvest and ranking"] == 60
+    assert record.spent["measuring candidates"] == config.pick_tokens
+    before, chosen = sum(record.spent.values()), config.validation_tokens
+    assert tokens_in_all(record, "scalar", 4) == 4 + before + chosen  # two λ, one rate
+    assert tokens_in_all(record, "scalar_zero", 4) == 4 + before
+    assert tokens_in_all(record, "lora_r1_local", 16) == 2 * 16 + before + chosen
+    assert (
+        tokens_in_all(record.model_copy(update={"tuning_runs": {"lora_r1": 4}}), "lora_r1", 16) == 32 + chosen
+    )
+    with (out / "figures" / "success-english-fitted.csv").open(newline="") as stream:
+        rows = {(row["method"], int(row["budget"])): row for row in csv.DictReader(stream)}
+    assert set(rows) == {(m, b) for m in config.methods for b in config.budgets}
+    for (method, budget), row in rows.items():
+        assert int(row["tokens_in_all"]) == tokens_in_all(record, method, budget)
+    silent = {what: count for what, count in record.spent.items() if what != DECOMPOSITION}
+    assert (DECOMPOSITION, record.spent[DECOMPOSITION]) in accounts_table(record).rows
+    unknown = accounts_table(record.model_copy(update={"spent": silent})).rows[0]
+    assert unknown == (DECOMPOSITION, "unknown: it does not say what it was trained on")
+
+
+def test_the_shipped_decomposition_says_what_it_read():
+    recipe = made_of(open_artifact(ASSETS / "mini-decomposition")).recipe
+    assert recipe.tokens_of("de") == round(1500 * 16 * 128 * 0.16)
+    assert recipe.tokens_of("nl") == 0
 
 
 def test_a_result_that_does_not_come_out_is_said(done, picked):

@@ -46,7 +46,17 @@ def _starts(name: str, origin: str, target: Target) -> list[Method]:
 
 
 def _kind(name: str, origin: str, title: str, slot: int) -> Kind:
-    return Kind(name, title, 14, slot, lambda t: _starts(name, origin, t), (0.5,), (1.0,), one_scale=True)
+    return Kind(
+        name,
+        title,
+        14,
+        slot,
+        lambda t: _starts(name, origin, t),
+        (0.5,),
+        (1.0,),
+        one_scale=True,
+        spends="text",
+    )
 
 
 KINDS = (

@@ -45,5 +45,15 @@ KINDS = (
     _kind("singular", "the top singular direction", 6),
     _kind("contrast", "the top contrast direction", 7),
     _kind("discriminant", "the discriminant direction", 2),
-    Kind("means_ablated", "difference of means taken out", 11, 3, _ablated, (1.0,), (1.0,), trained=False),
+    Kind(
+        "means_ablated",
+        "difference of means taken out",
+        11,
+        3,
+        _ablated,
+        (1.0,),
+        (1.0,),
+        trained=False,
+        spends="text",
+    ),
 )

@@ -68,5 +68,13 @@ KINDS = (
     Kind(
         "full_local", "one matrix trained whole", 9, 4, lambda t: _starts([t.site], "full_local", t), (0.001,)
     ),
-    Kind("full", "all matrices trained whole", 9, 5, lambda t: _starts(["*"], "full", t), (0.0003,)),
+    Kind(
+        "full",
+        "all matrices trained whole",
+        9,
+        5,
+        lambda t: _starts(["*"], "full", t),
+        (0.0003,),
+        spends="nothing",
+    ),
 )

@@ -78,5 +78,5 @@ def _starts(target: Target) -> list[Method]:
     return [IA3(target.model, start) for start in (1.0, BELOW)]
 
 
-KINDS = (Kind("ia3", "IA3", 8, 6, _starts, (0.03, 0.01)),)
+KINDS = (Kind("ia3", "IA3", 8, 6, _starts, (0.03, 0.01), spends="nothing"),)
 """Two starts: at 1, and every factor a tenth below it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from transformers import PreTrainedModel
 
@@ -74,6 +75,9 @@ class Target:
         return self.parts.locate(self.single)[0]
 
 
+Spends = Literal["nothing", "text", "part"]
+
+
 @dataclass(frozen=True)
 class Kind:
     """A fitting method that can be compared with others; listed by the file that defines it as one of its KINDS.
@@ -84,7 +88,8 @@ class Kind:
     `select-rates` tries; the first rate is the default. one_scale: whether a single α says all of the edit. objective:
     what is fitted (fitting/objective.py). trained: False where the first start is the edit itself. negated: the fitted
     change is taken away instead of added. weights: False of what changes activations as the model runs, which no edit of
-    weights says: it is measured and cannot be saved.
+    weights says: it is measured and cannot be saved. spends: what was read of the text to forget before any fit: `nothing`,
+    `text` that was harvested or measured, or that and what the decomposition (or autoencoder) behind its `part` read.
     """
 
     name: str
@@ -99,3 +104,4 @@ class Kind:
     trained: bool = True
     negated: bool = False
     weights: bool = True
+    spends: Spends = "part"

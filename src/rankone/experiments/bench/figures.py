@@ -39,19 +39,23 @@ PANELS: Mapping[str, Panel] = {
 
 def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: str) -> list[RunRow]:
     """The rows a figure draws, in the columns of `runs.parquet`: every λ of trade-offs, else the chosen one."""
+    every = panel.kind == "trade-off"
+    chosen = _of(rows, retain_set, stage) if every else at_chosen(rows, retain_set, stage)
+    return run_rows([row for row in chosen if row["method"] in panel.methods])
+
+
+def at_chosen(rows: Sequence[BenchRow], retain_set: str, stage: str) -> list[BenchRow]:
+    """The rows of a retain set and stage at the λ chosen on validation text."""
     weights = chosen_weights(rows)
-    chosen = [
+    return [
         row
-        for row in rows
-        if row["method"] in panel.methods and row["retain_set"] == retain_set and row["stage"] == stage
+        for row in _of(rows, retain_set, stage)
+        if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
     ]
-    if panel.kind == "off-target":
-        chosen = [
-            row
-            for row in chosen
-            if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
-        ]
-    return run_rows(chosen)
+
+
+def _of(rows: Sequence[BenchRow], retain_set: str, stage: str) -> list[BenchRow]:
+    return [row for row in rows if (row["retain_set"], row["stage"]) == (retain_set, stage)]
 
 
 def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim, means: Means, shares: Shares) -> Figure:
@@ -101,13 +105,19 @@ def csv_of(name: str, rows: Sequence[RunRow], means: Means, shares: Shares | Non
     return Table.of(name, [*RUNS.names, "mean", "low", "high", *counted], table).to_csv()
 
 
+def success_csv(shares: Shares, in_all: Mapping[tuple[str, int], int]) -> str:
+    """What the figure of successes draws: by method and budget the seeds that succeed, and all tokens that were spent."""
+    rows = [[*at, in_all[at], *share] for at, share in shares.items()]
+    return Table.of(
+        "success",
+        ["method", "budget", "tokens_in_all", "successes", "seeds", "success_low", "success_high"],
+        rows,
+    ).to_csv()
+
+
 def frontier(rows: Sequence[BenchRow], methods: Sequence[str], retain_set: str, stage: str) -> list[RunRow]:
     """The rows of all methods at their largest shared budget, every λ: the forget–retain frontier in one panel."""
-    shown = [
-        row
-        for row in rows
-        if row["method"] in methods and row["retain_set"] == retain_set and row["stage"] == stage
-    ]
+    shown = [row for row in _of(rows, retain_set, stage) if row["method"] in methods]
     budgets = [{row["budget"] for row in shown if row["method"] == method} for method in methods]
     shared = set.intersection(*budgets) if budgets else set()
     if not shared:

@@ -11,12 +11,15 @@ from pydantic import JsonValue
 from rankone.core.artifact import write_json, write_text
 from rankone.experiments.bench.figures import (
     PANELS,
+    at_chosen,
     csv_of,
     drawn,
     frontier,
     means_of,
     panel_rows,
+    run_rows,
     shares_of,
+    success_csv,
 )
 from rankone.experiments.bench.ledger import Outcome
 from rankone.experiments.bench.run import BenchRecord
@@ -27,6 +30,7 @@ from rankone.experiments.bench.shown import (
     missing_table,
     rates_table,
     successes_table,
+    tokens_in_all,
     verdict_table,
 )
 from rankone.experiments.bench.summary import SUMMARY, Cellwise, gathered, summary_rows
@@ -39,7 +43,7 @@ from rankone.experiments.bench.tables import (
     fit_rows,
 )
 from rankone.experiments.bench.verdicts import Cells, Verdict, judge
-from rankone.experiments.figures import trade_off
+from rankone.experiments.figures import success_by_budget, trade_off
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import write_table
@@ -150,6 +154,13 @@ def _figures(
             file, about = f"{name}-{retain_set}-{stage}", f"{name}: {panel.about}."
             held = csv_of(file, chosen, means, shares if panel.kind == "off-target" else None)
             made.append(_saved(out, file, figure, held, about))
+    in_all = {at: tokens_in_all(record, *at) for at in shares}
+    figure = success_by_budget(run_rows(at_chosen(rows, retain_set, stage)), record.aim, shares, in_all)
+    name, about = (
+        f"success-{retain_set}-{stage}",
+        "Seeds that succeed, by tokens that fits saw and by all that were spent.",
+    )
+    made.append(_saved(out, name, figure, success_csv(shares, in_all), about))
     fitted = [method for method in record.config.methods if method in ran]
     shared = frontier(rows, fitted, retain_set, stage)
     if shared:

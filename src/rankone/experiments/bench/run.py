@@ -26,7 +26,7 @@ from rankone.experiments.bench.rollouts import EDITS, shown_cell
 from rankone.experiments.bench.stack import Bench
 from rankone.experiments.bench.work import Made, Setup, Work, Workers, stacks
 from rankone.experiments.config import BenchConfig
-from rankone.experiments.job import Job
+from rankone.experiments.job import Job, spent
 from rankone.experiments.requests import Rate
 from rankone.metrics.damage_record import measured
 from rankone.opening import Opening, OpenOptions
@@ -43,7 +43,8 @@ class BenchRecord(Config):
     """`bench.json`: what was asked, on what it ran, what was picked and which rates were chosen.
 
     rates: by method, retain set and budget. identities: hashes of model, decomposition and text, and the pick.
-    spent: tokens of the text to forget that were used before any fit, by purpose.
+    spent: tokens of the text to forget that were used before any fit, by purpose; of the decomposition those of its last
+    training, where it says what it read.
     """
 
     config: BenchConfig
@@ -353,7 +354,7 @@ def _record(benchmark: Benchmark) -> BenchRecord:
         tuning_runs={
             m: len(list(tuning_cells(config, m, next(iter(config.retain))))) for m in config.methods
         },
-        spent={"harvest and ranking": config.selection_tokens, "measuring candidates": config.pick_tokens},
+        spent=spent(job, benchmark.opening.decomposition_artifact),
         provenance={**environment(), "text": described(benchmark.workspace.corpus)},
     )
 

@@ -11,6 +11,7 @@ from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.summary import Cellwise
 from rankone.experiments.bench.tables import FitRow
 from rankone.experiments.bench.verdicts import Verdict
+from rankone.experiments.job import DECOMPOSITION
 from rankone.experiments.names import domain_names, method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.render.columns import Column
@@ -106,11 +107,27 @@ def rates_table(record: BenchRecord) -> Table:
 
 def accounts_table(record: BenchRecord) -> Table:
     """Tokens of the text to forget that were spent before a fit sees its budget."""
-    rows = [[what, count] for what, count in record.spent.items()]
-    rows.append(["the decomposition itself", "see its recipe: it is trained on all domains"])
+    rows = list[list[object]]([[what, count] for what, count in record.spent.items()])
+    if DECOMPOSITION not in record.spent:
+        rows.insert(0, [DECOMPOSITION, "unknown: it does not say what it was trained on"])
+    rows.append(["choosing rates and λ, on validation text", record.config.validation_tokens])
     title = f"{domain_name(record.config.forget)} tokens spent beside the budget"
-    caption = "Methods that use the picked part, or parts of text, spent these; LoRA everywhere did not."
+    caption = (
+        "Methods that use the picked part spent all of these; methods that read text, all but the decomposition's; LoRA "
+        "everywhere, the last alone. Where rates were tried, the budgets of the tuning seeds come on top. Of a "
+        "decomposition that goes on from another its last training is counted."
+    )
     return Table.of(title, ["for", "tokens"], rows, caption)
+
+
+def tokens_in_all(record: BenchRecord, method: str, budget: int) -> int:
+    """Tokens of the text to forget behind a fit: its budget, those read before it, those its rate and λ were chosen on."""
+    config, kind = record.config, kind_named(method)
+    tried = record.tuning_runs.get(method, 0) > 0
+    chosen = tried or len(config.weights_of(method, budget)) > 1
+    read = {"nothing": (), "text": set(record.spent) - {DECOMPOSITION}, "part": record.spent}[kind.spends]
+    before = sum(record.spent[what] for what in read)
+    return budget + before + tried * config.tuning_seeds * budget + chosen * config.validation_tokens
 
 
 def missing_table(record: BenchRecord, rows: Sequence[FitRow]) -> Table | None:

@@ -84,4 +84,6 @@ def _starts(target: Target) -> list[Method]:
     return [Scales(Book([], target.model), [names[i] for i in chosen], "lape", 0.0)]
 
 
-KINDS = (Kind("lape", "language neurons taken out", 11, 4, _starts, (1.0,), (1.0,), trained=False),)
+KINDS = (
+    Kind("lape", "language neurons taken out", 11, 4, _starts, (1.0,), (1.0,), trained=False, spends="text"),
+)

@@ -35,4 +35,6 @@ def _starts(target: Target) -> list[Method]:
     return [Scales(Book([], target.model), selective(target), "pruned", 0.0)]
 
 
-KINDS = (Kind("pruned", "2% of neurons taken out", 11, 6, _starts, (1.0,), (1.0,), trained=False),)
+KINDS = (
+    Kind("pruned", "2% of neurons taken out", 11, 6, _starts, (1.0,), (1.0,), trained=False, spends="text"),
+)

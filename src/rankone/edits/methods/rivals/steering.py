@@ -123,8 +123,16 @@ def _conditional(target: Target) -> list[Method]:
 
 
 KINDS = (
-    Kind("steering", "steering vector", 12, 6, _constant, (0.5,), (1.0,), weights=False),
+    Kind("steering", "steering vector", 12, 6, _constant, (0.5,), (1.0,), weights=False, spends="text"),
     Kind(
-        "steering_conditional", "steering where it fires", 12, 2, _conditional, (0.5,), (1.0,), weights=False
+        "steering_conditional",
+        "steering where it fires",
+        12,
+        2,
+        _conditional,
+        (0.5,),
+        (1.0,),
+        weights=False,
+        spends="text",
     ),
 )

@@ -23,11 +23,11 @@ def _up_to_the_middle(target: Target) -> list[Method]:
 
 
 KINDS = (
-    Kind("ascent", "gradient ascent", 10, 5, everywhere, RATES, (0.0,), objective="ascent"),
-    Kind("grad_diff", "GradDiff", 10, 6, everywhere, RATES, objective="ascent"),
-    Kind("npo", "NPO", 10, 7, everywhere, RATES, objective="npo"),
-    Kind("simnpo", "SimNPO", 10, 4, everywhere, RATES, objective="simnpo"),
-    Kind("rmu", "RMU", 10, 3, _up_to_the_middle, RATES, objective="rmu"),
+    Kind("ascent", "gradient ascent", 10, 5, everywhere, RATES, (0.0,), objective="ascent", spends="nothing"),
+    Kind("grad_diff", "GradDiff", 10, 6, everywhere, RATES, objective="ascent", spends="nothing"),
+    Kind("npo", "NPO", 10, 7, everywhere, RATES, objective="npo", spends="nothing"),
+    Kind("simnpo", "SimNPO", 10, 4, everywhere, RATES, objective="simnpo", spends="nothing"),
+    Kind("rmu", "RMU", 10, 3, _up_to_the_middle, RATES, objective="rmu", spends="nothing"),
     Kind(
         "task_vector",
         "task vector taken away",
@@ -38,5 +38,6 @@ KINDS = (
         (0.0,),
         objective="learn",
         negated=True,
+        spends="nothing",
     ),
 )
