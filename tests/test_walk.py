@@ -20,7 +20,6 @@ from tests.helpers import simple_mlp
 from tests.integrations.letters import TASK
 from tests.labels.server import ok, serving
 from tests.prepared import Prepared
-from tests.render import kept
 from tests.sharing.fake_hub import TOKEN, FakeHub, Repository
 from tests.test_docs import ROOT
 from tests.tiny import RECIPE, write_pair
@@ -225,8 +224,6 @@ def walk(tmp_path_factory, tokenizer):
         yield made
         prepared.close()
     hub.close()
-    if "RANKONE_PRINTED" in os.environ:
-        kept.write(made.tables, Path(os.environ["RANKONE_PRINTED"]))
 
 
 @pytest.mark.slow

@@ -55,7 +55,6 @@ class Walk:
     ran: dict[str, Path] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    tables: dict[str, list[dict]] = field(default_factory=dict)
 
     def folder(self, document: Path) -> Path:
         """A document's folder, with what its reader has."""
@@ -141,11 +140,7 @@ class Walk:
                 command, capture_output=True, text=True, cwd=folder, env=environment, check=False
             )
         else:
-            place = folder / "tmp" / "tables.json"
-            done = self.prepared.run(words, folder, environment, place)
-            if place.exists():
-                self.tables[" ".join(words)] = json.loads(place.read_text("utf8"))
-                place.unlink()
+            done = self.prepared.run(words, folder, environment)
         self.said[" ".join(words)] = done.stdout
         rules = [line for line in done.stdout.splitlines() if line.startswith("──")]
         if done.returncode != 0 or not done.stdout.strip() or "Traceback" in done.stderr:

@@ -8,7 +8,6 @@ from tests.answers.test_sideeffects import FINE, LOOP, effect
 from rankone.answers.page import side_effects_page
 from rankone.answers.sideeffects import SideEffects
 from rankone.answers.tables import answers_table, shares_table
-from rankone.render.tables import Table
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e " + FINE
 
@@ -44,10 +43,9 @@ def test_answers_that_went_wrong(found):
 
 
 def test_a_page_is_inert_and_shows_what_went_wrong(found):
-    domains = Table.of("By domain", ["domain", "rise"], [("fr", 9.1), ("en", 0.01)])
-    page = side_effects_page(found, domains)
+    page = side_effects_page(found)
     assert "1 of 2 answers that ask for something else became degenerate (50.0%, above the bar of 5%)" in page
-    assert page.index("domains-table") < page.index("shares-table") < page.index('class="pair"')
+    assert page.index("shares-table") < page.index('class="pair"')
     assert page.count('class="pair"') == 2
     assert "list-1: loop" in page
     assert "language-fr-1: sound" in page
@@ -56,5 +54,4 @@ def test_a_page_is_inert_and_shows_what_went_wrong(found):
     assert "\x1b" not in page
     sound = side_effects_page(found.model_copy(update={"effects": found.effects[1:2]}))
     assert "None." in sound
-    assert "domains-table" not in sound
     assert 'id="asked"' not in sound

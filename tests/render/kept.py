@@ -1,6 +1,6 @@
 """Tables that commands print on the built-in model, kept as JSON: every kind is drawn at every width without computing it.
 
-`RANKONE_PRINTED=tests/render/printed.json python -m pytest -m slow tests/test_walk.py` keeps those of the walk anew.
+`python -m tests.render.renew` types the commands again and keeps what they print now.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
-"""Side effects as a page: what changed per domain, then in answers, then the answers themselves."""
+"""Side effects as a page: what changed in answers, then the answers themselves."""
 
 from __future__ import annotations
 
 from rankone.answers.sideeffects import Effect, SideEffects
 from rankone.answers.tables import BAR, answers_table, shares_table
 from rankone.render.pages import rendered
-from rankone.render.tables import Table
 
 # Pairs of a kind that stand in full; the appendix has all answers.
 MOST_PAIRS = 12
 _SIDES = (("before", "before"), ("after", "after"))
 
 
-def side_effects_page(effects: SideEffects, domains: Table | None = None) -> str:
-    """The whole page. domains: the table of cross-entropy by domain of the same edit, shown first."""
+def side_effects_page(effects: SideEffects) -> str:
+    """The whole page."""
     side = effects.side
     verdict = "within" if side.new_share <= BAR else "above"
     return rendered(
@@ -22,7 +21,6 @@ def side_effects_page(effects: SideEffects, domains: Table | None = None) -> str
         claim=f"{side.new} of {side.prompts} answers that ask for something else became degenerate ({side.new_share:.1%}, "
         f"{verdict} the bar of {BAR:.0%}); {side.before} of them were so before, {side.same} stayed word for word the same."
         f"{_habit(effects)}",
-        domains=domains,
         shares=shares_table(effects),
         wrong=[answer_pair(e) for e in effects.newly_degenerate()[:MOST_PAIRS]],
         asked=[answer_pair(e) for e in effects.effects if e.target][:MOST_PAIRS],

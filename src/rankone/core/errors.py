@@ -19,10 +19,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def nearest(name: str, known: list[str], limit: int = 3) -> str:
+def nearest(name: str, known: list[str]) -> str:
     """Return a sentence that offers the known names closest to `name`, or an empty string."""
     import difflib
 
     alike = [one for one in known if one.lower() == name.lower() and one != name]
-    close = alike or difflib.get_close_matches(name, known, n=limit, cutoff=0.4)
+    close = alike or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     return f" Nearest: {', '.join(close)}." if close else ""

@@ -31,15 +31,15 @@ def check_installation() -> Iterator[Finding]:
     yield from _shipped()
 
 
-def requirements(distribution: str = "rankone") -> dict[str, list[Requirement]]:
-    """The requirements of an installed package by extra, '' for those without one."""
+def requirements() -> dict[str, list[Requirement]]:
+    """The requirements of RankOne as it is installed, by extra, '' for those without one."""
     by_extra: dict[str, list[Requirement]] = {"": []}
-    for text in metadata.requires(distribution) or ():
+    for text in metadata.requires("rankone") or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        named = metadata.metadata(distribution).get_all("Provides-Extra") or ()
+        named = metadata.metadata("rankone").get_all("Provides-Extra") or ()
         extras = [e for e in named if requirement.marker and requirement.marker.evaluate({"extra": e})]
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             by_extra[""].append(requirement)

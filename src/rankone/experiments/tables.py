@@ -23,6 +23,7 @@ from rankone.edits.fitting.aim import ROLES, Aim
 from rankone.edits.fitting.run import Described
 from rankone.experiments.response import AlphaRise, Rise
 from rankone.metrics.wilson import wilson_interval
+from rankone.render.values import formatted
 
 Row = Mapping[str, object]
 """A row of any table, by column."""
@@ -276,7 +277,7 @@ class Tally(Config):
         """The scale, of all seeds or from the smallest to the largest; None of a method without one."""
         if self.alphas is None:
             return None
-        low, high = (f"{alpha:.3g}".replace("-", "−") for alpha in self.alphas)
+        low, high = (formatted(alpha, ".3g") for alpha in self.alphas)
         return low if low == high else f"{low} to {high}"
 
     @property

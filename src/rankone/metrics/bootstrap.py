@@ -37,9 +37,9 @@ def resampled(
     return (times @ sums.double().T) / (times @ tokens.double()).unsqueeze(1)
 
 
-def percentile_interval(values: Float[Tensor, " draws"], level: float = LEVEL) -> tuple[float, float]:
-    """The middle `level` of the draws; those that are NaN are left out."""
-    return float(values.nanquantile((1 - level) / 2)), float(values.nanquantile((1 + level) / 2))
+def percentile_interval(values: Float[Tensor, " draws"]) -> tuple[float, float]:
+    """The middle 95% of the draws; those that are NaN are left out."""
+    return float(values.nanquantile((1 - LEVEL) / 2)), float(values.nanquantile((1 + LEVEL) / 2))
 
 
 def joined(mean: float, *intervals: tuple[float | None, float | None]) -> tuple[float | None, float | None]:

@@ -19,6 +19,8 @@ from rankone.text.blocks import Blocks
 
 # Logits in memory at once: 2^25 numbers in fp32 are 128 MB.
 LOGITS_AT_ONCE = 1 << 25
+# Rows in one forward where every position is scored.
+ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,21 @@ def next_token_losses(
     keep = scored[:, 1:]
     each = prediction_losses(logits[:, :-1][keep], ids[:, 1:][keep])
     return torch.zeros_like(scored, dtype=each.dtype).masked_scatter(scored, each)
+
+
+def following_losses(model: PreTrainedModel, ids: Int[Tensor, "rows length"]) -> Float[Tensor, "rows length"]:
+    """At every position the cross-entropy of the token that follows, nats, without gradients.
+
+    A row's last position has no such token: what stands there does not count.
+    """
+    pieces = [ids[start : start + ROWS_AT_ONCE] for start in range(0, len(ids), ROWS_AT_ONCE)]
+    with torch.no_grad():
+        return torch.cat(
+            [
+                prediction_losses(model(input_ids=rows, use_cache=False).logits, rows.roll(-1, dims=1))
+                for rows in pieces
+            ]
+        )
 
 
 def scored_losses(

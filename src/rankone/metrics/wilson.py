@@ -12,22 +12,22 @@ from collections.abc import Sequence
 Z = 1.96
 
 
-def wilson_interval(share: float, draws: float, z: float = Z) -> tuple[float, float]:
-    """Ends of the Wilson score interval (1927) for a share seen over `draws` draws; 95 % two-sided by default.
+def wilson_interval(share: float, draws: float) -> tuple[float, float]:
+    """Ends of the Wilson score interval (1927) for a share seen over `draws` draws; 95 % two-sided.
 
     (0, 1) without draws. `draws` may be an effective number.
     """
     if draws <= 0:
         return 0.0, 1.0
-    centre = share + z * z / (2 * draws)
-    spread = z * math.sqrt(share * (1 - share) / draws + z * z / (4 * draws * draws))
-    low, high = ((centre + side * spread) / (1 + z * z / draws) for side in (-1, 1))
+    centre = share + Z * Z / (2 * draws)
+    spread = Z * math.sqrt(share * (1 - share) / draws + Z * Z / (4 * draws * draws))
+    low, high = ((centre + side * spread) / (1 + Z * Z / draws) for side in (-1, 1))
     return max(0.0, low), min(1.0, high)
 
 
-def wilson_lower(share: float, draws: float, z: float = Z) -> float:
+def wilson_lower(share: float, draws: float) -> float:
     """The lower end alone."""
-    return wilson_interval(share, draws, z)[0]
+    return wilson_interval(share, draws)[0]
 
 
 def effective_draws(weights: Sequence[float], counts: Sequence[int]) -> float:

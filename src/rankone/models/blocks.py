@@ -79,3 +79,16 @@ def changed_stream(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
 
     with block.register_forward_hook(hook):
         yield
+
+
+@contextmanager
+def stream_as_leaf(block: nn.Module) -> Iterator[list[Tensor]]:
+    """The output of a block as a leaf that gradients can be taken by, while the context lasts; the list gets it."""
+    kept: list[Tensor] = []
+
+    def leaf(stream: Tensor) -> Tensor:
+        kept.append(stream.detach().requires_grad_())
+        return kept[-1]
+
+    with changed_stream(block, leaf):
+        yield kept

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
 from rankone.models.anatomy import bends_logits, is_norm
-from rankone.models.blocks import changed_stream
+from rankone.models.blocks import stream_as_leaf
 from rankone.models.output import output_of
 from rankone.models.soundness import probe_ids
 
@@ -88,15 +88,9 @@ def _require_true(model: PreTrainedModel, made: Unembedding) -> None:
     vocabulary, the rows give the derivative cᵀ rows, up to the scale of the norm and what lies along the stream or is the
     same in every dimension, which a norm takes out: both are left out before the two are compared.
     """
-    kept: list[Tensor] = []
-
-    def leaf(stream: Tensor) -> Tensor:
-        kept.append(stream.detach().requires_grad_())
-        return kept[-1]
-
     ids, vocab = probe_ids(model), len(made.rows)
     weights = torch.randn(vocab, generator=torch.Generator().manual_seed(0)).to(made.rows)
-    with torch.enable_grad(), changed_stream(_last_stream(model, ids, made.rows.shape[1]), leaf):
+    with torch.enable_grad(), stream_as_leaf(_last_stream(model, ids, made.rows.shape[1])) as kept:
         logits = output_of(model, ids)[0, -1].float()
         (gradient,) = torch.autograd.grad((logits - logits.mean()) @ weights, kept)
     stream, true = kept[0][0, -1].detach().float(), gradient[0, -1].float()

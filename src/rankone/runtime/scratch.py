@@ -56,10 +56,10 @@ def scratch(what: str) -> Iterator[Path]:
         made.close()
 
 
-def stray_scratch(place: Path | None = None) -> list[Path]:
-    """Scratch folders of killed processes of this user in `place` (None: the temporary directory)."""
+def stray_scratch() -> list[Path]:
+    """Scratch folders of killed processes of this user in the temporary directory."""
     folders = []
-    for path in sorted((place or Path(tempfile.gettempdir())).glob("rankone-*")):
+    for path in sorted(Path(tempfile.gettempdir()).glob("rankone-*")):
         lock = path / _LOCK
         if not _is_scratch(path.name) or path.is_symlink() or not path.is_dir() or not _is_own(path):
             continue

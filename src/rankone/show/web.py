@@ -18,14 +18,17 @@ from rankone.show.portrait import Portrait, Response, cluster_words, strongest
 from rankone.text.domains import domain_name
 from rankone.text.vocabulary import with_neighbours
 
+# Rows of the tables of tokens.
+TOKENS = 20
 
-def write_portrait(shown: Portrait, path: Path, examples: int = 30, tokens: int = 20) -> None:
+
+def write_portrait(shown: Portrait, path: Path, examples: int = 30) -> None:
     """Write the page to a file that must not exist."""
     refuse_existing(path)
-    write_text(path, portrait_page(shown, examples, tokens), new=True)
+    write_text(path, portrait_page(shown, examples), new=True)
 
 
-def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:
+def portrait_page(shown: Portrait, examples: int = 30) -> str:
     """The page as HTML."""
     return rendered(
         "portrait.html",
@@ -36,8 +39,8 @@ def portrait_page(shown: Portrait, examples: int = 30, tokens: int = 20) -> str:
         cluster=None if shown.cluster is None else cluster_words(shown, shown.cluster),
         members=tables.members(shown),
         domains=tables.domains(shown),
-        inputs=tables.inputs(shown, tokens),
-        outputs=tables.outputs(shown, tokens),
+        inputs=tables.inputs(shown, TOKENS),
+        outputs=tables.outputs(shown, TOKENS),
         windows=[(domain_name(e.domain), _window(e)) for e in strongest(shown.page.examples, examples)],
         cofiring=tables.cofiring(shown),
         directions=list(zip(shown.directions, tables.directions(shown), strict=True)),

@@ -34,30 +34,30 @@ from rankone.text.blocks import Blocks
 
 @pytest.mark.parametrize("crossing", [3e-4, 0.09, 0.25, 0.5, 1.0, 2.3, 8.0, 9.0, 700.0])
 def test_a_quadratic_crosses_where_it_must(crossing):
-    size, bounded = first_crossing(lambda size: (size / crossing) ** 2, 1.0)
+    size, bounded = first_crossing(lambda size: (size / crossing) ** 2)
     assert bounded
     assert crossing / 1.02 <= size <= crossing * (1 + 1e-9)
 
 
 def test_the_first_crossing_counts():
     """Over the bar between 1 and 5, under it again until 20."""
-    found, _ = first_crossing(lambda size: 2.0 * (1 < size < 5 or size > 20), 1.0)
+    found, _ = first_crossing(lambda size: 2.0 * (1 < size < 5 or size > 20))
     assert found == pytest.approx(1.0, rel=0.02)
 
 
 def test_a_value_that_is_not_finite_is_over_the_bar():
-    size, _ = first_crossing(lambda size: math.nan if size > 3 else 0.0, 1.0)
+    size, _ = first_crossing(lambda size: math.nan if size > 3 else 0.0)
     assert size == pytest.approx(3.0, rel=0.02)
 
 
 def test_no_crossing_and_no_room():
-    assert first_crossing(lambda _: 0.0, 1.0) == (16 * LARGEST, False)
-    assert first_crossing(lambda _: 2.0, 1.0) == (0.0, True)
+    assert first_crossing(lambda _: 0.0) == (16 * LARGEST, False)
+    assert first_crossing(lambda _: 2.0) == (0.0, True)
 
 
 def asked_of(value):
     asked = []
-    first_crossing(lambda size: asked.append(size) or value, 1.0)
+    first_crossing(lambda size: asked.append(size) or value)
     return asked
 
 
@@ -322,5 +322,5 @@ def test_a_power_law_is_placed_by_few_sizes(power, crossing):
         asked.append(size)
         return (size / crossing) ** power
 
-    first_crossing(value, 1.0)
+    first_crossing(value)
     assert len(asked) <= 6

@@ -126,15 +126,15 @@ def test_a_grid_that_is_broken_off_has_a_page_that_says_so(config, tmp_path, mon
 
 def test_what_has_run_is_shown_as_it_goes_and_where_a_worker_ends_it(config, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(run_module, "SHOWN_AT_MOST", 0.0)
-    monkeypatch.setattr(run_module, "SHOWN_AGAIN", 0)
+    monkeypatch.setattr(run_module, "SECONDS_APART", 0.0)
+    monkeypatch.setattr(run_module, "SHOWING_COSTS", 0)
     small = config.model_copy(
         update={"methods": ("scalar",), "weights": (1.0,), "retain": {"english": ("en",)}}
     )
     run_bench(small, tmp_path / "a", show=lambda done: shown.append(len(done.outcomes)))
     assert shown == [2, 4]
     shown.clear()
-    monkeypatch.setattr(run_module, "SHOWN_AT_MOST", 1e9)
+    monkeypatch.setattr(run_module, "SECONDS_APART", 1e9)
     run_bench(small, tmp_path / "b", show=lambda done: shown.append(len(done.outcomes)))
     assert shown == []
 

@@ -77,16 +77,10 @@ def probe(cut: Cut, site: str, seed: int = 0) -> Reading:
 
 
 def all_edges(
-    cut: Cut,
-    nodes: Nodes,
-    outputs: Sequence[Output],
-    count: int,
-    bar: Meter | None = None,
-    at_once: int | None = None,
+    cut: Cut, nodes: Nodes, outputs: Sequence[Output], count: int, bar: Meter | None = None
 ) -> Edges:
-    """Edges into all chosen subcomponents and outputs; count: of all nodes. at_once: rows of a backward call."""
-    gathered = _Gathered(cut, nodes, count)
-    rows = at_once or rows_at_once(cut)
+    """Edges into all chosen subcomponents and outputs; count: of all nodes."""
+    gathered, rows = _Gathered(cut, nodes, count), rows_at_once(cut)
     for site, target in nodes.targets.items():
         if not target.reads.shape[1]:
             continue  # none of this site's parts is chosen

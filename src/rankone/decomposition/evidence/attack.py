@@ -100,10 +100,10 @@ def ascended(
 
 
 def restricted_attack(
-    text: EvidenceText, free: Bool[Tensor, " c"], steps: int, seed: int = 0, bar: Meter | None = None
+    text: EvidenceText, free: Bool[Tensor, " c"], steps: int, bar: Meter | None = None
 ) -> Score:
     """CE and KL after `steps` steps of the free sources alone, delta off; all others are held at 1."""
-    return text.measure(partial(_masks, text, restricted_source(text, free, steps, seed, bar), False))
+    return text.measure(partial(_masks, text, restricted_source(text, free, steps, bar=bar), False))
 
 
 def restricted_source(

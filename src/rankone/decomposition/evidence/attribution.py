@@ -51,13 +51,13 @@ def attacks(sites: list[str]) -> int:
     return len(groups(sites)) + 1
 
 
-def hidden_errors(text: EvidenceText, seed: int = 0) -> tuple[HiddenError, ...]:
+def hidden_errors(text: EvidenceText) -> tuple[HiddenError, ...]:
     """Error of every site's output with all sites masked (delta off), by site: mean square, and as a share.
 
     `ci`, `stochastic`: mean over real positions and outputs of (masked − clean)²; `…_share` divides by the mean of
     clean². Errors of earlier sites reach later ones.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     model, decomposition = text.model, text.model.decomposition
     sums = torch.zeros(3, len(decomposition.sites), dtype=torch.float64)
     for rows in text.parts():

@@ -12,7 +12,7 @@ from rankone.edits.finding.names import CLOSED_FORM, DECOMPOSITION, FINDABLE, SH
 from rankone.edits.finding.request import FindConfig
 from rankone.edits.finding.shortlist import (
     Candidate,
-    Weights,
+    TextMoments,
     apart_coordinates,
     separations,
     shortlist,
@@ -80,34 +80,31 @@ def candidates(
 ) -> Candidates:
     """`request.shortlist` parts of each source that has any at these sites, and the parts asked for by name.
 
-    Of closed-form ones, one per site, `request.sites_measured` times as many: which site to write at no moment of what it
-    reads can tell.
+    Of closed-form ones, one per site, `request.sites_measured` times as many: moments of what sites read do not tell which
+    of them is the one to write at.
     """
-    target, others = moments[text.target], {d: moments[d] for d in text.others}
+    others = {d: moments[d] for d in text.others}
+    texts = TextMoments(moments[text.target], others, _strictness(request, text))
     shares = [request.about_weight if d == text.about else 1.0 for d in text.others]
-    mean, weights = combined(list(others.values()), shares), _strictness(request, text)
+    mean = combined(list(others.values()), shares)
     book = Book(model=workspace.model)
     chosen: list[Candidate] = []
     wanted = request.sources or _available(workspace)
     for source in wanted:
-        parts = (
-            None
-            if source == SHARPENED
-            else _parts(workspace, request, source, sites, target, mean, others, weights)
-        )
+        parts = None if source == SHARPENED else _parts(workspace, request, source, sites, texts, mean)
         if parts is None:
             continue
         count = request.shortlist * (request.sites_measured if source == CLOSED_FORM else 1)
-        best = shortlist(parts, source, target, others, count, weights)
+        best = shortlist(parts, source, texts, count)
         kept = parts.chosen([c.name for c in best])
         whole = source == DECOMPOSITION or (source == CLOSED_FORM and request.several > 1)
         book.add(parts if whole else kept)
         chosen += best
         if SHARPENED in wanted and source in (*COORDINATES, DECOMPOSITION):
-            sharper = refitted(kept, request.of, target, mean, request.ridge)
+            sharper = refitted(kept, request.of, texts.target, mean, request.ridge)
             book.add(sharper)
-            chosen += shortlist(sharper, SHARPENED, target, others, request.shortlist, weights)
-    return Candidates(chosen + _asked(workspace, request, chosen, book, target, others, weights), book)
+            chosen += shortlist(sharper, SHARPENED, texts, request.shortlist)
+    return Candidates(chosen + _asked(workspace, request, chosen, book, texts), book)
 
 
 def _strictness(request: FindConfig, text: FindText) -> dict[str, float]:
@@ -128,10 +125,8 @@ def _parts(
     request: FindConfig,
     source: str,
     sites: Sequence[Site],
-    target: Moments,
+    texts: TextMoments,
     mean: Moments,
-    others: Mapping[str, Moments],
-    weights: Weights,
 ) -> Parts | None:
     """All parts of a source at the sites (of coordinates, the most apart of each site); None where it has none."""
     if source == DECOMPOSITION:
@@ -141,9 +136,9 @@ def _parts(
         return None
     numbers = None
     if source in COORDINATES:
-        numbers = apart_coordinates(fitting, target, others, request.shortlist, weights)
+        numbers = apart_coordinates(fitting, texts, request.shortlist)
     options = {"contrast": request.contrast, "ridge": request.ridge, "seed": request.seed}
-    return make_parts(source, fitting, request.of, target, mean, numbers=numbers, **options)
+    return make_parts(source, fitting, request.of, texts.target, mean, numbers=numbers, **options)
 
 
 def _decomposed(workspace: Workspace, sites: Sequence[Site]) -> Parts | None:
@@ -159,9 +154,7 @@ def _asked(
     request: FindConfig,
     chosen: Sequence[Candidate],
     book: Book,
-    target: Moments,
-    others: Mapping[str, Moments],
-    weights: Weights,
+    texts: TextMoments,
 ) -> list[Candidate]:
     """Parts asked for by name that are not among the chosen."""
     shortlisted = []
@@ -170,13 +163,7 @@ def _asked(
     for name in request.also:
         if name in [c.name for c in chosen]:
             continue
-        site = book.locate(name)[0]
-        if site not in target:
-            raise RankOneError(
-                f"'{name}' lies in none of the searched sites: name its site with --sites too."
-            )
-        one = book.holding(name).chosen([name])
-        score, covered = separations(one, target, others, weights)
-        source = origin_in(name).partition("-")[0] or DECOMPOSITION
+        score, covered = separations(book.holding(name).chosen([name]), texts)
+        source, site = origin_in(name).partition("-")[0] or DECOMPOSITION, book.locate(name)[0]
         shortlisted.append(Candidate(name, source, site, float(score[0]), float(covered[0])))
     return shortlisted

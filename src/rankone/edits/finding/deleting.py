@@ -9,6 +9,7 @@ damage in units of what is left of each tolerance, and as many of the best as to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -92,8 +93,6 @@ class _Search:
         return {d: losses.mean for d, losses in text_losses(self.model, self.text).items()}
 
     def measure(self, chosen: Sequence[int]) -> Losses:
-        if not chosen:
-            return self.base
         with self.pool.edit(chosen).applied(self.model):
             return self._losses()
 
@@ -107,10 +106,7 @@ class _Search:
 
     def promising(self, training: Mapping[str, Blocks]) -> list[int]:
         """The parts worth measuring, by slopes at the weights as they stand."""
-        if self.chosen:
-            with self.pool.edit(self.chosen).applied(self.model):
-                slopes = {d: scale_slopes(self.model, self.pool.parts, training[d]) for d in self.text}
-        else:
+        with self.pool.edit(self.chosen).applied(self.model) if self.chosen else nullcontext():
             slopes = {d: scale_slopes(self.model, self.pool.parts, training[d]) for d in self.text}
         score = _score(slopes, self.of, self.left())
         score[[*self.chosen, *self.barred]] = -1

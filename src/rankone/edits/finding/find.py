@@ -92,7 +92,7 @@ def find_parts(
 def _together(
     workspace: Workspace, request: FindConfig, search: Found, book: Book, text: FindText, clock: _Clock
 ) -> FoundPair | None:
-    """The best parts that move by one number of what is asked for; None where there are none."""
+    """The best parts that move by one number, of the kinds that are asked for; None where there are none."""
     rule, made = _rule(request, workspace.chance, search.base[text.target]), []
     if request.together:
         with clock.of("pairs"):

@@ -1,4 +1,4 @@
-"""Among what `find` looks: sources of parts by name. Importable without PyTorch."""
+"""Where `find` looks for parts: its sources by name. Importable without PyTorch."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS, SHARPENED
 DECOMPOSITION = "decomposition"
 # Of every site one direction, for parts that are found together (several.py).
 CLOSED_FORM = "discriminant"
-# The shortlisted parts of the raw basis and of the decomposition, with their read directions refitted (edits/sharpen.py).
+# SHARPENED: shortlisted parts of the raw basis and the decomposition with their read directions refitted (edits/sharpen.py).
 FINDABLE = (*FROM_WEIGHTS, *FROM_TEXT, DECOMPOSITION, SHARPENED)

@@ -10,11 +10,11 @@ of trade_off.py sets it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rankone.edits.finding.found import Found, FoundPair
-from rankone.edits.finding.measuring import measuring
+from rankone.edits.finding.measuring import Steps, measuring
 from rankone.edits.finding.names import CLOSED_FORM
 from rankone.edits.finding.scanner import scanning
 from rankone.edits.finding.text import FindText
@@ -36,8 +36,6 @@ ALL_STEPS, KEPT_STEPS, RATE, WEIGHT, CAP = 28, 14, 0.25, 45.0, 1.35
 TARGET_ROWS = 2
 # Measured parts that join the closed-form ones.
 MEASURED = 6
-
-Steps = Mapping[str, float]
 
 
 def best_several(

@@ -8,8 +8,9 @@ v·x, so text with a tolerance t times that of the tightest counts 1/√t of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -24,12 +25,24 @@ from rankone.parts.parts import Parts
 MOST = 1000.0
 
 
-# How much the mean square of v·x on a text counts; 1 where nothing is said.
-Weights = Mapping[str, float]
+@dataclass(frozen=True)
+class TextMoments:
+    """Moments of the target and, by name, of all other text.
 
+    weights: how much the mean square of v·x on another text counts; 1 where nothing is said.
+    """
 
-def _weight(weights: Weights | None, domain: str) -> float:
-    return 1.0 if weights is None else weights.get(domain, 1.0)
+    target: Moments
+    others: Mapping[str, Moments]
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def separation(
+        self, site: str, mean: Float[Tensor, " c"], mean_square: Callable[[SiteMoments], Float[Tensor, " c"]]
+    ) -> Float[Tensor, " c"]:
+        """The separation of several v·x at a site. mean: |E v·x| on the target. mean_square: gives E[(v·x)²] on a text."""
+        squares = [self.weights.get(d, 1.0) * mean_square(m[site]) for d, m in self.others.items()]
+        most = torch.stack(squares).amax(0).sqrt()
+        return mean / most.clamp_min(1e-12).maximum(mean / MOST).clamp_min(1e-30)
 
 
 @dataclass(frozen=True)
@@ -51,36 +64,24 @@ def energies(read: Float[Tensor, "d_in c"], moments: SiteMoments) -> Float[Tenso
     return ((moments.second @ read) * read).sum(0).clamp_min(0)
 
 
-def separations(
-    parts: Parts, target: Moments, others: Mapping[str, Moments], weights: Weights | None = None
-) -> tuple[Float[Tensor, " parts"], Float[Tensor, " parts"]]:
+def separations(parts: Parts, texts: TextMoments) -> tuple[Float[Tensor, " parts"], Float[Tensor, " parts"]]:
     """(separation, coverage) of all parts, in their order."""
     separations, covered = [], []
     for site in parts.sites:
         read = parts.factors(site)[0].detach().float()
-        energy = energies(read, target[site])
-        mean = (read.T @ target[site].mean).abs()
-        most = torch.stack([_weight(weights, d) * energies(read, m[site]) for d, m in others.items()])
-        most = most.amax(0).sqrt()
-        separations.append(mean / most.clamp_min(1e-12).maximum(mean / MOST).clamp_min(1e-30))
-        covered.append(mean.square() / energy.clamp_min(1e-20))
+        on_target = texts.target[site]
+        mean = (read.T @ on_target.mean).abs()
+        separations.append(texts.separation(site, mean, partial(energies, read)))
+        covered.append(mean.square() / energies(read, on_target).clamp_min(1e-20))
     return torch.cat(separations).cpu(), torch.cat(covered).cpu()
 
 
-def apart_coordinates(
-    sites: Sequence[Site],
-    target: Moments,
-    others: Mapping[str, Moments],
-    count: int,
-    weights: Weights | None = None,
-) -> dict[str, list[int]]:
+def apart_coordinates(sites: Sequence[Site], texts: TextMoments, count: int) -> dict[str, list[int]]:
     """Site → numbers of its `count` hidden coordinates (neurons, channels) that are most apart; no part is formed."""
     chosen = {}
     for site in sites:
-        mean, _ = _hidden(site, target[site.name])
-        most = torch.stack([_weight(weights, d) * _hidden(site, m[site.name])[1] for d, m in others.items()])
-        most = most.amax(0).sqrt()
-        score = mean.abs() / most.clamp_min(1e-12).maximum(mean.abs() / MOST).clamp_min(1e-30)
+        mean, _ = _hidden(site, texts.target[site.name])
+        score = texts.separation(site.name, mean.abs(), lambda m, s=site: _hidden(s, m)[1])
         chosen[site.name] = score.topk(min(count, len(score))).indices.tolist()
     return chosen
 
@@ -94,19 +95,10 @@ def _hidden(site: Site, moments: SiteMoments) -> tuple[Tensor, Tensor]:
     return moments.output_mean(), square.clamp_min(0)
 
 
-def shortlist(
-    parts: Parts,
-    source: str,
-    target: Moments,
-    others: Mapping[str, Moments],
-    count: int,
-    weights: Weights | None = None,
-) -> list[Candidate]:
+def shortlist(parts: Parts, source: str, texts: TextMoments, count: int) -> list[Candidate]:
     """The `count` parts of one set that are most apart, the best first."""
-    score, covered = separations(parts, target, others, weights)
-    names, sites = (
-        parts.names(),
-        [s for s, n in zip(parts.sites, parts.counts, strict=True) for _ in range(n)],
-    )
+    score, covered = separations(parts, texts)
+    names = parts.names()
+    sites = [site for site, n in zip(parts.sites, parts.counts, strict=True) for _ in range(n)]
     best = score.topk(min(count, len(score))).indices.tolist()
     return [Candidate(names[i], source, sites[i], float(score[i]), float(covered[i])) for i in best]

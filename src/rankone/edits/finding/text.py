@@ -29,7 +29,7 @@ FURTHER = 1000
 class FindText:
     """Rows per domain: the target, those to spare, and English about the target's country under its own name.
 
-    further: training text behind that of `training`, where it is asked for: what closed forms were made from reads too well.
+    further: training text beyond `training`, where it is asked for: closed forms look too good on the text they come from.
     """
 
     target: str

@@ -18,8 +18,8 @@ CHANCE_SHARE = 0.98
 
 
 class Aim(Config):
-    """One behaviour to remove and what must stay: cross-entropy of `forget` up to cap · chance, KL on `retain` at most
-    `tolerance`.
+    """One behaviour to remove and what must stay: cross-entropy of `forget` up to cap · chance, damage to `retain` (by
+    `measure`) at most `tolerance`.
 
     forget: a domain of the corpus, or `self:DOMAIN`, the model's own text in it (text/self_text.py). chance: the
     cross-entropy of a uniform guess, ln V, in nats per token.
@@ -68,12 +68,12 @@ class Aim(Config):
         return self.cap * self.chance
 
     def tolerated(self, domain: str) -> float:
-        """The largest KL allowed on a retained domain, nats per token."""
+        """The largest damage allowed to a retained domain, nats per token."""
         return self.tolerances.get(domain, self.tolerance)
 
-    def strain(self, kl: Mapping[str, float]) -> float:
-        """The largest KL of a retained domain in units of what is tolerated there: above 1 is too much. NaN where one is."""
-        shares = [value / self.tolerated(domain) for domain, value in kl.items()]
+    def strain(self, damage: Mapping[str, float]) -> float:
+        """The largest damage to a retained domain, in units of its tolerance: above 1 is too much. NaN where one is."""
+        shares = [value / self.tolerated(domain) for domain, value in damage.items()]
         return max(shares, key=lambda share: (math.isnan(share), share))
 
     def removed(self, cross_entropy: float) -> bool:

@@ -30,11 +30,9 @@ from rankone.edits.fitting.objective import removal_loss
 from rankone.edits.fitting.passes.arithmetic import short_products
 from rankone.edits.fitting.retain import RetainText
 from rankone.edits.fitting.run import Fit, Run
-from rankone.metrics.cross_entropy import prediction_losses
+from rankone.metrics.cross_entropy import following_losses
 from rankone.models.output import vocabulary_size
-from rankone.runtime.progress import Meter
 
-ROWS_AT_ONCE = 8
 # Nats per token by which a run's predictions must differ from the base's to have a gradient of their own.
 STATIONARY = 1e-5
 
@@ -45,7 +43,6 @@ def fit_many(
     runs: Sequence[Run],
     retain: RetainText,
     config: FitConfig,
-    bar: Meter | None = None,
     keep_diverged: bool = False,
 ) -> list[Fit]:
     """Fit all runs together on the model's device; each result equals the fit of that run alone (up to rounding of
@@ -70,11 +67,7 @@ def fit_many(
         if bad.any() and not keep_diverged:
             _refuse_infinite(losses, [runs[i] for i in adam.runs.tolist()], step)
         adam.step(losses, step, bad)
-        if bar is not None:
-            bar.advance(1)
         if not adam.active.any():
-            if bar is not None:
-                bar.advance(config.steps - step - 1)
             break
         if not adam.active.all():
             fits |= _results(method, runs, adam, (~adam.active).nonzero().flatten().tolist())
@@ -113,7 +106,7 @@ class _Loss:
         self.forget = ForgetText(device, [run.forget for run in runs], config.target, config.forget_rows)
         self.forward, self.held = retain.prepared(method.sites())
         self.text = self.forward.prepare(self.forget.ids, config.target == "sampled")
-        self.base = _base(model, self.forget.ids) if config.objective == "npo" else None
+        self.base = following_losses(model, self.forget.ids) if config.objective == "npo" else None
 
     def at(self, step: int, adam: StackedAdam) -> Float[Tensor, " runs"]:
         """Removal, weighted damage, and the price that the method asks."""
@@ -164,17 +157,6 @@ class _Loss:
         weights = present.float() / present.sum()
         surprise = self.forward.weighted(self.held, rows, weights, self.method, adam.parameters)
         return surprise - (self.held.entropy[rows] * weights).sum()
-
-
-def _base(model: PreTrainedModel, ids: Int[Tensor, "rows t"]) -> Float[Tensor, "rows t"]:
-    """What the unchanged model finds of the tokens that follow, nats; of a row's last position nothing that counts."""
-    with torch.no_grad():
-        return torch.cat(
-            [
-                prediction_losses(model(input_ids=rows, use_cache=False).logits, rows.roll(-1, dims=1))
-                for rows in ids.split(ROWS_AT_ONCE)
-            ]
-        )
 
 
 def _results(method: Method, runs: Sequence[Run], adam: StackedAdam, places: Sequence[int]) -> dict[int, Fit]:

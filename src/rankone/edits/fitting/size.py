@@ -3,7 +3,8 @@
 The size of ΔW is s, its multiple: s = 0 is the base model, s = 1 the edit as fitted. Few forget tokens set the direction of
 an edit and hardly its size; retained text, of which there is plenty, sets how far one may go. So:
 
-    limit    the largest s up to which KL(base ‖ edited) stays within its tolerance on every retained domain
+    limit    the largest s up to which the damage to every retained domain, KL(base ‖ edited) or the rise of its
+             cross-entropy, stays within its tolerance
     reached  the smallest s ≤ limit at which the forget text is at its target as far as that text can tell: the lower
              end of a one-sided 90% interval (Student's t over its tokens) of the mean cross-entropy
     size     reached, or the limit where that is never so: with four tokens the interval is wide and retained text decides
@@ -49,7 +50,7 @@ RATIO = 1.02
 
 @dataclass(frozen=True)
 class Limit:
-    """How far retained text lets an edit go: the size, and the KL (nats per token) of each retained domain there.
+    """How far retained text lets an edit go: the size, and the damage to each retained domain there, nats per token.
 
     bounded: False where no size tried reached the tolerance, so that nothing but the search's end set it.
     """
@@ -82,7 +83,7 @@ class Sized:
 
     @property
     def worst(self) -> float:
-        """The largest KL of a retained domain."""
+        """The largest damage to a retained domain."""
         return max(self.damage.values())
 
 
@@ -270,7 +271,7 @@ def find_limit(
     aim: Aim,
     likely: Mapping[str, float] | None = None,
 ) -> Limit:
-    """The largest size up to which no retained domain's KL exceeds what the aim tolerates there, to 2%.
+    """The largest size up to which the damage to no retained domain exceeds what the aim tolerates there, to 2%.
 
     The first crossing counts: what comes back below the tolerance further out is not trusted. likely: the damage at some
     size, where it is known: the domains that it strains most are asked first, which changes no answer.
@@ -295,7 +296,7 @@ def find_limit(
         order.sort(key=lambda domain: -strains[domain])
         return strains[order[0]]
 
-    size, bounded = first_crossing(worst, 1.0)
+    size, bounded = first_crossing(worst)
     for domain in held.blocks:
         if domain not in known.get(size, {}):
             strain(domain, size)
@@ -310,17 +311,17 @@ def within_limit(model: PreTrainedModel, edit: LowRankEdit | Resizable, held: He
     return find_limit(model, edit, held, aim)
 
 
-def first_crossing(value: Callable[[float], float], bar: float) -> tuple[float, bool]:
-    """(the largest size below the first one whose value exceeds `bar`, to 2%; whether any did).
+def first_crossing(strain: Callable[[float], float]) -> tuple[float, bool]:
+    """(the largest size below the first one whose strain exceeds 1, to 2%; whether any did).
 
-    `value` gives the value of a size, 0 at size 0; of one beyond a size over the bar it is not asked. A coarse grid
+    `strain` gives that of a size, 0 at size 0; of one beyond a size that strains too much it is not asked. A coarse grid
     finds the first crossing, interpolation along a power law the place. (0, True) where even the smallest size
-    exceeds the bar.
+    strains too much.
     """
     low, high, sizes = _Point(0.0, 0.0), _Point(math.inf, math.inf), list(COARSE)
     span = sizes[-1] / sizes[0] * sizes[1] / sizes[0]
     while low.size == 0 or math.isinf(high.size):
-        low, high = _bracket(sizes, value, bar, low, high)
+        low, high = _bracket(sizes, strain, low, high)
         if low.size == 0:
             if sizes[0] <= SMALLEST:
                 return 0.0, True
@@ -330,34 +331,34 @@ def first_crossing(value: Callable[[float], float], bar: float) -> tuple[float, 
                 return low.size, False
             sizes = [size * span for size in sizes]
     while high.size / low.size > RATIO:
-        sizes = _around_crossing(low, high, bar)
-        low, high = _bracket(sizes, value, bar, low, high)
+        sizes = _around_crossing(low, high)
+        low, high = _bracket(sizes, strain, low, high)
     return low.size, True
 
 
 class _Point(NamedTuple):
     size: float
-    value: float
+    strain: float
 
 
 def _bracket(
-    sizes: Sequence[float], value: Callable[[float], float], bar: float, low: _Point, high: _Point
+    sizes: Sequence[float], strain: Callable[[float], float], low: _Point, high: _Point
 ) -> tuple[_Point, _Point]:
-    """(last point before the first value over the bar, that point); NaN and infinity count as over it."""
+    """(last point before the first strain over 1, that point); NaN and infinity count as over it."""
     for size in sizes:
-        point = _Point(size, value(size))
-        if not point.value <= bar:
+        point = _Point(size, strain(size))
+        if not point.strain <= 1:
             return low, point
         low = point
     return low, high
 
 
-def _around_crossing(low: _Point, high: _Point, bar: float) -> list[float]:
-    """Two sizes close about where a power law through both points meets the bar, and inside them; else the middle."""
+def _around_crossing(low: _Point, high: _Point) -> list[float]:
+    """Two sizes close about where a power law through both points meets 1, and inside them; else the middle."""
     width, step = math.log(high.size / low.size), math.log(RATIO) / 2
     share = 0.5
-    if 0 < low.value < high.value < math.inf:
-        share = math.log(bar / low.value) / math.log(high.value / low.value)
+    if 0 < low.strain < high.strain < math.inf:
+        share = math.log(1 / low.strain) / math.log(high.strain / low.strain)
     places = [share * width - step * 0.99, share * width + step * 0.99]
     inside = [place for place in places if 0 < place < width]
     # A guess that has failed leaves a bracket whose one side hardly moved: halve that too.
@@ -406,5 +407,5 @@ def _at(
     """An edit at its final size, measured there."""
     if size == limit.size:
         return Sized(size, removal, limit.damage, reached, limit)
-    kl = damages(model, edit, [size], held)[:, 0].tolist()
-    return Sized(size, removal, dict(zip(held.blocks, kl, strict=True)), reached, limit)
+    damage = damages(model, edit, [size], held)[:, 0].tolist()
+    return Sized(size, removal, dict(zip(held.blocks, damage, strict=True)), reached, limit)

@@ -6,9 +6,11 @@ remove the same, the one with the least damage. So the sign of an edit is chosen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from transformers import PreTrainedModel
 
 from rankone.edits.adapters import Method
@@ -42,7 +44,7 @@ def fit_sized(
     best: list[Fit | None] = [None] * len(runs)
     for method in starts:
         limit, held = None, retain.held(method.sites(), aim.measure)
-        for i, fit in _directions(model, method, runs, retain, config):
+        for i, fit in enumerate(_directions(model, method, runs, retain, config)):
             if method.fixed and limit is None:
                 limit = find_limit(model, fit.edit, held, aim)
             sized = brought_to_size(model, fit, fit.edit, held, aim, limit)
@@ -56,23 +58,33 @@ def fit_sized(
 
 def _directions(
     model: PreTrainedModel, method: Method, runs: Sequence[Run], retain: RetainText, config: FitConfig
-) -> list[tuple[int, Fit]]:
-    """(index of the run, its fit as the method starts or as it was fitted)."""
+) -> list[Fit]:
+    """The runs as the method starts, where that is its direction, else fitted."""
     if method.fixed:
-        start = {
-            k: p.detach().to(model.device) for k, p in method.start(len(runs), [r.seed for r in runs]).items()
-        }
-        return [
-            (i, Fit(run, method, {k: v[i] for k, v in start.items()}, 0, float("nan")))
-            for i, run in enumerate(runs)
-        ]
-    return [
-        (i, fit)
-        for group in width_groups(runs)
-        for i, fit in zip(
-            group, fit_many(model, method, [runs[i] for i in group], retain, config), strict=True
-        )
-    ]
+        return [as_it_starts(method, run, model.device) for run in runs]
+    return fit_by_width(model, method, runs, retain, config)
+
+
+def as_it_starts(method: Method, run: Run, device: torch.device) -> Fit:
+    """The start of a method, with nothing fitted."""
+    start = {name: p.detach().to(device)[0] for name, p in method.start(1, [run.seed]).items()}
+    return Fit(run, method, start, 0, math.nan)
+
+
+def fit_by_width(
+    model: PreTrainedModel,
+    method: Method,
+    runs: Sequence[Run],
+    retain: RetainText,
+    config: FitConfig,
+    keep_diverged: bool = False,
+) -> list[Fit]:
+    """`fit_many` of runs whose rows are about as wide, one such group after another; the fits in the order of the runs."""
+    fits: dict[int, Fit] = {}
+    for group in width_groups(runs):
+        together = fit_many(model, method, [runs[i] for i in group], retain, config, keep_diverged)
+        fits |= dict(zip(group, together, strict=True))
+    return [fits[i] for i in range(len(runs))]
 
 
 def brought_to_size(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.models.blocks import changed_stream, last_block
+from rankone.models.blocks import changed_stream, last_block, stream_as_leaf
 from rankone.models.output import output_of
 from rankone.models.unembedding import supposed_unembedding
 
@@ -72,13 +72,7 @@ def _derivative(
     model: PreTrainedModel, block: nn.Module, token: int, ids: Int[Tensor, "rows length"]
 ) -> Float[Tensor, " width"]:
     """Of the mean margin by the stream, summed over positions."""
-    kept: list[Tensor] = []
-
-    def leaf(stream: Tensor) -> Tensor:
-        kept.append(stream.detach().requires_grad_())
-        return kept[-1]
-
-    with torch.enable_grad(), changed_stream(block, leaf):
+    with torch.enable_grad(), stream_as_leaf(block) as kept:
         margin = _margin(output_of(model, ids), token).mean()
         (gradient,) = torch.autograd.grad(margin, kept)
     return gradient.float().sum((0, 1))

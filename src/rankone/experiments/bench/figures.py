@@ -65,19 +65,14 @@ def drawn(rows: Sequence[RunRow], panel: Panel, aim: Aim, means: Means, shares: 
 
 def means_of(cells: Sequence[Cellwise]) -> Means:
     """The mean rises at the chosen λ, with their intervals over seeds and passages; those that have one."""
-    spans = {
-        (cell.method, cell.budget, cell.retain_weight, domain): (
-            cell.values(domain, "rise"),
-            cell.interval(domain),
-        )
-        for cell in cells
-        for domain in cell.texts
-    }
-    return {
-        place: (sum(rises) / len(rises), low, high)
-        for place, (rises, (low, high)) in spans.items()
-        if low is not None and high is not None
-    }
+    means: Means = {}
+    for cell in cells:
+        for domain in cell.texts:
+            low, high = cell.interval(domain)
+            if low is not None and high is not None:
+                place = cell.method, cell.budget, cell.retain_weight, domain
+                means[place] = cell.mean(domain), low, high
+    return means
 
 
 def shares_of(cells: Sequence[Cellwise], aim: Aim) -> Shares:

@@ -65,7 +65,7 @@ class Outcome(Record):
 
     @property
     def first(self) -> Stage | None:
-        """The first stage it has: what is chosen by, saved and repeated."""
+        """The first stage it has: rates are chosen by it, and it is what is saved and run again."""
         return self.fitted or self.sized
 
     @property

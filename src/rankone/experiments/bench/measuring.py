@@ -17,7 +17,7 @@ from rankone.edits.fitting.passes.choose import forward_of
 from rankone.edits.fitting.passes.forward import Forward, Text, runs_of
 from rankone.edits.fitting.passes.shares import by_width
 from rankone.experiments.bench.ledger import DomainResult
-from rankone.metrics.cross_entropy import PassageLosses, prediction_losses
+from rankone.metrics.cross_entropy import PassageLosses, following_losses
 from rankone.metrics.damage import damage
 from rankone.metrics.damage_record import DomainDamage
 from rankone.text.blocks import Blocks
@@ -25,7 +25,6 @@ from rankone.workspace import Workspace
 
 # Runs × positions in one forward.
 AT_ONCE = 2**13
-ROWS_AT_ONCE = 8
 QUANTILE = 0.99
 
 
@@ -53,14 +52,7 @@ def _sums(each: Float[Tensor, "rows t"], scored: Bool[Tensor, "rows t"]) -> Floa
 
 def base_of(workspace: Workspace, blocks: Blocks) -> Base:
     """What the unchanged model makes of a text."""
-    model = workspace.model
-    with torch.no_grad():
-        each = torch.cat(
-            [
-                prediction_losses(model(input_ids=ids, use_cache=False).logits, ids.roll(-1, dims=1))
-                for ids in blocks.ids.split(ROWS_AT_ONCE)
-            ]
-        )
+    each = following_losses(workspace.model, blocks.ids)
     scored = F.pad(blocks.valid[:, 1:], (0, 1))
     texts = [
         workspace.tokenizer.decode(ids[valid]) for ids, valid in zip(blocks.ids, blocks.valid, strict=True)

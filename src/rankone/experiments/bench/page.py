@@ -62,17 +62,14 @@ def write_results(
     aim, fits = record.aim, fit_rows(outcomes)
     write_table(out / "fits.parquet", fits, FITS)
     measured = bench_rows(outcomes, aim, record.config.cap)
-    texts = {method: [dict(row) for row in texts_of] for method, texts_of in rollouts.items()}
+    texts = {method: [dict(row) for row in written] for method, written in rollouts.items()}
     write_json(out / ROLLOUTS, texts)
     if measured:
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
     verdicts = _verdicts(record, measured, rollouts)
-    write_json(
-        out / "verdicts.json",
-        {k: [v.plain() for v in texts_of] for k, texts_of in verdicts.items()},
-        constants=True,
-    )
+    said = {name: [verdict.plain() for verdict in of_set] for name, of_set in verdicts.items()}
+    write_json(out / "verdicts.json", said, constants=True)
     write_text(out / "index.html", _page(out, record, fits, measured, verdicts, rollouts))
     return next(iter(verdicts.values()), [])
 

@@ -35,8 +35,8 @@ from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
 RUNS, RECORD = "runs", "bench.json"
-# What has run is shown again when so many times the cost of showing it have passed, and at least so many seconds.
-SHOWN_AGAIN, SHOWN_AT_MOST = 50, 60.0
+# Between two showings of what has run pass so many times the seconds that one takes, and at least so many seconds.
+SHOWING_COSTS, SECONDS_APART = 50, 60.0
 
 
 class BenchRecord(Config):
@@ -174,7 +174,7 @@ class Benchmark:
 class Grid:
     """The runs of a benchmark, those that lie in its folder left out.
 
-    whole: the first run that fails ends it with RankOneError, and so does one of the grid that diverges; else that is said.
+    whole: a run that fails, or in the grid diverges, ends it with RankOneError; else a warning says so.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class _Shown:
         self, show: Callable[[list[Outcome]], None] | None, finished: Callable[[], list[Outcome]]
     ) -> None:
         self._show, self._finished = show, finished
-        self._next = time.monotonic() + SHOWN_AT_MOST
+        self._next = time.monotonic() + SECONDS_APART
 
     def now_and_again(self) -> None:
         """Where it has been long enough."""
@@ -289,7 +289,7 @@ class _Shown:
         clock = time.monotonic()
         self._show(outcomes)
         taken = time.monotonic() - clock
-        self._next = clock + taken + max(SHOWN_AT_MOST, SHOWN_AGAIN * taken)
+        self._next = clock + taken + max(SECONDS_APART, SHOWING_COSTS * taken)
 
 
 class Finished(NamedTuple):

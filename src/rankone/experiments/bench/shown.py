@@ -16,7 +16,7 @@ from rankone.experiments.names import domain_names, method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.render.columns import Column
 from rankone.render.tables import Table
-from rankone.render.values import spanned
+from rankone.render.values import formatted, spanned
 from rankone.text.domains import domain_name
 
 
@@ -59,7 +59,7 @@ def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
     rows = []
     for cell in sorted(cells, key=lambda cell: (order.index(cell.method), cell.budget)):
         alphas = cell.values(aim.domain, "alpha")
-        ends = (f"{end(alphas):.3g}".replace("-", "−") for end in (min, max) if alphas)
+        ends = (formatted(end(alphas), ".3g") for end in (min, max) if alphas)
         scale = " to ".join(dict.fromkeys(ends)) or None
         shown = [_rise(cell, domain) for domain in domains]
         rows.append([method_name(cell.method), cell.budget, cell.retain_weight, scale, *shown])
@@ -78,10 +78,9 @@ def damage_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
 
 
 def _rise(cell: Cellwise, domain: str) -> str | None:
-    values = cell.values(domain, "rise")
-    if not values:
+    if not cell.values(domain, "rise"):
         return None
-    return spanned(sum(values) / len(values), *cell.interval(domain))
+    return spanned(cell.mean(domain), *cell.interval(domain))
 
 
 def rates_table(record: BenchRecord) -> Table:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
-from rankone.edits.fitting.fit import fit_many
 from rankone.edits.fitting.run import Fit, Run
 from rankone.edits.fitting.size import Held, Limit, Resizable, find_limit
-from rankone.edits.fitting.sized import brought_to_size, merit, width_groups
+from rankone.edits.fitting.sized import as_it_starts, brought_to_size, fit_by_width, merit
 from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Kind
 from rankone.edits.methods.registry import kind_named
@@ -29,7 +28,7 @@ from rankone.experiments.job import Job
 class Bench:
     """A method under a retain set: its starts, and its measures on validation and test text.
 
-    fits: those of the last stack that are measured first, before sizing if they are measured so.
+    fits: of the last stack, as its first stage measures them: as fitted, or at their size where only that is looked at.
     """
 
     def __init__(self, job: Job, method: str, texts: Mapping[str, Mapping[str, Base]]) -> None:
@@ -63,7 +62,7 @@ class Bench:
         return self.outcomes(cells, self.fitted(self.runs(cells), sized), sized)
 
     def prepare(self) -> None:
-        """Work out now what all its stacks share, else worked out with the first: texts as far as edits leave them alone."""
+        """Compute now what all its stacks share, texts as far as no edit changes them; else the first stack does."""
         for measure in self.measures.values():
             measure.prepare()
         _ = self.held, self.job.retain_text.prepared(self.starts[0].sites())
@@ -73,7 +72,7 @@ class Bench:
         return [self._asked(cell) for cell in cells]
 
     def fitted(self, runs: Sequence[Run], sized: Sized) -> list[list[Fit]]:
-        """Of every start the fits of the runs, none of them in its size."""
+        """By start the fits of the runs, none of them brought to its size."""
         return [self._from(method, runs, sized == "only" and self.kind.trained) for method in self.starts]
 
     def outcomes(self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized) -> list[Outcome]:
@@ -112,30 +111,20 @@ class Bench:
             start, fit = item
             if at_size:
                 return fit.diverged, *(-value for value in merit(fit, self.job.aim)), start
-            return fit.diverged, _number(fit.loss), start
+            return fit.diverged, math.inf if math.isnan(fit.loss) else fit.loss, start
 
         return [min(enumerate(fits), key=worse) for fits in zip(*every, strict=True)]
 
     def _from(self, method: Method, runs: Sequence[Run], at_size: bool) -> list[Fit]:
         """Fits of one start; of what is looked at in its size alone, one scale is not fitted."""
         if not self.kind.trained or (at_size and method.fixed):
-            return [_as_it_starts(method, run) for run in runs]
+            return [as_it_starts(method, run, run.forget.ids.device) for run in runs]
         config = self.job.config.fit.model_copy(update=_objective(self.kind))
-        fits_by_run: dict[int, Fit] = {}
-        for group in width_groups(runs):
-            fits = fit_many(
-                self.job.workspace.model,
-                method,
-                [runs[i] for i in group],
-                self.job.retain_text,
-                config,
-                keep_diverged=True,
-            )
-            fits_by_run |= dict(zip(group, fits, strict=True))
-        return [
-            _negated(method, fits_by_run[i]) if self.kind.negated else fits_by_run[i]
-            for i in range(len(runs))
-        ]
+        model, retain = self.job.workspace.model, self.job.retain_text
+        fits = fit_by_width(model, method, runs, retain, config, keep_diverged=True)
+        if not self.kind.negated:
+            return fits
+        return [replace(fit, parameters=method.resized(fit.parameters, -1.0)) for fit in fits]
 
     def _at_size(self, start: int, fit: Fit) -> Fit:
         change = fit.edit if self.kind.weights else Resizable(fit.method, fit.parameters)
@@ -143,8 +132,8 @@ class Bench:
         return brought_to_size(self.job.workspace.model, fit, change, self.held, self.job.aim, limit)
 
     def _limit(self, start: int, fit: Fit, change: LowRankEdit | Resizable) -> Limit | None:
-        """How far retained text lets a fit go: of one scale found once for each side, as all its fits have one direction."""
-        amount = _amount(fit.method, fit.parameters) if fit.method.fixed else None
+        """How far retained text lets a fit of one scale go: the same for all on one side of 1. None of others: ask each."""
+        amount = _amount(fit) if fit.method.fixed else None
         if not amount:
             return None
         key = (start, amount > 0)
@@ -170,16 +159,12 @@ class Bench:
                 }
                 stage_of[i] = Stage(
                     size=1.0 if fit.sized is None else fit.sized.size,
-                    alpha=_alpha(self.kind, method, fit.parameters),
+                    alpha=_alpha(fit) if self.kind.one_scale else None,
                     validation=by_split["validation"],
                     test=by_split.get("test", {}),
                     reached=None if fit.sized is None else fit.sized.reached,
                 )
         return [stage_of[i] for i in range(len(best))]
-
-
-def _number(loss: float) -> float:
-    return loss if loss == loss else float("inf")
 
 
 def _objective(kind: Kind) -> dict[str, object]:
@@ -190,29 +175,18 @@ def _objective(kind: Kind) -> dict[str, object]:
     )
 
 
-def _as_it_starts(method: Method, run: Run) -> Fit:
-    device = run.forget.ids.device
-    start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
-    return Fit(run, method, {k: v[0] for k, v in start.items()}, 0, float("nan"))
+def _amount(fit: Fit) -> float:
+    """How far a fit of one number goes: α − 1, or that number."""
+    alpha = _alpha(fit)
+    if alpha is not None:
+        return alpha - 1
+    (value,) = fit.parameters.values()
+    return float(value)
 
 
-def _negated(method: Method, fit: Fit) -> Fit:
-    parameters = method.resized(fit.parameters, -1.0)
-    return replace(fit, parameters=parameters)
-
-
-def _amount(method: Method, parameters: Mapping[str, Tensor]) -> float:
-    """How far a method of one number goes: α − 1, or that number."""
-    scales = getattr(method, "alphas", None)
-    if scales is None:
-        (value,) = parameters.values()
-        return float(value)
-    return float(scales({k: v.unsqueeze(0) for k, v in parameters.items()})[0, 0]) - 1
-
-
-def _alpha(kind: Kind, method: Method, parameters: Mapping[str, Tensor]) -> float | None:
-    if not kind.one_scale:
+def _alpha(fit: Fit) -> float | None:
+    """The first α of a fit; None of a method without any."""
+    alphas = getattr(fit.method, "alphas", None)
+    if alphas is None:
         return None
-    edit = {k: v.unsqueeze(0) for k, v in parameters.items()}
-    scales = getattr(method, "alphas", None)
-    return float(scales(edit)[0, 0]) if scales is not None else None
+    return float(alphas({name: value.unsqueeze(0) for name, value in fit.parameters.items()})[0, 0])

@@ -1,7 +1,7 @@
 """What each method did at each budget under one retain set, over its seeds: gathered from `bench.parquet`, with intervals.
 
 Intervals (95%) are over seeds (Student's t; of shares Wilson's), over passages of the test text (bootstrap), and over both
-(metrics/bootstrap.py). One says that an order is other than chance only where the last part.
+(metrics/bootstrap.py). Only where intervals over both lie apart is an order more than chance.
 """
 
 from __future__ import annotations
@@ -115,6 +115,11 @@ class Cellwise(Record):
         values = (seed.get(domain, {}).get(column) for seed in self.seeds.values())
         return [value for value in values if value is not None]
 
+    def mean(self, domain: str, column: str = "rise") -> float:
+        """The mean of a column over seeds."""
+        values = self.values(domain, column)
+        return sum(values) / len(values)
+
     def successes(self, aim: Aim) -> int:
         """Seeds at chance whose judged domains rose by less than the bar."""
         return sum(
@@ -136,8 +141,7 @@ class Cellwise(Record):
 
     def interval(self, domain: str) -> Span:
         """95% interval of the mean rise over both."""
-        rises = self.values(domain, "rise")
-        return joined(sum(rises) / len(rises), self.over_seeds(domain), self.over_text(domain))
+        return joined(self.mean(domain), self.over_seeds(domain), self.over_text(domain))
 
     def counted(self, aim: Aim) -> str:
         """How many seeds succeed, and the interval of the share: `8/9 (0.56 to 0.98)`."""
@@ -190,28 +194,24 @@ def gathered(rows: Sequence[BenchRow], stage: str, fits: Sequence[FitRow] = ()) 
     for row in rows:
         place = _place(row)
         if row["stage"] == stage and row["retain_weight"] == weights.get(place):
-            kept: dict[str, float | None] = {
+            seeds[place].setdefault(row["seed"], {})[row["domain"]] = {
                 "ce": row["ce"],
                 "rise": row["rise"],
-                "error": row["error"],
                 "alpha": row["alpha"],
-                "ce_base": row["ce_base"],
-                "rise_p99": row["rise_p99"],
             }
-            seeds[place].setdefault(row["seed"], {})[row["domain"]] = kept
             _add_passages(texts[place], row)
     return [
         Cellwise(
-            method=place[0],
-            retain_set=place[1],
+            method=method,
+            retain_set=retain_set,
             stage=stage,
-            budget=place[3],
-            retain_weight=weights[place],
+            budget=budget,
+            retain_weight=weights[method, retain_set, stage, budget],
             seeds=by_seed,
-            texts=texts[place],
-            failed=len(failed[place[0], place[1], place[3]]),
+            texts=texts[method, retain_set, stage, budget],
+            failed=len(failed[method, retain_set, budget]),
         )
-        for place, by_seed in seeds.items()
+        for (method, retain_set, _, budget), by_seed in seeds.items()
     ]
 
 
@@ -247,14 +247,13 @@ def summary_rows(rows: Sequence[BenchRow], aim: Aim, fits: Sequence[FitRow] = ()
 
 
 def _summary_row(cell: Cellwise, domain: str, aim: Aim) -> dict[str, object]:
-    rises, alphas = cell.values(domain, "rise"), cell.values(domain, "alpha")
+    alphas = cell.values(domain, "alpha")
     success_low, success_high = cell.share(aim)
     spans = {
         "": cell.interval(domain),
         "seeds_": cell.over_seeds(domain),
         "passages_": cell.over_text(domain),
     }
-    ces = cell.values(domain, "ce")
     return {
         **{
             key: getattr(cell, key)
@@ -266,8 +265,8 @@ def _summary_row(cell: Cellwise, domain: str, aim: Aim) -> dict[str, object]:
         "successes": cell.successes(aim),
         "success_low": success_low,
         "success_high": success_high,
-        "ce": sum(ces) / len(ces),
-        "rise": sum(rises) / len(rises),
+        "ce": cell.mean(domain, "ce"),
+        "rise": cell.mean(domain),
         **{f"{over}{end}": at for over, span in spans.items() for end, at in zip(ENDS, span, strict=True)},
         "alpha_low": min(alphas) if alphas else None,
         "alpha_high": max(alphas) if alphas else None,

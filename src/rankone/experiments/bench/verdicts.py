@@ -55,7 +55,7 @@ class Cells:
         return None
 
     def said(self, method: str) -> str:
-        """The smallest sufficient budget in words, with the successes there or at most."""
+        """The smallest sufficient budget in words, with its successes; where none suffices, where most seeds succeed."""
         budget = self.smallest(method)
         best = max(self.budgets(method), key=lambda b: (self.at[method, b].successes(self.aim), -b))
         cell = self.at[method, budget or best]
@@ -80,7 +80,7 @@ def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdi
         ("With this retain set LoRA and top-16 damage other languages.", lambda: _wrecks(cells)),
         ("Code is spared by LoRA and top-16.", lambda: _spared(cells, ("top16", *LORAS), ("code",))),
         ("One scalar needs fewer forget tokens than LoRA.", lambda: _needs_less(cells)),
-        ("Inverting does less damage than amplifying.", lambda: _two_lines(cells)),
+        ("Inverting does less damage than amplifying.", lambda: _inverting(cells)),
         (
             f"One scalar leaves {others} nearly untouched.",
             lambda: _spared(cells, ("scalar",), _others(cells)),
@@ -133,8 +133,7 @@ def _others(cells: Cells) -> tuple[str, ...]:
 
 def _rise(cells: Cells, method: str, budget: int, domain: str) -> tuple[float, Span]:
     cell = cells.at[method, budget]
-    values = cell.values(domain, "rise")
-    return sum(values) / len(values), cell.interval(domain)
+    return cell.mean(domain), cell.interval(domain)
 
 
 def _wrecks(cells: Cells) -> tuple[Word, str]:
@@ -199,7 +198,7 @@ def _needs_less(cells: Cells) -> tuple[Word, str]:
     return _all(words), said
 
 
-def _two_lines(cells: Cells) -> tuple[Word, str]:
+def _inverting(cells: Cells) -> tuple[Word, str]:
     ran = [cell for (method, _), cell in cells.at.items() if method == "scalar"]
     below = [[alpha < 1 for alpha in cell.values(cells.aim.domain, "alpha")] for cell in ran]
     if not any(below):

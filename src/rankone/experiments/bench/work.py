@@ -54,7 +54,7 @@ def _pieces(alike: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[t
 
 
 class Made(NamedTuple):
-    """The outcomes of a stack in its order, and of the run among them that is shown (rollouts.py) the edit."""
+    """The outcomes of a stack, in its order, and the edit of the run among them that is shown (rollouts.py)."""
 
     outcomes: list[Outcome]
     edit: LowRankEdit | None = None
@@ -63,8 +63,8 @@ class Made(NamedTuple):
 class Setup(Record):
     """A benchmark as others open it.
 
-    tried: the candidates of the pick as they were measured, so that all turn one part. harvest: the folder of what they were
-    chosen from; where it does not lie (on another machine) it is made again. threads: of the processor, for each.
+    tried: the candidates of the pick as they were measured, so that all turn the same part. harvest: the folder of what they
+    were chosen from; where there is none (on another machine) it is made again. threads: of the processor, for each.
     """
 
     config: BenchConfig
@@ -75,7 +75,7 @@ class Setup(Record):
 
 
 class Workers(Protocol):
-    """Whoever does stacks of runs; which of them does which leaves the results as they are, up to rounding."""
+    """Whoever does stacks of runs; who does which stack changes no result, up to rounding."""
 
     def results(self, setup: Setup, works: Sequence[Work]) -> Iterator[tuple[Work, Made]]:
         """Every stack with what came of it, as they end. RankOneError where one cannot be done."""

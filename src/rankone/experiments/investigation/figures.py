@@ -12,7 +12,7 @@ from rankone.experiments.part_figures import zero_token
 from rankone.experiments.tables import EditRow
 from rankone.render.colours import FAINT, MUTED, PALETTE
 from rankone.render.theme import figure, themed
-from rankone.render.values import number
+from rankone.render.values import formatted, number
 from rankone.text.domains import domain_name
 
 _AT, _NEAR, _FAR = PALETTE[0], PALETTE[4], FAINT
@@ -22,7 +22,7 @@ def rises(study: Investigation) -> Figure:
     """One panel per α, one bar per domain: measured rise of cross-entropy (nats per token)."""
     rows = [
         EditRow(
-            edit=f"α = {alpha:g}".replace("-", "−"),
+            edit=f"α = {formatted(alpha, 'g')}",
             domain=f.domain,
             ce_base=f.ce,
             ce=f.ce + f.rises[alpha],
@@ -82,4 +82,4 @@ def _split(axes: Axes, study: Investigation) -> None:
             axes.barh(place, part / sum(parts), left=start, height=0.72, color=colour)
             start += part / sum(parts)
     axes.set_xlim(0, 1)
-    axes.set_xlabel(f"share of the damage at α = {study.strongest:g}".replace("-", "−"))
+    axes.set_xlabel(f"share of the damage at α = {formatted(study.strongest, 'g')}")

@@ -7,6 +7,7 @@ from rankone.experiments.investigation.effects import Context
 from rankone.experiments.investigation.study import PREDICTOR, Finding, Investigation
 from rankone.render.columns import TOKEN, Column
 from rankone.render.tables import Table
+from rankone.render.values import formatted
 from rankone.text.domains import domain_name
 
 _LISTED = 4
@@ -17,8 +18,8 @@ def rises(study: Investigation) -> Table:
     alphas = study.config.alphas
     columns = [
         *("domain", Column("tokens", priority=0), Column("CE", ".2f", priority=2)),
-        *(Column(f"α = {alpha(a)}", "+.3f", priority=3) for a in alphas),
-        *(Column(f"predicted, α = {alpha(a)}", "+.3f") for a in alphas),
+        *(Column(f"α = {formatted(a, 'g')}", "+.3f", priority=3) for a in alphas),
+        *(Column(f"predicted, α = {formatted(a, 'g')}", "+.3f") for a in alphas),
     ]
     rows = [
         [
@@ -59,7 +60,7 @@ def causes(study: Investigation) -> Table:
     ]
     caption = (
         "a = ‖u‖ v·x. Strong: share of tokens where |a| is above its root mean square over all domains. Fires on: by PMI "
-        f"against the domain's own text, from the harvest. Damage there, lost: at α = {alpha(study.strongest)}."
+        f"against the domain's own text, from the harvest. Damage there, lost: at α = {formatted(study.strongest, 'g')}."
     )
     return Table.of("What it reads, and where the damage falls", columns, rows, caption)
 
@@ -100,15 +101,10 @@ def contexts(f: Finding, strongest: float) -> Table | None:
         *("context", Column("lost token", TOKEN, key=True)),
         *(Column("CE", ".2f", priority=2), Column("CE turned", ".2f", priority=2)),
     ]
-    title = f"{domain_name(f.domain)}: worst contexts at α = {alpha(strongest)}"
+    title = f"{domain_name(f.domain)}: worst contexts at α = {formatted(strongest, 'g')}"
     return Table.of(title, columns, rows, "nats; ⟨token⟩: strongly active there") if rows else None
 
 
 def _before(context: Context) -> str:
     pairs = zip(context.before, context.active, strict=True)
     return visible("".join(f"⟨{token}⟩" if active and token else token for token, active in pairs))
-
-
-def alpha(value: float) -> str:
-    """A scale as it is written."""
-    return f"{value:g}".replace("-", "−")

@@ -24,7 +24,7 @@ def write_investigation(study: Investigation, path: Path, around: Sequence[Table
 
 def investigation_page(study: Investigation, around: Sequence[Table] = ()) -> str:
     """The page as HTML."""
-    alpha = shown.alpha(study.strongest)
+    alpha = formatted(study.strongest, "g")
     most = max(study.findings, key=lambda f: f.rises[study.strongest])
     seen = (
         f"Bars of the rise by domain, a panel per α; {domain_name(most.domain)} rises most, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankone.experiments.investigation.study import SUFFERS, Finding, Investigation
-from rankone.render.values import number, signed
+from rankone.render.values import formatted, number, signed
 from rankone.text.domains import domain_name
 
 _QUOTED = 5
@@ -21,12 +21,12 @@ def summary(study: Investigation) -> list[str]:
     spared = [f for f in study.findings if f.rises[alpha] < SUFFERS]
     if not hurt:
         return [
-            f"At α = {_alpha(alpha)} no domain rises by {SUFFERS} nats per token or more.",
+            f"At α = {formatted(alpha, 'g')} no domain rises by {SUFFERS} nats per token or more.",
             *_method(study),
         ]
     most, *others = hurt
     first = (
-        f"At α = {_alpha(alpha)} {_name(most)} loses most: {signed(most.rises[alpha], 2)} nats per token "
+        f"At α = {formatted(alpha, 'g')} {_name(most)} loses most: {signed(most.rises[alpha], 2)} nats per token "
         f"(cross-entropy {number(most.ce, 2)} → {number(most.ce + most.rises[alpha], 2)}, chance "
         f"{number(study.chance, 2)}). {_why(most)}"
     )
@@ -85,7 +85,7 @@ def _method(study: Investigation) -> list[str]:
     known = {a: r for a, r in study.correlations.items() if r is not None}
     if not known:
         return [said]
-    order = ", ".join(f"{number(r, 2)} at α = {_alpha(a)}" for a, r in known.items())
+    order = ", ".join(f"{number(r, 2)} at α = {formatted(a, 'g')}" for a, r in known.items())
     return [
         said,
         f"The order of the damage over the {len(study.findings)} domains, predicted without turning it, correlates with the "
@@ -99,10 +99,6 @@ def _quoted(tokens: Sequence[str]) -> str:
 
 def _name(f: Finding) -> str:
     return domain_name(f.domain)
-
-
-def _alpha(alpha: float) -> str:
-    return f"{alpha:g}".replace("-", "−")
 
 
 def _share(value: float) -> str:

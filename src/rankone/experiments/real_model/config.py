@@ -9,7 +9,7 @@ from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import Measure
 from rankone.edits.fitting.config import DIRECTIONS_RATE
 
-MET_DEGENERATE = 0.05
+MOST_DEGENERATE = 0.05
 """Of side-effect answers, the share that may become degenerate."""
 
 

@@ -146,7 +146,7 @@ class Job:
         return self.stages.folder / f"{self.language}-{name}"
 
     def _fresh(self, name: str, kind: str) -> Path:
-        """A path to write to: what a sitting left there that was broken off before its stage ended is removed."""
+        """A path to write to: what an earlier sitting left there before it was broken off is removed."""
         path = self._path(name)
         if path.exists():
             remove_artifact(path, kind)
@@ -189,7 +189,7 @@ class Job:
         config = FitConfig(steps=c.lora_steps, patience=c.lora_steps)
         fit = fit_sized(model, self._starts(name), [run], retain, aim, config)[0]
         self._save(name, fit.edit)
-        return _fitted(fit)
+        return _recorded(fit)
 
     def _save(self, name: str, edit: LowRankEdit) -> None:
         path = self._fresh(f"{name}-edit", "edit")
@@ -218,7 +218,7 @@ class Job:
             held = held.with_more({d: self._spread(d, "validation", more) for d in tight})
         fit = train_within(model, method, run, training, held, aim, c.train_steps)
         self._save(name, fit.edit)
-        return _fitted(fit)
+        return _recorded(fit)
 
     @cached_property
     def _training_text(self) -> tuple[Blocks, dict[str, Blocks]]:
@@ -309,8 +309,8 @@ class Job:
         """Test rows of every domain of a corpus that is the target or spared, and English about the country beside one."""
         corpus, tokens = self.corpora[name], self.config.test_tokens
         space = replace(self.workspace, corpus=corpus)
-        known = [d for d in corpus.domains() if d in (self.language, *self.spared)]
-        text = {d: spread_blocks(space, d, "test", tokens) for d in known}
+        wanted = [d for d in corpus.domains() if d in (self.language, *self.spared)]
+        text = {d: spread_blocks(space, d, "test", tokens) for d in wanted}
         return text | (self._about("test", tokens) if corpus is self.workspace.corpus else {})
 
     def _answers(self) -> SideEffects:
@@ -324,7 +324,7 @@ class Job:
         return Exported(path=path.name, engine=report.engine, difference=report.difference)
 
 
-def _fitted(fit: Fit) -> Fitted:
+def _recorded(fit: Fit) -> Fitted:
     assert fit.sized is not None
     return Fitted(
         alpha=float(fit.parameters["alpha"][0]) if "alpha" in fit.parameters else None,

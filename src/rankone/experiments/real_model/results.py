@@ -11,7 +11,7 @@ from rankone.core.config import Config
 from rankone.edits.finding.found import Found
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import CHANCE_SHARE
-from rankone.experiments.real_model.config import MET_DEGENERATE
+from rankone.experiments.real_model.config import MOST_DEGENERATE
 from rankone.metrics.damage_record import Damage
 
 SCALE, TRAINED, LORA, TRAINED_LORA = "scale", "trained", "lora", "trained-lora"
@@ -131,7 +131,7 @@ def bars(result: Language, tolerance: Tolerances, name: str | None = None) -> li
             if domain.startswith("about-"):
                 made.append(_most(f"English about the country ({corpus})", damage.rise, tolerance.about))
     if name == result.shipped:
-        made.append(_most("answers newly degenerate", result.effects.side.new_share, MET_DEGENERATE))
+        made.append(_most("answers newly degenerate", result.effects.side.new_share, MOST_DEGENERATE))
     return made
 
 

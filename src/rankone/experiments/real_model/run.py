@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from rankone.answers.answer import Answer
 from rankone.core.artifact import environment, write_json, write_text
 from rankone.core.errors import RankOneError
-from rankone.edits.finding.scanner import Clean
+from rankone.edits.finding.tolerances import Tolerances
 from rankone.experiments.real_model.config import RealModelConfig
 from rankone.experiments.real_model.language import Job
 from rankone.experiments.real_model.page import page
@@ -17,7 +18,6 @@ from rankone.models.loading import load_model, load_tokenizer
 from rankone.models.sources.fetchable import FetchRequest
 from rankone.models.sources.fetching import fetch, read_fetched
 from rankone.models.sources.known import FETCHABLE
-from rankone.parts.moments import Moments
 from rankone.runtime.device import chosen_device
 from rankone.runtime.memory import peak_bytes
 from rankone.text.corpus import described
@@ -46,17 +46,14 @@ def run_real_model(
     folder = model_folder(config.model, out)
     model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
     space = Workspace(model, load_tokenizer(folder), builtin)
-    moments: dict[str, Moments] = {}
-    base_answers: dict[str, Answer] = {}
-    clean = Clean()
-    corpora = {"built-in": builtin, **more}
-    results = [
-        Job(config, space, language, stages, folder, corpora, moments, base_answers, clean).run()
-        for language in config.languages
-    ]
-    write_json(out / "summary.json", _summary(config, results, stages, folder, text), constants=True)
+    # What is taken of the unedited model serves all languages.
+    first = Job(config, space, config.languages[0], stages, folder, {"built-in": builtin, **more})
+    results = [replace(first, language=language).run() for language in config.languages]
+    stored = precision(folder)
+    texts = {"text": described(builtin), "held_out": next(map(described, more.values()), None)}
+    write_json(out / "summary.json", _summary(config, results, stages, stored, texts), constants=True)
     path = out / "index.html"
-    write_text(path, page(results, config, precision(folder), stages.seconds()))
+    write_text(path, page(results, config, stored, stages.seconds()))
     return results, path
 
 
@@ -79,26 +76,27 @@ def precision(folder: str) -> str:
 
 
 def _summary(
-    config: RealModelConfig, results: list[Language], stages: Stages, folder: str, text: str | None
+    config: RealModelConfig,
+    results: list[Language],
+    stages: Stages,
+    stored: str,
+    texts: Mapping[str, object],
 ) -> dict[str, object]:
     return {
-        "languages": {
-            result.language: {
-                "pick": result.pick,
-                "alpha": result.alpha,
-                "shipped": result.shipped,
-                "bars": [bar.model_dump() for bar in bars(result, config.tolerance)],
-                "met": all(bar.met for bar in bars(result, config.tolerance)),
-            }
-            for result in results
-        },
+        "languages": {result.language: _summed(result, config.tolerance) for result in results},
         "seconds": {name: spent.model_dump() for name, spent in stages.seconds().items()},
-        "precision": precision(folder),
+        "precision": stored,
         "peak_memory_bytes": peak_bytes(),
-        "provenance": {
-            **environment(),
-            "text": described(open_corpus("builtin")),
-            "held_out": None if text is None else described(open_corpus(text)),
-            "config": config.model_dump(mode="json"),
-        },
+        "provenance": {**environment(), **texts, "config": config.model_dump(mode="json")},
+    }
+
+
+def _summed(result: Language, tolerance: Tolerances) -> dict[str, object]:
+    checked = bars(result, tolerance)
+    return {
+        "pick": result.pick,
+        "alpha": result.alpha,
+        "shipped": result.shipped,
+        "bars": [bar.model_dump() for bar in checked],
+        "met": all(bar.met for bar in checked),
     }

@@ -25,7 +25,7 @@ from rankone.experiments.tables import (
 )
 from rankone.render.columns import BAR, Column, Value
 from rankone.render.tables import Table
-from rankone.render.values import number
+from rankone.render.values import formatted, number
 from rankone.text.domains import domain_name
 
 _TOP, _TOKENS = 10, 4
@@ -63,7 +63,7 @@ def fit_shown(results: Results) -> str:
     fit = results.summary.shown
     if fit is None:
         return ""
-    scale = "" if fit.alpha is None else f", α {fit.alpha:.3g}".replace("-", "−")
+    scale = "" if fit.alpha is None else f", α {formatted(fit.alpha, '.3g')}"
     text = f"{fit.budget} {domain_name(results.aim.domain)} tokens"
     return f"After: {method_name(fit.method)} fitted to {text}, seed {fit.seed}{scale}; saved in the folder {fit.edit}."
 

@@ -80,7 +80,7 @@ def pairs_over_text(
     """The strongest pairs over text; among: of those, the ones in which one of these parts is."""
     import torch
 
-    from rankone.circuits.qk import static_table, strongest_pairs
+    from rankone.circuits.qk import static_table
     from rankone.circuits.signs import mean_signs
 
     parts = opening.decomposition
@@ -94,42 +94,41 @@ def pairs_over_text(
             for site in (maps.query, maps.key)
         )
         table = table * (queries[:, None] | keys)
-    return [
-        QkRow(
-            query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
-            key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
-            head_number=head,
-            where=distance,
-            token=None,
-            value=float(table[head, distance, q, k]),
-        )
-        for head, distance, q, k in strongest_pairs(table, request.top)
-    ]
+    return _strongest(opening, maps, table, request.top)
 
 
 def _on_prompt(
     opening: Opening, request: QkRequest, ids: Tensor, first: Cut, maps: Attended
 ) -> tuple[list[QkRow], float]:
-    from rankone.circuits.qk import contrasted, scored, strongest_pairs
-    from rankone.text.vocabulary import spelling
+    from rankone.circuits.qk import contrasted, scored
 
-    parts = opening.decomposition
-    said = scored(first, maps, parts)
+    said = scored(first, maps, opening.decomposition)
     pairs = contrasted(said.pairs)
-    rows = [
-        QkRow(
-            query=f"{maps.query}:{int(parts.indices[maps.query][q])}",
-            key=f"{maps.key}:{int(parts.indices[maps.key][k])}",
-            head_number=head,
-            where=position,
-            token=spelling(opening.tokenizer, int(ids[position])),
-            value=float(pairs[head, position, q, k]),
-        )
-        for head, position, q, k in strongest_pairs(pairs, request.top)
-    ]
+    rows = _strongest(opening, maps, pairs, request.top, ids)
     whole = said.whole - said.whole.mean(1, keepdim=True)
     left = whole - pairs.sum((2, 3))
     return rows, float(1 - left.square().sum() / whole.square().sum().clamp_min(1e-30))
+
+
+def _strongest(
+    opening: Opening, maps: Attended, values: Tensor, top: int, ids: Tensor | None = None
+) -> list[QkRow]:
+    """Rows of the largest values [heads, distance or position, queries, keys]; ids: the prompt's, for its positions."""
+    from rankone.circuits.qk import strongest_pairs
+    from rankone.text.vocabulary import spelling
+
+    indices = opening.decomposition.indices
+    return [
+        QkRow(
+            query=f"{maps.query}:{int(indices[maps.query][q])}",
+            key=f"{maps.key}:{int(indices[maps.key][k])}",
+            head_number=head,
+            where=where,
+            token=None if ids is None else spelling(opening.tokenizer, int(ids[where])),
+            value=float(values[head, where, q, k]),
+        )
+        for head, where, q, k in strongest_pairs(values, top)
+    ]
 
 
 def attributions(opening: Opening, request: AttributionsRequest) -> AttributionsReply:

@@ -75,12 +75,11 @@ class LastWriteForward(LateForward):
 
     def _norm(self) -> nn.Module | None:
         """The module whose output the unembedding reads."""
-        (head,) = self._held
-        given = self.calls[head].given
+        given = self.calls[self.head_path].given
         named = [
             self.model.get_submodule(name)
             for name, call in self.calls.items()
-            if given is not None and name != head and _same(call.gave, given)
+            if given is not None and name != self.head_path and _same(call.gave, given)
         ]
         return next((module for module in reversed(named) if is_norm(module)), None)
 

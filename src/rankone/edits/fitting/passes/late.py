@@ -48,7 +48,7 @@ class LateText:
         return replace(self, **cut)
 
 
-class _Held(StandIn):
+class _HandedOn(StandIn):
     """Stands for the unembedding and hands on its input."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class LateForward(Forward):
         self.model, self.sites = model, tuple(sites)
         self.calls = watched(model, few)
         self.head = Unembedding(cast(nn.Linear, model.get_submodule(head)))
-        self._held = {head: _Held(model.get_submodule(head))}
+        self.head_path = head
         self.passing = Passing()
         self._place(untouched(model, sites, few, self.calls))
         if not self._replays(few):
@@ -75,7 +75,9 @@ class LateForward(Forward):
 
     def _place(self, plan: Untouched) -> None:
         self.plan = plan
-        self._placed = {**self._held, **stand_ins(self.model, self.sites, plan, self.passing)}
+        unembedding = _HandedOn(self.model.get_submodule(self.head_path))
+        stand_for = stand_ins(self.model, self.sites, plan, self.passing)
+        self._placed = {self.head_path: unembedding, **stand_for}
 
     @property
     def starts_late(self) -> bool:

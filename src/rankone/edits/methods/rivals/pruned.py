@@ -17,7 +17,7 @@ SHARE = 0.02
 """Of all MLP neurons, those taken out."""
 
 
-def selective(target: Target, share: float = SHARE) -> list[str]:
+def selective(target: Target) -> list[str]:
     """Names of the neurons with the largest ratio of activation, in all MLPs, the largest first."""
     sites = target.outputs(attention=False)
     wanted, others = target.require_moments(sites, "pruned")
@@ -28,7 +28,7 @@ def selective(target: Target, share: float = SHARE) -> list[str]:
         ]
     )
     names = [f"neuron/{s.name}:{i}" for s in sites for i in range(s.d_in)]
-    return [names[i] for i in ratios.topk(max(1, round(share * len(names)))).indices.tolist()]
+    return [names[i] for i in ratios.topk(max(1, round(SHARE * len(names)))).indices.tolist()]
 
 
 def _starts(target: Target) -> list[Method]:
