@@ -46,6 +46,7 @@ def test_a_fit_is_saved_and_told_in_a_line(tmp_path):
     fit.edit.save_pretrained(tmp_path / "fitted")
     assert ro.LowRankEdit.from_pretrained(tmp_path / "fitted").sites == ("h.3.mlp.down_proj",)
     assert "tensor(" not in repr(fit)
+    assert "nan" not in repr(fit)  # one scale is sized and not fitted: it has no loss
 
 
 def test_damage_is_a_table_of_domains():
