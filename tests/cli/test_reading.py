@@ -238,7 +238,7 @@ def test_a_scale_for_every_part_with_a_label(world, tmp_path):
     by_hand = shown(rankone("edit", *(f"{n}=0" for n in names), *words, "--json"))
     assert json.loads(by_hand)["domains"] == json.loads(out)["domains"]
     assert f"{len(names)}" in shown(labelled(world, "edit", "label:german=0", *words))
-    fit = ["--forget", "de", "--retain", "en", "--budget", 4, "--steps", 2, "--tokens", 20]
+    fit = ["--forget", "de", "--retain", "en", "--budget", 4, "--tokens", 20]
     out = shown(labelled(world, "tune", world / "model", "--scale", "label:german", *words[2:4], *fit))
     assert "label:german" in out
     refused(labelled(world, "edit", "label:dutch=0", *words), "no label holds 'dutch'")

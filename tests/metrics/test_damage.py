@@ -109,3 +109,10 @@ def test_an_interval_is_spoken_of_where_there_is_one():
     assert interval_said([several]) == "95% interval over passages"
     assert interval_said([several, single]) == "95% interval over passages, none where there is a single one"
     assert interval_said([single]) == "no interval: there is a single passage to measure on"
+
+
+def test_a_small_rise_has_as_many_digits_as_its_neighbours_and_a_sign():
+    rises = [losses([4.0, 8.0], [2, 4]), losses([4.003, 8.001], [2, 4])]
+    shown = repr(Damages(split="test", domains=(DomainDamage.of("de", damage(*rises)),)))
+    assert "+0.001" in shown
+    assert "0.00067" not in shown

@@ -75,3 +75,9 @@ def test_a_ragged_row_and_two_columns_of_one_name_are_refused():
         Table.of("t", ["a", "a"], [])
     with pytest.raises(RankOneError, match="no column 'x', only domain"):
         table().column("x")
+
+
+def test_a_prompt_shows_the_table_itself():
+    """The first rows of a reply are the last line of README's example: no dump of columns and rows."""
+    assert repr(table().head(1)) == str(table().head(1))
+    assert "Column(" not in repr(table())

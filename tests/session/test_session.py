@@ -41,11 +41,12 @@ def test_the_promised_lines_run_as_they_stand(tmp_path, monkeypatch):
 
 def test_a_fit_is_saved_and_told_in_a_line(tmp_path):
     fit = ro.open("mini").fit(
-        "h.3.mlp.down_proj:270", forget="de", retain=["en"], budget=4, steps=1, retain_tokens=100
+        "h.3.mlp.down_proj:270", forget="de", retain=["en"], budget=4, retain_tokens=100
     )
     fit.edit.save_pretrained(tmp_path / "fitted")
     assert ro.LowRankEdit.from_pretrained(tmp_path / "fitted").sites == ("h.3.mlp.down_proj",)
     assert "tensor(" not in repr(fit)
+    assert "nan" not in repr(fit)  # one scale is sized and not fitted: it has no loss
 
 
 def test_damage_is_a_table_of_domains():

@@ -83,3 +83,10 @@ def test_the_doctor_looks_at_what_is_on_the_hub(hub, corpus):
     send("edit")
     findings = list(check("me/edit", str(GOLDEN / "model"), corpus, 5))
     assert [f.status for f in findings] == ["ok"] * 5
+
+
+def test_a_repository_that_is_no_name_is_refused_in_a_line():
+    """By `push_to_hub` of what is in memory as by `push`: a RankOneError, none of a library's."""
+    edit = LowRankEdit.from_pretrained(GOLDEN / "edit")
+    with pytest.raises(RankOneError, match=r"^push_to_hub: repo: 'noslash' names no repository"):
+        edit.push_to_hub("noslash")

@@ -83,7 +83,7 @@ def scaled(world, name, _):
 
 
 def fitted(world, name, _):
-    fit = world[1].fit([name], forget="de", retain=["en"], budget=4, steps=1, retain_tokens=40)
+    fit = world[1].fit([name], forget="de", retain=["en"], budget=4, retain_tokens=40)
     assert fit.edit.sites == (name.rpartition("/")[2].partition(":")[0],)
 
 

@@ -14,6 +14,7 @@ from rankone.answers.prompts import KINDS, require_kinds, require_target
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Positional, Reads, Request, Template
+from rankone.core.paths import typed
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -182,5 +183,5 @@ class CollectReply(Reply):
         """Where the text is and how it is used."""
         return (
             f"text: {self.out}",
-            f"next: rankone find MODEL --of {self.habit.name} --against {self.habit.without} --text {self.out}",
+            f"next: rankone find MODEL --of {self.habit.name} --against {self.habit.without} --text {typed(self.out)}",
         )

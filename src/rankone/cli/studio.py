@@ -71,6 +71,14 @@ def _studio(
 ) -> None:
     """See inside the model in the browser: turn a number, watch everything else, keep the edit."""
     folder = _folder(workspace)
+    serving = {"--port": port, "--no-browser": no_browser, "--allow-remote": allow_remote}
+    unused = next((name for name, given in serving.items() if given), None)
+    if export is not None and unused is not None:
+        raise RankOneError(f"{unused} is for serving, and --export serves nothing: leave it out.")
+    if public_host is not None and allow_remote is None:
+        raise RankOneError(
+            "--public-host changes nothing without --allow-remote: give both, or leave it out."
+        )
     if export is not None:
         return _exported(options, folder, export, PAGES if pages is None else pages)
     if pages is not None:

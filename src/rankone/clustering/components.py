@@ -17,6 +17,7 @@ from rankone.clustering.merging import Merges
 from rankone.clustering.sample import Sample
 from rankone.core.artifact import Artifact, new_artifact, write_json
 from rankone.core.errors import RankOneError
+from rankone.core.paths import typed
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.origin import Derived, Origin
@@ -158,7 +159,7 @@ class Components(Derived):
         if clusters is None:
             raise RankOneError(
                 f"'{path}' counts subcomponents; what its components do is not in it. Make a harvest of them: "
-                f"rankone harvest --clusters {self.artifact.path} --out DIR."
+                f"rankone harvest --clusters {typed(self.artifact.path)} --out DIR."
             )
         if clusters != self.artifact.fingerprint:
             raise RankOneError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Self, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
@@ -35,6 +35,17 @@ class Request(Config):
         if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
             raise ValueError("is past 2^63: no count or seed is so large")
         return value
+
+    @model_validator(mode="after")
+    def _with_what_it_needs(self) -> Self:
+        """RankOneError for an option that would silently do nothing, as another that it needs is not given."""
+        for name, field in type(self).model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, OnlyWith) and self.changed(name) and not self.changed(mark.other):
+                    raise RankOneError(
+                        f"{option(name)} changes nothing without {option(mark.other)}: give both, or leave it out."
+                    )
+        return self
 
     def as_config(self, kind: type[C], where: str, **settled: object) -> C:
         """The fields that it shares with a configuration, as one; `settled` are those that the model and text decide."""
@@ -79,6 +90,13 @@ def each_of(what: str, known: Sequence[str]) -> AfterValidator:
         return names
 
     return AfterValidator(check)
+
+
+@dataclass(frozen=True)
+class OnlyWith:
+    """Marks a field of a request that changes nothing unless the `other` is given too."""
+
+    other: str
 
 
 @dataclass(frozen=True)

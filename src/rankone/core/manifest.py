@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.files import file_hash, parse_json, read_text
+from rankone.core.paths import typed
 from rankone.core.schemas.kinds import schema_of
 
 MANIFEST = "manifest.json"
@@ -78,7 +79,7 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
 def _meant(path: Path) -> str:
     """What to do where a part with its scale stands in the place of a saved edit, else to look again."""
     if "=" in path.name:
-        return f"A scale becomes an artefact by `rankone edit {path} --save DIR`: name that folder."
+        return f"A scale becomes an artefact by `rankone edit {typed(path)} --save DIR`: name that folder."
     return "Check the path."
 
 

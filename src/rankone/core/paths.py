@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,11 @@ def chance() -> str:
 def checked(name: str, kind: str, drawn: str) -> str:
     """The check of a name."""
     return hashlib.sha256(f"rankone {kind} {drawn} {name}".encode("utf8", "surrogateescape")).hexdigest()[:8]
+
+
+def typed(path: Path | str) -> str:
+    """A path as it is typed after a command: in quotes where a shell would split it."""
+    return shlex.quote(str(path))
 
 
 def run_directory(out: Path) -> Path:

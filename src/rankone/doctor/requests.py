@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rankone.core.fields import Positional, Request
+from rankone.core.fields import OnlyWith, Positional, Request
 from rankone.doctor.finding import Finding
 from rankone.doctor.stray import Stray
 from rankone.render.reply import Reply
@@ -22,21 +22,22 @@ class DoctorRequest(Request):
         None,
         description="a model (name, folder, Hub id), an artefact or the code of an error; default the installation",
     )
-    model: str | None = Field(
+    model: Annotated[str | None, OnlyWith("target")] = Field(
         None, description="the model to check an artefact against; default the one it names"
     )
     clean: bool = Field(
         False, description="remove what killed runs left in TARGET (default here) and the temporary folder"
     )
-    dry_run: bool = Field(False, description="with --clean: only list it")
-    tokens: int = Field(240, gt=0, description="text per domain to compare openers of a model on")
+    dry_run: Annotated[bool, OnlyWith("clean")] = Field(False, description="with --clean: only list it")
+    tokens: Annotated[int, OnlyWith("target")] = Field(
+        240, gt=0, description="text per domain to compare openers of a model on"
+    )
 
     @model_validator(mode="after")
     def _together(self) -> DoctorRequest:
-        if self.dry_run and not self.clean:
-            raise ValueError("--dry-run belongs to --clean")
-        if self.clean and self.model is not None:
-            raise ValueError("--model belongs to the check of an artefact, not to --clean")
+        checked = self.changed("model", "tokens")
+        if self.clean and checked:
+            raise ValueError(f"{checked[0]} is for a check-up, and --clean makes none: leave one out")
         return self
 
 

@@ -26,6 +26,13 @@ CRITERIA = {
 }
 
 
+def unread(criterion: str) -> tuple[str, ...]:
+    """Of `tokens` and `domains` those that a criterion makes nothing of."""
+    if criterion in ("specificity", "contrast"):
+        return ()
+    return ("domains",) if criterion == "gradient" else ("tokens", "domains")
+
+
 def criterion_for(given: Collection[str], harvest: bool) -> str:
     """The criterion that what was given (names of options) calls for, where none was named."""
     if "label" in given:

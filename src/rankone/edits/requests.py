@@ -10,7 +10,18 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Domains, Names, PartNames, Positional, Request, SitePatterns, apart, each_of
+from rankone.core.fields import (
+    Domains,
+    Names,
+    OnlyWith,
+    PartNames,
+    Positional,
+    Request,
+    SitePatterns,
+    apart,
+    each_of,
+)
+from rankone.core.paths import typed
 from rankone.edits.finding.names import FINDABLE
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.config import LEAST_TRAINED
@@ -62,6 +73,17 @@ class FindRequest(Request):
         apart(self.of, self.against)
         return self
 
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        """No tolerance of a domain that is not among those to spare."""
+        for domain in self.tolerance.named:
+            if domain == self.of or (self.against and domain not in self.against):
+                raise RankOneError(
+                    f"the tolerance of '{domain}' changes nothing: it is not among the domains to spare "
+                    f"({', '.join(self.against) or 'all but ' + self.of}). Leave it out."
+                )
+        return self
+
 
 class FitRequest(Request):
     """What to forget, what to hold, and how scales are fitted to it.
@@ -76,7 +98,7 @@ class FitRequest(Request):
     retain: Annotated[Names, Domains()] = Field(
         default=(), description="domains to retain; default all others that the model knows"
     )
-    budget: int = Field(default=4, gt=0, description="forget tokens; ignored for self:DOMAIN")
+    budget: int = Field(default=4, gt=0, description="forget tokens; not for self:DOMAIN, which reads none")
     openings: Names = Field(
         default=(), description="words that start text of self:DOMAIN, where none are known"
     )
@@ -102,10 +124,10 @@ class FitRequest(Request):
         description="steps that what the parts read and write is then trained for, every retained domain held within the "
         f"tolerance; of fewer forget tokens than {LEAST_TRAINED} on what the model itself goes on to write from them",
     )
-    train_cap: float = Field(
+    train_cap: Annotated[float, OnlyWith("train")] = Field(
         default=1.5,
         gt=0,
-        description="with train: cross-entropy of the forget text to reach, in units of chance: other text gets less far",
+        description="with --train: cross-entropy of the forget text to reach, in units of chance: other text gets less far",
     )
 
     @model_validator(mode="after")
@@ -115,13 +137,26 @@ class FitRequest(Request):
 
     @model_validator(mode="after")
     def _opened(self) -> Self:
-        """Words that set off the model's own text, and no such words for other text."""
+        """Words that set off the model's own text, and no such words for other text, which alone has a budget."""
         domain = self.forget.removeprefix("self:")
         if self.forget != domain:
             openings_of(domain, self.openings)
+            if self.changed("budget"):
+                raise RankOneError(
+                    f"--budget changes nothing where the model writes the forget text itself (self:{domain}): leave it out."
+                )
         elif self.openings:
             raise RankOneError(f"openings are for the model's own text: ask for self:{domain}.")
         return self
+
+    def require_used(self, scales: int) -> None:
+        """RankOneError for what says how several scales are fitted, where there is one: that is only sized."""
+        unused = self.changed("steps", "learning_rate", "retain_weight") if scales == 1 else []
+        if unused:
+            raise RankOneError(
+                f"{unused[0]} changes nothing where there is one scale: its size alone is looked for. Leave it out"
+                + (", or give --train, the steps of training directions." if unused == ["--steps"] else ".")
+            )
 
 
 class SharpenRequest(Request):
@@ -179,5 +214,9 @@ class SharpenReply(Reply):
         ]
         return (
             *said,
-            *([] if self.out is None else [f"saved {self.out}: give --parts {self.out} to edit and tune"]),
+            *(
+                []
+                if self.out is None
+                else [f"saved {self.out}: give --parts {typed(self.out)} to edit and tune"]
+            ),
         )

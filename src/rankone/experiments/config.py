@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from rankone.core.artifact import read_json
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.paths import typed
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kind_named, unknown
@@ -345,5 +346,5 @@ def read_measured(path: Path) -> Measured:
 
 def _json(path: Path, verb: str) -> Mapping[str, object]:
     if not path.is_file():
-        raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {path}`.")
+        raise RankOneError(f"no file '{path}': make it with `rankone {verb} … --out {typed(path)}`.")
     return read_json(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Config, Record
 from rankone.core.fields import Names, PartNames, Request
@@ -32,6 +32,11 @@ class TuneRequest(FitRequest):
     )
     tokens: int = Field(default=2000, gt=0, description="test tokens per domain to measure on")
     save: Path | None = Field(default=None, description="save the edit here; must not exist")
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        self.require_used(len(self.scale))
+        return self
 
 
 class PicksRequest(Request):

@@ -103,7 +103,7 @@ def _sharpened(
     Target text only sets the unit of α here, which the size rule makes up for: the edit does not depend on it.
     """
     names = tuple(name for members in scaled.values() for name in members)
-    asked = SharpenRequest(names=names, of=aim.domain, against=aim.retain)
+    asked = SharpenRequest.checked({"names": names, "of": aim.domain, "against": aim.retain}, "sharpen")
     sharpened, reply = sharpen(workspace, asked, known)
     renamed = dict(zip(names, (row.name for row in reply.parts), strict=True))
     return Book(sharpened), {label: [renamed[name] for name in members] for label, members in scaled.items()}

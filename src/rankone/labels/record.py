@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from rankone.core.config import Config
+from rankone.core.fields import OnlyWith
 from rankone.harvest.config import FIRING
 from rankone.labels.model.budget import Budget, Caps
 from rankone.labels.model.server import Server
@@ -17,7 +18,9 @@ class LabelDials(Config):
 
     limit: int | None = Field(default=None, ge=1, description="labels by the model, most frequent first")
     score: bool = Field(default=False, description="also score the labels")
-    judged: int = Field(default=50, ge=0, description="labels the model judges, with --score")
+    judged: Annotated[int, OnlyWith("score")] = Field(
+        default=50, ge=0, description="with --score: labels the model judges"
+    )
 
 
 class LabelSettings(LabelDials):

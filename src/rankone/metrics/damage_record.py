@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from rankone.core.errors import RankOneError, nearest
+from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.render.values import signed
@@ -73,7 +74,8 @@ class Damages(Reply):
         caption = (
             f"nats per token; {scored(self.domains, self.split)}; low, high: {level:.0%} interval of the rise"
         )
-        columns = ["domain", "CE before", "after", "rise", "low", "high"]
+        change = (Column(name, "+.3f") for name in ("rise", "low", "high"))
+        columns = ["domain", "CE before", "after", *change]
         return (Table.of("Damage", columns, rows, caption),)
 
 

@@ -13,6 +13,8 @@ from rankone.core.errors import nearest
 
 FROM_WEIGHTS = ("neuron", "channel", "singular", "random")
 """Sources of parts that follow from a model's weights: any part of them can be named at once."""
+COUNTED = ("singular", "random")
+"""Of these, sources that make as many parts of a site as are asked for."""
 FROM_TEXT = ("contrast", "discriminant", "means")
 """Sources of parts that are made from text too, and saved."""
 SHARPENED = "sharpened"

@@ -107,6 +107,10 @@ class Table:
         """As wide as the terminal that is printed to, where there is one."""
         return plain(self, shutil.get_terminal_size().columns) if sys.stdout.isatty() else plain(self)
 
+    def __repr__(self) -> str:
+        """The table: what a prompt shows of a last line."""
+        return str(self)
+
     def _repr_html_(self) -> str:
         from rankone.render.pages import table_html
 

@@ -42,5 +42,6 @@ class Asking(Opening):
         names = Fitted.checked({"parts": given["parts"]}, "fit").parts
         asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
         request = FitRequest.checked(asked, "fit")
+        request.require_used(len(names))
         fitted = fit(self.workspace, request, members_of(self, names), self.book)
         return fitted.bound(self.model)

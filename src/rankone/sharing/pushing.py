@@ -58,11 +58,8 @@ def push(request: PushRequest) -> PushReply:
 
 def push_saved(artefact: Path, repo: str, public: bool, message: str | None, folder: str | None) -> PushReply:
     """Send what lies at `artefact`."""
-    return push(
-        PushRequest(
-            artefact=artefact, repo=repo, public=public, message=message, folder=folder, dry_run=False
-        )
-    )
+    given = {"repo": repo, "public": public, "message": message, "folder": folder}
+    return push(PushRequest.checked({"artefact": artefact, **given}, "push_to_hub"))
 
 
 def push_made(

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from rankone.clustering.config import ClusterConfig, ClusterDials
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Domains, Folder, Names, OnlyParts, Positional, Reads, Request
-from rankone.core.paths import run_directory
+from rankone.core.paths import run_directory, typed
 from rankone.harvest.config import HarvestConfig, HarvestDials
 from rankone.harvest.counting.shard import Shard
 from rankone.opening import Opening
@@ -91,7 +91,8 @@ class HarvestReply(Reply):
         if self.shard is None:
             return ()
         return (
-            f"shard {self.shard} is in {self.run}; when all are: rankone merge-harvest {self.run} --out {self.out}",
+            f"shard {self.shard} is in {self.run}; when all are: rankone merge-harvest {typed(self.run or '')} "
+            f"--out {typed(self.out)}",
         )
 
 
@@ -186,6 +187,12 @@ class ClusterRequest(ClusterDials, Request):
     domains: Annotated[Names, Domains()] = Field((), description="domains; default all of the text")
     greedy: bool = Field(False, description="always the cheapest merge, no draw")
     top: int = Field(20, gt=0, description="components to show")
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        if self.greedy and self.changed("gamma"):
+            raise ValueError("--gamma is of a draw, and --greedy draws nothing: leave one out")
+        return self
 
 
 class ClusterRow(Reply):

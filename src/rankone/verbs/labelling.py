@@ -47,8 +47,9 @@ class LabelRequest(LabelDials, Pace, Caps, Request):
             raise ValueError("--base-url and --model belong together: give both, or neither.")
         if self.estimate and self.base_url is None:
             raise ValueError("--estimate is about a server: give --base-url and --model.")
-        if self.limit is not None and self.base_url is None:
-            raise ValueError("--limit is about a server's labels: give --base-url and --model.")
+        of_a_server = self.changed("limit", "judged", *Pace.model_fields, *Caps.model_fields, "run")
+        if of_a_server and self.base_url is None:
+            raise ValueError(f"{of_a_server[0]} is about a server's labels: give --base-url and --model.")
         if self.held_out is not None and not self.score:
             raise ValueError("--held-out is text to score on: give --score too.")
         if self.max_cost is not None and not (self.price_in or self.price_out):

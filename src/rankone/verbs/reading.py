@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Counted, Domains, LabelWords, Names, OnlyParts, Positional, Request, apart
-from rankone.edits.criteria import criterion_for, require_criterion
+from rankone.core.fields import (
+    Counted,
+    Domains,
+    LabelWords,
+    Names,
+    OnlyParts,
+    OnlyWith,
+    Positional,
+    Request,
+    apart,
+)
+from rankone.edits.criteria import criterion_for, require_criterion, unread
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
@@ -59,6 +69,8 @@ class RankRequest(Request):
         ]
         by = self.by or criterion_for(given, harvest=False)
         require_criterion(by, given)
+        if unused := self.changed(*unread(by)):
+            raise ValueError(f"{unused[0]} changes nothing in a ranking by {by}: leave it out")
         if self.only and by in ("label", "token"):
             raise ValueError(
                 f"a ranking by {by} is of what was harvested: leave out --only, or harvest --only PARTS"
@@ -110,6 +122,9 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
         raise RankOneError(
             "--only names the parts to rank, and a harvest or clusters hold others. Give one of the two."
         )
+    counted = opening.options.harvest is not None and request.by != "gradient"
+    if counted and request.changed("tokens"):
+        raise RankOneError("--tokens changes nothing beside a harvest, which has the counts: leave it out.")
     asked = Asked(request.of, request.against, request.token, request.label, request.penalty)
     store, labels, clusters = opening.harvest_store, opening.labels, opening.clusters
     named = [*request.of, *request.against]
@@ -222,7 +237,9 @@ class ShowRequest(Request):
         description="SITE:NUMBER, or cNUMBER in a harvest of components"
     )
     response: bool = Field(False, description="also measure CE by α (takes forwards)")
-    tokens: int = Field(1000, gt=0, description="validation tokens per domain, with --response")
+    tokens: Annotated[int, OnlyWith("response")] = Field(
+        1000, gt=0, description="with --response: validation tokens per domain"
+    )
     sources: int = Field(
         0, ge=0, description="validation tokens per domain on which its sources are summed; 0: none"
     )

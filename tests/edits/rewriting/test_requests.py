@@ -14,6 +14,10 @@ def asked(**values):
     )
 
 
+# What says nothing alone, and with what it does.
+WITH = {"weight": {"train": 1}, "seed": {"train": 1}}
+
+
 @pytest.mark.parametrize(
     ("name", "taken", "refused"),
     [
@@ -28,10 +32,10 @@ def asked(**values):
 )
 def test_ranges(name, taken, refused):
     for value in taken:
-        assert getattr(asked(**{name: value}), name) == value
+        assert getattr(asked(**{name: value, **WITH.get(name, {})}), name) == value
     for value in refused:
         with pytest.raises(RankOneError, match=name):
-            asked(**{name: value})
+            asked(**{name: value, **WITH.get(name, {})})
 
 
 def test_an_aim_and_sizes_are_given_where_nothing_is_said():
@@ -75,4 +79,5 @@ def test_an_aim_that_is_not_met_is_said(tmp_path):
     assert replied().lines() == []
     (line,) = replied(met=False).lines()
     assert "not met by any size" in line
+    assert replied(met=False, direction="trained").lines() == ["The aim was not met by the trained vector."]
     assert replied(saved=tmp_path).lines() == [f"saved {tmp_path}"]

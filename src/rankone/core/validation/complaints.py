@@ -140,6 +140,9 @@ def _said(error: ErrorDetails, fields: list[str]) -> str:
         context = error.get("ctx", {})
         return f"unknown {name}.kind '{context['tag']}'; choose {context['expected_tags']}"
     given = _repr(error["input"])
+    if error["type"] == "path_type":
+        saved = hasattr(error["input"], "save_pretrained")
+        said = "must be a path" + (": save it first (save_pretrained), and name its folder" if saved else "")
     if error["type"] == "extra_forbidden":
         hint = nearest(str(place[0]), fields) if len(place) == 1 else ""
         return f"unknown key {name} (got {given}){'.' if hint else ''}{hint}"
@@ -151,7 +154,7 @@ def _said(error: ErrorDetails, fields: list[str]) -> str:
 def _repr(value: object) -> str:
     """A value in a message, cut; some have no representation (whole numbers of thousands of digits, deep nests)."""
     try:
-        given = repr(value)
+        given = " ".join(repr(value).split())  # a model's goes over many lines
     except (ValueError, RecursionError):
         return f"a {type(value).__name__} too large to show"
     return given if len(given) <= _SHOWN else given[:_SHOWN] + "…"

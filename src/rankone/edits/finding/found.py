@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.paths import typed
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.parts.origins import FROM_WEIGHTS, origin_in
 from rankone.render.columns import Column
@@ -110,7 +111,7 @@ class Found(Reply):
 
     def lines(self) -> Sequence[str]:
         """Which source won, whether it does the job, and how to set the number."""
-        saved = "" if self.out is None else f" --parts {self.out}"
+        saved = "" if self.out is None else f" --parts {typed(self.out)}"
         return (
             f"best source: {self.winner}",
             *(() if any(part.removed for part in self.parts) else (self._none_removes(),)),

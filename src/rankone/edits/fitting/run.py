@@ -45,6 +45,12 @@ class Fit:
     before: Fit | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        """In a line; without the loss where nothing was fitted but the size."""
+        said = {"steps": self.steps, "loss": self.loss} if self.steps else {}
+        said |= {"sized": self.sized, **{name: getattr(self, name) for name in ("diverged", "weights")}}
+        return f"Fit({', '.join(f'{name}={value!r}' for name, value in said.items() if value)})"
+
     @cached_property
     def edit(self) -> LowRankEdit:
         """What was fitted, bound to the model where that is known; RankOneError of a method that changes no weights."""

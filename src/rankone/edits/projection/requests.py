@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Folder, Names, Positional, Request, each_of
 from rankone.metrics.damage_record import DomainDamage, interval_said
-from rankone.parts.origins import FROM_TEXT, FROM_WEIGHTS
+from rankone.parts.origins import COUNTED, FROM_TEXT, FROM_WEIGHTS
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 
@@ -46,6 +46,14 @@ class ProjectRequest(Request):
                     f"'{name}' parts are made from text: make them with `rankone find`, and give --parts."
                 )
         return names
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.changed("count") and not set(self.sources) & set(COUNTED):
+            raise ValueError(
+                f"--count is for --sources {' or '.join(COUNTED)}; others have a number of their own: leave it out"
+            )
+        return self
 
 
 class SiteShare(Record):

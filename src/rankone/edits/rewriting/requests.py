@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rankone.core.config import Record
-from rankone.core.fields import PartNames, Positional, Request
+from rankone.core.fields import OnlyWith, PartNames, Positional, Request
 from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -32,13 +32,25 @@ class RewriteRequest(Request):
     train: int = Field(
         0, ge=0, description="train the write vector on this many firing positions instead; 0: closed form"
     )
-    weight: float = Field(1.0, ge=0, description="with --train: λ of the KL to the model at other positions")
+    weight: Annotated[float, OnlyWith("train")] = Field(
+        1.0, ge=0, description="with --train: λ of the KL to the model at other positions"
+    )
     fires: float = Field(
         0.005, gt=0, lt=1, description="share of positions that count as firing, the largest |v·x|"
     )
-    seed: int = Field(0, ge=0, description="with --train: which firing positions")
+    seed: Annotated[int, OnlyWith("train")] = Field(
+        0, ge=0, description="with --train: which firing positions"
+    )
     tokens: int = Field(1500, gt=0, description="tokens per domain to read and to measure on")
     save: Path | None = Field(None, description="save the edit here; must not exist")
+
+    @model_validator(mode="after")
+    def _sizes_of_a_closed_form(self) -> Self:
+        if self.train and self.changed("sizes"):
+            raise ValueError(
+                "--sizes are of the closed form, and --train finds a vector of its own size: leave one out"
+            )
+        return self
 
 
 class WriteEffect(Record):
@@ -98,11 +110,12 @@ class RewriteReply(Reply):
 
     def lines(self) -> Sequence[str]:
         """Whether the aim was met, and where the edit was saved."""
-        said = (
-            []
-            if self.met
-            else ["The aim was not met by any size; the one with the highest probability was taken."]
+        missed = (
+            "The aim was not met by the trained vector."
+            if self.direction == "trained"
+            else "The aim was not met by any size; the one with the highest probability was taken."
         )
+        said = [] if self.met else [missed]
         return [*said, *([] if self.saved is None else [f"saved {self.saved}"])]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
-from rankone.core.fields import Domains, Names, Positional, Reads, Request, each_of
+from rankone.core.fields import Domains, Names, Positional, Reads, Request, each_of, option
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -41,6 +41,15 @@ WORDS: dict[str, str] = {
     "benign-full": "all weights on other text",
 }
 """What each attack does, as tables say it."""
+
+_TRAINED = ALL[ALL.index("knob") :]
+# What a setting is of.
+_USED_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("budgets", "seeds", "steps"), _TRAINED),
+    "lora_rate": tuple(name for name in _TRAINED if name.endswith("lora")),
+    "full_rate": tuple(name for name in _TRAINED if name.endswith("full")),
+    "knob_rate": ("knob",),
+}
 
 
 class SurviveRequest(Request):
@@ -77,6 +86,14 @@ class SurviveRequest(Request):
     def _apart(self) -> Self:
         if self.forget == self.benign:
             raise ValueError(f"'{self.forget}' is what the edit removed: benign text is of another domain")
+        return self
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        """RankOneError for a setting of attacks that are not asked for."""
+        for name, attacks in _USED_BY.items():
+            if self.changed(name) and self.attacks and not set(attacks) & set(self.attacks):
+                raise ValueError(f"{option(name)} is for --attacks {' or '.join(attacks)}: leave it out")
         return self
 
 

@@ -10,6 +10,7 @@ from rankone.circuits.transcoders.requests import (
     TrainTranscodersReply,
     TrainTranscodersRequest,
 )
+from rankone.core.errors import RankOneError
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
 from rankone.verbs.verb import Verb
@@ -45,6 +46,9 @@ def transcoders_compare(opening: Opening, request: CompareTranscodersRequest) ->
     from rankone.circuits.transcoders.judging.comparing import compare
     from rankone.circuits.transcoders.storage import load_transcoders
 
+    unused = request.changed("levels", "attack") if opening.decomposition_name is None else []
+    if unused:
+        raise RankOneError(f"{unused[0]} is of a decomposition, and none is open: leave it out, or open one.")
     saved, coders = load_transcoders(request.transcoders, opening.model)
     domains = request.domains or tuple(opening.corpus.domains())
     parts = opening.decomposition if opening.decomposition_name is not None else None

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Request, Trackers
-from rankone.core.paths import run_directory
+from rankone.core.paths import run_directory, typed
 from rankone.opening import Opening
 from rankone.render.reply import Reply
 from rankone.verbs.making.sites import estimate
@@ -61,7 +61,7 @@ class DecomposeReply(Reply):
         if self.state == "stopped":
             return (f"stopped in '{self.run}'; the same command without --stop-after goes on from there",)
         if self.state == "finished" and self.evidence is None:
-            return (f"saved {self.out}; how good it is was not measured: rankone evidence {self.out}",)
+            return (f"saved {self.out}; how good it is was not measured: rankone evidence {typed(self.out)}",)
         return ()
 
 
