@@ -29,7 +29,8 @@ ROWS, TOKENS = 8, 48
 def self_text(
     workspace: Workspace, openings: Sequence[str], seed: int = 0, rows: int = ROWS, tokens: int = TOKENS
 ) -> Blocks:
-    """`rows` continuations of `tokens` tokens (fewer where the context ends), the openings in turn, on the model's device.
+    """`rows` continuations of `tokens` tokens (fewer where the context ends), as many of each opening and those of one
+    together, on the model's device.
 
     Raises RankOneError where an opening is empty or does not fit the model's context.
     """
