@@ -14,7 +14,7 @@ ABOUT = {
     "forget": "de",
     "part": "h.1.a:3",
     "aim": {"chance": 8.0},
-    "config": {"budgets": [4, 32], "retain": {"others": ["en", "fr"]}},
+    "config": {"trained": ["de", "en", "fr"], "budgets": [4, 32], "retain": {"others": ["en", "fr"]}},
 }
 
 
@@ -61,7 +61,14 @@ def test_a_row_has_the_largest_budget_at_matched_removal(kept):
 def test_a_target_that_is_a_form_of_its_language_has_a_row_of_its_own(kept, tmp_path):
     """German as printed where German in lower case is retained is no second German."""
     bench, config = tmp_path / "bench", {**ABOUT["config"], "forget": "de"}
-    config |= {"retain": {"others": ["de-lower", "en", "fr"]}, "seeds": 9, "weights": [1.0], "fit": {}}
+    others = ["de-lower", "en", "fr"]
+    config |= {
+        "retain": {"others": others},
+        "trained": ["de", *others],
+        "seeds": 9,
+        "weights": [1.0],
+        "fit": {},
+    }
     record = {
         **ABOUT,
         "label": "",

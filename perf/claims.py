@@ -1,0 +1,77 @@
+"""The published claims and what decides them, nine seeds to their plateau: tables of docs/bench.md from what `bench` made.
+
+    python -m perf.claims --keep runs/claims    # of `bench recipes/german.yaml --preset claims` → results/claims/
+    python -m perf.claims                       # the tables, into docs/bench.md
+
+Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates and which part was picked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from perf.languages import count_said, keep_result, row_said, rows_of
+from perf.pages import write_table
+
+from rankone.core.files import write_json
+from rankone.experiments.names import method_name, method_order
+from rankone.text.domains import domain_name
+
+KEPT = Path(__file__).parent / "results" / "claims"
+PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
+STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
+
+
+def keep(folder: Path) -> None:
+    """What is kept of a benchmark, its verdicts and rates beside it."""
+    keep_result(folder, KEPT)
+    shutil.copyfile(folder / "verdicts.json", KEPT / "verdicts.json")
+    record = json.loads((folder / "bench.json").read_text("utf8"))
+    write_json(KEPT / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
+
+
+def verdicts_table(folder: Path) -> str:
+    """A row a claim."""
+    (verdicts,) = json.loads((folder / "verdicts.json").read_text("utf8")).values()
+    lines = ["| claim | verdict | figures |", "|---|---|---|"]
+    cells = ([v["claim"], f"**{v['verdict']}**", v["figures"]] for v in verdicts)
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
+
+
+def methods_table(folder: Path, stage: str) -> str:
+    """A row a method: at every budget the seeds that succeed, the target's rise and the most of another trained domain."""
+    budgets = json.loads((folder / "about.json").read_text("utf8"))["config"]["budgets"]
+    rows = {budget: rows_of(folder, stage, budget) for budget in budgets}
+    ran = method_order(list(dict.fromkeys(method for at in rows.values() for method in at)))
+    lines = ["| " + " | ".join([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)]) + " |"]
+    lines.append("|" + "---|" * (1 + len(budgets)))
+    for method in ran:
+        cells = [_cell(rows[budget].get(method)) for budget in budgets]
+        lines.append("| " + " | ".join([f"`{method}`: {method_name(method)}", *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    worst = row["worst"]
+    return f"{count_said(row)}; {row_said(row, 2)}; {domain_name(worst['domain'])} {row_said(worst, 2)}"
+
+
+def main() -> None:
+    """Keep a benchmark that is named; then write the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep", type=Path)
+    if (folder := parser.parse_args().keep) is not None:
+        keep(folder)
+    write_table(PAGE, "perf.claims", verdicts_table(KEPT))
+    for stage in STAGES:
+        write_table(PAGE, f"perf.claims {stage}", methods_table(KEPT, stage))
+
+
+if __name__ == "__main__":
+    main()

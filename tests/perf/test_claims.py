@@ -1,0 +1,46 @@
+"""The published claims' tables, by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tests.perf.test_languages import ABOUT, row
+from tests.perf.test_methods import FIXED
+
+from perf import claims
+
+
+def test_a_method_has_a_cell_at_every_budget_it_ran_at(tmp_path):
+    rows = [
+        {**row("scalar", "de", 3.0, 2.8, 3.2, stage="fitted"), **FIXED, "budget": 4},
+        {**row("scalar", "fr", 0.02, 0.01, 0.03, stage="fitted"), **FIXED, "budget": 4},
+        {**row("scalar", "de", 4.0, 3.8, 4.2, stage="fitted"), **FIXED, "budget": 2048},
+        {**row("scalar", "en", 0.05, 0.04, 0.06, stage="fitted"), **FIXED, "budget": 2048},
+        {**row("lora_r1", "de", 1.0, 0.8, 1.2, stage="fitted"), **FIXED, "budget": 2048},
+        {**row("lora_r1", "en", 0.30, 0.20, 0.40, stage="fitted"), **FIXED, "budget": 2048},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "summary.parquet")
+    config = {**ABOUT["config"], "budgets": [4, 2048]}
+    (tmp_path / "about.json").write_text(json.dumps({**ABOUT, "config": config}))
+    head, _, scalar, lora = claims.methods_table(tmp_path, "fitted").splitlines()
+    assert head == "| method, as fitted | 4 tokens | 2,048 tokens |"
+    counted = "2/9 (0.30 to 0.90)"
+    assert scalar == (
+        f"| `scalar`: one scalar | {counted}; +3.00 (+2.80 to +3.20); French +0.02 (+0.01 to +0.03) "
+        f"| {counted}; +4.00 (+3.80 to +4.20); English +0.05 (+0.04 to +0.06) |"
+    )
+    assert lora.startswith("| `lora_r1`: LoRA rank 1 |  | 2/9")
+
+
+def test_every_verdict_has_a_row(tmp_path):
+    said = [
+        {"claim": "A.", "verdict": "holds", "figures": "one"},
+        {"claim": "B.", "verdict": "open", "figures": ""},
+    ]
+    (tmp_path / "verdicts.json").write_text(json.dumps({"english": said}))
+    assert claims.verdicts_table(tmp_path).splitlines()[2:] == [
+        "| A. | **holds** | one |",
+        "| B. | **open** |  |",
+    ]
