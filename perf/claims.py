@@ -35,11 +35,14 @@ def keep(folder: Path) -> None:
 
 
 def verdicts_table(folder: Path) -> str:
-    """A row a claim."""
-    (verdicts,) = json.loads((folder / "verdicts.json").read_text("utf8")).values()
-    lines = ["| claim | verdict | figures |", "|---|---|---|"]
-    cells = ([v["claim"], f"**{v['verdict']}**", v["figures"]] for v in verdicts)
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
+    """A row a claim: what the fits say as they came, and at matched removal."""
+    fitted, sized = json.loads((folder / "verdicts.json").read_text("utf8")).values()
+    by_claim = [
+        {v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in verdicts} for verdicts in (fitted, sized)
+    ]
+    lines = ["| claim | as fitted | at matched removal |", "|---|---|---|"]
+    rows = ([claim, said, by_claim[1].get(claim, "")] for claim, said in by_claim[0].items())
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def methods_table(folder: Path, stage: str) -> str:

@@ -34,13 +34,15 @@ def test_a_method_has_a_cell_at_every_budget_it_ran_at(tmp_path):
     assert lora.startswith("| `lora_r1`: LoRA rank 1 |  | 2/9")
 
 
-def test_every_verdict_has_a_row(tmp_path):
-    said = [
-        {"claim": "A.", "verdict": "holds", "figures": "one"},
-        {"claim": "B.", "verdict": "open", "figures": ""},
+def test_every_claim_has_its_verdicts(tmp_path):
+    fitted = [
+        {"claim": "A.", "verdict": "open", "figures": "one"},
+        {"claim": "B.", "verdict": "holds", "figures": "de"},
     ]
-    (tmp_path / "verdicts.json").write_text(json.dumps({"english": said}))
+    sized = [{"claim": "A.", "verdict": "holds", "figures": "two"}]
+    both = {"english": fitted, "english, at matched removal": sized}
+    (tmp_path / "verdicts.json").write_text(json.dumps(both))
     assert claims.verdicts_table(tmp_path).splitlines()[2:] == [
-        "| A. | **holds** | one |",
-        "| B. | **open** |  |",
+        "| A. | **open**: one | **holds**: two |",
+        "| B. | **holds**: de |  |",
     ]

@@ -15,6 +15,7 @@ import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition.run import made_of
+from rankone.edits.fitting import sized as sized_module
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import run as run_module
@@ -257,6 +258,12 @@ def test_tables_and_page(done):
     assert [t.domain for t in texts["scalar"]] == ["de", "en"]
     saved = json.loads((out / "verdicts.json").read_text())
     assert [v["claim"] for v in saved["english"]] == [v.claim for v in verdicts]
+    # A claim that the fits decide is judged again at their sizes; what the models write was kept of the fits alone.
+    at_size = {v["claim"]: v for v in saved["english, at matched removal"]}
+    asked = [v.claim for v in verdicts if v.verdict != "not asked"]
+    assert list(at_size) == [claim for claim in asked if not claim.startswith("The edited model")]
+    assert any(at_size[v.claim]["figures"] != v.figures for v in verdicts if v.claim in at_size)
+    assert "english, at matched removal" in page
 
 
 def test_figures_hold_what_their_csv_says(done):
@@ -374,7 +381,7 @@ def test_one_start_fits_every_run_once_from_the_unchanged_model(values, picked, 
         fits.extend((method.name, float(first.detach().flatten()[0])) for _ in runs)
         return fit_many(model, method, runs, *rest, **more)
 
-    monkeypatch.setattr(stack_module, "fit_many", counted)
+    monkeypatch.setattr(sized_module, "fit_many", counted)
     outcomes = run_bench(config, tmp_path / "once").outcomes
     grid = [o for o in outcomes if o.cell.seed < FIRST_TUNING_SEED]
     assert {o.start for o in grid} == {0}

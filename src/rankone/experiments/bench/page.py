@@ -68,7 +68,7 @@ def write_results(
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
     verdicts = _verdicts(record, measured, rollouts)
-    said = {name: [verdict.plain() for verdict in of_set] for name, of_set in verdicts.items()}
+    said = {name: [verdict.plain() for verdict in judged] for name, judged in verdicts.items()}
     write_json(out / "verdicts.json", said, constants=True)
     write_text(out / "index.html", _page(out, record, fits, measured, verdicts, rollouts))
     return next(iter(verdicts.values()), [])
@@ -77,10 +77,15 @@ def write_results(
 def _verdicts(
     record: BenchRecord, rows: Sequence[BenchRow], rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[str, list[Verdict]]:
-    """By retain set."""
-    cells = gathered(rows, record.config.first_stage)
-    known = record.config.trained
-    return {name: judge(Cells(cells, name, record.aim, known), rollouts) for name in record.config.retain}
+    """By retain set; where fits were brought to their size too, `SET, at matched removal` as well, but for rollouts."""
+    sets, known, first = record.config.retain, record.config.trained, record.config.first_stage
+    cells = gathered(rows, first)
+    verdicts = {name: judge(Cells(cells, name, record.aim, known), rollouts) for name in sets}
+    if first == "fitted" and (at_size := gathered(rows, "sized")):
+        for name in sets:
+            judged = judge(Cells(at_size, name, record.aim, known), {})
+            verdicts[f"{name}, {STAGES['sized']}"] = [v for v in judged if v.verdict != "not asked"]
+    return verdicts
 
 
 def _said(fact: JsonValue) -> str:
