@@ -26,7 +26,7 @@ def mismatched(tmp_path_factory, tokenizer):
 def tuned(pair, tmp_path_factory):
     """An edit saved by `tune`, with what was printed."""
     path = tmp_path_factory.mktemp("tuned") / "edit"
-    fit = ["--retain", "fr", "--budget", 6]
+    fit = ["--retain", "fr", "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
     return path, rankone(*tuning(pair, *fit, "--save", path))
 
 

@@ -53,7 +53,7 @@ def test_clean_lists_first_and_then_removes(left):
 
 
 def test_options_without_effect_are_refused():
-    assert "--dry-run belongs to --clean" in rankone("doctor", "--dry-run").err
+    assert "--dry-run changes nothing without --clean" in rankone("doctor", "--dry-run").err
     assert rankone("doctor", "--clean", "--model", "mini").code == 2
 
 

@@ -98,8 +98,9 @@ def test_rank_by_gradient_and_unembedding(world):
 
 def test_rank_of_parts_of_another_origin(world):
     only = ["--only", "neuron/h.0.mlp.down_proj:*"]
-    for by in (["--of", "de"], ["--of", "de", "--by", "gradient"], ["--token", "der"]):
-        said = shown(rankone("rank", *pair(world), *by, *only, "--tokens", 40, "--top", 3))
+    few = ["--tokens", 40]
+    for by in (["--of", "de", *few], ["--of", "de", "--by", "gradient", *few], ["--token", "der"]):
+        said = shown(rankone("rank", *pair(world), *by, *only, "--top", 3))
         assert len(re.findall(r"neuron/h\.0\.mlp\.down_proj:\d+", said)) == 3
         assert not components(said)
     harvest = ["--harvest", world / "harvest"]

@@ -19,20 +19,9 @@ def model(tmp_path_factory, tokenizer):
 @pytest.mark.parametrize("train", [0, 2])
 def test_an_edit_is_measured_and_saved(model, train, tmp_path):
     words = ["rewrite", "neuron/h.0.mlp.down_proj:3", "--model", model, "--token", " the", "--tokens", 60]
-    more = [
-        "--sizes",
-        "1,30",
-        "--fires",
-        0.05,
-        "--train",
-        train,
-        "--aim",
-        0.02,
-        "--save",
-        tmp_path / "edit",
-        "--json",
-    ]
-    done = rankone(*words, *more)
+    found = ["--train", train] if train else ["--sizes", "1,30"]
+    more = ["--fires", 0.05, "--aim", 0.02, "--save", tmp_path / "edit", "--json"]
+    done = rankone(*words, *found, *more)
     assert done.code == 0, done.err
     said = json.loads(done.out)
     assert said["taken"] in said["tried"]
