@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def raising(monkeypatch):
     monkeypatch.setattr(boundary, "check", lambda *_: None)
 
     def make(verb: Verb[Any, Any], error: BaseException) -> None:
+        @wraps(verb.run)  # A command that is built meanwhile keeps its help.
         def run(opening: object, request: object) -> object:
             raise error
 
