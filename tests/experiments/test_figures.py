@@ -8,7 +8,9 @@ from matplotlib.lines import Line2D
 from tests.experiments import factory
 
 from rankone.core.errors import RankOneError
+from rankone.edits.methods.registry import kinds
 from rankone.experiments import figures, part_figures, tables
+from rankone.experiments.names import method_styles
 from rankone.metrics.wilson import wilson_interval
 from rankone.render import theme
 from rankone.render.colours import PALETTE
@@ -262,3 +264,13 @@ def test_many_keys_and_long_lines_make_a_figure_higher_and_not_the_plot_smaller(
     assert said >= 0.9 * plain
     widest = max(text.get_window_extent().width for text in (fig._supxlabel, fig.legends[0].get_title()))
     assert widest <= fig.bbox.width
+
+
+def test_no_two_methods_look_alike_and_the_first_keep_their_own_look():
+    """More methods than colours: pairs of colour and marker differ, and the compared ones look as they do by themselves."""
+    every = method_styles(list(kinds()))
+    assert len(set(every.values())) == len(every)
+    compared = ["scalar", "top16", "lora_r1", "lora_r1_local"]
+    more = method_styles([*compared, "neuron", "lora_r4", "discriminant", "unheard-of"])
+    assert {m: more[m] for m in compared} == method_styles(compared)
+    assert len(set(more.values())) == len(more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from rankone.core.escaping import visible
 from rankone.edits.methods.registry import kinds
@@ -29,10 +30,24 @@ def method_order(methods: Sequence[str]) -> list[str]:
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker per method; known methods always look the same."""
-    others = [m for m in method_order(methods) if m not in kinds()]
+    """Colour and marker per method, no two alike.
+
+    A known method looks the same in every figure, unless one before it has them there: then it gets the next free ones,
+    and where all colours are taken one of them with another marker.
+    """
+    ordered = method_order(methods)
+    others = [m for m in ordered if m not in kinds()]
     slots = {m: kind.slot for m, kind in kinds().items()} | {m: 5 + i for i, m in enumerate(others)}
-    return {m: (PALETTE[slots[m] % 8], MARKERS[slots[m] % 8]) for m in method_order(methods)}
+    count = len(MARKERS)
+    looks: dict[str, tuple[str, str]] = {}
+    for spare in (False, True):
+        for method in (m for m in ordered if m not in looks):
+            first = slots[method]
+            turns = product(range(count), repeat=2) if spare else [(0, 0)]
+            pairs = ((PALETTE[(first + i) % count], MARKERS[(first + i + j) % count]) for j, i in turns)
+            if (free := next((pair for pair in pairs if pair not in looks.values()), None)) is not None:
+                looks[method] = free
+    return {method: looks[method] for method in ordered}
 
 
 def domain_names(domains: Sequence[str]) -> str:
