@@ -3,12 +3,14 @@
     python -m perf.claims --keep runs/claims    # of `bench recipes/german.yaml --preset claims` → results/claims/
     python -m perf.claims                       # the tables, into docs/bench.md
 
-Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates and which part was picked.
+Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates, which part was picked,
+and what the figure of successes at matched removal draws; docs/claims.svg is drawn from that.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -17,12 +19,17 @@ from typing import Any
 from perf.languages import count_said, keep_result, row_said, rows_of
 from perf.pages import write_table
 
-from rankone.core.files import write_json
+from rankone.core.files import write_json, write_text
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.names import method_name, method_order
+from rankone.experiments.tables import Share
+from rankone.render.theme import svg
 from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results" / "claims"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
+FIGURE = PAGE.with_name("claims.svg")
 STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
 
 
@@ -30,6 +37,7 @@ def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     keep_result(folder, KEPT)
     shutil.copyfile(folder / "verdicts.json", KEPT / "verdicts.json")
+    shutil.copyfile(folder / "figures" / "success-english-sized.csv", KEPT / "success.csv")
     record = json.loads((folder / "bench.json").read_text("utf8"))
     write_json(KEPT / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
 
@@ -65,6 +73,22 @@ def _cell(row: dict[str, Any] | None) -> str:
     return f"{count_said(row)}; {row_said(row, 2)}; {domain_name(worst['domain'])} {row_said(worst, 2)}"
 
 
+def success_figure(folder: Path) -> str:
+    """Seeds that succeed at matched removal by tokens, as SVG."""
+    with (folder / "success.csv").open(newline="", encoding="utf8") as stream:
+        rows = list(csv.DictReader(stream))
+    places = [(row["method"], int(row["budget"])) for row in rows]
+    shares = {
+        at: Share(
+            int(row["successes"]), int(row["seeds"]), float(row["success_low"]), float(row["success_high"])
+        )
+        for at, row in zip(places, rows, strict=True)
+    }
+    in_all = {at: int(row["tokens_in_all"]) for at, row in zip(places, rows, strict=True)}
+    aim = Aim.checked(json.loads((folder / "about.json").read_text("utf8"))["aim"], str(folder))
+    return svg(success_by_tokens(shares, aim, in_all), "claims")
+
+
 def main() -> None:
     """Keep a benchmark that is named; then write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -72,6 +96,7 @@ def main() -> None:
     if (folder := parser.parse_args().keep) is not None:
         keep(folder)
     write_table(PAGE, "perf.claims", verdicts_table(KEPT))
+    write_text(FIGURE, success_figure(KEPT))
     for stage in STAGES:
         write_table(PAGE, f"perf.claims {stage}", methods_table(KEPT, stage))
 

@@ -181,19 +181,19 @@ def test_success_lines_are_the_shares_of_the_summary(runs):
     assert axes.get_xscale() == "log"
 
 
-def test_successes_stand_once_more_at_all_tokens_that_were_spent(runs):
-    tallies = tables.summarise_runs(runs, AIM)
-    in_all = {(m, b): b + 1000 * (m != "lora_r1") for m, by_budget in tallies.items() for b in by_budget}
-    shares = {at: tables.Share(1, 5, 0.01, 0.81) for at in in_all if at[0] == "lora_r1"}
-    seen, spent = figures.success_by_budget(runs, AIM, shares, in_all).axes
-    for method, by_budget in tallies.items():
-        share = {b: 0.2 if method == "lora_r1" else t.successes / t.seeds for b, t in by_budget.items()}
-        np.testing.assert_allclose(_lines(seen)[method], list(share.items()))
-        np.testing.assert_allclose(
-            _lines(spent)[method], [(in_all[method, b], one) for b, one in share.items()]
-        )
-    for budget in tallies["lora_r1"]:
-        np.testing.assert_allclose(_lines(spent)[f"interval lora_r1 {budget}"][:, 1], (0.01, 0.81))
+def test_successes_stand_at_the_tokens_of_fits_and_at_all_that_were_spent():
+    shares = {
+        (m, b): tables.Share(n, 5, n / 5 - 0.1, n / 5 + 0.1)
+        for m, n in (("scalar", 4), ("lora_r1", 1))
+        for b in (4, 32)
+    }
+    in_all = {(m, b): b + 1000 * (m == "scalar") for m, b in shares}
+    seen, spent = figures.success_by_tokens(shares, AIM, in_all).axes
+    for (method, budget), share in shares.items():
+        assert [budget, share.successes / 5] in _lines(seen)[method].tolist()
+        assert [in_all[method, budget], share.successes / 5] in _lines(spent)[method].tolist()
+        at = _lines(spent)[f"interval {method} {in_all[method, budget]}"]
+        np.testing.assert_allclose(at[:, 1], (share.low, share.high))
 
 
 def test_scale_response_lines_are_the_table_for_the_picked_part_only():

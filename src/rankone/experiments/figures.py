@@ -277,44 +277,46 @@ def _off_target_axes(grid: Sequence[Axes], rises: Sequence[float], domains: Sequ
 
 
 @themed
-def success_by_budget(
-    rows: Sequence[RunRow],
-    aim: Aim,
-    shares: Shares | None = None,
-    in_all: Mapping[tuple[str, int], int] | None = None,
-) -> Figure:
-    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic), with 95% intervals.
-
-    shares: with their intervals, else Wilson's, over seeds alone. in_all: by method and budget all tokens of the text to
-    forget that were spent; a second panel has the same shares against them.
-    """
-    tallies, forget = summarise_runs(rows, aim), domain_name(aim.domain)
+def success_by_budget(rows: Sequence[RunRow], aim: Aim) -> Figure:
+    """Share of seeds that succeed, per method, against the budget in forget tokens (logarithmic); Wilson's 95% intervals."""
+    tallies = summarise_runs(rows, aim)
     counts = {(m, b): t.share for m, by_budget in tallies.items() for b, t in by_budget.items()}
-    counts |= {at: share for at, share in (shares or {}).items() if at in counts}
-    title = f"How many {forget} tokens each method needs"
-    note = (
-        f"success: {forget} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
-        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds; upright: 95% intervals over seeds"
-        f"{' and passages' if shares else ' (Wilson)'}"
-    )
-    if in_all is None:
-        fig = figure(4.65, 2.9, title, note)
-        axes = fig.subplots()
-        ends = _success_lines(axes, counts, {at: at[1] for at in counts})
-        _share_axes(axes, sorted({budget for _, budget in counts}), f"budget ({forget} tokens)")
-        end_labels(axes, [end for end, _ in ends], [name for _, name in ends])
-        return fig
-    keys = [_key(method, style) for method, style in method_styles(list(tallies)).items()]
-    fig = figure(8.6, 3.6, title, note, keys)
+    fig = figure(4.65, 2.9, *_success_words(aim, "seeds (Wilson)"))
+    axes = fig.subplots()
+    ends = _success_lines(axes, counts, {at: at[1] for at in counts})
+    _share_axes(axes, sorted({budget for _, budget in counts}), f"budget ({domain_name(aim.domain)} tokens)")
+    end_labels(axes, [end for end, _ in ends], [name for _, name in ends])
+    return fig
+
+
+@themed
+def success_by_tokens(shares: Shares, aim: Aim, in_all: Mapping[tuple[str, int], int]) -> Figure:
+    """Share of seeds that succeed, per method, against the tokens that its fits saw, and against all that were spent.
+
+    shares: with 95% intervals over seeds and passages. in_all: by method and budget all tokens of the text to forget.
+    """
+    forget = domain_name(aim.domain)
+    keys = [_key(m, style) for m, style in method_styles(list(dict.fromkeys(m for m, _ in shares))).items()]
+    fig = figure(8.6, 3.6, *_success_words(aim, "seeds and passages"), keys)
     seen, spent = fig.subplots(1, 2, sharey=True).flatten().tolist()
-    _success_lines(seen, counts, {at: at[1] for at in counts})
-    _share_axes(seen, sorted({budget for _, budget in counts}), f"{forget} tokens that fits saw")
-    _success_lines(spent, counts, in_all)
-    least, most = (math.log10(end(in_all[at] for at in counts)) for end in (min, max))
+    _success_lines(seen, shares, {at: at[1] for at in shares})
+    _share_axes(seen, sorted({budget for _, budget in shares}), f"{forget} tokens that fits saw")
+    _success_lines(spent, shares, in_all)
+    least, most = (math.log10(end(in_all[at] for at in shares)) for end in (min, max))
     tens = [10**k for k in range(math.floor(least), math.ceil(most) + 1)]
     _share_axes(spent, tens, f"all {forget} tokens, those before any fit too")
     spent.set_ylabel("")
     return fig
+
+
+def _success_words(aim: Aim, over: str) -> tuple[str, str]:
+    """Title and note. over: what the intervals are over."""
+    forget = domain_name(aim.domain)
+    return (
+        f"How many {forget} tokens each method needs",
+        f"success: {forget} CE ≥ {CHANCE_SHARE} × chance and {domain_names(aim.retain)} rise "
+        f"< {DAMAGE_BAR} nats;\ndotted: 8 of 9 seeds; upright: 95% intervals over {over}",
+    )
 
 
 def _success_lines(

@@ -39,19 +39,15 @@ PANELS: Mapping[str, Panel] = {
 
 def panel_rows(rows: Sequence[BenchRow], panel: Panel, retain_set: str, stage: str) -> list[RunRow]:
     """The rows a figure draws, in the columns of `runs.parquet`: every λ of trade-offs, else the chosen one."""
-    every = panel.kind == "trade-off"
-    chosen = _of(rows, retain_set, stage) if every else at_chosen(rows, retain_set, stage)
-    return run_rows([row for row in chosen if row["method"] in panel.methods])
-
-
-def at_chosen(rows: Sequence[BenchRow], retain_set: str, stage: str) -> list[BenchRow]:
-    """The rows of a retain set and stage at the λ chosen on validation text."""
-    weights = chosen_weights(rows)
-    return [
-        row
-        for row in _of(rows, retain_set, stage)
-        if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
-    ]
+    chosen = [row for row in _of(rows, retain_set, stage) if row["method"] in panel.methods]
+    if panel.kind == "off-target":
+        weights = chosen_weights(rows)
+        chosen = [
+            row
+            for row in chosen
+            if row["retain_weight"] == weights.get((row["method"], retain_set, stage, row["budget"]))
+        ]
+    return run_rows(chosen)
 
 
 def _of(rows: Sequence[BenchRow], retain_set: str, stage: str) -> list[BenchRow]:

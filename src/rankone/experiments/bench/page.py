@@ -11,13 +11,11 @@ from pydantic import JsonValue
 from rankone.core.artifact import write_json, write_text
 from rankone.experiments.bench.figures import (
     PANELS,
-    at_chosen,
     csv_of,
     drawn,
     frontier,
     means_of,
     panel_rows,
-    run_rows,
     shares_of,
     success_csv,
 )
@@ -43,7 +41,7 @@ from rankone.experiments.bench.tables import (
     fit_rows,
 )
 from rankone.experiments.bench.verdicts import Cells, Verdict, judge
-from rankone.experiments.figures import success_by_budget, trade_off
+from rankone.experiments.figures import success_by_tokens, trade_off
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 from rankone.experiments.tables import write_table
@@ -157,7 +155,7 @@ def _figures(
             held = csv_of(file, chosen, means, shares if panel.kind == "off-target" else None)
             made.append(_saved(out, file, figure, held, about))
     in_all = {at: tokens_in_all(record, *at) for at in shares}
-    figure = success_by_budget(run_rows(at_chosen(rows, retain_set, stage)), record.aim, shares, in_all)
+    figure = success_by_tokens(shares, record.aim, in_all)
     name, about = (
         f"success-{retain_set}-{stage}",
         "Seeds that succeed, by tokens that fits saw and by all that were spent.",
