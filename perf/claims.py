@@ -21,6 +21,7 @@ from perf.pages import write_table
 
 from rankone.core.files import write_json, write_text
 from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.page import STAGES
 from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import Share
@@ -30,7 +31,6 @@ from rankone.text.domains import domain_name
 KEPT = Path(__file__).parent / "results" / "claims"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 FIGURE = PAGE.with_name("claims.svg")
-STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
 
 
 def keep(folder: Path) -> None:

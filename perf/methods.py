@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from perf.languages import count_said, keep_result, order, row_said, rows_of
 from perf.pages import write_table
 
+from rankone.experiments.bench.page import STAGES
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.wilson import Z
@@ -28,7 +29,6 @@ from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results" / "methods"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
-STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
 BAR = 0.01
 Row = dict[str, Any]
 

@@ -65,23 +65,23 @@ def write_results(
     if measured:
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
-    verdicts = _verdicts(record, measured, rollouts)
+    cells = {stage: kept for stage in STAGES if (kept := gathered(measured, stage, fits))}
+    verdicts = _verdicts(record, cells, rollouts)
     said = {name: [verdict.plain() for verdict in judged] for name, judged in verdicts.items()}
     write_json(out / "verdicts.json", said, constants=True)
-    write_text(out / "index.html", _page(out, record, fits, measured, verdicts, rollouts))
+    write_text(out / "index.html", _page(out, record, fits, measured, cells, verdicts, rollouts))
     return next(iter(verdicts.values()), [])
 
 
 def _verdicts(
-    record: BenchRecord, rows: Sequence[BenchRow], rollouts: Mapping[str, Sequence[Rollout]]
+    record: BenchRecord, cells: Mapping[str, Sequence[Cellwise]], rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[str, list[Verdict]]:
     """By retain set; where fits were brought to their size too, `SET, at matched removal` as well, but for rollouts."""
     sets, known, first = record.config.retain, record.config.trained, record.config.first_stage
-    cells = gathered(rows, first)
-    verdicts = {name: judge(Cells(cells, name, record.aim, known), rollouts) for name in sets}
-    if first == "fitted" and (at_size := gathered(rows, "sized")):
+    verdicts = {name: judge(Cells(cells.get(first, ()), name, record.aim, known), rollouts) for name in sets}
+    if first == "fitted" and "sized" in cells:
         for name in sets:
-            judged = judge(Cells(at_size, name, record.aim, known), {})
+            judged = judge(Cells(cells["sized"], name, record.aim, known), {})
             verdicts[f"{name}, {STAGES['sized']}"] = [v for v in judged if v.verdict != "not asked"]
     return verdicts
 
@@ -95,20 +95,20 @@ def _page(
     record: BenchRecord,
     fits: Sequence[FitRow],
     measured: Sequence[BenchRow],
+    cells: Mapping[str, Sequence[Cellwise]],
     verdicts: Mapping[str, Sequence[Verdict]],
     rollouts: Mapping[str, Sequence[Rollout]],
 ) -> str:
     forget = domain_name(record.config.forget)
-    stages = [s for s in STAGES if any(row["stage"] == s for row in measured)]
     sections = [
         {
             "id": f"{name}-{stage}",
             "title": f"Retained: {', '.join(map(domain_name, record.config.retain[name]))}; {STAGES[stage]}",
-            "tables": [successes_table(cells, record.aim), damage_table(cells, record.aim)],
-            "figures": _figures(out, measured, record, name, stage, cells),
+            "tables": [successes_table(of_set, record.aim), damage_table(of_set, record.aim)],
+            "figures": _figures(out, measured, record, name, stage, of_set),
         }
-        for stage in stages
-        for name, cells in _by_retain_set(gathered(measured, stage, fits)).items()
+        for stage, of_stage in cells.items()
+        for name, of_set in _by_retain_set(of_stage).items()
     ]
     return rendered(
         "bench.html",
