@@ -44,10 +44,10 @@ def test_json_holds_every_finding(tmp_path):
 
 def test_clean_lists_first_and_then_removes(left):
     listed = rankone("doctor", left, "--clean", "--dry-run")
-    assert (listed.code, "1 leftovers" in listed.out, "Nothing was removed" in listed.out) == (0, True, True)
+    assert (listed.code, "1 leftover," in listed.out, "Nothing was removed" in listed.out) == (0, True, True)
     assert len(list(left.iterdir())) == 2
     done = rankone("doctor", left, "--clean")
-    assert "1 of 1 leftovers removed" in done.out
+    assert "1 of 1 leftover removed" in done.out
     assert [p.name for p in left.iterdir()] == ["kept.txt"]
     assert "killed runs left nothing" in rankone("doctor", left, "--clean").out
 

@@ -27,6 +27,7 @@ from rankone.decomposition.parallel.share import check_layout
 from rankone.decomposition.planning.memory import memory_advice
 from rankone.decomposition.storage import Storage, restored, stored
 from rankone.decomposition.targeted.batches import in_batches
+from rankone.decomposition.targeted.config import narrow_rows
 from rankone.decomposition.targeted.evidence import DeltaOn, broad_evidence
 from rankone.decomposition.training.loop import train
 from rankone.decomposition.training.trainer import Trainer
@@ -287,11 +288,11 @@ class _Explained(Record, extra="ignore"):
 
     def tokens_of(self, domain: str) -> int:
         """Training tokens of a domain, over all steps; of a run that goes on from another, its own alone."""
-        narrow = self.targeted.fraction if self.targeted else 0.0
-        shares = (1 - narrow) * _share(self.mixture, domain)
+        narrow = narrow_rows(self.rows, self.targeted.fraction) if self.targeted else 0
+        rows = (self.rows - narrow) * _share(self.mixture, domain)
         if self.targeted:
-            shares += narrow * _share(self.targeted.mixture, domain)
-        return round(self.steps * self.rows * self.context * shares)
+            rows += narrow * _share(self.targeted.mixture, domain)
+        return round(self.steps * rows * self.context)
 
 
 def _share(mixture: Mixture, domain: str) -> float:

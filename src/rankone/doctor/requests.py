@@ -81,9 +81,10 @@ class DoctorReply(Reply):
         if not self.leftovers:
             return f"{self.subject}: killed runs left nothing."
         total = sum(stray.size for stray in self.leftovers) / 2**20
+        count = "1 leftover" if len(self.leftovers) == 1 else f"{len(self.leftovers)} leftovers"
         if not self.cleaned:
-            return f"{len(self.leftovers)} leftovers, {total:.1f} MiB. Nothing was removed; leave --dry-run away to do it."
-        return f"{sum(s.removed for s in self.leftovers)} of {len(self.leftovers)} leftovers removed, {total:.1f} MiB."
+            return f"{count}, {total:.1f} MiB. Nothing was removed; leave --dry-run away to do it."
+        return f"{sum(s.removed for s in self.leftovers)} of {count} removed, {total:.1f} MiB."
 
 
 def _stop(said: str) -> str:

@@ -13,14 +13,12 @@ from rankone.render.columns import Column
 from rankone.render.tables import Table
 
 COLUMNS = (
-    *(
-        "site",
-        Column("d_out", priority=2),
-        Column("d_in", priority=2),
-        Column("suggested C", priority=3),
-        "U and V",
-    ),
-    *("layer", Column("note", priority=0)),
+    "site",
+    Column("d_out", priority=2),
+    Column("d_in", priority=2),
+    Column("suggested C", priority=3),
+    "U and V",
+    "layer",
 )
 
 
@@ -37,9 +35,13 @@ def site_tables(name: str, model: nn.Module, sites: Sequence[Site]) -> list[Tabl
         f"{sum(s.d_in * s.d_out for s in sites):,} weights; with the suggested C "
         f"{sum(map(suggested_count, sites)):,} subcomponents, {total:,} parameters in U and V"
     )
-    if any(fused_note(s.name) for s in sites):
+    notes = [fused_note(site.name) for site in sites]
+    columns = COLUMNS
+    if any(notes):
+        columns = (*COLUMNS, Column("note", priority=0))
+        rows = [[*row, note] for row, note in zip(rows, notes, strict=True)]
         caption += ". A fused matrix is one site: its subcomponents may write to all of its parts"
-    made = [Table.of(f"{name}: {len(sites)} sites", COLUMNS, rows, caption)]
+    made = [Table.of(f"{name}: {len(sites)} sites", columns, rows, caption)]
     without = [[path, count, reason] for (path, reason), count in _grouped(left_out(model)).items()]
     return [*made, Table.of("Left out", ["weight", "count", "why"], without)] if without else made
 
@@ -49,7 +51,7 @@ def _row(site: Site) -> list[object]:
     entries = count * (site.d_in + site.d_out)
     # Linear, or Conv1D, which stores Wᵀ.
     layer = type(site.module).__name__
-    return [site.name, site.d_out, site.d_in, count, entries, layer, fused_note(site.name)]
+    return [site.name, site.d_out, site.d_in, count, entries, layer]
 
 
 def _grouped(reasons: dict[str, str]) -> dict[tuple[str, str], int]:

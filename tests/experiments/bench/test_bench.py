@@ -14,7 +14,7 @@ from tests.tiny import write_pair
 import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.decomposition.run import made_of
+from rankone.decomposition.run import Made, made_of
 from rankone.edits.fitting import sized as sized_module
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.methods.registry import kinds
@@ -319,6 +319,18 @@ def test_the_shipped_decomposition_says_what_it_read():
     recipe = made_of(open_artifact(ASSETS / "mini-decomposition")).recipe
     assert recipe.tokens_of("de") == round(1500 * 16 * 128 * 0.16)
     assert recipe.tokens_of("nl") == 0
+
+
+def test_narrow_text_is_counted_in_whole_rows_as_it_is_read():
+    recipe = {
+        "mixture": {"en": {"weight": 1}, "de": {"weight": 1}},
+        "targeted": {"mixture": {"de": {"weight": 1}}, "fraction": 0.01},
+        "steps": 10,
+        "rows": 4,
+        "context": 8,
+    }
+    said = Made.checked({"recipe": recipe}, "a manifest").recipe
+    assert said.tokens_of("de") == 10 * 8 * (1 + 3 / 2)
 
 
 def test_a_result_that_does_not_come_out_is_said(done, picked):

@@ -32,7 +32,7 @@ SMALL = RealModelConfig(
     together=True,
     size_by="rise",
     size_tokens=20,
-    tolerance=Tolerances(domains={}, other=0.2, about=5),
+    tolerance=Tolerances(domains={"fr": 0.1}, other=0.2, about=5),  # of another language that the job removes
     budget=8,
     retain_tokens=60,
     lora_steps=2,
@@ -152,6 +152,13 @@ def test_what_stays_within_its_bar_is_met(ran):
     share = held["fr"].edited / own.chance
     assert by_name["fr, share of chance (built-in)"].value == pytest.approx(share)
     assert by_name["fr, share of chance (built-in)"].met == (share >= 0.98)
+
+
+def test_text_that_is_named_as_the_packages_own_is_refused(tmp_path):
+    (tmp_path / "built-in").mkdir()
+    with pytest.raises(RankOneError, match="the name of the text inside the package"):
+        run_real_model(SMALL, tmp_path / "out", str(tmp_path / "built-in"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_language_without_text_is_refused_first(tmp_path):

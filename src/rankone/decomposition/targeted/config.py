@@ -29,5 +29,10 @@ class Targeted(Config):
     )
 
     def narrow_rows(self, rows: int) -> int:
-        """Number of narrow rows in a batch of `rows`; at least one is narrow and one broad (`rows` of 2 or more)."""
-        return min(max(1, round(rows * self.fraction)), rows - 1)
+        """Number of narrow rows in a batch of `rows`."""
+        return narrow_rows(rows, self.fraction)
+
+
+def narrow_rows(rows: int, fraction: float) -> int:
+    """`fraction` of `rows` in whole rows, at least one narrow and one broad (`rows` of 2 or more)."""
+    return min(max(1, round(rows * fraction)), rows - 1)

@@ -69,6 +69,10 @@ class Tolerances(Config):
         """The domains that somebody gave a number of their own."""
         return tuple(d for d, value in self.domains.items() if TIGHT.get(d) != value)
 
+    def without(self, domain: str) -> Tolerances:
+        """The same of all domains but one."""
+        return self.model_copy(update={"domains": {d: v for d, v in self.domains.items() if d != domain}})
+
     def over(self, rises: Mapping[str, float]) -> list[str]:
         """The domains that rose by more, or by NaN."""
         return [d for d, rise in rises.items() if not rise <= self.of(d)]

@@ -163,7 +163,7 @@ class Job:
             sites_measured=c.sites_measured,
             tokens=c.tokens,
             rank_tokens=c.rank_tokens,
-            tolerance=c.tolerance,
+            tolerance=c.tolerance.without(self.language),
             enough=c.cap,
             together=c.together,
             several=c.several,

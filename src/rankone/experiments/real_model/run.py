@@ -25,6 +25,7 @@ from rankone.text.opening import open_corpus
 from rankone.workspace import Workspace
 
 MODEL = "model"
+BUILTIN = "built-in"
 
 
 def run_real_model(
@@ -36,6 +37,10 @@ def run_real_model(
     for languages without text, for a folder of another run, and where the model cannot be had.
     """
     builtin = open_corpus("builtin")
+    if text is not None and Path(text).name == BUILTIN:
+        raise RankOneError(
+            f"'{text}' has the name of the text inside the package: rename it or give another."
+        )
     more = {} if text is None else {Path(text).name or text: open_corpus(text)}
     lacking = [d for d in config.languages if d not in builtin.domains()]
     if lacking:
@@ -47,7 +52,7 @@ def run_real_model(
     model = load_model(folder).to(chosen_device(device))  # pyright: ignore[reportArgumentType]
     space = Workspace(model, load_tokenizer(folder), builtin)
     # What is taken of the unedited model serves all languages.
-    first = Job(config, space, config.languages[0], stages, folder, {"built-in": builtin, **more})
+    first = Job(config, space, config.languages[0], stages, folder, {BUILTIN: builtin, **more})
     results = [replace(first, language=language).run() for language in config.languages]
     stored = precision(folder)
     texts = {"text": described(builtin), "held_out": next(map(described, more.values()), None)}
