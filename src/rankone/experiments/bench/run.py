@@ -224,7 +224,7 @@ class Grid:
         keys = [cell.key(facts[cell.retain]) for cell in cells]
         finished = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
         left = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in finished]
-        works = list(stacks(left, self.config, purpose))
+        works = list(stacks(left, self.config, purpose, self.workers is not None))
         shown = _Shown(show, lambda: [finished[key] for key in keys if key in finished])
         with meter(what, len(cells)) as bar, shown.at_a_break():
             bar.advance(len(cells) - len(left))

@@ -16,6 +16,9 @@ from rankone.experiments.bench.ledger import Outcome
 from rankone.experiments.config import BenchConfig
 from rankone.opening import OpenOptions
 
+SHARES = 4
+"""Stacks that the rates of a method are shared out in among workers."""
+
 
 class Work(Record):
     """A stack of runs of one method and retain set, with their keys."""
@@ -30,11 +33,14 @@ class Work(Record):
         return self.cells[0].method, self.cells[0].retain
 
 
-def stacks(left: Sequence[tuple[Cell, str]], config: BenchConfig, purpose: Purpose) -> Iterator[Work]:
+def stacks(
+    left: Sequence[tuple[Cell, str]], config: BenchConfig, purpose: Purpose, shared: bool = False
+) -> Iterator[Work]:
     """Cells of one method and retain set, of like width together, so that padding costs little, each with its key.
 
     A grid that is broken off should compare: at the λ that rates are chosen at come all seeds of all methods, small budgets
-    before large ones, and the other λ after them.
+    before large ones. Of the rest large budgets come first, and a method's rates are `shared` out among workers, so that no
+    worker is left with the longest stack at the end.
     """
     first: dict[tuple[str, str], list[tuple[Cell, str]]] = defaultdict(list)
     later: dict[tuple[str, str], list[tuple[Cell, str]]] = defaultdict(list)
@@ -42,7 +48,9 @@ def stacks(left: Sequence[tuple[Cell, str]], config: BenchConfig, purpose: Purpo
         at_first = purpose == "grid" and cell.retain_weight == config.weight(cell.method, cell.budget)
         (first if at_first else later)[cell.method, cell.retain].append((cell, key))
     in_turn = zip_longest(*(_pieces(alike, config.stack) for alike in first.values()))
-    by_method = chain.from_iterable(_pieces(alike, config.stack) for alike in later.values())
+    by_method = chain.from_iterable(
+        _pieces_of_rest(alike, config.stack, shared and purpose == "tuning") for alike in later.values()
+    )
     for piece in filter(None, chain(chain.from_iterable(in_turn), by_method)):
         cells, keys = zip(*piece, strict=True)
         yield Work(purpose=purpose, cells=cells, keys=keys)
@@ -51,6 +59,13 @@ def stacks(left: Sequence[tuple[Cell, str]], config: BenchConfig, purpose: Purpo
 def _pieces(alike: Sequence[tuple[Cell, str]], size: int) -> Iterator[Sequence[tuple[Cell, str]]]:
     ordered = sorted(alike, key=lambda item: item[0].budget)
     yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
+
+
+def _pieces_of_rest(
+    alike: Sequence[tuple[Cell, str]], size: int, shared: bool
+) -> Sequence[Sequence[tuple[Cell, str]]]:
+    size = min(size, -(-len(alike) // SHARES)) if shared else size
+    return list(_pieces(alike, size))[::-1]
 
 
 class Made(NamedTuple):
