@@ -108,7 +108,7 @@ class Job:
         return self.tried[0].name
 
     def forget_text(self, budget: int, seed: int) -> Blocks:
-        """Exactly `budget` forget tokens of training text; every seed takes other passages."""
+        """Exactly `budget` forget tokens of training text; every seed begins at another passage."""
         return budget_text(self.workspace, self.config.forget, budget, seed)
 
     @cached_property

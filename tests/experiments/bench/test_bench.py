@@ -407,6 +407,25 @@ def test_one_start_fits_every_run_once_from_the_unchanged_model(values, picked, 
     assert not {o.key for o in outcomes} & {o.key for o in twice}
 
 
+def test_edits_in_a_folder_of_two_settings_are_those_of_the_last(values, picked, tmp_path):
+    """Though all of its runs lie there already; a folder that holds its edits is left alone."""
+    asked = {**values, "methods": ["scalar"], "weights": [1.0], "sized": False, "retain": {"english": ["en"]}}
+    both, one = (BenchConfig.checked({**asked, "one_start": once}, "test") for once in (False, True))
+
+    def shown(config):
+        outcomes = run_bench(config, tmp_path / "out").outcomes
+        (run,) = (o for o in outcomes if shown_cell(config, o.cell))
+        return run.key, open_artifact(tmp_path / "out" / "edits" / "scalar").provenance["run"]
+
+    for config in (both, one, both):
+        key, said = shown(config)
+        assert said == key
+    file = tmp_path / "out" / "runs" / f"{key}.json"
+    before = file.stat().st_mtime_ns
+    shown(both)
+    assert file.stat().st_mtime_ns == before
+
+
 def test_domains_that_a_text_lacks_are_left_out(values):
     config = BenchConfig.checked(values, "test").on_domains(["de", "en"])
     assert (config.trained, config.evaluated) == (("de", "en"), ("de", "en"))

@@ -65,8 +65,28 @@ def test_rates_are_chosen_a_method_after_the_other():
     assert [m for m, _ in groupby(work.cells[0].method for work in works)] == ["scalar", "lora_r1"]
 
 
+@pytest.mark.parametrize(
+    ("purpose", "shared", "sizes"),
+    [("tuning", True, [2, 2, 2, 2]), ("tuning", False, [2, 6]), ("grid", True, [2, 6])],
+)
+def test_the_longest_stacks_come_first_so_that_workers_end_together(purpose, shared, sizes):
+    """Rates in four shares where there are workers; a grid's other λ in whole stacks."""
+    config = BenchConfig.checked({**CONFIG, "methods": ["scalar"], "stack": 6}, "test")
+    first = grid(config)[0].model_copy(update={"retain_weight": 7.0})
+    cells = [
+        first.model_copy(update={"budget": budget, "seed": seed})
+        for seed in range(2)
+        for budget in (4, 8, 16, 32)
+    ]
+    works = list(stacks([(cell, "") for cell in cells], config, purpose, shared))
+    assert [len(work.cells) for work in works] == sizes
+    longest = [max(cell.budget for cell in work.cells) for work in works]
+    assert longest[0] == 32
+    assert longest == sorted(longest, reverse=True)
+
+
 def test_the_order_changes_no_key_and_what_ran_in_another_one_is_not_run_again(config, tmp_path, monkeypatch):
-    def as_listed(left, config, purpose):
+    def as_listed(left, config, purpose, shared):
         for _, alike in groupby(left, lambda item: (item[0].method, item[0].retain)):
             cells, keys = zip(*alike, strict=True)
             yield Work(purpose=purpose, cells=cells, keys=keys)

@@ -96,14 +96,14 @@ def _at_the_part(target: Target) -> list[Method]:
 
 
 KINDS = (
-    Kind("lora_r1", "LoRA rank 1", 3, 1, everywhere, (0.003, 0.001), spends="nothing"),
+    Kind("lora_r1", "LoRA rank 1", 3, 1, everywhere, (0.003, 0.001, 0.0003), spends="nothing"),
     Kind(
         "lora_r4",
         "LoRA rank 4",
         5,
         4,
         lambda t: everywhere(t, 4, "lora_r4"),
-        (0.003, 0.001),
+        (0.003, 0.001, 0.0003),
         spends="nothing",
     ),
     Kind(
@@ -112,7 +112,7 @@ KINDS = (
         6,
         7,
         lambda t: everywhere(t, 16, "lora_r16"),
-        (0.001, 0.003),
+        (0.001, 0.003, 0.0003),
         spends="nothing",
     ),
     Kind("lora_r1_local", "LoRA rank 1, one matrix", 4, 2, _at_the_part, (0.01, 0.003, 0.03)),

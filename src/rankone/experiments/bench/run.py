@@ -35,6 +35,8 @@ from rankone.text.corpus import described
 from rankone.workspace import Workspace
 
 RUNS, RECORD = "runs", "bench.json"
+# Under which a saved edit says of which run it is.
+RUN = "run"
 # Between two showings of what has run pass so many times the seconds that one takes, and at least so many seconds.
 SHOWING_COSTS, SECONDS_APART = 50, 60.0
 
@@ -216,13 +218,14 @@ class Grid:
         what: str,
         show: Callable[[list[Outcome]], None] | None = None,
     ) -> list[Outcome]:
-        """The outcome of every cell: found in the ledger, or run now, a stack at a time; show: as of `runs`."""
+        """The outcome of every cell: there in the ledger, or run now, a stack at a time; show: as of `runs`."""
         if not cells:
             return []
         identities = self.benchmark.identities
         facts = {r: facts_of(self.config, r, identities, purpose) for r in self.config.retain}
         keys = [cell.key(facts[cell.retain]) for cell in cells]
-        finished = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
+        there = {key: outcome for key in keys if (outcome := self.ledger.find(key)) is not None}
+        finished = {key: outcome for key, outcome in there.items() if self._shows(outcome)}
         left = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in finished]
         works = list(stacks(left, self.config, purpose, self.workers is not None))
         shown = _Shown(show, lambda: [finished[key] for key in keys if key in finished])
@@ -257,7 +260,16 @@ class Grid:
         (outcome,) = (o for o in made.outcomes if shown_cell(self.config, o.cell))
         assert outcome.first is not None
         rows = [damage_of(d, one, self.benchmark.judged.role(d)) for d, one in outcome.first.test.items()]
-        edit.save_pretrained(self.out / EDITS / outcome.cell.method, measured(rows), replace=True)
+        about = {RUN: outcome.key, **measured(rows)}
+        edit.save_pretrained(self.out / EDITS / outcome.cell.method, about, replace=True)
+
+    def _shows(self, outcome: Outcome) -> bool:
+        """Whether the edit of a finished run, if it is to be shown, lies here: not that of a run of another setting."""
+        path = self.out / EDITS / outcome.cell.method
+        if outcome.first is None or not shown_cell(self.config, outcome.cell) or not path.is_dir():
+            return True
+        # Edits that an older version saved do not say of which run they are.
+        return open_artifact(path).provenance.get(RUN, outcome.key) == outcome.key
 
 
 class _Shown:

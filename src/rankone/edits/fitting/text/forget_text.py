@@ -31,7 +31,7 @@ def forget_text(
 
 
 def budget_text(workspace: Workspace, domain: str, budget: int, seed: int) -> Blocks:
-    """Exactly `budget` tokens of a domain's training text; every seed takes other passages."""
+    """Exactly `budget` tokens of a domain's training text; every seed begins at another passage."""
     if budget < 1:
         raise RankOneError(f"the budget is {budget}; at least 1 forget token is needed.")
     corpus = workspace.corpus
@@ -41,7 +41,8 @@ def budget_text(workspace: Workspace, domain: str, budget: int, seed: int) -> Bl
             f"the training text of '{domain}' in '{corpus.name}' is empty. Give text to forget."
         )
     order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0)).tolist()
-    # Every seed starts elsewhere in one fixed order, so no two seeds open with the same passage.
+    # Every seed starts elsewhere in one fixed order: none opens with another's passage, but one that needs more than
+    # SEED_STRIDE of them goes on with its neighbour's.
     start = seed * SEED_STRIDE % len(order)
     chosen = [documents[i] for i in order[start:] + order[:start]]
     what = f"the training text of '{domain}'"
