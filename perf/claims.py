@@ -4,7 +4,8 @@
     python -m perf.claims                       # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates, which part was picked,
-and what the figure of successes at matched removal draws; docs/claims.svg is drawn from that.
+every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of successes at matched
+removal draws; docs/claims.svg is drawn from that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from perf.languages import count_said, keep_result, row_said, rows_of
 from perf.pages import write_table
 
@@ -36,7 +38,13 @@ FIGURE = PAGE.with_name("claims.svg")
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     keep_result(folder, KEPT)
-    shutil.copyfile(folder / "verdicts.json", KEPT / "verdicts.json")
+    for name in ("verdicts.json", "fits.parquet"):
+        shutil.copyfile(folder / name, KEPT / name)
+    runs = pq.read_table(folder / "bench.parquet")
+    pq.write_table(
+        runs.drop_columns([name for name in runs.column_names if name.startswith("passage_")]),
+        KEPT / "bench.parquet",
+    )
     shutil.copyfile(folder / "figures" / "success-english-sized.csv", KEPT / "success.csv")
     record = json.loads((folder / "bench.json").read_text("utf8"))
     write_json(KEPT / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})

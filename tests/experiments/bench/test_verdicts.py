@@ -105,6 +105,27 @@ def test_where_they_do_not_it_is_open():
     assert found["Top-16 scalars beat rank-1 LoRA at small budgets."].verdict == "open"
 
 
+def test_small_budgets_are_those_that_are_too_small_for_the_rival():
+    claim = "Top-16 scalars beat rank-1 LoRA at small budgets."
+    floor = rows("top16", 4, good=0) + rows("lora_r1", 4, good=0)
+    middle = rows("top16", 32, good=9) + rows("lora_r1", 32, good=0)
+    found = verdicts(floor + middle + rows("top16", 512, good=0) + rows("lora_r1", 512))[claim]
+    assert found.figures.startswith("at 32 tokens: top-16 scalars 9/9")
+    assert found.verdict == "holds"
+    behind = rows("top16", 128, good=0) + rows("lora_r1", 128, good=7)
+    assert verdicts(floor + middle + behind)[claim].verdict == "open", "ahead at one, behind at another"
+    assert verdicts(floor + behind)[claim].verdict == "does not hold"
+    assert verdicts(rows("top16", 4, good=0) + rows("lora_r1", 4))[claim].verdict == "does not hold"
+    assert verdicts(floor)[claim].verdict == "open"
+
+
+def test_one_scalar_is_compared_with_sixteen():
+    claim = "One scalar needs fewer forget tokens than top-16 scalars."
+    assert verdicts(rows("scalar", 4) + rows("top16", 4, good=0))[claim].verdict == "holds"
+    assert verdicts(rows("scalar", 4, good=5) + rows("top16", 4, good=9))[claim].verdict == "open"
+    assert verdicts(rows("scalar", 4))[claim].verdict == "not asked"
+
+
 def test_a_scalar_that_never_succeeds_loses_only_where_a_rival_does():
     claim = "One scalar needs fewer forget tokens than LoRA."
     neither = verdicts(rows("scalar", 4, seeds=3, good=2) + rows("lora_r1", 4, seeds=3, good=0))

@@ -75,11 +75,15 @@ def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdi
     """The claims of the published experiment, in their order."""
     others = "the other languages and code" if cells.aim.domain != "code" else "the languages"
     claims: list[tuple[str, Callable[[], tuple[Word, str]]]] = [
-        ("Top-16 scalars beat rank-1 LoRA at small budgets.", lambda: _beats(cells, "top16", "lora_r1", 0)),
-        ("LoRA overtakes top-16 scalars as the budget grows.", lambda: _beats(cells, "lora_r1", "top16", -1)),
+        ("Top-16 scalars beat rank-1 LoRA at small budgets.", lambda: _early(cells, "top16", "lora_r1")),
+        ("LoRA overtakes top-16 scalars as the budget grows.", lambda: _late(cells, "lora_r1", "top16")),
         ("With this retain set LoRA and top-16 damage other languages.", lambda: _wrecks(cells)),
         ("Code is spared by LoRA and top-16.", lambda: _spared(cells, ("top16", *LORAS), ("code",))),
-        ("One scalar needs fewer forget tokens than LoRA.", lambda: _needs_less(cells)),
+        (
+            "One scalar needs fewer forget tokens than LoRA.",
+            lambda: _needs_less(cells, (*LORAS, "lora_r1_local")),
+        ),
+        ("One scalar needs fewer forget tokens than top-16 scalars.", lambda: _needs_less(cells, ("top16",))),
         ("Inverting does less damage than amplifying.", lambda: _inverting(cells)),
         (
             f"One scalar leaves {others} nearly untouched.",
@@ -106,14 +110,27 @@ CONTROLS = (
 _UNASKED: tuple[Word, str] = ("not asked", "a method it needs was not run")
 
 
-def _beats(cells: Cells, one: str, other: str, place: int) -> tuple[Word, str]:
-    """Whether `one` succeeds more often than `other` at the smallest (0) or largest (−1) shared budget."""
-    budgets = cells.budgets(one, other)
+def _early(cells: Cells, one: str, other: str) -> tuple[Word, str]:
+    """Whether `one` succeeds more often than `other` at budgets that are too small for the latter, else at the smallest."""
+    enough, budgets = cells.smallest(other), cells.budgets(one, other)
+    small = [budget for budget in budgets if enough is None or budget < enough]
+    return _ahead(cells, one, other, small or budgets[:1])
+
+
+def _late(cells: Cells, one: str, other: str) -> tuple[Word, str]:
+    """The same at the largest shared budget."""
+    return _ahead(cells, one, other, cells.budgets(one, other)[-1:])
+
+
+def _ahead(cells: Cells, one: str, other: str, budgets: Sequence[int]) -> tuple[Word, str]:
+    """Whether `one` succeeds more often at some of these budgets and less often at none; said of the first that decides."""
     if not budgets:
         return _UNASKED
-    budget = budgets[place]
-    ours, theirs = cells.share(one, budget), cells.share(other, budget)
-    return _apart(theirs, ours), f"at {budget:,} tokens: {cells.counts((one, other), budget)}"
+    words = {b: _apart(cells.share(other, b), cells.share(one, b)) for b in budgets}
+    decided = {b: word for b, word in words.items() if word != "open"}
+    word = next(iter(decided.values())) if len(set(decided.values())) == 1 else "open"
+    budget = next(iter(decided or words))
+    return word, f"at {budget:,} tokens: {cells.counts((one, other), budget)}"
 
 
 def _apart(low: tuple[float, float], high: tuple[float, float]) -> Word:
@@ -182,8 +199,8 @@ def _spared(cells: Cells, methods: Sequence[str], domains: Sequence[str]) -> tup
     return _all(words), "; ".join(said)
 
 
-def _needs_less(cells: Cells) -> tuple[Word, str]:
-    rivals = [m for m in (*LORAS, "lora_r1_local") if m in cells.methods]
+def _needs_less(cells: Cells, others: Sequence[str]) -> tuple[Word, str]:
+    rivals = [m for m in others if m in cells.methods]
     if "scalar" not in cells.methods or not rivals:
         return _UNASKED
     said = "; ".join(cells.said(m) for m in ("scalar", *rivals))
