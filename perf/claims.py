@@ -1,11 +1,12 @@
-"""The published claims and what decides them, nine seeds to their plateau: tables of docs/bench.md from what `bench` made.
+"""The published claims, and the published grid: tables and figures of docs/bench.md from what `bench` made.
 
-    python -m perf.claims --keep runs/claims    # of `bench recipes/german.yaml --preset claims` → results/claims/
-    python -m perf.claims                       # the tables, into docs/bench.md
+    python -m perf.claims --keep runs/claims       # of `bench recipes/german.yaml --preset claims` → results/claims/
+    python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
+    python -m perf.claims                          # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates, which part was picked,
-every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of successes at matched
-removal draws; docs/claims.svg is drawn from that.
+every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of successes draws;
+docs/claims.svg and docs/published.svg are drawn from that. A benchmark whose fits were not brought to size is the grid.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import json
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,48 +32,60 @@ from rankone.experiments.tables import Share
 from rankone.render.theme import svg
 from rankone.text.domains import domain_name
 
-KEPT = Path(__file__).parent / "results" / "claims"
+KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
-FIGURE = PAGE.with_name("claims.svg")
+CLAIMS, GRID = "claims", "published"
 
 
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
-    keep_result(folder, KEPT)
+    record = json.loads((folder / "bench.json").read_text("utf8"))
+    sized = record["config"]["sized"]
+    kept = KEPT / (CLAIMS if sized else GRID)
+    keep_result(folder, kept)
     for name in ("verdicts.json", "fits.parquet"):
-        shutil.copyfile(folder / name, KEPT / name)
+        shutil.copyfile(folder / name, kept / name)
     runs = pq.read_table(folder / "bench.parquet")
     pq.write_table(
         runs.drop_columns([name for name in runs.column_names if name.startswith("passage_")]),
-        KEPT / "bench.parquet",
+        kept / "bench.parquet",
     )
-    shutil.copyfile(folder / "figures" / "success-english-sized.csv", KEPT / "success.csv")
-    record = json.loads((folder / "bench.json").read_text("utf8"))
-    write_json(KEPT / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
+    shutil.copyfile(
+        folder / "figures" / f"success-english-{'sized' if sized else 'fitted'}.csv", kept / "success.csv"
+    )
+    write_json(kept / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
 
 
 def verdicts_table(folder: Path) -> str:
-    """A row a claim: what the fits say as they came, and at matched removal."""
-    fitted, sized = json.loads((folder / "verdicts.json").read_text("utf8")).values()
-    by_claim = [
-        {v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in verdicts} for verdicts in (fitted, sized)
+    """A row a claim: what the fits say as they came, and at matched removal where they were brought to it."""
+    by_stage = [
+        {v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in verdicts}
+        for verdicts in json.loads((folder / "verdicts.json").read_text("utf8")).values()
     ]
-    lines = ["| claim | as fitted | at matched removal |", "|---|---|---|"]
-    rows = ([claim, said, by_claim[1].get(claim, "")] for claim, said in by_claim[0].items())
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    head = ["claim", *list(STAGES.values())[: len(by_stage)]]
+    rows = ([claim, *(said.get(claim, "") for said in by_stage)] for claim in by_stage[0])
+    return _table(head, rows)
 
 
 def methods_table(folder: Path, stage: str) -> str:
-    """A row a method: at every budget the seeds that succeed, the target's rise and the most of another trained domain."""
+    """Of every method and budget the seeds that succeed, the target's rise and the most of another trained domain.
+
+    A row a method; a row a budget where there are more budgets than methods.
+    """
     budgets = json.loads((folder / "about.json").read_text("utf8"))["config"]["budgets"]
-    rows = {budget: rows_of(folder, stage, budget) for budget in budgets}
-    ran = method_order(list(dict.fromkeys(method for at in rows.values() for method in at)))
-    lines = ["| " + " | ".join([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)]) + " |"]
-    lines.append("|" + "---|" * (1 + len(budgets)))
-    for method in ran:
-        cells = [_cell(rows[budget].get(method)) for budget in budgets]
-        lines.append("| " + " | ".join([f"`{method}`: {method_name(method)}", *cells]) + " |")
-    return "\n".join(lines)
+    at = {budget: rows_of(folder, stage, budget) for budget in budgets}
+    ran = method_order(list(dict.fromkeys(method for rows in at.values() for method in rows)))
+    titles = {method: f"`{method}`: {method_name(method)}" for method in ran}
+    if len(budgets) > len(ran):
+        rows = ([f"{b:,}", *(_cell(at[b].get(method)) for method in ran)] for b in budgets)
+        return _table([f"tokens, {STAGES[stage]}", *titles.values()], rows)
+    rows = ([titles[method], *(_cell(at[b].get(method)) for b in budgets)] for method in ran)
+    return _table([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -82,7 +96,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def success_figure(folder: Path) -> str:
-    """Seeds that succeed at matched removal by tokens, as SVG."""
+    """Seeds that succeed by tokens, at matched removal where fits were brought to it, as SVG."""
     with (folder / "success.csv").open(newline="", encoding="utf8") as stream:
         rows = list(csv.DictReader(stream))
     places = [(row["method"], int(row["budget"])) for row in rows]
@@ -94,7 +108,7 @@ def success_figure(folder: Path) -> str:
     }
     in_all = {at: int(row["tokens_in_all"]) for at, row in zip(places, rows, strict=True)}
     aim = Aim.checked(json.loads((folder / "about.json").read_text("utf8"))["aim"], str(folder))
-    return svg(success_by_tokens(shares, aim, in_all), "claims")
+    return svg(success_by_tokens(shares, aim, in_all), folder.name)
 
 
 def main() -> None:
@@ -103,10 +117,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     if (folder := parser.parse_args().keep) is not None:
         keep(folder)
-    write_table(PAGE, "perf.claims", verdicts_table(KEPT))
-    write_text(FIGURE, success_figure(KEPT))
-    for stage in STAGES:
-        write_table(PAGE, f"perf.claims {stage}", methods_table(KEPT, stage))
+    for name in (CLAIMS, GRID):
+        kept = KEPT / name
+        if not kept.is_dir():
+            continue
+        mark = "perf.claims" if name == CLAIMS else f"perf.claims {GRID}"
+        write_table(PAGE, mark, verdicts_table(kept))
+        write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
+        for stage in STAGES if name == CLAIMS else list(STAGES)[:1]:
+            write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
 
 
 if __name__ == "__main__":

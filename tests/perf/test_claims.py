@@ -46,3 +46,29 @@ def test_every_claim_has_its_verdicts(tmp_path):
         "| A. | **open**: one | **holds**: two |",
         "| B. | **holds**: de |  |",
     ]
+
+
+def test_a_grid_of_many_budgets_has_them_as_rows(tmp_path):
+    budgets = [2, 4, 8]
+    rows = [
+        {**row("scalar", domain, rise, rise, rise, stage="fitted"), **FIXED, "budget": budget}
+        for budget in budgets
+        for domain, rise in (("de", float(budget)), ("fr", 0.02))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "summary.parquet")
+    config = {**ABOUT["config"], "budgets": budgets}
+    (tmp_path / "about.json").write_text(json.dumps({**ABOUT, "config": config}))
+    head, _, *lines = claims.methods_table(tmp_path, "fitted").splitlines()
+    assert head == "| tokens, as fitted | `scalar`: one scalar |"
+    assert [line.split(" | ")[0] for line in lines] == ["| 2", "| 4", "| 8"]
+    assert "+8.00 (+8.00 to +8.00)" in lines[2]
+
+
+def test_fits_that_were_not_sized_have_one_column_of_verdicts(tmp_path):
+    fitted = [{"claim": "A.", "verdict": "open", "figures": "one"}]
+    (tmp_path / "verdicts.json").write_text(json.dumps({"english": fitted}))
+    assert claims.verdicts_table(tmp_path).splitlines() == [
+        "| claim | as fitted |",
+        "|---|---|",
+        "| A. | **open**: one |",
+    ]
