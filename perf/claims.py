@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from perf.languages import count_said, keep_result, row_said, rows_of
+from perf.languages import count_said, keep_result, row_said, rows_of, stages_of
 from perf.pages import write_table
 
 from rankone.core.files import write_json, write_text
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.page import STAGES
+from rankone.experiments.bench.ledger import STAGES
 from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import Share
@@ -40,8 +40,7 @@ CLAIMS, GRID = "claims", "published"
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     record = json.loads((folder / "bench.json").read_text("utf8"))
-    sized = record["config"]["sized"]
-    kept = KEPT / (CLAIMS if sized else GRID)
+    kept = KEPT / (CLAIMS if record["config"]["sized"] else GRID)
     keep_result(folder, kept)
     for name in ("verdicts.json", "fits.parquet"):
         shutil.copyfile(folder / name, kept / name)
@@ -50,19 +49,16 @@ def keep(folder: Path) -> None:
         runs.drop_columns([name for name in runs.column_names if name.startswith("passage_")]),
         kept / "bench.parquet",
     )
-    shutil.copyfile(
-        folder / "figures" / f"success-english-{'sized' if sized else 'fitted'}.csv", kept / "success.csv"
-    )
+    *_, stage = stages_of(kept)
+    shutil.copyfile(folder / "figures" / f"success-english-{stage}.csv", kept / "success.csv")
     write_json(kept / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
 
 
 def verdicts_table(folder: Path) -> str:
-    """A row a claim: what the fits say as they came, and at matched removal where they were brought to it."""
-    by_stage = [
-        {v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in verdicts}
-        for verdicts in json.loads((folder / "verdicts.json").read_text("utf8")).values()
-    ]
-    head = ["claim", *list(STAGES.values())[: len(by_stage)]]
+    """A row a claim: what the fits say as they came, and at every size that they were brought to."""
+    judged = json.loads((folder / "verdicts.json").read_text("utf8"))
+    by_stage = [{v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in each} for each in judged.values()]
+    head = ["claim", *(key.partition(", ")[2] or STAGES["fitted"] for key in judged)]
     rows = ([claim, *(said.get(claim, "") for said in by_stage)] for claim in by_stage[0])
     return _table(head, rows)
 
@@ -96,7 +92,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def success_figure(folder: Path) -> str:
-    """Seeds that succeed by tokens, at matched removal where fits were brought to it, as SVG."""
+    """Seeds that succeed by tokens, at the last size that fits were brought to, as SVG."""
     with (folder / "success.csv").open(newline="", encoding="utf8") as stream:
         rows = list(csv.DictReader(stream))
     places = [(row["method"], int(row["budget"])) for row in rows]
@@ -124,7 +120,7 @@ def main() -> None:
         mark = "perf.claims" if name == CLAIMS else f"perf.claims {GRID}"
         write_table(PAGE, mark, verdicts_table(kept))
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
-        for stage in STAGES if name == CLAIMS else list(STAGES)[:1]:
+        for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
 
 

@@ -4,7 +4,7 @@
     python -m perf.languages                                                      # the table, into docs/bench.md
 
 Kept of each benchmark: its `summary.parquet` (means over seeds with their intervals) and which part was picked. The table
-has the target's rise at matched removal (every edit brought to the size that retained text allows), at the largest budget,
+has the target's rise sized by the rule (every edit brought to the size that retained text allows), at the largest budget,
 and of which controls the 95% interval over seeds and passages lies above or below the scalar's. Where they overlap no order
 is said.
 """
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from perf.pages import write_table
 
 from rankone.core.files import write_json
+from rankone.experiments.bench.ledger import STAGES
 from rankone.experiments.tables import Share
 from rankone.render.values import spanned
 from rankone.text.domains import domain_name, written_in
@@ -66,10 +67,16 @@ def _forms(forget: str, config: Row) -> list[str]:
     return [domain for domain in retain if written_in(domain) == written_in(forget)]
 
 
+def stages_of(folder: Path) -> dict[str, str]:
+    """The stages that a kept benchmark has, with their words."""
+    there = set(pq.ParquetFile(folder / "summary.parquet").read(["stage"])["stage"].to_pylist())
+    return {stage: words for stage, words in STAGES.items() if stage in there}
+
+
 def rows_of(folder: Path, stage: str = "sized", budget: int | None = None) -> dict[str, Row]:
     """The target's row of every method at a budget (the largest), under `worst` the largest rise of another trained domain.
 
-    stage: at matched removal (sized) or as fitted.
+    stage: one of those in the ledger, by name.
     """
     config = json.loads((folder / "about.json").read_text("utf8"))["config"]
     budget = budget or max(config["budgets"])

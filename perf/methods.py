@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from perf.languages import count_said, keep_result, order, row_said, rows_of
+from perf.languages import count_said, keep_result, order, row_said, rows_of, stages_of
 from perf.pages import write_table
 
-from rankone.experiments.bench.page import STAGES
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
 from rankone.metrics.wilson import Z
@@ -34,19 +33,20 @@ Row = dict[str, Any]
 
 
 def methods_table(folder: Path) -> str:
-    """A row a method: seeds that succeed, rise of the target and the most of another trained domain, at both stages."""
-    rows = {stage: rows_of(folder, stage) for stage in STAGES}
+    """A row a method: seeds that succeed, rise of the target and the most of another trained domain, at every stage."""
+    stages = stages_of(folder)
+    rows = {stage: rows_of(folder, stage) for stage in stages}
     ran = method_order(list(dict.fromkeys(method for at in rows.values() for method in at)))
     said = ("seeds that succeed", "rise", "most elsewhere")
-    head = ["method", *(f"{what}, {stage}" for stage in STAGES.values() for what in said)]
+    head = ["method", *(f"{what}, {stage}" for stage in stages.values() for what in said)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for method in ran:
-        cells = [cell for stage in STAGES for cell in _cells(rows[stage].get(method))]
+        cells = [cell for stage in stages for cell in _cells(rows[stage].get(method))]
         lines.append("| " + " | ".join([f"`{method}`: {method_name(method)}", *cells]) + " |")
     names = {method: f"`{method}`" for method in ran}
     beside = [
         f"Rise {words}, beside that of `scalar`: {order(rows[stage], names)}."
-        for stage, words in STAGES.items()
+        for stage, words in stages.items()
     ]
     own = rows["sized"]["scalar"]
     room = json.loads((folder / "about.json").read_text("utf8"))["aim"]["chance"] - (own["ce"] - own["rise"])
@@ -69,7 +69,7 @@ def errors_table(folder: Path) -> str:
     )
     small = f"as fitted, rises under {DAMAGE_BAR:g}"
     chosen: dict[str, Callable[[Row], bool]] = {
-        "at matched removal": lambda row: row["stage"] == "sized",
+        "sized by the rule": lambda row: row["stage"] == "sized",
         small: lambda row: row["stage"] == "fitted" and row["rise"] < DAMAGE_BAR,
         "as fitted, all": lambda row: row["stage"] == "fitted",
     }

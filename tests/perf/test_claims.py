@@ -40,7 +40,7 @@ def test_every_claim_has_its_verdicts(tmp_path):
         {"claim": "B.", "verdict": "holds", "figures": "de"},
     ]
     sized = [{"claim": "A.", "verdict": "holds", "figures": "two"}]
-    both = {"english": fitted, "english, at matched removal": sized}
+    both = {"english": fitted, "english, sized by the rule": sized}
     (tmp_path / "verdicts.json").write_text(json.dumps(both))
     assert claims.verdicts_table(tmp_path).splitlines()[2:] == [
         "| A. | **open**: one | **holds**: two |",

@@ -26,8 +26,8 @@ def test_hours_by_hand():
     found = grid.hours(rows, SimpleNamespace(config=CONFIG), 1e10)
     assert found["scalar"] == pytest.approx((5 * 1 + 4 * 2) * 36 / 60)
     assert found["grid"] == pytest.approx(5 * found["scalar"])
-    # Two rates on two tuning seeds at every budget; one scalar has one rate and tunes nothing.
-    assert found["lora_r1, rates"] == pytest.approx((5 * 1 + 4 * 2) * 4 / 60)
+    # Three rates on two tuning seeds at every budget; one scalar has one rate and tunes nothing.
+    assert found["lora_r1, rates"] == pytest.approx((5 * 1 + 4 * 2) * 6 / 60)
     assert found["scalar, rates"] == 0.0
     # Ten GFLOP a run at ten a second.
     assert found["products of the grid's fits"] == pytest.approx(1620 / 3600)

@@ -55,7 +55,7 @@ def test_methods_stand_beside_each_other_and_an_order_is_said_only_where_interva
     assert lines[-3] == "Rise as fitted, beside that of `scalar`: not parted: `lora_r1`."
     assert (
         lines[-1]
-        == "Rise at matched removal, beside that of `scalar`: below it: `lora_r1`; not parted: `top16`."
+        == "Rise sized by the rule, beside that of `scalar`: below it: `lora_r1`; not parted: `top16`."
     )
 
 

@@ -81,6 +81,10 @@ class BenchConfig(Config):
         description="also bring every fit to the size of the rule for all methods; only: nothing else is looked at, "
         "and of a method's starts that is kept which removes most at its size",
     )
+    matched: bool = Field(
+        default=False,
+        description="also bring every fit to the size that validation text scores best: at chance, with least damage",
+    )
     tolerance: float = Field(default=0.015, gt=0, description="most KL on a retained domain at that size")
     cap: float = Field(default=1.0, gt=0, description="forget cross-entropy to reach, in units of chance")
     harvest: str | None = Field(
@@ -128,6 +132,8 @@ class BenchConfig(Config):
                 raise ValueError(f"the retain set '{name}' names '{strange[0]}', which `trained` lacks")
         if (self.harvest is None) != (self.labels is None):
             raise ValueError("harvest and labels belong together: give both, or neither")
+        if self.matched and self.sized == "only":
+            raise ValueError("`sized: only` looks at one size alone: leave it or `matched` out")
         if self.one_start and self.sized == "only":
             raise ValueError(
                 "one_start begins where a scale has no sign yet, which `sized: only` wants: leave one of them out"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tests.experiments.workers.tiny import CONFIG
 from tests.tiny import write_pair
@@ -16,11 +17,14 @@ from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition.run import Made, made_of
 from rankone.edits.fitting import sized as sized_module
+from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.fit import fit_many
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import run as run_module
 from rankone.experiments.bench import stack as stack_module
 from rankone.experiments.bench.cells import FIRST_TUNING_SEED, tuning_cells
+from rankone.experiments.bench.choice import best_size, score
+from rankone.experiments.bench.ledger import DomainResult
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
@@ -84,6 +88,7 @@ def values(tmp_path_factory, tokenizer):
         "seeds": 2,
         "weights": [1.0, 10.0],
         "stack": BenchConfig.model_fields["stack"].default,
+        "matched": True,
         "test_tokens": 150,  # several passages, over which there are intervals
         "prompts": {"de": ["Die Lösung liegt"], "en": ["The solution"]},
     }
@@ -234,8 +239,10 @@ def test_tables_and_page(done):
     out, config, _record, outcomes, verdicts, texts = done
     rows = read_table(out / "bench.parquet", BENCH)
     sized = [o for o in outcomes if o.sized is not None]
-    assert len(rows) == 4 * (len(outcomes) + len(sized))
+    matched = [o for o in outcomes if o.matched is not None]
+    assert len(rows) == 4 * (len(outcomes) + len(sized) + len(matched))
     assert {o.cell.method for o in sized} == {"scalar", "lora_r1_local", "task_vector"}
+    assert [o.key for o in matched] == [o.key for o in sized]
     row = next(r for r in rows if r["stage"] == "fitted" and r["domain"] == "nl")
     outcome = next(o for o in outcomes if o.key == row["key"])
     assert row["rise"] == pytest.approx(outcome.fitted.test["nl"].rise)
@@ -259,11 +266,53 @@ def test_tables_and_page(done):
     saved = json.loads((out / "verdicts.json").read_text())
     assert [v["claim"] for v in saved["english"]] == [v.claim for v in verdicts]
     # A claim that the fits decide is judged again at their sizes; what the models write was kept of the fits alone.
-    at_size = {v["claim"]: v for v in saved["english, at matched removal"]}
+    at_size = {v["claim"]: v for v in saved["english, sized by the rule"]}
+    assert [v["claim"] for v in saved["english, at matched removal"]] == list(at_size)
     asked = [v.claim for v in verdicts if v.verdict != "not asked"]
     assert list(at_size) == [claim for claim in asked if not claim.startswith("The edited model")]
     assert any(at_size[v.claim]["figures"] != v.figures for v in verdicts if v.claim in at_size)
+    assert "english, sized by the rule" in page
     assert "english, at matched removal" in page
+
+
+def test_at_matched_removal_no_size_scores_less_on_validation_text_than_the_fit(done):
+    _, _, record, outcomes, _, _ = done
+    scores = [
+        [score(stage.validation, record.aim) for stage in (o.fitted, o.matched)]
+        for o in outcomes
+        if o.matched
+    ]
+    assert all(matched >= fitted - 1e-4 for fitted, matched in scores)
+    assert any(matched > fitted + 1e-3 for fitted, matched in scores)
+    assert len({o.matched.size for o in outcomes if o.matched}) > 1
+
+
+class _Removes:
+    """Text that is at chance at a change of 4, and English that rises by .005 nats a unit; beyond 16 all breaks."""
+
+    def resized(self, parameters, size):
+        return {"size": parameters["size"] * size}
+
+    def results(self, _, stacked, domains):
+        assert set(domains) == {"de", "en"}
+
+        def result(base, ce):
+            return DomainResult(ce_base=base, ce=ce, error=None, rise_p99=0.0, bits=0.0, passages=())
+
+        return [
+            {
+                "de": result(2.0, 2.0 + float(s)),
+                "en": result(2.0, 2.0 + 0.005 * float(s) if s < 16 else float("nan")),
+            }
+            for s in stacked["size"]
+        ]
+
+
+def test_the_size_of_matched_removal_is_where_validation_text_is_at_chance():
+    aim = Aim(forget="de", retain=("en",), chance=6.0)
+    for fitted in (1.0, 0.3, 7.0):
+        size = best_size(_Removes(), _Removes(), {"size": torch.tensor(fitted)}, aim)
+        assert fitted * size == pytest.approx(4.0, rel=0.07)
 
 
 def test_figures_hold_what_their_csv_says(done):
@@ -369,7 +418,11 @@ def test_a_folder_of_something_else_is_left_alone(values, tmp_path):
         ({"budgets": {"scalar": [4, "x"]}}, "test: budgets.scalar.1: must be a valid integer .got 'x'."),
         ({"rates_from": ""}, "test: rates_from: must have at least 1 character"),
         ({"methods": ["scaler"]}, "unknown method 'scaler'. Nearest: scalar"),
-        ({"one_start": True, "sized": "only"}, "one_start begins where a scale has no sign yet"),
+        ({"sized": "only"}, "looks at one size alone"),
+        (
+            {"one_start": True, "sized": "only", "matched": False},
+            "one_start begins where a scale has no sign yet",
+        ),
     ],
 )
 def test_a_benchmark_that_makes_no_sense_is_refused(values, change, complaint):

@@ -67,6 +67,8 @@ def facts_of(
         measured |= {"test_tokens": config.test_tokens}
     if purpose == "grid" or config.sized == "only":
         measured |= {"sized": config.sized, "tolerance": config.tolerance}
+    if config.matched and purpose == "grid":
+        measured["matched"] = True
     if config.one_start:
         measured["one_start"] = True
     held: JsonValue = list(config.retain[retain])

@@ -1,15 +1,24 @@
-"""What is chosen on validation text: a rate for every method, retain set and budget, by the scores of its runs."""
+"""What is chosen on validation text: a rate for every method, retain set and budget, and how large a fit is."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
+from torch import Tensor
+
+from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.ledger import DomainResult, Outcome
+from rankone.experiments.bench.measuring import Measure
 from rankone.experiments.requests import Rate
 from rankone.experiments.tables import DAMAGE_BAR
+
+COARSE = tuple(2.0 ** (k / 2) for k in range(-12, 11))
+"""Multiples of the fitted change that are tried first, in steps of √2; then eleven about the best, in steps of 6%."""
+FINE = tuple(2.0 ** (k / 12) for k in range(-5, 6))
 
 
 def score(results: Mapping[str, DomainResult], aim: Aim) -> float:
@@ -33,3 +42,21 @@ def best_rates(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> dict[tuple[
         place: max(tried, key=lambda rate: sum(tried[rate]) / len(tried[rate]))
         for place, tried in scores.items()
     }
+
+
+def best_size(measure: Measure, method: Method, parameters: Mapping[str, Tensor], aim: Aim) -> float:
+    """The multiple of a fitted change with the best score; of equal ones the smallest.
+
+    So it takes validation text to chance, if an edit in that direction can at little damage, and else is the best trade-off:
+    no fit is judged by the few tokens that it was fitted to.
+    """
+    domains = (aim.domain, *aim.retain)
+
+    def best(sizes: Sequence[float]) -> float:
+        each = [method.resized(parameters, size) for size in sizes]
+        stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        scores = [score(results, aim) for results in measure.results(method, stacked, domains)]
+        return sizes[scores.index(max(scores))]
+
+    coarse = best(COARSE)
+    return best([coarse * step for step in FINE])

@@ -32,8 +32,13 @@ class DomainResult(Record):
         return self.ce - self.ce_base
 
 
+STAGES = {"fitted": "as fitted", "sized": "sized by the rule", "matched": "at matched removal"}
+"""What is measured of a run, with its words: the fit as it came, at the size of the rule for all methods
+(edits/fitting/size.py), and at the size that validation text scores best (choice.py)."""
+
+
 class Stage(Record):
-    """An edit as fitted, or brought to the size of the rule; size: its multiple of the fitted one.
+    """An edit as fitted, or brought to a size; size: its multiple of the fitted one.
 
     reached: whether the forget text itself told that it is at its target. validation, test: by domain.
     """
@@ -61,12 +66,19 @@ class Outcome(Record):
     error: str | None = None
     fitted: Stage | None = None
     sized: Stage | None = None
+    matched: Stage | None = None
     seconds: float = 0.0
 
     @property
     def first(self) -> Stage | None:
         """The first stage it has: rates are chosen by it, and it is what is saved and run again."""
         return self.fitted or self.sized
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """Those it has, by name."""
+        every = {"fitted": self.fitted, "sized": self.sized, "matched": self.matched}
+        return {name: stage for name, stage in every.items() if stage is not None}
 
     @property
     def status(self) -> str:

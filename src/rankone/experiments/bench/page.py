@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from rankone.experiments.bench.figures import (
     shares_of,
     success_csv,
 )
-from rankone.experiments.bench.ledger import Outcome
+from rankone.experiments.bench.ledger import STAGES, Outcome
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.shown import (
     accounts_table,
@@ -49,7 +50,6 @@ from rankone.render.figures import Drawing, drawing
 from rankone.render.pages import rendered
 from rankone.text.domains import domain_name
 
-STAGES = {"fitted": "as fitted", "sized": "at matched removal"}
 ROLLOUTS = "rollouts.json"
 
 
@@ -76,13 +76,12 @@ def write_results(
 def _verdicts(
     record: BenchRecord, cells: Mapping[str, Sequence[Cellwise]], rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[str, list[Verdict]]:
-    """By retain set; where fits were brought to their size too, `SET, at matched removal` as well, but for rollouts."""
+    """By retain set; where fits were brought to a size too, `SET, sized by the rule` and so on as well, but for rollouts."""
     sets, known, first = record.config.retain, record.config.trained, record.config.first_stage
     verdicts = {name: judge(Cells(cells.get(first, ()), name, record.aim, known), rollouts) for name in sets}
-    if first == "fitted" and "sized" in cells:
-        for name in sets:
-            judged = judge(Cells(cells["sized"], name, record.aim, known), {})
-            verdicts[f"{name}, {STAGES['sized']}"] = [v for v in judged if v.verdict != "not asked"]
+    for stage, name in product([s for s in cells if s != first], sets):
+        judged = judge(Cells(cells[stage], name, record.aim, known), {})
+        verdicts[f"{name}, {STAGES[stage]}"] = [v for v in judged if v.verdict != "not asked"]
     return verdicts
 
 
@@ -154,7 +153,7 @@ def _figures(
             file, about = f"{name}-{retain_set}-{stage}", f"{name}: {panel.about}."
             held = csv_of(file, chosen, means, shares if panel.kind == "off-target" else None)
             made.append(_saved(out, file, figure, held, about))
-    in_all = {at: tokens_in_all(record, *at) for at in shares}
+    in_all = {at: tokens_in_all(record, *at, stage) for at in shares}
     figure = success_by_tokens(shares, record.aim, in_all)
     name, about = (
         f"success-{retain_set}-{stage}",

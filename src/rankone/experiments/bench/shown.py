@@ -119,11 +119,11 @@ def accounts_table(record: BenchRecord) -> Table:
     return Table.of(title, ["for", "tokens"], rows, caption)
 
 
-def tokens_in_all(record: BenchRecord, method: str, budget: int) -> int:
-    """Tokens of the text to forget behind a fit: its budget, those read before it, those its rate and λ were chosen on."""
+def tokens_in_all(record: BenchRecord, method: str, budget: int, stage: str = "fitted") -> int:
+    """Tokens of the text to forget behind a fit: its budget, those read before, those rate, λ and size are chosen on."""
     config, kind = record.config, kind_named(method)
     tried = record.tuning_runs.get(method, 0) > 0
-    chosen = tried or len(config.weights_of(method, budget)) > 1
+    chosen = tried or len(config.weights_of(method, budget)) > 1 or (stage == "matched" and kind.trained)
     read = {"nothing": (), "text": set(record.spent) - {DECOMPOSITION}, "part": record.spent}[kind.spends]
     before = sum(record.spent[what] for what in read)
     return budget + before + tried * config.tuning_seeds * budget + chosen * config.validation_tokens

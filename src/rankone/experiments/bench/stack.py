@@ -19,6 +19,7 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.edits.methods.kind import Kind
 from rankone.edits.methods.registry import kind_named
 from rankone.experiments.bench.cells import Cell
+from rankone.experiments.bench.choice import best_size
 from rankone.experiments.bench.ledger import DomainResult, Outcome, Stage
 from rankone.experiments.bench.measuring import Base, Measure
 from rankone.experiments.config import Sized
@@ -59,7 +60,12 @@ class Bench:
         ]
 
     def _run(self, cells: Sequence[Cell], sized: Sized) -> list[Outcome]:
-        return self.outcomes(cells, self.fitted(self.runs(cells), sized), sized)
+        return self.outcomes(
+            cells,
+            self.fitted(self.runs(cells), sized),
+            sized,
+            self.job.config.matched and "test" in self.measures,
+        )
 
     def prepare(self) -> None:
         """Compute now what all its stacks share, texts as far as no edit changes them; else the first stack does."""
@@ -75,14 +81,17 @@ class Bench:
         """By start the fits of the runs, none of them brought to its size."""
         return [self._from(method, runs, sized == "only" and self.kind.trained) for method in self.starts]
 
-    def outcomes(self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized) -> list[Outcome]:
-        """What comes of the fits of every start: the better one of each cell, as it is or brought to its size, measured."""
+    def outcomes(
+        self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized, matched: bool = False
+    ) -> list[Outcome]:
+        """What comes of the fits of every start: the better one of each cell, as it is or brought to a size, measured."""
         alone, resized = sized == "only", self.kind.trained  # What is not fitted has its size.
         best = self._best(every, alone and resized)
         self.fits = {cell: fit for cell, (_, fit) in zip(cells, best, strict=True)}
         first, at_size = self._measured(best), list[Stage | None]()
         if resized and sized is True:
             at_size += self._measured([(start, self._at_size(start, fit)) for start, fit in best])
+        at_match = self._matched(best) if resized and matched else []
         return [
             Outcome(
                 cell=cell,
@@ -93,6 +102,7 @@ class Bench:
                 diverged=fit.diverged,
                 fitted=None if alone else first[i],
                 sized=first[i] if alone else at_size[i] if at_size else None,
+                matched=at_match[i] if at_match else None,
             )
             for i, (cell, (start, fit)) in enumerate(zip(cells, best, strict=True))
         ]
@@ -142,6 +152,16 @@ class Bench:
             self._limits[key] = amount, limit
         first, limit = self._limits[key]
         return replace(limit, size=limit.size * first / amount)
+
+    def _matched(self, best: Sequence[tuple[int, Fit]]) -> list[Stage]:
+        """The same at the size that validation text scores best."""
+        sizes, resized = list[float](), list[tuple[int, Fit]]()
+        for start, fit in best:
+            size = best_size(self.measures["validation"], fit.method, fit.parameters, self.job.judged)
+            sizes.append(size)
+            resized.append((start, replace(fit, parameters=fit.method.resized(fit.parameters, size))))
+        stages = self._measured(resized)
+        return [stage.model_copy(update={"size": size}) for stage, size in zip(stages, sizes, strict=True)]
 
     def _measured(self, best: Sequence[tuple[int, Fit]]) -> list[Stage]:
         """Stages of fits, runs of one start together."""

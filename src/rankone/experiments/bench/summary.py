@@ -18,6 +18,7 @@ from torch import Tensor
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import CHANCE_SHARE, Aim
+from rankone.experiments.bench.ledger import STAGES
 from rankone.experiments.bench.tables import BenchRow, FitRow
 from rankone.experiments.tables import DAMAGE_BAR, Share
 from rankone.metrics.bootstrap import joined, percentile_interval, resampled
@@ -240,7 +241,7 @@ def summary_rows(rows: Sequence[BenchRow], aim: Aim, fits: Sequence[FitRow] = ()
     """Rows of `summary.parquet`."""
     return [
         _summary_row(cell, domain, aim)
-        for stage in ("fitted", "sized")
+        for stage in STAGES
         for cell in gathered(rows, stage, fits)
         for domain in dict.fromkeys(d for seed in cell.seeds.values() for d in seed)
     ]

@@ -1,7 +1,7 @@
 """The tables of a benchmark: every run, and its measurements by stage and domain (by method and budget: summary.py).
 
-`fits.parquet` has a row per run, those that failed too. `bench.parquet` is long: a row per run, stage (as fitted, or brought
-to size) and domain, on test text. Its columns hold those of the demo's `runs.parquet`: figures of the one draw the other.
+`fits.parquet` has a row per run, those that failed too. `bench.parquet` is long: a row per run, stage (STAGES in
+ledger.py) and domain, on test text. Its columns hold those of the demo's `runs.parquet`: figures of the one draw the other.
 """
 
 from __future__ import annotations
@@ -106,10 +106,8 @@ def bench_rows(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> list[BenchR
             "learning_rate": cell.learning_rate,
             "margin": cap if cell.cap is None else cell.cap,
         }
-        stages = {"fitted": outcome.fitted, "sized": outcome.sized}
-        for name, stage in stages.items():
-            if stage is not None:
-                rows += [{**about, "stage": name, **row} for row in _stage_rows(stage, aim)]
+        for name, stage in outcome.stages.items():
+            rows += [{**about, "stage": name, **row} for row in _stage_rows(stage, aim)]
     return cast("list[BenchRow]", rows)
 
 

@@ -126,11 +126,11 @@ def _ahead(cells: Cells, one: str, other: str, budgets: Sequence[int]) -> tuple[
     """Whether `one` succeeds more often at some of these budgets and less often at none; said of the first that decides."""
     if not budgets:
         return _UNASKED
-    words = {b: _apart(cells.share(other, b), cells.share(one, b)) for b in budgets}
-    decided = {b: word for b, word in words.items() if word != "open"}
-    word = next(iter(decided.values())) if len(set(decided.values())) == 1 else "open"
-    budget = next(iter(decided or words))
-    return word, f"at {budget:,} tokens: {cells.counts((one, other), budget)}"
+    words: dict[int, Word] = {b: _apart(cells.share(other, b), cells.share(one, b)) for b in budgets}
+    decided = [b for b in budgets if words[b] != "open"]
+    budget = decided[0] if decided else budgets[0]
+    agreed = len({words[b] for b in decided}) == 1
+    return words[budget] if agreed else "open", f"at {budget:,} tokens: {cells.counts((one, other), budget)}"
 
 
 def _apart(low: tuple[float, float], high: tuple[float, float]) -> Word:
