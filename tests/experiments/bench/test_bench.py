@@ -295,6 +295,7 @@ class _Removes:
 
     def results(self, _, stacked, domains):
         assert set(domains) == {"de", "en"}
+        assert len(stacked["size"]) <= 5
 
         def result(base, ce):
             return DomainResult(ce_base=base, ce=ce, error=None, rise_p99=0.0, bits=0.0, passages=())
@@ -311,7 +312,7 @@ class _Removes:
 def test_the_size_of_matched_removal_is_where_validation_text_is_at_chance():
     aim = Aim(forget="de", retain=("en",), chance=6.0)
     for fitted in (1.0, 0.3, 7.0):
-        size = best_size(_Removes(), _Removes(), {"size": torch.tensor(fitted)}, aim)
+        size = best_size(_Removes(), _Removes(), {"size": torch.tensor(fitted)}, aim, at_once=5)
         assert fitted * size == pytest.approx(4.0, rel=0.07)
 
 

@@ -44,8 +44,10 @@ def best_rates(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> dict[tuple[
     }
 
 
-def best_size(measure: Measure, method: Method, parameters: Mapping[str, Tensor], aim: Aim) -> float:
-    """The multiple of a fitted change with the best score; of equal ones the smallest.
+def best_size(
+    measure: Measure, method: Method, parameters: Mapping[str, Tensor], aim: Aim, at_once: int
+) -> float:
+    """The multiple of a fitted change with the best score; of equal ones the smallest. at_once: multiples in one forward.
 
     So it takes validation text to chance, if an edit in that direction can at little damage, and else is the best trade-off:
     no fit is judged by the few tokens that it was fitted to.
@@ -53,9 +55,11 @@ def best_size(measure: Measure, method: Method, parameters: Mapping[str, Tensor]
     domains = (aim.domain, *aim.retain)
 
     def best(sizes: Sequence[float]) -> float:
-        each = [method.resized(parameters, size) for size in sizes]
-        stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        scores = [score(results, aim) for results in measure.results(method, stacked, domains)]
+        scores = list[float]()
+        for start in range(0, len(sizes), at_once):
+            each = [method.resized(parameters, size) for size in sizes[start : start + at_once]]
+            stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+            scores += [score(results, aim) for results in measure.results(method, stacked, domains)]
         return sizes[scores.index(max(scores))]
 
     coarse = best(COARSE)

@@ -156,8 +156,9 @@ class Bench:
     def _matched(self, best: Sequence[tuple[int, Fit]]) -> list[Stage]:
         """The same at the size that validation text scores best."""
         sizes, resized = list[float](), list[tuple[int, Fit]]()
+        measure, aim, at_once = self.measures["validation"], self.job.judged, self.job.config.stack
         for start, fit in best:
-            size = best_size(self.measures["validation"], fit.method, fit.parameters, self.job.judged)
+            size = best_size(measure, fit.method, fit.parameters, aim, at_once)
             sizes.append(size)
             resized.append((start, replace(fit, parameters=fit.method.resized(fit.parameters, size))))
         stages = self._measured(resized)
