@@ -101,7 +101,9 @@ class BenchConfig(Config):
     )
     retain_tokens: int = Field(default=6000, gt=0, description="training tokens of all retained domains")
     retain_length: int = Field(default=65, gt=1, description="row length of retain text, BOS included")
-    validation_tokens: int = Field(default=700, gt=0, description="per domain, for choosing rates and λ")
+    validation_tokens: int = Field(
+        default=700, gt=0, description="per domain, for choosing rates, λ and sizes"
+    )
     test_tokens: int = Field(default=2000, gt=0, description="test tokens per domain")
     sae: str | None = Field(default=None, description="folder of a sparse coder, for the methods sae_*")
     stack: int = Field(default=36, gt=0, description="fits in one forward; results do not depend on it")

@@ -42,8 +42,14 @@ def successes_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
         f"Seeds that succeed, by {domain_name(aim.domain)} tokens",
         ["method", *(f"{budget:,}" for budget in budgets)],
         rows,
-        f"Success: {rule}. In brackets the 95% interval of the share over seeds and passages. λ chosen on validation text.",
+        f"Success: {rule}. In brackets the 95% interval of the share over seeds and passages. {_chosen(cells)}",
     )
+
+
+def _chosen(cells: Sequence[Cellwise]) -> str:
+    if any(cell.stage == "matched" for cell in cells):
+        return "λ and sizes chosen on validation text: its tokens come on top of those that fits saw."
+    return "λ chosen on validation text."
 
 
 def _count(cell: Cellwise | None, aim: Aim) -> str | None:
@@ -109,7 +115,8 @@ def accounts_table(record: BenchRecord) -> Table:
     rows = list[list[object]]([[what, count] for what, count in record.spent.items()])
     if DECOMPOSITION not in record.spent:
         rows.insert(0, [DECOMPOSITION, "unknown: it does not say what it was trained on"])
-    rows.append(["choosing rates and λ, on validation text", record.config.validation_tokens])
+    chosen = "rates, λ and sizes" if record.config.matched else "rates and λ"
+    rows.append([f"choosing {chosen}, on validation text", record.config.validation_tokens])
     title = f"{domain_name(record.config.forget)} tokens spent beside the budget"
     caption = (
         "Methods that use the picked part spent all of these; methods that read text, all but the decomposition's; LoRA "

@@ -1,0 +1,53 @@
+"""The tables of the page: what is said of the sizes that validation text chose."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from tests.experiments.workers.tiny import CONFIG
+
+from rankone.edits.fitting.aim import Aim
+from rankone.experiments.bench.shown import accounts_table, successes_table, tokens_in_all
+from rankone.experiments.bench.summary import Cellwise
+from rankone.experiments.config import BenchConfig
+
+AIM = Aim(forget="de", retain=("en",), chance=6.0)
+
+
+def _record(matched: bool) -> SimpleNamespace:
+    config = BenchConfig.checked({**CONFIG, "weights": [1.0], "matched": matched}, "test")
+    return SimpleNamespace(config=config, spent={"harvest and ranking": 60}, tuning_runs={})
+
+
+def test_tokens_that_a_size_was_chosen_on_are_counted_at_matched_removal_alone():
+    """Of one rate and λ nothing else is chosen; what is not fitted has no size."""
+    record = _record(matched=True)
+    assert tokens_in_all(record, "scalar", 4, "sized") == 4 + 60
+    assert tokens_in_all(record, "scalar", 4, "matched") == 4 + 60 + record.config.validation_tokens
+    assert tokens_in_all(record, "scalar_zero", 4, "matched") == 4 + 60
+
+
+@pytest.mark.parametrize(("matched", "said"), [(True, "rates, λ and sizes"), (False, "rates and λ")])
+def test_the_accounts_say_what_validation_text_chose(matched, said):
+    rows = accounts_table(_record(matched)).rows
+    assert (f"choosing {said}, on validation text", CONFIG["validation_tokens"]) in rows
+
+
+@pytest.mark.parametrize("stage", ["fitted", "sized", "matched"])
+def test_budgets_at_matched_removal_are_said_to_be_more(stage):
+    cell = Cellwise(
+        method="scalar",
+        retain_set="english",
+        stage=stage,
+        budget=4,
+        retain_weight=1.0,
+        seeds={0: {"de": {"ce": 6.0, "rise": 4.0}, "en": {"ce": 2.0, "rise": 0.0}}},
+        texts={
+            domain: {"tokens": (5, 5), "base": (10.0, 10.0), "rises": {0: (rise, rise)}}
+            for domain, rise in (("de", 20.0), ("en", 0.0))
+        },
+        failed=0,
+    )
+    caption = successes_table([cell], AIM).caption
+    assert ("its tokens come on top" in caption) == (stage == "matched")
