@@ -67,8 +67,8 @@ ORDER = (
 HERE = [name for name in ORDER if not name.startswith("sae_")]
 # Changes of weights; steering adds to activations (rivals/test_steering.py).
 WEIGHTS = [name for name in HERE if kinds()[name].weights]
-# Linear in what is trained; of `write_read` one side is scaled, and no scale of `scalar_positive` falls below 0.
-LINEAR = [name for name in WEIGHTS if name not in ("write_read", "scalar_positive")]
+# Those whose change can be multiplied by anything: no scale of `scalar_positive` falls below 0.
+LINEAR = [name for name in WEIGHTS if name != "scalar_positive"]
 TRAINED = [name for name in HERE if kinds()[name].trained]
 
 

@@ -27,8 +27,8 @@ Side = Literal["write", "read", "both"]
 class Turned:
     """The part's trained sides: `write` [runs, d_out] and `read` [runs, d_in], what is added to u and to v.
 
-    draw: which of several random starts of a seed. Only `write` and `read` alone are linear, so that only they can be
-    brought to a size; of both, δu is multiplied.
+    draw: which of several random starts of a seed. `size` [runs], where it is there: of both sides, what the change of the
+    weight is multiplied by (one side alone is linear, and is multiplied itself).
     """
 
     fixed = False
@@ -79,12 +79,16 @@ class Turned:
             return u.unsqueeze(0).unsqueeze(0), parameters["read"].unsqueeze(2)
         write, read = u + parameters["write"], v + parameters["read"]
         rows = torch.stack([write, -u.expand_as(write)], dim=1)
+        if "size" in parameters:
+            rows = rows * parameters["size"].view(-1, 1, 1)
         return rows, torch.stack([read, v.expand_as(read)], dim=2)
 
     def resized(self, parameters: Mapping[str, Tensor], size: float) -> dict[str, Tensor]:
-        """The trained direction times `size`; of both, that of the write side."""
-        scaled = "read" if self.side == "read" else "write"
-        return {name: value * size if name == scaled else value for name, value in parameters.items()}
+        """The trained direction times `size`; with both trained, the change of the weight, by an entry of its own."""
+        if self.side == "both":
+            write = parameters["write"]
+            return {**parameters, "size": parameters.get("size", write.new_ones(write.shape[:-1])) * size}
+        return {name: value * size for name, value in parameters.items()}
 
     def edit(self, parameters: Mapping[str, Tensor], run: int) -> LowRankEdit:
         """The turned part less the part."""

@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
+from rankone.edits.fitting.size import CONFIDENCE
 from rankone.experiments.bench.ledger import DomainResult, Outcome
 from rankone.experiments.bench.measuring import Measure
 from rankone.experiments.requests import Rate
@@ -21,14 +23,23 @@ COARSE = tuple(2.0 ** (k / 2) for k in range(-12, 11))
 FINE = tuple(2.0 ** (k / 12) for k in range(-5, 6))
 
 
-def score(results: Mapping[str, DomainResult], aim: Aim) -> float:
+def score(results: Mapping[str, DomainResult], aim: Aim, surely: bool = False) -> float:
     """What a run is chosen by, on validation text: removal up to chance, less damage, damage beyond the bar ten times more.
 
-    −∞ for results that are not finite.
+    surely: removal is the lower end of its one-sided 90% interval over passages (Student's t). −∞ where a result is not
+    finite.
     """
     forget, damage = results[aim.domain], max(results[d].rise for d in aim.retain)
-    worth = min(forget.ce, aim.chance) - forget.ce_base - damage - 10 * max(0.0, damage - DAMAGE_BAR)
+    removed = _lower(forget) if surely else forget.ce
+    worth = min(removed, aim.chance) - forget.ce_base - damage - 10 * max(0.0, damage - DAMAGE_BAR)
     return worth if math.isfinite(worth) else -math.inf
+
+
+def _lower(result: DomainResult) -> float:
+    count = len(result.passages)
+    if count < 2 or result.error is None:
+        return result.ce
+    return result.ce - float(student.ppf(CONFIDENCE, count - 1)) * result.error
 
 
 def best_rates(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> dict[tuple[str, str, int], Rate]:
@@ -49,17 +60,16 @@ def best_size(
 ) -> float:
     """The multiple of a fitted change with the best score; of equal ones the smallest. at_once: multiples in one forward.
 
-    So it takes validation text to chance, if an edit in that direction can at little damage, and else is the best trade-off:
-    no fit is judged by the few tokens that it was fitted to.
+    So it takes validation text surely to chance, if an edit in that direction can at little damage, and else is the best
+    trade-off: no fit is judged by the few tokens that it was fitted to, nor by how validation and test text differ.
     """
-    domains = (aim.domain, *aim.retain)
 
     def best(sizes: Sequence[float]) -> float:
         scores = list[float]()
         for start in range(0, len(sizes), at_once):
             each = [method.resized(parameters, size) for size in sizes[start : start + at_once]]
             stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-            scores += [score(results, aim) for results in measure.results(method, stacked, domains)]
+            scores += [score(results, aim, surely=True) for results in measure.results(method, stacked)]
         return sizes[scores.index(max(scores))]
 
     coarse = best(COARSE)

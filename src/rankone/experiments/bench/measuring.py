@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,15 +75,11 @@ class Measure:
         for domain in self.bases.keys() - self._texts.keys():
             self._texts[domain] = self.forward.prepare(self.bases[domain].blocks.ids, following=True)
 
-    def results(
-        self, method: Method, parameters: Mapping[str, Tensor], domains: Collection[str] | None = None
-    ) -> list[dict[str, DomainResult]]:
-        """For every run stacked in the parameters, its result by domain, of all or of these."""
+    def results(self, method: Method, parameters: Mapping[str, Tensor]) -> list[dict[str, DomainResult]]:
+        """For every run stacked in the parameters, its result by domain."""
         self.prepare()
         results: list[dict[str, DomainResult]] = [{} for _ in range(runs_of(parameters))]
         for domain, base in self.bases.items():
-            if domains is not None and domain not in domains:
-                continue
             each = self._each(self._texts[domain], base.scored, method, parameters)
             for run, values in enumerate(each):
                 results[run][domain] = _result(base, values)
