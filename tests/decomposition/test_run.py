@@ -12,17 +12,21 @@ from tests.decomposition.tiny import decomposed, recipe, target
 from tests.helpers import VOCAB, laddered, probe
 from tests.helpers import tokenizer as small_tokenizer
 
+from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
 from rankone.decomposition import run as module
 from rankone.decomposition.evidence.records import evidence_of
 from rankone.decomposition.model import DecomposedModel, load_decomposition, save_decomposition
 from rankone.decomposition.run import (
+    Made,
     decompose,
     evidence_text,
     fold_dead,
+    made_of,
     mean_importance,
     training_rows,
 )
+from rankone.models.sources.names import ASSETS
 from rankone.subject import Subject
 from rankone.text.openers import opener_id
 from rankone.text.sources.builtin import BuiltinCorpus
@@ -208,3 +212,21 @@ def test_dead_ones_can_be_kept(tmp_path, tokenizer, quick):
     config, out, subject = recipe(steps=1, context=16), tmp_path / "out", subject_of(tokenizer)
     decompose(config, subject, tmp_path / "run", out, fold=False)
     assert load_decomposition(out, subject.model)[0].total == 4 * 8 + 2 * 12
+
+
+def test_the_shipped_decomposition_says_what_it_read():
+    recipe = made_of(open_artifact(ASSETS / "mini-decomposition")).recipe
+    assert recipe.tokens_of("de") == round(1500 * 16 * 128 * 0.16)
+    assert recipe.tokens_of("nl") == 0
+
+
+def test_narrow_text_is_counted_in_whole_rows_as_it_is_read():
+    recipe = {
+        "mixture": {"en": {"weight": 1}, "de": {"weight": 1}},
+        "targeted": {"mixture": {"de": {"weight": 1}}, "fraction": 0.01},
+        "steps": 10,
+        "rows": 4,
+        "context": 8,
+    }
+    said = Made.checked({"recipe": recipe}, "a manifest").recipe
+    assert said.tokens_of("de") == 10 * 8 * (1 + 3 / 2)

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from tests.experiments.workers.tiny import CONFIG
 from tests.tiny import write_pair
@@ -15,16 +14,12 @@ from tests.tiny import write_pair
 import rankone
 from rankone.core.artifact import open_artifact
 from rankone.core.errors import RankOneError
-from rankone.decomposition.run import Made, made_of
 from rankone.edits.fitting import sized as sized_module
-from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.fit import fit_many
-from rankone.edits.methods.registry import kinds
 from rankone.experiments.bench import run as run_module
 from rankone.experiments.bench import stack as stack_module
 from rankone.experiments.bench.cells import FIRST_TUNING_SEED, tuning_cells
-from rankone.experiments.bench.choice import best_size, score
-from rankone.experiments.bench.ledger import DomainResult
+from rankone.experiments.bench.choice import score
 from rankone.experiments.bench.page import write_results
 from rankone.experiments.bench.reproduce import reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
@@ -35,7 +30,6 @@ from rankone.experiments.bench.tables import BENCH, FITS
 from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.job import DECOMPOSITION
 from rankone.experiments.tables import read_table
-from rankone.models.sources.names import ASSETS
 from rankone.sharing.card import card
 
 
@@ -287,44 +281,6 @@ def test_at_matched_removal_no_size_scores_less_on_validation_text_than_the_fit(
     assert len({o.matched.size for o in outcomes if o.matched}) > 1
 
 
-class _Removes:
-    """Text that is at chance at a change of 4, and English that rises by .005 nats a unit; beyond 16 all breaks."""
-
-    def resized(self, parameters, size):
-        return {"size": parameters["size"] * size}
-
-    def __init__(self, error=None):
-        self.error = error
-
-    def results(self, _, stacked):
-        assert len(stacked["size"]) <= 5
-
-        def result(base, ce):
-            passages = ((10, 20.0, 0.0),) * 5
-            return DomainResult(
-                ce_base=base, ce=ce, error=self.error, rise_p99=0.0, bits=0.0, passages=passages
-            )
-
-        return [
-            {
-                "de": result(2.0, 2.0 + float(s)),
-                "en": result(2.0, 2.0 + 0.005 * float(s) if s < 16 else float("nan")),
-            }
-            for s in stacked["size"]
-        ]
-
-
-def test_the_size_of_matched_removal_is_where_validation_text_is_at_chance():
-    aim = Aim(forget="de", retain=("en",), chance=6.0)
-    for fitted in (1.0, 0.3, 7.0):
-        size = best_size(_Removes(), _Removes(), {"size": torch.tensor(fitted)}, aim, at_once=5)
-        assert fitted * size == pytest.approx(4.0, rel=0.07)
-    # Surely: the lower end of a one-sided 90% interval, 1.533 standard errors with five passages.
-    assert best_size(_Removes(1.0), _Removes(), {"size": torch.tensor(1.0)}, aim, 5) == pytest.approx(
-        5.533, rel=0.07
-    )
-
-
 def test_figures_hold_what_their_csv_says(done):
     out, _, _, _, _, _ = done
     drawn = sorted(p.stem for p in (out / "figures").glob("*.svg"))
@@ -372,24 +328,6 @@ def test_tokens_are_counted_twice_those_of_a_fit_and_all(done):
     assert (DECOMPOSITION, record.spent[DECOMPOSITION]) in accounts_table(record).rows
     unknown = accounts_table(record.model_copy(update={"spent": silent})).rows[0]
     assert unknown == (DECOMPOSITION, "unknown: it does not say what it was trained on")
-
-
-def test_the_shipped_decomposition_says_what_it_read():
-    recipe = made_of(open_artifact(ASSETS / "mini-decomposition")).recipe
-    assert recipe.tokens_of("de") == round(1500 * 16 * 128 * 0.16)
-    assert recipe.tokens_of("nl") == 0
-
-
-def test_narrow_text_is_counted_in_whole_rows_as_it_is_read():
-    recipe = {
-        "mixture": {"en": {"weight": 1}, "de": {"weight": 1}},
-        "targeted": {"mixture": {"de": {"weight": 1}}, "fraction": 0.01},
-        "steps": 10,
-        "rows": 4,
-        "context": 8,
-    }
-    said = Made.checked({"recipe": recipe}, "a manifest").recipe
-    assert said.tokens_of("de") == 10 * 8 * (1 + 3 / 2)
 
 
 def test_a_result_that_does_not_come_out_is_said(done, picked):
@@ -505,41 +443,3 @@ def test_presets_change_a_recipe(values, tmp_path):
     assert read_recipe(path, "quick", seeds=5).seeds == 5
     with pytest.raises(RankOneError, match="has no preset 'quik'; it has quick"):
         read_recipe(path, "quik")
-
-
-@pytest.mark.parametrize(
-    ("name", "forget"),
-    [
-        ("german", "de"),
-        ("french", "fr"),
-        ("italian", "it"),
-        ("spanish", "es"),
-        ("code", "code"),
-        ("capitals", "de"),
-    ],
-)
-def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
-    path = Path("recipes") / f"{name}.yaml"
-    config = read_recipe(path)
-    assert config.forget == forget
-    assert config.budgets == (2, 4, 8, 16, 32, 64, 128, 512, 2048)
-    assert set(config.retain["others"]) == set(config.trained) - {forget}
-    assert read_recipe(path, "quick").seeds == 3
-
-
-def test_the_published_grid_is_as_published():
-    """1,620 runs of one fit each, as they come; its claims at some budgets and one λ, of both starts, beside controls."""
-    path = Path("recipes/german.yaml")
-    config, claims = read_recipe(path, "published"), read_recipe(path, "claims")
-    runs = len(config.methods) * len(config.budgets) * config.seeds * len(config.weights)
-    assert (runs, config.one_start, config.sized, tuple(config.retain)) == (1620, True, False, ("english",))
-    assert set(claims.methods) > set(config.methods)
-    assert set(claims.budgets) < set(config.budgets)
-    assert (claims.seeds, claims.fit, claims.one_start) == (config.seeds, config.fit, False)
-
-
-def test_a_preset_runs_every_method_that_is_trained_by_the_loop():
-    named = set(read_recipe(Path("recipes/german.yaml"), "methods").methods)
-    with_coder = {name for name in kinds() if name.startswith("sae_")}
-    assert named == set(kinds()) - {"sharpened"} - with_coder
-    assert set(read_recipe(Path("recipes/german.yaml"), "sae").methods) >= with_coder

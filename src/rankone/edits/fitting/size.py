@@ -24,7 +24,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from scipy.stats import t as student
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -35,6 +34,7 @@ from rankone.edits.fitting.passes.forward import Forward, Text
 from rankone.edits.fitting.passes.shares import by_width
 from rankone.edits.fitting.passes.whole import WholeForward
 from rankone.edits.lowrank import Factors, LowRankEdit
+from rankone.metrics.damage import half_width
 from rankone.models.output import vocabulary_size
 from rankone.text.blocks import Blocks
 
@@ -239,8 +239,12 @@ def _removal(values: Float[Tensor, " tokens"]) -> Removal:
     count, mean = len(values), float(values.mean())
     if count < 2:
         return Removal(mean, -math.inf)
-    error = float(values.std()) / math.sqrt(count)
-    return Removal(mean, mean - float(student.ppf(CONFIDENCE, count - 1)) * error)
+    return Removal(mean, lower_end(mean, float(values.std()) / math.sqrt(count), count))
+
+
+def lower_end(mean: float, error: float, count: int) -> float:
+    """The lower end of a one-sided 90% interval (Student's t) of a mean over `count` draws, from its standard error."""
+    return mean - half_width(error, count, 2 * CONFIDENCE - 1)
 
 
 def _stacked(

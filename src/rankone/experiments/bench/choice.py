@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.aim import Aim
-from rankone.edits.fitting.size import CONFIDENCE
+from rankone.edits.fitting.size import lower_end
 from rankone.experiments.bench.ledger import DomainResult, Outcome
 from rankone.experiments.bench.measuring import Measure
 from rankone.experiments.requests import Rate
@@ -39,7 +38,7 @@ def _lower(result: DomainResult) -> float:
     count = len(result.passages)
     if count < 2 or result.error is None:
         return result.ce
-    return result.ce - float(student.ppf(CONFIDENCE, count - 1)) * result.error
+    return lower_end(result.ce, result.error, count)
 
 
 def best_rates(outcomes: Iterable[Outcome], aim: Aim, cap: float) -> dict[tuple[str, str, int], Rate]:
@@ -65,6 +64,7 @@ def best_size(
     """
 
     def best(sizes: Sequence[float]) -> float:
+        """Of these sizes the one with the best score."""
         scores = list[float]()
         for start in range(0, len(sizes), at_once):
             each = [method.resized(parameters, size) for size in sizes[start : start + at_once]]

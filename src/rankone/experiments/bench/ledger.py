@@ -77,8 +77,7 @@ class Outcome(Record):
     @property
     def stages(self) -> dict[str, Stage]:
         """Those it has, by name."""
-        every = {"fitted": self.fitted, "sized": self.sized, "matched": self.matched}
-        return {name: stage for name, stage in every.items() if stage is not None}
+        return {name: stage for name in STAGES if (stage := getattr(self, name)) is not None}
 
     @property
     def status(self) -> str:

@@ -60,12 +60,7 @@ class Bench:
         ]
 
     def _run(self, cells: Sequence[Cell], sized: Sized) -> list[Outcome]:
-        return self.outcomes(
-            cells,
-            self.fitted(self.runs(cells), sized),
-            sized,
-            self.job.config.matched and "test" in self.measures,
-        )
+        return self.outcomes(cells, self.fitted(self.runs(cells), sized), sized)
 
     def prepare(self) -> None:
         """Compute now what all its stacks share, texts as far as no edit changes them; else the first stack does."""
@@ -81,9 +76,7 @@ class Bench:
         """By start the fits of the runs, none of them brought to its size."""
         return [self._from(method, runs, sized == "only" and self.kind.trained) for method in self.starts]
 
-    def outcomes(
-        self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized, matched: bool = False
-    ) -> list[Outcome]:
+    def outcomes(self, cells: Sequence[Cell], every: Sequence[Sequence[Fit]], sized: Sized) -> list[Outcome]:
         """What comes of the fits of every start: the better one of each cell, as it is or brought to a size, measured."""
         alone, resized = sized == "only", self.kind.trained  # What is not fitted has its size.
         best = self._best(every, alone and resized)
@@ -91,7 +84,8 @@ class Bench:
         first, at_size = self._measured(best), list[Stage | None]()
         if resized and sized is True:
             at_size += self._measured([(start, self._at_size(start, fit)) for start, fit in best])
-        at_match = self._matched(best) if resized and matched else []
+        matched = resized and self.job.config.matched and "test" in self.measures
+        at_match = self._matched(best) if matched else []
         return [
             Outcome(
                 cell=cell,
