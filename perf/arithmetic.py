@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from perf.environment import environment
 from perf.languages import count_said, row_said
-from perf.pages import write_table
+from perf.pages import markdown, write_table
 
 from rankone.core.files import write_json
 from rankone.experiments.bench.page import write_results
@@ -77,18 +77,17 @@ def apart(kept: dict[str, Any]) -> list[str]:
 def table(kept: dict[str, Any]) -> str:
     """Verdicts of both paths, then seeds that succeed and rises of the text to forget, in Markdown."""
     paths = [kept["paths"][path] for path in PATHS]
-    lines = ["| claim | " + " | ".join(PATHS) + " |", "|---|---|---|"]
-    for verdicts in zip(*(path["verdicts"] for path in paths), strict=True):
-        lines.append("| " + " | ".join([verdicts[0]["claim"], *(v["verdict"] for v in verdicts)]) + " |")
+    verdicts = zip(*(path["verdicts"] for path in paths), strict=True)
+    judged = markdown(
+        ["claim", *PATHS], ([one[0]["claim"], *(v["verdict"] for v in one)] for one in verdicts)
+    )
     head = ["method, tokens", *(f"{what}, {path}" for path in PATHS for what in ("seeds", "rise"))]
-    lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     forgotten = [[row for row in path["rows"] if row["role"] == "forget"] for path in paths]
+    lines: list[list[str]] = []
     for rows in zip(*forgotten, strict=True):
         cells = [cell for row in rows for cell in (count_said(row), row_said(row, 2))]
-        lines.append(
-            "| " + " | ".join([f"{method_name(rows[0]['method'])}, {rows[0]['budget']}", *cells]) + " |"
-        )
-    return "\n".join(lines)
+        lines.append([f"{method_name(rows[0]['method'])}, {rows[0]['budget']}", *cells])
+    return "\n\n".join([judged, markdown(head, lines)])
 
 
 def main() -> None:

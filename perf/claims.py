@@ -15,13 +15,13 @@ import argparse
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pyarrow.parquet as pq
 from perf.languages import count_said, keep_result, row_said, rows_of, stages_of
-from perf.pages import write_table
+from perf.pages import markdown, write_table
 
 from rankone.core.files import write_json, write_text
 from rankone.edits.fitting.aim import Aim
@@ -60,7 +60,7 @@ def verdicts_table(folder: Path) -> str:
     by_stage = [{v["claim"]: f"**{v['verdict']}**: {v['figures']}" for v in each} for each in judged.values()]
     head = ["claim", *(key.partition(", ")[2] or STAGES["fitted"] for key in judged)]
     rows = ([claim, *(said.get(claim, "") for said in by_stage)] for claim in by_stage[0])
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def methods_table(folder: Path, stage: str) -> str:
@@ -74,14 +74,9 @@ def methods_table(folder: Path, stage: str) -> str:
     titles = {method: f"`{method}`: {method_name(method)}" for method in ran}
     if len(budgets) > len(ran):
         rows = ([f"{b:,}", *(_cell(at[b].get(method)) for method in ran)] for b in budgets)
-        return _table([f"tokens, {STAGES[stage]}", *titles.values()], rows)
+        return markdown([f"tokens, {STAGES[stage]}", *titles.values()], rows)
     rows = ([titles[method], *(_cell(at[b].get(method)) for b in budgets)] for method in ran)
-    return _table([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+    return markdown([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -89,6 +84,28 @@ def _cell(row: dict[str, Any] | None) -> str:
         return ""
     worst = row["worst"]
     return f"{count_said(row)}; {row_said(row, 2)}; {domain_name(worst['domain'])} {row_said(worst, 2)}"
+
+
+def cost_table(folder: Path) -> str:
+    """A row a method: its runs, the steps and seconds of the median one, and their hours of one worker in all."""
+    runs = pq.ParquetFile(folder / "fits.parquet").read(["method", "steps", "seconds"]).to_pylist()
+    by = {m: [r for r in runs if r["method"] == m] for m in method_order(list({r["method"] for r in runs}))}
+    rows = [[method_name(method), *_cost(each)] for method, each in by.items()]
+    head = ["method", "runs", "steps, median", "seconds, median", "worker hours"]
+    return markdown(head, [*rows, ["all", *_cost(runs)]])
+
+
+def _cost(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
+    steps, seconds = (median(run[what] for run in runs) for what in ("steps", "seconds"))
+    hours = sum(run["seconds"] for run in runs) / 3600
+    return f"{len(runs):,}", f"{steps:,.0f}", f"{seconds:.1f}", f"{hours:.2f}"
+
+
+def success_image(folder: Path) -> str:
+    """The figure in Markdown; its words name the size that it is drawn at."""
+    *_, stage = stages_of(folder)
+    by = "by the German tokens that fits saw and by all that were spent"
+    return f"![Share of seeds that succeed, {STAGES[stage]}, {by}]({folder.name}.svg)"
 
 
 def success_figure(folder: Path) -> str:
@@ -119,6 +136,8 @@ def main() -> None:
             continue
         mark = "perf.claims" if name == CLAIMS else f"perf.claims {GRID}"
         write_table(PAGE, mark, verdicts_table(kept))
+        write_table(PAGE, f"{mark} cost", cost_table(kept))
+        write_table(PAGE, f"{mark} figure", success_image(kept))
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 from perf.grid import FIRST, opened, stacked
+from perf.pages import markdown
 from torch.profiler import ProfilerActivity, profile
 
 PRODUCTS = (
@@ -52,12 +53,12 @@ def table(by_name: Spent) -> str:
     rows = [("products of matrices", PRODUCTS), *((f"of these `{op}`", (op,)) for op in PRODUCTS)]
     rows += [("attention", ATTENTION), *((f"`{name}`", (name,)) for name in others[:SHOWN])]
     rows += [("the rest", others[SHOWN:]), ("all", by_name)]
-    lines = ["| operation | ms a step | share | calls |", "|---|---|---|---|"]
+    lines: list[list[str]] = []
     for name, ops in rows:
         ms, calls = (sum(by_name.get(op, (0.0, 0.0))[i] for op in ops) for i in (0, 1))
         if calls:
-            lines.append(f"| {name} | {ms:.1f} | {ms / whole:.1%} | {calls:.0f} |")
-    return "\n".join(lines)
+            lines.append([name, f"{ms:.1f}", f"{ms / whole:.1%}", f"{calls:.0f}"])
+    return markdown(["operation", "ms a step", "share", "calls"], lines)
 
 
 def main() -> None:

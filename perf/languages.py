@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from perf.pages import write_table
+from perf.pages import markdown, write_table
 
 from rankone.core.files import write_json
 from rankone.experiments.bench.ledger import STAGES
@@ -108,7 +108,7 @@ def order(rows: dict[str, Row], names: Mapping[str, str] = METHODS) -> str:
 def table() -> str:
     """The table in Markdown, a row a target."""
     head = ["removed (part)", "to chance", *METHODS.values(), "most elsewhere", "where 95% intervals part"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines: list[list[str]] = []
     for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
         about = json.loads((folder / "about.json").read_text("utf8"))
         rows = rows_of(folder)
@@ -119,8 +119,8 @@ def table() -> str:
         most = f"{domain_name(worst['domain'])} {row_said(worst, 3)}, {METHODS[worst['method']]}"
         target = ", not ".join(map(domain_name, [about["forget"], *_forms(about["forget"], about["config"])]))
         name = f"{target} (`{about['part']}`)"
-        lines.append("| " + " | ".join([name, f"{room:+.2f}", *cells, most, order(rows)]) + " |")
-    return "\n".join(lines)
+        lines.append([name, f"{room:+.2f}", *cells, most, order(rows)])
+    return markdown(head, lines)
 
 
 def row_said(row: Row, digits: int) -> str:

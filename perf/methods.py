@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from perf.languages import count_said, keep_result, order, row_said, rows_of, stages_of
-from perf.pages import write_table
+from perf.pages import markdown, write_table
 
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR
@@ -39,10 +39,8 @@ def methods_table(folder: Path) -> str:
     ran = method_order(list(dict.fromkeys(method for at in rows.values() for method in at)))
     said = ("seeds that succeed", "rise", "most elsewhere")
     head = ["method", *(f"{what}, {stage}" for stage in stages.values() for what in said)]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for method in ran:
-        cells = [cell for stage in stages for cell in _cells(rows[stage].get(method))]
-        lines.append("| " + " | ".join([f"`{method}`: {method_name(method)}", *cells]) + " |")
+    cells = {m: [cell for stage in stages for cell in _cells(rows[stage].get(m))] for m in ran}
+    of_methods = markdown(head, ([f"`{m}`: {method_name(m)}", *cells[m]] for m in ran))
     names = {method: f"`{method}`" for method in ran}
     beside = [
         f"Rise {words}, beside that of `scalar`: {order(rows[stage], names)}."
@@ -50,7 +48,7 @@ def methods_table(folder: Path) -> str:
     ]
     own = rows["sized"]["scalar"]
     room = json.loads((folder / "about.json").read_text("utf8"))["aim"]["chance"] - (own["ce"] - own["rise"])
-    return "\n".join([*lines, "", "\n\n".join([f"To chance: {signed(room, 2)}.", *beside])])
+    return "\n\n".join([of_methods, f"To chance: {signed(room, 2)}.", *beside])
 
 
 def _cells(row: Row | None) -> tuple[str, str, str]:
@@ -77,12 +75,12 @@ def errors_table(folder: Path) -> str:
         "domain",
         *(f"{what}, {which}" for which in chosen for what in ("largest standard error", "tokens for .01")),
     ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines: list[list[str]] = []
     for domain in dict.fromkeys(row["domain"] for row in summary):
         rows = [row for row in summary if row["domain"] == domain and row["passages_low"] is not None]
         cells = [cell for one in chosen.values() for cell in _error_cells(list(filter(one, rows)), tokens)]
-        lines.append("| " + " | ".join([domain_name(domain), *cells]) + " |")
-    return "\n".join(lines)
+        lines.append([domain_name(domain), *cells])
+    return markdown(head, lines)
 
 
 def _error_cells(rows: Sequence[Row], tokens: int) -> tuple[str, str]:

@@ -1,10 +1,17 @@
-"""Tables that stand in a page between two marks, `<!-- NAME -->` and `<!-- /NAME -->`."""
+"""Markdown tables, and their places in a page: between two marks, `<!-- NAME -->` and `<!-- /NAME -->`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rankone.core.files import write_text
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, a line a row."""
+    first, *others = ("| " + " | ".join(row) + " |" for row in [head, *rows])
+    return "\n".join([first, "|" + "---|" * len(head), *others])
 
 
 def write_table(page: Path, name: str, table: str) -> None:

@@ -72,3 +72,23 @@ def test_fits_that_were_not_sized_have_one_column_of_verdicts(tmp_path):
         "|---|---|",
         "| A. | **open**: one |",
     ]
+
+
+def test_what_runs_took_is_summed_by_method(tmp_path):
+    runs = [
+        {"method": "lora_r1", "steps": 900, "seconds": 1800.0},
+        {"method": "scalar", "steps": 100, "seconds": 10.0},
+        {"method": "scalar", "steps": 300, "seconds": 26.0},
+    ]
+    pq.write_table(pa.Table.from_pylist(runs), tmp_path / "fits.parquet")
+    assert claims.cost_table(tmp_path).splitlines()[2:] == [
+        "| one scalar | 2 | 200 | 18.0 | 0.01 |",
+        "| LoRA rank 1 | 1 | 900 | 1800.0 | 0.50 |",
+        "| all | 3 | 300 | 26.0 | 0.51 |",
+    ]
+
+
+def test_the_image_says_at_which_size_it_is_drawn(tmp_path):
+    rows = [{**row("scalar", "de", 4.0, 3.8, 4.2, stage=stage), **FIXED} for stage in ("fitted", "sized")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "summary.parquet")
+    assert "succeed, sized by the rule, by" in claims.success_image(tmp_path)
