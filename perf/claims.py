@@ -15,6 +15,7 @@ import argparse
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
