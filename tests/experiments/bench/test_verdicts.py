@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
+from types import SimpleNamespace
 
 import pytest
+from tests.experiments.workers.tiny import CONFIG
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.figures import PANELS, csv_of, drawn, means_of, panel_rows, shares_of
 from rankone.experiments.bench.ledger import DomainResult
+from rankone.experiments.bench.page import verdicts_of
 from rankone.experiments.bench.summary import chosen_weights, gathered, interval, summary_rows
 from rankone.experiments.bench.tables import score
 from rankone.experiments.bench.verdicts import Cells, judge
+from rankone.experiments.config import BenchConfig
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name
 
@@ -81,8 +85,8 @@ def rows(
     return made
 
 
-def verdicts(table, texts=None):
-    found = judge(Cells(gathered(table, "fitted"), "english", AIM, tuple(BASE)), texts or {})
+def verdicts(table, texts=None, shown=None):
+    found = judge(Cells(gathered(table, "fitted"), "english", AIM, tuple(BASE)), texts or {}, shown)
     return {verdict.claim: verdict for verdict in found}
 
 
@@ -203,6 +207,32 @@ def test_languages_of_rollouts():
     assert verdicts(rows("scalar", 4), texts)[claim].verdict == "holds"
     texts = {"scalar": [Rollout(prompt="a", domain="de", before="", after=german)]}
     assert verdicts(rows("scalar", 4), texts)[claim].verdict == "does not hold"
+    assert verdicts(rows("scalar", 4), texts, 0.99 * CHANCE)[claim].verdict == "does not hold"
+    failed = verdicts(rows("scalar", 4), texts, 0.7 * CHANCE)[claim]
+    assert (failed.verdict, failed.figures) == (
+        "open",
+        "the edit whose text is shown did not remove the language: German is at 0.70 of chance",
+    )
+
+
+def test_the_edit_that_is_shown_is_the_one_that_is_judged():
+    """First seed, smallest budget from 4 tokens on, λ of the tuning: here it fails where the chosen λ succeeds."""
+    config = BenchConfig.checked(
+        {**CONFIG, "budgets": [2, 4, 32], "weights": [1.0, 10.0], "methods": ["scalar"], "sized": False},
+        "test",
+    )
+    record = SimpleNamespace(config=config, aim=AIM)
+    assert config.weight("scalar", 4) == 1.0
+    table = [
+        {**row, "retain_set": config.pick_retain}
+        for row in rows("scalar", 2) + rows("scalar", 4, good=0) + rows("scalar", 4, weight=10.0, score=2.0)
+    ]
+    text = "sin embargo, el proyecto de la comisión no ha sido aprobado por el parlamento"
+    texts = {"scalar": [Rollout(prompt="a", domain="de", before="", after=text)]}
+    judged = verdicts_of(record, table, {"fitted": gathered(table, "fitted")}, texts)
+    claim = "The edited model drops out of the language; others go on in theirs."
+    (verdict,) = (v for v in judged[config.pick_retain] if v.claim == claim)
+    assert "German is at 0.60 of chance" in verdict.figures
 
 
 def test_a_domain_in_lower_case_is_of_its_language():

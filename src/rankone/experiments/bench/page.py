@@ -21,6 +21,7 @@ from rankone.experiments.bench.figures import (
     success_csv,
 )
 from rankone.experiments.bench.ledger import STAGES, Outcome
+from rankone.experiments.bench.rollouts import shown_setting
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.shown import (
     accounts_table,
@@ -66,23 +67,37 @@ def write_results(
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
     cells = {stage: kept for stage in STAGES if (kept := gathered(measured, stage, fits))}
-    verdicts = _verdicts(record, cells, rollouts)
+    verdicts = verdicts_of(record, measured, cells, rollouts)
     said = {name: [verdict.plain() for verdict in judged] for name, judged in verdicts.items()}
     write_json(out / "verdicts.json", said, constants=True)
     write_text(out / "index.html", _page(out, record, fits, measured, cells, verdicts, rollouts))
     return next(iter(verdicts.values()), [])
 
 
-def _verdicts(
-    record: BenchRecord, cells: Mapping[str, Sequence[Cellwise]], rollouts: Mapping[str, Sequence[Rollout]]
+def verdicts_of(
+    record: BenchRecord,
+    rows: Sequence[BenchRow],
+    cells: Mapping[str, Sequence[Cellwise]],
+    rollouts: Mapping[str, Sequence[Rollout]],
 ) -> dict[str, list[Verdict]]:
     """By retain set; where fits were brought to a size too, `SET, sized by the rule` and so on as well, but for rollouts."""
     sets, known, first = record.config.retain, record.config.trained, record.config.first_stage
-    verdicts = {name: judge(Cells(cells.get(first, ()), name, record.aim, known), rollouts) for name in sets}
+    left = _left_by_shown(record, rows)
+    verdicts = {
+        name: judge(Cells(cells.get(first, ()), name, record.aim, known), rollouts, left) for name in sets
+    }
     for stage, name in product([s for s in cells if s != first], sets):
         judged = judge(Cells(cells[stage], name, record.aim, known), {})
         verdicts[f"{name}, {STAGES[stage]}"] = [v for v in judged if v.verdict != "not asked"]
     return verdicts
+
+
+def _left_by_shown(record: BenchRecord, rows: Sequence[BenchRow]) -> float | None:
+    """Cross-entropy of the text to forget under the scalar's edit that is shown, on test text."""
+    config = record.config
+    looked_for = ("scalar", *shown_setting(config, "scalar"), config.forget, config.first_stage)
+    columns = ("method", "seed", "budget", "retain_weight", "retain_set", "domain", "stage")
+    return next((row["ce"] for row in rows if tuple(row[c] for c in columns) == looked_for), None)
 
 
 def _said(fact: JsonValue) -> str:

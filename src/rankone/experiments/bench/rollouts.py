@@ -15,12 +15,16 @@ EDITS = "edits"
 LEAST_TOKENS = 4
 
 
-def shown_cell(config: BenchConfig, cell: Cell) -> bool:
-    """Whether a run's edit is saved and shown: first seed, smallest budget from 4 tokens on, λ of the tuning."""
-    budgets = config.budgets_of(cell.method)
+def shown_setting(config: BenchConfig, method: str) -> tuple[int, int, float, str]:
+    """The run whose edit is saved and shown: first seed, smallest budget from 4 tokens on, λ of the tuning, retain set."""
+    budgets = config.budgets_of(method)
     budget = min((b for b in budgets if b >= LEAST_TOKENS), default=max(budgets))
-    shown = (0, budget, config.weight(cell.method, budget), config.pick_retain)
-    return (cell.seed, cell.budget, cell.retain_weight, cell.retain) == shown
+    return 0, budget, config.weight(method, budget), config.pick_retain
+
+
+def shown_cell(config: BenchConfig, cell: Cell) -> bool:
+    """Whether a run's edit is saved and shown."""
+    return (cell.seed, cell.budget, cell.retain_weight, cell.retain) == shown_setting(config, cell.method)
 
 
 def saved_edits(out: Path, config: BenchConfig) -> dict[str, Path]:

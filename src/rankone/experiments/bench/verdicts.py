@@ -71,8 +71,13 @@ class Cells:
         return self.at[method, budget].share(self.aim)
 
 
-def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdict]:
-    """The claims of the published experiment, in their order."""
+def judge(
+    cells: Cells, rollouts: Mapping[str, Sequence[Rollout]], shown: float | None = None
+) -> list[Verdict]:
+    """The claims of the published experiment, in their order.
+
+    shown: cross-entropy of the text to forget under the scalar's edit of `rollouts`; None where it is not known.
+    """
     others = "the other languages and code" if cells.aim.domain != "code" else "the languages"
     claims: list[tuple[str, Callable[[], tuple[Word, str]]]] = [
         ("Top-16 scalars beat rank-1 LoRA at small budgets.", lambda: _early(cells, "top16", "lora_r1")),
@@ -93,7 +98,7 @@ def judge(cells: Cells, rollouts: Mapping[str, Sequence[Rollout]]) -> list[Verdi
         ("One scalar is better than parts of other sources with one scalar.", lambda: _controls(cells)),
         (
             "The edited model drops out of the language; others go on in theirs.",
-            lambda: _languages(cells.aim, rollouts),
+            lambda: _languages(cells.aim, rollouts, shown),
         ),
     ]
     return [
@@ -267,11 +272,17 @@ def _controls(cells: Cells) -> tuple[Word, str]:
     return _all([_apart(cells.share(m, budget), ours) for m in ran]), said
 
 
-def _languages(aim: Aim, rollouts: Mapping[str, Sequence[Rollout]]) -> tuple[Word, str]:
-    """Whether the scalar's model writes another language where it was to forget one, and the same elsewhere."""
+def _languages(aim: Aim, rollouts: Mapping[str, Sequence[Rollout]], shown: float | None) -> tuple[Word, str]:
+    """Whether the scalar's model writes another language where it was to forget one, and the same elsewhere.
+
+    An edit that does not remove the language answers nothing.
+    """
     texts = rollouts.get("scalar", ())
     if not texts:
         return _UNASKED
+    if shown is not None and not aim.removed(shown):
+        where = f"{domain_name(aim.domain)} is at {shown / aim.chance:.2f} of chance"
+        return "open", f"the edit whose text is shown did not remove the language: {where}"
     words, said = list[Word](), []
     for row in texts:
         guess = language_of(f"{row.after}")
