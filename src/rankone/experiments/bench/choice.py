@@ -22,6 +22,11 @@ COARSE = tuple(2.0 ** (k / 2) for k in range(-12, 11))
 FINE = tuple(2.0 ** (k / 12) for k in range(-5, 6))
 
 
+def size_ends() -> tuple[float, float]:
+    """The smallest and the largest multiple that are tried: a best size there may lie further out."""
+    return COARSE[0] * FINE[0], COARSE[-1] * FINE[-1]
+
+
 def score(results: Mapping[str, DomainResult], aim: Aim, surely: bool = False) -> float:
     """What a run is chosen by, on validation text: removal up to chance, less damage, damage beyond the bar ten times more.
 

@@ -7,6 +7,7 @@ from itertools import product
 
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.methods.registry import kind_named
+from rankone.experiments.bench.choice import size_ends
 from rankone.experiments.bench.run import BenchRecord
 from rankone.experiments.bench.summary import Cellwise
 from rankone.experiments.bench.tables import FitRow
@@ -42,14 +43,19 @@ def successes_table(cells: Sequence[Cellwise], aim: Aim) -> Table:
         f"Seeds that succeed, by {domain_name(aim.domain)} tokens",
         ["method", *(f"{budget:,}" for budget in budgets)],
         rows,
-        f"Success: {rule}. In brackets the 95% interval of the share over seeds and passages. {_chosen(cells)}",
+        f"Success: {rule}. In brackets the 95% interval of the share over seeds and passages. {_chosen(cells, aim)}",
     )
 
 
-def _chosen(cells: Sequence[Cellwise]) -> str:
-    if any(cell.stage == "matched" for cell in cells):
-        return "λ and sizes chosen on validation text: its tokens come on top of those that fits saw."
-    return "λ chosen on validation text."
+def _chosen(cells: Sequence[Cellwise], aim: Aim) -> str:
+    sizes = [size for cell in cells if cell.stage == "matched" for size in cell.values(aim.domain, "size")]
+    if not sizes:
+        return "λ chosen on validation text."
+    said = "λ and sizes chosen on validation text: its tokens come on top of those that fits saw."
+    low, high = size_ends()
+    ends = {f"×{low:.3g}": sum(s <= low for s in sizes), f"×{high:.3g}": sum(s >= high for s in sizes)}
+    at = " and ".join(f"{count} at {end}" for end, count in ends.items() if count)
+    return f"{said} Of {len(sizes):,} sizes {at}, an end of what was tried." if at else said
 
 
 def _count(cell: Cellwise | None, aim: Aim) -> str | None:

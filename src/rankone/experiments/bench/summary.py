@@ -199,6 +199,7 @@ def gathered(rows: Sequence[BenchRow], stage: str, fits: Sequence[FitRow] = ()) 
                 "ce": row["ce"],
                 "rise": row["rise"],
                 "alpha": row["alpha"],
+                "size": row["size"],
             }
             _add_passages(texts[place], row)
     return [
