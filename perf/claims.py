@@ -4,9 +4,10 @@
     python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
     python -m perf.claims                          # the tables, into docs/bench.md
 
-Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates, which part was picked,
-every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of successes draws;
-docs/claims.svg and docs/published.svg are drawn from that. A benchmark whose fits were not brought to size is the grid.
+Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates and what choosing took,
+which part was picked, every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of
+successes draws; docs/claims.svg and docs/published.svg are drawn from that. A benchmark whose fits were not brought to
+size is the grid.
 """
 
 from __future__ import annotations
@@ -15,36 +16,46 @@ import argparse
 import csv
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
+from perf.grid import BOUND, LONG, SHORT
 from perf.languages import count_said, keep_result, row_said, rows_of, stages_of
 from perf.pages import markdown, write_table
 
+from rankone.core.artifact import read_json
 from rankone.core.files import write_json, write_text
 from rankone.edits.fitting.aim import Aim
-from rankone.experiments.bench.ledger import STAGES
+from rankone.experiments.bench.cells import FIRST_TUNING_SEED
+from rankone.experiments.bench.ledger import STAGES, Outcome
+from rankone.experiments.bench.page import ROLLOUTS, verdicts_of
+from rankone.experiments.bench.run import RUNS, BenchRecord, read_record
+from rankone.experiments.bench.summary import gathered
+from rankone.experiments.bench.tables import BENCH, FITS, BenchRow, FitRow
 from rankone.experiments.figures import success_by_tokens
+from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name, method_order
-from rankone.experiments.tables import Share
+from rankone.experiments.tables import DAMAGE_BAR, Share, read_table
 from rankone.render.theme import svg
 from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 CLAIMS, GRID = "claims", "published"
+Row = dict[str, Any]
 
 
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
-    record = json.loads((folder / "bench.json").read_text("utf8"))
-    kept = KEPT / (CLAIMS if record["config"]["sized"] else GRID)
+    record = read_record(folder)
+    kept = KEPT / (CLAIMS if record.config.sized else GRID)
     keep_result(folder, kept)
-    for name in ("verdicts.json", "fits.parquet"):
-        shutil.copyfile(folder / name, kept / name)
+    shutil.copyfile(folder / "fits.parquet", kept / "fits.parquet")
+    write_json(kept / "verdicts.json", judged_again(folder, record), constants=True)
     runs = pq.read_table(folder / "bench.parquet")
     pq.write_table(
         runs.drop_columns([name for name in runs.column_names if name.startswith("passage_")]),
@@ -52,7 +63,28 @@ def keep(folder: Path) -> None:
     )
     *_, stage = stages_of(kept)
     shutil.copyfile(folder / "figures" / f"success-english-{stage}.csv", kept / "success.csv")
-    write_json(kept / "rates.json", {key: record[key] for key in ("rates", "tuning_runs")})
+    rates = {key: record.model_dump(mode="json")[key] for key in ("rates", "tuning_runs")}
+    write_json(kept / "rates.json", rates | {"tuning_seconds": tuning_seconds(folder)})
+
+
+def judged_again(folder: Path, record: BenchRecord) -> dict[str, Any]:
+    """Verdicts of the code that keeps, whose rules may have changed since the benchmark ran."""
+    rows = cast("list[BenchRow]", read_table(folder / "bench.parquet", BENCH))
+    fits = cast("list[FitRow]", read_table(folder / "fits.parquet", FITS))
+    written = json.loads((folder / ROLLOUTS).read_text("utf8"))
+    rollouts = {name: [Rollout.checked(row, str(folder)) for row in each] for name, each in written.items()}
+    cells = {stage: kept for stage in STAGES if (kept := gathered(rows, stage, fits))}
+    return {k: [v.plain() for v in each] for k, each in verdicts_of(record, rows, cells, rollouts).items()}
+
+
+def tuning_seconds(folder: Path) -> dict[str, float]:
+    """By method the seconds of one worker that the runs took which chose its rates."""
+    seconds: dict[str, float] = defaultdict(float)
+    for path in sorted((folder / RUNS).glob("*.json")):
+        run = Outcome.checked(read_json(path), str(path))
+        if run.cell.seed >= FIRST_TUNING_SEED:
+            seconds[run.cell.method] += run.seconds
+    return dict(seconds)
 
 
 def verdicts_table(folder: Path) -> str:
@@ -74,32 +106,95 @@ def methods_table(folder: Path, stage: str) -> str:
     ran = method_order(list(dict.fromkeys(method for rows in at.values() for method in rows)))
     titles = {method: f"`{method}`: {method_name(method)}" for method in ran}
     if len(budgets) > len(ran):
-        rows = ([f"{b:,}", *(_cell(at[b].get(method)) for method in ran)] for b in budgets)
+        rows = ([f"{b:,}", *(_cell(at[b].get(method), chosen=True) for method in ran)] for b in budgets)
         return markdown([f"tokens, {STAGES[stage]}", *titles.values()], rows)
     rows = ([titles[method], *(_cell(at[b].get(method)) for b in budgets)] for method in ran)
     return markdown([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
 
 
-def _cell(row: dict[str, Any] | None) -> str:
+def counts_table(folder: Path) -> str:
+    """By method and budget the seeds that succeed: at the chosen λ, there with every trained domain spared, at any λ."""
+    about = json.loads((folder / "about.json").read_text("utf8"))
+    aim, config = Aim.checked(about["aim"], str(folder)), about["config"]
+    summary = pq.ParquetFile(folder / "summary.parquet").read().to_pylist()
+    chosen = {(row["method"], row["budget"]): row["retain_weight"] for row in summary}
+    runs: dict[tuple[str, int], dict[tuple[int, float], dict[str, Row]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for row in pq.ParquetFile(folder / "bench.parquet").read().to_pylist():
+        runs[row["method"], row["budget"]][row["seed"], row["retain_weight"]][row["domain"]] = row
+
+    def succeeds(run: dict[str, Row], domains: Sequence[str]) -> bool:
+        spared = all(run[domain]["rise"] < DAMAGE_BAR for domain in domains)
+        return spared and aim.removed(run[aim.domain]["ce"])
+
+    def counts(place: tuple[str, int]) -> tuple[int, int, int]:
+        at, weight = runs[place], chosen[place]
+        here = [run for (_, w), run in at.items() if w == weight]
+        others = [domain for domain in config["trained"] if domain != aim.domain]
+        anywhere = {seed for (seed, _), run in at.items() if succeeds(run, aim.retain)}
+        return (
+            sum(succeeds(run, aim.retain) for run in here),
+            sum(succeeds(run, others) for run in here),
+            len(anywhere),
+        )
+
+    words = ("at the chosen λ", "there, and every trained domain spared", "at one λ or another")
+    rows = []
+    for method in method_order(list(dict.fromkeys(method for method, _ in chosen))):
+        by_budget = [counts((method, budget)) for budget in config["budgets"]]
+        rows += [
+            [method_name(method) if k == 0 else "", said, *(str(count[k]) for count in by_budget)]
+            for k, said in enumerate(words)
+        ]
+    return markdown(["method", "seeds that succeed", *(f"{b:,}" for b in config["budgets"])], rows)
+
+
+def _cell(row: Row | None, chosen: bool = False) -> str:
     if row is None:
         return ""
     worst = row["worst"]
-    return f"{count_said(row)}; {row_said(row, 2)}; {domain_name(worst['domain'])} {row_said(worst, 2)}"
+    weight = f"; λ {row['retain_weight']:g}" if chosen else ""
+    return (
+        f"{count_said(row)}; {row_said(row, 2)}; {domain_name(worst['domain'])} {row_said(worst, 2)}{weight}"
+    )
 
 
 def cost_table(folder: Path) -> str:
-    """A row a method: its runs, the steps and seconds of the median one, and their hours of one worker in all."""
+    """A row a method: its runs, the steps and seconds of the median one, and hours of one worker: theirs, and for rates."""
+    tuning = json.loads((folder / "rates.json").read_text("utf8"))["tuning_seconds"]
     runs = pq.ParquetFile(folder / "fits.parquet").read(["method", "steps", "seconds"]).to_pylist()
     by = {m: [r for r in runs if r["method"] == m] for m in method_order(list({r["method"] for r in runs}))}
-    rows = [[method_name(method), *_cost(each)] for method, each in by.items()]
-    head = ["method", "runs", "steps, median", "seconds, median", "worker hours"]
-    return markdown(head, [*rows, ["all", *_cost(runs)]])
+    rows = [[method_name(method), *_cost(each, tuning.get(method, 0.0))] for method, each in by.items()]
+    rows.append(["all", *_cost(runs, sum(tuning.values()))])
+    head = [
+        "method",
+        "runs",
+        "steps, median",
+        "seconds, median",
+        "worker hours",
+        "choosing rates, worker hours",
+    ]
+    return markdown(head, rows)
 
 
-def _cost(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
+def products_hours(folder: Path, measured: Path = KEPT / "grid.json") -> float:
+    """Hours that the products alone of a grid's fits would take one worker, as `perf.grid` counted and timed them.
+
+    Of fits from one start: steps of others are not in the table. It counted a short and a long budget of each method.
+    """
+    counted = json.loads(measured.read_text("utf8"))
+    gflop = {(row["method"], row["budget"]): row["step_gflop"] for row in counted["rows"]}
+    runs = pq.ParquetFile(folder / "fits.parquet").read(["method", "budget", "steps"]).to_pylist()
+    at = [(run["method"], SHORT if run["budget"] <= BOUND else LONG) for run in runs]
+    total = sum(run["steps"] * gflop[place] for run, place in zip(runs, at, strict=True))
+    return total / counted["asked"]["gflops"] / 3600
+
+
+def _cost(runs: Sequence[Row], tuning: float) -> tuple[str, ...]:
     steps, seconds = (median(run[what] for run in runs) for what in ("steps", "seconds"))
     hours = sum(run["seconds"] for run in runs) / 3600
-    return f"{len(runs):,}", f"{steps:,.0f}", f"{seconds:.1f}", f"{hours:.2f}"
+    return f"{len(runs):,}", f"{steps:,.0f}", f"{seconds:.1f}", f"{hours:.2f}", f"{tuning / 3600:.2f}"
 
 
 def success_image(folder: Path) -> str:
@@ -138,6 +233,9 @@ def main() -> None:
         mark = "perf.claims" if name == CLAIMS else f"perf.claims {GRID}"
         write_table(PAGE, mark, verdicts_table(kept))
         write_table(PAGE, f"{mark} cost", cost_table(kept))
+        if name == GRID:
+            write_table(PAGE, f"{mark} counts", counts_table(kept))
+            print(f"the products of the grid's fits alone: {products_hours(kept):.2f} worker hours")
         write_table(PAGE, f"{mark} figure", success_image(kept))
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):

@@ -6,10 +6,13 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from tests.perf.test_languages import ABOUT, row
 from tests.perf.test_methods import FIXED
 
 from perf import claims
+from rankone.experiments.bench.cells import Cell
+from rankone.experiments.bench.ledger import Ledger, Outcome
 
 
 def test_a_method_has_a_cell_at_every_budget_it_ran_at(tmp_path):
@@ -51,7 +54,12 @@ def test_every_claim_has_its_verdicts(tmp_path):
 def test_a_grid_of_many_budgets_has_them_as_rows(tmp_path):
     budgets = [2, 4, 8]
     rows = [
-        {**row("scalar", domain, rise, rise, rise, stage="fitted"), **FIXED, "budget": budget}
+        {
+            **row("scalar", domain, rise, rise, rise, stage="fitted"),
+            **FIXED,
+            "budget": budget,
+            "retain_weight": 0.1,
+        }
         for budget in budgets
         for domain, rise in (("de", float(budget)), ("fr", 0.02))
     ]
@@ -62,6 +70,7 @@ def test_a_grid_of_many_budgets_has_them_as_rows(tmp_path):
     assert head == "| tokens, as fitted | `scalar`: one scalar |"
     assert [line.split(" | ")[0] for line in lines] == ["| 2", "| 4", "| 8"]
     assert "+8.00 (+8.00 to +8.00)" in lines[2]
+    assert lines[2].endswith("; λ 0.1 |")
 
 
 def test_fits_that_were_not_sized_have_one_column_of_verdicts(tmp_path):
@@ -81,14 +90,75 @@ def test_what_runs_took_is_summed_by_method(tmp_path):
         {"method": "scalar", "steps": 300, "seconds": 26.0},
     ]
     pq.write_table(pa.Table.from_pylist(runs), tmp_path / "fits.parquet")
+    (tmp_path / "rates.json").write_text(json.dumps({"tuning_seconds": {"lora_r1": 360.0}}))
     assert claims.cost_table(tmp_path).splitlines()[2:] == [
-        "| one scalar | 2 | 200 | 18.0 | 0.01 |",
-        "| LoRA rank 1 | 1 | 900 | 1800.0 | 0.50 |",
-        "| all | 3 | 300 | 26.0 | 0.51 |",
+        "| one scalar | 2 | 200 | 18.0 | 0.01 | 0.00 |",
+        "| LoRA rank 1 | 1 | 900 | 1800.0 | 0.50 | 0.10 |",
+        "| all | 3 | 300 | 26.0 | 0.51 | 0.10 |",
     ]
+
+
+def test_of_what_a_benchmark_ran_the_runs_that_chose_rates_are_summed(tmp_path):
+    cell = {"method": "scalar", "retain": "english", "budget": 4, "retain_weight": 1.0, "learning_rate": 0.1}
+    ledger = Ledger(tmp_path / "runs")
+    for number, (seed, method, seconds) in enumerate(
+        [(0, "scalar", 50.0), (1000, "scalar", 3.0), (1001, "scalar", 4.0), (1000, "lora_r1", 9.0)]
+    ):
+        run = Cell.checked({**cell, "seed": seed, "method": method}, "test")
+        ledger.add(Outcome(cell=run, key=f"{number}", seconds=seconds))
+    assert claims.tuning_seconds(tmp_path) == {"scalar": 7.0, "lora_r1": 9.0}
 
 
 def test_the_image_says_at_which_size_it_is_drawn(tmp_path):
     rows = [{**row("scalar", "de", 4.0, 3.8, 4.2, stage=stage), **FIXED} for stage in ("fitted", "sized")]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "summary.parquet")
     assert "succeed, sized by the rule, by" in claims.success_image(tmp_path)
+
+
+def test_products_of_a_grid_are_steps_times_what_a_step_was_counted_to_cost(tmp_path):
+    steps = [
+        {"method": "scalar", "budget": budget, "seed": seed, "steps": 100 * seed}
+        for budget in (32, 64)
+        for seed in (1, 2)
+    ]
+    pq.write_table(pa.Table.from_pylist(steps), tmp_path / "fits.parquet")
+    counted = {
+        "asked": {"gflops": 2.0},
+        "rows": [
+            {"method": "scalar", "budget": 8, "step_gflop": 6.0},
+            {"method": "scalar", "budget": 128, "step_gflop": 18.0},
+        ],
+    }
+    (tmp_path / "grid.json").write_text(json.dumps(counted))
+    hours = claims.products_hours(tmp_path, tmp_path / "grid.json")
+    assert hours == pytest.approx((300 * 6.0 + 300 * 18.0) / 2.0 / 3600)
+
+
+def test_of_a_grid_seeds_are_counted_at_the_chosen_weight_with_all_spared_and_at_any(tmp_path):
+    about = {**ABOUT, "config": {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"]}}
+    about["aim"] = {"forget": "de", "retain": ["en"], "chance": 8.0}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    chosen = [{"method": "scalar", "budget": 4, "retain_weight": 1.0}]
+    pq.write_table(pa.Table.from_pylist(chosen), tmp_path / "summary.parquet")
+    # By seed and λ: cross-entropy of German, rises of English and French. At λ = 1 two seeds succeed, one spares French.
+    runs = {(0, 1.0): (7.9, 0.0, 0.0), (1, 1.0): (7.9, 0.0, 0.2), (2, 1.0): (7.0, 0.0, 0.0)}
+    runs |= {(2, 10.0): (7.9, 0.05, 0.0), (3, 10.0): (7.9, 0.2, 0.0), (0, 10.0): (7.9, 0.0, 0.0)}
+    table = [
+        {
+            "method": "scalar",
+            "budget": 4,
+            "seed": seed,
+            "retain_weight": weight,
+            "domain": d,
+            "ce": ce,
+            "rise": rise,
+        }
+        for (seed, weight), (german, *rises) in runs.items()
+        for d, ce, rise in zip(("de", "en", "fr"), (german, 3.0, 3.0), (4.0, *rises), strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "bench.parquet")
+    assert claims.counts_table(tmp_path).splitlines()[2:] == [
+        "| one scalar | at the chosen λ | 2 |",
+        "|  | there, and every trained domain spared | 1 |",
+        "|  | at one λ or another | 3 |",
+    ]
