@@ -12,6 +12,7 @@ import torch
 from tests.cli.commands import listing, shown
 from tests.tiny import rankone
 
+import rankone as ro
 from rankone.circuits import build
 from rankone.decomposition.model import load_decomposition, save_decomposition
 from rankone.harvest.config import HarvestConfig
@@ -185,8 +186,10 @@ def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, c
     for given in ("harvest", "labels"):
         said = f"{given}' was made from another decomposition .*than '{graph[0]}'.*leave it out"
         refused(said, "graph", "export", graph[0], *page, f"--{given}", counted / "other" / given)
-        drawn = ["graph", pair[0], "the cat", "--decomposition", pair[1], "--unverified"]
-        refused("made from another decomposition", *drawn, f"--{given}", counted / "other" / given)
+    drawn = ["graph", pair[0], "the cat", "--decomposition", pair[1], "--unverified"]
+    others = [word for given in ("labels", "harvest") for word in (f"--{given}", counted / "other" / given)]
+    for given in (others[:2], others):
+        refused("made from another decomposition", *drawn, *given)
     assert json.loads((graph[0] / "graph.json").read_text("utf8"))["decomposition"] is not None
     same = [word for given in ("harvest", "labels") for word in (f"--{given}", counted / "same" / given)]
     said = json.loads(rankone("graph", "export", graph[0], *page, *same, "--json").out)
@@ -199,6 +202,18 @@ def test_labels_and_harvests_of_another_decomposition_are_refused(graph, pair, c
     assert said["not_compared"] == []
     (file,) = (tmp_path / "v").glob("the-cat-*.json")
     assert len(json.loads(file.read_text("utf8"))["qParams"]["supernodes"]) == said["supernodes"] > 0
+
+
+def test_what_a_session_holds_open_may_be_unused(graph, pair, counted, tmp_path):
+    """A command is refused where it names what it makes no use of (tests/cli/test_mistakes.py); a session opens for many."""
+    opened = [
+        ro.open(pair[0], decomposition=pair[1], **{given: counted / "same" / given})
+        for given in ("clusters", "harvest")
+    ]
+    assert opened[0].graph_export(graph[0], page=tmp_path / "p.html").supernodes is None
+    for session in opened:
+        assert session.edit({"h.0.attn.q_proj:1": 1}, tokens=20).parts == {"h.0.attn.q_proj:1": 1}
+    assert opened[1].rank(of="de", by="gradient", tokens=20, top=1).rows
 
 
 def test_a_model_is_hashed_once_for_a_graph_its_paraphrase_and_labels(pair, counted, monkeypatch):

@@ -110,6 +110,18 @@ AT_ONCE = {
     f"edit {PART}=abc": f"'{PART}=abc': 'abc' is not a number. Write PART=ALPHA",
     f"edit {PART}=nan": "finite number",
     f"edit {PART}=2 {PART}=3": f"'{PART}' is given twice",
+    # what is named to be opened and not used
+    f"edit {PART}=-16 --harvest here": "--harvest 'here' changes nothing here: only label:WORDS is looked up in it, and",
+    f"edit {PART}=-16 --labels here": "--labels 'here' changes nothing here: only label:WORDS is looked up in it, and none",
+    f"edit {PART}=-16 --clusters here": "--clusters 'here' changes nothing here: only cNUMBER and label:WORDS are looked up",
+    "edit c1=-16 --clusters here --labels here": "--labels 'here' changes nothing here: .*Leave it out",
+    f"tune --scale {PART} --forget de --harvest here": "--harvest 'here' changes nothing here: only label:WORDS",
+    f"tune --scale {PART} --forget de --clusters here": "--clusters 'here' changes nothing here: only cNUMBER",
+    "rank --of de --by gradient --harvest here": "--harvest 'here' changes nothing here: a ranking by gradient is made from",
+    "rank --token und --by unembedding --harvest here": "--harvest 'here' changes nothing here: a ranking by unembedding",
+    "graph mini Hallo --harvest here": "--harvest 'here' changes nothing here: it tells whose --labels are, .* Give both",
+    "graph export edit --page new --clusters here": "--clusters 'here' changes nothing here: it groups the nodes of",
+    "graph export edit --neuronpedia new --harvest here": "--harvest 'here' changes nothing here: it is for --viewer and",
     # parts
     "edit h.3.mlp.down_proj=-16": "'h.3.mlp.down_proj' has no number: a part is SITE:NUMBER, as h.3.mlp",
     "edit :-1=2": "':-1' names no site: a part is SITE:NUMBER, as h.3.mlp.down_proj:270",

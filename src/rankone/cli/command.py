@@ -32,7 +32,9 @@ def command_of(verb: Verb[Request, Reply]) -> Callable[..., None]:
         request = verb.request.checked({k: v for k, v in asked.items() if v is not None}, verb.name)
         options = OpenOptions.checked(named, verb.name)
         report(quiet=silent)
-        reply = verb.ask(Opening(options), request)
+        opening = Opening(options)
+        verb.require_used(opening, request)
+        reply = verb.ask(opening, request)
         say_json(reply) if as_json else say(reply)
         if reply.exit_status:
             raise typer.Exit(reply.exit_status)

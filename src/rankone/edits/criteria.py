@@ -24,6 +24,8 @@ CRITERIA = {
     "unembedding": Needs(("token",)),
     "label": Needs(("label",)),
 }
+# Those that no harvest has counts for.
+FROM_MODEL = ("gradient", "unembedding")
 
 
 def unread(criterion: str) -> tuple[str, ...]:

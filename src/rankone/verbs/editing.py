@@ -12,13 +12,14 @@ from pydantic import Field, model_validator
 from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.fields import PartNames, Positional, Reads, Request, ScalesByName
+from rankone.harvest.reading.names import QUERY
 from rankone.metrics.damage_record import DomainDamage, interval_said, measured, scored
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.text.corpus import HeldOut
-from rankone.verbs.verb import Verb
+from rankone.verbs.verb import Opens, Verb
 
 if TYPE_CHECKING:
     from rankone.edits.verification import Verification
@@ -108,6 +109,22 @@ def members_of(opening: Opening, names: Sequence[str]) -> dict[str, list[str]]:
 
     query = partial(_labelled, opening) if opening.options.labels is not None else None
     return expand(list(names), opening.checked_clusters, opening.book.locate, query)
+
+
+def unnamed(names: Sequence[str]) -> dict[Opens, str]:
+    """What groups of parts are looked up in and none of the names calls for, as a verb's `unused`."""
+    if any(name.startswith(QUERY) for name in names):
+        return {}
+    said = "looked up in it, and none is named. Leave it out."
+    by_label = f"only label:WORDS is {said}"
+    unused: dict[Opens, str] = {"harvest": by_label, "labels": by_label}
+    if all(":" in name for name in names):
+        unused["clusters"] = f"only cNUMBER and label:WORDS are {said}"
+    return unused
+
+
+def _edit_unused(opening: Opening, request: EditRequest) -> dict[Opens, str]:  # noqa: ARG001
+    return unnamed(list(request.scales))
 
 
 def _labelled(opening: Opening, words: str) -> list[str]:
@@ -211,7 +228,16 @@ def generate(opening: Opening, request: GenerateRequest) -> Answer:
 _PARTS = ("model", "decomposition", "parts", "clusters", "harvest", "labels", "text", "device", "dtype")
 
 VERBS = (
-    Verb("edit", EditRequest, EditReply, edit, _PARTS, writes=("save",), cost="seconds"),
+    Verb(
+        "edit",
+        EditRequest,
+        EditReply,
+        edit,
+        _PARTS,
+        writes=("save",),
+        unused=_edit_unused,
+        cost="seconds",
+    ),
     Verb("export", ExportRequest, ExportReply, export, ("model", "device"), writes=("out",)),
     Verb("generate", GenerateRequest, Answer, generate, ("model", "device", "dtype"), cost="seconds"),
 )

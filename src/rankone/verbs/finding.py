@@ -16,8 +16,8 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.models.sources.fetchable import FetchReply, FetchRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
-from rankone.verbs.editing import members_of
-from rankone.verbs.verb import Verb
+from rankone.verbs.editing import members_of, unnamed
+from rankone.verbs.verb import Opens, Verb
 
 
 def fetch(opening: Opening, request: FetchRequest) -> FetchReply:  # noqa: ARG001
@@ -60,6 +60,10 @@ def tune(opening: Opening, request: TuneRequest) -> TuneReply:
     scaled = members_of(opening, request.scale)
     with meter("fit", 2) as bar:
         return room.tune(opening.workspace, request, scaled, opening.book, bar)
+
+
+def _tune_unused(opening: Opening, request: TuneRequest) -> dict[Opens, str]:  # noqa: ARG001
+    return unnamed(request.scale)
 
 
 class SideEffectsRequest(SideEffectRequest):
@@ -141,6 +145,7 @@ VERBS = (
         (*_PARTS, "clusters", "harvest", "labels"),
         first="model",
         writes=("save",),
+        unused=_tune_unused,
     ),
     Verb(
         "side-effects",

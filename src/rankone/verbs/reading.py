@@ -22,12 +22,13 @@ from rankone.core.fields import (
     Request,
     apart,
 )
-from rankone.edits.criteria import criterion_for, require_criterion, unread
+from rankone.edits.criteria import FROM_MODEL, criterion_for, require_criterion, unread
+from rankone.harvest.reading.listed import counts_components
 from rankone.opening import Opening
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
-from rankone.verbs.verb import Verb
+from rankone.verbs.verb import Opens, Verb
 
 if TYPE_CHECKING:
     from rankone.clustering.components import Component
@@ -152,6 +153,15 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
         for i in ranking.order(request.top)
     ]
     return RankReply(title=ranking.title, score=ranking.score, note=ranking.note, rows=tuple(rows))
+
+
+def _rank_unused(opening: Opening, request: RankRequest) -> dict[Opens, str]:
+    """A harvest says whose the labels are; its counts are no part of what the weights or gradients say."""
+    harvest = opening.options.harvest
+    if harvest is None or opening.options.labels is not None or request.by not in FROM_MODEL:
+        return {}
+    said = f"a ranking by {request.by} is made from the model, and no components are counted there. Leave it out."
+    return {} if counts_components(harvest) else {"harvest": said}
 
 
 def _checked(opening: Opening) -> Workspace:
@@ -348,6 +358,7 @@ VERBS = (
         rank,
         ("model", "decomposition", "parts", "harvest", "labels", "clusters", "text", "device", "dtype"),
         first="model",
+        unused=_rank_unused,
         cost="seconds",
     ),
     Verb(

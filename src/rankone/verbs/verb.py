@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from pydantic.fields import FieldInfo
 
 from rankone.core.claims import claim
-from rankone.core.fields import Positional, Request
+from rankone.core.errors import RankOneError
+from rankone.core.fields import Positional, Request, option
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
 from rankone.verbs.preflight import brought, check
@@ -50,8 +51,9 @@ class Verb(Generic[RequestT, ReplyT]):
     opens: what it works on, each an option of its own. first: which of them is given by its place. needs: which of them
     must be given, having no default. without: why it takes no device, or no dtype; said in its help. cost: how long it takes
     on the built-in model; what takes minutes is for a terminal. writes: fields of the request that name what it makes; these
-    places are claimed until it is made. recipe: reads and checks the recipe that the request names, without PyTorch. What is
-    there already, or not there to be read, is refused before anything is opened (preflight.py).
+    places are claimed until it is made. recipe: reads and checks the recipe that the request names, without PyTorch. unused:
+    what it opens and a request makes no use of, each with why and the mend. What is there already, or not there to be read,
+    is refused before anything is opened (preflight.py).
     """
 
     name: str
@@ -63,6 +65,7 @@ class Verb(Generic[RequestT, ReplyT]):
     needs: tuple[Opens, ...] = ()
     writes: tuple[str, ...] = field(default=())
     recipe: Callable[[RequestT], object] | None = None
+    unused: Callable[[Opening, RequestT], Mapping[Opens, str]] | None = None
     without: Mapping[Literal["device", "dtype"], str] = field(
         default_factory=dict[Literal["device", "dtype"], str]
     )
@@ -77,6 +80,19 @@ class Verb(Generic[RequestT, ReplyT]):
         for why in dict.fromkeys(self.without.values()):
             options = " or ".join(f"--{option}" for option, reason in self.without.items() if reason == why)
             yield f"No {options}: {why}."
+
+    def require_used(self, opening: Opening, request: RequestT) -> None:
+        """RankOneError for what was named to be opened for this request alone, and changes nothing in it.
+
+        Of a command, not of a session, which names things once for many requests. A harvest that holds parts itself is used.
+        """
+        if self.unused is None:
+            return
+        for name, why in self.unused(opening, request).items():
+            path = getattr(opening.options, name)
+            holds = name == "harvest" and opening.held_parts is not None
+            if path is not None and not holds:
+                raise RankOneError(f"{option(name)} '{path}' changes nothing here: {why}")
 
     def ask(self, opening: Opening, request: RequestT) -> ReplyT:
         """Do it; RankOneError, with nothing opened, for what can be seen to be wrong without a model.

@@ -9,14 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.circuits.exchange.fields import check
 
-from rankone.circuits.asking.requests import GraphExportRequest
 from rankone.circuits.exchange import supernodes, viewer
-from rankone.circuits.exchange.export import exported
 from rankone.circuits.exchange.neuronpedia import neuronpedia_document
 from rankone.circuits.exchange.shown import shown
 from rankone.circuits.exchange.supernodes import Grouping, pinned
 from rankone.circuits.exchange.viewer import opened_state, viewer_document, write_viewer
-from rankone.core.errors import RankOneError
 
 
 def by_layer(graph) -> Any:
@@ -87,9 +84,3 @@ def test_what_a_viewer_opens_with_is_worked_out_once(seen, tmp_path, monkeypatch
     monkeypatch.setattr(viewer, "pinned", lambda *given: asked.append(given) or pinned(*given))
     write_viewer(seen, tmp_path, None)
     assert len(asked) == 1
-
-
-def test_a_page_has_no_supernodes(case, tmp_path):
-    request = GraphExportRequest.checked({"graph": case.path, "page": tmp_path / "p.html"}, "graph-export")
-    with pytest.raises(RankOneError, match="--clusters groups the nodes of --viewer and --neuronpedia"):
-        exported(request, None, None, by_layer(case.made.graph))

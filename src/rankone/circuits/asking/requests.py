@@ -148,6 +148,11 @@ class GraphExportRequest(Request):
         named = {name: share for name, share in given.items() if share is not None}
         return Thresholds(**named) if named else None
 
+    @property
+    def groups(self) -> bool:
+        """Whether it is written as what groups nodes by component."""
+        return self.viewer is not None or self.neuronpedia is not None
+
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         """At least one format, options of a format only with it, counts or shares."""

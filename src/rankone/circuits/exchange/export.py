@@ -34,7 +34,7 @@ def exported(
     """Write every format that the request names; components: what nodes are grouped by in viewers."""
     saved = load_graph(request.graph)
     graph, verification = saved.graph, saved.verification
-    _require_possible(request, graph, components)
+    _require_possible(request, graph)
     not_compared = require_same_parts(graph.record, f"'{request.graph}'", harvest, labels, components)
     grouping = None if components is None else Grouping(components, labels)
     if labels is not None:
@@ -82,14 +82,12 @@ def exported(
     )
 
 
-def _require_possible(request: GraphExportRequest, graph: Graph, components: Components | None) -> None:
+def _require_possible(request: GraphExportRequest, graph: Graph) -> None:
     if request.viewer is not None and graph.length == 1:
         raise RankOneError(
             f"'{request.graph}' is of a prompt of one token, of which circuit-tracer's viewer shows nothing: it hides what "
             "stands at more than two thirds of the positions. Give --page FILE in place of --viewer."
         )
-    if components is not None and request.viewer is None and request.neuronpedia is None:
-        raise RankOneError("--clusters groups the nodes of --viewer and --neuronpedia. Give one of them.")
 
 
 def _seen(request: GraphExportRequest, graph: Graph) -> Shown:

@@ -16,9 +16,18 @@ def require_counted(folder: Path, name: str) -> None:
     What may be a member of a component is left to what opens the harvest, which knows whose.
     """
     names = column_of(folder, "harvest", "parts", "name")
-    components = bool(names) and ":" not in names[0]
+    components = _are_components(names)
     if names and name not in names and not (components and ":" in name):
         raise RankOneError(not_counted(folder, name, names, components))
+
+
+def counts_components(folder: Path) -> bool:
+    """Whether a harvest counts components, as far as its table can be read."""
+    return _are_components(column_of(folder, "harvest", "parts", "name"))
+
+
+def _are_components(names: Sequence[str]) -> bool:
+    return bool(names) and ":" not in names[0]
 
 
 def not_counted(folder: Path, name: str, names: Sequence[str], components: bool) -> str:

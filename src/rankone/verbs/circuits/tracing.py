@@ -23,7 +23,7 @@ from rankone.circuits.asking.requests import (
 from rankone.circuits.config import GraphConfig
 from rankone.core.errors import RankOneError
 from rankone.opening import Opening
-from rankone.verbs.verb import Verb
+from rankone.verbs.verb import Opens, Verb
 
 if TYPE_CHECKING:
     from rankone.circuits.graph import Graph
@@ -59,6 +59,12 @@ def graph(opening: Opening, request: GraphRequest) -> GraphReply:
         save_graph(drawn, request.out, account)
     reply = graph_reply(drawn, account, request.rule, request.top, request.out)
     return reply.model_copy(update={"not_compared": not_compared})
+
+
+def _graph_unused(opening: Opening, request: GraphRequest) -> dict[Opens, str]:  # noqa: ARG001
+    if opening.options.labels is not None:
+        return {}
+    return {"harvest": "it tells whose --labels are, and none are given. Give both, or leave it out."}
 
 
 def graph_verify(opening: Opening, request: GraphVerifyRequest) -> GraphVerifyReply:
@@ -161,9 +167,19 @@ def graph_export(opening: Opening, request: GraphExportRequest) -> GraphExportRe
     from rankone.clustering.components import Components
 
     # A harvest of subcomponents may stand beside components here: of the one examples are shown, by the others is grouped.
-    clusters = opening.options.clusters
+    clusters = opening.options.clusters if request.groups else None
     components = None if clusters is None else Components.open(clusters)
     return exported(request, opening.harvest_store, opening.labels, components)
+
+
+def _export_unused(opening: Opening, request: GraphExportRequest) -> dict[Opens, str]:
+    unused: dict[Opens, str] = {}
+    mend = "Give one of them, or leave it out."
+    if not request.groups:
+        unused["clusters"] = f"it groups the nodes of --viewer and --neuronpedia. {mend}"
+    if request.viewer is None and request.page is None and opening.options.labels is None:
+        unused["harvest"] = f"it is for --viewer and --page, and tells whose --labels are. {mend}"
+    return unused
 
 
 def _opened(opening: Opening, path: Path) -> tuple[Graph, Verification | None, Parts]:
@@ -191,7 +207,17 @@ def _parts(opening: Opening, origin: str) -> Parts:
 _PARTS = ("model", "decomposition", "parts", "labels", "harvest", "device", "dtype")
 
 VERBS = (
-    Verb("graph", GraphRequest, GraphReply, graph, _PARTS, first="model", needs=("model",), writes=("out",)),
+    Verb(
+        "graph",
+        GraphRequest,
+        GraphReply,
+        graph,
+        _PARTS,
+        first="model",
+        needs=("model",),
+        writes=("out",),
+        unused=_graph_unused,
+    ),
     Verb(
         "graph-verify",
         GraphVerifyRequest,
@@ -214,6 +240,7 @@ VERBS = (
         graph_export,
         ("harvest", "labels", "clusters"),
         writes=("viewer", "neuronpedia", "page"),
+        unused=_export_unused,
         without=dict.fromkeys(("device", "dtype"), "files are written, no model runs"),
         cost="seconds",
     ),
