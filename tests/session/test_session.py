@@ -49,6 +49,16 @@ def test_a_fit_is_saved_and_told_in_a_line(tmp_path):
     assert "nan" not in repr(fit)  # one scale is sized and not fitted: it has no loss
 
 
+def test_a_scale_is_given_as_a_command_has_it():
+    s = ro.open("mini")
+    asked = s.scale({PART: -16})
+    for words in (f"{PART}=-16", [f"{PART}=-16"]):
+        assert s.scale(words).description == asked.description
+        assert s.edit(words, tokens=20).scales == {PART: -16.0}
+    with pytest.raises(RankOneError, match=f"scale: scales: '{PART}' sets no scale: write PART=ALPHA"):
+        s.scale(PART)
+
+
 def test_damage_is_a_table_of_domains():
     s = ro.open("mini")
     damage = s.damage(s.scale({PART: -4.0}), tokens=40)

@@ -30,11 +30,16 @@ def test_scales_come_as_a_mapping_or_as_words():
         "h.0.a:1": -16.0,
         "b=c:2": 0.5,
     }
+    for words in ("h.0.a:1=-16, b=c:2=.5", ["h.0.a:1=−16", " b=c:2=.5"]):
+        assert Asked.checked({"scales": words}, "x").scales == {"h.0.a:1": -16.0, "b=c:2": 0.5}
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ("h.0.a:1", "'h.0.a:1' sets no scale: write PART=ALPHA"),
+        ("", "'' sets no scale"),
+        ("a=1,a=2", "'a' is given twice"),
         (("h.0.a:1",), "'h.0.a:1' sets no scale: write PART=ALPHA"),
         (("a=1", "a=2"), "'a' is given twice"),
         (("a=big",), "scales: 'a=big': 'big' is not a number"),

@@ -192,11 +192,12 @@ class Trackers:
 
 
 def _scales(given: object) -> object:
-    """{'a': -8.0} from the words `a=-8`; a mapping as it is."""
+    """{'a': -8.0} from the words `a=-8`, or from `a=-8,b=2`; a mapping as it is."""
+    given = given.split(",") if isinstance(given, str) else given
     if not isinstance(given, list | tuple):
         return given
     # A minus sign as tables print it is a minus.
-    words = [str(word).replace("\u2212", "-") for word in cast("Sequence[object]", given)]
+    words = [str(word).strip().replace("\u2212", "-") for word in cast("Sequence[object]", given)]
     pairs = [word.rpartition("=") for word in words]
     wrong = next((word for word, pair in zip(words, pairs, strict=True) if not pair[0]), None)
     if wrong is not None:
@@ -221,7 +222,7 @@ def _require_number(word: str, alpha: str) -> None:
 
 
 ScalesByName = Annotated[dict[str, float], BeforeValidator(_scales)]
-"""Part → α; on the command line words of the form PART=ALPHA."""
+"""Part → α; on the command line words of the form PART=ALPHA, which Python may give too, as a list or one string."""
 
 
 OnlyParts = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -71,10 +71,11 @@ class Session(Methods):
         named = self.options.model_dump(mode="json", exclude_defaults=True, exclude={"model"})
         return f"Session({', '.join([repr(self.options.model), *(f'{k}={v!r}' for k, v in named.items())])})"
 
-    def scale(self, scales: Mapping[str, float], description: str = "") -> LowRankEdit:
+    def scale(self, scales: str | Sequence[str] | Mapping[str, float], description: str = "") -> LowRankEdit:
         """The edit that multiplies each named part by its α (1 leaves it, 0 deletes it, below 0 inverts it).
 
-        A component (c12) and `label:WORDS` stand for their parts, where clusters, or a harvest and labels, are open.
+        scales: part → α, or as a command has them, `PART=ALPHA`, one or several. A component (c12) and `label:WORDS` stand
+        for their parts, where clusters, or a harvest and labels, are open.
         """
         from rankone.edits.scales import scale_edit
         from rankone.verbs.editing import EditRequest, members_of, scales_of_parts

@@ -411,7 +411,7 @@ class Methods(Asking):
         *,
         keep: str | Sequence[str] = (),
         drop: str | Sequence[str] = (),
-        scale: Mapping[str, float] = {},
+        scale: str | Sequence[str] | Mapping[str, float] = {},
         prompt: str | None = None,
         continue_: int = 0,
         seed: int = 0,
@@ -494,7 +494,7 @@ class Methods(Asking):
 
     def edit(
         self,
-        scales: Mapping[str, float],
+        scales: str | Sequence[str] | Mapping[str, float],
         *,
         split: Literal["validation", "test"] = "test",
         tokens: int = 800,

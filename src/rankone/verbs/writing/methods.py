@@ -96,7 +96,8 @@ def _types(annotation: Any) -> Iterable[str]:
         listed = f"Sequence[{' | '.join(_types(arguments[0]))}]"
         return ["str", listed] if arguments[0] is str else [listed]
     if origin is dict:
-        return [f"Mapping[{', '.join(' | '.join(_types(a)) for a in arguments)}]"]
+        scales = ["str", "Sequence[str]"] if arguments == (str, float) else []
+        return [*scales, f"Mapping[{', '.join(' | '.join(_types(a)) for a in arguments)}]"]
     if annotation is Path:
         return ["Path", "str"]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
