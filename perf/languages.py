@@ -95,19 +95,25 @@ def rows_of(folder: Path, stage: str = "sized", budget: int | None = None) -> di
 
 
 def order(rows: dict[str, Row], names: Mapping[str, str] = METHODS) -> str:
-    """Which of the others lie above and below the scalar, where the intervals part. names: by method, in their order."""
+    """Which of the others lie above and below the scalar, where intervals do not overlap. names: by method, in order."""
     own = rows["scalar"]
     others = [m for m in names if m != "scalar" and m in rows]
     above = [m for m in others if rows[m]["low"] > own["high"]]
     below = [m for m in others if rows[m]["high"] < own["low"]]
     level = [m for m in others if m not in (*above, *below)]
-    groups = (("above it", above), ("below it", below), ("not parted", level))
+    groups = (("above it", above), ("below it", below), ("intervals overlap", level))
     return "; ".join(f"{where}: {', '.join(names[m] for m in group)}" for where, group in groups if group)
 
 
 def table() -> str:
     """The table in Markdown, a row a target."""
-    head = ["removed (part)", "to chance", *METHODS.values(), "most elsewhere", "where 95% intervals part"]
+    head = [
+        "removed (part)",
+        "to chance",
+        *METHODS.values(),
+        "most elsewhere",
+        "where 95% intervals do not overlap",
+    ]
     lines: list[list[str]] = []
     for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
         about = json.loads((folder / "about.json").read_text("utf8"))

@@ -4,8 +4,9 @@
     python -m perf.methods                        # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals) and which part was picked. An order is said only where the
-95% intervals over seeds and passages part. A standard error is over passages of the test text, of a mean over seeds: half
-of the 95% interval over passages, by 1.96. It shrinks with the root of the tokens, which says how many .01 nats take.
+95% intervals over seeds and passages do not overlap. A standard error is over passages of the test text, of a mean over
+seeds: half of the 95% interval over passages, by 1.96. It shrinks with the root of the tokens, which says how many .01 nats
+take.
 """
 
 from __future__ import annotations

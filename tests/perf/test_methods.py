@@ -41,7 +41,7 @@ def kept(tmp_path):
     return tmp_path
 
 
-def test_methods_stand_beside_each_other_and_an_order_is_said_only_where_intervals_part(kept):
+def test_methods_stand_beside_each_other_and_an_order_is_said_only_where_intervals_do_not_overlap(kept):
     lines = methods.methods_table(kept).splitlines()
     (scalar,) = [line for line in lines if line.startswith("| `scalar`: one scalar |")]
     counted = "2/9 (0.30 to 0.90)"
@@ -52,10 +52,10 @@ def test_methods_stand_beside_each_other_and_an_order_is_said_only_where_interva
     (top,) = [line for line in lines if line.startswith("| `top16`")]
     assert "|  |  |  | 2/9" in top  # not fitted at that stage
     assert lines[-5] == "To chance: +4.00."  # ln V is 8 there, and German was at 4
-    assert lines[-3] == "Rise as fitted, beside that of `scalar`: not parted: `lora_r1`."
+    assert lines[-3] == "Rise as fitted, beside that of `scalar`: intervals overlap: `lora_r1`."
     assert (
         lines[-1]
-        == "Rise sized by the rule, beside that of `scalar`: below it: `lora_r1`; not parted: `top16`."
+        == "Rise sized by the rule, beside that of `scalar`: below it: `lora_r1`; intervals overlap: `top16`."
     )
 
 

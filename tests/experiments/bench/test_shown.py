@@ -9,7 +9,7 @@ from tests.experiments.workers.tiny import CONFIG
 
 from rankone.edits.fitting.aim import Aim
 from rankone.experiments.bench.choice import size_ends
-from rankone.experiments.bench.shown import accounts_table, successes_table, tokens_in_all
+from rankone.experiments.bench.shown import accounts_table, successes_table, tokens_in_all, verdict_table
 from rankone.experiments.bench.summary import Cellwise
 from rankone.experiments.config import BenchConfig
 
@@ -33,6 +33,10 @@ def test_tokens_that_a_size_was_chosen_on_are_counted_at_matched_removal_alone()
 def test_the_accounts_say_what_validation_text_chose(matched, said):
     rows = accounts_table(_record(matched)).rows
     assert (f"choosing {said}, on validation text", CONFIG["validation_tokens"]) in rows
+
+
+def test_verdicts_say_when_something_is_decided():
+    assert "only where 95% intervals do not overlap;" in (verdict_table([]).caption or "")
 
 
 def _cell(stage: str, size: float = 1.0) -> Cellwise:

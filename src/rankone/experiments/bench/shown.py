@@ -24,7 +24,9 @@ from rankone.text.domains import domain_name
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """The published claims and what became of each."""
     rows = [[v.claim, v.verdict, v.figures] for v in verdicts]
-    caption = "Decided only where 95% intervals part; they are over seeds and over passages of the test text."
+    caption = (
+        "Decided only where 95% intervals do not overlap; they are over seeds and passages of the test text."
+    )
     return Table.of("What the published experiment claims", ["claim", "here", "figures"], rows, caption)
 
 
