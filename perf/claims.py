@@ -112,42 +112,48 @@ def methods_table(folder: Path, stage: str) -> str:
     return markdown([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
 
 
-def counts_table(folder: Path) -> str:
+def counts_table(folder: Path, stage: str) -> str:
     """By method and budget the seeds that succeed: at the chosen λ, there with every trained domain spared, at any λ."""
     about = json.loads((folder / "about.json").read_text("utf8"))
     aim, config = Aim.checked(about["aim"], str(folder)), about["config"]
-    summary = pq.ParquetFile(folder / "summary.parquet").read().to_pylist()
-    chosen = {(row["method"], row["budget"]): row["retain_weight"] for row in summary}
+    others = [domain for domain in config["trained"] if domain != aim.domain]
+    chosen = _chosen(folder, stage)
     runs: dict[tuple[str, int], dict[tuple[int, float], dict[str, Row]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for row in pq.ParquetFile(folder / "bench.parquet").read().to_pylist():
-        runs[row["method"], row["budget"]][row["seed"], row["retain_weight"]][row["domain"]] = row
+        if row["stage"] == stage:
+            runs[row["method"], row["budget"]][row["seed"], row["retain_weight"]][row["domain"]] = row
 
-    def succeeds(run: dict[str, Row], domains: Sequence[str]) -> bool:
-        spared = all(run[domain]["rise"] < DAMAGE_BAR for domain in domains)
-        return spared and aim.removed(run[aim.domain]["ce"])
+    def seeds(place: tuple[str, int], domains: Sequence[str], weights: Sequence[float]) -> str:
+        succeeded = {
+            seed
+            for (seed, weight), run in runs[place].items()
+            if weight in weights
+            and aim.removed(run[aim.domain]["ce"])
+            and all(run[domain]["rise"] < DAMAGE_BAR for domain in domains)
+        }
+        return str(len(succeeded))
 
-    def counts(place: tuple[str, int]) -> tuple[int, int, int]:
-        at, weight = runs[place], chosen[place]
-        here = [run for (_, w), run in at.items() if w == weight]
-        others = [domain for domain in config["trained"] if domain != aim.domain]
-        anywhere = {seed for (seed, _), run in at.items() if succeeds(run, aim.retain)}
-        return (
-            sum(succeeds(run, aim.retain) for run in here),
-            sum(succeeds(run, others) for run in here),
-            len(anywhere),
-        )
-
-    words = ("at the chosen λ", "there, and every trained domain spared", "at one λ or another")
-    rows = []
+    rows = list[list[str]]()
     for method in method_order(list(dict.fromkeys(method for method, _ in chosen))):
-        by_budget = [counts((method, budget)) for budget in config["budgets"]]
-        rows += [
-            [method_name(method) if k == 0 else "", said, *(str(count[k]) for count in by_budget)]
-            for k, said in enumerate(words)
-        ]
-    return markdown(["method", "seeds that succeed", *(f"{b:,}" for b in config["budgets"])], rows)
+        places = [(method, budget) for budget in config["budgets"]]
+        rows.append(
+            [method_name(method), "English spared", *(seeds(p, aim.retain, [chosen[p]]) for p in places)]
+        )
+        rows.append(["", "every trained domain spared", *(seeds(p, others, [chosen[p]]) for p in places)])
+        if len(config["weights"]) > 1:
+            anywhere = (seeds(p, aim.retain, config["weights"]) for p in places)
+            rows.append(["", "English spared, at one λ or another", *anywhere])
+    return markdown(
+        [f"method, {STAGES[stage]}", "seeds at chance", *(f"{b:,}" for b in config["budgets"])], rows
+    )
+
+
+def _chosen(folder: Path, stage: str) -> dict[tuple[str, int], float]:
+    """λ by method and budget."""
+    summary = pq.ParquetFile(folder / "summary.parquet").read().to_pylist()
+    return {(row["method"], row["budget"]): row["retain_weight"] for row in summary if row["stage"] == stage}
 
 
 def _cell(row: Row | None, chosen: bool = False) -> str:
@@ -233,8 +239,9 @@ def main() -> None:
         mark = "perf.claims" if name == CLAIMS else f"perf.claims {GRID}"
         write_table(PAGE, mark, verdicts_table(kept))
         write_table(PAGE, f"{mark} cost", cost_table(kept))
+        *_, last = stages_of(kept)
+        write_table(PAGE, f"{mark} counts", counts_table(kept, last))
         if name == GRID:
-            write_table(PAGE, f"{mark} counts", counts_table(kept))
             print(f"the products of the grid's fits alone: {products_hours(kept):.2f} worker hours")
         write_table(PAGE, f"{mark} figure", success_image(kept))
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))

@@ -134,31 +134,42 @@ def test_products_of_a_grid_are_steps_times_what_a_step_was_counted_to_cost(tmp_
     assert hours == pytest.approx((300 * 6.0 + 300 * 18.0) / 2.0 / 3600)
 
 
-def test_of_a_grid_seeds_are_counted_at_the_chosen_weight_with_all_spared_and_at_any(tmp_path):
-    about = {**ABOUT, "config": {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"]}}
-    about["aim"] = {"forget": "de", "retain": ["en"], "chance": 8.0}
-    (tmp_path / "about.json").write_text(json.dumps(about))
-    chosen = [{"method": "scalar", "budget": 4, "retain_weight": 1.0}]
+@pytest.mark.parametrize("weights", [[1.0, 10.0], [1.0]])
+def test_seeds_are_counted_at_the_chosen_weight_with_all_spared_and_at_any(tmp_path, weights):
+    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"], "weights": weights}
+    aim = {"forget": "de", "retain": ["en"], "chance": 8.0}
+    (tmp_path / "about.json").write_text(json.dumps({**ABOUT, "config": config, "aim": aim}))
+    place = {"method": "scalar", "budget": 4}
+    chosen = [
+        {**place, "stage": "fitted", "retain_weight": 1.0},
+        {**place, "stage": "sized", "retain_weight": 10.0},
+    ]
     pq.write_table(pa.Table.from_pylist(chosen), tmp_path / "summary.parquet")
     # By seed and λ: cross-entropy of German, rises of English and French. At λ = 1 two seeds succeed, one spares French.
     runs = {(0, 1.0): (7.9, 0.0, 0.0), (1, 1.0): (7.9, 0.0, 0.2), (2, 1.0): (7.0, 0.0, 0.0)}
     runs |= {(2, 10.0): (7.9, 0.05, 0.0), (3, 10.0): (7.9, 0.2, 0.0), (0, 10.0): (7.9, 0.0, 0.0)}
     table = [
         {
-            "method": "scalar",
-            "budget": 4,
+            **place,
+            "stage": stage,
             "seed": seed,
             "retain_weight": weight,
             "domain": d,
-            "ce": ce,
+            "ce": ce + off,
             "rise": rise,
         }
+        for stage, off in (("fitted", 0.0), ("sized", -3.0))
         for (seed, weight), (german, *rises) in runs.items()
         for d, ce, rise in zip(("de", "en", "fr"), (german, 3.0, 3.0), (4.0, *rises), strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "bench.parquet")
-    assert claims.counts_table(tmp_path).splitlines()[2:] == [
-        "| one scalar | at the chosen λ | 2 |",
-        "|  | there, and every trained domain spared | 1 |",
-        "|  | at one λ or another | 3 |",
-    ]
+    head, _, *lines = claims.counts_table(tmp_path, "fitted").splitlines()
+    assert head == "| method, as fitted | seeds at chance | 4 |"
+    assert (
+        lines
+        == [
+            "| one scalar | English spared | 2 |",
+            "|  | every trained domain spared | 1 |",
+            "|  | English spared, at one λ or another | 3 |",
+        ][: 1 + len(weights)]
+    )
