@@ -34,7 +34,7 @@ from rankone.experiments.bench.cells import FIRST_TUNING_SEED
 from rankone.experiments.bench.ledger import STAGES, Outcome
 from rankone.experiments.bench.page import ROLLOUTS, verdicts_of
 from rankone.experiments.bench.run import RUNS, BenchRecord, read_record
-from rankone.experiments.bench.summary import gathered
+from rankone.experiments.bench.summary import by_stage
 from rankone.experiments.bench.tables import BENCH, FITS, BenchRow, FitRow
 from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.measure import Rollout
@@ -63,7 +63,7 @@ def keep(folder: Path) -> None:
     )
     *_, stage = stages_of(kept)
     shutil.copyfile(folder / "figures" / f"success-english-{stage}.csv", kept / "success.csv")
-    rates = {key: record.model_dump(mode="json")[key] for key in ("rates", "tuning_runs")}
+    rates = record.model_dump(mode="json", include={"rates", "tuning_runs"})
     write_json(kept / "rates.json", rates | {"tuning_seconds": tuning_seconds(folder)})
 
 
@@ -73,8 +73,8 @@ def judged_again(folder: Path, record: BenchRecord) -> dict[str, Any]:
     fits = cast("list[FitRow]", read_table(folder / "fits.parquet", FITS))
     written = json.loads((folder / ROLLOUTS).read_text("utf8"))
     rollouts = {name: [Rollout.checked(row, str(folder)) for row in each] for name, each in written.items()}
-    cells = {stage: kept for stage in STAGES if (kept := gathered(rows, stage, fits))}
-    return {k: [v.plain() for v in each] for k, each in verdicts_of(record, rows, cells, rollouts).items()}
+    judged = verdicts_of(record, rows, by_stage(rows, fits), rollouts)
+    return {name: [verdict.plain() for verdict in verdicts] for name, verdicts in judged.items()}
 
 
 def tuning_seconds(folder: Path) -> dict[str, float]:

@@ -33,7 +33,7 @@ from rankone.experiments.bench.shown import (
     tokens_in_all,
     verdict_table,
 )
-from rankone.experiments.bench.summary import SUMMARY, Cellwise, gathered, summary_rows
+from rankone.experiments.bench.summary import SUMMARY, Cellwise, by_stage, summary_rows
 from rankone.experiments.bench.tables import (
     BENCH,
     FITS,
@@ -66,7 +66,7 @@ def write_results(
     if measured:
         write_table(out / "bench.parquet", measured, BENCH)
         write_table(out / "summary.parquet", summary_rows(measured, aim, fits), SUMMARY)
-    cells = {stage: kept for stage in STAGES if (kept := gathered(measured, stage, fits))}
+    cells = by_stage(measured, fits)
     verdicts = verdicts_of(record, measured, cells, rollouts)
     said = {name: [verdict.plain() for verdict in judged] for name, judged in verdicts.items()}
     write_json(out / "verdicts.json", said, constants=True)

@@ -217,6 +217,11 @@ def gathered(rows: Sequence[BenchRow], stage: str, fits: Sequence[FitRow] = ()) 
     ]
 
 
+def by_stage(rows: Sequence[BenchRow], fits: Sequence[FitRow]) -> dict[str, list[Cellwise]]:
+    """What was gathered of every stage that there is."""
+    return {stage: cells for stage in STAGES if (cells := gathered(rows, stage, fits))}
+
+
 def _add_passages(texts: dict[str, Passages], row: BenchRow) -> None:
     """One run's passages of one domain; RankOneError where they are not those of the run before."""
     tokens, base = tuple(row["passage_tokens"]), tuple(row["passage_base"])
