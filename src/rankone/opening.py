@@ -277,15 +277,17 @@ class Opening:
 
     @cached_property
     def clusters(self) -> Components | None:
-        """The components that were named; a harvest that does not count them is refused."""
+        """The components that were named."""
         from rankone.clustering.components import Components
 
-        if self.options.clusters is None:
-            return None
-        components = Components.open(self.options.clusters)
-        if self.harvest_store is not None:
-            components.require_counted(self.harvest_store.clusters, self.harvest_store.artifact.path)
-        return components
+        return None if self.options.clusters is None else Components.open(self.options.clusters)
+
+    @property
+    def counted_clusters(self) -> Components | None:
+        """The components; a harvest that does not count them is refused."""
+        if self.clusters is not None and self.harvest_store is not None:
+            self.clusters.require_counted(self.harvest_store.clusters, self.harvest_store.artifact.path)
+        return self.clusters
 
     @property
     def checked_clusters(self) -> Components | None:

@@ -7,6 +7,7 @@ from tests.cli.test_reading import refused, shown
 from tests.helpers import workspace
 from tests.tiny import RECIPE, rankone, write_pair
 
+import rankone as ro
 from rankone.clustering.components import Components
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.gradients import scale_gradients
@@ -173,6 +174,16 @@ def test_names_are_those_of_the_harvest(world, several):
             "counts subcomponents",
             "harvest --clusters DIR",
         )
+
+
+def test_a_session_with_a_harvest_of_subcomponents_scales_components(world, several):
+    """A harvest has no part in it, whatever it counts."""
+    opened = {name: str(world / name) for name in ("decomposition", "clusters")}
+    scaled = [
+        ro.open(str(world / "model"), **opened, **harvest).edit(f"{several}=0", tokens=60)
+        for harvest in ({}, {"harvest": str(world / "plain")})
+    ]
+    assert scaled[0].domains == scaled[1].domains
 
 
 def test_what_does_not_fit_is_refused(world, several, tokenizer, tmp_path, monkeypatch):

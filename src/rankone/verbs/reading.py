@@ -127,7 +127,7 @@ def rank(opening: Opening, request: RankRequest) -> RankReply:
     if counted and request.changed("tokens"):
         raise RankOneError("--tokens changes nothing beside a harvest, which has the counts: leave it out.")
     asked = Asked(request.of, request.against, request.token, request.label, request.penalty)
-    store, labels, clusters = opening.harvest_store, opening.labels, opening.clusters
+    store, labels, clusters = opening.harvest_store, opening.labels, opening.counted_clusters
     named = [*request.of, *request.against]
     domains = request.domains or (opening.corpus.domains() if store is None else store.domains())
     compared = list(dict.fromkeys([*named, *domains]))
@@ -324,7 +324,7 @@ def _cluster_of(name: str, opening: Opening) -> Component | None:
     if opening.options.clusters is None:
         return None
     if ":" not in name:
-        components = opening.clusters
+        components = opening.counted_clusters
         assert components is not None
         return components.component(name)
     components = Components.open(opening.options.clusters)
