@@ -41,11 +41,14 @@ from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name, method_order
 from rankone.experiments.tables import DAMAGE_BAR, Share, read_table
 from rankone.render.theme import svg
+from rankone.render.values import formatted
 from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 CLAIMS, GRID = "claims", "published"
+# A scalar is on no side of 1 where it is nearer than this.
+ON_NO_SIDE = 0.01
 Row = dict[str, Any]
 
 
@@ -125,7 +128,7 @@ def counts_table(folder: Path, stage: str) -> str:
         if row["stage"] == stage:
             runs[row["method"], row["budget"]][row["seed"], row["retain_weight"]][row["domain"]] = row
 
-    def seeds(place: tuple[str, int], domains: Sequence[str], weights: Sequence[float]) -> str:
+    def seeds(place: tuple[str, int], domains: Sequence[str], weights: Sequence[float]) -> int:
         succeeded = {
             seed
             for (seed, weight), run in runs[place].items()
@@ -133,21 +136,63 @@ def counts_table(folder: Path, stage: str) -> str:
             and aim.removed(run[aim.domain]["ce"])
             and all(run[domain]["rise"] < DAMAGE_BAR for domain in domains)
         }
-        return str(len(succeeded))
+        return len(succeeded)
+
+    def counted(what: str, counts: Sequence[int]) -> list[str]:
+        return [what, *map(str, counts), str(sum(counts))]
 
     rows = list[list[str]]()
     for method in method_order(list(dict.fromkeys(method for method, _ in chosen))):
         places = [(method, budget) for budget in config["budgets"]]
-        rows.append(
-            [method_name(method), "English spared", *(seeds(p, aim.retain, [chosen[p]]) for p in places)]
-        )
-        rows.append(["", "every trained domain spared", *(seeds(p, others, [chosen[p]]) for p in places)])
+        english = [seeds(p, aim.retain, [chosen[p]]) for p in places]
+        rows.append([method_name(method), *counted("English spared", english)])
+        all_spared = [seeds(p, others, [chosen[p]]) for p in places]
+        rows.append(["", *counted("every trained domain spared", all_spared)])
         if len(config["weights"]) > 1:
-            anywhere = (seeds(p, aim.retain, config["weights"]) for p in places)
-            rows.append(["", "English spared, at one λ or another", *anywhere])
-    return markdown(
-        [f"method, {STAGES[stage]}", "seeds at chance", *(f"{b:,}" for b in config["budgets"])], rows
-    )
+            anywhere = [seeds(p, aim.retain, config["weights"]) for p in places]
+            rows.append(["", *counted("English spared, at one λ or another", anywhere)])
+    budgets = [f"{budget:,}" for budget in config["budgets"]]
+    return markdown([f"method, {STAGES[stage]}", "seeds at chance", *budgets, "all"], rows)
+
+
+def scalar_table(folder: Path, stage: str) -> str:
+    """One scalar by budget, λ and side of α = 1: its fits, their α, German over chance, and how far English rises.
+
+    A fit within .01 of 1 is on neither side.
+    """
+    about = json.loads((folder / "about.json").read_text("utf8"))
+    aim, chosen = Aim.checked(about["aim"], str(folder)), _chosen(folder, stage)
+    (judged,) = aim.retain
+    fits: dict[tuple[int, float], dict[int, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
+    for row in pq.ParquetFile(folder / "bench.parquet").read().to_pylist():
+        if row["method"] == "scalar" and row["stage"] == stage:
+            fits[row["budget"], row["retain_weight"]][row["seed"]][row["domain"]] = row
+
+    def ends(values: Sequence[float], digits: int) -> str:
+        return " to ".join(dict.fromkeys(formatted(end(values), f".{digits}f") for end in (min, max)))
+
+    rows = list[list[str]]()
+    for (budget, weight), by_seed in sorted(fits.items()):
+        for side, sign in (("below 1", -1), ("above 1", 1)):
+            here = [f for f in by_seed.values() if sign * (f[aim.domain]["alpha"] - 1) > ON_NO_SIDE]
+            if here:
+                german, english = ([fit[d] for fit in here] for d in (aim.domain, judged))
+                said = f"{budget:,}", f"{weight:g}", "yes" if chosen["scalar", budget] == weight else ""
+                alphas = ends([row["alpha"] for row in german], 1)
+                shares = ends([row["ce"] / aim.chance for row in german], 2)
+                rises = ends([row["rise"] for row in english], 3)
+                rows.append([*said, side, str(len(here)), alphas, shares, rises])
+    head = [
+        "tokens",
+        "λ",
+        "chosen",
+        "side",
+        "fits",
+        "α",
+        "German over chance",
+        f"{domain_name(judged)}, rise",
+    ]
+    return markdown(head, rows)
 
 
 def _chosen(folder: Path, stage: str) -> dict[tuple[str, int], float]:
@@ -242,6 +287,7 @@ def main() -> None:
         *_, last = stages_of(kept)
         write_table(PAGE, f"{mark} counts", counts_table(kept, last))
         if name == GRID:
+            print(scalar_table(kept, last))
             print(f"the products of the grid's fits alone: {products_hours(kept):.2f} worker hours")
         write_table(PAGE, f"{mark} figure", success_image(kept))
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))

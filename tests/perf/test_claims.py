@@ -134,42 +134,52 @@ def test_products_of_a_grid_are_steps_times_what_a_step_was_counted_to_cost(tmp_
     assert hours == pytest.approx((300 * 6.0 + 300 * 18.0) / 2.0 / 3600)
 
 
-@pytest.mark.parametrize("weights", [[1.0, 10.0], [1.0]])
-def test_seeds_are_counted_at_the_chosen_weight_with_all_spared_and_at_any(tmp_path, weights):
-    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"], "weights": weights}
+def written(tmp_path, runs, chosen, config, **more):
+    """A kept benchmark of one scalar at one budget; runs: by seed and λ German's nats, rises of English and French."""
     aim = {"forget": "de", "retain": ["en"], "chance": 8.0}
     (tmp_path / "about.json").write_text(json.dumps({**ABOUT, "config": config, "aim": aim}))
     place = {"method": "scalar", "budget": 4}
-    chosen = [
-        {**place, "stage": "fitted", "retain_weight": 1.0},
-        {**place, "stage": "sized", "retain_weight": 10.0},
-    ]
-    pq.write_table(pa.Table.from_pylist(chosen), tmp_path / "summary.parquet")
-    # By seed and λ: cross-entropy of German, rises of English and French. At λ = 1 two seeds succeed, one spares French.
-    runs = {(0, 1.0): (7.9, 0.0, 0.0), (1, 1.0): (7.9, 0.0, 0.2), (2, 1.0): (7.0, 0.0, 0.0)}
-    runs |= {(2, 10.0): (7.9, 0.05, 0.0), (3, 10.0): (7.9, 0.2, 0.0), (0, 10.0): (7.9, 0.0, 0.0)}
+    weights = [{**place, "stage": stage, "retain_weight": weight} for stage, weight in chosen.items()]
+    pq.write_table(pa.Table.from_pylist(weights), tmp_path / "summary.parquet")
     table = [
-        {
-            **place,
-            "stage": stage,
-            "seed": seed,
-            "retain_weight": weight,
-            "domain": d,
-            "ce": ce + off,
-            "rise": rise,
-        }
-        for stage, off in (("fitted", 0.0), ("sized", -3.0))
+        {**place, "stage": stage, "seed": seed, "retain_weight": weight, "domain": d, "ce": ce + off, "rise": rise}
+        | {name: values[seed, weight] for name, values in more.items()}
+        for stage, off in zip(chosen, (0.0, -3.0), strict=False)
         for (seed, weight), (german, *rises) in runs.items()
         for d, ce, rise in zip(("de", "en", "fr"), (german, 3.0, 3.0), (4.0, *rises), strict=True)
-    ]
+    ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "bench.parquet")
+
+
+@pytest.mark.parametrize("weights", [[1.0, 10.0], [1.0]])
+def test_seeds_are_counted_at_the_chosen_weight_with_all_spared_and_at_any(tmp_path, weights):
+    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"], "weights": weights}
+    # At λ = 1 two seeds succeed, one spares French.
+    runs = {(0, 1.0): (7.9, 0.0, 0.0), (1, 1.0): (7.9, 0.0, 0.2), (2, 1.0): (7.0, 0.0, 0.0)}
+    runs |= {(2, 10.0): (7.9, 0.05, 0.0), (3, 10.0): (7.9, 0.2, 0.0), (0, 10.0): (7.9, 0.0, 0.0)}
+    written(tmp_path, runs, {"fitted": 1.0, "sized": 10.0}, config)
     head, _, *lines = claims.counts_table(tmp_path, "fitted").splitlines()
-    assert head == "| method, as fitted | seeds at chance | 4 |"
+    assert head == "| method, as fitted | seeds at chance | 4 | all |"
     assert (
         lines
         == [
-            "| one scalar | English spared | 2 |",
-            "|  | every trained domain spared | 1 |",
-            "|  | English spared, at one λ or another | 3 |",
+            "| one scalar | English spared | 2 | 2 |",
+            "|  | every trained domain spared | 1 | 1 |",
+            "|  | English spared, at one λ or another | 3 | 3 |",
         ][: 1 + len(weights)]
     )
+
+
+def test_fits_of_one_scalar_by_side(tmp_path):
+    """Two below 1 and one above at the chosen λ; one that has not moved is on neither side."""
+    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"]}
+    runs = {(0, 1.0): (8.0, 0.0, 0.0), (1, 1.0): (7.2, 0.02, 0.0), (2, 1.0): (4.8, 0.3, 0.0)}
+    runs |= {(3, 1.0): (4.0, 0.0, 0.0), (0, 10.0): (6.0, 0.0, 0.0)}
+    alpha = dict(zip(runs, (-16.0, -8.0, 40.0, 1.0, -2.0), strict=True))
+    written(tmp_path, runs, {"fitted": 1.0}, config, alpha=alpha)
+    _, _, *lines = claims.scalar_table(tmp_path, "fitted").splitlines()
+    assert lines == [
+        "| 4 | 1 | yes | below 1 | 2 | −16.0 to −8.0 | 0.90 to 1.00 | 0.000 to 0.020 |",
+        "| 4 | 1 | yes | above 1 | 1 | 40.0 | 0.60 | 0.300 |",
+        "| 4 | 10 |  | below 1 | 1 | −2.0 | 0.75 | 0.000 |",
+    ]
