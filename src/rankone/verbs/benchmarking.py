@@ -154,14 +154,24 @@ class ReproduceReply(Reply):
 
 def reproduce(opening: Opening, request: ReproduceRequest) -> ReproduceReply:
     """Run some of a saved benchmark's runs again and compare them within a tolerance."""
+    from rankone.experiments.bench.ledger import STAGES
     from rankone.experiments.bench.reproduce import reproduce as again
 
     repeated = again(request.result, request.runs, request.tolerance, opening.options)
     rows = [
-        [r.cell.method, r.cell.budget, r.cell.seed, r.cell.retain_weight, r.ce_apart, r.alpha_apart, r.same]
+        [
+            r.cell.method,
+            r.cell.budget,
+            r.cell.seed,
+            r.cell.retain_weight,
+            r.ce_apart,
+            STAGES[r.stage],
+            r.alpha_apart,
+            r.same,
+        ]
         for r in repeated.runs
     ]
-    columns = ["method", "tokens", "seed", "λ", "CE apart", "α apart", "same"]
+    columns = ["method", "tokens", "seed", "λ", "CE apart", "at size", "α apart", "same"]
     return ReproduceReply(
         same=repeated.same,
         changed=repeated.changed,

@@ -20,8 +20,9 @@ from rankone.experiments.bench import run as run_module
 from rankone.experiments.bench import stack as stack_module
 from rankone.experiments.bench.cells import FIRST_TUNING_SEED, tuning_cells
 from rankone.experiments.bench.choice import score
+from rankone.experiments.bench.ledger import STAGES
 from rankone.experiments.bench.page import write_results
-from rankone.experiments.bench.reproduce import reproduce
+from rankone.experiments.bench.reproduce import compared, reproduce
 from rankone.experiments.bench.rollouts import rollouts, shown_cell
 from rankone.experiments.bench.run import read_record, run_bench
 from rankone.experiments.bench.shown import accounts_table, tokens_in_all
@@ -40,6 +41,21 @@ def test_a_result_is_run_again(done, picked):  # before tests that run other set
     assert len(found.runs) == 3
     assert max(r.ce_apart for r in found.runs) < 2e-3
     assert not found.changed
+    assert all(run.stage in STAGES for run in found.runs)
+
+
+@pytest.mark.parametrize("name", ["fitted", "sized", "matched"])
+def test_every_stage_is_compared(done, name):
+    """German .5 nats away at one size alone, and a size that is not there again."""
+    old = next(o for o in done[3] if o.matched is not None)
+    assert list(old.stages) == ["fitted", "sized", "matched"]
+    stage = old.stages[name]
+    test = {**stage.test, "de": stage.test["de"].model_copy(update={"ce": stage.test["de"].ce + 0.5})}
+    moved = old.model_copy(update={name: stage.model_copy(update={"test": test})})
+    found = compared(old, moved, 0.02)
+    assert (found.stage, found.ce_apart, found.same) == (name, pytest.approx(0.5), False)
+    assert not compared(old, old.model_copy(update={name: None}), 0.02).same
+    assert compared(old, old, 0.02).same
 
 
 def test_a_result_of_relative_folders_is_run_again_from_elsewhere(

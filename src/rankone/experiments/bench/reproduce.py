@@ -11,7 +11,7 @@ from pydantic import Field
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
 from rankone.experiments.bench.cells import Cell
-from rankone.experiments.bench.ledger import Ledger, Outcome
+from rankone.experiments.bench.ledger import Ledger, Outcome, Stage
 from rankone.experiments.bench.run import RUNS, Benchmark, read_record
 from rankone.experiments.bench.tables import FITS, FitRow
 from rankone.experiments.bench.work import Work
@@ -26,9 +26,14 @@ BASE_TOLERANCE = 1e-3
 
 
 class Compared(Record):
-    """One run again: the largest difference of a cross-entropy, edited and base, and of α; same: within tolerance."""
+    """One run again: the largest difference of a cross-entropy, edited and base, and of the first α; same: in tolerance.
+
+    stage: of those that the run has (ledger.STAGES) the one that differs most. A size that validation text chose may jump
+    from one to another that scores nearly as well.
+    """
 
     cell: Cell
+    stage: str
     ce_apart: float
     base_apart: float
     alpha_apart: float | None
@@ -67,8 +72,8 @@ def reproduce(
         if again.identities.get(name) != old
     }
     with meter("run again", len(chosen)) as bar:
-        compared = [_compared(old, _again(again, old, bar), tolerance) for old in chosen]
-    return Reproduction(runs=tuple(compared), changed=changed)
+        runs_again = [compared(old, _again(again, old, bar), tolerance) for old in chosen]
+    return Reproduction(runs=tuple(runs_again), changed=changed)
 
 
 def _finished(out: Path) -> list[Outcome]:
@@ -85,19 +90,23 @@ def _again(benchmark: Benchmark, old: Outcome, bar: Meter) -> Outcome:
     return outcome
 
 
-def _compared(old: Outcome, new: Outcome, tolerance: float) -> Compared:
-    was, now = old.first, new.first
-    assert was is not None
-    if now is None:
-        return Compared(
-            cell=old.cell, ce_apart=float("inf"), base_apart=float("inf"), alpha_apart=None, same=False
-        )
-    pairs = [(was.test[d], now.test[d]) for d in was.test]
-    ce, base = _most([a.ce - b.ce for a, b in pairs]), _most([a.ce_base - b.ce_base for a, b in pairs])
-    alphas = was.alpha, now.alpha
-    alpha = None if alphas[0] is None or alphas[1] is None else abs(alphas[0] - alphas[1])
+def compared(old: Outcome, new: Outcome, tolerance: float) -> Compared:
+    """Every stage that the run has; a stage that is not there again differs without bound."""
+    apart = {name: _stage_apart(stage, new.stages.get(name)) for name, stage in old.stages.items()}
+    stage = max(apart, key=lambda name: apart[name][0])
+    ce, base = apart[stage][0], max(base for _, base in apart.values())
+    was, now = (None if run.first is None else run.first.alpha for run in (old, new))
+    alpha = None if was is None or now is None else abs(was - now)
     same = ce <= tolerance and base <= BASE_TOLERANCE
-    return Compared(cell=old.cell, ce_apart=ce, base_apart=base, alpha_apart=alpha, same=same)
+    return Compared(cell=old.cell, stage=stage, ce_apart=ce, base_apart=base, alpha_apart=alpha, same=same)
+
+
+def _stage_apart(was: Stage, now: Stage | None) -> tuple[float, float]:
+    """The largest difference of a cross-entropy on test text, of the edited model and of the base."""
+    if now is None:
+        return float("inf"), float("inf")
+    pairs = [(was.test[d], now.test[d]) for d in was.test]
+    return _most([a.ce - b.ce for a, b in pairs]), _most([a.ce_base - b.ce_base for a, b in pairs])
 
 
 def _most(differences: Sequence[float]) -> float:
