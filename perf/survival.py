@@ -36,6 +36,7 @@ from rankone.experiments.requests import Rate
 from rankone.experiments.survival.config import ALL, WORDS, Mean, SurviveRequest
 from rankone.experiments.survival.survive import survive
 from rankone.render.values import spanned
+from rankone.text.domains import domain_name
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "survival"
@@ -165,16 +166,15 @@ def attacks_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def removed_table(rows: Sequence[dict[str, Any]]) -> str:
     """A row a method: what its fits removed before any attack, and how many of them ended at chance."""
-    table = []
+    forget, table = rows[0]["survive"]["forget"], list[list[str]]()
     for method in method_order(list({row["method"] for row in rows})):
         fits = [row["removed"] for row in rows if row["method"] == method]
         rises = {d: [fit["rises"][d] for fit in fits] for d in fits[0]["rises"]}
-        worst = max((d for d in rises if d != "de"), key=lambda d: sum(rises[d]))
-        said = (spanned(sum(v) / len(v), *interval(v), 2) for v in (rises["de"], rises[worst]))
-        german, other = said
+        worst = max((d for d in rises if d != forget), key=lambda d: sum(rises[d]))
+        removed, most = (spanned(sum(v) / len(v), *interval(v), 2) for v in (rises[forget], rises[worst]))
         at = sum(fit["at_chance"] for fit in fits)
-        table.append([method_name(method), f"{at} of {len(fits)}", german, f"{worst} {other}"])
-    return markdown(["method", "fits at chance", "German", "most elsewhere"], table)
+        table.append([method_name(method), f"{at} of {len(fits)}", removed, f"{domain_name(worst)} {most}"])
+    return markdown(["method", "fits at chance", domain_name(forget), "most elsewhere"], table)
 
 
 def main() -> None:

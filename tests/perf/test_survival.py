@@ -1,0 +1,50 @@
+"""The tables of what survives, by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from perf import survival
+
+
+def fit(method, seed, regained, rises=(4.3, 0.01, 0.02), at_chance=True):
+    """A fit that was attacked; regained: by attack and tokens."""
+    runs = [
+        {"attack": attack, "budget": budget, "regained": share}
+        for (attack, budget), share in regained.items()
+    ]
+    removed = {"rises": dict(zip(("de", "en", "fr"), rises, strict=True)), "at_chance": at_chance}
+    return {"method": method, "seed": seed, "removed": removed, "survive": {"forget": "de", "runs": runs}}  # fmt: skip
+
+
+def test_a_row_an_attack_and_a_column_a_method():
+    """Two fits: half a way from .2 to .6 on one budget, in the order of attacks and budgets; Student's t of one degree."""
+    rows = [
+        fit("lora_r1", 0, {("relearn-full", 256): 0.9, ("int4", 0): 0.0, ("relearn-full", 16): 0.2}),
+        fit("lora_r1", 1, {("relearn-full", 256): 0.9, ("int4", 0): 0.0, ("relearn-full", 16): 0.6}),
+        fit("scalar", 0, {("relearn-full", 256): 0.5, ("int4", 0): -0.01, ("relearn-full", 16): 0.1}),
+    ]
+    head, _, *lines = survival.attacks_table(rows).splitlines()
+    assert head == "| attack | tokens | one scalar | LoRA rank 1 |"
+    half = 12.706 * 0.2
+    assert lines == [
+        "| weights in 4 bits |  | −1% | 0% (0% to 0%) |",
+        f"| all weights on its text | 16 | 10% | 40% (−{100 * (half - 0.4):.0f}% to {100 * (0.4 + half):.0f}%) |",
+        "| all weights on its text | 256 | 50% | 90% (90% to 90%) |",
+    ]
+
+
+def test_what_was_removed_before():
+    rows = [fit("scalar", 0, {}), fit("scalar", 1, {}, rises=(4.1, 0.01, 0.04), at_chance=False)]
+    *_, line = survival.removed_table(rows).splitlines()
+    assert line.startswith("| one scalar | 1 of 2 | +4.20 (")
+    assert "| French +0.03 (" in line
+
+
+def test_every_kept_fit_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(survival, "KEPT", tmp_path)
+    for seed in (0, 1):
+        (tmp_path / f"scalar-{seed}.json").write_text(json.dumps(fit("scalar", seed, {("int8", 0): 0.1})))
+    assert survival.regained(survival.kept())["scalar"]["int8", 0] == pytest.approx([0.1, 0.1])
