@@ -21,20 +21,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from perf.environment import environment
 from perf.pages import markdown, write_table
 
 from rankone.core.artifact import write_json
+from rankone.core.files import write_text
 from rankone.edits.fitting.run import Fit
 from rankone.experiments.bench.cells import Cell, grid_cells
 from rankone.experiments.bench.ledger import Outcome
 from rankone.experiments.bench.run import Benchmark
 from rankone.experiments.bench.summary import interval
 from rankone.experiments.config import read_recipe
-from rankone.experiments.names import method_name, method_order
+from rankone.experiments.names import method_name, method_order, method_styles
 from rankone.experiments.requests import Rate
-from rankone.experiments.survival.config import ALL, WORDS, Mean, SurviveRequest
+from rankone.experiments.survival.config import ALL, WORDS, Attack, Mean, SurviveRequest
 from rankone.experiments.survival.survive import survive
+from rankone.render.colours import MUTED
+from rankone.render.theme import figure, svg, themed
 from rankone.render.values import spanned
 from rankone.text.domains import domain_name
 
@@ -42,10 +48,12 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "survival"
 CLAIMS = ROOT / "perf" / "results" / "claims"
 PAGE = ROOT / "docs" / "bench.md"
+RECIPE = ROOT / "recipes" / "german.yaml"
 METHODS = ("scalar", "neuron", "discriminant", "top16", "lora_r1_local", "lora_r1", "lora_r4")
 RETAIN, BUDGET, SEEDS = "english", 2048, 5
 # German tokens that attacks are given, and tokens of every domain that what they leave is measured on.
 ATTACKED, TOKENS = (16, 64, 256, 1024), 600
+DRAWN: tuple[Attack, ...] = ("knob", "relearn-lora", "relearn-full", "benign-full")
 
 
 def opened(methods: Sequence[str]) -> Benchmark:
@@ -59,7 +67,7 @@ def opened(methods: Sequence[str]) -> Benchmark:
         "rates": rates,
         "sized": False,
     }
-    return Benchmark(read_recipe(ROOT / "recipes" / "german.yaml", "claims", **changes))
+    return Benchmark(read_recipe(RECIPE, "claims", **changes))
 
 
 def fits_of(benchmark: Benchmark, method: str, seeds: Sequence[int]) -> list[tuple[Cell, Outcome, Fit]]:
@@ -164,13 +172,49 @@ def attacks_table(rows: Sequence[dict[str, Any]]) -> str:
     return markdown(["attack", "tokens", *map(method_name, methods)], table)
 
 
+@themed
+def relearning(rows: Sequence[dict[str, Any]]) -> Figure:
+    """By tokens the share of the removal that training brings back: a panel an attack, a line a method."""
+    shares = regained(rows)
+    styles = method_styles(method_order(list(shares)))
+    keys = [
+        Line2D([], [], color=colour, marker=marker, label=method_name(method))
+        for method, (colour, marker) in styles.items()
+    ]
+    title = "What comes back when an edited model is trained"
+    note = "share of the removal that came back; mean of the fits, upright: their 95% interval"
+    fig = figure(8.6, 6.0, title, note, keys)
+    grid = fig.subplots(2, 2, sharex=True, sharey=True).flatten().tolist()
+    for axes, attack in zip(grid, DRAWN, strict=True):
+        axes.set_title(WORDS[attack])
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(-0.25, 1.25)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
+        for i, (method, (colour, marker)) in enumerate(styles.items()):
+            at = {b: values for (name, b), values in shares[method].items() if name == attack}
+            means = [sum(values) / len(values) for values in at.values()]
+            axes.plot(list(at), means, color=colour, marker=marker, label=method)
+            for budget, values in at.items():
+                beside = budget * 1.04 ** (i - (len(styles) - 1) / 2)
+                axes.plot([beside] * 2, interval(values), color=colour, linewidth=0.9, alpha=0.7)
+        axes.xaxis.set_major_locator(FixedLocator(list(ATTACKED)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in grid[2:]:
+        axes.set_xlabel("tokens trained on")
+    return fig
+
+
 def removed_table(rows: Sequence[dict[str, Any]]) -> str:
     """A row a method: what its fits removed before any attack, and how many of them ended at chance."""
     forget, table = rows[0]["survive"]["forget"], list[list[str]]()
+    others = [domain for domain in read_recipe(RECIPE, "claims").trained if domain != forget]
     for method in method_order(list({row["method"] for row in rows})):
         fits = [row["removed"] for row in rows if row["method"] == method]
-        rises = {d: [fit["rises"][d] for fit in fits] for d in fits[0]["rises"]}
-        worst = max((d for d in rises if d != forget), key=lambda d: sum(rises[d]))
+        rises = {d: [fit["rises"][d] for fit in fits] for d in (forget, *others)}
+        worst = max(others, key=lambda d: sum(rises[d]))
         removed, most = (spanned(sum(v) / len(v), *interval(v), 2) for v in (rises[forget], rises[worst]))
         at = sum(fit["at_chance"] for fit in fits)
         table.append([method_name(method), f"{at} of {len(fits)}", removed, f"{domain_name(worst)} {most}"])
@@ -186,6 +230,7 @@ def main() -> None:
     rows = kept()
     write_table(PAGE, "perf.survival removed", removed_table(rows))
     write_table(PAGE, "perf.survival", attacks_table(rows))
+    write_text(PAGE.with_name("survival.svg"), svg(relearning(rows), "survival"))
 
 
 if __name__ == "__main__":
