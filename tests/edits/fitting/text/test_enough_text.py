@@ -14,6 +14,7 @@ from rankone.edits.fitting.text import enough_text as module
 from rankone.edits.fitting.text import self_text
 from rankone.edits.fitting.text.enough_text import ENOUGH, PIECE, Rises, enough_text
 from rankone.edits.fitting.text.forget_text import budget_text
+from rankone.edits.fitting.within import SIZED_ON
 from rankone.edits.methods.directions import Directions
 from rankone.metrics.cross_entropy import next_token_losses
 from rankone.text.openers import opener_id
@@ -96,6 +97,21 @@ def test_what_the_edit_changes_little_is_left_out_and_more_drawn_from_what_is_ke
     second = module.continuations(workspace, begun, module.SEED_STEP, ROWS, ROOM)
     rest = ROWS - len(some)
     assert torch.equal(text.ids[len(some) :, : second.ids.shape[1]], second.ids[[0, *range(2, ROWS)][:rest]])
+
+
+def test_the_tokens_that_a_trained_edit_is_sized_on_are_of_all_openings(workspace, tokenizer, monkeypatch):
+    """The size is set on the first of them: no opening decides it alone."""
+    graded(monkeypatch, [9.0] * ROWS)
+    openings = ["Es ist", "Die", "Wir haben"]
+    some = enough_text(workspace, fitted(workspace), openings).take(SIZED_ON)
+    starts = {tuple(start) for start in module.encoded_openings(workspace, openings)}
+    begun = [
+        tuple(ids[: int(valid.nonzero().min())].tolist())
+        for ids, valid in zip(some.ids, some.valid, strict=True)
+    ]
+    counts = [begun.count(start) for start in starts]
+    assert sum(counts) == len(begun) >= 6
+    assert max(counts) - min(counts) <= 1
 
 
 def test_too_little_in_the_behaviour_is_refused(workspace, monkeypatch):

@@ -34,7 +34,7 @@ def test_only_the_continuation_is_scored(workspace, tokenizer):
         ids = tokenizer(opening, add_special_tokens=False)["input_ids"]
         expected.append(ids if first is None else [first, *ids])
     for row, ids, valid in zip(range(5), text.ids, text.valid, strict=True):
-        start = expected[0] if row < 3 else expected[1]
+        start = expected[row % 2]
         assert ids[: len(start)].tolist() == start
         assert valid.nonzero().flatten().tolist() == list(range(len(start), len(start) + 7))
         assert not set(ids[valid].tolist()) & set(tokenizer.all_special_ids)

@@ -45,17 +45,20 @@ def encoded_openings(workspace: Workspace, openings: Sequence[str]) -> list[list
 def continuations(
     workspace: Workspace, starts: Sequence[Sequence[int]], seed: int, rows: int, tokens: int
 ) -> Blocks:
-    """The same from ids."""
+    """The same from ids.
+
+    Neighbouring rows have different openings, so that the first few of them say as much as all.
+    """
     tokens = room_after(workspace, max(map(len, starts)), tokens)
     generator = torch.Generator().manual_seed(seed)
-    drawn = []
-    for i, start in enumerate(starts):
-        count = len(range(i, rows, len(starts)))
-        if count:
-            ids = _continued(workspace, start, count, tokens, generator)
-            places = torch.arange(ids.shape[1])
-            drawn.append(Blocks(ids, (places >= len(start)).expand(count, -1)))
-    return joined(drawn).to(workspace.device)
+    taken = [range(i, rows, len(starts)) for i in range(min(rows, len(starts)))]
+    drawn: list[Blocks] = []
+    for start, own in zip(starts, taken, strict=False):
+        ids = _continued(workspace, start, len(own), tokens, generator)
+        places = torch.arange(ids.shape[1])
+        drawn.append(Blocks(ids, (places >= len(start)).expand(len(own), -1)))
+    text, order = joined(drawn), torch.tensor([row for own in taken for row in own]).argsort()
+    return Blocks(text.ids[order], text.valid[order]).to(workspace.device)
 
 
 def room_after(workspace: Workspace, length: int, tokens: int) -> int:
