@@ -2,12 +2,13 @@
 
     python -m perf.claims --keep runs/claims       # of `bench recipes/german.yaml --preset claims` → results/claims/
     python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
+    python -m perf.claims --keep runs/local        # of its preset `local_rates` → results/local_rates/
     python -m perf.claims                          # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates and what choosing took,
 which part was picked, every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of
 successes draws; docs/claims.svg and docs/published.svg are drawn from that. A benchmark whose fits were not brought to
-size is the grid.
+size is the grid, one of the localised LoRA alone is of its rates.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
-CLAIMS, GRID = "claims", "published"
+CLAIMS, GRID, LOCAL = "claims", "published", "local_rates"
 # A scalar is on no side of 1 where it is nearer than this.
 ON_NO_SIDE = 0.01
 Row = dict[str, Any]
@@ -55,7 +56,8 @@ Row = dict[str, Any]
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     record = read_record(folder)
-    kept = KEPT / (CLAIMS if record.config.sized else GRID)
+    alone = record.config.methods == ("lora_r1_local",)
+    kept = KEPT / (LOCAL if alone else CLAIMS if record.config.sized else GRID)
     keep_result(folder, kept)
     shutil.copyfile(folder / "fits.parquet", kept / "fits.parquet")
     write_json(kept / "verdicts.json", judged_again(folder, record), constants=True)
@@ -293,6 +295,9 @@ def main() -> None:
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
+    if (kept := KEPT / LOCAL).is_dir():
+        for stage in ("fitted", "matched"):
+            write_table(PAGE, f"perf.claims {LOCAL} {stage}", counts_table(kept, stage))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ model stays in the language, with a generator of its own; the end of text is nev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -53,11 +54,11 @@ def continuations(
     generator = torch.Generator().manual_seed(seed)
     taken = [range(i, rows, len(starts)) for i in range(min(rows, len(starts)))]
     drawn: list[Blocks] = []
-    for start, own in zip(starts, taken, strict=False):
-        ids = _continued(workspace, start, len(own), tokens, generator)
+    for start, turns in zip(starts, taken, strict=False):
+        ids = _continued(workspace, start, len(turns), tokens, generator)
         places = torch.arange(ids.shape[1])
-        drawn.append(Blocks(ids, (places >= len(start)).expand(len(own), -1)))
-    text, order = joined(drawn), torch.tensor([row for own in taken for row in own]).argsort()
+        drawn.append(Blocks(ids, (places >= len(start)).expand(len(turns), -1)))
+    text, order = joined(drawn), torch.tensor(list(chain.from_iterable(taken))).argsort()
     return Blocks(text.ids[order], text.valid[order]).to(workspace.device)
 
 
