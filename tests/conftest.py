@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
+from typing import TYPE_CHECKING
 
 from rankone.runtime.quiet import QUIET
 
@@ -13,20 +16,34 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
-import torch
 from hypothesis import settings
-from transformers import PreTrainedTokenizerFast
 
-from rankone.models.tokenizer import train_tokenizer
-from rankone.text.sources.builtin import BuiltinCorpus
+# PyTorch and transformers are imported by the fixtures: what starts the workers needs neither.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from rankone.text.sources.builtin import BuiltinCorpus
 
 settings.register_profile("rankone", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("rankone")
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
+# What is imported and collected stays: searching it for cycles would take half the time until the first test.
+gc.disable()
+atexit.register(gc.freeze)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on what the tests make is searched, and that alone."""
+    gc.freeze()
+    gc.enable()
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
+    import torch
+
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
 
@@ -34,12 +51,16 @@ def _seeded() -> None:
 @pytest.fixture(scope="session")
 def corpus() -> BuiltinCorpus:
     """The corpus inside the package."""
+    from rankone.text.sources.builtin import BuiltinCorpus
+
     return BuiltinCorpus()
 
 
 @pytest.fixture(scope="session")
 def tokenizer(corpus: BuiltinCorpus) -> PreTrainedTokenizerFast:
     """A byte-level BPE of 512 entries over English, German and code."""
+    from rankone.models.tokenizer import train_tokenizer
+
     text = [d for domain in ("en", "de", "code") for d in corpus.documents(domain, "train")]
     return train_tokenizer(text, vocab_size=512, max_length=100_000)
 
