@@ -30,7 +30,7 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 # What is imported and collected stays: searching it for cycles would take half the time until the first test.
 gc.disable()
-atexit.register(gc.freeze)
+atexit.register(gc.unfreeze)  # DuckDB reports at the end what is left of it
 
 
 @pytest.hookimpl(tryfirst=True)

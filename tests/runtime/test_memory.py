@@ -54,3 +54,12 @@ gc.collect()
 assert after() is None and gc.get_freeze_count() == frozen
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_duckdb_reports_nothing_of_what_was_not_searched():
+    code = (
+        "import gc, sys\nfrom rankone.runtime.memory import spare_imported\nspare_imported()\n"
+        "import duckdb, numpy\nduckdb.sql('select 1').fetchall()\ngc.collect()\nassert gc.get_freeze_count()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stderr
