@@ -14,6 +14,8 @@ os.environ.update({**QUIET, **os.environ})  # before transformers: the command l
 # Beside other workers each has one core, and so do the processes it starts: threads that share one wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+    # The last step of a worker, whose exit status nobody reads: taking down a million objects one by one takes seconds.
+    atexit.register(os._exit, 0)
 
 import pytest
 from hypothesis import settings
@@ -30,7 +32,7 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 # What is imported and collected stays: searching it for cycles would take half the time until the first test.
 gc.disable()
-atexit.register(gc.unfreeze)  # DuckDB reports at the end what is left of it
+atexit.register(gc.unfreeze)  # DuckDB reports at the end what a search would have found
 
 
 @pytest.hookimpl(tryfirst=True)
