@@ -46,7 +46,9 @@ def pytest_runtestloop() -> None:
 def _seeded() -> None:
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():  # else torch.manual_seed keeps a trace of its caller for each device there could be
+        torch.cuda.manual_seed_all(0)
     torch.set_num_threads(THREADS)
 
 
