@@ -47,7 +47,9 @@ def _seeded() -> None:
     import torch
 
     torch.default_generator.manual_seed(0)
-    if torch.cuda.is_initialized():  # else torch.manual_seed keeps a trace of its caller for each device there could be
+    if (
+        torch.cuda.is_initialized()
+    ):  # else torch.manual_seed keeps a trace of its caller for each device there could be
         torch.cuda.manual_seed_all(0)
     torch.set_num_threads(THREADS)
 
