@@ -35,6 +35,16 @@ gc.disable()
 atexit.register(gc.unfreeze)  # DuckDB reports at the end what a search would have found
 
 
+# Files of one test that take as long as the twenty short ones which are handed out with them, last of all: these go first,
+# so that no worker ends with both while the other one waits.
+LONG = ("test_kill.py", "test_saved.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers get files with as many tests in the order in which they are collected."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
     """From here on what the tests make is searched, and that alone."""
