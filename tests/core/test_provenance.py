@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from rankone.core.provenance import git_revision
+from rankone.core import provenance
+from rankone.core.provenance import environment, git_revision
 
 
 def repository(root, name):
@@ -36,3 +37,16 @@ def test_the_repository_of_somebody_else_is_not(tmp_path):
     (installed / "__init__.py").write_text("", "utf8")
     assert git_revision(installed) is None
     assert git_revision(tmp_path) is None
+
+
+def test_one_process_asks_git_once(monkeypatch):
+    provenance._loaded.cache_clear()
+    asked = []
+    monkeypatch.setattr(provenance, "_git", lambda *words: asked.append(words))
+    first = environment()
+    times = len(asked)
+    assert times
+    assert {**environment(), "created": ""} == {**first, "created": ""}
+    assert len(asked) == times
+    monkeypatch.undo()
+    provenance._loaded.cache_clear()

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.edits.exporting import edited_logits, mixed_ranks
+from tests.fresh import UNSEARCHED
 from tests.helpers import llama, probe, tokenizer
 
 import rankone
@@ -54,7 +55,7 @@ def by_the_card(folder: Path, ids: torch.Tensor, place: Path) -> tuple[torch.Ten
         "HF_MODULES_CACHE": str(place / "modules"),
         "PYTHONPATH": str(package.parent),
     }
-    command = [sys.executable, "-P", "-c", RUN, str(place / "asked"), str(place / "answered")]
+    command = [sys.executable, "-P", "-c", UNSEARCHED + RUN, str(place / "asked"), str(place / "answered")]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **said}, capture_output=True, text=True, check=False
     )

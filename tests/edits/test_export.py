@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tests.edits.exporting import edited_logits, mixed_ranks, nothing_left
+from tests.fresh import UNSEARCHED
 from tests.helpers import gpt2, llama, probe, random_edit, same, simple_mlp, snapshot, tokenizer
 from transformers import (
     AutoModelForCausalLM,
@@ -161,7 +162,7 @@ def test_an_edit_becomes_an_adapter_that_a_process_without_us_loads(tmp_path, mo
     command = [
         sys.executable,
         "-c",
-        LOADED_BY_PLAIN_PEFT,
+        UNSEARCHED + LOADED_BY_PLAIN_PEFT,
         *(str(tmp_path / n) for n in ("out", "ids", "logits")),
     ]
     subprocess.run(command, cwd=tmp_path, check=True)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from tests.fresh import UNSEARCHED
 from tests.helpers import probe, simple_mlp, snapshot, tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -141,7 +142,13 @@ sys.stdout.write(repr(float(model(ids).logits.double().pow(2).sum())))
 def test_a_saved_directory_loads_without_rankone(tmp_path):
     model, ids = simple_mlp(), probe(1, 8)
     model.save_pretrained(tmp_path / "m")
-    command = [sys.executable, "-c", STRANGER, str(tmp_path / "m"), ",".join(map(str, ids[0].tolist()))]
+    command = [
+        sys.executable,
+        "-c",
+        UNSEARCHED + STRANGER,
+        str(tmp_path / "m"),
+        ",".join(map(str, ids[0].tolist())),
+    ]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline)
     assert done.returncode == 0, done.stderr

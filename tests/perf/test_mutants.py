@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from perf.mutants import mirroring, mutants, survives
+from tests.fresh import UNSEARCHED
 
 from perf import mutants as module
 
@@ -76,5 +77,7 @@ print(HF_HUB_OFFLINE, logging.is_progress_bar_enabled(), [n for n in sys.modules
 """
     quiet = ("HF_", "TRANSFORMERS_", "TOKENIZERS_")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(quiet)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=bare)
+    done = subprocess.run(
+        [sys.executable, "-c", UNSEARCHED + code], capture_output=True, text=True, check=True, env=bare
+    )
     assert done.stdout == "True False []\n"

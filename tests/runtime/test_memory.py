@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,3 +27,39 @@ def test_without_resource_nothing_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     assert peak_bytes() is None
     assert peak_megabytes() is None
+
+
+def test_what_a_program_has_imported_is_searched_for_cycles_no_more():
+    code = """
+import gc, sys, weakref
+from rankone.runtime.memory import spare_imported
+spare_imported()
+class Thing: pass
+def cycle():
+    one = Thing()
+    one.itself = one
+    return weakref.ref(one)
+before = cycle()
+gc.collect()
+assert before() is None and not gc.get_freeze_count()  # nothing has been imported
+before = len(sys.modules)
+import asyncio, concurrent.futures, email.mime.text, http.server, logging.config, multiprocessing.pool
+import sqlite3, unittest.mock, urllib.request, xml.dom.minidom, xmlrpc.client, pydantic
+assert len(sys.modules) > before + 100
+gc.collect()
+frozen = gc.get_freeze_count()
+assert frozen > 10_000
+after = cycle()
+gc.collect()
+assert after() is None and gc.get_freeze_count() == frozen
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_duckdb_reports_nothing_of_what_was_not_searched():
+    code = (
+        "import gc, sys\nfrom rankone.runtime.memory import spare_imported\nspare_imported()\n"
+        "import duckdb, numpy\nduckdb.sql('select 1').fetchall()\ngc.collect()\nassert gc.get_freeze_count()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stderr

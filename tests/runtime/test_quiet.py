@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from tests.fresh import UNSEARCHED
+
 from rankone.runtime.quiet import QUIET, quiet_libraries, without_bars
 
 
@@ -22,7 +24,9 @@ def test_transformers_hears_it():
         "print(logging.get_verbosity() == logging.ERROR, logging.is_progress_bar_enabled())"
     )
     clean = {k: v for k, v in os.environ.items() if k not in QUIET}
-    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", UNSEARCHED + code], env=clean, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["True", "False"]
 
 
@@ -36,7 +40,9 @@ def test_importing_the_library_changes_nothing_of_theirs():
         "print(before == (logging.get_verbosity(), logging.is_progress_bar_enabled(), dict(os.environ)))"
     )
     clean = {k: v for k, v in os.environ.items() if k not in QUIET}
-    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", UNSEARCHED + code], env=clean, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["True"], done.stderr
 
 

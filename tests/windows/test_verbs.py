@@ -11,13 +11,19 @@ import pytest
 from tests.windows.jobs import JOBS
 
 # One of each way to write: an edit, a table, an export that other tools read, a run that goes on, a graph.
+CODE = """
+import runpy
+from rankone.runtime.memory import spare_imported
+spare_imported()
+runpy.run_module("tests.windows.jobs", run_name="__main__")
+"""
 QUICK = ("edit", "adapter", "harvest", "label", "resumed")
 
 
 def outcomes(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
     """What came of each job: 'ok', or what Windows would have refused."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.windows.jobs", str(folder / "jobs"), *names],
+        [sys.executable, "-c", CODE, str(folder / "jobs"), *names],
         cwd=Path(__file__).resolve().parents[2],
         env=os.environ | {"TMPDIR": str(folder)},
         capture_output=True,

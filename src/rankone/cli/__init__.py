@@ -18,6 +18,7 @@ from rankone.cli.studio import studio_command
 from rankone.core.errors import PeerError, RankOneError
 from rankone.core.escaping import visible
 from rankone.core.foreign import explained
+from rankone.runtime.memory import spare_imported
 from rankone.runtime.quiet import quiet_libraries
 
 # The exit status of a command that Ctrl-C broke off, as shells and the parser have it.
@@ -105,6 +106,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 def main() -> None:
     """Run the command; a RankOneError is one line on stderr and exit status 2, and so is what other libraries refuse."""
     quiet_libraries()
+    spare_imported()
     write_all_characters(sys.stdout)
     write_all_characters(sys.stderr)
     sys.argv[1:] = _asked_for_help(sys.argv[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -44,15 +45,25 @@ def environment() -> dict[str, JsonValue]:
     """Versions and machine facts that a result needs to be reproduced."""
     import torch
 
+    versions, revision = _loaded()
     return {
         # torch itself says which build it is (+cpu, +cu130).
-        "versions": {**{name: _version(name) for name in _PACKAGES}, "torch": str(torch.__version__)},
+        "versions": {**versions, "torch": str(torch.__version__)},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "git_revision": git_revision(),
+        "git_revision": revision,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@cache
+def _loaded() -> tuple[dict[str, str | None], str | None]:
+    """Versions and our revision, looked up once: what has been imported stays whatever is installed or committed since.
+
+    It takes four processes of git, as long as many an artefact takes to write.
+    """
+    return {name: _version(name) for name in _PACKAGES}, git_revision()
 
 
 def _version(package: str) -> str | None:

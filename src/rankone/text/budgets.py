@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from rankone.text.blocks import Blocks, encode
 
 # An opening has no context yet, so its predictions say little about the language: windows start this far in.
 OPENING = 16
+_FIRST = 8  # documents that are encoded at first
 
 
 def budget_windows(
@@ -29,7 +30,7 @@ def budget_windows(
     """
     pieces: list[list[int]] = []
     left = tokens
-    for ids in encode(tokenizer, documents):
+    for ids in _encoded(tokenizer, documents):
         for start in range(OPENING, len(ids), length):
             piece = ids[start : start + min(length, left)]
             pieces.append(piece)
@@ -40,6 +41,14 @@ def budget_windows(
         f"{what} has {tokens - left} tokens beyond the first {OPENING} of each document, but {tokens} are needed. "
         "Give more text or ask for less."
     )
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> Iterator[list[int]]:
+    """Ids of one document after the other, twice as many at a time: a small budget needs few of thousands."""
+    start, count = 0, _FIRST
+    while start < len(documents):
+        yield from encode(tokenizer, documents[start : start + count])
+        start, count = start + count, 2 * count
 
 
 def _rows(pieces: list[list[int]]) -> Blocks:

@@ -1,10 +1,11 @@
-"""How fast this device multiplies and moves values, measured in well under a second."""
+"""How fast this device multiplies and moves values, measured in well under a second, once a process."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -26,19 +27,23 @@ class Rates:
 def measure_rates(device: torch.device, rows: int, d_in: int, d_out: int, autocast: bool) -> Rates:
     """Rates on `device` for products [rows, d_in] · [d_in, d_out], the size of a run's own."""
     low = torch.bfloat16 if autocast else torch.float32
-    rows = min(rows, 2048)
-    fp32 = _matmul_rate(device, rows, d_in, d_out, torch.float32)
-    rate = fp32 if low == torch.float32 else _matmul_rate(device, rows, d_in, d_out, low)
-    return Rates(rate, fp32, _bandwidth(device))
+    rows, threads = min(rows, 2048), torch.get_num_threads()
+    fp32 = _matmul_rate(device, rows, d_in, d_out, torch.float32, threads)
+    rate = fp32 if low == torch.float32 else _matmul_rate(device, rows, d_in, d_out, low, threads)
+    return Rates(rate, fp32, _bandwidth(device, threads))
 
 
-def _matmul_rate(device: torch.device, rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> float:
+@cache
+def _matmul_rate(
+    device: torch.device, rows: int, d_in: int, d_out: int, dtype: torch.dtype, _threads: int
+) -> float:
     a = torch.full((rows, d_in), 0.5, device=device, dtype=dtype)
     b = torch.full((d_in, d_out), 0.5, device=device, dtype=dtype)
     return 2 * rows * d_in * d_out / _seconds(lambda: a @ b, device)
 
 
-def _bandwidth(device: torch.device) -> float:
+@cache
+def _bandwidth(device: torch.device, _threads: int) -> float:
     a, b = torch.full((2, _VALUES), 0.5, device=device)
     return 3 * a.numel() * a.element_size() / _seconds(lambda: a * b, device)
 

@@ -9,12 +9,14 @@ import sys
 from rankone.core.errors import RankOneError
 from rankone.core.foreign import explained
 from rankone.experiments.workers.doing import answered
+from rankone.runtime.memory import spare_imported
 from rankone.runtime.quiet import lines_out, quiet_libraries
 
 
 def main() -> None:
     """Answers {"made": …} or {"refused": words}. What libraries print goes to standard error."""
     quiet_libraries()
+    spare_imported()
     lines = io.TextIOWrapper(
         sys.stdin.buffer, encoding="utf8"
     )  # as they are sent, whatever this system's encoding

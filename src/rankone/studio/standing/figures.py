@@ -17,9 +17,12 @@ from rankone.studio.working.work import ALPHAS
 def rises(dials: Dials, entries: Sequence[Entry]) -> dict[int, list[DomainDamage]]:
     """By the number of an edit, what it does to every domain: what the dials show of it in the end."""
     with meter("edits", len(entries)) as bar:
-        measured = {}
+        measured, known = {}, {}  # a journal comes back to scales that it had before
         for entry in entries:
-            measured[entry.seq] = _damages(dials, entry.scales, WHOLE)
+            scales = tuple(entry.scales.items())
+            if scales not in known:
+                known[scales] = _damages(dials, entry.scales, WHOLE)
+            measured[entry.seq] = known[scales]
             bar.advance()
     return measured
 

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from rankone.core.errors import RankOneError
 from rankone.core.foreign import explained
 from rankone.opening import Opening, OpenOptions
+from rankone.runtime.memory import spare_imported
 from rankone.runtime.quiet import lines_out, quiet_libraries
 from rankone.studio.working.memory import IDLE, give_back
 
@@ -92,6 +93,7 @@ def _words(error: Exception) -> str:
 def main() -> None:
     """Started by the server: the options of the opening are its one argument, as JSON."""
     quiet_libraries()
+    spare_imported()
     serve(OpenOptions.checked(json.loads(sys.argv[1]), "studio"), Inbox(sys.stdin.buffer), lines_out())
 
 
