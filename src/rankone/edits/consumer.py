@@ -100,7 +100,7 @@ def main(instructions: Path) -> None:
 
 
 def _spare_imported() -> None:
-    """As rankone/runtime/memory.py, which cannot be imported here: the libraries are never searched for cycles."""
+    """As rankone/runtime/memory.py, which cannot be imported here: garbage collection skips the libraries."""
     known = len(sys.modules)
 
     def set_aside(phase: str, info: dict[str, int]) -> None:

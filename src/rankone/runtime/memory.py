@@ -1,4 +1,4 @@
-"""How much memory this process has taken, on every system that reports it; what of it Python searches for cycles."""
+"""How much memory this process has taken, on every system that reports it; what of it garbage collection skips."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# The generation whose search goes through everything, and how many new modules are a library.
+# The generation whose collection goes through everything, and how many new modules are a library.
 _WHOLE, _LIBRARY = 2, 100
 
 
 @cache
 def spare_imported() -> None:
-    """From now on no search for cycles goes through what was imported, nor does the program's end.
+    """From now on garbage collection skips what was imported, also at the program's end.
 
-    PyTorch and transformers are half a million objects that stay: searching them takes a fourth of a short command. For
-    programs, at their start, never on import. What is made after the imports is searched as ever.
+    PyTorch and transformers are half a million objects that stay: going through them takes a fourth of a short command. For
+    programs, at their start, never on import. What is made after the imports is collected as ever.
     """
     known = len(sys.modules)
 
@@ -36,7 +36,7 @@ def spare_imported() -> None:
 
 
 def _end() -> None:
-    """DuckDB reports on standard error what a search at the end would still have found of it."""
+    """DuckDB reports on standard error as leaked what a collection at the end would still have found of it."""
     (gc.unfreeze if "duckdb" in sys.modules else gc.freeze)()
 
 
