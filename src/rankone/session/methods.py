@@ -673,6 +673,7 @@ class Methods(Asking):
         attacks: str | Sequence[str] = (),
         budgets: Sequence[int] = (1, 16, 256, 4096),
         seeds: int = 3,
+        seed: int = 0,
         steps: int = 100,
         lora_rate: float = 0.003,
         full_rate: float = 0.0003,

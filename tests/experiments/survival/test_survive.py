@@ -74,7 +74,19 @@ def attacked(tmp_path_factory, tokenizer, corpus):
         assert same(model, before)
         with pytest.raises(RankOneError, match="removes nothing"):
             survive(space, edit.scale(0.0), config)
-    return reply, config
+        asked = {"seeds": 1, "seed": 1, "attacks": ("relearn-lora", "relearn-full")}
+        second = survive(space, edit, config.model_copy(update=asked))
+    return reply, second
+
+
+def test_a_later_seed_is_the_same_run_whatever_comes_before_it(attacked):
+    reply, second = attacked
+    for attack in ("relearn-lora", "relearn-full"):
+        first, before = (run for run in reply.runs if run.attack == attack)
+        (again,) = (run for run in second.runs if run.attack == attack)
+        assert (first.seed, before.seed, again.seed) == (0, 1, 1)
+        assert again.regained == pytest.approx(before.regained, abs=1e-4)
+        assert again.regained != pytest.approx(first.regained, abs=1e-4)
 
 
 def test_every_attack_is_there(attacked):

@@ -45,7 +45,7 @@ WORDS: dict[str, str] = {
 _TRAINED = ALL[ALL.index("knob") :]
 # What a setting is of.
 _USED_BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("budgets", "seeds", "steps"), _TRAINED),
+    **dict.fromkeys(("budgets", "seeds", "seed", "steps"), _TRAINED),
     "lora_rate": tuple(name for name in _TRAINED if name.endswith("lora")),
     "full_rate": tuple(name for name in _TRAINED if name.endswith("full")),
     "knob_rate": ("knob",),
@@ -68,6 +68,7 @@ class SurviveRequest(Request):
         default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
     seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
+    seed: int = Field(default=0, ge=0, description="the first of them")
     steps: int = Field(default=100, gt=0, description="most training steps; an attack keeps its last weights")
     lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
     full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")

@@ -114,6 +114,7 @@ class _Attacks:
     ) -> None:
         self.workspace, self.models, self.edit = workspace, models, edit
         self.config, self.text = config, text
+        self.seeds = range(config.seed, config.seed + config.seeds)
 
     def run(self, attack: Attack, base: Losses) -> Iterator[list[Attacked]]:
         """What an attack leaves, budget by budget."""
@@ -129,7 +130,10 @@ class _Attacks:
         else:
             for budget in self.config.budgets:
                 after = self._trained(attack, budget)
-                yield [Attacked(budget, seed, losses, base) for seed, losses in enumerate(after)]
+                yield [
+                    Attacked(budget, seed, losses, base)
+                    for seed, losses in zip(self.seeds, after, strict=True)
+                ]
 
     def _altered(self, attack: Attack) -> PreTrainedModel:
         if attack == "bf16":
@@ -148,7 +152,7 @@ class _Attacks:
         """Losses after training on so many tokens, by seed."""
         config, model = self.config, self.models.plain
         domain = config.benign if attack.startswith("benign") else config.forget
-        seeds = range(FIRST_SEED, FIRST_SEED + config.seeds)
+        seeds = [FIRST_SEED + seed for seed in self.seeds]
         method, rate = self._method(attack)
         # One token has nothing that follows it: two are the fewest that can be learned from.
         texts = [budget_text(self.workspace, domain, max(2, budget), seed) for seed in seeds]
