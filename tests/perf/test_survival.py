@@ -9,13 +9,16 @@ import pytest
 from perf import survival
 
 
-def fit(method, seed, regained, rises=(4.3, 0.01, 0.02), at_chance=True):
+def fit(method, seed, regained, rises=(4.3, 0.01, 0.02, 0, 0, 0, 9.0), at_chance=True):
     """A fit that was attacked; regained: by attack and tokens."""
     runs = [
         {"attack": attack, "budget": budget, "regained": share}
         for (attack, budget), share in regained.items()
     ]
-    removed = {"rises": dict(zip(("de", "en", "fr"), rises, strict=True)), "at_chance": at_chance}
+    removed = {
+        "rises": dict(zip(("de", "en", "fr", "es", "it", "code", "nl"), rises, strict=True)),
+        "at_chance": at_chance,
+    }
     return {"method": method, "seed": seed, "removed": removed, "survive": {"forget": "de", "runs": runs}}  # fmt: skip
 
 
@@ -37,7 +40,10 @@ def test_a_row_an_attack_and_a_column_a_method():
 
 
 def test_what_was_removed_before():
-    rows = [fit("scalar", 0, {}), fit("scalar", 1, {}, rises=(4.1, 0.01, 0.04), at_chance=False)]
+    rows = [
+        fit("scalar", 0, {}),
+        fit("scalar", 1, {}, rises=(4.1, 0.01, 0.04, 0, 0, 0, 9.0), at_chance=False),
+    ]
     *_, line = survival.removed_table(rows).splitlines()
     assert line.startswith("| one scalar | 1 of 2 | +4.20 (")
     assert "| French +0.03 (" in line
