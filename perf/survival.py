@@ -1,12 +1,14 @@
 """What survives of the same removal by different methods: the attacks of `rankone survive`, method by method.
 
     python -m perf.survival --methods scalar neuron    # fits and attacks; several such may run side by side, and go on
-    python -m perf.survival                            # the tables, into docs/bench.md
+    python -m perf.survival --unedited                 # the control: the same training of the model without an edit
+    python -m perf.survival                            # the tables and the figure, into docs/
 
 Every method is fitted on BUDGET German tokens as in `bench recipes/german.yaml --preset claims`, at the rate that this
 chose (results/claims), from SEEDS seeds, and brought to the size that validation text scores best: so all are
-compared where they have removed about as much. Each fit is exported, loaded again and attacked with text of its own seed. A
-fit a file in results/survival; what is there is not run again. In float32, one thread each.
+brought as near to chance as they go. Each fit is exported, loaded again and attacked with text of its seed, which all
+methods share. A fit a file in results/survival; what is there is not run again. In float32, one thread each.
+What came back is what is left less what the same training does to the unedited model: on few tokens that does damage.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ from rankone.experiments.names import method_name, method_order, method_styles
 from rankone.experiments.requests import Rate
 from rankone.experiments.survival.config import ALL, WORDS, Attack, Mean, SurviveRequest
 from rankone.experiments.survival.survive import survive
+from rankone.experiments.survival.training import after_training
 from rankone.render.colours import MUTED
 from rankone.render.theme import figure, svg, themed
-from rankone.render.values import spanned
+from rankone.render.values import signed, spanned
 from rankone.text.domains import domain_name
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +56,8 @@ METHODS = ("scalar", "neuron", "discriminant", "top16", "lora_r1_local", "lora_r
 RETAIN, BUDGET, SEEDS = "english", 2048, 5
 # German tokens that attacks are given, and tokens of every domain that what they leave is measured on.
 ATTACKED, TOKENS = (16, 64, 256, 1024), 600
-DRAWN: tuple[Attack, ...] = ("knob", "relearn-lora", "relearn-full", "benign-full")
+TRAINED: tuple[Attack, ...] = ("relearn-lora", "relearn-full", "benign-lora", "benign-full")
+UNEDITED = "unedited"
 
 
 def opened(methods: Sequence[str]) -> Benchmark:
@@ -89,22 +93,14 @@ def fits_of(benchmark: Benchmark, method: str, seeds: Sequence[int]) -> list[tup
 def attacked(benchmark: Benchmark, cell: Cell, outcome: Outcome, fit: Fit) -> dict[str, Any]:
     """One fit, what it removed, and what every attack left."""
     assert outcome.matched is not None
-    config, clock = benchmark.config, time.process_time()
-    request = SurviveRequest(
-        edit=Path(cell.method),
-        forget=config.forget,
-        benign=config.judged,
-        budgets=ATTACKED,
-        seeds=1,
-        seed=cell.seed,
-        tokens=TOKENS,
-    )
+    forget, clock = benchmark.config.forget, time.process_time()
+    request = _request(benchmark, cell.method, cell.seed)
     reply = survive(benchmark.workspace, fit.edit.bind(benchmark.workspace.model), request)
     removed = {
         "size": outcome.matched.size,
         "alpha": outcome.matched.alpha,
         "rises": {domain: result.rise for domain, result in outcome.matched.test.items()},
-        "at_chance": benchmark.judged.removed(outcome.matched.test[config.forget].ce),
+        "at_chance": benchmark.judged.removed(outcome.matched.test[forget].ce),
     }
     return {
         "method": cell.method,
@@ -130,25 +126,87 @@ def run(methods: Sequence[str]) -> None:
             print(f"{method}, seed {cell.seed}: {row['processor_seconds']:.0f} processor seconds", flush=True)
 
 
+def control(seeds: Sequence[int]) -> None:
+    """The losses of the unedited model after every attack that trains but the edit's own size, a file a seed."""
+    torch.set_num_threads(1)
+    benchmark = opened(METHODS[:1])
+    space, config = benchmark.workspace, benchmark.config
+    text = space.text(list(dict.fromkeys((config.forget, *space.corpus.domains()))), "test", TOKENS)
+    for seed in seeds:
+        if _file(UNEDITED, seed).is_file():
+            continue
+        request = _request(benchmark, UNEDITED, seed)
+        runs = [
+            {"attack": attack, "budget": budget, "ce": {d: losses.mean for d, losses in after.items()}}
+            for attack in TRAINED
+            for budget in ATTACKED
+            for after in after_training(space, space.model, request, attack, budget, text)
+        ]
+        write_json(_file(UNEDITED, seed), {"seed": seed, "runs": runs, "environment": environment()})
+        print(f"unedited, seed {seed}", flush=True)
+
+
+def _request(benchmark: Benchmark, edit: str, seed: int) -> SurviveRequest:
+    config = benchmark.config
+    given = {"forget": config.forget, "benign": config.judged, "budgets": ATTACKED, "seeds": 1, "seed": seed}
+    return SurviveRequest.checked({"edit": Path(edit), "tokens": TOKENS, **given}, "survive")
+
+
 def _file(method: str, seed: int) -> Path:
     return KEPT / f"{method}-{seed}.json"
 
 
 def kept() -> list[dict[str, Any]]:
     """Every fit that was attacked."""
-    return [json.loads(path.read_text("utf8")) for path in sorted(KEPT.glob("*.json"))]
+    return [json.loads(p.read_text("utf8")) for p in sorted(KEPT.glob("*.json")) if UNEDITED not in p.name]
+
+
+def controls() -> dict[tuple[int, str, int], dict[str, float]]:
+    """By seed, attack and tokens the cross-entropies of the unedited model after it."""
+    files = [json.loads(path.read_text("utf8")) for path in sorted(KEPT.glob(f"{UNEDITED}-*.json"))]
+    return {(file["seed"], run["attack"], run["budget"]): run["ce"] for file in files for run in file["runs"]}
 
 
 Place = tuple[str, int]
+Controls = dict[tuple[int, str, int], dict[str, float]]
 
 
-def regained(rows: Sequence[dict[str, Any]]) -> dict[str, dict[Place, list[float]]]:
-    """By method, attack and tokens the shares of the removal that came back, a number a fit."""
+def regained(rows: Sequence[dict[str, Any]], beside: Controls) -> dict[str, dict[Place, list[float]]]:
+    """By method, attack and tokens the shares of the removal that came back, a number a fit.
+
+    beside: what `controls` read; where it has nothing what is left is what the unedited model has not got, untrained.
+    """
     shares: dict[str, dict[Place, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
+        forget, removed = row["survive"]["forget"], row["survive"]["removed"]
         for one in row["survive"]["runs"]:
-            shares[row["method"]][one["attack"], one["budget"]].append(one["regained"])
+            alike = beside.get((row["seed"], one["attack"], one["budget"]), one["base"])
+            share = 1 - (one["ce"][forget] - alike[forget]) / removed
+            shares[row["method"]][one["attack"], one["budget"]].append(share)
     return shares
+
+
+def damage_table(rows: Sequence[dict[str, Any]], beside: Controls) -> str:
+    """What attacks that train do by themselves: rises of the unedited model, and of English over all fits."""
+    forget, table = rows[0]["survive"]["forget"], list[list[str]]()
+    base = rows[0]["survive"]["runs"][0]["base"]
+    for attack, budget in [(attack, budget) for attack in TRAINED for budget in ATTACKED]:
+        alike = [ce for (_, *place), ce in beside.items() if place == [attack, budget]]
+        said = [_mean_rise([ce[domain] - base[domain] for ce in alike]) for domain in (forget, "en")]
+        fits = [
+            one
+            for row in rows
+            for one in row["survive"]["runs"]
+            if (one["attack"], one["budget"]) == (attack, budget)
+        ]
+        english = sum(one["ce"]["en"] - one["base"]["en"] for one in fits) / len(fits)
+        table.append([WORDS[attack], f"{budget:,}", *said, signed(english, 2)])
+    titles = [f"{domain_name(forget)}, unedited model", "English, unedited model", "English, edited models"]
+    return markdown(["attack", "tokens", *titles], table)
+
+
+def _mean_rise(values: Sequence[float]) -> str:
+    return spanned(sum(values) / len(values), *interval(values), 2)
 
 
 def _percent(values: Sequence[float]) -> str:
@@ -156,11 +214,13 @@ def _percent(values: Sequence[float]) -> str:
     return Mean(mean=sum(values) / len(values), low=low, high=high).percent
 
 
-def attacks_table(rows: Sequence[dict[str, Any]]) -> str:
+def attacks_table(rows: Sequence[dict[str, Any]], beside: Controls) -> str:
     """A row an attack and its tokens, a column a method: percent of the removal that came back."""
-    shares = regained(rows)
+    shares = regained(rows, beside)
     methods = method_order(list(shares))
-    places = sorted({place for by in shares.values() for place in by}, key=lambda p: (ALL.index(p[0]), p[1]))
+    # What a prompt does is not what it is scored beside: half rows beside whole ones.
+    found = {place for by in shares.values() for place in by if place[0] != "prompt"}
+    places = sorted(found, key=lambda p: (ALL.index(p[0]), p[1]))
     table = [
         [
             WORDS[attack],
@@ -173,22 +233,25 @@ def attacks_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 @themed
-def relearning(rows: Sequence[dict[str, Any]]) -> Figure:
+def relearning(rows: Sequence[dict[str, Any]], beside: Controls) -> Figure:
     """By tokens the share of the removal that training brings back: a panel an attack, a line a method."""
-    shares = regained(rows)
+    shares = regained(rows, beside)
     styles = method_styles(method_order(list(shares)))
     keys = [
         Line2D([], [], color=colour, marker=marker, label=method_name(method))
         for method, (colour, marker) in styles.items()
     ]
     title = "What comes back when an edited model is trained"
-    note = "share of the removal that came back; mean of the fits, upright: their 95% interval"
+    note = (
+        "share of the removal that came back, beside the unedited model trained likewise; mean of the fits, "
+        "upright: their 95% interval"
+    )
     fig = figure(8.6, 6.0, title, note, keys)
     grid = fig.subplots(2, 2, sharex=True, sharey=True).flatten().tolist()
-    for axes, attack in zip(grid, DRAWN, strict=True):
+    for axes, attack in zip(grid, TRAINED, strict=True):
         axes.set_title(WORDS[attack])
         axes.set_xscale("log", base=2)
-        axes.set_ylim(-0.25, 1.25)
+        axes.set_ylim(-0.45, 1.45)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
         for i, (method, (colour, marker)) in enumerate(styles.items()):
@@ -225,12 +288,17 @@ def main() -> None:
     """Attack the methods that are named; with none write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS)
-    if (methods := parser.parse_args().methods) is not None:
-        return run(methods)
-    rows = kept()
+    parser.add_argument("--unedited", nargs="*", type=int, metavar="SEED", help="seeds; default all")
+    asked = parser.parse_args()
+    if asked.methods is not None:
+        return run(asked.methods)
+    if asked.unedited is not None:
+        return control(asked.unedited or range(SEEDS))
+    rows, beside = kept(), controls()
     write_table(PAGE, "perf.survival removed", removed_table(rows))
-    write_table(PAGE, "perf.survival", attacks_table(rows))
-    write_text(PAGE.with_name("survival.svg"), svg(relearning(rows), "survival"))
+    write_table(PAGE, "perf.survival", attacks_table(rows, beside))
+    write_table(PAGE, "perf.survival damage", damage_table(rows, beside))
+    write_text(PAGE.with_name("survival.svg"), svg(relearning(rows, beside), "survival"))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from perf import survival
 def fit(method, seed, regained, rises=(4.3, 0.01, 0.02, 0, 0, 0, 9.0), at_chance=True):
     """A fit that was attacked; regained: by attack and tokens."""
     runs = [
-        {"attack": attack, "budget": budget, "regained": share}
+        {"attack": attack, "budget": budget, "ce": {"de": 8.0 - 4 * share}, "base": {"de": 4.0}}
         for (attack, budget), share in regained.items()
     ]
     removed = {
         "rises": dict(zip(("de", "en", "fr", "es", "it", "code", "nl"), rises, strict=True)),
         "at_chance": at_chance,
     }
-    return {"method": method, "seed": seed, "removed": removed, "survive": {"forget": "de", "runs": runs}}  # fmt: skip
+    return {"method": method, "seed": seed, "removed": removed, "survive": {"forget": "de", "removed": 4.0, "runs": runs}}  # fmt: skip
 
 
 def test_a_row_an_attack_and_a_column_a_method():
@@ -29,7 +29,7 @@ def test_a_row_an_attack_and_a_column_a_method():
         fit("lora_r1", 1, {("relearn-full", 256): 0.9, ("int4", 0): 0.0, ("relearn-full", 16): 0.6}),
         fit("scalar", 0, {("relearn-full", 256): 0.5, ("int4", 0): -0.01, ("relearn-full", 16): 0.1}),
     ]
-    head, _, *lines = survival.attacks_table(rows).splitlines()
+    head, _, *lines = survival.attacks_table(rows, {}).splitlines()
     assert head == "| attack | tokens | one scalar | LoRA rank 1 |"
     half = 12.706 * 0.2
     assert lines == [
@@ -53,4 +53,11 @@ def test_every_kept_fit_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(survival, "KEPT", tmp_path)
     for seed in (0, 1):
         (tmp_path / f"scalar-{seed}.json").write_text(json.dumps(fit("scalar", seed, {("int8", 0): 0.1})))
-    assert survival.regained(survival.kept())["scalar"]["int8", 0] == pytest.approx([0.1, 0.1])
+    assert survival.regained(survival.kept(), {})["scalar"]["int8", 0] == pytest.approx([0.1, 0.1])
+
+
+def test_what_the_same_training_does_to_the_unedited_model_is_no_part_of_what_is_left():
+    """Half of the removal is left, and the unedited model of that seed has risen as far: all came back."""
+    rows = [fit("scalar", seed, {("relearn-full", 16): 0.5}) for seed in (0, 1)]
+    beside = {(0, "relearn-full", 16): {"de": 6.0}}
+    assert survival.regained(rows, beside)["scalar"]["relearn-full", 16] == pytest.approx([1.0, 0.5])

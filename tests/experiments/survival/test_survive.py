@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,9 @@ def test_what_came_back(attacked):
         assert set(run.ce) == {"de", "en"}
         assert math.isfinite(run.regained)
         if run.attack != "prompt":
-            assert run.regained == pytest.approx(1 - run.rise("de") / reply.removed)
+            beside = run.base if run.control is None else run.control
+            assert run.regained == pytest.approx(1 - (run.ce["de"] - beside["de"]) / reply.removed)
+        assert (run.control is not None) == (run.attack.startswith(("relearn", "benign")))
 
 
 def attack_of(seed: int | None, **nats: tuple[list[float], list[float]]) -> Attacked:
@@ -129,6 +132,14 @@ def attack_of(seed: int | None, **nats: tuple[list[float], list[float]]) -> Atta
         for at in (0, 1)
     )
     return Attacked(16, seed, after, before)
+
+
+def test_damage_that_training_does_by_itself_is_no_part_of_what_is_left():
+    """Of +4 nats 1 is left, and the unedited model too has lost 1 by the same training: all came back."""
+    run = attack_of(0, de=([40, 40], [50, 50]))
+    alike = PassageLosses(torch.tensor([50.0, 50.0]).double(), torch.tensor([10, 10]))
+    left = left_of("relearn-full", [replace(run, control={"de": alike})], REMOVED, "de")
+    assert (left.regained.mean, left.rise.mean) == pytest.approx((1.0, 1.0))
 
 
 REMOVED = PassageLosses(torch.tensor([40.0, 40.0]).double(), torch.tensor([10, 10]))

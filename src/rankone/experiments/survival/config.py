@@ -68,7 +68,7 @@ class SurviveRequest(Request):
         default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
     seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
-    seed: int = Field(default=0, ge=0, description="the first of them")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="the first of them")
     steps: int = Field(default=100, gt=0, description="most training steps; an attack keeps its last weights")
     lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
     full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")
@@ -101,8 +101,9 @@ class SurviveRequest(Request):
 class Survived(Record):
     """What is left of an edit after an attack. budget: tokens it trained on, 0 without training.
 
-    ce, base: cross-entropies by domain after it, and of the model before the edit, nats per token. regained: the share of
-    the removal that the attack took back: 1 − rise after it / rise before it, on the domain to forget.
+    ce, base: cross-entropies by domain after it, and of the model before the edit, nats per token. control: of the model
+    before the edit after the same training, where the attack trains: on few tokens that does damage by itself. regained: the
+    share of the removal that the attack took back on the domain to forget: 1 − (ce − control or base) / removal.
     """
 
     attack: Attack
@@ -110,6 +111,7 @@ class Survived(Record):
     seed: int
     ce: dict[str, float]
     base: dict[str, float]
+    control: dict[str, float] | None = None
     regained: float
 
     def rise(self, domain: str) -> float:
@@ -183,8 +185,9 @@ class SurviveReply(Reply):
             for left in self.left
         ]
         caption = (
-            f"regained: share of the removal ({signed(self.removed)} of {self.forget}) that the attack took back; below 0 "
-            "it removed more. most elsewhere: largest rise of another domain over the model before the edit. Nats per "
+            f"regained: share of the removal ({signed(self.removed)} of {self.forget}) that the attack took back, where it "
+            "trains beside the unedited model trained likewise; below 0 it removed more. most elsewhere: largest rise of "
+            "another domain over the model before the edit. Nats per "
             "token on test text, means over seeds, 95% intervals over seeds and passages."
         )
         return (Table.of("What survives of the edit", columns, rows, caption),)

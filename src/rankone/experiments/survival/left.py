@@ -21,57 +21,63 @@ Losses = Mapping[str, PassageLosses]
 class Attacked:
     """One run of an attack: losses by domain after it and, on the same tokens, of the model before the edit.
 
-    seed: None of an attack that draws nothing.
+    seed: None of an attack that draws nothing. control: where the attack trains, of the model before the edit after it too.
     """
 
     budget: int
     seed: int | None
     after: Losses
     before: Losses
+    control: Losses | None = None
 
     def rise(self, domain: str) -> PassageLosses:
         """How far a domain's losses rose."""
-        before = self.before[domain]
-        return PassageLosses(self.after[domain].sums - before.sums, before.tokens)
+        return _less(self.after[domain], self.before[domain])
+
+    def kept(self, domain: str) -> PassageLosses:
+        """What is left of the removal: the damage that training does to the unedited model too is no part of it."""
+        return _less(self.after[domain], (self.control or self.before)[domain])
+
+
+def _less(after: PassageLosses, before: PassageLosses) -> PassageLosses:
+    return PassageLosses(after.sums - before.sums, before.tokens)
 
 
 def left_of(attack: Attack, runs: Sequence[Attacked], removed: PassageLosses, forget: str) -> Left:
     """The runs of one attack at one budget together. removed: the rise on the domain to forget before any attack."""
-    rises = {domain: _mean(runs, _rises(runs, domain), _drawn(runs, domain)) for domain in runs[0].after}
+    rises = {domain: _mean(runs, *_means([run.rise(domain) for run in runs])) for domain in runs[0].after}
     others = {domain: rise for domain, rise in rises.items() if domain != forget}
     worst = max(others, key=lambda d: others[d].mean, default=None)
-    shares = [1 - rise / removed.mean for rise in _rises(runs, forget)]
+    kept = [run.kept(forget) for run in runs]
+    shares = [1 - one.mean / removed.mean for one in kept]
     return Left(
         attack=attack,
         budget=runs[0].budget,
         seeds=len(runs),
         rise=rises[forget],
-        regained=_mean(runs, shares, _shares_drawn(runs, removed, forget)),
+        regained=_mean(runs, shares, _shares_drawn(kept, removed)),
         worst=worst,
         elsewhere=None if worst is None else others[worst],
     )
 
 
-def _rises(runs: Sequence[Attacked], domain: str) -> list[float]:
-    return [run.rise(domain).mean for run in runs]
+def _means(every: Sequence[PassageLosses]) -> tuple[list[float], Float[Tensor, " draws"] | None]:
+    """The mean of every run, and those of all on passages drawn anew; None where a single passage has scored tokens."""
+    return [one.mean for one in every], _drawn(every)
 
 
-def _drawn(runs: Sequence[Attacked], domain: str) -> Float[Tensor, " draws"] | None:
-    """The mean rise on passages drawn anew; None where a single passage has scored tokens."""
-    rises = [run.rise(domain) for run in runs]
-    if int((rises[0].tokens > 0).sum()) < 2:
+def _drawn(every: Sequence[PassageLosses]) -> Float[Tensor, " draws"] | None:
+    if int((every[0].tokens > 0).sum()) < 2:
         return None
-    return resampled(torch.stack([rise.sums for rise in rises]), rises[0].tokens).mean(1)
+    return resampled(torch.stack([one.sums for one in every]), every[0].tokens).mean(1)
 
 
-def _shares_drawn(
-    runs: Sequence[Attacked], removed: PassageLosses, forget: str
-) -> Float[Tensor, " draws"] | None:
+def _shares_drawn(kept: Sequence[PassageLosses], removed: PassageLosses) -> Float[Tensor, " draws"] | None:
     """The same of the share that came back, on the passages that the removal is drawn from too."""
-    rises = _drawn(runs, forget)
+    left = _drawn(kept)
     whole = resampled(removed.sums.unsqueeze(0), removed.tokens).squeeze(1)
     # On some passages nothing is removed: of what came back there is no share.
-    return None if rises is None or float(whole.min()) <= 0 else 1 - rises / whole
+    return None if left is None or float(whole.min()) <= 0 else 1 - left / whole
 
 
 def _mean(runs: Sequence[Attacked], values: Sequence[float], drawn: Float[Tensor, " draws"] | None) -> Mean:

@@ -10,16 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
-from rankone.edits.adapters import Method
 from rankone.edits.export import export_checkpoint
-from rankone.edits.fitting.config import FitConfig
-from rankone.edits.fitting.fit import fit_many
-from rankone.edits.fitting.retain import RetainText
-from rankone.edits.fitting.run import Run
-from rankone.edits.fitting.text.forget_text import budget_text
 from rankone.edits.lowrank import LowRankEdit
-from rankone.edits.methods.full import Full
-from rankone.edits.methods.lora import Lora
 from rankone.experiments.survival.config import (
     ALL,
     Attack,
@@ -30,6 +22,7 @@ from rankone.experiments.survival.config import (
 )
 from rankone.experiments.survival.knob import Knob
 from rankone.experiments.survival.left import Attacked, Losses, left_of
+from rankone.experiments.survival.training import after_training
 from rankone.experiments.survival.weights import quantised
 from rankone.metrics.cross_entropy import text_losses
 from rankone.models.loading import load_model
@@ -38,8 +31,6 @@ from rankone.runtime.scratch import scratch
 from rankone.text.blocks import Blocks
 from rankone.workspace import Workspace
 
-# Text of attacks lies apart from that of fits: their seeds do.
-FIRST_SEED = 5000
 _BITS = {"int8": 8, "int4": 4}
 
 
@@ -82,7 +73,8 @@ def _survived(attack: Attack, run: Attacked, removed: float, forget: str) -> Sur
         seed=run.seed or 0,
         ce={d: losses.mean for d, losses in run.after.items()},
         base={d: run.before[d].mean for d in run.after},
-        regained=1 - run.rise(forget).mean / removed,
+        control=None if run.control is None else {d: losses.mean for d, losses in run.control.items()},
+        regained=1 - run.kept(forget).mean / removed,
     )
 
 
@@ -129,41 +121,24 @@ class _Attacks:
             yield [Attacked(0, None, text_losses(self._altered(attack), self.text), base)]
         else:
             for budget in self.config.budgets:
-                after = self._trained(attack, budget)
+                after = self._trained(self.models.plain, attack, budget)
+                # An edit's own size is no part of the unedited model.
+                unedited = attack != "knob" and self._trained(self.workspace.model, attack, budget)
                 yield [
-                    Attacked(budget, seed, losses, base)
-                    for seed, losses in zip(self.seeds, after, strict=True)
+                    Attacked(budget, seed, losses, base, alike)
+                    for seed, losses, alike in zip(
+                        self.seeds, after, unedited or [None] * self.config.seeds, strict=True
+                    )
                 ]
+
+    def _trained(self, model: PreTrainedModel, attack: Attack, budget: int) -> Iterator[Losses]:
+        method = Knob(self.edit) if attack == "knob" else None
+        return after_training(self.workspace, model, self.config, attack, budget, self.text, method)
 
     def _altered(self, attack: Attack) -> PreTrainedModel:
         if attack == "bf16":
             return self.models.rounded()
         return quantised(self.models.plain, _BITS[attack]) if attack in _BITS else self.models.plain
-
-    def _method(self, attack: Attack) -> tuple[Method, float]:
-        model, config = self.models.plain, self.config
-        if attack == "knob":
-            return Knob(self.edit), config.knob_rate
-        if attack.endswith("lora"):
-            return Lora(model, ["*"], name="lora_r1"), config.lora_rate
-        return Full(model, ["*"], "full"), config.full_rate
-
-    def _trained(self, attack: Attack, budget: int) -> Iterator[Losses]:
-        """Losses after training on so many tokens, by seed."""
-        config, model = self.config, self.models.plain
-        domain = config.benign if attack.startswith("benign") else config.forget
-        seeds = [FIRST_SEED + seed for seed in self.seeds]
-        method, rate = self._method(attack)
-        # One token has nothing that follows it: two are the fewest that can be learned from.
-        texts = [budget_text(self.workspace, domain, max(2, budget), seed) for seed in seeds]
-        runs = [Run(chosen_text, seed, 0.0, rate) for chosen_text, seed in zip(texts, seeds, strict=True)]
-        fit = FitConfig(steps=config.steps, patience=config.steps, target="sampled", objective="learn")
-        # The engine wants retained text; at a weight of 0 a single row does.
-        nothing = RetainText(model, texts[0].rows(0, 1))
-        fits = fit_many(model, method, runs, nothing, fit)
-        for one in fits:
-            with one.edit.applied(model):
-                yield text_losses(model, self.text)
 
 
 def _second_half(blocks: Blocks) -> Blocks:
