@@ -180,7 +180,7 @@ def regained(rows: Sequence[dict[str, Any]], beside: Controls) -> dict[str, dict
     for row in rows:
         forget, removed = row["survive"]["forget"], row["survive"]["removed"]
         for one in row["survive"]["runs"]:
-            alike = beside.get((row["seed"], one["attack"], one["budget"]), one["base"])
+            alike = beside.get((row["seed"], one["attack"], one["budget"])) or one["base"]
             share = 1 - (one["ce"][forget] - alike[forget]) / removed
             shares[row["method"]][one["attack"], one["budget"]].append(share)
     return shares

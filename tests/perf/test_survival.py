@@ -19,7 +19,8 @@ def fit(method, seed, regained, rises=(4.3, 0.01, 0.02, 0, 0, 0, 9.0), at_chance
         "rises": dict(zip(("de", "en", "fr", "es", "it", "code", "nl"), rises, strict=True)),
         "at_chance": at_chance,
     }
-    return {"method": method, "seed": seed, "removed": removed, "survive": {"forget": "de", "removed": 4.0, "runs": runs}}  # fmt: skip
+    survive = {"forget": "de", "removed": 4.0, "runs": runs}
+    return {"method": method, "seed": seed, "removed": removed, "survive": survive}
 
 
 def test_a_row_an_attack_and_a_column_a_method():

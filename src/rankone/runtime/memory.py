@@ -31,13 +31,13 @@ def spare_imported() -> None:
             known = len(sys.modules)
             gc.freeze()
 
+    def end() -> None:
+        """DuckDB reports on standard error as leaked what a collection at the end would still have found of it."""
+        gc.callbacks.remove(set_aside)  # the last collections are of everything, or of nothing
+        (gc.unfreeze if "duckdb" in sys.modules else gc.freeze)()
+
     gc.callbacks.append(set_aside)
-    atexit.register(_end)
-
-
-def _end() -> None:
-    """DuckDB reports on standard error as leaked what a collection at the end would still have found of it."""
-    (gc.unfreeze if "duckdb" in sys.modules else gc.freeze)()
+    atexit.register(end)
 
 
 def peak_bytes() -> int | None:
