@@ -58,6 +58,8 @@ RETAIN, BUDGET, SEEDS = "english", 2048, 5
 ATTACKED, TOKENS = (16, 64, 256, 1024), 600
 TRAINED: tuple[Attack, ...] = ("relearn-lora", "relearn-full", "benign-lora", "benign-full")
 UNEDITED = "unedited"
+Place = tuple[str, int]
+Controls = dict[tuple[int, str, int], dict[str, float]]
 
 
 def opened(methods: Sequence[str]) -> Benchmark:
@@ -161,14 +163,10 @@ def kept() -> list[dict[str, Any]]:
     return [json.loads(p.read_text("utf8")) for p in sorted(KEPT.glob("*.json")) if UNEDITED not in p.name]
 
 
-def controls() -> dict[tuple[int, str, int], dict[str, float]]:
+def controls() -> Controls:
     """By seed, attack and tokens the cross-entropies of the unedited model after it."""
     files = [json.loads(path.read_text("utf8")) for path in sorted(KEPT.glob(f"{UNEDITED}-*.json"))]
     return {(file["seed"], run["attack"], run["budget"]): run["ce"] for file in files for run in file["runs"]}
-
-
-Place = tuple[str, int]
-Controls = dict[tuple[int, str, int], dict[str, float]]
 
 
 def regained(rows: Sequence[dict[str, Any]], beside: Controls) -> dict[str, dict[Place, list[float]]]:
@@ -259,8 +257,8 @@ def relearning(rows: Sequence[dict[str, Any]], beside: Controls) -> Figure:
             means = [sum(values) / len(values) for values in at.values()]
             axes.plot(list(at), means, color=colour, marker=marker, label=method)
             for budget, values in at.items():
-                beside = budget * 1.04 ** (i - (len(styles) - 1) / 2)
-                axes.plot([beside] * 2, interval(values), color=colour, linewidth=0.9, alpha=0.7)
+                place = budget * 1.04 ** (i - (len(styles) - 1) / 2)
+                axes.plot([place] * 2, interval(values), color=colour, linewidth=0.9, alpha=0.7)
         axes.xaxis.set_major_locator(FixedLocator(list(ATTACKED)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -278,7 +276,7 @@ def removed_table(rows: Sequence[dict[str, Any]]) -> str:
         fits = [row["removed"] for row in rows if row["method"] == method]
         rises = {d: [fit["rises"][d] for fit in fits] for d in (forget, *others)}
         worst = max(others, key=lambda d: sum(rises[d]))
-        removed, most = (spanned(sum(v) / len(v), *interval(v), 2) for v in (rises[forget], rises[worst]))
+        removed, most = (_mean_rise(rises[domain]) for domain in (forget, worst))
         at = sum(fit["at_chance"] for fit in fits)
         table.append([method_name(method), f"{at} of {len(fits)}", removed, f"{domain_name(worst)} {most}"])
     return markdown(["method", "fits at chance", domain_name(forget), "most elsewhere"], table)
