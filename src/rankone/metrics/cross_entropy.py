@@ -38,6 +38,10 @@ class PassageLosses:
         """Nats per token over all passages."""
         return float(self.sums.sum()) / int(self.tokens.sum())
 
+    def beyond(self, base: PassageLosses) -> PassageLosses:
+        """How far these are above the losses of the same passages."""
+        return PassageLosses(self.sums - base.sums, base.tokens)
+
     @property
     def error(self) -> float | None:
         """Standard error of the mean, of the ratio estimator over passages (damage.py); None for a single passage."""

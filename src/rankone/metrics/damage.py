@@ -26,7 +26,7 @@ def damage(base: PassageLosses, edited: PassageLosses, level: float = LEVEL) -> 
     """Compare losses of the same passages before and after an edit; RankOneError where they are not the same."""
     if not torch.equal(base.tokens, edited.tokens):
         raise RankOneError("the losses to compare are of different passages: score the same text twice.")
-    paired = PassageLosses(edited.sums - base.sums, base.tokens)
+    paired = edited.beyond(base)
     rise, error, passages = paired.mean, paired.error, int((base.tokens > 0).sum())
     low = high = None
     if error is not None:

@@ -32,15 +32,11 @@ class Attacked:
 
     def rise(self, domain: str) -> PassageLosses:
         """How far a domain's losses rose."""
-        return _less(self.after[domain], self.before[domain])
+        return self.after[domain].beyond(self.before[domain])
 
     def kept(self, domain: str) -> PassageLosses:
         """What is left of the removal: the damage that training does to the unedited model too is no part of it."""
-        return _less(self.after[domain], (self.control or self.before)[domain])
-
-
-def _less(after: PassageLosses, before: PassageLosses) -> PassageLosses:
-    return PassageLosses(after.sums - before.sums, before.tokens)
+        return self.after[domain].beyond((self.control or self.before)[domain])
 
 
 def left_of(attack: Attack, runs: Sequence[Attacked], removed: PassageLosses, forget: str) -> Left:
