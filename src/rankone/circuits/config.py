@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rankone.circuits.records import NodeSet, Precision
 from rankone.core.config import Config
-from rankone.core.fields import Names, PartNames
+from rankone.core.fields import Names, PartNames, Seed
 
 # Sets of nodes that need causal importances.
 BY_IMPORTANCE: tuple[NodeSet, ...] = ("natural", "optimised", "ci")
@@ -23,7 +23,7 @@ class OptimiseConfig(Config):
     penalty: float = Field(0.1, gt=0, description="λ, the price of a node: higher gives fewer")
     steps: int = Field(100, gt=0, description="steps of the fit")
     learning_rate: float = Field(0.1, gt=0, description="rate of the fit")
-    seed: int = Field(0, description="of random masks, adversarial starts and random graphs")
+    seed: Seed = Field(0, description="of random masks, adversarial starts and random graphs")
 
 
 class GraphConfig(OptimiseConfig):

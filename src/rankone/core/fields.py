@@ -78,6 +78,9 @@ def _listed(given: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """Names in Python as a list or one string, on the command line with commas between them."""
 
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""What draws start from: small enough that every generator takes it, and what is made from it."""
+
 
 def each_of(what: str, known: Sequence[str]) -> AfterValidator:
     """Marks names that must be among the known ones; RankOneError that offers the nearest."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
+from rankone.core.fields import Seed
 from rankone.core.schedule import Schedule
 from rankone.decomposition.adversary.config import AdversaryConfig, PersistentConfig
 from rankone.decomposition.importance.config import ImportanceConfig, SharedTransformerConfig
@@ -26,7 +27,7 @@ class TrainingConfig(Config):
     steps: int = Field(gt=0)
     rows: int = Field(default=16, gt=0, description="rows of `context` positions per step")
     context: int = Field(default=128, ge=1)
-    seed: int = 0
+    seed: Seed = 0
     initialisation: Literal["aligned", "random", "principal"] = Field(
         default="aligned",
         description="one subcomponent per neuron; Gaussian; or (targeted) the narrow text's directions",

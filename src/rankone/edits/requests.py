@@ -17,6 +17,7 @@ from rankone.core.fields import (
     PartNames,
     Positional,
     Request,
+    Seed,
     SitePatterns,
     apart,
     each_of,
@@ -65,7 +66,7 @@ class FindRequest(Request):
         ge=0,
         description="also move up to this many parts by one number, with fitted proportions; 0: no",
     )
-    seed: int = Field(default=0, description="of random directions and the order of passages")
+    seed: Seed = Field(default=0, description="of random directions and the order of passages")
     out: Path | None = Field(default=None, description="save the measured parts here; must not exist")
 
     @model_validator(mode="after")
@@ -105,7 +106,7 @@ class FitRequest(Request):
     sharpen: bool = Field(
         default=False, description="refit what the parts read against the retained domains first"
     )
-    seed: int = Field(default=0, ge=0, description="which forget text")
+    seed: Seed = Field(default=0, description="which forget text")
     cap: float = Field(default=1.1, gt=0, description="forget cross-entropy to reach, in units of chance")
     tolerance: float = Field(
         default=0.015, gt=0, description="largest KL allowed on a retained domain, nats per token"

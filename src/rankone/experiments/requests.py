@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Config, Record
-from rankone.core.fields import Names, PartNames, Request
+from rankone.core.fields import Names, PartNames, Request, Seed
 from rankone.core.manifest import Manifest
 from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
@@ -64,7 +64,7 @@ class StudyRequest(Request):
     draws: int = Field(default=4, gt=0, description="label draws of the Fisher information, per position")
     contexts: int = Field(default=5, ge=0, description="worst contexts shown per domain")
     words: int = Field(default=8, gt=0, description="tokens listed per domain")
-    seed: int = Field(default=0, description="of the label draws")
+    seed: Seed = Field(default=0, description="of the label draws")
 
     @field_validator("alphas")
     @classmethod

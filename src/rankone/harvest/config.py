@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
+from rankone.core.fields import Seed
 from rankone.text.corpus import Split
 
 # Above this importance a part fires.
@@ -18,7 +19,7 @@ class TextRead(Config):
 
     split: Split = Field(default="train", description="text to read")
     tokens: int = Field(default=10_000, gt=0, description="tokens per domain, at most")
-    seed: int = Field(default=0, ge=0, lt=1 << 31, description="seed of all random draws")
+    seed: Seed = Field(default=0, description="seed of all random draws")
     batch_tokens: int = Field(default=2048, gt=0, description="positions in one forward, padding included")
 
 

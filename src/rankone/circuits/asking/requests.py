@@ -11,7 +11,7 @@ from rankone.circuits.asking.places import Place
 from rankone.circuits.config import GraphConfig
 from rankone.circuits.records import NodeSet, Rule, Thresholds
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Names, OnlyWith, Positional, Reads, Request, ScalesByName, option
+from rankone.core.fields import Names, OnlyWith, Positional, Reads, Request, ScalesByName, Seed, option
 
 # Fields that some sets of nodes alone make use of.
 _USED_BY: dict[str, tuple[NodeSet, ...]] = {
@@ -63,7 +63,7 @@ class GraphVerifyRequest(Request):
 
     graph: Annotated[Path, Positional(), Reads("graph")] = Field(description="saved graph")
     removed: int = Field(40, ge=2, description="nodes whose removal is measured and compared with the graph")
-    seed: int = Field(0, description="of the nodes that are drawn")
+    seed: Seed = Field(0, description="of the nodes that are drawn")
 
 
 class GraphInterveneRequest(Request):
@@ -77,7 +77,7 @@ class GraphInterveneRequest(Request):
     scale: ScalesByName = Field({}, description="places multiplied by a factor, as PART@3=-2")
     prompt: str | None = Field(None, description="other text with the same number of tokens to do it on")
     continue_: int = Field(0, ge=0, description="tokens to continue with, before and after")
-    seed: Annotated[int, OnlyWith("keep")] = Field(
+    seed: Annotated[Seed, OnlyWith("keep")] = Field(
         0, description="with --keep: of random masks and adversarial starts"
     )
 

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from rankone.core.config import Config
+from rankone.core.fields import Seed
 
 Reach = Literal["per-layer", "cross-layer"]
 Objective = Literal["local", "kl"]
@@ -26,7 +27,7 @@ class CoderConfig(Config):
         default="local",
         description="local: each MLP's output; kl: the model's prediction with all MLPs replaced",
     )
-    seed: int = Field(default=0, ge=0, description="draw of the encoder's start")
+    seed: Seed = Field(default=0, description="draw of the encoder's start")
 
     @property
     def name(self) -> str:
@@ -60,7 +61,7 @@ class TranscodersConfig(Config):
         default=50, gt=0, description="steps without firing after which a latent counts as dead"
     )
     checkpoint_every: int = Field(default=250, gt=0, description="steps between two saves of the progress")
-    seed: int = Field(default=0, ge=0, description="order of the text")
+    seed: Seed = Field(default=0, description="order of the text")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rankone.circuits.transcoders.records import Alike, Judged
-from rankone.core.fields import Domains, Names, Positional, Reads, Request
+from rankone.core.fields import Domains, Names, Positional, Reads, Request, Seed
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -92,7 +92,7 @@ class CompareTranscodersRequest(Request):
         ge=0,
         description="PGD steps of the adversary that turns a decomposition's unimportant parts on; 0 leaves it out",
     )
-    seed: int = Field(0, ge=0, description="order of the text, random masks, the adversary's start")
+    seed: Seed = Field(0, description="order of the text, random masks, the adversary's start")
     out: Path | None = Field(None, description="also write everything as JSON; must not exist")
 
 

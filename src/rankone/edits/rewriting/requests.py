@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from rankone.core.config import Record
-from rankone.core.fields import OnlyWith, PartNames, Positional, Request
+from rankone.core.fields import OnlyWith, PartNames, Positional, Request, Seed
 from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -38,9 +38,7 @@ class RewriteRequest(Request):
     fires: float = Field(
         0.005, gt=0, lt=1, description="share of positions that count as firing, the largest |v·x|"
     )
-    seed: Annotated[int, OnlyWith("train")] = Field(
-        0, ge=0, description="with --train: which firing positions"
-    )
+    seed: Annotated[Seed, OnlyWith("train")] = Field(0, description="with --train: which firing positions")
     tokens: int = Field(1500, gt=0, description="tokens per domain to read and to measure on")
     save: Path | None = Field(None, description="save the edit here; must not exist")
 

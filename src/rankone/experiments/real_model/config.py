@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rankone.core.config import Config
+from rankone.core.fields import Seed
 from rankone.edits.finding.tolerances import Tolerances
 from rankone.edits.fitting.aim import Measure
 from rankone.edits.fitting.config import DIRECTIONS_RATE
@@ -76,4 +77,4 @@ class RealModelConfig(Config):
     train_lora_rate: float = Field(default=0.01, gt=0)
     test_tokens: int = Field(default=800, gt=0, description="held-out tokens per domain")
     answer_tokens: int = Field(default=48, gt=0, description="most tokens of an answer")
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
-from rankone.core.fields import Domains, Names, Positional, Reads, Request, each_of, option
+from rankone.core.fields import Domains, Names, Positional, Reads, Request, Seed, each_of, option
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -68,7 +68,7 @@ class SurviveRequest(Request):
         default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
     )
     seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the first of them")
+    seed: Seed = Field(default=0, description="the first of them")
     steps: int = Field(default=100, gt=0, description="most training steps; an attack keeps its last weights")
     lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
     full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")

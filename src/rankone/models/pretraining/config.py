@@ -6,6 +6,7 @@ from pydantic import Field
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
+from rankone.core.fields import Seed
 from rankone.text.mix import Mixture
 
 
@@ -35,7 +36,7 @@ class PretrainConfig(Config):
     final_lr_fraction: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, gt=0)
-    seed: int = 0
+    seed: Seed = 0
     checkpoint_every: int = Field(default=200, gt=0)
     tokenizer_from: str | None = Field(
         default=None, description="reuse the tokenizer of this model directory"
