@@ -1,6 +1,7 @@
 """What survives of the same removal by different methods: the attacks of `rankone survive`, method by method.
 
     python -m perf.survival --methods scalar neuron    # fits and attacks; several such may run side by side, and go on
+    python -m perf.survival --methods scalar --again prompt    # fits anew, and puts these attacks in place of those kept
     python -m perf.survival --unedited                 # the control: the same training of the model without an edit
     python -m perf.survival                            # the tables and the figure, into docs/
 
@@ -92,12 +93,16 @@ def fits_of(benchmark: Benchmark, method: str, seeds: Sequence[int]) -> list[tup
     return made
 
 
-def attacked(benchmark: Benchmark, cell: Cell, outcome: Outcome, fit: Fit) -> dict[str, Any]:
-    """One fit, what it removed, and what every attack left."""
+def attacked(
+    benchmark: Benchmark, cell: Cell, outcome: Outcome, fit: Fit, attacks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One fit, what it removed, and what every attack left. attacks: not all of them."""
     assert outcome.matched is not None
     forget, clock = benchmark.config.forget, time.process_time()
-    request = _request(benchmark, cell.method, cell.seed)
-    reply = survive(benchmark.workspace, fit.edit.bind(benchmark.workspace.model), request)
+    request = _request(benchmark, cell.method, cell.seed, attacks)
+    # What the same training does to the unedited model is the same beside every fit: `control` has it.
+    edit = fit.edit.bind(benchmark.workspace.model)
+    reply = survive(benchmark.workspace, edit, request, control=False)
     removed = {
         "size": outcome.matched.size,
         "alpha": outcome.matched.alpha,
@@ -128,6 +133,34 @@ def run(methods: Sequence[str]) -> None:
             print(f"{method}, seed {cell.seed}: {row['processor_seconds']:.0f} processor seconds", flush=True)
 
 
+def again(methods: Sequence[str], attacks: Sequence[str]) -> None:
+    """These attacks on every fit that is kept, in place of the runs of them that are.
+
+    SystemExit where a fit does not come out as it was kept: then all of it has to be run anew.
+    """
+    torch.set_num_threads(1)
+    benchmark = opened(methods)
+    for method in methods:
+        for cell, outcome, fit in fits_of(benchmark, method, range(SEEDS)):
+            file = _file(method, cell.seed)
+            new = attacked(benchmark, cell, outcome, fit, attacks)
+            row = replaced(json.loads(file.read_text("utf8")), new, attacks)
+            write_json(file, row)
+            print(f"{method}, seed {cell.seed}", flush=True)
+
+
+def replaced(row: dict[str, Any], new: dict[str, Any], attacks: Sequence[str]) -> dict[str, Any]:
+    """A kept fit with these attacks anew; SystemExit where the fit itself did not come out as it was kept."""
+    if new["removed"] != row["removed"]:
+        raise SystemExit(
+            f"another fit than is kept ({row['removed']}, now {new['removed']}): remove its file"
+        )
+    runs = [one for one in row["survive"]["runs"] if one["attack"] not in attacks] + new["survive"]["runs"]
+    survived = {**row["survive"], "runs": sorted(runs, key=lambda one: ALL.index(one["attack"]))}
+    again = {"attacks": list(attacks), "environment": new["environment"]}
+    return {**row, "survive": survived, "again": again}
+
+
 def control(seeds: Sequence[int]) -> None:
     """The losses of the unedited model after every attack that trains but the edit's own size, a file a seed."""
     torch.set_num_threads(1)
@@ -148,10 +181,12 @@ def control(seeds: Sequence[int]) -> None:
         print(f"unedited, seed {seed}", flush=True)
 
 
-def _request(benchmark: Benchmark, edit: str, seed: int) -> SurviveRequest:
+def _request(benchmark: Benchmark, edit: str, seed: int, attacks: Sequence[str] = ()) -> SurviveRequest:
     config = benchmark.config
-    given = {"forget": config.forget, "benign": config.judged, "budgets": ATTACKED, "seeds": 1, "seed": seed}
-    return SurviveRequest.checked({"edit": Path(edit), "tokens": TOKENS, **given}, "survive")
+    given = {"edit": Path(edit), "forget": config.forget, "benign": config.judged, "tokens": TOKENS}
+    if not attacks or set(attacks) & {"knob", *TRAINED}:
+        given |= {"budgets": ATTACKED, "seeds": 1, "seed": seed}
+    return SurviveRequest.checked({**given, "attacks": tuple(attacks)}, "survive")
 
 
 def _file(method: str, seed: int) -> Path:
@@ -179,7 +214,7 @@ def regained(rows: Sequence[dict[str, Any]], beside: Controls) -> dict[str, dict
         forget, removed = row["survive"]["forget"], row["survive"]["removed"]
         for one in row["survive"]["runs"]:
             alike = beside.get((row["seed"], one["attack"], one["budget"])) or one["base"]
-            share = 1 - (one["ce"][forget] - alike[forget]) / removed
+            share = 1 - (one["ce"][forget] - alike[forget]) / one.get("removed", removed)
             shares[row["method"]][one["attack"], one["budget"]].append(share)
     return shares
 
@@ -216,9 +251,7 @@ def attacks_table(rows: Sequence[dict[str, Any]], beside: Controls) -> str:
     """A row an attack and its tokens, a column a method: percent of the removal that came back."""
     shares = regained(rows, beside)
     methods = method_order(list(shares))
-    # What a prompt does is not what it is scored beside: half rows beside whole ones.
-    found = {place for by in shares.values() for place in by if place[0] != "prompt"}
-    places = sorted(found, key=lambda p: (ALL.index(p[0]), p[1]))
+    places = sorted({place for by in shares.values() for place in by}, key=lambda p: (ALL.index(p[0]), p[1]))
     table = [
         [
             WORDS[attack],
@@ -286,10 +319,11 @@ def main() -> None:
     """Attack the methods that are named; with none write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS)
+    parser.add_argument("--again", nargs="+", choices=ALL, metavar="ATTACK")
     parser.add_argument("--unedited", nargs="*", type=int, metavar="SEED", help="seeds; default all")
     asked = parser.parse_args()
     if asked.methods is not None:
-        return run(asked.methods)
+        return again(asked.methods, asked.again) if asked.again else run(asked.methods)
     if asked.unedited is not None:
         return control(asked.unedited or range(SEEDS))
     rows, beside = kept(), controls()

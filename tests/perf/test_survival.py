@@ -57,6 +57,19 @@ def test_every_kept_fit_is_read(tmp_path, monkeypatch):
     assert survival.regained(survival.kept(), {})["scalar"]["int8", 0] == pytest.approx([0.1, 0.1])
 
 
+def test_an_attack_again_takes_the_place_of_the_one_that_is_kept():
+    """A prompt that had brought back a half brings back nothing of what is removed on the tokens that it is scored on."""
+    kept = fit("scalar", 0, {("none", 0): 0.0, ("prompt", 0): 0.5, ("knob", 16): 1.0})
+    new = {**fit("scalar", 0, {("prompt", 0): 0.0}), "environment": {"git_revision": "a"}}
+    new["survive"]["runs"][0]["removed"] = 5.0
+    row = survival.replaced(kept, new, ["prompt"])
+    shares = survival.regained([row], {})["scalar"]
+    assert list(shares) == [("none", 0), ("prompt", 0), ("knob", 16)]
+    assert shares["prompt", 0] == pytest.approx([1 - 4 / 5])
+    with pytest.raises(SystemExit, match="another fit"):
+        survival.replaced(kept, {**new, "removed": {"at_chance": False}}, ["prompt"])
+
+
 def test_what_the_same_training_does_to_the_unedited_model_is_no_part_of_what_is_left():
     """Half of the removal is left, and the unedited model of that seed has risen as far: all came back."""
     rows = [fit("scalar", seed, {("relearn-full", 16): 0.5}) for seed in (0, 1)]

@@ -102,8 +102,9 @@ class Survived(Record):
     """What is left of an edit after an attack. budget: tokens it trained on, 0 without training.
 
     ce, base: cross-entropies by domain after it, and of the model before the edit, nats per token. control: of the model
-    before the edit after the same training, where the attack trains: on few tokens that does damage by itself. regained: the
-    share of the removal that the attack took back on the domain to forget: 1 − (ce − control or base) / removal.
+    before the edit after the same training, where the attack trains: on few tokens that does damage by itself. removed: rise
+    on the domain to forget without the attack, on the same tokens. regained: the share of it that the attack took back:
+    1 − (ce − control or base) / removed.
     """
 
     attack: Attack
@@ -112,6 +113,7 @@ class Survived(Record):
     ce: dict[str, float]
     base: dict[str, float]
     control: dict[str, float] | None = None
+    removed: float
     regained: float
 
     def rise(self, domain: str) -> float:
@@ -186,12 +188,18 @@ class SurviveReply(Reply):
         ]
         caption = (
             f"regained: share of the removal ({signed(self.removed)} of {self.forget}) that the attack took back, where it "
-            "trains beside the unedited model trained likewise; below 0 it removed more. most elsewhere: largest rise of "
-            "another domain over the model before the edit. Nats per "
-            "token on test text, means over seeds, 95% intervals over seeds and passages."
+            "trains beside the unedited model trained likewise, of a prompt beside the same tokens without it; below 0 it "
+            "removed more. most elsewhere: largest rise of another domain over the model before the edit. Nats per token on "
+            f"test text, {self._intervals}."
         )
         return (Table.of("What survives of the edit", columns, rows, caption),)
 
     def lines(self) -> Sequence[str]:
         """What this does not prove."""
-        return ("An edit is behavioural, no security boundary: who has the weights can train it back.",)
+        return ("An edit is no security boundary: who has the weights can train it back.",)
+
+    @property
+    def _intervals(self) -> str:
+        if all(left.seeds == 1 for left in self.left):
+            return "95% intervals over passages; training from a single seed has none"
+        return "means over seeds, 95% intervals over seeds and passages"

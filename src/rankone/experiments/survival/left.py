@@ -21,13 +21,15 @@ Losses = Mapping[str, PassageLosses]
 class Attacked:
     """One run of an attack: losses by domain after it and, on the same tokens, of the model before the edit.
 
-    seed: None of an attack that draws nothing. control: where the attack trains, of the model before the edit after it too.
+    seed: None of an attack that draws nothing. removed: the rise on the domain to forget without the attack, on the same
+    tokens. control: where the attack trains, losses of the model before the edit after it too.
     """
 
     budget: int
     seed: int | None
     after: Losses
     before: Losses
+    removed: PassageLosses
     control: Losses | None = None
 
     def rise(self, domain: str) -> PassageLosses:
@@ -39,12 +41,12 @@ class Attacked:
         return self.after[domain].beyond((self.control or self.before)[domain])
 
 
-def left_of(attack: Attack, runs: Sequence[Attacked], removed: PassageLosses, forget: str) -> Left:
-    """The runs of one attack at one budget together. removed: the rise on the domain to forget before any attack."""
+def left_of(attack: Attack, runs: Sequence[Attacked], forget: str) -> Left:
+    """The runs of one attack at one budget together."""
     rises = {domain: _mean(runs, *_means([run.rise(domain) for run in runs])) for domain in runs[0].after}
     others = {domain: rise for domain, rise in rises.items() if domain != forget}
     worst = max(others, key=lambda d: others[d].mean, default=None)
-    kept = [run.kept(forget) for run in runs]
+    kept, removed = [run.kept(forget) for run in runs], runs[0].removed
     shares = [1 - one.mean / removed.mean for one in kept]
     return Left(
         attack=attack,
