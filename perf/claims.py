@@ -3,12 +3,13 @@
     python -m perf.claims --keep runs/claims       # of `bench recipes/german.yaml --preset claims` → results/claims/
     python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
     python -m perf.claims --keep runs/local        # of its preset `local_rates` → results/local_rates/
+    python -m perf.claims --keep runs/lora         # of its preset `lora_rates` → results/lora_rates/
     python -m perf.claims                          # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals), `verdicts.json`, the chosen rates and what choosing took,
 which part was picked, every single run (`fits.parquet`, and `bench.parquet` but for its passages), and what the figure of
 successes draws; docs/claims.svg and docs/published.svg are drawn from that. A benchmark whose fits were not brought to
-size is the grid, one of the localised LoRA alone is of its rates.
+size is the grid, one of LoRAs alone is of their rates.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from rankone.text.domains import domain_name
 
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
-CLAIMS, GRID, LOCAL = "claims", "published", "local_rates"
+CLAIMS, GRID = "claims", "published"
+# Presets that choose the rates of these methods alone on more seeds.
+RATES = {("lora_r1_local",): "local_rates", ("lora_r1", "lora_r4"): "lora_rates"}
 # A scalar is on no side of 1 where it is nearer than this.
 ON_NO_SIDE = 0.01
 Row = dict[str, Any]
@@ -56,8 +59,7 @@ Row = dict[str, Any]
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     record = read_record(folder)
-    alone = record.config.methods == ("lora_r1_local",)
-    kept = KEPT / (LOCAL if alone else CLAIMS if record.config.sized else GRID)
+    kept = KEPT / RATES.get(record.config.methods, CLAIMS if record.config.sized else GRID)
     keep_result(folder, kept)
     shutil.copyfile(folder / "fits.parquet", kept / "fits.parquet")
     write_json(kept / "verdicts.json", judged_again(folder, record), constants=True)
@@ -295,9 +297,9 @@ def main() -> None:
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
-    if (kept := KEPT / LOCAL).is_dir():
-        for stage in ("fitted", "matched"):
-            write_table(PAGE, f"perf.claims {LOCAL} {stage}", counts_table(kept, stage))
+    for name in RATES.values():
+        for stage in ("fitted", "matched") if (KEPT / name).is_dir() else ():
+            write_table(PAGE, f"perf.claims {name} {stage}", counts_table(KEPT / name, stage))
 
 
 if __name__ == "__main__":
