@@ -38,6 +38,7 @@ from rankone.experiments.bench.page import ROLLOUTS, verdicts_of
 from rankone.experiments.bench.run import RUNS, BenchRecord, read_record
 from rankone.experiments.bench.summary import by_stage
 from rankone.experiments.bench.tables import BENCH, FITS, BenchRow, FitRow
+from rankone.experiments.bench.verdicts import side_of
 from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name, method_order
@@ -51,8 +52,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 CLAIMS, GRID = "claims", "published"
 # Presets that choose the rates of these methods alone on more seeds.
 RATES = {("lora_r1_local",): "local_rates", ("lora_r1", "lora_r4"): "lora_rates"}
-# A scalar is on no side of 1 where it is nearer than this.
-ON_NO_SIDE = 0.01
 Row = dict[str, Any]
 
 
@@ -177,8 +176,8 @@ def scalar_table(folder: Path, stage: str) -> str:
 
     rows = list[list[str]]()
     for (budget, weight), by_seed in sorted(fits.items()):
-        for side, sign in (("below 1", -1), ("above 1", 1)):
-            here = [f for f in by_seed.values() if sign * (f[aim.domain]["alpha"] - 1) > ON_NO_SIDE]
+        for side, below in (("below 1", True), ("above 1", False)):
+            here = [f for f in by_seed.values() if side_of(f[aim.domain]["alpha"]) is below]
             if here:
                 german, english = ([fit[d] for fit in here] for d in (aim.domain, judged))
                 said = f"{budget:,}", f"{weight:g}", "yes" if chosen["scalar", budget] == weight else ""

@@ -167,6 +167,14 @@ def test_two_lines_need_both():
     assert "9 runs end below α = 1, 0 above" in below["Inverting does less damage than amplifying."].figures
 
 
+def test_a_fit_that_stays_where_it_began_is_on_neither_line():
+    found = verdicts(rows("scalar", 4, alpha=[-9.0] * 6 + [1.002, 0.995, 9.0]))
+    assert (
+        "6 runs end below α = 1, 1 above, 2 at 1;"
+        in found["Inverting does less damage than amplifying."].figures
+    )
+
+
 def test_two_lines_part_over_seeds_and_passages():
     """Five inverted seeds cost .01 nats in English, four amplified ones .01 to .21: by hand, with one text for all."""
     claim = "Inverting does less damage than amplifying."

@@ -20,6 +20,8 @@ from rankone.text.domains import domain_name, written_in
 
 Word = Literal["holds", "does not hold", "open", "not asked"]
 LORAS = ("lora_r1", "lora_r4")
+# A scalar is on no side of 1 where it is nearer than this.
+ON_NO_SIDE = 0.01
 
 
 class Verdict(Record):
@@ -222,11 +224,13 @@ def _needs_less(cells: Cells, others: Sequence[str]) -> tuple[Word, str]:
 
 def _inverting(cells: Cells) -> tuple[Word, str]:
     ran = [cell for (method, _), cell in cells.at.items() if method == "scalar"]
-    below = [[alpha < 1 for alpha in cell.values(cells.aim.domain, "alpha")] for cell in ran]
+    below = [[side_of(alpha) for alpha in cell.values(cells.aim.domain, "alpha")] for cell in ran]
     if not any(below):
         return _UNASKED
-    sides = {side: sum(one is side for cell in below for one in cell) for side in (True, False)}
+    *both, stayed = (sum(one is side for cell in below for one in cell) for side in (True, False, None))
+    sides = dict(zip((True, False), both, strict=True))
     counts = f"{sides[True]} runs end below α = 1, {sides[False]} above"
+    counts += f", {stayed} at 1" if stayed else ""
     if not all(sides.values()):
         return "open", f"{counts}: one line alone"
     means = {
@@ -237,6 +241,11 @@ def _inverting(cells: Cells) -> tuple[Word, str]:
     if None in inverted or None in amplified:
         return "open", f"{counts}; {said}"
     return _apart(_ends(inverted), _ends(amplified)), f"{counts}; {said}"
+
+
+def side_of(alpha: float) -> bool | None:
+    """Whether a scalar is below 1; None where a fit has left it."""
+    return None if abs(alpha - 1) <= ON_NO_SIDE else alpha < 1
 
 
 def _ends(span: Span) -> tuple[float, float]:
