@@ -232,8 +232,8 @@ OnlyParts = Annotated[
     Names,
     PartNames(patterns=True),
     Field(
-        description="parts of one origin in place of the decomposition's, as neuron/SITE:5 or neuron/SITE:*; each fires "
-        "with the size of its activation"
+        description="parts of one origin in place of the decomposition's, such as neuron/SITE:5 or neuron/SITE:*; each "
+        "fires with the size of its activation"
     ),
 ]
 """Parts to work on in place of the decomposition's, by name or by patterns with `*`."""

@@ -45,7 +45,7 @@ class FindRequest(Request):
         default=(), description="patterns of module paths; default the late half"
     )
     sources: Annotated[Names, each_of("source", FINDABLE)] = Field(
-        default=(), description="sources of parts, as neuron,contrast; default all"
+        default=(), description="sources of parts, such as neuron,contrast; default all"
     )
     also: Annotated[Names, PartNames()] = Field(
         default=(), description="parts to measure whatever the shortlist says"
@@ -122,8 +122,8 @@ class FitRequest(Request):
     train: int = Field(
         default=0,
         ge=0,
-        description="steps that what the parts read and write is then trained for, every retained domain held within the "
-        f"tolerance; of fewer forget tokens than {LEAST_TRAINED} on what the model itself goes on to write from them",
+        description="steps for which what the parts read and write is then trained, with every retained domain held within "
+        f"the tolerance; with fewer than {LEAST_TRAINED} forget tokens, on the model's own continuations of them",
     )
     train_cap: Annotated[float, OnlyWith("train")] = Field(
         default=1.5,
@@ -164,9 +164,9 @@ class SharpenRequest(Request):
     """Which parts to sharpen, for which domain, against which others (none: every other of the corpus)."""
 
     names: Annotated[Names, Positional(), PartNames()] = Field(min_length=1, description="parts to sharpen")
-    of: Annotated[str, Domains()] = Field(description="domain that the parts are to answer to")
+    of: Annotated[str, Domains()] = Field(description="domain that the parts should respond to")
     against: Annotated[Names, Domains()] = Field(
-        default=(), description="domains they should not answer to; default all others"
+        default=(), description="domains they should not respond to; default all others"
     )
     tokens: int = Field(default=2000, gt=0, description="training tokens read per domain")
     ridge: float = Field(

@@ -282,7 +282,7 @@ class Methods(Asking):
         tokens: int = 72,
         chat: bool | None = None,
     ) -> CollectReply:
-        """Ask a model prompts and sort its answers by a habit: text to find, tune and measure the habit on."""
+        """Prompt a model and sort its answers by a habit: the result is text to find, tune and measure the habit on."""
         return self._ask(CollectReply, "collect", locals())
 
     def fetch(
@@ -325,7 +325,7 @@ class Methods(Asking):
         tokens: int = 2000,
         ridge: float = 0.01,
     ) -> SharpenReply:
-        """Refit what parts read in closed form, so that they answer less to other text; what they write stays."""
+        """Refit what parts read in closed form, so that they respond less to other text; what they write stays."""
         return self._ask(SharpenReply, "sharpen", locals())
 
     def tune(
@@ -448,7 +448,7 @@ class Methods(Asking):
         top: int = 12,
         out: Path | str | None = None,
     ) -> QkReply:
-        """Show which pairs of query and key parts make a layer's attention look where, over text or on one prompt."""
+        """Show which pairs of query and key parts decide where a layer attends, over text or on one prompt."""
         return self._ask(QkReply, "qk", locals())
 
     def attributions(

@@ -29,7 +29,7 @@ class BenchRequest(Request):
 
     recipe: Annotated[Path, Positional()] = Field(description="benchmark recipe (YAML)")
     out: Path = Field(description="folder of the benchmark; what has run there is not run again")
-    preset: str | None = Field(None, description="a preset of the recipe, as quick")
+    preset: str | None = Field(None, description="a preset of the recipe, such as quick")
     text: Annotated[str | None, TextName()] = Field(None, description="other text than the recipe's")
     methods: Names = Field((), description="methods, instead of the recipe's")
     seeds: int | None = Field(None, gt=0, description="seeds, instead of the recipe's")

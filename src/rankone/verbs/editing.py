@@ -30,7 +30,7 @@ class EditRequest(Request):
 
     scales: Annotated[ScalesByName, Positional(), PartNames()] = Field(
         min_length=1,
-        description="NAME=ALPHA, as h.3.mlp.down_proj:270=-16; cNUMBER (--clusters) and label:WORDS (--harvest, --labels) "
+        description="NAME=ALPHA (h.3.mlp.down_proj:270=-16); cNUMBER (--clusters) and label:WORDS (--harvest, --labels) "
         "stand for parts; several at once; 1 leaves a part, 0 deletes it",
     )
     split: HeldOut = Field("test", description="text to measure on")

@@ -43,7 +43,7 @@ class SharpenAndSave(SharpenRequest):
 
 
 def sharpen(opening: Opening, request: SharpenAndSave) -> SharpenReply:
-    """Refit what parts read in closed form, so that they answer less to other text; what they write stays."""
+    """Refit what parts read in closed form, so that they respond less to other text; what they write stays."""
     from rankone.edits import sharpen as room
     from rankone.parts.storage import save_parts
 
@@ -109,7 +109,7 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
 
 
 def collect(opening: Opening, request: CollectRequest) -> CollectReply:
-    """Ask a model prompts and sort its answers by a habit: text to find, tune and measure the habit on."""
+    """Prompt a model and sort its answers by a habit: the result is text to find, tune and measure the habit on."""
     from rankone.answers import collecting as room
 
     return room.collect(opening.bare, request, opening.options.model)

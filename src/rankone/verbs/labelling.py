@@ -32,7 +32,7 @@ class LabelRequest(LabelDials, Pace, Caps, Request):
     harvest: Annotated[Path, Positional(), Reads("harvest")] = Field(description="harvest to label")
     out: Path = Field(description="where to write; must not exist")
     base_url: str | None = Field(
-        None, description="OpenAI-compatible server, as http://localhost:8000/v1; key: RANKONE_API_KEY"
+        None, description="OpenAI-compatible server, such as http://localhost:8000/v1; key: RANKONE_API_KEY"
     )
     model: str | None = Field(None, description="the server's model")
     held_out: Annotated[Path | None, Reads("harvest")] = Field(

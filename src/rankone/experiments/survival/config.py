@@ -65,10 +65,12 @@ class SurviveRequest(Request):
         default=(), description=f"of {', '.join(ALL)}; default all"
     )
     budgets: tuple[int, ...] = Field(
-        default=(1, 16, 256, 4096), min_length=1, description="tokens that attacks which train are given"
+        default=(1, 16, 256, 4096), min_length=1, description="tokens given to attacks that train"
     )
-    seeds: int = Field(default=3, gt=0, description="of attacks that train; each has text of its own")
-    seed: Seed = Field(default=0, description="the first of them")
+    seeds: int = Field(
+        default=3, gt=0, description="number of seeds of attacks that train; each has its own text"
+    )
+    seed: Seed = Field(default=0, description="the first of these seeds")
     steps: int = Field(default=100, gt=0, description="most training steps; an attack keeps its last weights")
     lora_rate: float = Field(default=0.003, gt=0, description="learning rate of LoRA attacks")
     full_rate: float = Field(default=0.0003, gt=0, description="learning rate of training all weights")

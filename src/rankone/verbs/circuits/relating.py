@@ -29,7 +29,7 @@ LENGTH = 32
 
 
 def qk(opening: Opening, request: QkRequest) -> QkReply:
-    """Show which pairs of query and key parts make a layer's attention look where, over text or on one prompt."""
+    """Show which pairs of query and key parts decide where a layer attends, over text or on one prompt."""
     from rankone.circuits.attribution.cut import cut
     from rankone.circuits.build import prompt_ids
     from rankone.circuits.qk import attended

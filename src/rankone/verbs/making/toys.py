@@ -23,7 +23,7 @@ class ToysRequest(Request):
     """A toy whose mechanisms are known."""
 
     recipe: Annotated[Path, Positional()] = Field(
-        description="toy recipe (YAML), as recipes/toys/tms-5-2.yaml"
+        description="toy recipe (YAML), such as recipes/toys/tms-5-2.yaml"
     )
     out: Path = Field(description="where to write; must not exist")
     seeds: int = Field(1, gt=0, description="number of seeds, from 0")
