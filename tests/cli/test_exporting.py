@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from tests.cli.commands import shown
@@ -39,3 +41,27 @@ def test_generate_with_and_without_the_edit(pair, tuned, exported):
     assert plain.startswith("The committee")
     assert edited == merged
     assert plain == shown(rankone("generate", *words, "--model", pair[0]))
+
+
+def test_measure_before_and_after_an_edit(pair, tuned, exported, tmp_path):
+    """What it changes is what the exported model has, and the model without it is as it was."""
+    words = ["--tokens", 60, "--json"]
+    plain = json.loads(shown(rankone("measure", pair[0], *words)))
+    merged = json.loads(shown(rankone("measure", exported[0], *words)))
+    out = tmp_path / "measured.json"
+    edited = json.loads(shown(rankone("measure", pair[0], "--edit", tuned[0], *words, "--out", out)))
+    assert edited["ce"] == pytest.approx(merged["ce"], abs=1e-4)
+    assert plain["damage"] == []
+    for damage in edited["damage"]:
+        domain = damage["domain"]
+        assert damage["base"] == pytest.approx(plain["ce"][domain])
+        assert damage["rise"] == pytest.approx(merged["ce"][domain] - plain["ce"][domain], abs=1e-4)
+    assert json.loads(out.read_text("utf8"))["edit"] == str(tuned[0])
+    table = shown(rankone("measure", pair[0], "--edit", tuned[0], "--tokens", 60))
+    assert {"before", "after", "rise"} <= set(table.split())
+
+
+def test_measure_refuses_the_edit_of_another_model(tuned):
+    done = rankone("measure", "mini", "--edit", tuned[0], "--tokens", 60)
+    assert done.code == 2
+    assert "it was made for another model" in done.err

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankone.core.artifact import MANIFEST, environment, open_artifact, write_json
+from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.requests import Measured, MeasuredWith, MeasureRequest, NamedModel
 from rankone.metrics.cross_entropy import text_losses
+from rankone.metrics.damage import damages
+from rankone.metrics.damage_record import Damage, DomainDamage
 from rankone.models.sources.names import resolve
 from rankone.text.corpus import TextRecord, described
 from rankone.text.passages import shortages
@@ -14,13 +17,22 @@ from rankone.workspace import Workspace
 
 
 def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> Measured:
-    """Cross-entropy per domain over the first `tokens` tokens of a split; saved to `out`, if that is named.
+    """Cross-entropy per domain over the first `tokens` tokens of a split, with an edit too if one is named; saved to `out`,
+    if that is.
 
     name: where the workspace's model was loaded from, for provenance.
     """
+    edit = None if request.edit is None else LowRankEdit.from_pretrained(request.edit)
+    if edit is not None:
+        edit.check_base(workspace.model)
     corpus = workspace.corpus
     text = workspace.text(corpus.domains(), request.split, request.tokens)
-    scored = text_losses(workspace.model, text)
+    scored, damage = text_losses(workspace.model, text), dict[str, Damage]()
+    if edit is not None:
+        base = scored
+        with edit.applied(workspace.model):
+            scored = text_losses(workspace.model, text)
+        damage = damages(base, scored)
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(
@@ -32,11 +44,13 @@ def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> M
         ce={d: losses.mean for d, losses in scored.items()},
         error={d: losses.error for d, losses in scored.items()},
         short=shortages(text, request.tokens),
+        edit=request.edit,
+        damage=tuple(DomainDamage.of(d, one) for d, one in damage.items()),
         provenance=MeasuredWith.checked(
             {**environment(), "model": open_artifact(source).manifest if made else NamedModel(name=name)},
             "provenance",
         ),
     )
     if request.out is not None:
-        write_json(request.out, measured.model_dump(), new=True)
+        write_json(request.out, measured.model_dump(mode="json"), new=True)
     return measured

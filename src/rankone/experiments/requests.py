@@ -10,13 +10,13 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Config, Record
-from rankone.core.fields import Names, PartNames, Request, Seed
+from rankone.core.fields import Names, PartNames, Reads, Request, Seed
 from rankone.core.manifest import Manifest
 from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.requests import FitRequest
-from rankone.metrics.damage_record import DomainDamage, interval_said, scored
+from rankone.metrics.damage_record import DomainDamage, damage_table, interval_said, scored
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -75,8 +75,11 @@ class StudyRequest(Request):
 
 
 class MeasureRequest(Request):
-    """Which text to measure a model on."""
+    """Which text to measure a model on, and an edit to measure it with."""
 
+    edit: Annotated[Path | None, Reads("edit")] = Field(
+        default=None, description="saved edit, whose rise of cross-entropy is measured"
+    )
     split: Split = Field(default="test", description="text to measure on")
     tokens: int = Field(default=1200, gt=0, description="tokens per domain")
     out: Path | None = Field(default=None, description="also write the figures as JSON")
@@ -98,7 +101,8 @@ class Measured(Reply):
     """Cross-entropies of a model on stated text, nats per token.
 
     tokens: asked for, per domain. short: domains that have fewer, with how many were scored. error: standard errors of `ce`
-    over passages. chance: ln V; files written before 2026-11-27 lack it.
+    over passages. chance: ln V; files written before 2026-11-27 lack it. damage: where an edit was given, what it changes;
+    `ce` is then of the edited model.
     """
 
     model: str
@@ -109,6 +113,8 @@ class Measured(Reply):
     ce: dict[str, float]
     error: dict[str, float | None] = Field(default_factory=dict)
     short: dict[str, int] = Field(default_factory=dict)
+    edit: Path | None = None
+    damage: tuple[DomainDamage, ...] = ()
     provenance: MeasuredWith | None = None
 
     def tables(self) -> Sequence[Table]:
@@ -116,6 +122,8 @@ class Measured(Reply):
         caption = f"{self.tokens:,} {self.split} tokens of each domain"
         caption += "" if self.chance is None else f"; chance {self.chance:.3f}"
         caption += "".join(f"; {domain} has only {count:,}" for domain, count in self.short.items())
+        if self.damage:
+            return (damage_table(f"{self.model}: what {self.edit} changes", self.damage, caption),)
         rows = [[domain, value, self.error.get(domain)] for domain, value in self.ce.items()]
         columns = ["domain", "CE", "standard error"]
         return (Table.of(f"{self.model}: cross-entropy, nats per token", columns, rows, caption),)

@@ -69,14 +69,15 @@ class Damages(Reply):
 
     def tables(self) -> Sequence[Table]:
         """One row per domain: cross-entropy before and after, the rise with its interval."""
-        rows = [[d.domain, d.base, d.edited, d.rise, d.low, d.high] for d in self.domains]
-        level = self.domains[0].level
-        caption = (
-            f"nats per token; {scored(self.domains, self.split)}; low, high: {level:.0%} interval of the rise"
-        )
-        change = (Column(name, "+.3f") for name in ("rise", "low", "high"))
-        columns = ["domain", "CE before", "after", *change]
-        return (Table.of("Damage", columns, rows, caption),)
+        return (damage_table("Damage", self.domains, scored(self.domains, self.split)),)
+
+
+def damage_table(title: str, domains: Sequence[DomainDamage], text: str) -> Table:
+    """A row per domain. text: on what they were measured, as the caption says it."""
+    rows = [[d.domain, d.base, d.edited, d.rise, d.low, d.high] for d in domains]
+    caption = f"nats per token; {text}; low, high: {domains[0].level:.0%} interval of the rise"
+    change = (Column(name, "+.3f") for name in ("rise", "low", "high"))
+    return Table.of(title, ["domain", "CE before", "after", *change], rows, caption)
 
 
 def scored(domains: Iterable[Damage], split: str) -> str:

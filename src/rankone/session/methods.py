@@ -576,11 +576,12 @@ class Methods(Asking):
     def measure(
         self,
         *,
+        edit: Path | str | None = None,
         split: Literal["train", "validation", "test"] = "test",
         tokens: int = 1200,
         out: Path | str | None = None,
     ) -> Measured:
-        """Cross-entropy of a model on every domain of some text."""
+        """Cross-entropy of a model on every domain of some text; with --edit before and after a saved edit."""
         return self._ask(Measured, "measure", locals())
 
     def picks(

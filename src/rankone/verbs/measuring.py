@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def measure(opening: Opening, request: MeasureRequest) -> Measured:
-    """Cross-entropy of a model on every domain of some text."""
+    """Cross-entropy of a model on every domain of some text; with --edit before and after a saved edit."""
     from rankone.experiments.measuring import measure_model
 
     return measure_model(opening.options.model, opening.bare, request)
