@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
+from importlib.metadata import version
 
 import pytest
 from tests.rooms import ROOT
@@ -91,6 +92,10 @@ def problems(thing: object) -> list[str]:
 @pytest.mark.parametrize("name", ON_PAGE | VERB_MODELS)
 def test_public_names_are_documented_and_annotated(name):
     assert problems((ON_PAGE | VERB_MODELS)[name]) == []
+
+
+def test_the_version_is_that_of_what_is_installed():
+    assert rankone.__version__ == version("rankone")
 
 
 def test_what_is_missing_is_found():

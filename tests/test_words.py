@@ -62,6 +62,12 @@ def test_no_component_where_there_are_no_clusters():
     assert over(components, WITHOUT_COMPONENTS) == []
 
 
+def test_alpha_is_the_scale_of_a_part_alone():
+    """A decomposition is made before anything is scaled: no other number is called α there."""
+    named = over(lambda source, path: [f"src/rankone/{path}"] if "α" in source else [], ("decomposition",))
+    assert named == []
+
+
 @pytest.mark.parametrize(
     "source",
     [

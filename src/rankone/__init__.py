@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rankone.session import Session, open
     from rankone.workspace import Workspace
 
+    __version__: str
+
 _HOMES = {
     "Decomposition": "rankone.decomposition.model",
     "LowRankEdit": "rankone.edits.lowrank",
@@ -37,6 +39,8 @@ __all__ = ["Decomposition", "LowRankEdit", "Parts", "RankOneError", "Session", "
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("rankone")
     if name not in _HOMES:
         raise AttributeError(f"module 'rankone' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -95,6 +95,8 @@ class Opening:
     """The opened things of one session; attributes are opened when they are first read and then kept."""
 
     def __init__(self, options: OpenOptions | None = None) -> None:
+        if not isinstance(options, OpenOptions | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RankOneError(f"a session is opened by rankone.open({options!r}), which takes names.")
         self.options = _brought(options or OpenOptions())
         for what in ("harvest", "labels", "clusters", "parts"):
             path: Path | None = getattr(self.options, what)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from rankone.answers.prompts import KINDS, prompts, prompts_for
+from rankone.answers.prompts import KINDS, prompts, prompts_for, require_target
 from rankone.core.errors import RankOneError
 from rankone.text.domains import NAMES
 
@@ -55,3 +55,8 @@ def test_kinds_are_chosen_by_name():
     assert {p.kind for p in prompts_for("de", ["list", "fact"])} == {"list", "fact"}
     with pytest.raises(RankOneError, match=r"no prompts of kind 'lists'.*Nearest: list"):
         prompts_for("de", ["lists"])
+
+
+def test_a_language_that_no_prompt_asks_for_is_not_offered():
+    with pytest.raises(RankOneError, match=r"no prompt asks for 'zz'; they ask for .*sv\.$"):
+        require_target("zz")

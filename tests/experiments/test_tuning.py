@@ -17,6 +17,7 @@ from rankone.edits.lowrank import LowRankEdit
 from rankone.experiments.requests import TuneRequest
 from rankone.experiments.tuning import fit, tune
 from rankone.models.loading import load_model
+from rankone.text.sources.directory import DirectoryCorpus
 
 PART = "h.0.mlp.c_fc:3"
 
@@ -135,6 +136,20 @@ def test_retain_is_every_other_domain_unless_named(workspace):
     assert default_retain(workspace, "self:de") == tuple(others)
     mini = made(load_model("mini"), None, workspace.tokenizer, workspace.corpus)
     assert default_retain(mini, "de") == ("en", "fr", "es", "it", "code")
+
+
+def test_domains_that_the_model_was_not_trained_on_are_retained_where_there_are_no_others(
+    workspace, tmp_path
+):
+    model = load_model("mini")
+    for domain in ("de", "nl"):
+        (tmp_path / domain).mkdir()
+        (tmp_path / domain / "a.train.txt").write_text("Een.", "utf8")
+    both = made(model, None, workspace.tokenizer, DirectoryCorpus(tmp_path))
+    assert default_retain(both, "de") == ("nl",)
+    alone = made(model, None, workspace.tokenizer, DirectoryCorpus(tmp_path / "nl"))
+    with pytest.raises(RankOneError, match="there is no domain but 'nl', and nothing else bounds the edit"):
+        default_retain(alone, "nl")
 
 
 @pytest.mark.parametrize(

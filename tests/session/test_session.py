@@ -70,6 +70,21 @@ def test_damage_is_a_table_of_domains():
         damage["dee"]
 
 
+def test_damage_is_that_of_one_edit_on_the_weights_it_was_made_for():
+    s = ro.open("mini")
+    edit = s.scale({PART: -4.0})
+    rise = s.damage(edit, tokens=20)["de"].rise
+    with (
+        edit.applied(s.model),
+        pytest.raises(RankOneError, match="is applied to this model"),
+    ):
+        s.damage(edit, tokens=20)
+    assert s.damage(edit, tokens=20)["de"].rise == rise
+    edit.merge(s.model, in_place=True)
+    with pytest.raises(RankOneError, match="the edit was made for another model"):
+        s.damage(edit, tokens=20)
+
+
 def test_a_fit_of_both_sides_or_of_nothing_is_refused():
     s = ro.open("mini")
     with pytest.raises(RankOneError, match="'de' is on both sides"):
@@ -172,3 +187,8 @@ def test_saved_subcomponents_are_those_of_the_decomposition_that_is_open(tmp_pat
     save_parts([other], s.model, tmp_path / "other")
     with pytest.raises(RankOneError, match="another decomposition than mini-decomposition"):
         _ = ro.open("mini", parts=tmp_path / "other").book
+
+
+def test_a_session_made_of_a_name_says_how_it_is_opened():
+    with pytest.raises(RankOneError, match=r"a session is opened by rankone\.open\('mini'\)"):
+        ro.Session("mini")

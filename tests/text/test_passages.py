@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 
 from rankone.core.errors import RankOneError
-from rankone.text.corpus import described
+from rankone.text.corpus import SPLITS, described
 from rankone.text.passages import domain_blocks, domain_passages, shortages
 from rankone.text.sources.directory import DirectoryCorpus
 
@@ -56,8 +56,27 @@ def test_bad_input_is_named(tokenizer, corpus, change, complaint):
 def test_no_text_is_an_error(tokenizer, tmp_path):
     (tmp_path / "de").mkdir()
     (tmp_path / "de" / "a.train.txt").write_text("Hallo.", "utf8")
-    with pytest.raises(RankOneError, match="the test text of 'de' has 0 tokens, but 1 are needed"):
+    with pytest.raises(
+        RankOneError,
+        match=r"'de' has no text of the split 'test', only of train\. Add a file SOURCE\.test\.txt",
+    ):
         domain_blocks(tokenizer, DirectoryCorpus(tmp_path), "de", "test", 10, 20)
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "a.test.txt").write_text("", "utf8")
+    with pytest.raises(RankOneError, match=r"'en' has no text of the split 'test'\. Give more text"):
+        domain_blocks(tokenizer, DirectoryCorpus(tmp_path), "en", "test", 10, 20)
+
+
+def test_one_document_is_of_one_split_and_what_makes_more_of_it_is_said(tokenizer, tmp_path):
+    (tmp_path / "de").mkdir()
+    (tmp_path / "de" / "a.txt").write_text("".join(f"Zeile {i}.\n" for i in range(300)), "utf8")
+    corpus = DirectoryCorpus(tmp_path)
+    (held,) = [split for split in SPLITS if corpus.documents("de", split)]
+    lacking = next(split for split in SPLITS if split != held)
+    with pytest.raises(
+        RankOneError, match=f"only of {held}.*more documents: they are separated by blank lines"
+    ):
+        domain_blocks(tokenizer, corpus, "de", lacking, 10, 20)
 
 
 @pytest.fixture

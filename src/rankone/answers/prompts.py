@@ -58,8 +58,8 @@ def require_target(target: str | None) -> str | None:
     if target is None or target in NAMES:
         return target
     called = [tag for tag, name in NAMES.items() if name.lower() == target.lower()]
-    hint = f" '{target}' is {called[0]}." if called else nearest(target, list(NAMES))
     spoken = sorted({p.language for p in prompts() if p.language is not None})
+    hint = f" '{target}' is {called[0]}." if called else nearest(target, spoken)
     raise RankOneError(f"no prompt asks for '{target}'; they ask for {', '.join(spoken)}.{hint}")
 
 

@@ -87,14 +87,19 @@ class Session(Methods):
     def damage(self, edit: LowRankEdit, *, split: HeldOut = "test", tokens: int = 800) -> Damages:
         """What an edit does to every domain of the text: rise of cross-entropy with its 95 % interval, nats per token.
 
-        Shows itself as a table; `damage["de"]` is one domain.
+        Shows itself as a table; `damage["de"]` is one domain. RankOneError for an edit of other weights than this model's,
+        and while edits are applied to it: what is measured would be both.
         """
+        from rankone.edits.lowrank.applied import refuse_applied
         from rankone.edits.lowrank.edit import require_edit
         from rankone.experiments.measure import edit_damage
         from rankone.metrics.damage_record import Damages, DomainDamage
 
         require_edit(edit, "damage")
         asked = _Measured.checked({"split": split, "tokens": tokens}, "damage")
+        refuse_applied(self.model)
+        if edit.base:
+            edit.check_base(self.model)
         text = self.workspace.text(self.corpus.domains(), asked.split, asked.tokens)
         each = edit_damage(self.model, edit, text)
         return Damages(split=asked.split, domains=tuple(DomainDamage.of(d, one) for d, one in each.items()))

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from rankone.core.errors import RankOneError
 from rankone.runtime.progress import log
 from rankone.text.blocks import Blocks, chunk_documents, passage_blocks
-from rankone.text.corpus import Corpus, enough_chars, require_domain, require_split
+from rankone.text.corpus import SPLITS, Corpus, enough_chars, require_domain, require_split
 from rankone.text.evenly import evenly
 from rankone.text.mixture import CHUNK_CHARS
 from rankone.text.openers import AUTO
@@ -52,6 +52,8 @@ def domain_blocks(
     what, read = f"the {split} text of '{domain}'", tokens
     while True:
         passages = domain_passages(corpus, domain, split, read)
+        if not passages:
+            raise _without(corpus, domain, split)
         blocks = passage_blocks(tokenizer, passages, length, what=what, opener=opener).take(tokens)
         if blocks.tokens == tokens:
             return blocks
@@ -59,6 +61,19 @@ def domain_blocks(
             log.info(f"{what}: {blocks.tokens:,} tokens of {tokens:,} wanted, all there are")
             return blocks
         read *= 2
+
+
+def _without(corpus: Corpus, domain: str, split: str) -> RankOneError:
+    """That a domain has nothing of a split; of a folder, where its text went and how some comes to this split."""
+    here = holding(corpus, domain)
+    local = isinstance(here, DirectoryCorpus)
+    others = [other for other in SPLITS if other != split and local and here.documents(domain, other, 1)]
+    if not others:
+        return RankOneError(f"'{domain}' has no text of the split '{split}'. Give more text.")
+    return RankOneError(
+        f"'{domain}' has no text of the split '{split}', only of {' and '.join(others)}. Add a file SOURCE.{split}.txt, or, "
+        "where no file's name says its split, more documents: they are separated by blank lines."
+    )
 
 
 def shortages(text: Mapping[str, Blocks], tokens: int) -> dict[str, int]:

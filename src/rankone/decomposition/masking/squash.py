@@ -1,7 +1,7 @@
 """The two leaky-hard squashings of an importance logit.
 
-`lower` goes into masks: clamp to [0, 1]; below 0 its gradient leaks (slope α) only where the loss wants the
-logit to rise. `upper` goes into the importance penalty and nothing else: it keeps growing (slope α) above 1.
+`lower` goes into masks: clamp to [0, 1]; below 0 its gradient leaks (slope ℓ) only where the loss wants the
+logit to rise. `upper` goes into the importance penalty and nothing else: it keeps growing (slope ℓ) above 1.
 Source: VPD; see the two definitions in docs/method.md.
 """
 
@@ -44,7 +44,7 @@ def lower(logit: Tensor) -> Tensor:
 
 
 def upper(logit: Tensor) -> Tensor:
-    """0 below 0, x up to 1, 1 + α (x − 1) above; ordinary gradient."""
+    """0 below 0, x up to 1, 1 + ℓ (x − 1) above; ordinary gradient."""
     # relu, not clamp: its gradient at exactly 0 is 0, as the definition (and `upper_slope`) has it.
     return torch.where(logit > 1, 1 + LEAK * (logit - 1), logit.relu())
 

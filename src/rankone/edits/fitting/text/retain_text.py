@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from rankone.core.artifact import MANIFEST, read_json
+from rankone.core.errors import RankOneError
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.retain import RetainText
 from rankone.text.blocks import Blocks
@@ -30,10 +31,18 @@ def trained_domains(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def default_retain(workspace: Workspace, forget: str) -> tuple[str, ...]:
-    """Every other domain that the model was trained on and the corpus has, else every other one of the corpus."""
-    available = workspace.corpus.domains()
-    spoken = [d for d in trained_domains(workspace.model) if d in available]
-    return tuple(d for d in spoken or available if d != forget.removeprefix("self:"))
+    """Every other domain that the model was trained on and the corpus has, else every other one of the corpus.
+
+    RankOneError where there is none.
+    """
+    forgotten = forget.removeprefix("self:")
+    others = [domain for domain in workspace.corpus.domains() if domain != forgotten]
+    if not others:
+        raise RankOneError(
+            f"there is no domain but '{forgotten}', and nothing else bounds the edit: give text of another one too."
+        )
+    spoken = [domain for domain in trained_domains(workspace.model) if domain in others]
+    return tuple(spoken or others)
 
 
 def retain_text(
