@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 
 import rankone as ro
 from rankone.core.errors import RankOneError
+from rankone.edits.lowrank import LowRankEdit
 from rankone.parts.parts import Parts
 from rankone.parts.storage import save_parts
 
@@ -83,6 +87,30 @@ def test_damage_is_that_of_one_edit_on_the_weights_it_was_made_for():
     edit.merge(s.model, in_place=True)
     with pytest.raises(RankOneError, match="the edit was made for another model"):
         s.damage(edit, tokens=20)
+
+
+def test_verbs_take_an_edit_in_memory(tmp_path):
+    """As they take the same edit saved; one that is bound to no weights is of the open model's, and nothing stays behind."""
+    s = ro.open("mini")
+    edit = s.scale({PART: -16.0})
+    folder = edit.save_pretrained(tmp_path / "edit")
+    before = _scratch()
+    saved, held, loose = (
+        s.generate("Der Ausschuss hat", edit=one, tokens=8).text
+        for one in (folder, edit, LowRankEdit(edit.factors))
+    )
+    assert saved == held == loose
+    assert s.measure(edit=edit, tokens=20).ce == s.measure(edit=str(folder), tokens=20).ce
+    other = LowRankEdit(edit.factors, base=dict.fromkeys(edit.factors, "0" * 64))
+    with pytest.raises(RankOneError, match="the edit was made for another model"):
+        s.generate("Der", edit=other)
+    with pytest.raises(RankOneError, match="export: edit: must be a path"):
+        s.export(s.model, out=tmp_path / "out", as_="checkpoint")
+    assert _scratch() == before
+
+
+def _scratch() -> list[Path]:
+    return sorted(Path(tempfile.gettempdir()).glob("rankone-session-*"))
 
 
 def test_a_fit_of_both_sides_or_of_nothing_is_refused():

@@ -123,7 +123,7 @@ class Measured(Reply):
         caption += "" if self.chance is None else f"; chance {self.chance:.3f}"
         caption += "".join(f"; {domain} has only {count:,}" for domain, count in self.short.items())
         if self.damage:
-            return (damage_table(f"{self.model}: what {self.edit} changes", self.damage, caption),)
+            return (damage_table(f"{self.model}: what the edit changes", self.damage, caption),)
         rows = [[domain, value, self.error.get(domain)] for domain, value in self.ce.items()]
         columns = ["domain", "CE", "standard error"]
         return (Table.of(f"{self.model}: cross-entropy, nats per token", columns, rows, caption),)

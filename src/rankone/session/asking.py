@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
@@ -11,8 +12,10 @@ from rankone.core.fields import Names, Request
 from rankone.edits.requests import FitRequest
 from rankone.opening import Opening
 from rankone.render.reply import Reply
+from rankone.runtime.scratch import scratch
 from rankone.verbs.editing import members_of
 from rankone.verbs.table import verb_named
+from rankone.verbs.verb import Verb, reads_edit
 
 if TYPE_CHECKING:
     from rankone.edits.fitting.run import Fit
@@ -32,9 +35,30 @@ class Asking(Opening):
     def _ask(self, reply: type[ReplyT], name: str, given: Mapping[str, object]) -> ReplyT:
         verb = verb_named(name)
         values = {k: v for k, v in given.items() if k != "self" and v is not None}
-        answer = verb.ask(self, verb.request.checked(values, name))
+        with self._saved(verb, values) as saved:
+            answer = verb.ask(self, verb.request.checked({**values, **saved}, name))
         assert isinstance(answer, reply)
         return answer
+
+    @contextmanager
+    def _saved(self, verb: Verb[Request, Reply], given: Mapping[str, object]) -> Generator[dict[str, object]]:
+        """Edits in memory as what verbs read: a folder each, for the length of the block."""
+        edits = {
+            name: given[name] for name, field in verb.options().items() if name in given and reads_edit(field)
+        }
+        held = {name: edit for name, edit in edits.items() if hasattr(edit, "save_pretrained")}
+        if not held:
+            yield {}
+            return
+        from rankone.edits.lowrank import LowRankEdit
+
+        with scratch("session") as folder:
+            saved = dict[str, object]()
+            for name, edit in held.items():
+                if isinstance(edit, LowRankEdit):
+                    bound = edit if edit.base else edit.bind(self.model)
+                    saved[name] = bound.save_pretrained(folder / name)
+            yield saved
 
     def _fit(self, given: Mapping[str, object]) -> Fit:
         from rankone.experiments.tuning import fit

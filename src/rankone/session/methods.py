@@ -47,6 +47,7 @@ from rankone.verbs.reading import RankReply, SearchReply, ShowReply
 
 if TYPE_CHECKING:
     from rankone.edits.fitting.run import Fit
+    from rankone.edits.lowrank import LowRankEdit
 
 
 class Methods(Asking):
@@ -354,7 +355,7 @@ class Methods(Asking):
 
     def side_effects(
         self,
-        edit: Path | str,
+        edit: LowRankEdit | Path | str,
         *,
         target: str | None = None,
         kinds: str | Sequence[str] = (),
@@ -505,7 +506,7 @@ class Methods(Asking):
 
     def export(
         self,
-        edit: Path | str,
+        edit: LowRankEdit | Path | str,
         *,
         out: Path | str,
         as_: Literal["checkpoint", "adapter", "stock"] = "checkpoint",
@@ -521,7 +522,7 @@ class Methods(Asking):
         tokens: int = 40,
         chat: bool = False,
         system: str | None = None,
-        edit: Path | str | None = None,
+        edit: LowRankEdit | Path | str | None = None,
     ) -> Answer:
         """Continue a prompt greedily, with an edit applied if one is given; --chat asks in the model's chat template."""
         return self._ask(Answer, "generate", locals())
@@ -576,7 +577,7 @@ class Methods(Asking):
     def measure(
         self,
         *,
-        edit: Path | str | None = None,
+        edit: LowRankEdit | Path | str | None = None,
         split: Literal["train", "validation", "test"] = "test",
         tokens: int = 1200,
         out: Path | str | None = None,
@@ -666,7 +667,7 @@ class Methods(Asking):
 
     def survive(
         self,
-        edit: Path | str,
+        edit: LowRankEdit | Path | str,
         *,
         forget: str,
         benign: str,
@@ -699,7 +700,7 @@ class Methods(Asking):
 
     def lm_eval(
         self,
-        edit: Path | str,
+        edit: LowRankEdit | Path | str,
         *,
         tasks: str | Sequence[str],
         include: Path | str | None = None,

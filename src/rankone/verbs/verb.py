@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from rankone.core.claims import claim
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Request, option
+from rankone.core.fields import Positional, Reads, Request, option
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
 from rankone.verbs.preflight import brought, check
@@ -30,6 +30,11 @@ Opens = Literal["model", "decomposition", "parts", "text", "harvest", "labels", 
 
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+def reads_edit(field: FieldInfo) -> bool:
+    """Whether a field of a request names a saved edit."""
+    return any(isinstance(mark, Reads) and mark.kind == "edit" for mark in field.metadata)
 
 
 def is_placed(field: FieldInfo) -> bool:

@@ -16,7 +16,7 @@ from rankone.core.fields import Request
 from rankone.edits.requests import FitRequest
 from rankone.render.reply import Reply
 from rankone.verbs.table import VERBS
-from rankone.verbs.verb import Verb, is_placed, ordered
+from rankone.verbs.verb import Verb, is_placed, ordered, reads_edit
 
 HEAD = '''"""Every verb as a method of a session; made from the table of verbs by verbs/writing/methods.py, not by hand."""
 
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rankone.edits.fitting.run import Fit
+    from rankone.edits.lowrank import LowRankEdit
 
 
 class Methods(Asking):
@@ -81,7 +82,8 @@ def _function(name: str, placed: list[str], named: list[str], result: str, doc: 
 
 
 def _parameter(name: str, field: FieldInfo) -> str:
-    said = f"{name}: {' | '.join(dict.fromkeys(_types(field.annotation)))}"
+    types = [*(["LowRankEdit"] if reads_edit(field) else []), *_types(field.annotation)]
+    said = f"{name}: {' | '.join(dict.fromkeys(types))}"
     return said if field.is_required() else f"{said} = {_default(field.default)}"
 
 
