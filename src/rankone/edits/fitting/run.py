@@ -9,9 +9,11 @@ from typing import Self, TypedDict
 
 from torch import Tensor, nn
 
+from rankone.core.errors import RankOneError
 from rankone.edits.adapters import Method
 from rankone.edits.fitting.size import Sized
 from rankone.edits.lowrank import LowRankEdit
+from rankone.render.values import number, signed
 from rankone.text.blocks import Blocks
 
 
@@ -46,10 +48,18 @@ class Fit:
     model: nn.Module | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        """In a line; without the loss where nothing was fitted but the size."""
-        said = {"steps": self.steps, "loss": self.loss} if self.steps else {}
-        said |= {"sized": self.sized, **{name: getattr(self, name) for name in ("diverged", "weights")}}
-        return f"Fit({', '.join(f'{name}={value!r}' for name, value in said.items() if value)})"
+        """In a line: what was changed, and why by so much; without the loss where nothing was fitted but the size."""
+        try:
+            said = [self.edit.description or self.method.name]
+        except RankOneError:  # of a method that changes no weights
+            said = [self.method.name]
+        said += [f"{self.steps} steps, loss {number(self.loss)}"] if self.steps else []
+        said += ["diverged"] if self.diverged else []
+        if self.sized is not None:
+            by = "forget text" if self.sized.reached else "retained text"
+            damage = ", ".join(f"{domain} {signed(value)}" for domain, value in self.sized.damage.items())
+            said.append(f"size set by {by}; forget text at {number(self.sized.removal.mean)} nats; {damage}")
+        return f"Fit({'; '.join(said)})"
 
     @cached_property
     def edit(self) -> LowRankEdit:
