@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,23 @@ def test_duckdb_reports_nothing_of_what_was_not_searched():
         words = [sys.executable, "-c", start + used + code]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert not done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts itself by a timer")
+def test_an_interrupt_is_not_lost_to_a_collection():
+    """What Python code raises that a collection calls is dropped, and it is the first to see a Ctrl-C in a library's code."""
+    code = """
+import signal
+from itertools import repeat
+from rankone.runtime.memory import spare_imported
+spare_imported()
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+try:
+    made = list(map(list, repeat((), 1_000_000)))  # collections, and no Python code but what they call
+    for _ in range(1000): pass
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "interrupted\n"

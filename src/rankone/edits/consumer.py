@@ -103,13 +103,13 @@ def _spare_imported() -> None:
     """As rankone/runtime/memory.py, which cannot be imported here: garbage collection skips the libraries."""
     known = len(sys.modules)
 
-    def set_aside(phase: str, info: dict[str, int]) -> None:
+    def set_aside(event: str, _: tuple[object, ...]) -> None:
         nonlocal known
-        if phase == "start" and info["generation"] == 2 and len(sys.modules) >= known + 100:
+        if event == "import" and len(sys.modules) >= known + 100:
             known = len(sys.modules)
             gc.freeze()
 
-    gc.callbacks.append(set_aside)
+    sys.addaudithook(set_aside)
     atexit.register(gc.freeze)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# The generation whose collection goes through everything, and how many new modules are a library.
-_WHOLE, _LIBRARY = 2, 100
+# How many new modules are a library.
+_LIBRARY = 100
 
 
 @cache
@@ -25,18 +25,18 @@ def spare_imported() -> None:
     """
     known = len(sys.modules)
 
-    def set_aside(phase: str, info: dict[str, int]) -> None:
+    def set_aside(event: str, _: tuple[object, ...]) -> None:
         nonlocal known
-        if phase == "start" and info["generation"] == _WHOLE and len(sys.modules) >= known + _LIBRARY:
+        if event == "import" and len(sys.modules) >= known + _LIBRARY:
             known = len(sys.modules)
             gc.freeze()
 
     def end() -> None:
         """DuckDB reports on standard error as leaked what a collection at the end would still have found of it."""
-        gc.callbacks.remove(set_aside)  # the last collections are of everything, or of nothing
         (gc.unfreeze if "duckdb" in sys.modules else gc.freeze)()
 
-    gc.callbacks.append(set_aside)
+    # Not gc.callbacks: a Ctrl-C that comes while one runs is lost, here it ends the import.
+    sys.addaudithook(set_aside)
     atexit.register(end)
 
 
