@@ -72,7 +72,7 @@ def test_duckdb_reports_nothing_of_what_was_not_searched():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts itself by a timer")
 def test_an_interrupt_is_not_lost_to_a_collection():
-    """What Python code raises that a collection calls is dropped, and it is the first to see a Ctrl-C in a library's code."""
+    """What Python code raises that a collection calls is dropped; it is the first to see a Ctrl-C in a library's code."""
     code = """
 import signal
 from itertools import repeat
