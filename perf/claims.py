@@ -39,6 +39,7 @@ from rankone.experiments.bench.run import RUNS, BenchRecord, read_record
 from rankone.experiments.bench.summary import by_stage
 from rankone.experiments.bench.tables import BENCH, FITS, BenchRow, FitRow
 from rankone.experiments.bench.verdicts import side_of
+from rankone.experiments.config import BenchConfig
 from rankone.experiments.figures import success_by_tokens
 from rankone.experiments.measure import Rollout
 from rankone.experiments.names import method_name, method_order
@@ -50,15 +51,22 @@ from rankone.text.domains import domain_name
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 CLAIMS, GRID = "claims", "published"
-# Presets that choose the rates of these methods alone on more seeds.
-RATES = {("lora_r1_local",): "local_rates", ("lora_r1", "lora_r4"): "lora_rates"}
+# Presets of LoRAs alone, whose rates are chosen on more seeds.
+LOCAL, EVERYWHERE = "local_rates", "lora_rates"
 Row = dict[str, Any]
+
+
+def _preset(config: BenchConfig) -> str:
+    """Which of the recipe's presets a benchmark is of."""
+    if all(method.startswith("lora") for method in config.methods):
+        return LOCAL if config.methods == ("lora_r1_local",) else EVERYWHERE
+    return CLAIMS if config.sized else GRID
 
 
 def keep(folder: Path) -> None:
     """What is kept of a benchmark, its verdicts and rates beside it."""
     record = read_record(folder)
-    kept = KEPT / RATES.get(record.config.methods, CLAIMS if record.config.sized else GRID)
+    kept = KEPT / _preset(record.config)
     keep_result(folder, kept)
     shutil.copyfile(folder / "fits.parquet", kept / "fits.parquet")
     write_json(kept / "verdicts.json", judged_again(folder, record), constants=True)
@@ -296,7 +304,7 @@ def main() -> None:
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
-    for name in RATES.values():
+    for name in (LOCAL, EVERYWHERE):
         for stage in ("fitted", "matched") if (KEPT / name).is_dir() else ():
             write_table(PAGE, f"perf.claims {name} {stage}", counts_table(KEPT / name, stage))
 
