@@ -157,8 +157,8 @@ def replaced(row: dict[str, Any], new: dict[str, Any], attacks: Sequence[str]) -
         )
     runs = [one for one in row["survive"]["runs"] if one["attack"] not in attacks] + new["survive"]["runs"]
     survived = {**row["survive"], "runs": sorted(runs, key=lambda one: ALL.index(one["attack"]))}
-    again = {"attacks": list(attacks), "environment": new["environment"]}
-    return {**row, "survive": survived, "again": again}
+    anew = {"attacks": list(attacks), "environment": new["environment"]}
+    return {**row, "survive": survived, "again": anew}
 
 
 def control(seeds: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
@@ -43,22 +44,19 @@ class Asking(Opening):
     @contextmanager
     def _saved(self, verb: Verb[Request, Reply], given: Mapping[str, object]) -> Generator[dict[str, object]]:
         """Edits in memory as what verbs read: a folder each, for the length of the block."""
-        edits = {
-            name: given[name] for name, field in verb.options().items() if name in given and reads_edit(field)
-        }
-        held = {name: edit for name, edit in edits.items() if hasattr(edit, "save_pretrained")}
+        names = [name for name, field in verb.options().items() if reads_edit(field)]
+        held = {name: given[name] for name in names if not isinstance(given.get(name), str | Path | None)}
         if not held:
             yield {}
             return
         from rankone.edits.lowrank import LowRankEdit
 
         with scratch("session") as folder:
-            saved = dict[str, object]()
-            for name, edit in held.items():
-                if isinstance(edit, LowRankEdit):
-                    bound = edit if edit.base else edit.bind(self.model)
-                    saved[name] = bound.save_pretrained(folder / name)
-            yield saved
+            yield {
+                name: (edit if edit.base else edit.bind(self.model)).save_pretrained(folder / name)
+                for name, edit in held.items()
+                if isinstance(edit, LowRankEdit)
+            }
 
     def _fit(self, given: Mapping[str, object]) -> Fit:
         from rankone.experiments.tuning import fit

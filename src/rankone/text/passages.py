@@ -66,8 +66,8 @@ def domain_blocks(
 def _without(corpus: Corpus, domain: str, split: str) -> RankOneError:
     """That a domain has nothing of a split; of a folder, where its text went and how some comes to this split."""
     here = holding(corpus, domain)
-    local = isinstance(here, DirectoryCorpus)
-    others = [other for other in SPLITS if other != split and local and here.documents(domain, other, 1)]
+    splits = [other for other in SPLITS if other != split] if isinstance(here, DirectoryCorpus) else []
+    others = [other for other in splits if here.documents(domain, other, 1)]
     if not others:
         return RankOneError(f"'{domain}' has no text of the split '{split}'. Give more text.")
     return RankOneError(

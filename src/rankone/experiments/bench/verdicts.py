@@ -227,8 +227,8 @@ def _inverting(cells: Cells) -> tuple[Word, str]:
     below = [[side_of(alpha) for alpha in cell.values(cells.aim.domain, "alpha")] for cell in ran]
     if not any(below):
         return _UNASKED
-    *both, stayed = (sum(one is side for cell in below for one in cell) for side in (True, False, None))
-    sides = dict(zip((True, False), both, strict=True))
+    sides = {side: sum(one is side for cell in below for one in cell) for side in (True, False)}
+    stayed = sum(map(len, below)) - sum(sides.values())
     counts = f"{sides[True]} runs end below α = 1, {sides[False]} above"
     counts += f", {stayed} at 1" if stayed else ""
     if not all(sides.values()):
