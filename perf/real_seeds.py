@@ -57,13 +57,17 @@ class Edits(Job):
 
 
 def rows_of(language: str, seed: int, chance: float, held_out: dict[str, HeldOut]) -> Iterator[Row]:
-    """A row per edit, text and domain: the rise with its standard error, of the target the share of chance."""
+    """A row per edit, text and domain: the rise with its standard error, of the target the share of chance and half the
+    width of its 95% interval.
+    """
     for edit in (SCALE, TRAINED):
         for text, by_domain in held_out[edit].damage.items():
             for domain, damage in by_domain.items():
                 row = {"language": language, "seed": seed, "edit": edit, "text": text, "domain": domain}
                 row |= {"rise": damage.rise, "error": damage.error}
-                yield row | ({"of_chance": damage.edited / chance} if domain == language else {})
+                if domain == language and damage.high is not None:
+                    row |= {"of_chance": damage.edited / chance, "half": (damage.high - damage.rise) / chance}
+                yield row
 
 
 def of_seed(run: Path, seed: int, text: str, space: Workspace, config: RealModelConfig) -> list[Row]:
@@ -90,7 +94,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = list[list[str]]()
     for language, edit, text in dict.fromkeys((r["language"], r["edit"], r["text"]) for r in rows):
         of = [r for r in rows if (r["language"], r["edit"], r["text"]) == (language, edit, text)]
-        shares = [number(row["of_chance"], 3) for row in of if "of_chance" in row]
+        shares = [f"{number(row['of_chance'])} ± {number(row['half'])}" for row in of if "of_chance" in row]
         others = [row for row in of if row["domain"] != language and not row["domain"].startswith("about-")]
         worst = [
             max((row for row in others if row["seed"] == seed), key=lambda row: row["rise"])
