@@ -1,6 +1,6 @@
 """Does a graph choose a better part, or pair, than labels or importance do? And by which path does the picked part act?
 
-    python perf/circuits_choice.py --harvest runs/harvest --labels runs/labels --unseen DIR --out FILE
+    python -m perf.circuits_choice --harvest runs/harvest --labels runs/labels --unseen DIR --out FILE
 
 Choosers name their first parts for German: `labels` (the demo's order), `importance` (mean importance, German less the
 largest other domain), `graph` (what a part adds through all paths by the frozen rule to the tokens that do come next, German
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from perf.at_chance import part_at_chance
+from perf.environment import environment
+from perf.fits import FORGET, PARTS, Bench, opened
 from torch import Tensor
 
-from at_chance import at_chance
-from environment import environment
-from fits import FORGET, PARTS, Bench, opened
 from rankone.circuits.dataset import sums_over
 from rankone.circuits.influence import influence_on_truth
 from rankone.core.artifact import refuse_existing, write_json
@@ -83,7 +83,7 @@ def first_choices(bench: Bench, harvest: Path, labels: Path, tokens: int, count:
 
 def chosen(bench: Bench, names: Sequence[str], split: str) -> list[dict[str, Any]]:
     """Those that get to chance, smallest worst rise of a trained domain first."""
-    rows = [row for name in names if (row := at_chance(bench, name, split)) is not None]
+    rows = [row for name in names if (row := part_at_chance(bench, name, split)) is not None]
     return sorted(rows, key=lambda row: trained(row["sets"][split]["rises"]))
 
 
@@ -139,7 +139,7 @@ def main() -> None:
         found[chooser] = {"names": names}
         for kind, some in (("single", names), ("pair", list(pairs))):
             reached = chosen(tried, some, "validation")
-            best = at_chance(last, reached[0]["part"]) if reached else None
+            best = part_at_chance(last, reached[0]["part"]) if reached else None
             found[chooser][kind] = {"tried": len(some), "reached": reached, "chosen": best}
             print(chooser, kind, f"{len(reached)} of {len(some)} get there;", _line(best))
     about = {"choosers": found, "path": path(tried, PARTS[0], 640), "tokens": asked.tokens}

@@ -1,6 +1,6 @@
 """What deleting parts alone does (α = 0, no forget token): sets chosen greedily, measured on built-in test text.
 
-    python perf/deletion.py --out perf/results/deletion.json
+    python -m perf.deletion --out perf/results/deletion.json
 
 Two pools: the subcomponents of the shipped decomposition, and these with the discriminants of every site (closed forms of
 second moments of training text). Slopes on training text, trade-offs and tolerance on validation text, rows on test text.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from environment import environment
+from perf.environment import environment
+
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.finding.deleting import Deletion, deletion

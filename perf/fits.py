@@ -1,6 +1,6 @@
 """How often does a fit do its job? Success and damage of fitted scales over many seeds, on text that no one has trained on.
 
-    python perf/fits.py --unseen DIR --out perf/results/fits.json
+    python -m perf.fits --unseen DIR --out perf/results/fits.json
 
 Parts are the picks of the decomposition, the same sharpened, their raw coordinates, and the pair that `find` puts
 together (two parts by one number, `pair`). Per part and kind of forget text (4 tokens; the model's own text, no token at
@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from environment import environment
+from perf.environment import environment
+
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.core.errors import RankOneError
 from rankone.decomposition.model import load_decomposition

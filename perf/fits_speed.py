@@ -25,10 +25,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
+from perf.environment import environment
 from torch import nn
 from transformers import PreTrainedModel
 
-from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
 from rankone.edits.adapters import Method

@@ -1,6 +1,6 @@
 """How well is the damage of turning a subcomponent predicted? Over many subcomponents and all domains of the built-in text.
 
-    python perf/investigate.py HARVEST --out perf/results/investigate.json
+    python -m perf.investigate HARVEST --out perf/results/investigate.json
 
 HARVEST is one of the built-in pair: `rankone harvest mini-decomposition --out HARVEST`. The predictor is chosen on
 validation text; its rank correlations with the measured rises are reported on test text.
@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from perf.environment import environment
 from perf.predictors import CheckConfig, check, check_table
 
-from environment import environment
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.decomposition.model import load_decomposition
 from rankone.harvest.reading.store import HarvestStore

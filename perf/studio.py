@@ -1,6 +1,6 @@
 """How quick the studio is: from the command to a list, filters, scrolling, dials; memory of server and page.
 
-    python perf/studio.py --out perf/results/studio.json [--large runs/smollm2 [--only-large]]
+    python -m perf.studio --out perf/results/studio.json [--large runs/smollm2 [--only-large]]
 
 Needs Chromium and an idle machine: the load average before and after is part of the result. The browser is started before
 the command is, as a user's is. --large: a model whose dial is timed too, at the last `mlp.down_proj` (SmolLM2-135M):

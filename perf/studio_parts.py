@@ -2,7 +2,7 @@
 
 rankone harvest --out runs/harvest
 rankone label runs/harvest --out runs/labels
-python perf/studio_parts.py runs/harvest runs/labels
+python -m perf.studio_parts runs/harvest runs/labels
 """
 
 from __future__ import annotations

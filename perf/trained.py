@@ -1,6 +1,6 @@
 """What training both directions of a rank-one edit adds, and what its start adds: German on `mini`, one matrix.
 
-    python perf/trained.py --unseen DIR --out perf/results/trained.json
+    python -m perf.trained --unseen DIR --out perf/results/trained.json
 
 Each start is one scale on a part of `h.3.mlp.down_proj`, sized by the one rule on the same forget text; then its directions
 are trained within the tolerance on every retained domain (edits/fitting/within.py). Starts: the pick of the decomposition,
@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from environment import environment
-from fits import FORGET, PARTS, UNSEEN, Bench, judged, opened, trained_on
+from perf.environment import environment
+from perf.fits import FORGET, PARTS, UNSEEN, Bench, judged, opened, trained_on
+
 from rankone.core.artifact import refuse_existing, write_json
 from rankone.edits.finding.find import find_parts
 from rankone.edits.finding.request import FindConfig
