@@ -14,7 +14,7 @@ from rankone.edits.fitting import size as sizes
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import Held, damages, removals
-from rankone.edits.fitting.within import DECAY, WithinConfig, fit_within, sized_within
+from rankone.edits.fitting.within import DECAY, WithinConfig, fit_within, sized_within, train_within
 from rankone.edits.methods.directions import Directions
 from rankone.text.blocks import Blocks
 
@@ -324,3 +324,40 @@ def test_the_damage_is_smoothed_from_reading_to_reading(model):
 def test_a_loss_that_is_no_number_stops_it(model):
     with pytest.raises(RankOneError, match="not finite at step"):
         trained(model, start(), rate=math.inf, steps=5)
+
+
+def within(model, method, aim, rounds, rate=0.02, steps=3):
+    held = Held(model, method.sites(), HELD)
+    return train_within(model, method, Run(FORGET, 0, 1.0, rate, 1.0), held, held, aim, steps, rounds)
+
+
+def test_what_is_at_its_target_is_trained_once(model):
+    """Its forget text asks for less than it was trained to, within generous tolerances."""
+    generous = AIM.model_copy(update={"chance": 1.0, "tolerance": 99.0, "tolerances": {}})
+    once, more = (within(model, start(), generous, rounds) for rounds in (1, 5))
+    assert more.sized.reached
+    assert (once.steps, more.steps) == (3, 3)
+    assert once.sized == more.sized
+
+
+def test_what_a_tolerance_stops_is_trained_again_from_where_it_ended(model):
+    """Two rounds at no rate are one of twice the steps: the same rows in turn, and weights that go on."""
+    held = Held(model, [SITE], HELD)
+    run, config = Run(FORGET, 0, 1.0, 1e-30, 1.0), WithinConfig(steps=6)
+    whole = fit_within(model, start(), run, held, AIM, config)
+    twice = within(model, start(), AIM, 2, rate=1e-30)
+    assert not twice.sized.reached
+    assert twice.steps == 6
+    assert twice.weights == pytest.approx(whole.weights)
+    ends = twice.method.resized(twice.parameters, 1 / twice.sized.size)
+    assert all(torch.allclose(ends[name], value) for name, value in whole.parameters.items())
+
+
+def test_another_round_gets_farther(model):
+    """What the size rule leaves is nearer to the target, with every domain within its tolerance still."""
+    fits = [within(model, start(), AIM, rounds, steps=20) for rounds in (1, 3)]
+    reached = [removals(model, fit.edit, [1.0], FORGET)[0].lower for fit in fits]
+    assert [fit.steps for fit in fits] == [20, 60]
+    assert reached[1] > reached[0]
+    kl = damages(model, fits[1].edit, [1.0], Held(model, [SITE], HELD))[:, 0].tolist()
+    assert AIM.strain(dict(zip(HELD, kl, strict=True))) <= 1.001

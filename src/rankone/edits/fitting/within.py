@@ -34,8 +34,9 @@ from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, find_limit, size_edit, within_limit
+from rankone.edits.fitting.size import Held, Limit, Sized, find_limit, size_edit, within_limit
 from rankone.runtime.progress import meter
+from rankone.text.blocks import Blocks
 
 # Of a domain's damage from one reading to the next.
 DECAY = 0.9
@@ -61,11 +62,28 @@ class WithinConfig(Config):
 
 
 def train_within(
-    model: PreTrainedModel, method: Method, run: Run, training: Held, held: Held, aim: Aim, steps: int
+    model: PreTrainedModel,
+    method: Method,
+    run: Run,
+    training: Held,
+    held: Held,
+    aim: Aim,
+    steps: int,
+    rounds: int = 1,
 ) -> Fit:
-    """A method trained on the run's forget text and the `training` text, and brought to its size by what `held` allows."""
-    fit = fit_within(model, method, run, training, aim, WithinConfig(steps=steps))
-    return sized_within(model, fit, held, aim)
+    """A method trained on the run's forget text and the `training` text, and brought to its size by what `held` allows.
+
+    Where that leaves it short of its target it is trained again from where it ended, for as many steps and with the weights
+    that the domains have by then, in `rounds` at most.
+    """
+    trained = _Training(model, method, run, training, aim, WithinConfig(steps=steps))
+    while True:
+        fit = trained.round()
+        sized = _smaller(model, fit, held, aim)
+        if _within(sized, aim):
+            return _resized(fit, sized)
+        if trained.rounds >= rounds:
+            return _resized(fit, _limited(model, fit, held, aim, sized))
 
 
 def fit_within(
@@ -76,12 +94,7 @@ def fit_within(
     Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends above where it began stood in
     the way. Raises RankOneError where the loss is not finite.
     """
-    training = _Training(model, method, run, held, aim, config)
-    with meter("train", config.steps) as bar:
-        for step in range(config.steps):
-            training.step(step)
-            bar.advance(1)
-    return training.fit()
+    return _Training(model, method, run, held, aim, config).round()
 
 
 def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
@@ -90,17 +103,35 @@ def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
     held: other text than it was trained on, or the same; its tolerances bound the size. How far they go beyond the size it
     was trained at is only asked where that one is too small.
     """
-    capped = aim.model_copy(update={"cap": fit.run.margin})
-    some, as_trained = fit.run.forget.take(SIZED_ON), Limit(1.0, {}, bounded=False)
-    # Forget text alone says whether a smaller size will do: the held text, of which there is more, is then read once.
-    sized = size_edit(model, fit.edit, some, held, capped, as_trained)
-    if not (sized.damage and aim.strain(sized.damage) <= 1):
-        if sized.damage:
-            limit = find_limit(model, fit.edit, held, aim, sized.damage)
-        else:
-            limit = within_limit(model, fit.edit, held, aim)
-        known = limit if sized.reached or limit.bounded else None
-        sized = size_edit(model, fit.edit, some, held, capped, known)
+    sized = _smaller(model, fit, held, aim)
+    return _resized(fit, sized if _within(sized, aim) else _limited(model, fit, held, aim, sized))
+
+
+def _smaller(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Sized:
+    """The size that forget text alone gives, and no damage where that is no smaller one: held text is then read once."""
+    return size_edit(model, fit.edit, *_asked(fit, held, aim), Limit(1.0, {}, bounded=False))
+
+
+def _within(sized: Sized, aim: Aim) -> bool:
+    return bool(sized.damage) and aim.strain(sized.damage) <= 1
+
+
+def _limited(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, sized: Sized) -> Sized:
+    """The size where the tolerances may stop it. sized: by forget text alone."""
+    if sized.damage:
+        limit = find_limit(model, fit.edit, held, aim, sized.damage)
+    else:
+        limit = within_limit(model, fit.edit, held, aim)
+    known = limit if sized.reached or limit.bounded else None
+    return size_edit(model, fit.edit, *_asked(fit, held, aim), known)
+
+
+def _asked(fit: Fit, held: Held, aim: Aim) -> tuple[Blocks, Held, Aim]:
+    """What sizes a trained edit: some of its forget text, what is held, and its cap."""
+    return fit.run.forget.take(SIZED_ON), held, aim.model_copy(update={"cap": fit.run.margin})
+
+
+def _resized(fit: Fit, sized: Sized) -> Fit:
     return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 
@@ -110,11 +141,9 @@ class _Training:
     ) -> None:
         self.method, self.run, self.held, self.aim, self.config = method, run, held, aim, config
         self.device = device = next(model.parameters()).device
-        start = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
-        parameters = {k: p.clone().requires_grad_(True) for k, p in start.items()}
-        self.unchanged = method.resized(start, 0.0)
-        self.adam = StackedAdam(parameters, [run.learning_rate], patience=config.steps)
-        self.mean = {k: torch.zeros_like(p) for k, p in start.items()}
+        self.mean = {k: p.detach().to(device) for k, p in method.start(1, [run.seed]).items()}
+        self.unchanged = method.resized(self.mean, 0.0)
+        self.rounds = 0
         generator = torch.Generator().manual_seed(run.seed)
         self.forget = run.forget.to(device)
         self.counted = {d: held.counted(d).to(device) for d in held.blocks}
@@ -125,7 +154,24 @@ class _Training:
         self.damage: dict[str, float] = {}
         self.unedited: dict[str, dict[int, Tensor]] = {d: {} for d in held.blocks}
 
-    def step(self, step: int) -> None:
+    def round(self) -> Fit:
+        """All steps, from the start or from where the round before ended: the parameters, averaged over the second half."""
+        c = self.config
+        parameters = {k: p.clone().requires_grad_(True) for k, p in self.mean.items()}
+        self.adam = StackedAdam(parameters, [self.run.learning_rate], patience=c.steps)
+        self.mean = {k: torch.zeros_like(p) for k, p in parameters.items()}
+        self.rounds += 1
+        with meter("train", c.steps) as bar:
+            for step in range(c.steps):
+                self._step(step)
+                bar.advance(1)
+        final = {name: value[0] for name, value in self.mean.items()}
+        if not all(value.isfinite().all() for value in final.values()):
+            self._refuse(c.steps)
+        loss = float(self.adam.smoothed[0])
+        return Fit(self.run, self.method, final, self.rounds * c.steps, loss, weights=dict(self.weights))
+
+    def _step(self, step: int) -> None:
         """One step of the parameters and of the weights of the domains that it reads."""
         c = self.config
         loss = -self._removal(self._next(self.forget_rows, c.rows))
@@ -140,14 +186,6 @@ class _Training:
         if step >= c.steps // 2:
             for name, parameter in self.adam.parameters.items():
                 self.mean[name] += parameter.detach() / (c.steps - c.steps // 2)
-
-    def fit(self) -> Fit:
-        """The parameters, averaged over the second half."""
-        final = {name: value[0] for name, value in self.mean.items()}
-        if not all(value.isfinite().all() for value in final.values()):
-            self._refuse(self.config.steps)
-        loss = float(self.adam.smoothed[0])
-        return Fit(self.run, self.method, final, self.config.steps, loss, weights=dict(self.weights))
 
     def _refuse(self, step: int) -> NoReturn:
         raise RankOneError(

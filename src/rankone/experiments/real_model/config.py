@@ -58,6 +58,11 @@ class RealModelConfig(Config):
         ge=0,
         description="of both directions, within the tolerances, where these stop the scale short of its target; 0: never",
     )
+    train_rounds: int = Field(
+        default=1,
+        gt=0,
+        description="how often these steps are taken at most, where the tolerances leave the edit short of its target",
+    )
     train_tokens: int = Field(
         default=2000,
         gt=0,

@@ -216,7 +216,7 @@ class Job:
         if c.size_by == "rise":
             tight, more = self._tight.intersection(self.spared), c.size_tokens * LONGER
             held = held.with_more({d: self._spread(d, "validation", more) for d in tight})
-        fit = train_within(model, method, run, training, held, aim, c.train_steps)
+        fit = train_within(model, method, run, training, held, aim, c.train_steps, c.train_rounds)
         self._save(name, fit.edit)
         return _recorded(fit)
 
