@@ -2,6 +2,7 @@
 
     python -m perf.claims --keep runs/claims       # of `bench recipes/german.yaml --preset claims` → results/claims/
     python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
+    python -m perf.claims --keep runs/others       # of its preset `claims_others` → results/claims_others/
     python -m perf.claims --keep runs/local        # of its preset `local_rates` → results/local_rates/
     python -m perf.claims --keep runs/lora         # of its preset `lora_rates` → results/lora_rates/
     python -m perf.claims                          # the tables, into docs/bench.md
@@ -51,8 +52,12 @@ from rankone.text.domains import domain_name
 KEPT = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "bench.md"
 CLAIMS, GRID = "claims", "published"
+# The claims with every other trained domain retained, in place of English alone.
+OTHERS = "claims_others"
 # Presets of LoRAs alone, whose rates are chosen on more seeds.
 LOCAL, EVERYWHERE = "local_rates", "lora_rates"
+# What fits of the two kept.
+RETAINED = "English retained", "all others retained"
 Row = dict[str, Any]
 
 
@@ -60,6 +65,8 @@ def _preset(config: BenchConfig) -> str:
     """Which of the recipe's presets a benchmark is of."""
     if all(method.startswith("lora") for method in config.methods):
         return LOCAL if config.methods == ("lora_r1_local",) else EVERYWHERE
+    if "others" in config.retain:
+        return OTHERS
     return CLAIMS if config.sized else GRID
 
 
@@ -76,7 +83,8 @@ def keep(folder: Path) -> None:
         kept / "bench.parquet",
     )
     *_, stage = stages_of(kept)
-    shutil.copyfile(folder / "figures" / f"success-english-{stage}.csv", kept / "success.csv")
+    (retained,) = record.config.retain
+    shutil.copyfile(folder / "figures" / f"success-{retained}-{stage}.csv", kept / "success.csv")
     rates = record.model_dump(mode="json", include={"rates", "tuning_runs"})
     write_json(kept / "rates.json", rates | {"tuning_seconds": tuning_seconds(folder)})
 
@@ -126,44 +134,75 @@ def methods_table(folder: Path, stage: str) -> str:
     return markdown([f"method, {STAGES[stage]}", *(f"{b:,} tokens" for b in budgets)], rows)
 
 
-def counts_table(folder: Path, stage: str) -> str:
-    """By method and budget the seeds that succeed: at the chosen λ, there with every trained domain spared, at any λ."""
-    about = json.loads((folder / "about.json").read_text("utf8"))
-    aim, config = Aim.checked(about["aim"], str(folder)), about["config"]
-    others = [domain for domain in config["trained"] if domain != aim.domain]
-    chosen = _chosen(folder, stage)
-    runs: dict[tuple[str, int], dict[tuple[int, float], dict[str, Row]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    for row in pq.ParquetFile(folder / "bench.parquet").read().to_pylist():
-        if row["stage"] == stage:
-            runs[row["method"], row["budget"]][row["seed"], row["retain_weight"]][row["domain"]] = row
+class Counts:
+    """Of a kept benchmark the seeds that bring the target to chance, by method and budget, at one size."""
 
-    def seeds(place: tuple[str, int], domains: Sequence[str], weights: Sequence[float]) -> int:
+    def __init__(self, folder: Path, stage: str) -> None:
+        about = json.loads((folder / "about.json").read_text("utf8"))
+        self.aim, self.config = Aim.checked(about["aim"], str(folder)), about["config"]
+        self.others = [domain for domain in self.config["trained"] if domain != self.aim.domain]
+        self.chosen = _chosen(folder, stage)
+        self.methods = method_order(list(dict.fromkeys(method for method, _ in self.chosen)))
+        self._runs: dict[tuple[str, int], dict[tuple[int, float], dict[str, Row]]] = defaultdict(
+            lambda: defaultdict(dict)
+        )
+        for row in pq.ParquetFile(folder / "bench.parquet").read().to_pylist():
+            if row["stage"] == stage:
+                run = self._runs[row["method"], row["budget"]]
+                run[row["seed"], row["retain_weight"]][row["domain"]] = row
+
+    def spared(self, method: str, budget: int, domains: Sequence[str], anywhere: bool = False) -> int:
+        """Seeds that leave these domains up by less than the bar: at the chosen λ, or at one or another."""
+        place = method, budget
+        weights = self.config["weights"] if anywhere else [self.chosen[place]]
         succeeded = {
             seed
-            for (seed, weight), run in runs[place].items()
+            for (seed, weight), run in self._runs[place].items()
             if weight in weights
-            and aim.removed(run[aim.domain]["ce"])
+            and self.aim.removed(run[self.aim.domain]["ce"])
             and all(run[domain]["rise"] < DAMAGE_BAR for domain in domains)
         }
         return len(succeeded)
 
-    def counted(what: str, counts: Sequence[int]) -> list[str]:
-        return [what, *map(str, counts), str(sum(counts))]
+
+def counts_table(folder: Path, stage: str) -> str:
+    """By method and budget the seeds that succeed: at the chosen λ, there with every trained domain spared, at any λ."""
+    counts = Counts(folder, stage)
+    budgets = counts.config["budgets"]
+
+    def row(what: str, *asked: Any) -> list[str]:
+        each = [counts.spared(method, budget, *asked) for budget in budgets]
+        return [what, *map(str, each), str(sum(each))]
 
     rows = list[list[str]]()
-    for method in method_order(list(dict.fromkeys(method for method, _ in chosen))):
-        places = [(method, budget) for budget in config["budgets"]]
-        english = [seeds(p, aim.retain, [chosen[p]]) for p in places]
-        rows.append([method_name(method), *counted("English spared", english)])
-        all_spared = [seeds(p, others, [chosen[p]]) for p in places]
-        rows.append(["", *counted("every trained domain spared", all_spared)])
-        if len(config["weights"]) > 1:
-            anywhere = [seeds(p, aim.retain, config["weights"]) for p in places]
-            rows.append(["", *counted("English spared, at one λ or another", anywhere)])
-    budgets = [f"{budget:,}" for budget in config["budgets"]]
-    return markdown([f"method, {STAGES[stage]}", "seeds at chance", *budgets, "all"], rows)
+    for method in counts.methods:
+        rows.append([method_name(method), *row("English spared", counts.aim.retain)])
+        rows.append(["", *row("every trained domain spared", counts.others)])
+        if len(counts.config["weights"]) > 1:
+            rows.append(["", *row("English spared, at one λ or another", counts.aim.retain, True)])
+    titles = [f"{budget:,}" for budget in budgets]
+    return markdown([f"method, {STAGES[stage]}", "seeds at chance", *titles, "all"], rows)
+
+
+def retained_table(folder: Path, other: Path, stage: str) -> str:
+    """Two benchmarks that differ in what was retained, at the budgets of the second: seeds that succeed, and of these in
+    brackets those that spare every trained domain.
+    """
+    both = [Counts(each, stage) for each in (folder, other)]
+    budgets = both[1].config["budgets"]
+    rows = [
+        [
+            method_name(method),
+            *(
+                f"{counts.spared(method, budget, counts.aim.retain)} ({counts.spared(method, budget, counts.others)})"
+                for counts in both
+                for budget in budgets
+            ),
+        ]
+        for method in both[1].methods
+    ]
+    head = [f"{what}: {b:,}" if i == 0 else f"{b:,}" for what in RETAINED for i, b in enumerate(budgets)]
+    return markdown([f"method, {STAGES[stage]}", *head], rows)
 
 
 def scalar_table(folder: Path, stage: str) -> str:
@@ -304,6 +343,12 @@ def main() -> None:
         write_text(PAGE.with_name(f"{name}.svg"), success_figure(kept))
         for stage in stages_of(kept):
             write_table(PAGE, f"{mark} {stage}", methods_table(kept, stage))
+    if (KEPT / OTHERS).is_dir():
+        for stage in stages_of(KEPT / OTHERS):
+            beside = retained_table(KEPT / CLAIMS, KEPT / OTHERS, stage)
+            write_table(PAGE, f"perf.claims {OTHERS} {stage}", beside)
+        write_table(PAGE, f"perf.claims {OTHERS}", methods_table(KEPT / OTHERS, "matched"))
+        write_table(PAGE, f"perf.claims {OTHERS} cost", cost_table(KEPT / OTHERS))
     for name in (LOCAL, EVERYWHERE):
         for stage in ("fitted", "matched") if (KEPT / name).is_dir() else ():
             write_table(PAGE, f"perf.claims {name} {stage}", counts_table(KEPT / name, stage))

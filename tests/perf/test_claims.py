@@ -183,3 +183,18 @@ def test_fits_of_one_scalar_by_side(tmp_path):
         "| 4 | 1 | yes | above 1 | 1 | 40.0 | 0.60 | 0.300 |",
         "| 4 | 10 |  | below 1 | 1 | −2.0 | 0.75 | 0.000 |",
     ]
+
+
+def test_two_retain_sets_stand_side_by_side(tmp_path):
+    """At the budgets of the second: seeds that succeed, and in brackets those that spare French too."""
+    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"], "weights": [1.0]}
+    english, others = tmp_path / "english", tmp_path / "others"
+    for folder, french in ((english, 0.2), (others, 0.0)):
+        folder.mkdir()
+        runs = {(0, 1.0): (7.9, 0.0, french), (1, 1.0): (7.9, 0.0, 0.0), (2, 1.0): (7.0, 0.0, 0.0)}
+        written(folder, runs, {"fitted": 1.0}, config)
+    assert claims.retained_table(english, others, "fitted").splitlines() == [
+        "| method, as fitted | English retained: 4 | all others retained: 4 |",
+        "|---|---|---|",
+        "| one scalar | 2 (1) | 2 (2) |",
+    ]

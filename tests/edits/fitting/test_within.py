@@ -14,7 +14,7 @@ from rankone.edits.fitting import size as sizes
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import Held, damages, removals
-from rankone.edits.fitting.within import DECAY, WithinConfig, fit_within, sized_within, train_within
+from rankone.edits.fitting.within import DECAY, Training, WithinConfig, sized_within, train_within
 from rankone.edits.methods.directions import Directions
 from rankone.text.blocks import Blocks
 
@@ -42,7 +42,9 @@ def start(size: float = 0.3) -> Directions:
 def trained(model, method, measure="kl", rate=0.02, seed=0, cap=1.0, **config):
     held = Held(model, method.sites(), HELD, measure)
     aim = AIM.model_copy(update={"measure": measure})
-    return fit_within(model, method, Run(FORGET, seed, 1.0, rate, cap), held, aim, WithinConfig(**config))
+    return Training(
+        model, method, Run(FORGET, seed, 1.0, rate, cap), held, aim, WithinConfig(**config)
+    ).round()
 
 
 def losses(model, edit):
@@ -185,7 +187,7 @@ def test_many_steps_are_those_of_the_stated_rule(measure, ascent, most):
     aim = Aim(**values, tolerances={"c": 0.5})
     config = WithinConfig(steps=11, rows=2, heavy=1, heavy_rows=3, weight=0.2, ascent=ascent, most=most)
     held = Held(model, [SITE], UNEVEN, measure)
-    out = fit_within(model, Directions(edit), Run(forget, 3, 1.0, 0.03, 1.2), held, aim, config)
+    out = Training(model, Directions(edit), Run(forget, 3, 1.0, 0.03, 1.2), held, aim, config).round()
     sides, weights = by_hand(model, edit, forget, aim, 3, 0.03, config)
     for name, expected in zip(("read", "write"), sides, strict=True):
         torch.testing.assert_close(out.parameters[f"{name}:{SITE}"][0].double(), expected, rtol=0, atol=1e-4)
@@ -312,7 +314,7 @@ def test_the_damage_is_smoothed_from_reading_to_reading(model):
     ]
     aim = AIM.model_copy(update={"retain": ("en",), "tolerances": {}})
     config = WithinConfig(steps=2, heavy=1, heavy_rows=1, weight=1.0, ascent=0.01, margin=1.0)
-    out = fit_within(model, method, Run(FORGET, 0, 1.0, 1e-30, 1.0), held, aim, config)
+    out = Training(model, method, Run(FORGET, 0, 1.0, 1e-30, 1.0), held, aim, config).round()
     generator = torch.Generator().manual_seed(0)
     _, order = (torch.randperm(2, generator=generator).tolist() for _ in ("forget", "en"))
     first, second = (kl[i] for i in order)
@@ -344,7 +346,7 @@ def test_what_a_tolerance_stops_is_trained_again_from_where_it_ended(model):
     """Two rounds at no rate are one of twice the steps: the same rows in turn, and weights that go on."""
     held = Held(model, [SITE], HELD)
     run, config = Run(FORGET, 0, 1.0, 1e-30, 1.0), WithinConfig(steps=6)
-    whole = fit_within(model, start(), run, held, AIM, config)
+    whole = Training(model, start(), run, held, AIM, config).round()
     twice = within(model, start(), AIM, 2, rate=1e-30)
     assert not twice.sized.reached
     assert twice.steps == 6

@@ -76,35 +76,24 @@ def train_within(
     Where that leaves it short of its target it is trained again from where it ended, for as many steps and with the weights
     that the domains have by then, in `rounds` at most.
     """
-    trained = _Training(model, method, run, training, aim, WithinConfig(steps=steps))
+    trained = Training(model, method, run, training, aim, WithinConfig(steps=steps))
     while True:
         fit = trained.round()
-        sized = _smaller(model, fit, held, aim)
-        if _within(sized, aim):
-            return _resized(fit, sized)
-        if trained.rounds >= rounds:
-            return _resized(fit, _limited(model, fit, held, aim, sized))
+        smaller = _smaller(model, fit, held, aim)
+        if _within(smaller, aim) or trained.rounds >= rounds:
+            return sized_within(model, fit, held, aim, smaller)
 
 
-def fit_within(
-    model: PreTrainedModel, method: Method, run: Run, held: Held, aim: Aim, config: WithinConfig
-) -> Fit:
-    """Train one run of a method from its start on the run's forget text, `held` being the training text to hold.
-
-    Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends above where it began stood in
-    the way. Raises RankOneError where the loss is not finite.
-    """
-    return _Training(model, method, run, held, aim, config).round()
-
-
-def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Fit:
+def sized_within(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, smaller: Sized | None = None) -> Fit:
     """The fit at the size that the one rule gives it (size.py): the smallest at which its forget text is at the target.
 
     held: other text than it was trained on, or the same; its tolerances bound the size. How far they go beyond the size it
-    was trained at is only asked where that one is too small.
+    was trained at is only asked where that one is too small. smaller: what forget text alone gives, where it is known.
     """
-    sized = _smaller(model, fit, held, aim)
-    return _resized(fit, sized if _within(sized, aim) else _limited(model, fit, held, aim, sized))
+    sized = smaller or _smaller(model, fit, held, aim)
+    if not _within(sized, aim):
+        sized = _limited(model, fit, held, aim, sized)
+    return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
 
 
 def _smaller(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Sized:
@@ -131,11 +120,13 @@ def _asked(fit: Fit, held: Held, aim: Aim) -> tuple[Blocks, Held, Aim]:
     return fit.run.forget.take(SIZED_ON), held, aim.model_copy(update={"cap": fit.run.margin})
 
 
-def _resized(fit: Fit, sized: Sized) -> Fit:
-    return replace(fit, parameters=fit.method.resized(fit.parameters, sized.size), sized=sized)
+class Training:
+    """One run of a method being trained, round by round, on the run's forget text; `held`: the training text to hold.
 
+    Deterministic in the run's seed. The run's margin is the cap. A domain whose weight ends above where it began stood in
+    the way. Raises RankOneError where the loss is not finite.
+    """
 
-class _Training:
     def __init__(
         self, model: PreTrainedModel, method: Method, run: Run, held: Held, aim: Aim, config: WithinConfig
     ) -> None:
