@@ -31,7 +31,7 @@ from rankone.models.loading import load_model
 from rankone.models.sources.names import ASSETS
 from rankone.parts.book import Book
 from rankone.parts.storage import save_parts
-from rankone.recipes import shipped
+from rankone.recipes import HERE, shipped
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.verbs.table import VERBS
 
@@ -124,9 +124,9 @@ REVISION = "v1"
 def recipes(folder: Path) -> None:
     """Cut recipes in a reader's folder, named as those that ship: a command that names one reads the file that is there."""
     (folder / "recipes").mkdir()
-    for name in ("rates.json", "reference.json"):
-        shutil.copy(ASSETS / name, folder / "recipes" / name)
-    jobs = {"recipes/job.yaml": ASSETS / "demo.yaml", "recipes/demo-mini.yaml": ASSETS / "demo-smollm2.yaml"}
+    for name in ("demo-rates.json", "demo-reference.json"):
+        shutil.copy(HERE / name, folder / "recipes" / name)
+    jobs = {"recipes/job.yaml": shipped()["demo"], "recipes/demo-mini.yaml": shipped()["demo-smollm2"]}
     whole = {**shipped(), **jobs}
     for pattern, exchanges in CUT.items():
         names = fnmatch.filter(whole, pattern)

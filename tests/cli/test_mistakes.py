@@ -23,8 +23,7 @@ from rankone.core.artifact import new_artifact
 from rankone.core.config import Config
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
-from rankone.models.sources.names import ASSETS
-from rankone.recipes import shipped
+from rankone.recipes import HERE, shipped
 from rankone.verbs.verb import Verb
 
 PART = "h.3.mlp.down_proj:270"
@@ -426,16 +425,16 @@ TABLES = ("numpy", "pyarrow")
 SLIPS = {
     "bench.yaml": (shipped()["german"], "", ""),
     "pretrain.yaml": (shipped()["mini"], "", ""),
-    "demo.yaml": (ASSETS / "demo.yaml", "", ""),
+    "demo.yaml": (shipped()["demo"], "", ""),
     "key.yaml": (shipped()["decompose-mini"], r"^steps: .*", "stepps: 4"),
     "type.yaml": (shipped()["decompose-mini"], r"^steps: .*", "steps: many"),
     "size.yaml": (shipped()["mini"], r"^vocab_size: .*", "vocab_sise: 300"),
     "kind.yaml": (shipped()["toys/tms-5-2"], r"kind: tms", "kind: tsm"),
     "method.yaml": (shipped()["german"], r"\bscalar,", "scaler,"),
-    "seeds.yaml": (ASSETS / "demo.yaml", r"^seeds:", "sedes:"),
-    "model.yaml": (ASSETS / "demo.yaml", r"^model: mini", "model: mni"),
-    "language.yaml": (ASSETS / "demo.yaml", r"^forget: de", "forget: german"),
-    "rates.yaml": (ASSETS / "demo.yaml", r"^rates_from: .*", "rates_from: norates.json"),
+    "seeds.yaml": (shipped()["demo"], r"^seeds:", "sedes:"),
+    "model.yaml": (shipped()["demo"], r"^model: mini", "model: mni"),
+    "language.yaml": (shipped()["demo"], r"^forget: de", "forget: german"),
+    "rates.yaml": (shipped()["demo"], r"^rates_from: .*", "rates_from: norates.json"),
 }
 CHILD = """
 import contextlib, functools, io, json, os, shlex
@@ -500,8 +499,8 @@ def write_wrong(folder):
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf8")
-    for name in ("rates.json", "reference.json"):
-        (folder / name).write_bytes((ASSETS / name).read_bytes())
+    for name in ("demo-rates.json", "demo-reference.json"):
+        (folder / name).write_bytes((HERE / name).read_bytes())
     (folder / "broken.yaml").write_bytes(b"model: mini\nforget: d\xff\xfee\n")
     (folder / "brokentext" / "de").mkdir(parents=True)
     (folder / "brokentext" / "de" / "a.train.txt").write_bytes(b"\xff\xfe Das ist")

@@ -11,6 +11,7 @@ from tests.test_light import command
 from tests.tiny import rankone as typed
 
 import rankone
+from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.recipes import recipe_file, shipped, ships
 from rankone.verbs.table import VERBS
@@ -18,13 +19,21 @@ from rankone.verbs.table import VERBS
 NAMED = [verb for verb in VERBS.values() if "recipe" in verb.request.model_fields]
 
 
+def read_by_the_demo():
+    """Files beside its recipe."""
+    values = Config.yaml_values(shipped()["demo"])
+    return [values["rates_from"], values["reference"]]
+
+
 def test_every_recipe_is_in_the_wheel():
     wheel = pytest.importorskip("hatchling.builders.wheel")
     packed = {
         one.distribution_path for one in wheel.WheelBuilder(str(ROOT.parents[1])).recurse_included_files()
     }
-    assert len(shipped()) > 25
-    assert [name for name in shipped() if f"rankone/recipes/{name}.yaml" not in packed] == []
+    named = {f"rankone/recipes/{name}.yaml" for name in shipped()}
+    read = {f"rankone/recipes/{name}" for name in read_by_the_demo()}
+    assert len(named) > 25
+    assert (named | read) - packed == set()
 
 
 def test_names_are_paths_without_the_ending():

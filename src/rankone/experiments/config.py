@@ -18,8 +18,8 @@ from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kind_named, unknown
 from rankone.experiments.requests import Measured, Rate
 from rankone.models.sources.known import BUILTIN_MODELS
-from rankone.models.sources.names import ASSETS, BUILTIN_DECOMPOSITION
-from rankone.recipes import ships
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION
+from rankone.recipes import shipped, ships
 from rankone.text.opening import in_full
 
 # Close about 1, and as far as fits of a clean subcomponent go.
@@ -293,7 +293,7 @@ def read_demo(
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
     without = () if rates else ("rates", "rates_from")
     where = "demo" if recipe is None else ""
-    path = recipe or ASSETS / "demo.yaml"
+    path = recipe or shipped()["demo"]
     return read_recipe(path, None, DemoConfig, where, without, text=text, **selection)
 
 
