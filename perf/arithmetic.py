@@ -1,6 +1,6 @@
 """Whether the verdicts of a benchmark depend on the numbers its fits compute in: float32 beside bfloat16 autocast.
 
-    python -m perf.arithmetic RUNS [--recipe recipes/german.yaml] [--preset quick]      # runs it twice, goes on in RUNS
+    python -m perf.arithmetic RUNS [--recipe german] [--preset quick]      # runs it twice, goes on in RUNS
     python -m perf.arithmetic                                                           # the table, into docs/bench.md
 
 The same recipe on the same text, once as it stands and once with `fit.autocast: true`; edits are brought to their size and
@@ -27,6 +27,7 @@ from rankone.experiments.bench.rollouts import rollouts
 from rankone.experiments.bench.run import run_bench
 from rankone.experiments.config import BenchConfig, read_recipe
 from rankone.experiments.names import method_name
+from rankone.recipes import recipe_file
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "arithmetic.json"
@@ -94,7 +95,7 @@ def main() -> None:
     """Run both where a folder is named; then write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="?")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "german.yaml")
+    parser.add_argument("--recipe", type=recipe_file, default="german")
     parser.add_argument("--preset", default="quick")
     asked = parser.parse_args()
     if asked.runs is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +19,12 @@ from rankone.decomposition.init.start import new_decomposition
 from rankone.decomposition.model import Decomposition
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
+from rankone.recipes import recipe_file
 
 Implementation = Literal["plain", "separate", "merged"]
 IMPLEMENTATIONS: tuple[Implementation, ...] = ("plain", "separate", "merged")
 # Of the shipped decomposition's first stage.
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "decompose-mini.yaml"
+RECIPE = recipe_file("decompose-mini")
 # Steps of the schedules; only a few are run.
 RUN_STEPS = 1000
 

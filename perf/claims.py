@@ -1,6 +1,6 @@
 """The published claims, and the published grid: tables and figures of docs/bench.md from what `bench` made.
 
-    python -m perf.claims --keep runs/claims       # of `bench recipes/german.yaml --preset claims` → results/claims/
+    python -m perf.claims --keep runs/claims       # of `bench german --preset claims` → results/claims/
     python -m perf.claims --keep runs/published    # of its preset `published` → results/published/
     python -m perf.claims --keep runs/others       # of its preset `claims_others` → results/claims_others/
     python -m perf.claims --keep runs/local        # of its preset `local_rates` → results/local_rates/

@@ -62,7 +62,7 @@ from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.text.sources.directory import DirectoryCorpus
 from rankone.workspace import Workspace
 
-# In no mixture of recipes/mini.yaml; code has one source only.
+# In no mixture of the recipe `mini`; code has one source only.
 UNSEEN = {
     "de": ("gesetze", "mdn", "phpdocs"),
     "en": ("cppdocs", "phpdocs", "techdocs"),

@@ -45,7 +45,7 @@ steps() { "$python" -m perf.step ${STEPS:-} --device cuda --out "$out/step-cuda.
 # Decompositions at length, side by side.
 train() {
   local pids=() names=()
-  for recipe in ${RECIPES:-recipes/decompose-mini-7.yaml}; do
+  for recipe in ${RECIPES:-decompose-mini-7}; do
     local name; name=$(basename "$recipe" .yaml); name=${name#decompose-}; names+=("$name")
     OMP_NUM_THREADS=2 "$python" -m rankone decompose mini --recipe "$recipe" --text "${TEXT:?a folder of text}" --evidence none --keep-dead \
       --out "$work/$name" --run "$work/$name.run" ${TRAIN:-} > "$work/$name.txt" 2>&1 & pids+=($!)

@@ -2,7 +2,7 @@
 
     python -m perf.grid OUT.json [--seeds 1] [--steps 3000] [--autocast]
 
-Of every method some seeds at all four λ are fitted to their plateau and measured as `rankone bench recipes/german.yaml
+Of every method some seeds at all four λ are fitted to their plateau and measured as `rankone bench german
 --preset published` does, at a short and at a long budget (a row of the text to forget is at most the context, so longer
 ones cost a step about the same). From these come the steps of a run and the seconds of its measuring; what a step
 costs is timed apart, in a whole stack as the grid has them. All in processor seconds of one thread. Budgets up to 32 tokens
@@ -29,8 +29,9 @@ from rankone.edits.fitting.run import Run
 from rankone.experiments.bench.cells import Cell, tuning_cells
 from rankone.experiments.bench.run import Benchmark
 from rankone.experiments.config import read_recipe
+from rankone.recipes import recipe_file
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "german.yaml"
+RECIPE = recipe_file("german")
 SHORT, LONG, BOUND = 8, 128, 32
 RETAIN = "english"
 # Steps that are timed, beyond those that any fit begins with.

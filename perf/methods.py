@@ -1,6 +1,6 @@
 """Every method at one budget, and how much test text its figures take: tables of docs/bench.md from what `bench` made.
 
-    python -m perf.methods --keep runs/methods    # of `bench recipes/german.yaml --preset methods` → results/methods/
+    python -m perf.methods --keep runs/methods    # of `bench german --preset methods` → results/methods/
     python -m perf.methods                        # the tables, into docs/bench.md
 
 Kept: `summary.parquet` (means over seeds with their intervals) and which part was picked. An order is said only where the

@@ -55,6 +55,7 @@ from rankone.decomposition.sweep import scaled
 from rankone.decomposition.training.passes import attention
 from rankone.decomposition.training.trainer import Trainer
 from rankone.models.loading import load_model, load_tokenizer
+from rankone.recipes import recipe_file
 from rankone.render.colours import PALETTE
 from rankone.render.tables import Table
 from rankone.render.theme import figure, log_axes, svg, themed
@@ -282,7 +283,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m perf.quality", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--text", default="builtin", help="builtin, or a directory with a folder per domain")
-    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--recipe", type=recipe_file, default=RECIPE)
     parser.add_argument("--minutes", type=float, default=9, help="processor time of each run")
     parser.add_argument(
         "--factors", type=float, nargs="+", default=[1.0, 0.5, 2.0], help="times the coefficients"

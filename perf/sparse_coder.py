@@ -1,6 +1,6 @@
 """Train a sparse autoencoder of what one site writes, on as much text as a decomposition reads, for bench's methods sae_*.
 
-    python -m perf.sparse_coder DIR OUT --recipe recipes/decompose-mini-6.yaml --site h.3.mlp.down_proj --tokens 3e6
+    python -m perf.sparse_coder DIR OUT --recipe decompose-mini-6 --site h.3.mlp.down_proj --tokens 3e6
 
 DIR: a text folder. The mixture is the recipe's. OUT is `sparsify`'s own layout; name it as `sae:` of a benchmark's recipe.
 Prints the share of variance that is not explained, on training text as it goes and on validation text at the end.
@@ -23,6 +23,7 @@ from rankone.decomposition.config import DecomposeConfig
 from rankone.edits.methods.rivals.sparse_coder import new_coder, site_outputs, train_coder
 from rankone.models.sites import site_named
 from rankone.opening import Opening, OpenOptions
+from rankone.recipes import recipe_file
 from rankone.text.mixture import mixture_pieces, mixture_rows
 from rankone.text.sources.directory import DirectoryCorpus
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("text", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--recipe", type=recipe_file, required=True)
     parser.add_argument("--site", required=True)
     parser.add_argument("--tokens", type=float, required=True)
     parser.add_argument("--model", default="mini")

@@ -5,7 +5,7 @@
     python -m perf.survival --unedited                 # the control: the same training of the model without an edit
     python -m perf.survival                            # the tables and the figure, into docs/
 
-Every method is fitted on BUDGET German tokens as in `bench recipes/german.yaml --preset claims`, at the rate that this
+Every method is fitted on BUDGET German tokens as in `bench german --preset claims`, at the rate that this
 chose (results/claims), from SEEDS seeds, and brought to the size that validation text scores best: so all are
 brought as near to chance as they go. Each fit is exported, loaded again and attacked with text of its seed, which all
 methods share. A fit a file in results/survival; what is there is not run again. In float32, one thread each.
@@ -43,6 +43,7 @@ from rankone.experiments.requests import Rate
 from rankone.experiments.survival.config import ALL, WORDS, Attack, Mean, SurviveRequest
 from rankone.experiments.survival.survive import survive
 from rankone.experiments.survival.training import after_training
+from rankone.recipes import recipe_file
 from rankone.render.colours import MUTED
 from rankone.render.theme import figure, svg, themed
 from rankone.render.values import signed, spanned
@@ -52,7 +53,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "perf" / "results" / "survival"
 CLAIMS = ROOT / "perf" / "results" / "claims"
 PAGE = ROOT / "docs" / "bench.md"
-RECIPE = ROOT / "recipes" / "german.yaml"
+RECIPE = recipe_file("german")
 METHODS = ("scalar", "neuron", "discriminant", "top16", "lora_r1_local", "lora_r1", "lora_r4")
 RETAIN, BUDGET, SEEDS = "english", 2048, 5
 # German tokens that attacks are given, and tokens of every domain that what they leave is measured on.

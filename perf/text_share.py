@@ -1,6 +1,6 @@
 """A share of a text folder's training text, small enough to travel to a machine that has no more.
 
-    python -m perf.text_share DIR OUT --recipe recipes/decompose-mini-6.yaml --tokens 15e6
+    python -m perf.text_share DIR OUT --recipe decompose-mini-6 --tokens 15e6
 
 Pieces of DIR are drawn in the proportions of the recipe's mixture, equally from the sources that it names, by a generator
 of seed 0: the same DIR gives the same folder. OUT holds one file a domain, and text of other splits is not in it.
@@ -16,6 +16,7 @@ import yaml
 import zstandard
 
 from rankone.decomposition.config import DecomposeConfig
+from rankone.recipes import recipe_file
 from rankone.text.mixture import mixture_pieces
 from rankone.text.sources.directory import DirectoryCorpus
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("text", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--recipe", type=recipe_file, required=True)
     parser.add_argument("--tokens", type=float, required=True)
     asked = parser.parse_args()
     mixture = DecomposeConfig.model_validate(yaml.safe_load(asked.recipe.read_text("utf8"))).mixture

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "rankone"
 # In this order: a room imports only from itself and from rooms before it.
 ROOMS = (
     "core",
+    "recipes",
     "runtime",
     "render",
     "sharing",

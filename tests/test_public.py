@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 import typing
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from tests.rooms import ROOT
@@ -46,6 +48,17 @@ def test_all_that_a_session_answers_with_is_on_a_page():
         known = {getattr(thing, "__name__", "") for thing in ON_PAGE.values()} | replies
         missing |= {name for name in homes if not method.__name__.startswith("_") and name not in known}
     assert missing <= {"None"}
+
+
+def test_the_modules_on_the_page_are_checked_strictly():
+    root = ROOT.parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf8"))["tool"]["basedpyright"]
+    strict = [root / path for path in settings["strict"]]
+    assert [path for path in strict if not path.exists()] == []
+    homes = {Path(inspect.getfile(import_module(dotted.rpartition(".")[0]))).resolve() for dotted in ON_PAGE}
+    assert len(homes) > 15
+    lost = [home for home in homes if not any(home.is_relative_to(path) for path in strict)]
+    assert lost == [], "docs/reference.md names what is there: add it to `strict` of basedpyright"
 
 
 def members(thing: object) -> Iterator[tuple[str, object]]:

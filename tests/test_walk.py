@@ -7,6 +7,7 @@ parses all of it. Training is run from the recipes as they are but for the numbe
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -21,7 +22,6 @@ from tests.integrations.letters import TASK
 from tests.labels.server import ok, serving
 from tests.prepared import Prepared
 from tests.sharing.fake_hub import TOKEN, FakeHub, Repository
-from tests.test_docs import ROOT
 from tests.tiny import RECIPE, write_pair
 from tests.walking import DOCUMENTS, LABELLER, Walk, labeller, typed
 
@@ -31,6 +31,7 @@ from rankone.models.loading import load_model
 from rankone.models.sources.names import ASSETS
 from rankone.parts.book import Book
 from rankone.parts.storage import save_parts
+from rankone.recipes import HERE, shipped
 from rankone.text.sources.builtin import BuiltinCorpus
 from rankone.verbs.table import VERBS
 
@@ -52,8 +53,8 @@ CHANGED = {
     "fetch smollm2": [("smollm2", "mini")],
     "demo --model smollm2": [("smollm2", "mini"), ("", "--recipe recipes/demo-mini.yaml")],
     # hours of training: a few steps of it, from recipes that are cut
-    "decompose runs/mini/model --recipe recipes/decompose-mini-3.yaml": [("1200", "2")],
-    "decompose mini --recipe recipes/capacity/": [("", "--steps 2")],
+    "decompose runs/mini/model --recipe decompose-mini-3": [("1200", "2")],
+    "decompose mini --recipe capacity/": [("", "--steps 2")],
     "decompose runs/": [("", "--evidence none")],
     "select-rates": [("6", "1"), ("", "--recipe recipes/job.yaml")],
     # the full account of 9,216 parts and 6,000 tokens of moments: many minutes on a CPU; the account of a tiny model's
@@ -81,11 +82,11 @@ CHANGED = {
     "import downloads/": [("EleutherAI/gpt-neox-20b", "tokenizer")],
     "label runs/harvest --out runs/labels-llm": [(LABELLER, "")],
 }
-# In the recipes of the reader's folder: what is exchanged, so that hours become seconds. Everything else is as it ships.
+# Recipe → what is exchanged in it, so that hours become seconds. Everything else is as it ships.
 CUT = {
-    "mini.yaml": {"tokens: 14000000": "tokens: 8192", "tokenizer_chars: 24000000": "tokenizer_chars: 400000"},
-    "decompose-*.yaml": {r"^steps: \d+": "steps: 4"},
-    "german.yaml": {  # the whole grid, all methods, and `--preset quick`
+    "mini": {"tokens: 14000000": "tokens: 8192", "tokenizer_chars: 24000000": "tokenizer_chars: 400000"},
+    "decompose-*": {r"^steps: \d+": "steps: 4"},
+    "german": {  # the whole grid, all methods, and `--preset quick`
         r"^budgets: .*": "budgets: [2, 8]",
         r"^  others: .*\n": "",
         "^seeds: 9": "seeds: 1",
@@ -98,16 +99,16 @@ CUT = {
         "steps: 60, patience: 30": "steps: 6, patience: 3",
         "^    test_tokens: 500": "    test_tokens: 100",
     },
-    "french.yaml": {  # for `--preset controls`: 35 minutes as it ships, beside other work
+    "french": {  # for `--preset controls`: 35 minutes as it ships, beside other work
         "^seeds: 9": "seeds: 1",
         r": \[32\]": ": [8]",
         "steps: 60, patience: 30": "steps: 6, patience: 3",
         "^cap: 1.0": "cap: 1.0\\nselection_tokens: 400\\ncandidates: 2\\npick_tokens: 60\\nretain_tokens: 400\\n"
         "validation_tokens: 100\\ntest_tokens: 100",
     },
-    "transcoders-mini.yaml": {"^tokens: .*": "tokens: 4096"},
-    "job.yaml": {r"steps: 150": "steps: 6", r"^seeds: 9": "seeds: 1", r": \[32\]": ": [8]"},
-    "demo-mini.yaml": {
+    "transcoders-mini": {"^tokens: .*": "tokens: 4096"},
+    "recipes/job.yaml": {r"steps: 150": "steps: 6", r"^seeds: 9": "seeds: 1", r": \[32\]": ": [8]"},
+    "recipes/demo-mini.yaml": {
         "^sites: .*": "sites: [h.3.mlp.down_proj]",
         "^tokens: .*": "tokens: 300",
         "rank_tokens: .*": "rank_tokens: 60",
@@ -121,25 +122,27 @@ REVISION = "v1"
 
 
 def recipes(folder: Path) -> None:
-    """The repository's recipes and the two inside the package, cut."""
-    shutil.copytree(ROOT / "recipes", folder)
-    shutil.copy(ASSETS / "demo.yaml", folder / "job.yaml")
-    shutil.copy(ASSETS / "demo-smollm2.yaml", folder / "demo-mini.yaml")
-    for name in ("rates.json", "reference.json"):
-        shutil.copy(ASSETS / name, folder / name)
+    """Cut recipes in a reader's folder, named as those that ship: a command that names one reads the file that is there."""
+    (folder / "recipes").mkdir()
+    for name in ("demo-rates.json", "demo-reference.json"):
+        shutil.copy(HERE / name, folder / "recipes" / name)
+    jobs = {"recipes/job.yaml": shipped()["demo"], "recipes/demo-mini.yaml": shipped()["demo-smollm2"]}
+    whole = {**shipped(), **jobs}
     for pattern, exchanges in CUT.items():
-        for path in sorted(folder.glob(pattern)):
-            text = path.read_text("utf8")
+        names = fnmatch.filter(whole, pattern)
+        assert names, f"no recipe is called {pattern}"
+        for name in names:
+            text = whole[name].read_text("utf8")
             for old, new in exchanges.items():
                 text, times = re.subn(old, new, text, flags=re.MULTILINE)
-                assert times, f"{path.name} has no {old}"
-            path.write_text(text, "utf8")
+                assert times, f"{name} has no {old}"
+            (folder / name).write_text(text, "utf8")
 
 
 def text_folder(folder: Path) -> None:
     """Text by domain under the names of the sources that the recipes train on."""
     corpus = BuiltinCorpus()
-    sources = yaml.safe_load((ROOT / "recipes" / "mini.yaml").read_text("utf8"))["mixture"]
+    sources = yaml.safe_load(shipped()["mini"].read_text("utf8"))["mixture"]
     for domain in corpus.domains():
         (folder / domain).mkdir(parents=True)
         for split in ("train", "validation", "test"):
@@ -180,7 +183,7 @@ def own_things(folder: Path, tokenizer) -> None:
     config = {**published.MODEL_CONFIG, "vocab_size": len(tokenizer), "n_ctx": 64, "block_size": 64}
     published.write_run(folder / "downloads" / "s-55ea3f9b", config=config)
     published.write_target(folder / "downloads" / "t-9d2b8f02", config)
-    recipes(folder / "recipes")
+    recipes(folder)
     (folder / "tmp").mkdir()
 
 

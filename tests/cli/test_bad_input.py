@@ -185,7 +185,7 @@ def test_one_line_and_nothing_left(words, world, tmp_path, monkeypatch):
         "search x --harvest HARVEST --labels LABELS --top 0",
         f"show {NAME} --harvest HARVEST --examples -1",
         "harvest DEC --model MODEL --out OUT --chunk-tokens 0",
-        "select-rates --recipe job.yaml --out OUT --seeds 0",
+        "select-rates --out OUT --seeds 0",
     ],
 )
 def test_numbers_that_the_parser_refuses(words):

@@ -16,7 +16,6 @@ import pytest
 import torch
 from tests.fresh import run
 from tests.helpers import llama
-from tests.test_docs import ROOT
 from tests.test_light import HEAVY
 from tests.tiny import rankone
 
@@ -24,7 +23,7 @@ from rankone.core.artifact import new_artifact
 from rankone.core.config import Config
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
-from rankone.models.sources.names import ASSETS
+from rankone.recipes import HERE, shipped
 from rankone.verbs.verb import Verb
 
 PART = "h.3.mlp.down_proj:270"
@@ -423,20 +422,19 @@ IN_TABLES = {
 }
 TABLES = ("numpy", "pyarrow")
 # Recipes as they ship, and with one slip: the file, and what stands in place of what.
-RECIPES = ROOT / "recipes"
 SLIPS = {
-    "bench.yaml": (RECIPES / "german.yaml", "", ""),
-    "pretrain.yaml": (RECIPES / "mini.yaml", "", ""),
-    "demo.yaml": (ASSETS / "demo.yaml", "", ""),
-    "key.yaml": (RECIPES / "decompose-mini.yaml", r"^steps: .*", "stepps: 4"),
-    "type.yaml": (RECIPES / "decompose-mini.yaml", r"^steps: .*", "steps: many"),
-    "size.yaml": (RECIPES / "mini.yaml", r"^vocab_size: .*", "vocab_sise: 300"),
-    "kind.yaml": (RECIPES / "toys" / "tms-5-2.yaml", r"kind: tms", "kind: tsm"),
-    "method.yaml": (RECIPES / "german.yaml", r"\bscalar,", "scaler,"),
-    "seeds.yaml": (ASSETS / "demo.yaml", r"^seeds:", "sedes:"),
-    "model.yaml": (ASSETS / "demo.yaml", r"^model: mini", "model: mni"),
-    "language.yaml": (ASSETS / "demo.yaml", r"^forget: de", "forget: german"),
-    "rates.yaml": (ASSETS / "demo.yaml", r"^rates_from: .*", "rates_from: norates.json"),
+    "bench.yaml": (shipped()["german"], "", ""),
+    "pretrain.yaml": (shipped()["mini"], "", ""),
+    "demo.yaml": (shipped()["demo"], "", ""),
+    "key.yaml": (shipped()["decompose-mini"], r"^steps: .*", "stepps: 4"),
+    "type.yaml": (shipped()["decompose-mini"], r"^steps: .*", "steps: many"),
+    "size.yaml": (shipped()["mini"], r"^vocab_size: .*", "vocab_sise: 300"),
+    "kind.yaml": (shipped()["toys/tms-5-2"], r"kind: tms", "kind: tsm"),
+    "method.yaml": (shipped()["german"], r"\bscalar,", "scaler,"),
+    "seeds.yaml": (shipped()["demo"], r"^seeds:", "sedes:"),
+    "model.yaml": (shipped()["demo"], r"^model: mini", "model: mni"),
+    "language.yaml": (shipped()["demo"], r"^forget: de", "forget: german"),
+    "rates.yaml": (shipped()["demo"], r"^rates_from: .*", "rates_from: norates.json"),
 }
 CHILD = """
 import contextlib, functools, io, json, os, shlex
@@ -501,8 +499,8 @@ def write_wrong(folder):
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf8")
-    for name in ("rates.json", "reference.json"):
-        (folder / name).write_bytes((ASSETS / name).read_bytes())
+    for name in ("demo-rates.json", "demo-reference.json"):
+        (folder / name).write_bytes((HERE / name).read_bytes())
     (folder / "broken.yaml").write_bytes(b"model: mini\nforget: d\xff\xfee\n")
     (folder / "brokentext" / "de").mkdir(parents=True)
     (folder / "brokentext" / "de" / "a.train.txt").write_bytes(b"\xff\xfe Das ist")

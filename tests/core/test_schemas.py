@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.schemas import kinds, toy
 from rankone.core.schemas.evidence import SCHEMA, kind_of
 from rankone.core.schemas.schema import Renamed, Schema
+from rankone.core.schemas.stored import StoredTable
 from rankone.models.sources.names import ASSETS
 
 
@@ -35,6 +37,19 @@ def test_steps_are_taken_in_order_from_the_version_that_wrote_it(tmp_path, monke
 def test_every_version_needs_a_step():
     with pytest.raises(AssertionError):
         Schema(3, {1: lambda _, d: d})
+
+
+class Row(NamedTuple):
+    count: int
+    name: str
+
+
+def test_columns_and_rows_of_an_older_table_have_the_names_of_today(tmp_path):
+    pq.write_table(pa.table({"n": [3, 5], "name": ["a", "b"]}), tmp_path / "t.parquet")
+    table = StoredTable(tmp_path / "t.parquet", {"n": "count"})
+    assert table.array("count").tolist() == [3, 5]
+    assert table.column("name") == ["a", "b"]
+    assert table.records(Row) == [Row(3, "a"), Row(5, "b")]
 
 
 def test_tables_of_older_versions_are_read_under_the_names_of_today(tmp_path, monkeypatch):

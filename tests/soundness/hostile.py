@@ -14,7 +14,9 @@ import yaml
 import zstandard
 from tests.golden.mutations import ODD
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+from rankone.recipes import shipped
+
+RECIPES = sorted(shipped().values())
 # What YAML alone can do.
 _YAML = (
     "a: &a [1,1]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]\n",

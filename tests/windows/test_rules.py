@@ -112,7 +112,7 @@ def test_names_that_windows_takes(name, taken):
     assert portable(name) is taken
 
 
-@pytest.mark.parametrize("folder", ["docs", "perf", "recipes", "src", "tests"])
+@pytest.mark.parametrize("folder", ["docs", "perf", "src", "tests"])
 def test_what_is_committed_can_be_checked_out(folder):
     """Artefacts of every kind that was ever released lie in tests/golden."""
     assert list(below(HOME / folder)) == []

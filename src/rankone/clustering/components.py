@@ -1,5 +1,7 @@
 """Components: clusters of subcomponents on disk."""
 
+# pyarrow has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 import math
@@ -62,11 +64,13 @@ def describe(sample: Sample, group: np.ndarray, rank_penalty: float) -> list[Com
     Those that save equally (the single ones) are in the order of their firings, then of their first members.
     """
     _, group = np.unique(group, return_inverse=True)
-    members = [[sample.names[i] for i in units] for units in _split(np.arange(len(group)), group)]
+    members: list[list[str]] = [
+        [sample.names[i] for i in units] for units in _split(np.arange(len(group)), group)
+    ]
     owner = group[sample.unit]
     positions = [np.unique(fired) for fired in _split(sample.position, owner)]
     totals, bits = np.bincount(owner).tolist(), math.log2(len(members))
-    components = []
+    components: list[Component] = []
     for names, at, count in zip(members, positions, totals, strict=True):
         size, rank = len(at), len(names)
         components.append(
@@ -108,14 +112,14 @@ def save_components(
     with new_artifact(out, KIND) as staging:
         write_json(staging / "config.json", record.model_dump(mode="json"))
         pq.write_table(pa.Table.from_pylist([asdict(c) for c in components]), staging / f"{TABLE}.parquet")
-        pq.write_table(_way(sample, merges), staging / "merges.parquet")
+        pq.write_table(pa.table(_way(sample, merges)), staging / "merges.parquet")
     return Components.open(out)
 
 
-def _way(sample: Sample, merges: Merges) -> pa.Table:
-    names = [[sample.names[i] for i in side] for side in (merges.first, merges.second)]
+def _way(sample: Sample, merges: Merges) -> dict[str, list[str] | np.ndarray]:
+    names: list[list[str]] = [[sample.names[i] for i in side] for side in (merges.first, merges.second)]
     groups = merges.units - 1 - np.arange(len(merges.first))
-    return pa.table({"first": names[0], "second": names[1], "groups": groups, "bits": merges.bits[1:]})
+    return {"first": names[0], "second": names[1], "groups": groups, "bits": merges.bits[1:]}
 
 
 class Components(Derived):
@@ -126,7 +130,7 @@ class Components(Derived):
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact)
         self.record = ComponentsRecord.checked(artifact.json(), str(artifact.path / "config.json"))
-        self.rows = [Component(**row) for row in artifact.table(TABLE).read().to_pylist()]
+        self.rows = artifact.table(TABLE).records(Component)
         self._by_name = {c.component: c for c in self.rows}
         self._owner = {member: c.component for c in self.rows for member in c.members}
 

@@ -18,7 +18,8 @@ from rankone.edits.fitting.config import FitConfig
 from rankone.edits.methods.registry import kind_named, unknown
 from rankone.experiments.requests import Measured, Rate
 from rankone.models.sources.known import BUILTIN_MODELS
-from rankone.models.sources.names import ASSETS, BUILTIN_DECOMPOSITION
+from rankone.models.sources.names import BUILTIN_DECOMPOSITION
+from rankone.recipes import shipped, ships
 from rankone.text.opening import in_full
 
 # Close about 1, and as far as fits of a clean subcomponent go.
@@ -255,8 +256,8 @@ def read_recipe(
     """A benchmark from its recipe; `presets:` there name changes of its values. Overrides that are not None come last.
 
     Paths in a recipe are from there (of model, decomposition and text where something lies there, else as on the command
-    line), those that override it from here. where: what an error names, else the recipe. without: keys of the recipe that
-    do not count.
+    line), those that override it from here; in a recipe that ships only files that ship too are from there. where: what an
+    error names, else the recipe. without: keys of the recipe that do not count.
     """
     values = dict(Config.yaml_values(path))
     presets = values.pop("presets", {})
@@ -292,7 +293,7 @@ def read_demo(
     selection = {"harvest": harvest and str(harvest.resolve()), "labels": labels and str(labels.resolve())}
     without = () if rates else ("rates", "rates_from")
     where = "demo" if recipe is None else ""
-    path = recipe or ASSETS / "demo.yaml"
+    path = recipe or shipped()["demo"]
     return read_recipe(path, None, DemoConfig, where, without, text=text, **selection)
 
 
@@ -301,18 +302,20 @@ def _resolved(config: C, recipe: Path, given: Sequence[str]) -> C:
 
     given: keys that are none of the recipe's; they are from here.
     """
-    folder = recipe.parent
+    # What a user made lies beside a recipe of his own, but not beside one that ships: the command line's folder is meant.
+    beside, home = recipe.parent, Path() if ships(recipe) else recipe.parent
     update: dict[str, object] = {}
     if config.rates_from is not None:
-        update = {"rates": _rates(folder / config.rates_from), "rates_from": None}
-    named = {key: getattr(config, key, None) for key in ("reference", "harvest", "labels", "sae")}
-    for key, value in named.items():
-        if value is not None and (key != "reference" or value.endswith(".json")):
-            update[key] = str((folder / value).resolve())
+        update = {"rates": _rates(beside / config.rates_from), "rates_from": None}
+    if (reference := getattr(config, "reference", None)) is not None and reference.endswith(".json"):
+        update["reference"] = str((beside / reference).resolve())
+    for key in ("harvest", "labels", "sae"):
+        if (value := getattr(config, key)) is not None:
+            update[key] = str((home / value).resolve())
     for key in ("model", "decomposition", "text", "reference"):
         name: str | None = getattr(config, key, None)
         if name is not None and key not in update:
-            path_of = partial(_path_of, [Path()] if key in given else [folder, Path()])
+            path_of = partial(_path_of, [Path()] if key in given else [home, Path()])
             update[key] = in_full(name, path_of) if key == "text" else str(path_of(name) or name)
     return type(config).checked({**config.model_dump(), **update}, str(recipe))
 

@@ -1,5 +1,7 @@
 """Labels as an artefact: one Parquet table, tied to the harvest they were made from."""
 
+# pyarrow has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -105,6 +107,7 @@ def open_labels(path: Path | str, harvest: str | None = None) -> Labels:
     by_part: dict[str, list[Label]] = {}
     with reading(artifact.path):
         for row in artifact.table(TABLE).read().select(_SCHEMA.names).cast(_SCHEMA).to_pylist():
-            label = Label(**{**row, "scores": dict(row["scores"])})
+            scores = dict(row.pop("scores"))
+            label = Label(**row, scores=scores)
             by_part.setdefault(label.part, []).append(label)
     return Labels(artifact, by_part)

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from rankone.core.fields import Folder, Names, Positional, Request, TextName
 from rankone.experiments.survival.config import SurviveReply, SurviveRequest
 from rankone.opening import Opening
+from rankone.recipes import Recipe
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.render.values import formatted
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 class BenchRequest(Request):
     """The benchmark of a recipe: which preset of it, on which text."""
 
-    recipe: Annotated[Path, Positional()] = Field(description="benchmark recipe (YAML)")
+    recipe: Annotated[Recipe, Positional()] = Field(
+        description="benchmark recipe: a YAML file, or one that ships, such as german"
+    )
     out: Path = Field(description="folder of the benchmark; what has run there is not run again")
     preset: str | None = Field(None, description="a preset of the recipe, such as quick")
     text: Annotated[str | None, TextName()] = Field(None, description="other text than the recipe's")

@@ -13,6 +13,7 @@ from rankone.core.fields import Counted, ModelName, Positional, Reads, Request, 
 from rankone.experiments.requests import Measured, MeasureRequest, PicksRequest, Rate, StudyRequest
 from rankone.models.sources.known import BUILTIN_MODELS, FETCHABLE
 from rankone.opening import Opening
+from rankone.recipes import Recipe, shipped
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.preflight import require_job
@@ -144,7 +145,9 @@ class SelectRatesRequest(Request):
     """Rates to choose, by a job's recipe."""
 
     out: Path = Field(description="where to write; must not exist")
-    recipe: Path | None = Field(None, description="job recipe (YAML)")
+    recipe: Recipe | None = Field(
+        None, description="job recipe: a YAML file, or one that ships; default demo"
+    )
     text: str | None = Field(None, description="other text than the recipe's")
     seeds: int = Field(2, gt=0, description="seeds per setting")
 
@@ -203,7 +206,9 @@ class DemoRequest(Request):
         None,
         description="other text than the recipe's; with a model: more held-out text, to measure on alone",
     )
-    recipe: Path | None = Field(None, description="another job recipe (YAML)")
+    recipe: Recipe | None = Field(
+        None, description="another job recipe: a YAML file, or one that ships, such as smollm2-controls"
+    )
     replace: bool = Field(False, description="write into an existing report directory")
     harvest: Annotated[Path | None, Reads("harvest")] = Field(
         None, description="harvest to pick from, instead of a small one made now"
@@ -257,9 +262,8 @@ def _require_job(config: DemoConfig) -> None:
 
 def _real_config(request: DemoRequest, model: str) -> RealModelConfig:
     from rankone.experiments.real_model.config import RealModelConfig
-    from rankone.models.sources.names import ASSETS
 
-    return RealModelConfig.from_yaml(request.recipe or ASSETS / "demo-smollm2.yaml", model=model)
+    return RealModelConfig.from_yaml(request.recipe or shipped()["demo-smollm2"], model=model)
 
 
 def demo(opening: Opening, request: DemoRequest) -> DemoReply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from tests.tiny import rankone
@@ -12,8 +11,9 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.decomposition.ground_truth.recipe import ToyRecipe
 from rankone.decomposition.ground_truth.run import run_toy
+from rankone.recipes import HERE
 
-RECIPES = Path(__file__).resolve().parents[3] / "recipes" / "toys"
+RECIPES = HERE / "toys"
 SHORT = """
 target: {kind: tms, features: 3, hidden: 2, identity_layers: 1, steps: 5, batch: 16}
 decomposition:

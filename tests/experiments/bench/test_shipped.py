@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from rankone.edits.methods.registry import kinds
 from rankone.experiments.config import read_recipe
+from rankone.recipes import shipped
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ from rankone.experiments.config import read_recipe
     ],
 )
 def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
-    path = Path("recipes") / f"{name}.yaml"
+    path = shipped()[name]
     config = read_recipe(path)
     assert config.forget == forget
     assert config.budgets == (2, 4, 8, 16, 32, 64, 128, 512, 2048)
@@ -32,7 +31,7 @@ def test_the_shipped_recipes_and_their_presets_are_valid(name, forget):
 
 def test_the_published_grid_is_as_published():
     """1,620 runs of one fit each, as they come; its claims at some budgets and one λ, of both starts, beside controls."""
-    path = Path("recipes/german.yaml")
+    path = shipped()["german"]
     config, claims = read_recipe(path, "published"), read_recipe(path, "claims")
     runs = len(config.methods) * len(config.budgets) * config.seeds * len(config.weights)
     assert (runs, config.one_start, config.sized, tuple(config.retain)) == (1620, True, False, ("english",))
@@ -42,7 +41,7 @@ def test_the_published_grid_is_as_published():
 
 
 def test_a_preset_runs_every_method_that_is_trained_by_the_loop():
-    named = set(read_recipe(Path("recipes/german.yaml"), "methods").methods)
+    named = set(read_recipe(shipped()["german"], "methods").methods)
     with_coder = {name for name in kinds() if name.startswith("sae_")}
     assert named == set(kinds()) - {"sharpened"} - with_coder
-    assert set(read_recipe(Path("recipes/german.yaml"), "sae").methods) >= with_coder
+    assert set(read_recipe(shipped()["german"], "sae").methods) >= with_coder

@@ -18,7 +18,6 @@ from rankone.experiments.real_model.language import Exported
 from rankone.experiments.real_model.page import page as written
 from rankone.experiments.real_model.results import bars
 from rankone.experiments.real_model.run import run_real_model
-from rankone.models.sources.names import ASSETS
 
 SMALL = RealModelConfig(
     model="mini",
@@ -172,7 +171,7 @@ def test_french_on_the_real_model(tmp_path):
     """RANKONE_SMOLLM2 names a folder of the model; without it one is fetched."""
     named = os.environ.get("RANKONE_SMOLLM2", "smollm2")
     config = RealModelConfig.from_yaml(
-        ASSETS / "demo-smollm2.yaml", model=named, languages=["fr"], test_tokens=300
+        shipped()["demo-smollm2"], model=named, languages=["fr"], test_tokens=300
     )
     (own,), _ = run_real_model(config, tmp_path / "out")
     held = own.held_out[own.shipped].damage["built-in"]

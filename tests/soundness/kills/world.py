@@ -22,6 +22,7 @@ from rankone.edits.selection import Candidate
 from rankone.experiments import job, picks
 from rankone.models.simple_mlp import SimpleMLPConfig, SimpleMLPForCausalLM
 from rankone.models.tokenizer import train_tokenizer
+from rankone.recipes import shipped
 from rankone.text.sources.builtin import BuiltinCorpus
 
 PART, WRITER = "h.0.mlp.c_fc:3", "h.0.mlp.down_proj:1"
@@ -125,7 +126,7 @@ def make_world(folder: Path, finished: Callable[[Sequence[str]], None]) -> None:
     named = [Candidate(name, 1.0) for name in (PART, WRITER)]
     job.labelled_candidates = picks.labelled_candidates = lambda *_: (named, named)
     _write_pair(folder)
-    toy = yaml.safe_load((Path(__file__).parents[3] / "recipes/toys/tms-5-2.yaml").read_text("utf8"))
+    toy = yaml.safe_load(shipped()["toys/tms-5-2"].read_text("utf8"))
     recipes = {
         "PRETRAIN": tiny.pretrain(2400),
         "DECOMPOSE": tiny.decompose(12),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rankone.circuits.transcoders.records import Alike, Judged
 from rankone.core.fields import Domains, Names, Positional, Reads, Request, Seed
+from rankone.recipes import Recipe
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -21,7 +22,9 @@ STILL_FALLING = 0.05
 class TrainTranscodersRequest(Request):
     """Transcoders, by their recipe."""
 
-    recipe: Path = Field(description="recipe of the transcoders (YAML)")
+    recipe: Recipe = Field(
+        description="recipe of the transcoders: a YAML file, or one that ships, such as transcoders-mini"
+    )
     out: Path = Field(description="where to write; must not exist")
     run: Path | None = Field(None, description="run directory; default OUT.run")
     domains: Annotated[Names, Domains()] = Field((), description="domains of the text; default all")

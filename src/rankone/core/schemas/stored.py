@@ -4,13 +4,16 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,21 @@ class StoredTable:
 
     def column(self, name: str) -> list[str]:
         """One column of words, by its name of today."""
+        return self._column(name).to_pylist()
+
+    def array(self, name: str) -> np.ndarray:
+        """One column of numbers, by its name of today, [rows]."""
+        return self._column(name).to_numpy()
+
+    def records(self, kind: Callable[..., R]) -> list[R]:
+        """Every row as one of a kind, whose fields are called as the columns."""
+        return [kind(**row) for row in self.read().to_pylist()]
+
+    def _column(self, name: str) -> pa.ChunkedArray:
         import pyarrow.parquet as pq
 
         stored = next((old for old, today in self.columns.items() if today == name), name)
-        return pq.read_table(self.path, columns=[stored])[stored].to_pylist()
+        return pq.read_table(self.path, columns=[stored])[stored]
 
     def read(self) -> pa.Table:
         """All rows."""

@@ -43,7 +43,7 @@ class Fit:
     loss: float
     sized: Sized | None = None
     diverged: bool = False
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
     before: Fit | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 

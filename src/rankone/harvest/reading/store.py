@@ -5,6 +5,8 @@
 with w the weight of a token where the part fires, W its weight at all positions, N the number of positions.
 """
 
+# pyarrow has no types, and torch says none of the array that `from_numpy` takes.
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -21,7 +23,6 @@ from transformers import PreTrainedModel
 from rankone.core.artifact import Artifact
 from rankone.core.errors import RankOneError
 from rankone.core.reading import reads
-from rankone.core.schemas.stored import StoredTable
 from rankone.decomposition.model import Decomposition
 from rankone.harvest.config import HELD_PARTS
 from rankone.harvest.counting.combine import KIND, read_parquet
@@ -29,6 +30,7 @@ from rankone.harvest.counting.grouping import Grouping
 from rankone.harvest.counting.stretches import Stretches
 from rankone.harvest.counting.windows import LEVELS
 from rankone.harvest.origin import Derived, Origin
+from rankone.harvest.reading.columns import Columns, columns_of
 from rankone.harvest.reading.listed import not_counted
 from rankone.harvest.reading.page import CofiringRow, DomainRow, Example, MemberRow, PartPage, TokenRow
 from rankone.harvest.reading.summary import Importances
@@ -48,9 +50,6 @@ TABLES = (
 BY_PART = ("domains", "inputs", "outputs", "neighbours", "examples")
 # Parts whose rows are read together when all pages are.
 PAGES_AT_ONCE = 64
-
-# Columns by name, those of `examples` that hold windows as [rows, width].
-Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,17 +83,15 @@ class HarvestStore(Derived):
                 f"CREATE VIEW {name} ({columns}) AS SELECT * FROM {read_parquet([table.path])}"
             )
         self._stretches = {name: Stretches([self._tables[name].path]) for name in BY_PART}
-        parts = self._read("parts")
-        self._names: list[str] = parts["name"].to_pylist()
+        parts, vocabulary, rows = (self._tables[name] for name in ("parts", "vocabulary", "rows"))
+        self._names = parts.column("name")
         self._numbers = {name: i for i, name in enumerate(self._names)}
-        self._firings = parts["firings"].to_numpy()
+        self._firings = parts.array("firings")
         self._members = self._read_members() if self.clusters else {}
         self._owner = {member: part for part, members in self._members.items() for member, _ in members}
-        vocabulary = self._read("vocabulary")
-        self._texts: list[str] = vocabulary["text"].to_pylist()
-        self._totals = {name: vocabulary[name].to_numpy() for name in ("inputs", "outputs")}
-        rows = self._read("rows")
-        self._starts, self._row_domains = rows["start"].to_numpy(), rows["domain"].to_numpy()
+        self._texts = vocabulary.column("text")
+        self._totals = {name: vocabulary.array(name) for name in ("inputs", "outputs")}
+        self._starts, self._row_domains = rows.array("start"), rows.array("domain")
         self._domains = self.domains()
         self._text = np.load(artifact.path / "tokens.npy", mmap_mode="r", allow_pickle=False)
 
@@ -122,14 +119,13 @@ class HarvestStore(Derived):
                 "without --clusters."
             )
 
-    def _read(self, table: str) -> pa.Table:
-        return self._tables[table].read()
-
     def _read_members(self) -> dict[str, list[tuple[str, int]]]:
         """By component its subcomponents with their own firings."""
         members: dict[str, list[tuple[str, int]]] = {name: [] for name in self._names}
-        for number, name, firings in zip(*self._read("members").to_pydict().values(), strict=True):
-            members[self._names[number]].append((name, firings))
+        table = self._tables["members"]
+        numbers, firings = table.array("part").tolist(), table.array("firings").tolist()
+        for number, name, count in zip(numbers, table.column("name"), firings, strict=True):
+            members[self._names[number]].append((name, count))
         return members
 
     def members(self, name: str) -> list[str]:
@@ -176,7 +172,7 @@ class HarvestStore(Derived):
     @reads
     def importances(self) -> Importances:
         """Mean importance of every part per domain, as `mean_importances` gives it."""
-        mean = self._read("domains")["mean_importance"].to_numpy().reshape(len(self._names), -1)
+        mean = self._tables["domains"].array("mean_importance").reshape(len(self._names), -1)
         return Importances(
             self.domains(), self.names(), torch.from_numpy(mean.T.copy()).float(), self.tokens()
         )
@@ -184,19 +180,19 @@ class HarvestStore(Derived):
     @reads
     def activations(self) -> dict[str, Float[Tensor, " parts"]]:
         """Mean signed activation ‖u‖ v·x of every part over all tokens of each domain."""
-        mean = self._read("domains")["mean_activation"].to_numpy().reshape(len(self._names), -1)
+        mean = self._tables["domains"].array("mean_activation").reshape(len(self._names), -1)
         return dict(zip(self.domains(), torch.from_numpy(mean.T.copy()).float(), strict=True))
 
     @reads
     def cofiring(self) -> Cofiring:
         """All pairs that fire together at least once."""
-        table = self._read("cofiring")
-        return Cofiring(*(table[name].to_numpy() for name in ("first", "second", "joint")))
+        table = self._tables["cofiring"]
+        return Cofiring(*(table.array(name) for name in ("first", "second", "joint")))
 
-    def table(self, sql: str) -> pa.Table:
+    def table(self, sql: str) -> pa.Table:  # pyright: ignore[reportUnknownParameterType]  # pyarrow's
         """The answer to a SQL query over the tables of docs/artifacts.md."""
         try:
-            return self._database.sql(sql).to_arrow_table()
+            return self._database.sql(sql).to_arrow_table()  # pyright: ignore[reportUnknownVariableType]  # pyarrow's
         except duckdb.Error as error:
             raise RankOneError(f"the query failed: {error}") from error
 
@@ -248,7 +244,7 @@ class HarvestStore(Derived):
     def _read_stretch(self, low: int, high: int) -> dict[str, Columns]:
         """The rows of some parts in every table, in the order in which they are stored."""
         return {
-            name: _columns(self._tables[name], stretches.rows(low, high))
+            name: columns_of(self._tables[name], stretches, low, high)
             for name, stretches in self._stretches.items()
         }
 
@@ -278,7 +274,7 @@ class HarvestStore(Derived):
     def _domain_rows(
         self, columns: dict[str, list[float]], counts: list[int], density: float
     ) -> list[DomainRow]:
-        rows = []
+        rows: list[DomainRow] = []
         for i, (domain, size) in enumerate(self.record.tokens.items()):
             here = counts[i] / size
             means = columns["mean_importance"][i], columns["mean_activation"][i]
@@ -297,14 +293,15 @@ class HarvestStore(Derived):
         # Equal PMIs come out of other divisions, and differ in their last bits.
         order = np.lexsort((token, -weight, -np.log(lift).round(9)))
         values = [column[order].tolist() for column in columns]
-        return [
-            TokenRow(t, self._texts[t], *rest)
-            for t, *rest in zip(token[order].tolist(), *values, strict=True)
-        ]
+        ids: list[int] = token[order].tolist()
+        weighed = zip(ids, zip(*values, strict=True), strict=True)
+        return [TokenRow(t, self._texts[t], *rest) for t, rest in weighed]
 
     def _cofiring_rows(self, rows: Columns) -> list[CofiringRow]:
-        columns = (rows[name].tolist() for name in ("other", "joint", "jaccard"))
-        return [CofiringRow(self._names[o], joint, share) for o, joint, share in zip(*columns, strict=True)]
+        others: list[int] = rows["other"].tolist()
+        joint, jaccard = rows["joint"].tolist(), rows["jaccard"].tolist()
+        together = zip(others, zip(joint, jaccard, strict=True), strict=True)
+        return [CofiringRow(self._names[o], *rest) for o, rest in together]
 
     def _examples(self, rows: Columns, limit: int) -> list[Example]:
         position, step = rows["position"][:limit], rows["step"][:limit].astype(np.float64)
@@ -324,27 +321,13 @@ class HarvestStore(Derived):
         inside = slice(start - position + window, stop - position + window)
         ids = self._text[start:stop].tolist()
         return Example(
-            domain=self._domains[self._row_domains[row]],
+            domain=self._domains[int(self._row_domains[row])],
             tokens=[self._texts[i] for i in ids],
             ids=ids,
             importances=importances[inside],
             activations=activations[inside],
             centre=position - start,
         )
-
-
-def _columns(stored: StoredTable, rows: pa.Table | None) -> Columns:
-    assert rows is not None
-    named = stored.named(rows)
-    return {name: _array(named[name]) for name in named.column_names}
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers as they are; binary values, all of one length, as bytes, [rows, width]."""
-    if not (pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type)):
-        return column.to_numpy()
-    values = column.to_pylist()
-    return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), len(values[0]) if values else 0)
 
 
 def _weighted(means: list[float], sizes: list[int]) -> float:

@@ -12,6 +12,7 @@ from rankone.core.errors import RankOneError
 from rankone.core.fields import Names, Request, Trackers
 from rankone.core.paths import run_directory, typed
 from rankone.opening import Opening
+from rankone.recipes import Recipe
 from rankone.render.reply import Reply
 from rankone.verbs.making.sites import estimate
 from rankone.verbs.verb import Verb
@@ -25,7 +26,9 @@ Storage = Literal["float32", "bfloat16", "int8"]
 class DecomposeRequest(Request):
     """A decomposition, by its recipe."""
 
-    recipe: Path = Field(description="decomposition recipe (YAML)")
+    recipe: Recipe = Field(
+        description="decomposition recipe: a YAML file, or one that ships, such as decompose-mini"
+    )
     out: Path = Field(description="where to write; must not exist")
     run: Path | None = Field(None, description="run directory; default OUT.run")
     steps: int | None = Field(None, gt=0, description="override the recipe's steps")

@@ -11,6 +11,7 @@ from pydantic import Field
 from rankone.core.fields import Names, Positional, Request, Trackers
 from rankone.core.paths import run_directory
 from rankone.opening import Opening
+from rankone.recipes import Recipe
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.verb import Verb
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 class PretrainRequest(Request):
     """A model of the built-in architecture, by its recipe."""
 
-    recipe: Annotated[Path, Positional()] = Field(description="pretraining recipe (YAML)")
+    recipe: Annotated[Recipe, Positional()] = Field(
+        description="pretraining recipe: a YAML file, or one that ships, such as mini"
+    )
     out: Path = Field(description="where to write; must not exist")
     preset: str = Field("mini", description="model size in the recipe")
     without: Names = Field((), description="leave a domain out (reference model)")

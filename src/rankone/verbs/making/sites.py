@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from rankone.core.fields import Names, Request, SitePatterns
 from rankone.opening import Opening
+from rankone.recipes import Recipe
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.verb import Verb
@@ -26,7 +26,11 @@ class SitesRequest(Request):
         (), description="fnmatch patterns of module paths; default all"
     )
     estimate: bool = Field(False, description="memory and time of decomposing them")
-    recipe: Path | None = Field(None, description="recipe of the estimate; default 16 × 128 tokens")
+    recipe: Recipe | None = Field(
+        None,
+        description="recipe of the estimate: a YAML file, or one that ships, such as targeted-german-mini; "
+        "default 16 × 128 tokens",
+    )
 
 
 class SiteRow(Reply):

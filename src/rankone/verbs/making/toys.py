@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rankone.core.fields import Positional, Request
 from rankone.opening import Opening
+from rankone.recipes import Recipe
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
 from rankone.verbs.making.decomposing import TRAINED
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class ToysRequest(Request):
     """A toy whose mechanisms are known."""
 
-    recipe: Annotated[Path, Positional()] = Field(
-        description="toy recipe (YAML), such as recipes/toys/tms-5-2.yaml"
+    recipe: Annotated[Recipe, Positional()] = Field(
+        description="toy recipe: a YAML file, or one that ships, such as toys/tms-5-2"
     )
     out: Path = Field(description="where to write; must not exist")
     seeds: int = Field(1, gt=0, description="number of seeds, from 0")

@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -92,6 +92,8 @@ def _types(annotation: Any) -> Iterable[str]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return [said for argument in arguments for said in _types(argument)]
+    if origin is Annotated:
+        return _types(arguments[0])
     if origin is Literal:
         return [f"Literal[{', '.join(map(_default, arguments))}]"]
     if origin is tuple:
