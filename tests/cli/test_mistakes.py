@@ -296,7 +296,7 @@ AT_ONCE = {
     "find mini --of de --tolerance dee=0.1": "no text for 'dee' .* Nearest: de",
     "studio here --pages 3": "--pages is for --export",
     "export edit --as adapter --dtype bfloat16 --out new": "--dtype is for checkpoints",
-    "demo --model mini --out new": "demo on the built-in model is demo alone: leave --model mini out",
+    "demo --model mini --out new": "demo on the built-in model is demo alone: leave --model out, or give a --recipe",
     "generate Hallo --system x": "a system message is part of a chat",
     "collect --habit list --chat --out new": "this model's tokenizer has no chat template",
     "sites smollm2": "'smollm2' is not here yet: run `rankone fetch smollm2 --out runs/smollm2`",
