@@ -24,6 +24,7 @@ from rankone.core.config import Config
 from rankone.labels.label import STATISTICAL, Label
 from rankone.labels.store import save_labels
 from rankone.recipes import HERE, shipped
+from rankone.verbs.table import VERBS
 from rankone.verbs.verb import Verb
 
 PART = "h.3.mlp.down_proj:270"
@@ -295,7 +296,7 @@ AT_ONCE = {
     "find mini --of de --tolerance dee=0.1": "no text for 'dee' .* Nearest: de",
     "studio here --pages 3": "--pages is for --export",
     "export edit --as adapter --dtype bfloat16 --out new": "--dtype is for checkpoints",
-    "demo --model mini --out new": "demo on the built-in model is demo alone: leave --model mini out",
+    "demo --model mini --out new": "demo on the built-in model is demo alone: leave --model out, or give a --recipe",
     "generate Hallo --system x": "a system message is part of a chat",
     "collect --habit list --chat --out new": "this model's tokenizer has no chat template",
     "sites smollm2": "'smollm2' is not here yet: run `rankone fetch smollm2 --out runs/smollm2`",
@@ -305,7 +306,23 @@ AT_ONCE = {
     "measure mini --text norecords": "cannot read text from 'norecords/de/a.jsonl': line 1: not JSON",
     "edit h.3.mlp.down_proj:270=-16 h.3.mlp.down_proj:0270=3": "ends in '0270': write h.3.mlp.down_proj:270",
     f"edit {PART}==2": "has one = too many: write PART=ALPHA",
-    f"edit mini {PART}=-16": r"'mini' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16\n",
+    f"edit mini {PART}=-16": r"'mini' sets no scale: .*down_proj:270=-16\. The model is given as --model mini\.\n",
+    f"edit {PART} {PART}=-16": r"write PART=ALPHA, as h.3.mlp.down_proj:270=-16\n",
+    f"edit plain {PART}=-16": "'plain' sets no scale: .* The model is given as --model plain",
+    f"edit edit {PART}=-16": r"'edit' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16\n",
+    f"edit mini {PART}=-16 --model mini": r"'mini' sets no scale: write PART=ALPHA, as h.3.mlp.down_proj:270=-16\n",
+    f"sharpen mini {PART} --of de --out new": "'mini' has no number: .* The model is given as --model mini",
+    f"attributions mini {PART} --domains de": "'mini' has no number: .* The model is given as --model mini",
+    "rewrite mini --token und": "'mini' has no number: .* The model is given as --model mini",
+    "export smollm2 --out new": "no artefact at 'smollm2'.* The model is given as --model smollm2",
+    "side-effects edit plain": "words too many. 'plain' names a model: a model is given as --model plain",
+    f"generate {'x' * 5000} mini": "words too many. 'mini' names a model: .* Text with spaces goes in quotes",
+    "generate Hallo mini --model mini": r"unexpected extra argument.* \(mini\)",
+    "label here mini --out new": r"unexpected extra argument.* \(mini\)",
+    "studio mini": "no workspace at 'mini'.* The model is given as --model mini",
+    "rank --model=mini --of de": "after the command: rankone rank mini. See `rankone rank -h`",
+    "measure --model 'my model'": "after the command: rankone measure 'my model'. See",
+    "measure --model": "The model is named without it, after the command. See `rankone measure -h`",
     "rank --of Deutsch": "'Deutsch' is de",
     "rank --of ger": "'ger' is de",
     "rank --of de fr": "Where a list was meant, write commas and no spaces, as de,fr",
@@ -421,6 +438,17 @@ IN_TABLES = {
     "investigate h.3.mlp.down_proj:271 --harvest harvest": "is not in the harvest 'harvest'",
 }
 TABLES = ("numpy", "pyarrow")
+# The model as a word where it is an option (those that take any number of words are above), and the other way round.
+ALWAYS = ("sharpen", "attributions", "edit")
+AT_ONCE |= {
+    f"{name} mini a b c": f"'mini' names a model: a model is given as --model mini.*See `rankone {name} -h`"
+    for name, verb in VERBS.items()
+    if verb.names_model and name not in ALWAYS
+} | {
+    f"{name} --model mini": f"after the command: rankone {name} mini. See"
+    for name, verb in VERBS.items()
+    if verb.first == "model"
+}
 # Recipes as they ship, and with one slip: the file, and what stands in place of what.
 SLIPS = {
     "bench.yaml": (shipped()["german"], "", ""),
@@ -595,3 +623,11 @@ def test_a_list_is_given_with_commas_or_spaces(monkeypatch):
     for typed in (f"edit {PART}=-16,c1=2", f"edit {PART}=-16 c1=2"):
         rankone(*typed.split())
     assert [one.scales for one in asked] == [{PART: -16.0, "c1": 2.0}] * 2
+
+
+def test_every_verb_that_names_a_model_is_of_one_kind():
+    placed = [name for name, verb in VERBS.items() if verb.first == "model"]
+    named = [name for name, verb in VERBS.items() if verb.names_model]
+    assert not set(placed) & set(named)
+    assert (len(placed), len(named)) == (11, 20)
+    assert {name for name, verb in VERBS.items() if "model" in verb.opens} <= {*placed, *named}

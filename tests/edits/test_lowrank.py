@@ -421,7 +421,7 @@ def test_another_base_is_refused():
 def test_the_base_is_the_same_in_wider_dtypes_and_under_attached_edits():
     model = simple_mlp().to(torch.bfloat16)
     edit = one_edit().bind(model)
-    edit.check_base(copy.deepcopy(model).float())
+    assert edit.check_base(copy.deepcopy(model).float()) is edit
     with edit.applied(model), random_edit(model, {"h.0.mlp.*": 1}).applied(model):
         edit.check_base(model)
         assert edit.bind(model).base == edit.base

@@ -191,7 +191,7 @@ def test_saved_parts_alone_are_ranked_by_name(tmp_path):
     saved = s.book.gathered(["singular/h.3.mlp.down_proj:0", "singular/h.3.mlp.down_proj:1"])
     save_parts([saved], s.model, tmp_path / "parts")
     alone = ro.open(tmp_path / "model", parts=tmp_path / "parts")
-    with pytest.raises(RankOneError, match=r"rank needs parts: .*name them \(--only 'singular/\*'\)"):
+    with pytest.raises(RankOneError, match=r"rank needs parts: .*name them \(only='singular/\*'\)"):
         alone.rank(of="de")
     ranked = alone.rank(of="de", domains=("de", "en"), only=saved.names(), tokens=100)
     assert {row.name for row in ranked.rows} == {*saved.names()}

@@ -13,6 +13,7 @@ import typer
 
 from rankone.cli.grouping import Commands, Once
 from rankone.cli.misread import misread
+from rankone.cli.model_word import OptionalModel
 from rankone.cli.output import write_all_characters
 from rankone.cli.studio import studio_command
 from rankone.core.errors import PeerError, RankOneError
@@ -42,8 +43,9 @@ def commands(named: Sequence[str] = ()) -> typer.Typer:
         from rankone.verbs.table import VERBS
 
         for verb in VERBS.values():
-            made.command(verb.name, cls=Once, epilog=" ".join(verb.lacking()))(command_of(verb))
-    made.command("studio", cls=Once)(studio_command())
+            kind = OptionalModel if verb.names_model else Once
+            made.command(verb.name, cls=kind, epilog=" ".join(verb.lacking()))(command_of(verb))
+    made.command("studio", cls=OptionalModel)(studio_command())
     return made
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 import typer
 
@@ -30,6 +32,8 @@ def misread(error: Exception, typed: Sequence[str]) -> str:
     said = " ".join(said.split()).rstrip(".")
     if unread := _UNKNOWN.fullmatch(said):
         said = _unknown(unread, _names(context))
+        if unread[1] == "--model" and "MODEL" in _names(context):
+            said += "".join(f": {path} {shlex.quote(model)}" for model in _values("--model", typed)[:1])
     if "unexpected extra argument" in said:
         said += ". A value with spaces goes in quotes"
     if re.search(r"No such option: -[\d.]", said):
@@ -42,6 +46,12 @@ def _names(context: typer.Context | None) -> Collection[str]:
     parameters = [] if context is None else context.command.params
     placed = {"MODEL" for one in parameters if one.name == "model" and one.param_type_name == "argument"}
     return {name for one in parameters for name in one.opts if name.startswith("--")} | placed
+
+
+def _values(option: str, typed: Sequence[str]) -> list[str]:
+    """What an option is given, as `--model NAME` or `--model=NAME`."""
+    joined = [word.removeprefix(f"{option}=") for word in typed if word.startswith(f"{option}=")]
+    return [*joined, *(after for word, after in pairwise(typed) if word == option)]
 
 
 def _unknown(unread: re.Match[str], names: Collection[str]) -> str:

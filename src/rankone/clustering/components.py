@@ -163,7 +163,7 @@ class Components(Derived):
         if clusters is None:
             raise RankOneError(
                 f"'{path}' counts subcomponents; what its components do is not in it. Make a harvest of them: "
-                f"rankone harvest --clusters {typed(self.artifact.path)} --out DIR."
+                f"`rankone harvest --clusters {typed(self.artifact.path)} --out DIR`."
             )
         if clusters != self.artifact.fingerprint:
             raise RankOneError(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from rankone.core.config import Config
 from rankone.core.errors import RankOneError, nearest
@@ -82,17 +83,22 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """What draws start from: small enough that every generator takes it, and what is made from it."""
 
 
-def each_of(what: str, known: Sequence[str]) -> AfterValidator:
-    """Marks names that must be among the known ones; RankOneError that offers the nearest."""
+@dataclass(frozen=True)
+class EachOf:
+    """Marks names that must be among the known ones; RankOneError that offers the nearest. what: one of them is."""
 
-    def check(names: tuple[str, ...]) -> tuple[str, ...]:
+    what: str
+    known: Sequence[str]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in known:
-                near = nearest(name, list(known))
-                raise RankOneError(f"unknown {what} '{name}'; there are {', '.join(known)}.{near}")
+            if name not in self.known:
+                near = nearest(name, list(self.known))
+                raise RankOneError(f"unknown {self.what} '{name}'; there are {', '.join(self.known)}.{near}")
         return names
-
-    return AfterValidator(check)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Exportable(Protocol):
         """The sites it changes."""
         ...
 
-    def check_base(self, model: nn.Module) -> None:
+    def check_base(self, model: nn.Module) -> object:
         """Refuse another model."""
         ...
 

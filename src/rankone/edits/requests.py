@@ -12,6 +12,7 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.core.fields import (
     Domains,
+    EachOf,
     Names,
     OnlyWith,
     PartNames,
@@ -20,7 +21,6 @@ from rankone.core.fields import (
     Seed,
     SitePatterns,
     apart,
-    each_of,
 )
 from rankone.core.paths import typed
 from rankone.edits.finding.names import FINDABLE
@@ -44,7 +44,7 @@ class FindRequest(Request):
     sites: Annotated[Names, SitePatterns()] = Field(
         default=(), description="patterns of module paths; default the late half"
     )
-    sources: Annotated[Names, each_of("source", FINDABLE)] = Field(
+    sources: Annotated[Names, EachOf("source", FINDABLE)] = Field(
         default=(), description="sources of parts, such as neuron,contrast; default all"
     )
     also: Annotated[Names, PartNames()] = Field(

@@ -22,9 +22,8 @@ def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> M
 
     name: where the workspace's model was loaded from, for provenance.
     """
-    edit = None if request.edit is None else LowRankEdit.from_pretrained(request.edit)
-    if edit is not None:
-        edit.check_base(workspace.model)
+    saved = request.edit
+    edit = None if saved is None else LowRankEdit.from_pretrained(saved).check_base(workspace.model)
     corpus = workspace.corpus
     text = workspace.text(corpus.domains(), request.split, request.tokens)
     scored, damage = text_losses(workspace.model, text), dict[str, Damage]()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import Field
 
 from rankone.core.config import Config
+from rankone.core.validation.in_python import worded_for_python
 from rankone.opening import OpenOptions
 from rankone.session.methods import Methods
 from rankone.text.corpus import HeldOut
@@ -47,8 +48,9 @@ def open(
         "dtype": dtype,
     }
     given = {k: v for k, v in named.items() if v is not None or k in ("model", "text")}
-    session = Session(OpenOptions.checked(given, "open"))
-    session.preflight(get_args(Opens))
+    with worded_for_python(OpenOptions.model_fields, {}):
+        session = Session(OpenOptions.checked(given, "open"))
+        session.preflight(get_args(Opens))
     return session
 
 
@@ -80,9 +82,10 @@ class Session(Methods):
         from rankone.edits.scales import scale_edit
         from rankone.verbs.editing import EditRequest, members_of, scales_of_parts
 
-        asked = EditRequest.checked({"scales": scales}, "scale").scales
-        each = scales_of_parts(members_of(self, list(asked)), asked)
-        return scale_edit(self.book, each, description).bind(self.model)
+        with worded_for_python({}, OpenOptions.model_fields):
+            asked = EditRequest.checked({"scales": scales}, "scale").scales
+            each = scales_of_parts(members_of(self, list(asked)), asked)
+            return scale_edit(self.book, each, description).bind(self.model)
 
     def damage(self, edit: LowRankEdit, *, split: HeldOut = "test", tokens: int = 800) -> Damages:
         """What an edit does to every domain of the text: rise of cross-entropy with its 95 % interval, nats per token.
@@ -100,6 +103,7 @@ class Session(Methods):
         refuse_applied(self.model)
         if edit.base:
             edit.check_base(self.model)
-        text = self.workspace.text(self.corpus.domains(), asked.split, asked.tokens)
+        with worded_for_python(_Measured.model_fields, OpenOptions.model_fields):
+            text = self.workspace.text(self.corpus.domains(), asked.split, asked.tokens)
         each = edit_damage(self.model, edit, text)
         return Damages(split=asked.split, domains=tuple(DomainDamage.of(d, one) for d, one in each.items()))

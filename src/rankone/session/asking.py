@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import Field
 
 from rankone.core.fields import Names, Request
+from rankone.core.validation.in_python import worded_for_python
 from rankone.edits.requests import FitRequest
-from rankone.opening import Opening
+from rankone.opening import Opening, OpenOptions
 from rankone.render.reply import Reply
 from rankone.runtime.scratch import scratch
 from rankone.verbs.editing import members_of
@@ -36,7 +37,8 @@ class Asking(Opening):
     def _ask(self, reply: type[ReplyT], name: str, given: Mapping[str, object]) -> ReplyT:
         verb = verb_named(name)
         values = {k: v for k, v in given.items() if k != "self" and v is not None}
-        with self._saved(verb, values) as saved:
+        words = worded_for_python(verb.request.model_fields, OpenOptions.model_fields)
+        with words, self._saved(verb, values) as saved:
             answer = verb.ask(self, verb.request.checked({**values, **saved}, name))
         assert isinstance(answer, reply)
         return answer
@@ -61,9 +63,10 @@ class Asking(Opening):
     def _fit(self, given: Mapping[str, object]) -> Fit:
         from rankone.experiments.tuning import fit
 
-        names = Fitted.checked({"parts": given["parts"]}, "fit").parts
-        asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
-        request = FitRequest.checked(asked, "fit")
-        request.require_used(len(names))
-        fitted = fit(self.workspace, request, members_of(self, names), self.book)
-        return fitted.bound(self.model)
+        with worded_for_python(FitRequest.model_fields, OpenOptions.model_fields):
+            names = Fitted.checked({"parts": given["parts"]}, "fit").parts
+            asked = {k: v for k, v in given.items() if k not in ("self", "parts")}
+            request = FitRequest.checked(asked, "fit")
+            request.require_used(len(names))
+            fitted = fit(self.workspace, request, members_of(self, names), self.book)
+            return fitted.bound(self.model)

@@ -58,8 +58,7 @@ def lm_eval(opening: Opening, request: LmEvalRequest) -> LmEvalReply:
     from rankone.edits.lowrank import LowRankEdit
     from rankone.integrations.lm_eval import evaluate, version
 
-    edit = LowRankEdit.from_pretrained(request.edit)
-    edit.check_base(opening.model)
+    edit = LowRankEdit.from_pretrained(request.edit).check_base(opening.model)
     figures = evaluate(opening.model, opening.tokenizer, edit, request)
     return LmEvalReply(
         model=opening.options.model,

@@ -176,8 +176,7 @@ def export(opening: Opening, request: ExportRequest) -> ExportReply:
     from rankone.edits.export import export_adapter, export_checkpoint
     from rankone.edits.lowrank import LowRankEdit
 
-    loaded = LowRankEdit.from_pretrained(request.edit)
-    loaded.check_base(opening.model)
+    loaded = LowRankEdit.from_pretrained(request.edit).check_base(opening.model)
     if request.as_ == "adapter":
         verified = export_adapter(
             opening.model, loaded, request.out, opening.options.model, tokenizer=opening.tokenizer
@@ -213,15 +212,12 @@ class GenerateRequest(AnswerRequest):
 
 def generate(opening: Opening, request: GenerateRequest) -> Answer:
     """Continue a prompt greedily, with an edit applied if one is given; --chat asks in the model's chat template."""
-    from contextlib import nullcontext
-
     from rankone.answers.answer import answer
     from rankone.edits.lowrank import LowRankEdit
 
-    loaded = LowRankEdit.from_pretrained(request.edit) if request.edit is not None else None
-    if loaded is not None:
-        loaded.check_base(opening.model)
-    with loaded.applied(opening.model) if loaded is not None else nullcontext():
+    if request.edit is None:
+        return answer(opening.bare, request)
+    with LowRankEdit.from_pretrained(request.edit).check_base(opening.model).applied(opening.model):
         return answer(opening.bare, request)
 
 

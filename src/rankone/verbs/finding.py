@@ -97,8 +97,7 @@ def side_effects(opening: Opening, request: SideEffectsRequest) -> SideEffectsRe
     from rankone.core.artifact import write_text
     from rankone.edits.lowrank import LowRankEdit
 
-    edit = LowRankEdit.from_pretrained(request.edit)
-    edit.check_base(opening.model)
+    edit = LowRankEdit.from_pretrained(request.edit).check_base(opening.model)
     effects = room.side_effects(opening.bare, edit, request)
     if request.html is not None:
         write_text(request.html, side_effects_page(effects), new=True)

@@ -248,7 +248,7 @@ def _demo_recipe(request: DemoRequest) -> None:
             )
         if request.model in BUILTIN_MODELS and request.recipe is None:
             raise RankOneError(
-                f"demo on the built-in model is demo alone: leave --model {request.model} out, or give a --recipe."
+                "demo on the built-in model is demo alone: leave --model out, or give a --recipe."
             )
         _real_config(request, request.model)
     else:

@@ -74,7 +74,8 @@ class RankRequest(Request):
             raise ValueError(f"{unused[0]} changes nothing in a ranking by {by}: leave it out")
         if self.only and by in ("label", "token"):
             raise ValueError(
-                f"a ranking by {by} is of what was harvested: leave out --only, or harvest --only PARTS"
+                f"a ranking by {by} is of what was harvested: leave out --only, or count these parts "
+                "with `rankone harvest --only PARTS`"
             )
         return self
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from rankone.core.claims import claim
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Positional, Reads, Request, option
+from rankone.core.fields import ModelName, Positional, Reads, Request, option
 from rankone.core.foreign import one_error_type
 from rankone.render.reply import Reply
 from rankone.verbs.preflight import brought, check
@@ -79,6 +79,14 @@ class Verb(Generic[RequestT, ReplyT]):
     def options(self) -> dict[str, FieldInfo]:
         """The fields of its request: what is given by its place, then what must be given, then the rest."""
         return ordered(self.request)
+
+    @property
+    def names_model(self) -> bool:
+        """Whether `--model` names a model to work on; not where one is given by its place, nor of a server's."""
+        field = self.request.model_fields.get("model")
+        if field is not None:
+            return any(isinstance(mark, ModelName) for mark in field.metadata)
+        return "model" in self.opens and self.first != "model"
 
     def lacking(self) -> Iterator[str]:
         """Why it does not take device or dtype, a sentence per reason."""

@@ -121,7 +121,7 @@ def test_what_a_process_refuses_is_refused_in_its_words_and_an_interrupt_ends_it
 )
 def test_what_names_no_workers_is_refused_first(name, config, tmp_path):
     recipe = _recipe(config, tmp_path)
-    with pytest.raises(RankOneError, match="--workers"):
+    with pytest.raises(RankOneError, match="workers="):
         rankone.open("mini").bench(recipe, out=tmp_path / "out", workers=name)
     assert not (tmp_path / "out").exists()
 

@@ -160,8 +160,8 @@ class LowRankEdit:
         said = self.provenance if hashes == self.base else None
         return LowRankEdit(self.factors, self.description, self.method, hashes, model, said)
 
-    def check_base(self, model: nn.Module) -> None:
-        """Raise RankOneError unless this model's weights (without applied edits) are those it was made for.
+    def check_base(self, model: nn.Module) -> LowRankEdit:
+        """Itself; RankOneError unless this model's weights (without applied edits) are those it was made for.
 
         Weights are compared as fp32, so a checkpoint in bf16 is the same model when loaded as fp32.
         """
@@ -175,6 +175,7 @@ class LowRankEdit:
                 f"the edit was made for another model: the weight of '{different[0]}' differs "
                 f"({len(different)} of {len(sites)} sites). Load the model it was made for."
             )
+        return self
 
     def apply(self, model: nn.Module) -> None:
         """Change the model's weights in place until `remove`; applying twice adds the change twice.

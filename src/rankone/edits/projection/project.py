@@ -82,9 +82,7 @@ def read_change(path: Path, model: PreTrainedModel) -> LowRankEdit:
     """A PEFT LoRA folder or a saved edit, bound to the model; RankOneError where it does not fit."""
     if is_adapter(path):
         return LowRankEdit(read_adapter(path), path.name, "LoRA").bind(model)
-    edit = LowRankEdit.from_pretrained(path)
-    edit.check_base(model)
-    return edit
+    return LowRankEdit.from_pretrained(path).check_base(model)
 
 
 def project(

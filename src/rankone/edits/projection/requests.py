@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
 from rankone.core.errors import RankOneError
-from rankone.core.fields import Folder, Names, Positional, Request, each_of
+from rankone.core.fields import EachOf, Folder, Names, Positional, Request
 from rankone.metrics.damage_record import DomainDamage, interval_said
 from rankone.parts.origins import COUNTED, FROM_TEXT, FROM_WEIGHTS
 from rankone.render.reply import Reply
@@ -23,7 +23,7 @@ class ProjectRequest(Request):
     adapter: Annotated[
         Path, Positional(), Folder("a LoRA that PEFT saved, or a saved edit", kind="adapter")
     ] = Field(description="PEFT LoRA, a folder or on the Hub, or a saved edit")
-    sources: Annotated[Names, each_of("source", (*FROM_WEIGHTS, *FROM_TEXT))] = Field(
+    sources: Annotated[Names, EachOf("source", (*FROM_WEIGHTS, *FROM_TEXT))] = Field(
         (), description="parts derived from the weights to add: neuron, channel, singular, random"
     )
     count: int = Field(16, gt=0, description="parts per site, of sources that can make any number")

@@ -33,7 +33,7 @@ def by_token(asked: Asked, sources: Sources) -> Ranking:
     if not torch.isfinite(values).any():
         raise RankOneError(
             f"'{asked.token}' is predicted nowhere in this harvest with a total probability of {LEAST_MASS:g}: harvest "
-            "more text, or rank --by unembedding."
+            "more text, or rank by the unembedding (--by unembedding)."
         )
     return Ranking(
         f"Where the model expects “{asked.token}”",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Record
-from rankone.core.fields import Domains, Names, Positional, Reads, Request, Seed, each_of, option
+from rankone.core.fields import Domains, EachOf, Names, Positional, Reads, Request, Seed, option
 from rankone.render.columns import Column
 from rankone.render.reply import Reply
 from rankone.render.tables import Table
@@ -61,7 +61,7 @@ class SurviveRequest(Request):
     measured: Annotated[Names, Domains()] = Field(
         default=(), description="domains to measure on; default all of the text"
     )
-    attacks: Annotated[Names, each_of("attack", ALL)] = Field(
+    attacks: Annotated[Names, EachOf("attack", ALL)] = Field(
         default=(), description=f"of {', '.join(ALL)}; default all"
     )
     budgets: tuple[int, ...] = Field(

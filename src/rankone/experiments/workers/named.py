@@ -18,7 +18,7 @@ def require_workers(name: str) -> None:
     whole = re.fullmatch(r"[0-9]{1,9}", name)
     if not (whole and 0 < int(name) <= _MOST) and not re.fullmatch(r"ray(://[^\s/]+:[0-9]+)?", name):
         raise RankOneError(
-            f"--workers {name}: give a number of processes (1 to {_MOST}), ray for the cluster that this machine "
+            f"--workers '{name}': give a number of processes (1 to {_MOST}), ray for the cluster that this machine "
             "belongs to, or ray://HOST:PORT."
         )
 

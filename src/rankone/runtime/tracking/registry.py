@@ -34,4 +34,4 @@ def require_trackers(names: Sequence[str]) -> None:
             raise RankOneError(
                 f"no tracker is called '{name}'; there are {there}.{nearest(name, list(known))}"
             )
-        optional(known[name].package, known[name].extra, f"--track {name}")
+        optional(known[name].package, known[name].extra, f"tracking in {name}")
