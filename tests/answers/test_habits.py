@@ -146,7 +146,7 @@ def test_side_effects_count_the_habit_on_prompts_of_the_test_split(said, tmp_pat
 
             return on()
 
-    def answers(workspace, prompts, tokens, chat):
+    def answers(workspace, prompts, tokens, chat, bar=None):
         if not edited:
             return collecting.answers(workspace, prompts, tokens, chat)
         return [

@@ -58,5 +58,9 @@ def test_kinds_are_chosen_by_name():
 
 
 def test_a_language_that_no_prompt_asks_for_is_not_offered():
-    with pytest.raises(RankOneError, match=r"no prompt asks for 'zz'; they ask for .*sv\.$"):
+    with pytest.raises(
+        RankOneError, match=r"no prompt asks for 'zz'; they ask for .*sv\. Leave the target out"
+    ):
         require_target("zz")
+    with pytest.raises(RankOneError, match=r"'pirate'; they ask for .*sv\. Leave the target out"):
+        require_target("pirate")

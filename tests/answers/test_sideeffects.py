@@ -83,6 +83,16 @@ def test_no_change_has_no_side_effects():
     assert found.side.new == 0
 
 
+def test_every_answer_is_a_step_on_the_way(monkeypatch, capsys):
+    monkeypatch.setattr("rankone.answers.sideeffects.SHORT", 0)
+    space = workspace()
+    nothing = random_edit(space.model, {"*.down_proj": 1}).scale(0)
+    side_effects(space, nothing, SideEffectRequest(kinds=("list",), tokens=1))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("answers: 10/20 ")
+    assert said[-1].startswith("answers: 20/20 ")
+
+
 def test_chat_without_a_template_is_named():
     space = workspace(chat=False)
     with pytest.raises(RankOneError, match="no chat template"):

@@ -36,6 +36,15 @@ def test_a_line_at_every_tenth_with_the_time_left_and_the_total(capsys, monkeypa
     ]
 
 
+def test_what_is_mostly_short_says_nothing_off_a_terminal_until_it_is_long(capsys, monkeypatch):
+    now = iter([0.0, 2.0, 6.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with meter("measure", 2, after=5) as bar:
+        bar.advance(note="de")
+        bar.advance(note="en")
+    assert capsys.readouterr().err == "measure: 2/2  took 0:06  en\n"
+
+
 def test_the_log_comes_out_on_standard_error(capsys):
     report()
     report()

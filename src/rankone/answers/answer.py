@@ -8,6 +8,7 @@ from rankone.answers.requests import Answer, AnswerRequest
 from rankone.core.errors import RankOneError
 from rankone.core.escaping import half_pair
 from rankone.models.greedy import end_ids, greedy
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import encode
 from rankone.text.chats import Turn, chat_prompt
 from rankone.text.openers import opener_id
@@ -36,11 +37,12 @@ def answers(
     tokens: int = 40,
     chat: bool = False,
     before: Sequence[Turn] = (),
+    bar: Meter | None = None,
 ) -> list[Answer]:
-    """Answer several prompts together; in a chat each of them comes after the turns `before`."""
+    """Answer several prompts together, each a step of `bar`; in a chat each of them comes after the turns `before`."""
     rows = [prompt_ids(workspace, prompt, chat, before) for prompt in prompts]
     ends = end_ids(workspace.model, workspace.tokenizer)
-    made = greedy(workspace.model, rows, tokens, ends)
+    made = greedy(workspace.model, rows, tokens, ends, bar)
     return [_answer(workspace, p, ids, ends, chat) for p, ids in zip(prompts, made, strict=True)]
 
 

@@ -59,7 +59,10 @@ def require_target(target: str | None) -> str | None:
         return target
     called = [tag for tag, name in NAMES.items() if name.lower() == target.lower()]
     spoken = sorted({p.language for p in prompts() if p.language is not None})
-    hint = f" '{target}' is {called[0]}." if called else nearest(target, spoken)
+    # Two letters are near to any longer word.
+    near = "" if called or len(target) > 3 else nearest(target, spoken)
+    hint = f" '{target}' is {called[0]}." if called else near
+    hint = hint or " Leave the target out, then every prompt counts as a side effect."
     raise RankOneError(f"no prompt asks for '{target}'; they ask for {', '.join(spoken)}.{hint}")
 
 

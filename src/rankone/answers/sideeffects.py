@@ -14,6 +14,7 @@ from rankone.core.config import Config
 from rankone.core.errors import RankOneError
 from rankone.edits.lowrank import LowRankEdit
 from rankone.metrics.wilson import wilson_interval
+from rankone.runtime.progress import SHORT, meter
 from rankone.workspace import Workspace
 
 
@@ -87,9 +88,11 @@ def side_effects(
     asked = [p.chat if chat else p.plain for p in chosen]
     first = {} if known is None else known
     new = [text for text in dict.fromkeys(asked) if text not in first]
-    first.update(zip(new, answers(workspace, new, request.tokens, chat) if new else [], strict=True))
-    with edit.applied(workspace.model):
-        after = answers(workspace, asked, request.tokens, chat)
+    with meter("answers", len(new) + len(asked), after=SHORT) as bar:
+        if new:
+            first.update(zip(new, answers(workspace, new, request.tokens, chat, bar=bar), strict=True))
+        with edit.applied(workspace.model):
+            after = answers(workspace, asked, request.tokens, chat, bar=bar)
     effects = [
         Effect(
             prompt=prompt,

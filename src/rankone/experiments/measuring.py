@@ -11,6 +11,7 @@ from rankone.metrics.cross_entropy import text_losses
 from rankone.metrics.damage import damages
 from rankone.metrics.damage_record import Damage, DomainDamage
 from rankone.models.sources.names import resolve
+from rankone.runtime.progress import SHORT, meter
 from rankone.text.corpus import TextRecord, described
 from rankone.text.passages import shortages
 from rankone.workspace import Workspace
@@ -26,12 +27,14 @@ def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> M
     edit = None if saved is None else LowRankEdit.from_pretrained(saved).check_base(workspace.model)
     corpus = workspace.corpus
     text = workspace.text(corpus.domains(), request.split, request.tokens)
-    scored, damage = text_losses(workspace.model, text), dict[str, Damage]()
-    if edit is not None:
-        base = scored
-        with edit.applied(workspace.model):
-            scored = text_losses(workspace.model, text)
-        damage = damages(base, scored)
+    damage = dict[str, Damage]()
+    with meter("measure", len(text) * (1 if edit is None else 2), after=SHORT) as bar:
+        scored = text_losses(workspace.model, text, bar)
+        if edit is not None:
+            base = scored
+            with edit.applied(workspace.model):
+                scored = text_losses(workspace.model, text, bar)
+            damage = damages(base, scored)
     source = resolve(name)
     made = isinstance(source, Path) and (source / MANIFEST).is_file()
     measured = Measured(

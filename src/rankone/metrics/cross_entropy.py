@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rankone.core.errors import RankOneError
+from rankone.runtime.progress import Meter
 from rankone.text.blocks import Blocks
 
 # Logits in memory at once: 2^25 numbers in fp32 are 128 MB.
@@ -151,9 +152,16 @@ def passage_losses(model: PreTrainedModel, blocks: Blocks, what: str = "this tex
     return losses
 
 
-def text_losses(model: PreTrainedModel, text: Mapping[str, Blocks]) -> dict[str, PassageLosses]:
-    """`passage_losses` of every domain."""
-    return {domain: passage_losses(model, blocks, f"'{domain}'") for domain, blocks in text.items()}
+def text_losses(
+    model: PreTrainedModel, text: Mapping[str, Blocks], bar: Meter | None = None
+) -> dict[str, PassageLosses]:
+    """`passage_losses` of every domain, each a step of `bar`."""
+    losses: dict[str, PassageLosses] = {}
+    for domain, blocks in text.items():
+        losses[domain] = passage_losses(model, blocks, f"'{domain}'")
+        if bar is not None:
+            bar.advance(note=domain)
+    return losses
 
 
 def cross_entropy(model: PreTrainedModel, blocks: Blocks) -> float:

@@ -22,6 +22,7 @@ from rankone.core.errors import RankOneError, first_line
 from rankone.core.foreign import is_out_of_memory
 from rankone.models.context import context_length
 from rankone.models.output import require_finite_logits
+from rankone.runtime.progress import Meter
 from rankone.text.openers import end_of_text
 
 TOGETHER = 32
@@ -49,18 +50,24 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = 
 
 
 def greedy(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], tokens: int, ends: Collection[int] = ()
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    tokens: int,
+    ends: Collection[int] = (),
+    bar: Meter | None = None,
 ) -> list[list[int]]:
     """The likeliest next ids of each row of prompt ids, at most `tokens`; an id of `ends` is the last of its row.
 
-    Raises RankOneError for no room in the model's context, an empty prompt, fewer than one token, and logits that are not
-    finite.
+    bar: moves a step a row. Raises RankOneError for no room in the model's context, an empty prompt, fewer than one token,
+    and logits that are not finite.
     """
     _check(model, rows, tokens)
     made: list[list[int]] = [[] for _ in rows]
     for group in _groups(model, rows):
         for at, ids in zip(group, _continued(model, [rows[i] for i in group], tokens, ends), strict=True):
             made[at] = ids
+        if bar is not None:
+            bar.advance(len(group))
     return made
 
 

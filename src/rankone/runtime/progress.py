@@ -26,6 +26,8 @@ log = logging.getLogger("rankone")
 _PIPED_WIDTH = 150
 # Cells of `12:34 left of 56:07`, the longest that a clock of less than an hour says.
 _CLOCK = 19
+SHORT = 5.0
+"""Seconds that a command may take without a word."""
 
 
 def _told_width(terminal: bool) -> int | None:
@@ -67,8 +69,8 @@ def silenced(silent: bool) -> Iterator[None]:
 class Meter:
     """One progress bar; off a terminal it prints a line at every tenth of the way instead."""
 
-    def __init__(self, bar: Progress | None, title: str, total: int) -> None:
-        self._bar, self._title, self._total = bar, title, max(total, 1)
+    def __init__(self, bar: Progress | None, title: str, total: int, after: float = 0.0) -> None:
+        self._bar, self._title, self._total, self._after = bar, title, max(total, 1), after
         self._task = bar.add_task(title, total=self._total, note="") if bar else None
         self._done, self._start = 0, time.monotonic()
 
@@ -79,6 +81,8 @@ class Meter:
             self._bar.update(self._task, advance=steps, note=_cut(note, self._room()))
         elif not is_quiet() and before * 10 // self._total != self._done * 10 // self._total:
             spent = time.monotonic() - self._start
+            if spent < self._after:
+                return
             left = spent * (self._total - self._done) / max(self._done, 1)
             words = [f"{self._title}: {self._done}/{self._total}", _clock(spent, left), note]
             aside.print("  ".join(filter(None, words)), markup=False, soft_wrap=True)
@@ -95,10 +99,13 @@ class Meter:
 
 
 @contextmanager
-def meter(title: str, total: int) -> Iterator[Meter]:
-    """Show progress of `total` steps on standard error while the block runs."""
+def meter(title: str, total: int, after: float = 0.0) -> Iterator[Meter]:
+    """Show progress of `total` steps on standard error while the block runs.
+
+    after: seconds before which no line is printed off a terminal, for what is mostly short.
+    """
     if is_quiet() or not aside.is_terminal:
-        yield Meter(None, title, total)
+        yield Meter(None, title, total, after)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -33,7 +33,7 @@ def find(opening: Opening, request: FindRequest) -> Found:
     from rankone.edits.finding.request import FindConfig
 
     answer = room.find(opening.workspace, request.as_config(FindConfig, "find"))
-    return answer.model_copy(update={"opened": opening.options.spelled("model", "decomposition")})
+    return answer.model_copy(update={"opened": opening.options.spelled("model", "decomposition", "text")})
 
 
 class SharpenAndSave(SharpenRequest):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from rankone.edits.finding.found import Found, FoundPart
 from rankone.edits.finding.tolerances import Tolerances
+from rankone.edits.requests import FindRequest
+from rankone.opening import OpenOptions
+from rankone.verbs.finding import find
 
 
 def answer(part, removed=True, **changes):
@@ -46,6 +51,15 @@ def test_the_command_opens_the_same_model_and_the_saved_parts():
     made = answer("discriminant-de/h.1.a:0", opened="--model runs/smollm2", out="runs/found")
     assert made.lines()[1] == (
         "to set it: rankone edit discriminant-de/h.1.a:0=-5.5 --model runs/smollm2 --parts runs/found --save DIR"
+    )
+
+
+def test_the_command_measures_on_the_same_text(monkeypatch):
+    monkeypatch.setattr("rankone.edits.finding.find.find", lambda *_: answer("neuron/h.1.a:3"))
+    opening = SimpleNamespace(workspace=None, options=OpenOptions(model="m", text="my text"))
+    made = find(opening, FindRequest(of="de"))
+    assert (
+        made.lines()[1] == "to set it: rankone edit neuron/h.1.a:3=-5.5 --model m --text 'my text' --save DIR"
     )
 
 

@@ -45,11 +45,19 @@ def record_document(row: object) -> str:
             return Chat([_turn(message) for message in row[name]])
     prompt, response = (_first(row, names) for names in (PROMPTS, RESPONSES))
     if prompt is None or response is None:
-        has = ", ".join(map(str, row)) or "nothing"
+        has = ", ".join(_said(name, value) for name, value in row.items()) or "nothing"
         raise ValueError(f"no document in it: {WANTED} is needed, it has {has}")
     more = row.get(INPUT)
     asked = f"{prompt}\n\n{more}" if isinstance(prompt, str) and isinstance(more, str) and more else prompt
     return Chat([*_side(asked, "user"), *_side(response, ASSISTANT)])
+
+
+def _said(name: object, value: object) -> str:
+    """A field of a record; with what it holds where its name would do and that would not."""
+    if name in (TEXT, *PROMPTS, *RESPONSES) and not isinstance(value, str):
+        wanted = "a string" if name == TEXT else "a string or messages"
+        return str(name) if name != TEXT and isinstance(value, list) else f"{name}, which is not {wanted}"
+    return f"{name}, which is not a list" if name in MESSAGES else str(name)
 
 
 def _first(row: Mapping[str, object], names: Sequence[str]) -> object:
