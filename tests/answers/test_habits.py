@@ -120,7 +120,9 @@ def test_answers_are_text_with_a_domain_for_each_kind(said, tmp_path):
 
 
 def test_answers_of_one_kind_alone_are_refused_and_nothing_is_written(said, tmp_path):
-    with pytest.raises(RankOneError, match="none has the habit 'bold'"):
+    with pytest.raises(
+        RankOneError, match=r"none has the habit 'bold'.* The first: '.+'\. Give other prompts"
+    ):
         collecting.collect(workspace(), CollectRequest(habit="bold", out=tmp_path / "bold"))
     assert list(tmp_path.iterdir()) == []
 

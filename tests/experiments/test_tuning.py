@@ -14,6 +14,7 @@ from rankone.edits.fitting.text import enough_text
 from rankone.edits.fitting.text.enough_text import ENOUGH
 from rankone.edits.fitting.text.retain_text import default_retain
 from rankone.edits.lowrank import LowRankEdit
+from rankone.experiments import tuning
 from rankone.experiments.requests import TuneRequest
 from rankone.experiments.tuning import fit, tune
 from rankone.models.loading import load_model
@@ -166,3 +167,22 @@ def test_domains_that_the_model_was_not_trained_on_are_retained_where_there_are_
 def test_bad_requests_are_refused(workspace, change, complaint):
     with pytest.raises(RankOneError, match=complaint):
         tune(workspace, request(**change))
+
+
+def test_who_breaks_off_the_measurement_keeps_the_edit(workspace, tmp_path, monkeypatch):
+    """What was fitted is saved before it is measured, and the same edit replaces it with what was measured beside it."""
+
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "report", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        tune(workspace, request(save=tmp_path / "kept"))
+    kept = LowRankEdit.from_pretrained(tmp_path / "kept")
+    monkeypatch.undo()
+    tune(workspace, request(save=tmp_path / "whole"))
+    whole = LowRankEdit.from_pretrained(tmp_path / "whole")
+    assert "measured" not in kept.provenance
+    assert "measured" in whole.provenance
+    for site, factors in whole.factors.items():
+        assert torch.equal(kept.factors[site].write, factors.write)

@@ -6,6 +6,7 @@ The prompts of a topic are in one split, so that no topic that parts were found 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def collect(workspace: Workspace, request: CollectRequest, model: str = "") -> C
             kept += [Kept(one, answer, habit.of(answer.text)) for one, answer in zip(some, said, strict=True)]
             bar.advance(len(some))
     shares = tuple(_share(split, kept) for split in SPLITS)
-    _require_both(habit, shares)
+    _require_both(habit, shares, kept)
     provenance = {"request": request.model_dump(mode="json"), "model": model}
     with new_artifact(request.out, KIND, provenance) as folder:
         write_answers(folder, habit, kept, chat)
@@ -88,14 +89,17 @@ def _share(split: Split, kept: Sequence[Kept]) -> CollectedShare:
     )
 
 
-def _require_both(habit: Habit, shares: Sequence[CollectedShare]) -> None:
+def _require_both(habit: Habit, shares: Sequence[CollectedShare], kept: Sequence[Kept]) -> None:
     for share in shares:
+        if share.having and share.without:
+            continue
         lacking = "none has" if not share.having else "all have"
-        if not (share.having and share.without):
-            raise RankOneError(
-                f"of {share.prompts} answers to {share.split} prompts {lacking} the habit '{habit.name}': parts of it are "
-                "found between answers with and without. Give other prompts (--prompts), or another pattern."
-            )
+        texts = [one.answer.text for one in kept if one.asked.split == share.split]
+        first = f" The first: {textwrap.shorten(texts[0], 60, placeholder='…')!r}." if texts else ""
+        raise RankOneError(
+            f"of {share.prompts} answers to {share.split} prompts {lacking} the habit '{habit.name}': parts of it are "
+            f"found between answers with and without.{first} Give other prompts (--prompts), or another pattern."
+        )
 
 
 def write_answers(folder: Path, habit: Habit, kept: Sequence[Kept], chat: bool) -> None:

@@ -30,7 +30,7 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
 from rankone.render.values import signed
-from rankone.runtime.progress import Meter
+from rankone.runtime.progress import SHORT, Meter, meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -124,19 +124,18 @@ def tune(
     if request.save is not None:
         refuse_existing(request.save)
     fitted = fit(workspace, request, scaled, parts, bar)
-    reply = report(workspace, request, fitted)
     if request.save is None:
-        return reply
-    asked = request.model_dump(mode="json", exclude={"save", "retain", "scale", "tokens"})
-    about = {
-        "parts": {label: list(members) for label, members in scaled.items()},
-        "test_tokens": request.tokens,
-    }
-    settled = {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
-    settled |= {"scales": reply.scales, "weights": reply.weights, "self_tokens": reply.self_tokens}
-    fitted.edit.bind(workspace.model).save_pretrained(
-        request.save, {**asked, **about, **settled, **measured(reply.domains)}
-    )
+        return report(workspace, request, fitted)
+    about = request.model_dump(mode="json", exclude={"save", "retain", "scale", "tokens"})
+    about["parts"] = {label: list(members) for label, members in scaled.items()}
+    about["test_tokens"] = request.tokens
+    edit = fitted.edit.bind(workspace.model)
+    # Measuring may take as long as fitting: who breaks it off keeps what was fitted.
+    edit.save_pretrained(request.save, about)
+    reply = report(workspace, request, fitted)
+    about |= {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
+    about |= {"scales": reply.scales, "weights": reply.weights, "self_tokens": reply.self_tokens}
+    edit.save_pretrained(request.save, {**about, **measured(reply.domains)}, replace=True)
     return reply.model_copy(update={"saved": request.save})
 
 
@@ -149,7 +148,9 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
     scales = dict(zip(request.scale, scaled.parameters["alpha"].tolist(), strict=True))
     domains = [d for d in workspace.corpus.domains() if d not in {aim.domain, *aim.retain}]
     named = [d for d in (aim.domain, *aim.retain, *domains) if d in workspace.corpus.domains()]
-    changes = edit_damage(workspace.model, fitted.edit, workspace.text(named, "test", request.tokens))
+    text = workspace.text(named, "test", request.tokens)
+    with meter("measure", 2 * len(text), after=SHORT) as bar:
+        changes = edit_damage(workspace.model, fitted.edit, text, bar)
     rows = tuple(DomainDamage.of(d, damage, aim.role(d)) for d, damage in changes.items())
     removed = aim.domain in changes and aim.removed(changes[aim.domain].edited)
     over = {d: changes[d] for d in aim.retain if changes[d].rise >= DAMAGE_BAR}
