@@ -65,3 +65,13 @@ def test_measure_refuses_the_edit_of_another_model(tuned):
     done = rankone("measure", "mini", "--edit", tuned[0], "--tokens", 60)
     assert done.code == 2
     assert "it was made for another model" in done.err
+
+
+def test_measure_reads_the_domains_asked_for(pair):
+    words = ["--tokens", 60, "--json"]
+    whole = json.loads(shown(rankone("measure", pair[0], *words)))
+    some = json.loads(shown(rankone("measure", pair[0], "--domains", "nl,fr", *words)))
+    assert list(some["ce"]) == ["nl", "fr"]
+    assert some["ce"] == {domain: whole["ce"][domain] for domain in ("nl", "fr")}
+    refused = rankone("measure", pair[0], "--domains", "dutch", *words)
+    assert "no text for 'dutch'" in refused.err

@@ -18,15 +18,15 @@ from rankone.workspace import Workspace
 
 
 def measure_model(name: str, workspace: Workspace, request: MeasureRequest) -> Measured:
-    """Cross-entropy per domain over the first `tokens` tokens of a split, with an edit too if one is named; saved to `out`,
-    if that is.
+    """Cross-entropy of the domains asked for over the first `tokens` tokens of a split, with an edit too if one is named;
+    saved to `out`, if that is.
 
     name: where the workspace's model was loaded from, for provenance.
     """
     saved = request.edit
     edit = None if saved is None else LowRankEdit.from_pretrained(saved).check_base(workspace.model)
     corpus = workspace.corpus
-    text = workspace.text(corpus.domains(), request.split, request.tokens)
+    text = workspace.text(request.domains or corpus.domains(), request.split, request.tokens)
     damage = dict[str, Damage]()
     with meter("measure", len(text) * (1 if edit is None else 2), after=SHORT) as bar:
         scored = text_losses(workspace.model, text, bar)

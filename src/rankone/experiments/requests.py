@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from rankone.core.config import Config, Record
-from rankone.core.fields import Names, PartNames, Reads, Request, Seed
+from rankone.core.fields import Domains, Names, PartNames, Reads, Request, Seed
 from rankone.core.manifest import Manifest
 from rankone.core.provenance import Environment
 from rankone.edits.fitting.aim import Aim
@@ -80,6 +80,7 @@ class MeasureRequest(Request):
     edit: Annotated[Path | None, Reads("edit")] = Field(
         default=None, description="saved edit, whose rise of cross-entropy is measured"
     )
+    domains: Annotated[Names, Domains()] = Field(default=(), description="domains; default all of the text")
     split: Split = Field(default="test", description="text to measure on")
     tokens: int = Field(default=1200, gt=0, description="tokens per domain")
     out: Path | None = Field(default=None, description="also write the figures as JSON")

@@ -578,6 +578,7 @@ class Methods(Asking):
         self,
         *,
         edit: LowRankEdit | Path | str | None = None,
+        domains: str | Sequence[str] = (),
         split: Literal["train", "validation", "test"] = "test",
         tokens: int = 1200,
         out: Path | str | None = None,
