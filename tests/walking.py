@@ -35,7 +35,7 @@ def typed(document: Path) -> list[list[str]]:
 
 def made_by(words: list[str]) -> list[str]:
     """The folders and files that a command makes."""
-    makes = ("--out", "--save", "--left-over", "--run")
+    makes = ("--out", "--left-over", "--run")
     return [b for a, b in pairwise(words) if a in makes]
 
 

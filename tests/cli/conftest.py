@@ -27,7 +27,7 @@ def tuned(pair, tmp_path_factory):
     """An edit saved by `tune`, with what was printed."""
     path = tmp_path_factory.mktemp("tuned") / "edit"
     fit = ["--retain", "fr", "--budget", 6, "--steps", 4, "--learning-rate", 0.5]
-    return path, rankone(*tuning(pair, *fit, "--save", path))
+    return path, rankone(*tuning(pair, *fit, "--out", path))
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def _recipes(folder):
 
 
 PAIR = "MODEL --decomposition DEC"
-TUNE = f"tune {PAIR} --forget de --retain en --scale {NAME} --save OUT"
+TUNE = f"tune {PAIR} --forget de --retain en --scale {NAME} --out OUT"
 CASES = {
     # files and folders that are not what they should be
     "sites bytes.yaml/x": "no model directory at",

@@ -68,7 +68,7 @@ def test_the_distance_of_single_subcomponents_has_no_matches(pair, tmp_path):
 def test_tune_scales_a_component(pair, clustered, tmp_path):
     members = Components.open(clustered[0]).members("c1")
     words = ["--clusters", clustered[0], "--budget", 6]
-    outcome = rankone(*tuning(pair, *words, "--save", tmp_path / "e", scale="c1"))
+    outcome = rankone(*tuning(pair, *words, "--out", tmp_path / "e", scale="c1"))
     assert (outcome.code, outcome.err) == (0, "")
     edit = LowRankEdit.from_pretrained(tmp_path / "e")
     assert sum(edit.rank(site) for site in edit.sites) == len(members) > 1

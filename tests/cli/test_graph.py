@@ -93,7 +93,7 @@ def test_a_change_beside_what_was_predicted(graph, pair):
     assert "Predicted beside happened" in said
     (typed,) = re.findall(r"as an edit: rankone (.*)", plain(said))
     words = shlex.split(typed.partition(" of ")[0])
-    assert words[:4] == ["edit", f"{part}=-3", "--save", "DIR"]
+    assert words[:4] == ["edit", f"{part}=-3", "--out", "DIR"]
     assert words[4:8] == [str(word) for word in given]
 
 

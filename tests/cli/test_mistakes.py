@@ -33,7 +33,7 @@ FOREIGN = "model"
 # Without a model. `here` is a folder with something in it, `note.txt` a file, `empty` an empty folder; `edit` an artefact
 # of which only the manifest is looked at, `adapter` a LoRA of PEFT; the rest is named after what is wrong with it.
 AT_ONCE = {
-    "edit h.3.mlp.down_proj:270=-16 --save ''": "an empty word stands after '--save'. Is a variable not set",
+    "edit h.3.mlp.down_proj:270=-16 --out ''": "an empty word stands after '--out'. Is a variable not set",
     "tune --scale h.3.mlp.down_proj:270+h.9.mlp.down_proj:1 --forget de": "no site matches 'h.9.mlp.down_proj'|unknown site",
     "project adapter --sources ,": "sources is given and empty",
     "generate ''": "an empty word stands after 'generate'",
@@ -47,7 +47,7 @@ AT_ONCE = {
     "rnak --of de": r"No such command 'rnak'. Did you mean 'rank'\? See `rankone -h`",
     "--verison": "No such option: --verison",
     "rank --off de": r"No such option: --off. Nearest: --of. See `rankone rank -h`",
-    "measure mini --domains de": "No such option: --domains",
+    "measure mini --domain de": "No such option: --domain. Nearest: --domains",
     "generate Der Ausschuss hat": "unexpected extra argument.*A value with spaces goes in quotes",
     "sites": "Missing argument 'model'",
     "decompose mini": "Missing option '--recipe'",
@@ -208,8 +208,8 @@ AT_ONCE = {
     # what is there already
     "graph mini Der --out here": "output 'here' already exists",
     "graph export nowhere --page note.txt": "output 'note.txt' already exists",
-    f"edit {PART}=-16 --save here": "output 'here' already exists",
-    f"tune --scale {PART} --forget de --save here": "output 'here' already exists",
+    f"edit {PART}=-16 --out here": "output 'here' already exists",
+    f"tune --scale {PART} --forget de --out here": "output 'here' already exists",
     "harvest --out here": "output 'here' already exists",
     "demo --out here": "output 'here' already exists",
     "fetch smollm2 --out here": "output 'here' already exists",
@@ -242,7 +242,7 @@ AT_ONCE = {
     "push edit noslash --dry-run": "'noslash' names no repository: write OWNER/NAME",
     "push me/x edit --dry-run": "'edit' names no repository: write OWNER/NAME",
     "generate Hallo --edit damaged": "'damaged/manifest.json' is damaged .* Restore the artefact",
-    f"edit {PART}=2 --save note.txt/x": "'note.txt' is a file: nothing can be written below it",
+    f"edit {PART}=2 --out note.txt/x": "'note.txt' is a file: nothing can be written below it",
     "bench job.yaml --out note.txt": "output 'note.txt' is a file, and a folder is made here",
     "demo --replace --out note.txt": "output 'note.txt' is a file, and a folder is made here",
     # text and recipes that cannot be read
@@ -328,9 +328,8 @@ AT_ONCE = {
     "rank --of de fr": "Where a list was meant, write commas and no spaces, as de,fr",
     "sites mini-decomposition": "is a decomposition, and a model is needed here: its model is mini",
     "measure MINI": "Nearest: mini",
-    f"generate Hallo --edit {PART}=-16": f"A scale becomes an artefact by `rankone edit {PART}=-16 --save DIR`",
-    f"edit {PART}=-16 --save /proc/x": "nothing can be written in '/proc'. Choose another folder",
-    f"tune --scale {PART} --forget de --out new": "No such option: --out. Nearest: --save",
+    f"generate Hallo --edit {PART}=-16": f"A scale becomes an artefact by `rankone edit {PART}=-16 --out DIR`",
+    f"edit {PART}=-16 --out /proc/x": "nothing can be written in '/proc'. Choose another folder",
     f"edit {PART}=-16 --of de": r"No such option: --of. See",
     "rank --of de --model mini": "No such option: --model. The model is named without it, after the command",
     "fetch HuggingFaceTB/SmolLM2-135M-Instruct --out new": "'HuggingFaceTB/SmolLM2-135M-Instruct' is smollm2",
@@ -367,7 +366,7 @@ AT_ONCE = {
     f"rewrite {PART}": "Missing option '--token'",
     f"rewrite {PART} --token ''": "an empty word stands after '--token'",
     f"rewrite {PART} --token und --sizes 1,a": "sizes.1: .* valid number",
-    f"rewrite {PART} --token und --save here": "output 'here' already exists",
+    f"rewrite {PART} --token und --out here": "output 'here' already exists",
     "rewrite c3 --token und": "'c3' stands for several parts",
     "push edit": "Missing argument 'repo'",
     "push here me/x --dry-run": "'here' has no manifest.json: it is not a RankOne artefact",

@@ -29,7 +29,7 @@ def lora(tmp_path_factory, tokenizer):
 def test_a_lora_is_read_as_scales(lora, norm, tmp_path):
     adapter, model, decomposition = lora
     words = ["project", adapter, "--model", model, "--decomposition", decomposition, "--sources", "neuron"]
-    more = ["--norm", norm, "--keep", 1, "--tokens", 30, "--save", tmp_path / "edit", "--json"]
+    more = ["--norm", norm, "--keep", 1, "--tokens", 30, "--out", tmp_path / "edit", "--json"]
     done = rankone(*words, *more)
     assert done.code == 0, done.err
     said = json.loads(done.out)

@@ -234,7 +234,7 @@ def test_a_scale_for_every_part_with_a_label(world, tmp_path):
     """`edit` and `tune` take label:WORDS as they take a component: for each of its parts."""
     names = [n for i, n in enumerate(open_labels(world / "labels").names()) if i % 2]
     words = ["--model", world / "model", "--decomposition", world / "decomposition", "--tokens", 20]
-    out = shown(labelled(world, "edit", "label:german=0", *words, "--save", tmp_path / "edit", "--json"))
+    out = shown(labelled(world, "edit", "label:german=0", *words, "--out", tmp_path / "edit", "--json"))
     assert json.loads(out)["parts"] == {"label:german": len(names)}
     by_hand = shown(rankone("edit", *(f"{n}=0" for n in names), *words, "--json"))
     assert json.loads(by_hand)["domains"] == json.loads(out)["domains"]

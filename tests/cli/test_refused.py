@@ -14,7 +14,7 @@ def test_unknown_components_offer_the_nearest(pair, refused, tmp_path):
         "h.0.mlp.cfc:3": r"unknown site in 'h\.0\.mlp\.cfc:3'.*Nearest: h\.0\.mlp\.c_fc",
         " , ": "scale is given and empty",
     }.items():
-        refused(message, *tuning(pair, "--save", tmp_path / "edit", scale=component))
+        refused(message, *tuning(pair, "--out", tmp_path / "edit", scale=component))
 
 
 def test_unknown_sites_offer_the_nearest(pair, refused):
@@ -32,7 +32,7 @@ def test_a_missing_model_is_named(pair, tuned, refused, recipe, tmp_path):
     message = "no model directory at '.*none'"
     refused(message, "sites", none)
     refused(message, "rank", "--of", "de", none, "--decomposition", pair[1])
-    refused(message, *tuning((none, pair[1]), "--save", out))
+    refused(message, *tuning((none, pair[1]), "--out", out))
     refused(message, "generate", "Hello", "--model", none)
     refused(message, "evidence", pair[1], "--model", none, "--out", out)
     refused(message, "export", tuned[0], "--model", none, "--out", out)
@@ -49,7 +49,7 @@ def test_an_existing_output_is_refused(pair, tuned, refused, recipe, tmp_path):
     out.mkdir()
     message = "output '.*out' already exists"
     model, decomposition = pair
-    refused(message, *tuning(pair, "--save", out))
+    refused(message, *tuning(pair, "--out", out))
     refused(message, "evidence", decomposition, "--model", model, "--out", out)
     refused(message, "export", tuned[0], "--model", model, "--out", out)
     refused(message, "export", tuned[0], "--model", model, "--out", out, "--as", "adapter")
@@ -61,14 +61,14 @@ def test_a_language_without_text_is_named(pair, refused, recipe, tmp_path):
     message = "no text for 'dk' in corpus 'builtin'; it has de, en"
     refused(message, "rank", *words, "--of", "dk")
     refused(message, "rank", "--of", "de", *words, "--domains", "dk")
-    refused(message, *tuning(pair, "--forget", "dk", "--save", tmp_path / "e"))
-    refused(message, *tuning(pair, "--retain", "dk", "--save", tmp_path / "e"))
+    refused(message, *tuning(pair, "--forget", "dk", "--out", tmp_path / "e"))
+    refused(message, *tuning(pair, "--retain", "dk", "--out", tmp_path / "e"))
     unknown = recipe(mixture={"dk": {"weight": 1}})
     refused(message, "decompose", pair[0], "--recipe", unknown, "--text", "builtin", "--out", tmp_path / "d")
 
 
 def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
-    words = tuning(pair, "--save", tmp_path / "e")
+    words = tuning(pair, "--out", tmp_path / "e")
     message = r"the training text of 'de' has \d+ tokens.*, but 10000000 are needed"
     refused(message, *words, "--budget", 10_000_000)
     refused("tune: budget: must be greater than 0", *words, "--budget", 0)
@@ -76,7 +76,7 @@ def test_too_little_text_says_how_much_is_needed(pair, refused, tmp_path):
 
 def test_a_vocabulary_mismatch_is_named(mismatched, refused, tmp_path):
     message = "vocabulary mismatch: the tokenizer has 512 entries, the model 300"
-    refused(message, *tuning(mismatched, "--save", tmp_path / "e"))
+    refused(message, *tuning(mismatched, "--out", tmp_path / "e"))
 
 
 def damage(source, copy, name):
@@ -93,7 +93,7 @@ def test_an_altered_artefact_is_refused(pair, tuned, exported, refused, tmp_path
     model, decomposition = pair
     bad = damage(decomposition, tmp_path / "decomposition", "tensors.safetensors")
     refused(message, "rank", "--of", "de", model, "--decomposition", bad)
-    refused(message, *tuning((model, bad), "--save", tmp_path / "e"))
+    refused(message, *tuning((model, bad), "--out", tmp_path / "e"))
     refused(message, "evidence", bad, "--model", model)
     bad = damage(tuned[0], tmp_path / "edit", "tensors.safetensors")
     refused(message, "generate", "Hello", "--model", model, "--edit", bad)

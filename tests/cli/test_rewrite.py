@@ -20,7 +20,7 @@ def model(tmp_path_factory, tokenizer):
 def test_an_edit_is_measured_and_saved(model, train, tmp_path):
     words = ["rewrite", "neuron/h.0.mlp.down_proj:3", "--model", model, "--token", " the", "--tokens", 60]
     found = ["--train", train] if train else ["--sizes", "1,30"]
-    more = ["--fires", 0.05, "--aim", 0.02, "--save", tmp_path / "edit", "--json"]
+    more = ["--fires", 0.05, "--aim", 0.02, "--out", tmp_path / "edit", "--json"]
     done = rankone(*words, *found, *more)
     assert done.code == 0, done.err
     said = json.loads(done.out)

@@ -40,5 +40,5 @@ def test_an_offered_command_keeps_a_path_with_blanks_in_one_word(name):
 
 def test_a_command_in_an_error_does_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RankOneError, match=r"`rankone edit 'a b=2' --save DIR`"):
+    with pytest.raises(RankOneError, match=r"`rankone edit 'a b=2' --out DIR`"):
         read_manifest(Path("a b=2"), "edit")

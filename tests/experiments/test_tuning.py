@@ -35,7 +35,7 @@ def request(**changes):
 
 
 def test_the_reply_and_the_saved_edit(workspace, tmp_path):
-    reply = tune(workspace, request(save=tmp_path / "edit"))
+    reply = tune(workspace, request(out=tmp_path / "edit"))
     assert reply.saved == tmp_path / "edit"
     assert reply.forget_tokens == 4
     assert max(reply.kl.values()) <= reply.aim.tolerance
@@ -64,7 +64,7 @@ def test_an_amplifying_end_is_said(workspace):
 
 def test_directions_are_trained_after_the_scale_if_asked(workspace, tmp_path):
     scaled = tune(workspace, request(budget=500))
-    reply = tune(workspace, request(budget=500, train=3, save=tmp_path / "edit"))
+    reply = tune(workspace, request(budget=500, train=3, out=tmp_path / "edit"))
     assert reply.scales == scaled.scales
     assert reply.trained == 3
     assert reply.forget_tokens == 500
@@ -117,7 +117,7 @@ def test_the_forget_text_of_training_has_a_cap_of_its_own(workspace):
 
 
 def test_parts_are_sharpened_first_if_asked(workspace, tmp_path):
-    plain, sharp = tune(workspace, request()), tune(workspace, request(sharpen=True, save=tmp_path / "edit"))
+    plain, sharp = tune(workspace, request()), tune(workspace, request(sharpen=True, out=tmp_path / "edit"))
     assert list(sharp.scales) == ["h.0.mlp.c_fc:3"]
     edit = LowRankEdit.from_pretrained(tmp_path / "edit")
     read = edit.factors["h.0.mlp.c_fc"].read[0]
@@ -177,10 +177,10 @@ def test_who_breaks_off_the_measurement_keeps_the_edit(workspace, tmp_path, monk
 
     monkeypatch.setattr(tuning, "report", broken_off)
     with pytest.raises(KeyboardInterrupt):
-        tune(workspace, request(save=tmp_path / "kept"))
+        tune(workspace, request(out=tmp_path / "kept"))
     kept = LowRankEdit.from_pretrained(tmp_path / "kept")
     monkeypatch.undo()
-    tune(workspace, request(save=tmp_path / "whole"))
+    tune(workspace, request(out=tmp_path / "whole"))
     whole = LowRankEdit.from_pretrained(tmp_path / "whole")
     assert "measured" not in kept.provenance
     assert "measured" in whole.provenance

@@ -28,7 +28,7 @@ ALSO = (
     "harvest --out runs/harvest",
     "label runs/harvest --out runs/labels",
     "cluster --out runs/clusters",
-    "edit neuron/h.3.mlp.down_proj:270=-2 --save runs/no-lists",
+    "edit neuron/h.3.mlp.down_proj:270=-2 --out runs/no-lists",
 )
 
 

@@ -88,8 +88,8 @@ CASES = [
     (
         f"generate Hallo --edit {PART}=-16",
         lambda s: s.generate("Hallo", edit=f"{PART}=-16"),
-        f"A scale becomes an artefact by `rankone edit {PART}=-16 --save DIR`",
-        f"A scale becomes an artefact by `rankone edit {PART}=-16 --save DIR`",
+        f"A scale becomes an artefact by `rankone edit {PART}=-16 --out DIR`",
+        f"A scale becomes an artefact by `rankone edit {PART}=-16 --out DIR`",
     ),
     (
         "measure mini --text builtin,",

@@ -72,7 +72,7 @@ WRITERS = {
         "DEC",
         "--tokens",
         60,
-        "--save",
+        "--out",
         "OUT",
     ],
     "fetch": ["fetch", "mini", "--out", "OUT"],

@@ -129,7 +129,7 @@ class World:
     def edit(self) -> Path:
         """An edit of the model."""
         out = self.folder / "edit"
-        self.opened().edit({PART: -4.0}, tokens=40, save=out)
+        self.opened().edit({PART: -4.0}, tokens=40, out=out)
         return out
 
     @cached_property

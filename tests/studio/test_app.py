@@ -131,9 +131,9 @@ def test_verbs_that_take_minutes_or_name_places_are_refused(served: Served):
     listed = {verb["name"]: verb for verb in said["verbs"]}
     assert {*listed, *said["not_offered"]} == set(VERBS)
     assert set(listed) == set(offered())
-    assert "save" not in listed["edit"]["request"]["properties"]
+    assert "out" not in listed["edit"]["request"]["properties"]
     for name, body in (
-        ("edit", {"scales": {PART: 0}, "save": "/tmp/x"}),
+        ("edit", {"scales": {PART: 0}, "out": "/tmp/x"}),
         ("decompose", {}),
         ("export", {}),
         ("nonsense", {}),

@@ -70,7 +70,9 @@ def words(verb: Verb[Any, Any], folder: Path) -> list[str]:
     for name, field in verb.request.model_fields.items():
         if not field.is_required():
             continue
-        value = "me/thing" if name == "repo" else _value(str(field.annotation), folder)
+        # What is looked up before a verb runs is there.
+        known = {"repo": "me/thing", "recipe": "german"}
+        value = known.get(name) or _value(str(field.annotation), folder)
         placed = any(isinstance(mark, Positional) for mark in field.metadata)
         if f"--{name}" in said:
             continue

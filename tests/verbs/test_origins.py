@@ -110,7 +110,7 @@ def drawn(world, name, tmp_path):
 
 
 def exported(world, name, tmp_path):
-    world[1].edit({name: 0.0}, save=tmp_path / "edit")
+    world[1].edit({name: 0.0}, out=tmp_path / "edit")
     assert world[1].export(tmp_path / "edit", as_="adapter", out=tmp_path / "out").out == tmp_path / "out"
 
 

@@ -26,7 +26,7 @@ class Request(Config):
     @field_validator("*")
     @classmethod
     def _at_home(cls, value: object) -> object:
-        """`~` in a path as shells read it: in `--save=~/x` they do not."""
+        """`~` in a path as shells read it: in `--out=~/x` they do not."""
         return value.expanduser() if isinstance(value, Path) else value
 
     @field_validator("*")

@@ -79,7 +79,7 @@ def read_manifest(path: Path, kind: str | None = None) -> Manifest:
 def _meant(path: Path) -> str:
     """What to do where a part with its scale stands in the place of a saved edit, else to look again."""
     if "=" in path.name:
-        return f"A scale becomes an artefact by `rankone edit {typed(path)} --save DIR`: name that folder."
+        return f"A scale becomes an artefact by `rankone edit {typed(path)} --out DIR`: name that folder."
     return "Check the path."
 
 

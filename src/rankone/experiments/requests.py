@@ -31,7 +31,7 @@ class TuneRequest(FitRequest):
         description="what to scale: parts, cNUMBER (--clusters), label:WORDS (--harvest, --labels)",
     )
     tokens: int = Field(default=2000, gt=0, description="test tokens per domain to measure on")
-    save: Path | None = Field(default=None, description="save the edit here; must not exist")
+    out: Path | None = Field(default=None, description="save the edit here; must not exist")
 
     @model_validator(mode="after")
     def _used(self) -> Self:

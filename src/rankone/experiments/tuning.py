@@ -121,22 +121,22 @@ def tune(
     scaled: what the names of `request.scale` stand for, where some are components; each is a part otherwise.
     """
     scaled = scaled or {name: (name,) for name in request.scale}
-    if request.save is not None:
-        refuse_existing(request.save)
+    if request.out is not None:
+        refuse_existing(request.out)
     fitted = fit(workspace, request, scaled, parts, bar)
-    if request.save is None:
+    if request.out is None:
         return report(workspace, request, fitted)
-    about = request.model_dump(mode="json", exclude={"save", "retain", "scale", "tokens"})
+    about = request.model_dump(mode="json", exclude={"out", "retain", "scale", "tokens"})
     about["parts"] = {label: list(members) for label, members in scaled.items()}
     about["test_tokens"] = request.tokens
     edit = fitted.edit.bind(workspace.model)
     # Measuring may take as long as fitting: who breaks it off keeps what was fitted.
-    edit.save_pretrained(request.save, about)
+    edit.save_pretrained(request.out, about)
     reply = report(workspace, request, fitted)
     about |= {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
     about |= {"scales": reply.scales, "weights": reply.weights, "self_tokens": reply.self_tokens}
-    edit.save_pretrained(request.save, {**about, **measured(reply.domains)}, replace=True)
-    return reply.model_copy(update={"saved": request.save})
+    edit.save_pretrained(request.out, {**about, **measured(reply.domains)}, replace=True)
+    return reply.model_copy(update={"saved": request.out})
 
 
 def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply:

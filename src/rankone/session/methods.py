@@ -348,7 +348,7 @@ class Methods(Asking):
         train: int = 0,
         train_cap: float = 1.5,
         tokens: int = 2000,
-        save: Path | str | None = None,
+        out: Path | str | None = None,
     ) -> TuneReply:
         """Fit the scales of chosen parts to forget one domain, say whether the aim was met, and save the edit."""
         return self._ask(TuneReply, "tune", locals())
@@ -499,7 +499,7 @@ class Methods(Asking):
         *,
         split: Literal["validation", "test"] = "test",
         tokens: int = 800,
-        save: Path | str | None = None,
+        out: Path | str | None = None,
     ) -> EditReply:
         """Set the scale of parts by hand, show what changes on held-out text of every domain, and save the edit."""
         return self._ask(EditReply, "edit", locals())
@@ -537,7 +537,7 @@ class Methods(Asking):
         keep: int | None = None,
         top: int = 20,
         tokens: int = 400,
-        save: Path | str | None = None,
+        out: Path | str | None = None,
         left_over: Path | str | None = None,
         whole: Path | str | None = None,
     ) -> ProjectReply:
@@ -556,7 +556,7 @@ class Methods(Asking):
         fires: float = 0.005,
         seed: int = 0,
         tokens: int = 1500,
-        save: Path | str | None = None,
+        out: Path | str | None = None,
     ) -> RewriteReply:
         """Make a part write a token where it fires: its write vector becomes the token's direction, or a trained one."""
         return self._ask(RewriteReply, "rewrite", locals())

@@ -80,7 +80,7 @@ def _save(
     damages: Mapping[str, tuple[DomainDamage, ...]],
 ) -> dict[str, Path]:
     wanted = {
-        "projection": (request.save, made.edit),
+        "projection": (request.out, made.edit),
         "left over": (request.left_over, made.left_over),
         "whole": (request.whole, lambda: made.change),
     }
@@ -98,9 +98,9 @@ def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
 
     made = rewrite_part(opening.bare, opening.book, request)
     domains = _damage(opening, made.edit, request.tokens)
-    if request.save is not None:
+    if request.out is not None:
         about = {"rewrite": request.model_dump(mode="json"), **measured(domains)}
-        made.edit.bind(opening.model).save_pretrained(request.save, about)
+        made.edit.bind(opening.model).save_pretrained(request.out, about)
     direction = made.direction
     return RewriteReply(
         part=request.part,
@@ -116,13 +116,13 @@ def rewrite(opening: Opening, request: RewriteRequest) -> RewriteReply:
         met=made.taken.probability >= request.aim,
         held_out=made.held_out,
         domains=domains,
-        saved=request.save,
+        saved=request.out,
     )
 
 
 _PARTS = ("model", "decomposition", "parts", "text", "device", "dtype")
 
 VERBS = (
-    Verb("project", ProjectRequest, ProjectReply, project, _PARTS, writes=("save", "left_over", "whole")),
-    Verb("rewrite", RewriteRequest, RewriteReply, rewrite, _PARTS, writes=("save",)),
+    Verb("project", ProjectRequest, ProjectReply, project, _PARTS, writes=("out", "left_over", "whole")),
+    Verb("rewrite", RewriteRequest, RewriteReply, rewrite, _PARTS, writes=("out",)),
 )

@@ -35,7 +35,7 @@ class EditRequest(Request):
     )
     split: HeldOut = Field("test", description="text to measure on")
     tokens: int = Field(800, gt=0, description="tokens per domain to measure on")
-    save: Path | None = Field(None, description="save the edit here; must not exist")
+    out: Path | None = Field(None, description="save the edit here; must not exist")
 
 
 class EditReply(Reply):
@@ -81,16 +81,16 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     with meter("measure", 2 * len(text), after=SHORT) as bar:
         damages = edit_damage(workspace.model, made, text, bar)
     domains = tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items())
-    if request.save is not None:
+    if request.out is not None:
         about = {"scales": dict(names), **measured(domains)}
-        made.bind(workspace.model).save_pretrained(request.save, about)
+        made.bind(workspace.model).save_pretrained(request.out, about)
     return EditReply(
         scales=dict(names),
         parts={name: len(each) for name, each in members.items()},
         split=request.split,
         chance=workspace.chance,
         domains=domains,
-        saved=request.save,
+        saved=request.out,
     )
 
 
@@ -232,7 +232,7 @@ VERBS = (
         EditReply,
         edit,
         _PARTS,
-        writes=("save",),
+        writes=("out",),
         unused=_edit_unused,
         cost="seconds",
     ),

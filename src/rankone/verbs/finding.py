@@ -143,7 +143,7 @@ VERBS = (
         tune,
         (*_PARTS, "clusters", "harvest", "labels"),
         first="model",
-        writes=("save",),
+        writes=("out",),
         unused=_tune_unused,
     ),
     Verb(

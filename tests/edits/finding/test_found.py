@@ -44,13 +44,13 @@ def answer(part, removed=True, **changes):
 
 @pytest.mark.parametrize("part", ["h.1.a:3", "neuron/h.1.a:3"])
 def test_a_part_of_the_weights_or_the_decomposition_is_set_by_name(part):
-    assert answer(part).lines() == ("best source: neuron", f"to set it: rankone edit {part}=-5.5 --save DIR")
+    assert answer(part).lines() == ("best source: neuron", f"to set it: rankone edit {part}=-5.5 --out DIR")
 
 
 def test_the_command_opens_the_same_model_and_the_saved_parts():
     made = answer("discriminant-de/h.1.a:0", opened="--model runs/smollm2", out="runs/found")
     assert made.lines()[1] == (
-        "to set it: rankone edit discriminant-de/h.1.a:0=-5.5 --model runs/smollm2 --parts runs/found --save DIR"
+        "to set it: rankone edit discriminant-de/h.1.a:0=-5.5 --model runs/smollm2 --parts runs/found --out DIR"
     )
 
 
@@ -59,7 +59,7 @@ def test_the_command_measures_on_the_same_text(monkeypatch):
     opening = SimpleNamespace(workspace=None, options=OpenOptions(model="m", text="my text"))
     made = find(opening, FindRequest(of="de"))
     assert (
-        made.lines()[1] == "to set it: rankone edit neuron/h.1.a:3=-5.5 --model m --text 'my text' --save DIR"
+        made.lines()[1] == "to set it: rankone edit neuron/h.1.a:3=-5.5 --model m --text 'my text' --out DIR"
     )
 
 

@@ -53,17 +53,17 @@ COMMANDS: dict[str, str] = {
         "find MODEL --of de --sources neuron,contrast --sites *.mlp.down_proj --against en --tokens 100 --out OUT"
     ),
     "sharpen": f"sharpen {PART} --of de {_PAIR} --out OUT",
-    "tune": f"tune MODEL --decomposition DEC --forget de --retain en --scale {PART} --tokens 60 --save OUT",
-    "edit": f"edit {PART}=-3 {_SOME} --save OUT",
+    "tune": f"tune MODEL --decomposition DEC --forget de --retain en --scale {PART} --tokens 60 --out OUT",
+    "edit": f"edit {PART}=-3 {_SOME} --out OUT",
     "side-effects": "side-effects EDIT --model MODEL --kinds fact --tokens 3 --html OUT",
     "export": "export EDIT --model MODEL --out OUT",
     "export-adapter": "export EDIT --model MODEL --as adapter --out OUT",
     "push": "push EDIT someone/OUT",
-    "project": f"project ADAPTER --sources neuron --keep 1 {_SOME} --save OUT",
+    "project": f"project ADAPTER --sources neuron --keep 1 {_SOME} --out OUT",
     "project-thrice": (
-        f"project ADAPTER --sources neuron --keep 1 {_SOME} --save OUT/edit --left-over OUT/left --whole OUT/whole"
+        f"project ADAPTER --sources neuron --keep 1 {_SOME} --out OUT/edit --left-over OUT/left --whole OUT/whole"
     ),
-    "rewrite": f"rewrite {WRITER} --token er --sizes 1,30 --fires .05 {_SOME} --save OUT",
+    "rewrite": f"rewrite {WRITER} --token er --sizes 1,30 --fires .05 {_SOME} --out OUT",
     "graph": (
         "graph MODEL the --decomposition DEC --nodes strongest --per-site 1 --removed 2 --random-graphs 1 --out OUT"
     ),

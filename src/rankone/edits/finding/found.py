@@ -130,7 +130,7 @@ class Found(Reply):
         if not saved and origin_in(self.pick.part) not in ("", *FROM_WEIGHTS):
             return "to set its number, save the parts: --out DIR"
         return (
-            f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{self._opened}{saved} --save DIR"
+            f"to set it: rankone edit {self.pick.part}={self.pick.alpha:.4g}{self._opened}{saved} --out DIR"
         )
 
     @property

@@ -33,7 +33,7 @@ class ProjectRequest(Request):
     keep: int | None = Field(None, gt=0, description="at most this many parts, chosen greedily; default all")
     top: int = Field(20, gt=0, description="parts to show")
     tokens: int = Field(400, gt=0, description="tokens per domain to weigh and to measure on")
-    save: Path | None = Field(None, description="save the projection as an edit; must not exist")
+    out: Path | None = Field(None, description="save the projection as an edit; must not exist")
     left_over: Path | None = Field(None, description="save what is left over as an edit; must not exist")
     whole: Path | None = Field(None, description="save the adapter itself as an edit; must not exist")
 

@@ -40,7 +40,7 @@ class RewriteRequest(Request):
     )
     seed: Annotated[Seed, OnlyWith("train")] = Field(0, description="with --train: which firing positions")
     tokens: int = Field(1500, gt=0, description="tokens per domain to read and to measure on")
-    save: Path | None = Field(None, description="save the edit here; must not exist")
+    out: Path | None = Field(None, description="save the edit here; must not exist")
 
     @model_validator(mode="after")
     def _sizes_of_a_closed_form(self) -> Self:

@@ -158,7 +158,7 @@ def _as_edit(factors: dict[str, float]) -> str | None:
     if not all(place.endswith("@all") for place in factors):
         return None
     words = " ".join(f"{place.removesuffix('@all')}={factor:g}" for place, factor in factors.items())
-    return f"rankone edit {words} --save DIR"
+    return f"rankone edit {words} --out DIR"
 
 
 def graph_export(opening: Opening, request: GraphExportRequest) -> GraphExportReply:
