@@ -151,9 +151,11 @@ class Counts:
                 run = self._runs[row["method"], row["budget"]]
                 run[row["seed"], row["retain_weight"]][row["domain"]] = row
 
-    def spared(self, method: str, budget: int, domains: Sequence[str], anywhere: bool = False) -> int:
-        """Seeds that leave these domains up by less than the bar: at the chosen λ, or at one or another."""
+    def spared(self, method: str, budget: int, domains: Sequence[str], anywhere: bool = False) -> int | None:
+        """Seeds that leave these domains up by less than the bar: at the chosen λ, or at one or another; None if none ran."""
         place = method, budget
+        if place not in self.chosen:
+            return None
         weights = self.config["weights"] if anywhere else [self.chosen[place]]
         succeeded = {
             seed
@@ -172,7 +174,7 @@ def counts_table(folder: Path, stage: str) -> str:
 
     def row(what: str, *asked: Any) -> list[str]:
         each = [counts.spared(method, budget, *asked) for budget in budgets]
-        return [what, *map(str, each), str(sum(each))]
+        return [what, *("" if n is None else str(n) for n in each), str(sum(filter(None, each)))]
 
     rows = list[list[str]]()
     for method in counts.methods:
@@ -190,15 +192,13 @@ def retained_table(folder: Path, other: Path, stage: str) -> str:
     """
     both = [Counts(each, stage) for each in (folder, other)]
     budgets = both[1].config["budgets"]
+
+    def cell(counts: Counts, method: str, budget: int) -> str:
+        some, all_spared = (counts.spared(method, budget, d) for d in (counts.aim.retain, counts.others))
+        return "" if some is None else f"{some} ({all_spared})"
+
     rows = [
-        [
-            method_name(method),
-            *(
-                f"{counts.spared(method, budget, counts.aim.retain)} ({counts.spared(method, budget, counts.others)})"
-                for counts in both
-                for budget in budgets
-            ),
-        ]
+        [method_name(method), *(cell(counts, method, budget) for counts in both for budget in budgets)]
         for method in both[1].methods
     ]
     head = [f"{what}: {b:,}" if i == 0 else f"{b:,}" for what in RETAINED for i, b in enumerate(budgets)]

@@ -186,15 +186,15 @@ def test_fits_of_one_scalar_by_side(tmp_path):
 
 
 def test_two_retain_sets_stand_side_by_side(tmp_path):
-    """At the budgets of the second: seeds that succeed, and in brackets those that spare French too."""
-    config = {**ABOUT["config"], "budgets": [4], "trained": ["de", "en", "fr"], "weights": [1.0]}
+    """At the budgets of the second: seeds that succeed, in brackets those that spare French too; nothing where none ran."""
+    config = {**ABOUT["config"], "budgets": [4, 32], "trained": ["de", "en", "fr"], "weights": [1.0]}
     english, others = tmp_path / "english", tmp_path / "others"
     for folder, french in ((english, 0.2), (others, 0.0)):
         folder.mkdir()
         runs = {(0, 1.0): (7.9, 0.0, french), (1, 1.0): (7.9, 0.0, 0.0), (2, 1.0): (7.0, 0.0, 0.0)}
         written(folder, runs, {"fitted": 1.0}, config)
     assert claims.retained_table(english, others, "fitted").splitlines() == [
-        "| method, as fitted | English retained: 4 | all others retained: 4 |",
-        "|---|---|---|",
-        "| one scalar | 2 (1) | 2 (2) |",
+        "| method, as fitted | English retained: 4 | 32 | all others retained: 4 | 32 |",
+        "|---|---|---|---|---|",
+        "| one scalar | 2 (1) |  | 2 (2) |  |",
     ]
