@@ -152,7 +152,7 @@ class Counts:
                 run[row["seed"], row["retain_weight"]][row["domain"]] = row
 
     def spared(self, method: str, budget: int, domains: Sequence[str], anywhere: bool = False) -> int | None:
-        """Seeds that leave these domains up by less than the bar: at the chosen λ, or at one or another; None if none ran."""
+        """Seeds that leave these domains up by less than the bar: at the chosen λ, or at one or another; None: no run."""
         place = method, budget
         if place not in self.chosen:
             return None
