@@ -342,6 +342,16 @@ def test_what_is_at_its_target_is_trained_once(model):
     assert once.sized == more.sized
 
 
+def test_what_only_has_to_be_larger_is_trained_once(model):
+    """Short of its target at the size it was trained at, and there at a larger one that generous tolerances allow."""
+    generous = AIM.model_copy(update={"chance": 5.5, "tolerance": 99.0, "tolerances": {}})
+    once, more = (within(model, start(), generous, rounds, rate=1e-3) for rounds in (1, 5))
+    assert more.sized.reached
+    assert more.sized.size > 1
+    assert (once.steps, more.steps) == (3, 3)
+    assert once.sized == more.sized
+
+
 def test_what_a_tolerance_stops_is_trained_again_from_where_it_ended(model):
     """Two rounds at no rate are one of twice the steps: the same rows in turn, and weights that go on."""
     held = Held(model, [SITE], HELD)
