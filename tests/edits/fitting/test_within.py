@@ -11,6 +11,7 @@ from tests.helpers import probe, random_edit, same, simple_mlp, snapshot
 
 from rankone.core.errors import RankOneError
 from rankone.edits.fitting import size as sizes
+from rankone.edits.fitting import within as within_tolerances
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.run import Run
 from rankone.edits.fitting.size import Held, damages, removals
@@ -373,3 +374,12 @@ def test_another_round_gets_farther(model):
     assert reached[1] > reached[0]
     kl = damages(model, fits[1].edit, [1.0], Held(model, [SITE], HELD))[:, 0].tolist()
     assert AIM.strain(dict(zip(HELD, kl, strict=True))) <= 1.001
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_how_far_a_tolerance_lets_it_go_is_asked_of_the_last_round_alone(model, monkeypatch, rounds):
+    asked, really = [], within_tolerances.find_limit
+    monkeypatch.setattr(within_tolerances, "find_limit", lambda *given: asked.append(given) or really(*given))
+    fit = within(model, start(2.0), AIM, rounds)
+    assert fit.steps == 3 * rounds
+    assert len(asked) <= 1

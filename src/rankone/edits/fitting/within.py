@@ -34,7 +34,7 @@ from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, Sized, find_limit, size_edit, within_limit
+from rankone.edits.fitting.size import Held, Limit, Sized, damages, find_limit, size_edit, within_limit
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 
@@ -80,8 +80,7 @@ def train_within(
     while True:
         fit, last = trained.round(), trained.rounds >= rounds
         smaller = _smaller(model, fit, held, aim)
-        # Where a tolerance ends below the size that forget text asks for, how far below matters to the last round alone.
-        if last or not smaller.damage or _within(smaller, aim):
+        if last or not _stopped(model, fit, held, aim, smaller):
             fit = sized_within(model, fit, held, aim, smaller)
             if last or (fit.sized is not None and fit.sized.reached):
                 return fit
@@ -106,6 +105,14 @@ def _smaller(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim) -> Sized:
 
 def _within(sized: Sized, aim: Aim) -> bool:
     return bool(sized.damage) and aim.strain(sized.damage) <= 1
+
+
+def _stopped(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, sized: Sized) -> bool:
+    """Whether a tolerance ends below the size that forget text asks for; how far below is not asked, which costs most."""
+    damage = sized.damage or dict(
+        zip(held.blocks, damages(model, fit.edit, [1.0], held)[:, 0].tolist(), strict=True)
+    )
+    return not aim.strain(damage) <= 1
 
 
 def _limited(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, sized: Sized) -> Sized:
