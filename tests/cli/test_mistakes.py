@@ -47,6 +47,8 @@ AT_ONCE = {
     "rnak --of de": r"No such command 'rnak'. Did you mean 'rank'\? See `rankone -h`",
     "--verison": "No such option: --verison",
     "rank --off de": r"No such option: --off. Nearest: --of. See `rankone rank -h`",
+    f"tune --scale {PART} --forget de --save new": "No such option: --save. Nearest: --out",
+    f"edit {PART}=2 --save new": "No such option: --save. Nearest: --out",
     "measure mini --domain de": "No such option: --domain. Nearest: --domains",
     "generate Der Ausschuss hat": "unexpected extra argument.*A value with spaces goes in quotes",
     "sites": "Missing argument 'model'",

@@ -13,7 +13,7 @@ import typer
 from rankone.core.validation.complaints import plainer
 
 # Options for one thing where another command has the other.
-_SYNONYMS = ({"--of", "--forget"}, {"--of", "--domains"})
+_SYNONYMS = ({"--out", "--save"}, {"--of", "--forget"}, {"--of", "--domains"})
 _UNKNOWN = re.compile(
     r"No such option: (\S+)(?: \(Possible options: (?P<several>.*)\)| Did you mean (?P<one>\S+)\?)?"
 )

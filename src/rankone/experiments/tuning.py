@@ -30,7 +30,7 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
 from rankone.render.values import signed
-from rankone.runtime.progress import SHORT, Meter, meter
+from rankone.runtime.progress import SHORT, Meter, log, meter
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -132,6 +132,7 @@ def tune(
     edit = fitted.edit.bind(workspace.model)
     # Measuring may take as long as fitting: who breaks it off keeps what was fitted.
     edit.save_pretrained(request.out, about)
+    log.info(f"saved {request.out}; measured now")
     reply = report(workspace, request, fitted)
     about |= {"retain": list(reply.aim.retain), "steps": reply.steps, "met": reply.met}
     about |= {"scales": reply.scales, "weights": reply.weights, "self_tokens": reply.self_tokens}
