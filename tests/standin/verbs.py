@@ -199,8 +199,8 @@ def _harvest(world: World) -> None:
 def _rank(world: World) -> None:
     text = {"tokens": 60, "domains": ["de", "en"]}
     bare = world.opened()
-    for asked in ({"of": "de"}, {"of": "de", "by": "gradient"}, {"token": " the"}):
-        assert bare.rank(**asked, **text).rows
+    for asked in ({"of": "de", **text}, {"of": "de", "by": "gradient", "tokens": 60}, {"token": " the"}):
+        assert bare.rank(**asked).rows
     counted = world.opened(harvest=world.harvest, labels=world.labels)
     for asked in ({"of": "de"}, {"label": "the"}):
         assert counted.rank(**asked).rows
@@ -218,7 +218,7 @@ def _find(world: World) -> None:
 
 
 def _tune(world: World) -> None:
-    sizes = {"tokens": 40, "retain_tokens": 40, "steps": 2, "retain": ["en"]}
+    sizes = {"tokens": 40, "retain_tokens": 40, "retain": ["en"]}
     for forget, sharp in (("de", True), ("self:de", False)):
         reply = world.opened().tune(forget=forget, scale=[PART], sharpen=sharp, **sizes)
         assert math.isfinite(max(reply.kl.values()))
@@ -279,9 +279,9 @@ def _project(world: World) -> None:
 
 
 def _rewrite(world: World) -> None:
-    asked = {"token": " the", "sizes": [1, 30], "fires": 0.05, "tokens": 60}
-    for train in (0, 2):
-        world.opened().rewrite("neuron/h.0.mlp.down_proj:3", train=train, **asked)
+    asked = {"token": " the", "fires": 0.05, "tokens": 60}
+    for way in ({"sizes": [1, 30]}, {"train": 2}):
+        world.opened().rewrite("neuron/h.0.mlp.down_proj:3", **way, **asked)
 
 
 def _picks(world: World) -> None:
