@@ -12,7 +12,7 @@ from rankone.metrics.cross_entropy import cross_entropies, text_losses
 from rankone.metrics.damage import damages
 from rankone.metrics.damage_record import Damage
 from rankone.models.greedy import end_ids, greedy
-from rankone.runtime.progress import Meter
+from rankone.runtime.progress import SHORT, meter
 from rankone.text.blocks import Blocks, encode
 from rankone.text.openers import opener_id
 
@@ -34,16 +34,12 @@ def edited_cross_entropies(
         return cross_entropies(model, text)
 
 
-def edit_damage(
-    model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Blocks], bar: Meter | None = None
-) -> dict[str, Damage]:
-    """What an edit does to each domain, with its interval; the model is put back bit for bit.
-
-    bar: moves two steps a domain.
-    """
-    base = text_losses(model, text, bar)
-    with edit.applied(model):
-        return damages(base, text_losses(model, text, bar))
+def edit_damage(model: PreTrainedModel, edit: LowRankEdit, text: Mapping[str, Blocks]) -> dict[str, Damage]:
+    """What an edit does to each domain, with its interval; the model is put back bit for bit."""
+    with meter("measure", 2 * len(text), after=SHORT) as bar:
+        base = text_losses(model, text, bar)
+        with edit.applied(model):
+            return damages(base, text_losses(model, text, bar))
 
 
 def rollout(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int = 40) -> str:

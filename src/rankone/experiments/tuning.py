@@ -30,7 +30,7 @@ from rankone.experiments.requests import TuneReply, TuneRequest
 from rankone.metrics.damage_record import Damage, DomainDamage, measured
 from rankone.parts.book import Book, Named
 from rankone.render.values import signed
-from rankone.runtime.progress import SHORT, Meter, log, meter
+from rankone.runtime.progress import Meter, log
 from rankone.text.corpus import require_domain
 from rankone.workspace import Workspace
 
@@ -149,9 +149,7 @@ def report(workspace: Workspace, request: TuneRequest, fitted: Fit) -> TuneReply
     scales = dict(zip(request.scale, scaled.parameters["alpha"].tolist(), strict=True))
     domains = [d for d in workspace.corpus.domains() if d not in {aim.domain, *aim.retain}]
     named = [d for d in (aim.domain, *aim.retain, *domains) if d in workspace.corpus.domains()]
-    text = workspace.text(named, "test", request.tokens)
-    with meter("measure", 2 * len(text), after=SHORT) as bar:
-        changes = edit_damage(workspace.model, fitted.edit, text, bar)
+    changes = edit_damage(workspace.model, fitted.edit, workspace.text(named, "test", request.tokens))
     rows = tuple(DomainDamage.of(d, damage, aim.role(d)) for d, damage in changes.items())
     removed = aim.domain in changes and aim.removed(changes[aim.domain].edited)
     over = {d: changes[d] for d in aim.retain if changes[d].rise >= DAMAGE_BAR}

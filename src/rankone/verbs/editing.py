@@ -72,14 +72,12 @@ def edit(opening: Opening, request: EditRequest) -> EditReply:
     """Set the scale of parts by hand, show what changes on held-out text of every domain, and save the edit."""
     from rankone.edits.scales import scale_edit
     from rankone.experiments.measure import edit_damage
-    from rankone.runtime.progress import SHORT, meter
 
     workspace, names = opening.workspace, request.scales
     members = members_of(opening, list(names))
     made = scale_edit(opening.book, scales_of_parts(members, names))
     text = workspace.text(workspace.corpus.domains(), request.split, request.tokens)
-    with meter("measure", 2 * len(text), after=SHORT) as bar:
-        damages = edit_damage(workspace.model, made, text, bar)
+    damages = edit_damage(workspace.model, made, text)
     domains = tuple(DomainDamage.of(domain, damage) for domain, damage in damages.items())
     if request.out is not None:
         about = {"scales": dict(names), **measured(domains)}

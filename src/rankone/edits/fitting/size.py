@@ -309,10 +309,17 @@ def find_limit(
 
 def within_limit(model: PreTrainedModel, edit: LowRankEdit | Resizable, held: Held, aim: Aim) -> Limit:
     """Size 1, unbounded, where every retained domain is within its tolerance there, else the limit, which lies below."""
-    damage = dict(zip(held.blocks, damages(model, edit, [1.0], held)[:, 0].tolist(), strict=True))
+    damage = damage_at(model, edit, 1.0, held)
     if aim.strain(damage) <= 1:
         return Limit(1.0, damage, bounded=False)
     return find_limit(model, edit, held, aim)
+
+
+def damage_at(
+    model: PreTrainedModel, edit: LowRankEdit | Resizable, size: float, held: Held
+) -> dict[str, float]:
+    """The damage to every retained domain at one size."""
+    return dict(zip(held.blocks, damages(model, edit, [size], held)[:, 0].tolist(), strict=True))
 
 
 def first_crossing(strain: Callable[[float], float]) -> tuple[float, bool]:
@@ -411,5 +418,4 @@ def _at(
     """An edit at its final size, measured there."""
     if size == limit.size:
         return Sized(size, removal, limit.damage, reached, limit)
-    damage = damages(model, edit, [size], held)[:, 0].tolist()
-    return Sized(size, removal, dict(zip(held.blocks, damage, strict=True)), reached, limit)
+    return Sized(size, removal, damage_at(model, edit, size, held), reached, limit)

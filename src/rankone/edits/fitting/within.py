@@ -34,7 +34,7 @@ from rankone.edits.fitting.adam import StackedAdam
 from rankone.edits.fitting.aim import Aim
 from rankone.edits.fitting.config import START_WEIGHT
 from rankone.edits.fitting.run import Fit, Run
-from rankone.edits.fitting.size import Held, Limit, Sized, damages, find_limit, size_edit, within_limit
+from rankone.edits.fitting.size import Held, Limit, Sized, damage_at, find_limit, size_edit, within_limit
 from rankone.runtime.progress import meter
 from rankone.text.blocks import Blocks
 
@@ -109,10 +109,7 @@ def _within(sized: Sized, aim: Aim) -> bool:
 
 def _stopped(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, sized: Sized) -> bool:
     """Whether a tolerance ends below the size that forget text asks for; how far below is not asked, which costs most."""
-    damage = sized.damage or dict(
-        zip(held.blocks, damages(model, fit.edit, [1.0], held)[:, 0].tolist(), strict=True)
-    )
-    return not aim.strain(damage) <= 1
+    return not aim.strain(sized.damage or damage_at(model, fit.edit, 1.0, held)) <= 1
 
 
 def _limited(model: PreTrainedModel, fit: Fit, held: Held, aim: Aim, sized: Sized) -> Sized:
